@@ -1,0 +1,1 @@
+"""The `edge-sim` command: one module per group of verbs."""

@@ -1,0 +1,91 @@
+"""Printing for people and machines: tables, JSON, progress. Results on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+def print_json(value: Any) -> None:
+    """Print a msgspec struct, dict or list as indented JSON on stdout."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_json_line(value: Any) -> None:
+    """Print a msgspec struct, dict or list as one line of JSON on stdout, at once."""
+    print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under headers, columns aligned; numbers to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    numeric = [
+        bool(cells) and all(_is_number(row[column]) for row in cells)
+        for column in range(len(headers))
+    ]
+    widths = [
+        max([len(header), *(len(row[column]) for row in cells)])
+        for column, header in enumerate(headers)
+    ]
+    for row in [list(headers), *cells]:
+        fields = (
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, numeric, strict=True)
+        )
+        print("  ".join(fields).rstrip())
+
+
+def note(message: str) -> None:
+    """Print one line for people on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def progress(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
+    """Yield `items` and draw a bar on stderr while it is a terminal; silent otherwise."""
+    stream = sys.stderr
+    if not stream.isatty():
+        yield from items
+        return
+    started_s = time.monotonic()
+    drawn_s = 0.0
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        now_s = time.monotonic()
+        if now_s - drawn_s >= 0.1 or done == total:
+            drawn_s = now_s
+            _draw(stream, label, done, total, now_s - started_s)
+    stream.write("\n" if done else "")
+    stream.flush()
+
+
+def _draw(stream: TextIO, label: str, done: int, total: int | None, elapsed_s: float) -> None:
+    rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    if total:
+        filled = min(30, 30 * done // total)
+        left_s = (total - done) / rate if rate else 0.0
+        bar = "#" * filled + "-" * (30 - filled)
+        text = f"{label} [{bar}] {done}/{total}  {rate:.0f}/s  {left_s:.0f} s left"
+    else:
+        text = f"{label} {done}  {rate:.0f}/s"
+    stream.write("\r" + text + "\x1b[K")
+    stream.flush()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.replace(".", "", 1).replace("-", "", 1).isdigit()

@@ -1,0 +1,46 @@
+"""The exception tree. Every error that a user can cause or meet is one of these.
+
+    EdgeSimError
+    ├── ConfigError(ValueError)     a configuration that cannot be used; exit code 78
+    ├── SourceError(OSError)        a camera, stream, file or picture that cannot be read
+    ├── ModelError(RuntimeError)    a model file or runtime that cannot be used
+    ├── GalleryError(ValueError)    a gallery file or a change to it that is refused
+    ├── SinkError(OSError)          an event that could not be delivered
+    └── DataError(ValueError)       labelled data that cannot be evaluated
+
+The message is one line that names what is wrong, where, and the fix.
+"""
+
+from __future__ import annotations
+
+
+class EdgeSimError(Exception):
+    """Root of every error that edge_sim raises on purpose."""
+
+    def __str__(self) -> str:
+        # OSError formats (errno, text) pairs on its own; ours always carry one sentence.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class ConfigError(EdgeSimError, ValueError):
+    """The configuration cannot be used."""
+
+
+class SourceError(EdgeSimError, OSError):
+    """A camera, stream, file or picture cannot be read."""
+
+
+class ModelError(EdgeSimError, RuntimeError):
+    """A model file or a TFLite runtime cannot be used."""
+
+
+class GalleryError(EdgeSimError, ValueError):
+    """A gallery cannot be read, or a change to it is refused."""
+
+
+class SinkError(EdgeSimError, OSError):
+    """An event could not be delivered."""
+
+
+class DataError(EdgeSimError, ValueError):
+    """Labelled data cannot be evaluated."""

@@ -1,0 +1,110 @@
+"""Gallery: all references of one watch, an immutable value with one matrix.
+
+A writer makes a new gallery; a reader swaps one reference to it between two frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import FloatMatrix, Reference
+from edge_sim.errors import GalleryError
+
+
+class Gallery:
+    """The references of one watch.
+
+    Args:
+        references: In enrolment order; ids unique, all of one model.
+        revision: Of the gallery file that they were read from; 0 in memory only.
+
+    Raises:
+        GalleryError: Two references share an id, or models are mixed.
+    """
+
+    def __init__(self, references: Iterable[Reference] = (), *, revision: int = 0) -> None:
+        self._references = tuple(references)
+        self.revision = revision
+        self._by_id = {item.reference_id: item for item in self._references}
+        if len(self._by_id) != len(self._references):
+            raise GalleryError("two references of the gallery share an id")
+        models = sorted({item.embedding.model_id for item in self._references})
+        if len(models) > 1:
+            raise GalleryError(
+                f"the gallery mixes the models {', '.join(models)}; run `edge-sim gallery reembed`"
+            )
+        self.model_id: str | None = models[0] if models else None
+        self.states: tuple[str, ...] = tuple(sorted({item.state for item in self._references}))
+        self.matrix: FloatMatrix = _stacked([item.embedding.vector for item in self._references])
+        row_of = {state: row for row, state in enumerate(self.states)}
+        self.state_rows: NDArray[np.intp] = np.array(
+            [row_of[item.state] for item in self._references], np.intp
+        )
+        """(N,) index into `states` of each row of `matrix`."""
+
+    def __len__(self) -> int:
+        return len(self._references)
+
+    def __iter__(self) -> Iterator[Reference]:
+        return iter(self._references)
+
+    def __getitem__(self, reference_id: str) -> Reference:
+        """Return the reference with this id.
+
+        Raises:
+            GalleryError: There is none.
+        """
+        try:
+            return self._by_id[reference_id]
+        except KeyError:
+            raise GalleryError(f"the gallery has no reference {reference_id!r}") from None
+
+    def __contains__(self, reference_id: object) -> bool:
+        return reference_id in self._by_id
+
+    def __repr__(self) -> str:
+        return f"Gallery({len(self)} references of {', '.join(self.states) or 'no state'})"
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """In the order of the rows of `matrix`."""
+        return self._references
+
+    @property
+    def cells(self) -> NDArray[np.float32] | None:
+        """(N, G*G, C) float32 spatial descriptors; None if the model has none."""
+        spatial = [item.embedding.spatial for item in self._references]
+        if not spatial or any(item is None for item in spatial):
+            return None
+        stacked = np.stack([item for item in spatial if item is not None])
+        return stacked.reshape(len(spatial), -1, stacked.shape[-1])
+
+    def of_state(self, state: str) -> tuple[Reference, ...]:
+        """Return the references of one state, in enrolment order."""
+        return tuple(item for item in self._references if item.state == state)
+
+    def adding(self, *references: Reference) -> Gallery:
+        """Return a gallery with `references` after the present ones."""
+        return Gallery((*self._references, *references), revision=self.revision)
+
+    def removing(self, *reference_ids: str) -> Gallery:
+        """Return a gallery without these references.
+
+        Raises:
+            GalleryError: One of them is not there.
+        """
+        for reference_id in reference_ids:
+            self[reference_id]
+        kept = (item for item in self._references if item.reference_id not in reference_ids)
+        return Gallery(kept, revision=self.revision)
+
+
+def _stacked(vectors: list[NDArray[np.float32]]) -> FloatMatrix:
+    if not vectors:
+        return np.zeros((0, 0), np.float32)
+    if len({vector.shape for vector in vectors}) > 1:
+        raise GalleryError("the references of the gallery have vectors of different lengths")
+    return np.ascontiguousarray(np.stack(vectors))

@@ -1,0 +1,150 @@
+"""Pure functions on pixels: crop, convert, squash, measure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import THUMBNAIL_PX, BgrImage, GrayImage, Quality, Roi
+
+DARK_LEVEL = 8
+BRIGHT_LEVEL = 247
+MAX_PIXELS = 64_000_000
+"""Pictures above this are refused: 64 megapixels is more than any camera edge_sim is meant for."""
+
+
+def as_bgr(pixels: NDArray[Any]) -> BgrImage:
+    """Return any usual picture as (H, W, 3) uint8 BGR: grey, BGRA, 16-bit or float in 0..1.
+
+    Raises:
+        ValueError: Not a picture, empty, not finite, or above `MAX_PIXELS`.
+    """
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise ValueError(f"a picture needs shape (H, W) or (H, W, 1|3|4), got {pixels.shape}")
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
+        raise ValueError(f"the picture has {pixels.shape} pixels, more than {MAX_PIXELS}")
+    pixels = _as_uint8(pixels)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if channels == 3:
+        return pixels
+    if channels == 1:
+        return _u8(cv2.cvtColor(pixels.reshape(pixels.shape[:2]), cv2.COLOR_GRAY2BGR))
+    if channels == 4:
+        return _u8(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR))
+    raise ValueError(f"a picture needs 1, 3 or 4 channels, got {channels}")
+
+
+def crop(pixels: BgrImage, roi: Roi) -> BgrImage:
+    """Return a view of the region, at least 1x1 pixel; nothing is copied."""
+    height, width = pixels.shape[:2]
+    top, bottom = _span(roi.y1, roi.y2, height)
+    left, right = _span(roi.x1, roi.x2, width)
+    return pixels[top:bottom, left:right]
+
+
+def squash(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """Return the picture at side_px x side_px, proportions not kept.
+
+    Squashing, not letterboxing: a fixed region always has the same proportions, so nothing is
+    gained by borders. Area averaging when shrinking keeps noise out; linear when growing.
+    """
+    shrinks = pixels.shape[0] >= side_px and pixels.shape[1] >= side_px
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return _u8(cv2.resize(pixels, (side_px, side_px), interpolation=interpolation))
+
+
+def gray(pixels: BgrImage) -> GrayImage:
+    """Return the luma of a BGR picture, BT.601."""
+    return _u8(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))
+
+
+def thumbnail(pixels: BgrImage) -> GrayImage:
+    """Return the (96, 96) grey thumbnail of a region."""
+    return gray(squash(pixels, THUMBNAIL_PX))
+
+
+def measure(pixels: BgrImage) -> tuple[GrayImage, Quality]:
+    """Return the thumbnail of a region and its quality readings.
+
+    All readings are taken on the squashed region: they cost the same at any resolution.
+    """
+    small = squash(pixels, THUMBNAIL_PX)
+    luma = gray(small)
+    mean, deviation = cv2.meanStdDev(luma)
+    histogram = np.bincount(luma.ravel(), minlength=256)
+    chroma = cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb)[:, :, 1:]
+    laplacian = cv2.Laplacian(luma, cv2.CV_16S)
+    total = luma.size
+    quality = Quality(
+        luma=float(mean[0, 0]),
+        contrast=float(deviation[0, 0]),
+        sharpness=float(cv2.meanStdDev(laplacian)[1][0, 0]) ** 2,
+        chroma=2.0 * float(cv2.norm(chroma, _neutral(chroma.shape), cv2.NORM_L1)) / chroma.size,
+        clipped_dark=float(histogram[: DARK_LEVEL + 1].sum()) / total,
+        clipped_bright=float(histogram[BRIGHT_LEVEL:].sum()) / total,
+    )
+    return luma, quality
+
+
+def masked(pixels: BgrImage, mask: GrayImage | None) -> BgrImage:
+    """Return the region with the pixels outside `mask` replaced by mid-grey.
+
+    `mask` is (h, w) uint8 of any size, 255 where pixels count, 0 where they do not.
+    """
+    if mask is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    fitted = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.where(fitted[:, :, None] >= 128, pixels, np.uint8(128))
+
+
+def encode_jpeg(pixels: BgrImage, quality: int = 92) -> bytes:
+    """Return the picture as JPEG bytes."""
+    done, buffer = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"OpenCV cannot encode a picture of shape {pixels.shape} as JPEG")
+    return buffer.tobytes()
+
+
+def decode(data: bytes) -> BgrImage:
+    """Return the picture in an encoded file, orientation applied.
+
+    Raises:
+        ValueError: OpenCV cannot decode the bytes, or the picture is too large.
+    """
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        raise ValueError(f"not a picture that OpenCV can decode ({error.err})") from error
+    if pixels is None:
+        raise ValueError("not a picture that OpenCV can decode")
+    return as_bgr(pixels)
+
+
+def _as_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return (pixels >> 8).astype(np.uint8)
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not np.isfinite(pixels).all():
+            raise ValueError("the picture holds NaN or infinity")
+        return (np.clip(pixels, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    raise ValueError(f"a picture needs dtype uint8, uint16 or float, got {pixels.dtype}")
+
+
+def _span(low: float, high: float, size: int) -> tuple[int, int]:
+    first = min(round(low * size), size - 1)
+    return first, max(round(high * size), first + 1)
+
+
+def _neutral(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.full(shape, 128, np.uint8)
+
+
+def _u8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Narrow OpenCV's loose return type; no copy for uint8."""
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint8)

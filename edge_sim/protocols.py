@@ -1,0 +1,112 @@
+"""The seams, on one page. Anything with these members fits; nothing has to inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from edge_sim.domain import (
+    BgrImage,
+    Embedding,
+    Frame,
+    Match,
+    Observation,
+    Probe,
+    State,
+    StateChange,
+    Threshold,
+)
+from edge_sim.events import Event
+
+
+class FrameSource(Protocol):
+    """Where frames come from."""
+
+    @property
+    def name(self) -> str:
+        """Safe to log: passwords are masked."""
+
+    def read(self) -> Frame | None:
+        """Return the next frame; None when the stream has ended.
+
+        Raises:
+            SourceError: The source is lost, or was closed. A later call may succeed.
+        """
+
+    def close(self) -> None:
+        """Give the device back. Safe to call twice."""
+
+
+class Embedder(Protocol):
+    """Turns the pixels of a region into an embedding."""
+
+    @property
+    def model_id(self) -> str:
+        """Name, start of the file's sha256 and preprocessing version."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of the global vector."""
+
+    def embed(self, pixels: BgrImage) -> Embedding:
+        """Return the embedding of (H, W, 3) uint8 BGR pixels of any size from 1x1 up.
+
+        Raises:
+            ModelError: The model gives something that cannot be normalised.
+        """
+
+
+class Scorer(Protocol):
+    """Compares probes with one gallery; made anew when the gallery changes."""
+
+    def best_match(self, probe: Probe) -> Match | None:
+        """Return the states of the gallery for `probe`, the most probable first.
+
+        None if the gallery is empty.
+
+        Raises:
+            ModelError: The probe was made with another model than the references.
+        """
+
+    def leave_one_out(self) -> tuple[Match | None, ...]:
+        """Return, per reference in gallery order, its match against all the others.
+
+        None where the reference is the only one.
+        """
+
+
+class Decider(Protocol):
+    """Turns observations into state changes. Time comes from the observations."""
+
+    @property
+    def state(self) -> State:
+        """What is said now."""
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Levels in force now, per state."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change is being confirmed, so that looking again sooner would help."""
+
+    def observe(self, observation: Observation) -> StateChange | None:
+        """Return the change that `observation` completes, if it does."""
+
+
+class EventSink(Protocol):
+    """Where events go."""
+
+    @property
+    def name(self) -> str:
+        """Safe to log."""
+
+    def emit(self, event: Event) -> None:
+        """Deliver one event.
+
+        Raises:
+            SinkError: It was not delivered; the caller goes on with the other sinks.
+        """
+
+    def close(self) -> None:
+        """Flush and give resources back. Safe to call twice."""

@@ -1,0 +1,126 @@
+"""Pure functions from pairs to scores: cosine, distances, structural similarity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import FloatMatrix, FloatVector, GrayImage
+
+SSIM_SIGMA = 1.5
+SSIM_RADIUS_PX = 5  # an 11x11 window, as in the paper
+_C1 = (0.01 * 255.0) ** 2
+_C2 = (0.03 * 255.0) ** 2
+_MIDDLE = 128.0
+
+
+def normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Return float32 rows of unit length; a row of zeros stays zero.
+
+    Raises:
+        ValueError: NaN or infinity in a row.
+    """
+    rows = np.asarray(vectors, np.float32)
+    if not np.isfinite(rows).all():
+        raise ValueError("vectors must be finite, got NaN or infinity")
+    # Dividing by the largest entry first keeps the square of tiny and huge rows in float range.
+    largest = np.max(np.abs(rows), axis=-1, keepdims=True)
+    scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
+    length = np.linalg.norm(scaled, axis=-1, keepdims=True)
+    return np.divide(scaled, length, out=scaled, where=length > 0)
+
+
+def cosine(a: FloatVector, b: FloatVector) -> float:
+    """Return the cosine of the angle between two vectors, -1 to 1; 0 if one of them is zero."""
+    return float(np.clip(normalised(a) @ normalised(b), -1.0, 1.0))
+
+
+def cosine_to_all(vector: FloatVector, unit_rows: FloatMatrix) -> FloatVector:
+    """Return (N,) cosines of a unit vector with rows of unit length: one matrix product."""
+    return np.asarray(np.clip(unit_rows @ vector, -1.0, 1.0), np.float32)
+
+
+def euclidean_to_all(vector: FloatVector, rows: FloatMatrix) -> FloatVector:
+    """Return (N,) Euclidean distances, 0 and up."""
+    return np.asarray(np.linalg.norm(rows - vector, axis=1), np.float32)
+
+
+def manhattan_to_all(vector: FloatVector, rows: FloatMatrix) -> FloatVector:
+    """Return (N,) Manhattan distances, 0 and up."""
+    return np.asarray(np.abs(rows - vector).sum(axis=1), np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SsimPlanes:
+    """What structural similarity needs of one picture, computed once.
+
+    Args:
+        pixels: (T, T) float32, less 128, so that the variances do not cancel in float32.
+        mean: (T, T) float32, Gaussian-weighted local mean of `pixels`.
+        variance: (T, T) float32, Gaussian-weighted local variance.
+    """
+
+    pixels: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    variance: NDArray[np.float32]
+
+
+def ssim_planes(image: GrayImage) -> SsimPlanes:
+    """Return the planes of a (T, T) uint8 picture, T at least 11.
+
+    Raises:
+        ValueError: The picture is smaller than the window or not grey.
+    """
+    window = 2 * SSIM_RADIUS_PX + 1
+    if image.ndim != 2 or min(image.shape) < window:
+        raise ValueError(f"ssim needs a grey picture of {window}x{window} up, got {image.shape}")
+    pixels = image.astype(np.float32)
+    pixels -= _MIDDLE
+    mean = _blur(pixels)
+    return SsimPlanes(pixels, mean, _blur(pixels * pixels) - mean * mean)
+
+
+def ssim_between(a: SsimPlanes, b: SsimPlanes) -> float:
+    """Return the mean structural similarity of two pictures, -1 to 1.
+
+    Wang et al., Image quality assessment, IEEE TIP 13(4), 2004, eq. 13, with the Gaussian window
+    of that paper and data range 255; pixels nearer to the border than the window's radius do not
+    count. Equal to scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False, data_range=255)` to 1e-4.
+    """
+    luminance, structure = _ssim_terms(a, b)
+    return float(np.mean(luminance * structure, dtype=np.float64))
+
+
+def structure_between(a: SsimPlanes, b: SsimPlanes) -> float:
+    """Return SSIM without its luminance term, -1 to 1: the same scene in other light stays high."""
+    return float(np.mean(_ssim_terms(a, b)[1], dtype=np.float64))
+
+
+def ssim(a: GrayImage, b: GrayImage) -> float:
+    """Return the structural similarity of two (T, T) uint8 pictures, -1 to 1.
+
+    Raises:
+        ValueError: The shapes differ, or are smaller than the 11x11 window.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"ssim needs two pictures of one shape, got {a.shape} and {b.shape}")
+    return ssim_between(ssim_planes(a), ssim_planes(b))
+
+
+def _ssim_terms(a: SsimPlanes, b: SsimPlanes) -> tuple[NDArray[Any], NDArray[Any]]:
+    inner = slice(SSIM_RADIUS_PX, -SSIM_RADIUS_PX)
+    covariance = (_blur(a.pixels * b.pixels) - a.mean * b.mean)[inner, inner]
+    mean_a, mean_b = a.mean[inner, inner] + _MIDDLE, b.mean[inner, inner] + _MIDDLE
+    luminance = (2.0 * mean_a * mean_b + _C1) / (mean_a * mean_a + mean_b * mean_b + _C1)
+    variances = a.variance[inner, inner] + b.variance[inner, inner]
+    return luminance, (2.0 * covariance + _C2) / (variances + _C2)
+
+
+def _blur(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    side = 2 * SSIM_RADIUS_PX + 1
+    return np.asarray(cv2.GaussianBlur(plane, (side, side), SSIM_SIGMA), np.float32)

@@ -1,0 +1,1 @@
+"""Parts of the training and export of the default model; the programs are one folder up."""
