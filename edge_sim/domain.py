@@ -279,6 +279,19 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneReading:
+    """What the scene monitor says of one look.
+
+    Args:
+        condition: Light regime: `day`, `dusk`, `ir` or `dark`.
+        impediment: Why the picture cannot be decided on; None if it can.
+    """
+
+    condition: str
+    impediment: UnknownReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One look at a watch: all that a decision is made from.
 

@@ -98,7 +98,7 @@ def masked(pixels: BgrImage, mask: GrayImage | None) -> BgrImage:
         return pixels
     height, width = pixels.shape[:2]
     fitted = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.where(fitted[:, :, None] >= 128, pixels, np.uint8(128))
+    return _u8(np.where(fitted[:, :, None] >= 128, pixels, np.uint8(128)))
 
 
 def encode_jpeg(pixels: BgrImage, quality: int = 92) -> bytes:
@@ -147,4 +147,5 @@ def _neutral(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 def _u8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Narrow OpenCV's loose return type; no copy for uint8."""
-    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint8)
+    narrowed: NDArray[np.uint8] = pixels.astype(np.uint8, copy=False)
+    return narrowed

@@ -12,6 +12,7 @@ from edge_sim.domain import (
     Match,
     Observation,
     Probe,
+    SceneReading,
     State,
     StateChange,
     Threshold,
@@ -92,6 +93,19 @@ class Decider(Protocol):
 
     def observe(self, observation: Observation) -> StateChange | None:
         """Return the change that `observation` completes, if it does."""
+
+    def resume(self, state: State) -> None:
+        """Say `state` without a change: after a restart, or when the gallery was replaced.
+
+        A state that the gallery no longer has is ignored.
+        """
+
+
+class Monitor(Protocol):
+    """Watches over light and camera, one for each watch."""
+
+    def inspect(self, probe: Probe) -> SceneReading:
+        """Return condition and impediment of this look; called once per look, in time order."""
 
 
 class EventSink(Protocol):

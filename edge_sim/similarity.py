@@ -31,7 +31,8 @@ def normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
     largest = np.max(np.abs(rows), axis=-1, keepdims=True)
     scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
     length = np.linalg.norm(scaled, axis=-1, keepdims=True)
-    return np.divide(scaled, length, out=scaled, where=length > 0)
+    unit: NDArray[np.float32] = np.divide(scaled, length, out=scaled, where=length > 0)
+    return unit
 
 
 def cosine(a: FloatVector, b: FloatVector) -> float:

@@ -1,4 +1,4 @@
-"""Printing for people and machines: tables, JSON, progress. Results on stdout, the rest on stderr."""
+"""Tables, JSON and progress: results on stdout, the rest on stderr."""
 
 from __future__ import annotations
 

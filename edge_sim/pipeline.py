@@ -1,0 +1,218 @@
+"""The path of one frame: crop, probe, match, decide.
+
+No I/O, no clock: the same frames give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_sim.domain import (
+    FULL_FRAME,
+    BgrImage,
+    Frame,
+    GrayImage,
+    Observation,
+    Probe,
+    Roi,
+    State,
+    StateChange,
+    Threshold,
+)
+from edge_sim.events import Event, Origin, state_changed
+from edge_sim.gallery import Gallery
+from edge_sim.imaging import crop, masked, measure
+from edge_sim.protocols import Decider, Embedder, Monitor, Scorer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Where a watch looks.
+
+    Args:
+        roi: In fractions of the frame.
+        mask: (h, w) uint8 over the region, 0 where pixels do not count; None to count all.
+    """
+
+    roi: Roi = FULL_FRAME
+    mask: GrayImage | None = None
+
+    def pixels_of(self, frame: BgrImage) -> BgrImage:
+        """Return the region's pixels: a view, or a copy where a mask applies."""
+        return masked(crop(frame, self.roi), self.mask)
+
+
+def make_probe(
+    embedder: Embedder,
+    pixels: BgrImage,
+    *,
+    captured_at_s: float = 0.0,
+    unix_time_s: float = 0.0,
+    frame_index: int = 0,
+) -> Probe:
+    """Return what is computed from the pixels of one region, already cropped and masked.
+
+    The live path and enrolment both go through here: otherwise scores drift apart.
+    """
+    thumbnail, quality = measure(pixels)
+    return Probe(
+        embedding=embedder.embed(pixels),
+        thumbnail=thumbnail,
+        quality=quality,
+        captured_at_s=captured_at_s,
+        unix_time_s=unix_time_s,
+        frame_index=frame_index,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a watch is looked at, in seconds of frame time.
+
+    Args:
+        interval_s: While nothing changes; 0 looks at every frame.
+        recheck_s: While a change is being confirmed; never slower than `interval_s`.
+    """
+
+    interval_s: float = 0.0
+    recheck_s: float = 0.0
+
+    def is_due(self, since_last_s: float, pending: bool) -> bool:
+        """Whether to look now; time that ran backwards counts as due."""
+        wanted_s = min(self.interval_s, self.recheck_s) if pending else self.interval_s
+        # Half a millisecond of slack: frame times are rounded by containers.
+        return since_last_s < 0 or since_last_s >= wanted_s - 5e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """How a watch makes its parts for a gallery; called again whenever the gallery changes."""
+
+    scorer: Callable[[Gallery], Scorer]
+    decider: Callable[[Gallery, Scorer], Decider]
+    monitor: Callable[[Gallery], Monitor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What one look at a watch gave."""
+
+    watch: str
+    probe: Probe
+    observation: Observation
+    state: State
+    thresholds: Mapping[str, Threshold]
+    change: StateChange | None
+
+
+class Watch:
+    """One region with its gallery and decider.
+
+    Args:
+        name: Unique on the device.
+        gallery: Its references; may be empty, the watch then says `unknown: no_references`.
+        stages: How to make scorer, decider and monitor.
+        region: Where to look.
+        pace: How often to look.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        gallery: Gallery,
+        stages: Stages,
+        *,
+        region: Region | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.name = name
+        self.region = region or Region()
+        self._pace = pace or Pace()
+        self._stages = stages
+        self._last_look_s: float | None = None
+        self._equip(gallery)
+
+    @property
+    def gallery(self) -> Gallery:
+        """In force now."""
+        return self._gallery
+
+    @property
+    def decider(self) -> Decider:
+        """In force now."""
+        return self._decider
+
+    def use(self, gallery: Gallery) -> None:
+        """Take another gallery over, between two frames; what was decided stays in force."""
+        before = self._decider.state
+        self._equip(gallery)
+        self._decider.resume(before)
+
+    def look(self, frame: Frame, embedder: Embedder) -> Outcome | None:
+        """Return the outcome of looking at `frame`; None if it is not yet time to look."""
+        if self._last_look_s is not None:
+            since_last_s = frame.captured_at_s - self._last_look_s
+            if not self._pace.is_due(since_last_s, self._decider.pending):
+                return None
+        self._last_look_s = frame.captured_at_s
+        probe = make_probe(
+            embedder,
+            self.region.pixels_of(frame.pixels),
+            captured_at_s=frame.captured_at_s,
+            unix_time_s=frame.unix_time_s,
+            frame_index=frame.index,
+        )
+        observation = self._observe(probe)
+        change = self._decider.observe(observation)
+        decider = self._decider
+        return Outcome(self.name, probe, observation, decider.state, decider.thresholds, change)
+
+    def _observe(self, probe: Probe) -> Observation:
+        reading = self._monitor.inspect(probe)
+        return Observation(
+            captured_at_s=probe.captured_at_s,
+            unix_time_s=probe.unix_time_s,
+            frame_index=probe.frame_index,
+            match=self._scorer.best_match(probe),
+            condition=reading.condition,
+            impediment=reading.impediment,
+            quality=probe.quality,
+        )
+
+    def _equip(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._scorer = self._stages.scorer(gallery)
+        self._decider = self._stages.decider(gallery, self._scorer)
+        self._monitor = self._stages.monitor(gallery)
+
+
+class Pipeline:
+    """All watches on one source.
+
+    Args:
+        embedder: Shared by the watches; used from one thread.
+        watches: With unique names.
+        device: Name of the device, for the events.
+    """
+
+    def __init__(self, embedder: Embedder, watches: Sequence[Watch], device: str) -> None:
+        self._embedder = embedder
+        self.watches = tuple(watches)
+        self.device = device
+
+    def process(self, frame: Frame) -> tuple[Outcome, ...]:
+        """Return the outcome of every watch that was due."""
+        looks = (watch.look(frame, self._embedder) for watch in self.watches)
+        return tuple(outcome for outcome in looks if outcome is not None)
+
+    def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[Event]:
+        """Yield the event of each outcome that is a change."""
+        revision_of = {watch.name: watch.gallery.revision for watch in self.watches}
+        for outcome in outcomes:
+            if outcome.change is not None:
+                model_id = self._embedder.model_id
+                origin = Origin(
+                    self.device, source, outcome.watch, model_id, revision_of[outcome.watch]
+                )
+                yield state_changed(outcome.change, origin)
