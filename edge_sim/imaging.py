@@ -128,11 +128,11 @@ def _as_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == np.uint16:
-        return (pixels >> 8).astype(np.uint8)
+        return _u8(pixels >> 8)
     if np.issubdtype(pixels.dtype, np.floating):
         if not np.isfinite(pixels).all():
             raise ValueError("the picture holds NaN or infinity")
-        return (np.clip(pixels, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        return _u8(np.clip(pixels, 0.0, 1.0) * 255.0 + 0.5)
     raise ValueError(f"a picture needs dtype uint8, uint16 or float, got {pixels.dtype}")
 
 

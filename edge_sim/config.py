@@ -1,0 +1,181 @@
+"""Configuration: YAML read into frozen structs. Knows no stage; `assembly` joins the two.
+
+An unknown key is an error that names the key, its line and the nearest valid key. `${NAME}` is
+replaced in secrets only: in the `uri` of a source.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge_sim.config_yaml import RESERVED_NAMES, YamlReader, compose, nearest
+from edge_sim.domain import Roi
+from edge_sim.errors import ConfigError
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every section of the configuration is one of these."""
+
+
+class ModelConfig(Section, frozen=True):
+    """The embedding model."""
+
+    path: str = "default"
+    threads: Count = 1
+    runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
+
+
+class GalleryConfig(Section, frozen=True):
+    """The gallery file."""
+
+    path: str = "gallery.db"
+
+
+class SourceConfig(Section, frozen=True):
+    """One source; `uri` says which kind."""
+
+    uri: str
+    width: Count | None = None
+    height: Count | None = None
+    fps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    rotate: Literal[0, 90, 180, 270] = 0
+    open_timeout_s: PositiveSeconds = 10.0
+    read_timeout_s: PositiveSeconds = 20.0
+
+
+class ConfirmConfig(Section, frozen=True):
+    """A change counts when `matches` of the last `of` looks agree."""
+
+    matches: Count = 3
+    of: Count = 5
+
+
+class WatchConfig(Section, frozen=True):
+    """One region of one source."""
+
+    source: str | None = None
+    states: tuple[Name, ...] = ()
+    roi: tuple[Ratio, Ratio, Ratio, Ratio] = (0.0, 0.0, 1.0, 1.0)
+    mask: str | None = None
+    interval_s: Seconds = 0.0
+    recheck_s: Seconds = 0.0
+    sensitivity: Ratio = 0.5
+    confirm: ConfirmConfig = ConfirmConfig()
+
+
+class ScoreConfig(Section, frozen=True):
+    """How probes and references are compared."""
+
+    ssim_engine: Literal["opencv", "scikit-image"] = "opencv"
+    ssim_candidates: Count = 3
+
+
+class StdoutSink(Section, frozen=True, tag="stdout", tag_field="kind"):
+    """Events as JSON lines on standard output."""
+
+
+class FileSink(Section, frozen=True, tag="file", tag_field="kind"):
+    """Events as JSON lines appended to a file."""
+
+    path: str = "events.jsonl"
+
+
+SinkConfig = StdoutSink | FileSink
+
+
+class Config(Section, frozen=True):
+    """The whole configuration, as in `configs/default.yaml`."""
+
+    device: Name = "edge_sim"
+    model: ModelConfig = ModelConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    score: ScoreConfig = ScoreConfig()
+    sources: dict[Name, SourceConfig] = {}
+    watches: dict[Name, WatchConfig] = {}
+    sinks: tuple[SinkConfig, ...] = (StdoutSink(),)
+    folder: str = "."
+    """Where relative paths start: the folder of the file. Not a key of the file."""
+
+    def path(self, text: str) -> Path:
+        """Return a path of the configuration, relative ones from the file's folder."""
+        return Path(self.folder, text).absolute() if text else Path(self.folder)
+
+
+def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in a YAML file.
+
+    Args:
+        path: Of the file.
+        environ: Values for `${NAME}` in the `uri` of a source; none are read from the process.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, or says something that cannot be.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{file}: cannot read the configuration ({reason})") from error
+    return parse_config(text, where=str(file), folder=str(file.parent), environ=environ or {})
+
+
+def parse_config(
+    text: str, *, where: str, folder: str = ".", environ: Mapping[str, str] | None = None
+) -> Config:
+    """Return the configuration in YAML text; `where` names it in errors.
+
+    Raises:
+        ConfigError: As in `load_config`.
+    """
+    node = compose(text, where)
+    reader = YamlReader(where, environ or {})
+    table = {} if node is None else reader.value(node, Config, "")
+    try:
+        config = msgspec.convert({**table, "folder": folder}, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    _check(config, reader)
+    return config
+
+
+def _check(config: Config, reader: YamlReader) -> None:
+    """Raise for what only the whole configuration can tell."""
+    for name, watch in config.watches.items():
+        path = f"watches.{name}"
+        _check_source(config, watch, path, reader)
+        try:
+            Roi(*watch.roi)
+        except ValueError as error:
+            raise reader.error(f"{path}.roi", f"{path}.roi: {error}") from error
+        if watch.confirm.matches > watch.confirm.of:
+            raise reader.error(
+                f"{path}.confirm",
+                f"{path}.confirm: matches {watch.confirm.matches} is more than "
+                f"of {watch.confirm.of}",
+            )
+        for state in watch.states:
+            if state in RESERVED_NAMES:
+                raise reader.error(f"{path}.states", f"{path}.states: {state!r} is reserved")
+
+
+def _check_source(config: Config, watch: WatchConfig, path: str, reader: YamlReader) -> None:
+    if watch.source is None and len(config.sources) != 1:
+        known = ", ".join(config.sources) or "none"
+        raise reader.error(path, f"{path}: say which source it watches (source: NAME of {known})")
+    if watch.source is not None and watch.source not in config.sources:
+        hint = nearest(watch.source, config.sources)
+        raise reader.error(
+            f"{path}.source", f"{path}.source: there is no source {watch.source!r}{hint}"
+        )

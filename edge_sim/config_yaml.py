@@ -1,0 +1,167 @@
+"""YAML nodes read beside msgspec structs, so that every error names the key and its line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args, get_origin
+
+import msgspec
+import yaml
+
+from edge_sim.errors import ConfigError
+
+RESERVED_NAMES = frozenset({"unknown", "none"})
+
+
+def compose(text: str, where: str) -> yaml.Node | None:
+    """Return the root node of YAML text; None if it is empty.
+
+    Raises:
+        ConfigError: The text is not YAML.
+    """
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{where}{line}: {problem}") from error
+    return root
+
+
+class YamlReader:
+    """Reads one file; remembers the line of every key for later errors.
+
+    Args:
+        where: Name of the file, for errors.
+        environ: Values for `${NAME}` in keys called `uri`.
+    """
+
+    def __init__(self, where: str, environ: Mapping[str, str]) -> None:
+        self._where = where
+        self._environ = environ
+        self._lines: dict[str, int] = {}
+
+    def value(self, node: yaml.Node, kind: Any, path: str) -> Any:
+        """Return the plain value of `node`, checked against `kind`."""
+        self._lines[path] = node.start_mark.line + 1
+        kind = _bare(kind, node)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            return self._section(node, kind, path)
+        if get_origin(kind) is dict:
+            return self._table(node, get_args(kind), path)
+        if get_origin(kind) is tuple and isinstance(node, yaml.SequenceNode):
+            return self._row(node, get_args(kind), path)
+        plain = _plain(node)
+        if path.endswith(".uri") and isinstance(plain, str):
+            plain = self._with_secrets(plain, path)
+        try:
+            msgspec.convert(plain, kind)
+        except msgspec.ValidationError as error:
+            raise self.error(path, f"{path}: {_readable(error)}") from error
+        return plain
+
+    def _section(self, node: yaml.Node, kind: type[msgspec.Struct], path: str) -> Any:
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        fields.pop("folder", None)
+        tag = kind.__struct_config__.tag_field
+        found: dict[str, Any] = {}
+        for key, child in self._pairs(node, path):
+            here = f"{path}.{key}" if path else key
+            if key == tag:
+                found[key] = _plain(child)
+                continue
+            if key not in fields:
+                hint = nearest(key, fields)
+                self._lines[here] = child.start_mark.line + 1
+                raise self.error(here, f"unknown key {here!r}{hint}")
+            if not _is_empty(child):
+                found[key] = self.value(child, fields[key].type, here)
+        for name, field in fields.items():
+            if field.required and name not in found:
+                raise self.error(path, f"{path}: the key {name!r} is missing")
+        return found
+
+    def _table(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, child in self._pairs(node, path):
+            here = f"{path}.{key}"
+            self._lines[here] = child.start_mark.line + 1
+            if key in RESERVED_NAMES:
+                raise self.error(here, f"{here}: the name {key!r} is reserved")
+            try:
+                msgspec.convert(key, kinds[0])
+            except msgspec.ValidationError as error:
+                raise self.error(
+                    here, f"{here}: a name has 1 to 64 letters, digits, _ or -, got {key!r}"
+                ) from error
+            found[key] = self.value(child, kinds[1], here)
+        return found
+
+    def _row(self, node: yaml.SequenceNode, kinds: tuple[Any, ...], path: str) -> list[Any]:
+        kind_of = kinds[:1] * len(node.value) if kinds[-1] is Ellipsis else kinds
+        if len(kind_of) != len(node.value):
+            raise self.error(path, f"{path}: needs {len(kind_of)} values, got {len(node.value)}")
+        pairs = zip(node.value, kind_of, strict=True)
+        return [self.value(child, kind, f"{path}[{at}]") for at, (child, kind) in enumerate(pairs)]
+
+    def _pairs(self, node: yaml.Node, path: str) -> list[tuple[str, yaml.Node]]:
+        if _is_empty(node):
+            return []
+        if not isinstance(node, yaml.MappingNode):
+            raise self.error(path, f"{path or 'the file'}: needs `key: value` lines")
+        pairs = [(str(key.value), child) for key, child in node.value]
+        for at, (key, child) in enumerate(pairs):
+            if key in [earlier for earlier, _ in pairs[:at]]:
+                here = f"{path}.{key}" if path else key
+                self._lines[here] = child.start_mark.line + 1
+                raise self.error(here, f"the key {here!r} is given twice")
+        return pairs
+
+    def _with_secrets(self, text: str, path: str) -> str:
+        def value_of(match: re.Match[str]) -> str:
+            if match[1] not in self._environ:
+                raise self.error(path, f"{path}: the environment has no {match[1]}")
+            return self._environ[match[1]]
+
+        return re.sub(r"\$\{(\w+)\}", value_of, text)
+
+    def error(self, path: str, message: str) -> ConfigError:
+        """Return the error that says `message` about the key at `path`."""
+        line = self._lines.get(path)
+        return ConfigError(f"{self._where}{f':{line}' if line else ''}: {message}")
+
+
+def _bare(kind: Any, node: yaml.Node) -> Any:
+    """Return the struct behind an optional or tagged union, else `kind` itself."""
+    members = [member for member in get_args(kind) if member is not type(None)]
+    structs = [m for m in members if isinstance(m, type) and issubclass(m, msgspec.Struct)]
+    if not structs or get_origin(kind) in (tuple, dict):
+        return kind
+    if isinstance(node, yaml.MappingNode):
+        for key, child in node.value:
+            for struct in structs:
+                if key.value == "kind" and child.value == struct.__struct_config__.tag:
+                    return struct
+    return kind
+
+
+def _plain(node: yaml.Node) -> Any:
+    return yaml.SafeLoader("").construct_object(node, deep=True)
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest of the known words, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    return str(error).replace("`", "")
