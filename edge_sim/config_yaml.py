@@ -47,14 +47,14 @@ class YamlReader:
     def value(self, node: yaml.Node, kind: Any, path: str) -> Any:
         """Return the plain value of `node`, checked against `kind`."""
         self._lines[path] = node.start_mark.line + 1
-        kind = _bare(kind, node)
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        kind = self._bare(kind, node, path)
+        if _is_section(kind):
             return self._section(node, kind, path)
         if get_origin(kind) is dict:
             return self._table(node, get_args(kind), path)
         if get_origin(kind) is tuple and isinstance(node, yaml.SequenceNode):
             return self._row(node, get_args(kind), path)
-        plain = _plain(node)
+        plain = self._plain(node, path)
         if path.endswith(".uri") and isinstance(plain, str):
             plain = self._with_secrets(plain, path)
         try:
@@ -71,7 +71,7 @@ class YamlReader:
         for key, child in self._pairs(node, path):
             here = f"{path}.{key}" if path else key
             if key == tag:
-                found[key] = _plain(child)
+                found[key] = child.value
                 continue
             if key not in fields:
                 hint = nearest(key, fields)
@@ -128,40 +128,50 @@ class YamlReader:
 
         return re.sub(r"\$\{(\w+)\}", value_of, text)
 
+    def _bare(self, kind: Any, node: yaml.Node, path: str) -> Any:
+        """Return the one struct that a tagged union means at `node`, else `kind` itself."""
+        members = [member for member in get_args(kind) if member is not type(None)]
+        if get_origin(kind) in (tuple, dict) or not all(map(_is_section, members)):
+            return kind
+        of_tag = {member.__struct_config__.tag: member for member in members}
+        if not of_tag:
+            return kind
+        tag = dict(self._pairs(node, path)).get("kind")
+        if tag is None:
+            raise self.error(path, f"{path}: the key 'kind' is missing")
+        if tag.value not in of_tag:
+            raise self.error(
+                path, f"{path}: unknown kind {tag.value!r}{nearest(tag.value, of_tag)}"
+            )
+        return of_tag[tag.value]
+
+    def _plain(self, node: yaml.Node, path: str) -> Any:
+        try:
+            return yaml.SafeLoader("").construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            problem = getattr(error, "problem", None) or str(error)
+            raise self.error(path, f"{path}: {problem}") from error
+
     def error(self, path: str, message: str) -> ConfigError:
         """Return the error that says `message` about the key at `path`."""
         line = self._lines.get(path)
         return ConfigError(f"{self._where}{f':{line}' if line else ''}: {message}")
 
 
-def _bare(kind: Any, node: yaml.Node) -> Any:
-    """Return the struct behind an optional or tagged union, else `kind` itself."""
-    members = [member for member in get_args(kind) if member is not type(None)]
-    structs = [m for m in members if isinstance(m, type) and issubclass(m, msgspec.Struct)]
-    if not structs or get_origin(kind) in (tuple, dict):
-        return kind
-    if isinstance(node, yaml.MappingNode):
-        for key, child in node.value:
-            for struct in structs:
-                if key.value == "kind" and child.value == struct.__struct_config__.tag:
-                    return struct
-    return kind
-
-
-def _plain(node: yaml.Node) -> Any:
-    return yaml.SafeLoader("").construct_object(node, deep=True)
-
-
 def _is_empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """Return a hint that names the nearest of the known words, or all of them."""
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
 
 
 def _readable(error: msgspec.ValidationError) -> str:
     return str(error).replace("`", "")
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

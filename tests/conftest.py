@@ -1,0 +1,31 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile(
+    "project", derandomize=True, deadline=None, max_examples=50, database=None
+)
+hypothesis.settings.load_profile("project")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The labelled pictures beside the checkout; the test is skipped where they are absent."""
+    folder = (REPOSITORY / os.environ.get("EDGE_SIM_DATA", "../shared")).resolve() / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no labelled data at {folder}: set EDGE_SIM_DATA to the folder above data/")
+    return folder

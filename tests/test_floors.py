@@ -1,0 +1,75 @@
+"""Imports point down."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FLOORS = {
+    "errors": 0,
+    "domain": 0,
+    "resources": 0,
+    "events": 1,
+    "imaging": 1,
+    "similarity": 1,
+    "gallery": 1,
+    "protocols": 2,
+    "sources": 3,
+    "embedders": 3,
+    "indexes": 3,
+    "sinks": 3,
+    "scoring": 3,
+    "scene": 3,
+    "deciding": 3,
+    "gallery_store": 3,
+    "pipeline": 4,
+    "calibration": 4,
+    "evaluation": 4,
+    "loop": 5,
+    "config_yaml": 4,
+    "config": 5,
+    "assembly": 6,
+    "report": 7,
+    "enrolment": 7,
+    "daemon": 7,
+    "demo": 8,
+    "cli": 9,
+    "__init__": 9,
+    "__main__": 10,
+}
+PACKAGE = Path(__file__).resolve().parent.parent / "edge_sim"
+MODULES = sorted(
+    path
+    for path in PACKAGE.rglob("*.py")
+    if not {"models", "configs"} & set(path.relative_to(PACKAGE).parts)
+)
+
+
+def floor_name(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_names(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("edge_sim."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.ImportFrom) and node.module == "edge_sim":
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.Import):
+            names.update(a.name.split(".")[1] for a in node.names if a.name.startswith("edge_sim."))
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_below_or_beside_in_its_own_package(path: Path) -> None:
+    own = floor_name(path)
+    for name in imported_names(path):
+        if name in FLOORS and name != own:
+            assert FLOORS[name] < FLOORS[own], f"{path.name} on {FLOORS[own]} imports {name}"
+
+
+def test_every_module_has_a_floor() -> None:
+    assert {floor_name(path) for path in MODULES} <= FLOORS.keys()
