@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 from edge_sim.errors import SinkError
 from edge_sim.events import Event, to_json_line
@@ -17,7 +19,7 @@ class FileSink:
     spoils no other line.
     """
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
+    def __init__(self, path: Path, stream: io.FileIO) -> None:
         self._path = path
         self._stream = stream
 
@@ -29,7 +31,8 @@ class FileSink:
             SinkError: The file cannot be written.
         """
         try:
-            stream = path.open("ab")
+            # Unbuffered: what a full disk refuses must not wait in memory and come out later.
+            stream = path.open("ab", buffering=0)
             if _ends_mid_line(path):
                 stream.write(b"\n")
         except OSError as error:
@@ -49,11 +52,15 @@ class FileSink:
         """
         if self._stream.closed:
             raise SinkError(f"{self._path}: the sink is closed")
+        line = to_json_line(event)
+        end = os.fstat(self._stream.fileno()).st_size
         try:
-            self._stream.write(to_json_line(event))
-            self._stream.flush()
+            if self._stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._stream.fileno())
         except OSError as error:
+            with contextlib.suppress(OSError):  # a device cannot be cut back
+                self._stream.truncate(end)
             raise SinkError(f"{self._path}: cannot append ({error.strerror})") from error
 
     def close(self) -> None:

@@ -1,0 +1,86 @@
+"""Entry point: arguments, logging, exit codes. A user's mistake ends in one line.
+
+Exit codes: 0 ok, 2 usage, 78 bad configuration (EX_CONFIG), 130 interrupted, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from edge_sim import __version__
+from edge_sim.errors import ConfigError, EdgeSimError
+
+GROUPS = (
+    "demo",
+    "run",
+    "check",
+    "gallery",
+    "capture",
+    "evaluate",
+    "embed",
+    "doctor",
+    "model",
+    "schema",
+)
+"""Modules of `edge_sim.cli` that add verbs, in the order of the help text."""
+
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: Arguments without the program's name; the process's own by default.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--version"]:
+        # Answered before any verb is imported: scripts ask for it often.
+        print(f"edge-sim {__version__}")
+        return 0
+    parser = build_parser(arguments)
+    args = parser.parse_args(arguments)
+    _set_up_logging(args.verbose)
+    try:
+        return int(args.handler(args))
+    except ConfigError as error:
+        print(f"edge-sim: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    except EdgeSimError as error:
+        print(f"edge-sim: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away, as in `edge-sim ... | head`; not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser; when `arguments` name a verb, only that verb's module is imported."""
+    parser = argparse.ArgumentParser(
+        prog="edge-sim",
+        description="Tells the state of what a fixed camera watches, from a few pictures.",
+    )
+    parser.add_argument("--version", action="version", version=f"edge-sim {__version__}")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: all")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    verbs = [word for word in arguments if not word.startswith("-")]
+    wanted = [verbs[0]] if verbs and verbs[0] in GROUPS else GROUPS
+    for group in wanted:
+        importlib.import_module(f"edge_sim.cli.{group}").register(commands)
+    return parser
+
+
+def _set_up_logging(verbosity: int) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
+    )
