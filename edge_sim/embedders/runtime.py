@@ -1,0 +1,180 @@
+"""Choosing the TFLite runtime by building an interpreter, because importing one proves nothing.
+
+tflite-runtime 2.14 is compiled against numpy 1. Beside numpy 2 it installs and imports without a
+word and then raises SystemError when an interpreter is made (DESIGN.md, decision 1).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import logging
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_sim.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+INSTALL = (
+    "pip install ai-edge-litert, or pip install 'edge_sim[legacy]' for tflite-runtime with numpy 1"
+)
+
+TINY_MODEL = zlib.decompress(
+    base64.b64decode(
+        b"eNqTYGBgCHHzMWZg4GMQYWBh4GDgAYoIAHkMDMxADOJZAPERRgYGRrAMSEwAqJIBrBYkz4iEkQFCPcxk"
+        b"AbB6CZB5QHwBiO8gqWeCyqVA+RB7OMAsHqhZIKABpVmgdjBBMbr9rECcmVdQWkKiebj8wwbE+aUlcAOx"
+        b"+ZcRjS8B5/EB2bBQEAGHLwjIQO0HudUGi3m4zcc0DzksYBhdPwfYnyxgv4IAADy1DeU="
+    )
+)
+"""A .tflite file that averages 2x2 float32 pixels: (1, 2, 2, 1) to (1, 1, 1, 1)."""
+
+# What importing or building raises in a mix that does not fit: an ABI mismatch gives SystemError,
+# ImportError or AttributeError; a library that the loader misses gives ImportError or OSError.
+BROKEN = (SystemError, ImportError, AttributeError, OSError, RuntimeError, ValueError, TypeError)
+
+Build = Callable[..., Any]
+"""Makes an interpreter; takes the keywords `model_content` and `num_threads`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A runtime that may be installed.
+
+    Args:
+        name: Of the distribution.
+        load: Returns the Interpreter class; raises ImportError where it is not installed.
+        version: Returns the installed version; raises ImportError where it is not installed.
+    """
+
+    name: str
+    load: Callable[[], Build]
+    version: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The runtime in use.
+
+    Args:
+        name: Of the distribution.
+        version: Of the distribution.
+        reason: Why this one, for people.
+        build: Makes an interpreter.
+    """
+
+    name: str
+    version: str
+    reason: str
+    build: Build
+
+
+def _installed(distribution: str, module: str) -> Candidate:
+    return Candidate(
+        name=distribution,
+        load=lambda: _interpreter_class(module),
+        version=lambda: importlib.metadata.version(distribution),
+    )
+
+
+def _interpreter_class(module: str) -> Build:
+    build: Build = importlib.import_module(module).Interpreter
+    return build
+
+
+CANDIDATES = (
+    _installed("ai-edge-litert", "ai_edge_litert.interpreter"),
+    _installed("tflite-runtime", "tflite_runtime.interpreter"),
+)
+"""In order of preference: the first is maintained, and 5 times faster on quantized models."""
+
+
+def choose_runtime(wanted: str = AUTO, *, candidates: Sequence[Candidate] = CANDIDATES) -> Runtime:
+    """Return the first runtime that can build and run an interpreter on a tiny model.
+
+    Args:
+        wanted: `auto`, or the name of one candidate.
+        candidates: In order of preference.
+
+    Raises:
+        ModelError: No such name, or none works; names the fix.
+    """
+    names = [candidate.name for candidate in candidates]
+    if wanted not in (AUTO, *names):
+        raise ModelError(
+            f"runtime {wanted!r} is not known; give one of: {', '.join((AUTO, *names))}"
+        )
+    failures: list[str] = []
+    for candidate in candidates:
+        if wanted not in (AUTO, candidate.name):
+            continue
+        try:
+            version = candidate.version()
+        except ImportError:
+            failures.append(f"{candidate.name} is not installed")
+            continue
+        try:
+            build = _probe(candidate)
+        except BROKEN as error:
+            failures.append(_broken(candidate.name, version, error))
+            continue
+        return Runtime(candidate.name, version, _reason(wanted, failures), build)
+    raise ModelError(_nothing_works(failures))
+
+
+def _probe(candidate: Candidate) -> Build:
+    """Return the Interpreter class after it has run the tiny model."""
+    # numpy 2 writes two paragraphs and a traceback to sys.stderr when code built for numpy 1 asks
+    # for its interface; the error that follows is ours to word.
+    with contextlib.redirect_stderr(io.StringIO()):
+        build = candidate.load()
+        interpreter = build(model_content=TINY_MODEL, num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+    return build
+
+
+def _broken(name: str, version: str, error: BaseException) -> str:
+    numpy = _numpy_version()
+    if name == "tflite-runtime" and not numpy.startswith(("0.", "1.")):
+        return f"tflite-runtime {version} needs numpy below 2, numpy {numpy} is installed"
+    return f"{name} {version} does not work ({type(error).__name__}: {first_line(error)})"
+
+
+def _nothing_works(failures: Sequence[str]) -> str:
+    return f"no usable TFLite runtime: {'; '.join(failures)}; {INSTALL}"
+
+
+def _reason(wanted: str, failures: Sequence[str]) -> str:
+    if wanted != AUTO:
+        return "asked for"
+    if failures:
+        logger.info("TFLite runtime: %s", "; ".join(failures))
+        return "; ".join(failures)
+    return "preferred, and it runs a test model"
+
+
+def _numpy_version() -> str:
+    return importlib.metadata.version("numpy")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, for messages that must be one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def partitions(interpreter: Any) -> int:
+    """Return how many parts of the graph XNNPACK runs; 0: every operator runs outside it.
+
+    One is best: each border between parts costs a round trip. tflite-runtime 2.14 gives 0 for
+    quantized graphs, because its XNNPACK takes only float ones.
+    """
+    details: Iterator[dict[str, Any]] = iter(interpreter._get_ops_details())
+    return sum(operator["op_name"] == "DELEGATE" for operator in details)

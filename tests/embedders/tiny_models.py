@@ -1,0 +1,198 @@
+"""TFLite files of a few hundred bytes, written byte by byte: no TensorFlow, no flatbuffers package.
+
+The network is an average pooling and a reshape, so what it must answer is known in closed form:
+the colour means of a grid of cells, as `spatial` (1, G, G, 3) and flattened as `global` (1, 3*G*G).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+AVERAGE_POOL_2D, RESHAPE, CUSTOM = 1, 22, 32
+TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
+
+
+@dataclass(frozen=True)
+class Scalar:
+    code: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Vector:
+    code: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Table:
+    fields: Mapping[int, Value]
+
+
+@dataclass(frozen=True)
+class Tables:
+    items: Sequence[Table]
+
+
+Value = Scalar | Vector | Table | Tables | str
+
+
+@dataclass
+class Writer:
+    """Writes parents before children, so that every offset points forward as it must."""
+
+    out: bytearray = field(default_factory=bytearray)
+
+    def align(self, size: int, ahead: int = 0) -> None:
+        self.out += bytes(-(len(self.out) + ahead) % size)
+
+    def point(self, position: int, target: int) -> None:
+        struct.pack_into("<I", self.out, position, target - position)
+
+    def put(self, value: Value) -> int:
+        if isinstance(value, Table):
+            return self.put_table(value)
+        if isinstance(value, Tables):
+            return self.put_tables(value.items)
+        if isinstance(value, str):
+            return self.put_vector("B", [*value.encode(), 0], hidden=1)
+        assert isinstance(value, Vector)
+        return self.put_vector(value.code, value.values)
+
+    def put_vector(self, code: str, values: Sequence[float], hidden: int = 0) -> int:
+        self.align(16, ahead=4)
+        start = len(self.out)
+        self.out += struct.pack("<I", len(values) - hidden)
+        self.out += struct.pack(f"<{len(values)}{code}", *values)
+        return start
+
+    def put_tables(self, items: Sequence[Table]) -> int:
+        start = self.put_vector("I", [0] * len(items))
+        for number, item in enumerate(items):
+            self.point(start + 4 + 4 * number, self.put(item))
+        return start
+
+    def put_table(self, table: Table) -> int:
+        slots = max(table.fields, default=-1) + 1
+        offsets, size = [0] * slots, 4
+        for slot, value in table.fields.items():
+            width = struct.calcsize(value.code) if isinstance(value, Scalar) else 4
+            size += -size % width
+            offsets[slot] = size
+            size += width
+        self.align(8, ahead=4 + 2 * slots)
+        self.out += struct.pack(f"<{2 + slots}H", 4 + 2 * slots, size, *offsets)
+        start = len(self.out)
+        self.out += struct.pack("<i", 4 + 2 * slots) + bytes(size - 4)
+        for slot, value in table.fields.items():
+            position = start + offsets[slot]
+            if isinstance(value, Scalar):
+                struct.pack_into("<" + value.code, self.out, position, value.value)
+            else:
+                self.point(position, self.put(value))
+        return start
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+    signature: tuple[int, ...] = ()
+
+    def table(self) -> Table:
+        fields: dict[int, Value] = {
+            0: Vector("i", self.shape),
+            1: Scalar("b", TYPES[self.dtype]),
+            3: self.name,
+        }
+        if self.scale:
+            zero = Vector("q", [self.zero_point])
+            fields[4] = Table({2: Vector("f", [self.scale]), 3: zero})
+        if self.signature:
+            fields[7] = Vector("i", self.signature)
+        return Table(fields)
+
+
+@dataclass(frozen=True)
+class Operator:
+    code: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options_type: int = 0
+    options: Table = field(default_factory=lambda: Table({}))
+    custom_name: str = ""
+
+    def code_table(self) -> Table:
+        fields: dict[int, Value] = {0: Scalar("b", self.code), 2: Scalar("i", 1)}
+        if self.custom_name:
+            fields[1] = self.custom_name
+        return Table({**fields, 3: Scalar("i", self.code)})
+
+    def table(self, opcode_index: int) -> Table:
+        return Table(
+            {
+                0: Scalar("I", opcode_index),
+                1: Vector("i", self.inputs),
+                2: Vector("i", self.outputs),
+                3: Scalar("B", self.options_type),
+                4: self.options,
+            }
+        )
+
+
+def model_bytes(
+    tensors: Sequence[Tensor],
+    operators: Sequence[Operator],
+    *,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+) -> bytes:
+    """Return a .tflite file with one graph and no weights."""
+    graph = Table(
+        {
+            0: Tables([tensor.table() for tensor in tensors]),
+            1: Vector("i", inputs),
+            2: Vector("i", outputs),
+            3: Tables([operator.table(number) for number, operator in enumerate(operators)]),
+        }
+    )
+    codes = [operator.code_table() for operator in operators]
+    root = Table({0: Scalar("I", 3), 1: Tables(codes), 2: Tables([graph]), 4: Tables([Table({})])})
+    writer = Writer(bytearray(b"\0\0\0\0TFL3"))
+    writer.point(0, writer.put(root))
+    writer.align(16)
+    return bytes(writer.out)
+
+
+def pooling(inputs: int, output: int, *, window: int) -> Operator:
+    """Return an average pooling over windows that do not overlap."""
+    sizes: dict[int, Value] = {slot: Scalar("i", window) for slot in (1, 2, 3, 4)}
+    return Operator(AVERAGE_POOL_2D, (inputs,), (output,), 5, Table({0: Scalar("b", 1), **sizes}))
+
+
+def grid_model(
+    dtype: str = "uint8",
+    *,
+    side: int = 16,
+    cells: int = 4,
+    outputs: tuple[int, ...] = (2, 1),
+    quantization: tuple[float, int] | None = None,
+) -> bytes:
+    """Return the network of the module's docstring.
+
+    `outputs` are tensor numbers: 2 is `global`, 1 is `spatial`. Default quantization: [-1, 1].
+    """
+    default = {"uint8": (1 / 127.5, 128), "int8": (1 / 127.5, 0), "float32": (0.0, 0)}
+    scale, zero = quantization or default[dtype]
+    shapes = {"input": (1, side, side, 3), "spatial": (1, cells, cells, 3)}
+    flat = (1, 3 * cells * cells)
+    tensors = [Tensor(name, shape, dtype, scale, zero) for name, shape in shapes.items()]
+    tensors.append(Tensor("global", flat, dtype, scale, zero))
+    flatten = Operator(RESHAPE, (1,), (2,), 17, Table({0: Vector("i", flat)}))
+    operators = [pooling(0, 1, window=side // cells), flatten]
+    return model_bytes(tensors, operators, inputs=[0], outputs=outputs)
