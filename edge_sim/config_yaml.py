@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 import yaml
@@ -54,7 +55,8 @@ class YamlReader:
             return self._table(node, get_args(kind), path)
         if get_origin(kind) is tuple and isinstance(node, yaml.SequenceNode):
             return self._row(node, get_args(kind), path)
-        plain = self._plain(node, path)
+        # YAML reads a bare `on`, `off` or `12` as no text; as a name it is meant as written.
+        plain = node.value if _is_text(kind, node) else self._plain(node, path)
         if path.endswith(".uri") and isinstance(plain, str):
             plain = self._with_secrets(plain, path)
         try:
@@ -175,3 +177,9 @@ def _readable(error: msgspec.ValidationError) -> str:
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _is_text(kind: Any, node: yaml.Node) -> bool:
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    wants_text = str in [get_args(item)[0] if get_args(item) else item for item in members]
+    return wants_text and isinstance(node, yaml.ScalarNode) and not _is_empty(node)

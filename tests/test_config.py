@@ -135,6 +135,11 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         load_config(path)
 
 
+def test_a_state_may_be_called_on_or_off_without_quotes() -> None:
+    config = parse_config(MINIMAL.replace("{roi", "{states: [on, off, 12], roi"), where="test")
+    assert config.watches["gate"].states == ("on", "off", "12")
+
+
 def test_sinks_of_every_kind_are_read() -> None:
     config = parse_config("sinks:\n  - kind: file\n    path: a.jsonl\n", where="test")
     assert config.sinks == (FileSink(path="a.jsonl"),)

@@ -39,11 +39,10 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_is_reported() -> None:
-    stream = Path("/dev/full").open("ab", buffering=0)
-    sink = FileSink(Path("/dev/full"), stream)
-    with pytest.raises(SinkError, match="No space left"):
-        sink.emit(EVENT)
-    sink.close()
+    with Path("/dev/full").open("ab", buffering=0) as stream:
+        sink = FileSink(Path("/dev/full"), stream)
+        with pytest.raises(SinkError, match="No space left"):
+            sink.emit(EVENT)
 
 
 def test_a_reader_that_went_away_is_reported() -> None:
