@@ -1,0 +1,163 @@
+"""The chart of one watch: its lanes below each other on one time scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from edge_sim.domain import UNKNOWN
+from edge_sim.report.axis import Scale
+from edge_sim.report.drawing import (
+    Drawing,
+    Item,
+    Polyline,
+    Rect,
+    Text,
+    line,
+    moved,
+    stacked,
+    text_width,
+)
+from edge_sim.report.lanes import (
+    Plot,
+    impediment_lane,
+    light_lane,
+    margin_lane,
+    pins,
+    score_lane,
+    state_lane,
+    time_axis,
+    truth_lane,
+)
+from edge_sim.report.palette import inks_of
+from edge_sim.report.summary import TrueStates, true_spans, wrong_spans
+from edge_sim.report.timeline import Timeline, Track
+
+_NARROW_PX = 640.0
+_LANE_GAP_PX = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The time that every chart of a report shows, in seconds of frame time; start < end."""
+
+    start_s: float
+    end_s: float
+
+
+def scope_of(timeline: Timeline) -> Scope:
+    """Return the time from the first look to the last, over all watches."""
+    times = [look.at_s for track in timeline.tracks for look in track.looks]
+    if not times:
+        return Scope(0.0, 1.0)
+    # A single look has no length; a second is as good as any.
+    return Scope(min(times), max(times) if max(times) > min(times) else min(times) + 1.0)
+
+
+def states_of(track: Track, truth: TrueStates) -> tuple[str, ...]:
+    """Return the states of a track and those that were true, sorted."""
+    return tuple(sorted({*track.states, *(state for _, state in truth)} - {UNKNOWN}))
+
+
+def chart(
+    track: Track, scope: Scope, *, width: float, truth: TrueStates = (), anchor: str = ""
+) -> Drawing:
+    """Return the chart of a track, `width` pixels wide.
+
+    Args:
+        track: With at least one look.
+        scope: The time to show.
+        width: Below 640 the layout is for a telephone.
+        truth: The true states, if they are known.
+        anchor: The markers lead to `#<anchor>-<number>`.
+    """
+    states = states_of(track, truth)
+    plot = plot_of(width, scope, inks_of(states))
+    looks, spans = track.looks, track.spans()
+    true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
+    named: list[tuple[str, Drawing | None]] = [
+        ("events", pins(plot, track.moments, anchor) if track.moments else None),
+        ("state", state_lane(plot, spans, wrong_spans(spans, true))),
+        ("truth", truth_lane(plot, true) if true else None),
+        ("score", score_lane(plot, looks, states, 190.0) if track.states else None),
+        ("margin", margin_lane(plot, looks) if track.states else None),
+        ("light", light_lane(plot, looks)),
+        ("impeded", impediment_lane(plot, looks)),
+        ("", time_axis(plot)),
+    ]
+    lanes = [_titled(plot, name, lane) for name, lane in named if lane is not None]
+    body = _with_event_lines(plot, track, stacked(lanes, _LANE_GAP_PX))
+    return stacked([legend(width, inks_of(states)), body], 10.0)
+
+
+def legend(width: float, inks: Mapping[str, str]) -> Drawing:
+    """Return what the colours and lines mean."""
+    entries: list[tuple[str, Sequence[Item]]] = [
+        (state, (Rect(0, 0, 14, 12, ink, radius=2),))
+        for state, ink in inks.items()
+        if state != UNKNOWN
+    ]
+    back = Rect(0, 0, 14, 12, "unknown_back", radius=2)
+    entries.append(("unknown", (back, replace(back, fill="unknown", hatched=True))))
+    entries += [
+        ("score", (line((0, 6), (22, 6), "ink", width=1.9),)),
+        ("enter", (Polyline(((0, 6), (22, 6)), "ink", 1.3, dash=(6, 4)),)),
+        ("leave", (Polyline(((0, 6), (22, 6)), "ink", 1.3, dash=(1.5, 3.5)),)),
+    ]
+    return _flowed(entries, width)
+
+
+def _flowed(entries: Sequence[tuple[str, Sequence[Item]]], width: float) -> Drawing:
+    items: list[Item] = []
+    x = y = 0.0
+    for name, symbol in entries:
+        symbol_px = 28.0 if isinstance(symbol[0], Polyline) else 20.0
+        wide = symbol_px + text_width(name) + 16
+        if x > 0 and x + wide > width:
+            x, y = 0.0, y + 20
+        items += moved(symbol, x, y)
+        items.append(Text(x + symbol_px, y + 10.5, name, "ink"))
+        x += wide
+    return Drawing(width, y + 14, tuple(items))
+
+
+def plot_of(width: float, scope: Scope, inks: Mapping[str, str]) -> Plot:
+    """Return where time runs on a chart `width` pixels wide."""
+    narrow = width < _NARROW_PX
+    if narrow:
+        left, right = 30.0, 4.0
+    else:
+        longest = max(
+            (text_width(f"0.00 {state}") for state in inks if state != UNKNOWN), default=0.0
+        )
+        left, right = 86.0, min(180.0, longest + 16)
+    x = Scale(scope.start_s, scope.end_s, left, width - right)
+    return Plot(width, x, inks, narrow)
+
+
+def _titled(plot: Plot, name: str, lane: Drawing) -> Drawing:
+    if not name:
+        return lane
+    if plot.narrow:
+        if name == "events":
+            return lane
+        title = Drawing(plot.width, 12, (Text(plot.left, 10, name, "muted", 11),))
+        return stacked([title, lane], 1.0)
+    base = 14.0 if lane.height < 60 else 12.0
+    title_text = Text(0, base, name, "muted", 12)
+    return Drawing(lane.width, lane.height, (title_text, *lane.items))
+
+
+def _with_event_lines(plot: Plot, track: Track, body: Drawing) -> Drawing:
+    """Draw a thin line down from every event, below everything but the panels' own lines."""
+    lines = tuple(
+        line((at, 14.0), (at, body.height - 22), "ink", width=1, opacity=0.28)
+        for at in (plot.x(moment.look.at_s) for moment in track.moments)
+    )
+    panels = tuple(item for item in body.items if _is_panel(item))
+    others = tuple(item for item in body.items if not _is_panel(item))
+    return Drawing(body.width, body.height, (*panels, *lines, *others))
+
+
+def _is_panel(item: Item) -> bool:
+    return isinstance(item, Rect) and item.fill == "panel"

@@ -1,0 +1,103 @@
+"""What a track comes to in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edge_sim.domain import UNKNOWN
+from edge_sim.report.timeline import Span, Track
+
+TrueStates = Sequence[tuple[float, str]]
+"""(captured_at_s, state) from which on each state was true, in time order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrueSpan:
+    """A state that was true and the time it was so."""
+
+    start_s: float
+    end_s: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Shares of the time with a known truth, 0 to 1; they sum to 1."""
+
+    right: float
+    unknown: float
+    wrong: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The figures of one watch.
+
+    Args:
+        span_s: From the first look to the last.
+        shares: State, `unknown` included -> share of that time, 0 to 1, the largest first.
+        agreement: With the truth; None where it is not known.
+    """
+
+    span_s: float
+    shares: Mapping[str, float]
+    agreement: Agreement | None
+
+
+def summarise(track: Track, truth: TrueStates = ()) -> Summary:
+    """Return the figures of a track; `truth` may be empty."""
+    spans = track.spans()
+    if not spans:
+        return Summary(0.0, {}, None)
+    span_s = spans[-1].end_s - spans[0].start_s
+    times: dict[str, float] = {}
+    for span in spans:
+        times[span.state.name] = times.get(span.state.name, 0.0) + span.end_s - span.start_s
+    total = span_s or 1.0
+    shares = sorted(((name, t / total) for name, t in times.items()), key=lambda pair: -pair[1])
+    true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
+    return Summary(span_s, dict(shares), _agreement(spans, true))
+
+
+def true_spans(truth: TrueStates, start_s: float, end_s: float) -> tuple[TrueSpan, ...]:
+    """Return the true states inside `start_s..end_s`; neighbours with one state become one."""
+    starts = [item for i, item in enumerate(truth) if i == 0 or item[1] != truth[i - 1][1]]
+    closed = [*starts, (end_s, "")]
+    return tuple(
+        TrueSpan(max(from_s, start_s), min(to_s, end_s), state)
+        for (from_s, state), (to_s, _) in pairwise(closed)
+        if min(to_s, end_s) > max(from_s, start_s)
+    )
+
+
+def wrong_spans(spans: Iterable[Span], truth: Iterable[TrueSpan]) -> tuple[TrueSpan, ...]:
+    """Return when the watch named a state that was not true; `unknown` is never wrong."""
+    return tuple(
+        TrueSpan(start_s, end_s, said)
+        for start_s, end_s, said, true in _overlaps(spans, truth)
+        if said not in (UNKNOWN, true)
+    )
+
+
+def _agreement(spans: Sequence[Span], truth: Sequence[TrueSpan]) -> Agreement | None:
+    times = {"right": 0.0, "unknown": 0.0, "wrong": 0.0}
+    for start_s, end_s, said, true in _overlaps(spans, truth):
+        kind = "right" if said == true else "unknown" if said == UNKNOWN else "wrong"
+        times[kind] += end_s - start_s
+    total = sum(times.values())
+    if total == 0:
+        return None
+    return Agreement(**{kind: time_s / total for kind, time_s in times.items()})
+
+
+def _overlaps(
+    spans: Iterable[Span], truth: Iterable[TrueSpan]
+) -> Iterable[tuple[float, float, str, str]]:
+    true_list = tuple(truth)
+    for span in spans:
+        for true in true_list:
+            start_s, end_s = max(span.start_s, true.start_s), min(span.end_s, true.end_s)
+            if end_s > start_s:
+                yield start_s, end_s, span.state.name, true.state
