@@ -65,6 +65,8 @@ def score_ticks(low: float) -> tuple[Tick, ...]:
 
 def duration_text(seconds: float) -> str:
     """Return a length of time for people: `0.25 s`, `12.5 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds == 0:
+        return "0 s"
     if seconds < _MINUTE_S - 0.05:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)

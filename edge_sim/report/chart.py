@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edge_sim.domain import UNKNOWN
-from edge_sim.report.axis import Scale
+from edge_sim.report.band_lanes import (
+    condition_lane,
+    impediment_lane,
+    pins,
+    state_lane,
+    time_axis,
+    truth_lane,
+)
 from edge_sim.report.drawing import (
     Drawing,
     Item,
@@ -18,40 +25,20 @@ from edge_sim.report.drawing import (
     stacked,
     text_width,
 )
-from edge_sim.report.lanes import (
-    Plot,
-    impediment_lane,
+from edge_sim.report.line_lanes import (
+    ENTER_DASH,
+    LEAVE_DASH,
+    SCORE_PX,
     light_lane,
     margin_lane,
-    pins,
     score_lane,
-    state_lane,
-    time_axis,
-    truth_lane,
 )
 from edge_sim.report.palette import inks_of
+from edge_sim.report.plot import Plot, Scope, plot_of
 from edge_sim.report.summary import TrueStates, true_spans, wrong_spans
-from edge_sim.report.timeline import Timeline, Track
+from edge_sim.report.timeline import Track
 
-_NARROW_PX = 640.0
 _LANE_GAP_PX = 6.0
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The time that every chart of a report shows, in seconds of frame time; start < end."""
-
-    start_s: float
-    end_s: float
-
-
-def scope_of(timeline: Timeline) -> Scope:
-    """Return the time from the first look to the last, over all watches."""
-    times = [look.at_s for track in timeline.tracks for look in track.looks]
-    if not times:
-        return Scope(0.0, 1.0)
-    # A single look has no length; a second is as good as any.
-    return Scope(min(times), max(times) if max(times) > min(times) else min(times) + 1.0)
 
 
 def states_of(track: Track, truth: TrueStates) -> tuple[str, ...]:
@@ -81,17 +68,17 @@ def chart(
         ("truth", truth_lane(plot, true) if true else None),
         ("score", score_lane(plot, looks, states, 190.0) if track.states else None),
         ("margin", margin_lane(plot, looks) if track.states else None),
-        ("light", light_lane(plot, looks)),
+        ("light", stacked([light_lane(plot, looks), condition_lane(plot, looks)], 1.0)),
         ("impeded", impediment_lane(plot, looks)),
         ("", time_axis(plot)),
     ]
     lanes = [_titled(plot, name, lane) for name, lane in named if lane is not None]
     body = _with_event_lines(plot, track, stacked(lanes, _LANE_GAP_PX))
-    return stacked([legend(width, inks_of(states)), body], 10.0)
+    return stacked([legend(width, inks_of(states), judged=bool(true)), body], 10.0)
 
 
-def legend(width: float, inks: Mapping[str, str]) -> Drawing:
-    """Return what the colours and lines mean."""
+def legend(width: float, inks: Mapping[str, str], *, judged: bool) -> Drawing:
+    """Return what the colours and lines mean; `judged` adds the red of a wrong state."""
     entries: list[tuple[str, Sequence[Item]]] = [
         (state, (Rect(0, 0, 14, 12, ink, radius=2),))
         for state, ink in inks.items()
@@ -100,10 +87,12 @@ def legend(width: float, inks: Mapping[str, str]) -> Drawing:
     back = Rect(0, 0, 14, 12, "unknown_back", radius=2)
     entries.append(("unknown", (back, replace(back, fill="unknown", hatched=True))))
     entries += [
-        ("score", (line((0, 6), (22, 6), "ink", width=1.9),)),
-        ("enter", (Polyline(((0, 6), (22, 6)), "ink", 1.3, dash=(6, 4)),)),
-        ("leave", (Polyline(((0, 6), (22, 6)), "ink", 1.3, dash=(1.5, 3.5)),)),
+        ("score", (line((0, 6), (22, 6), "ink", width=SCORE_PX),)),
+        ("enter", (Polyline(((0, 6), (22, 6)), "ink", dash=ENTER_DASH),)),
+        ("leave", (Polyline(((0, 6), (22, 6)), "ink", dash=LEAVE_DASH),)),
     ]
+    if judged:
+        entries.append(("wrong", (Rect(0, 4, 14, 4, "wrong"),)))
     return _flowed(entries, width)
 
 
@@ -119,20 +108,6 @@ def _flowed(entries: Sequence[tuple[str, Sequence[Item]]], width: float) -> Draw
         items.append(Text(x + symbol_px, y + 10.5, name, "ink"))
         x += wide
     return Drawing(width, y + 14, tuple(items))
-
-
-def plot_of(width: float, scope: Scope, inks: Mapping[str, str]) -> Plot:
-    """Return where time runs on a chart `width` pixels wide."""
-    narrow = width < _NARROW_PX
-    if narrow:
-        left, right = 30.0, 4.0
-    else:
-        longest = max(
-            (text_width(f"0.00 {state}") for state in inks if state != UNKNOWN), default=0.0
-        )
-        left, right = 86.0, min(180.0, longest + 16)
-    x = Scale(scope.start_s, scope.end_s, left, width - right)
-    return Plot(width, x, inks, narrow)
 
 
 def _titled(plot: Plot, name: str, lane: Drawing) -> Drawing:

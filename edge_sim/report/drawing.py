@@ -19,9 +19,10 @@ Anchor = Literal["start", "middle", "end"]
 
 TEXT_PX = 12.0
 """Size of ordinary text in a drawing."""
-GLYPH_WIDTH = 0.56
-"""Mean width of a character over the size of the text, for fitting: a little more than sans-serif
-digits and lower-case letters take."""
+GLYPH_WIDTH = 0.61
+"""Mean width of a character over the size of the text, for fitting: what DejaVu Sans takes, the
+widest of the usual sans-serif fonts. Bold is wider by `BOLD_WIDTH`."""
+BOLD_WIDTH = 1.1
 
 
 @dataclass(frozen=True, slots=True)

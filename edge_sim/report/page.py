@@ -8,8 +8,9 @@ from html import escape
 from edge_sim.events import utc_text
 from edge_sim.report import svg
 from edge_sim.report.axis import duration_text
-from edge_sim.report.chart import Scope, chart, scope_of, states_of
+from edge_sim.report.chart import chart, states_of
 from edge_sim.report.palette import inks_of
+from edge_sim.report.plot import Scope, scope_of
 from edge_sim.report.summary import TrueStates, summarise
 from edge_sim.report.table import bars
 from edge_sim.report.timeline import Moment, Timeline, Track

@@ -114,7 +114,7 @@ def _paint_text(canvas: BgrImage, item: Text, scale: float) -> None:
     size_px = item.size * scale
     # Drawn at twice the size and averaged down: the stroke font has no hinting of its own.
     font_scale = 2.0 * size_px * _CAP_HEIGHT / _HERSHEY_CAP_PX
-    stroke = max(1, round(size_px * (0.26 if item.bold else 0.16)))
+    stroke = _stroke(size_px, item.bold)
     (width, height), base = cv2.getTextSize(text, _FONT, font_scale, stroke)
     if not text or width > 2 * _MAX_OVERSAMPLE_PX:
         return
@@ -127,6 +127,14 @@ def _paint_text(canvas: BgrImage, item: Text, scale: float) -> None:
     left = round(item.x * scale - shift - pad / 2)
     top = round(item.y * scale - (pad + height) / 2)
     _stamp(canvas, small, (left, top), bgr_of(item.ink))
+
+
+def _stroke(size_px: float, bold: bool) -> int:
+    # OpenCV 5 draws an outline font, for which 1 means regular and 2 means bold; before it, the
+    # thickness is that of a pen.
+    if hasattr(cv2, "FontFace"):
+        return 2 if bold else 1
+    return max(1, round(size_px * (0.26 if bold else 0.15)))
 
 
 def plain(text: str) -> str:
@@ -180,7 +188,8 @@ def _rounded(shape: tuple[int, ...], radius: float) -> NDArray[np.float32]:
 
 def _cover(depth: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Return how much of each pixel is painted, from how far inside the shape it lies."""
-    return np.clip(depth, 0.0, 1.0).astype(np.float32, copy=False)
+    cover: NDArray[np.float32] = np.clip(depth, 0.0, 1.0).astype(np.float32, copy=False)
+    return cover
 
 
 def _corners(item: Rect | Image, scale: float, canvas: BgrImage) -> tuple[int, int, int, int]:

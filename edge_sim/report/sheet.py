@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from edge_sim.domain import BgrImage
 from edge_sim.report import raster
-from edge_sim.report.chart import Scope, chart, plot_of, scope_of, states_of
+from edge_sim.report.chart import chart, states_of
 from edge_sim.report.drawing import Drawing, Item, Text, fitted, padded, stacked, text_width
 from edge_sim.report.palette import inks_of
+from edge_sim.report.plot import Scope, plot_of, scope_of
 from edge_sim.report.summary import TrueStates, summarise
 from edge_sim.report.table import rows
 from edge_sim.report.timeline import Timeline, Track

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from edge_sim.events import utc_text
 from edge_sim.report.axis import Scale
+from edge_sim.report.band_lanes import change_text
 from edge_sim.report.drawing import Drawing, Image, Item, Rect, Text, fitted, line, moved, stacked
-from edge_sim.report.lanes import Plot, change_text
+from edge_sim.report.plot import Plot
 from edge_sim.report.timeline import Moment
 
 _BAR_ROW_PX = 18.0

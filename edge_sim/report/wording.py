@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from edge_sim.domain import UNKNOWN
 from edge_sim.events import utc_text
 from edge_sim.report.axis import duration_text
@@ -35,16 +33,18 @@ def facts(track: Track) -> tuple[tuple[str, str], ...]:
 
 def figures(track: Track, summary: Summary) -> tuple[tuple[str, str], ...]:
     """Return the summary as (figure, caption) pairs, the most telling first."""
-    pairs = [(str(track.moments_seen), "event" if track.moments_seen == 1 else "events")]
+    pairs = [
+        (f"{track.moments_seen:,}", "event" if track.moments_seen == 1 else "events"),
+        (duration_text(summary.span_s), "watched"),
+    ]
     if summary.agreement is not None:
         agreement = summary.agreement
         pairs.append((percent(agreement.right), "of the time right"))
         pairs.append((percent(agreement.wrong), "wrong"))
     pairs.append((percent(summary.shares.get(UNKNOWN, 0.0)), "unknown"))
     pairs += [
-        (percent(share), f"{state}") for state, share in summary.shares.items() if state != UNKNOWN
+        (percent(share), state) for state, share in summary.shares.items() if state != UNKNOWN
     ]
-    pairs.append((duration_text(summary.span_s), "watched"))
     return tuple(pairs)
 
 
@@ -62,8 +62,3 @@ def percent(share: float) -> str:
     if 99.9 < value < 100.0:
         return "> 99.9 %"
     return f"{value:.1f} %".replace(".0 %", " %")
-
-
-def state_names(summary: Summary, inks: Mapping[str, str]) -> Sequence[str]:
-    """Return the states of a summary that have an ink, the longest in force first."""
-    return [state for state in summary.shares if state in inks]
