@@ -78,7 +78,6 @@ class ScoreConfig(Section, frozen=True):
     """How probes and references are compared."""
 
     ssim_engine: Literal["opencv", "scikit-image"] = "opencv"
-    ssim_candidates: Count = 3
 
 
 class StdoutSink(Section, frozen=True, tag="stdout", tag_field="kind"):

@@ -7,12 +7,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event as StopEvent
 
+from edge_sim.domain import Frame
 from edge_sim.errors import SinkError, SourceError
 from edge_sim.events import Event, SourceLost, SourceRestored, event_id, utc_text
 from edge_sim.pipeline import Outcome, Pipeline
 from edge_sim.protocols import EventSink, FrameSource
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What one turn of the loop gave.
+
+    Args:
+        frame: That was read; None at the end of a source or while it is lost.
+        outcomes: Of the watches that were due.
+        events: Of this turn, already in order.
+    """
+
+    frame: Frame | None
+    outcomes: tuple[Outcome, ...]
+    events: tuple[Event, ...]
 
 
 class Lane:
@@ -35,7 +51,7 @@ class Lane:
         self._now = now
         self._lost_at_s: float | None = None
 
-    def step(self) -> tuple[tuple[Outcome, ...], list[Event]]:
+    def step(self) -> Step:
         """Read one frame and return what it gave.
 
         Raises:
@@ -47,14 +63,13 @@ class Lane:
             if not self._live:
                 self.ended = True
                 raise
-            return (), self._lost(error)
+            return Step(None, (), tuple(self._lost(error)))
         if frame is None:
             self.ended = True
-            return (), []
-        events = self._restored()
+            return Step(None, (), ())
         outcomes = self.pipeline.process(frame)
-        events += self.pipeline.events_of(outcomes, frame.source)
-        return outcomes, events
+        changes = self.pipeline.events_of(outcomes, frame.source)
+        return Step(frame, outcomes, (*self._restored(), *changes))
 
     def _lost(self, error: SourceError) -> list[Event]:
         if self._lost_at_s is not None:
@@ -74,14 +89,6 @@ class Lane:
         logger.info("source %s is back after %.1f s", source, lost_for_s)
         key = event_id(device, source, "restored", at)
         return [SourceRestored(key, device, source, at, lost_for_s)]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one turn of the loop gave."""
-
-    outcomes: tuple[Outcome, ...]
-    events: tuple[Event, ...]
 
 
 def steps(
@@ -105,8 +112,7 @@ def steps(
         for lane in active:
             if between_frames is not None:
                 between_frames()
-            outcomes, events = lane.step()
-            yield Step(outcomes, tuple(events))
+            yield lane.step()
         active = [lane for lane in active if not lane.ended]
 
 

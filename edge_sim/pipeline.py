@@ -20,7 +20,7 @@ from edge_sim.domain import (
     StateChange,
     Threshold,
 )
-from edge_sim.events import Event, Origin, state_changed
+from edge_sim.events import Origin, StateChanged, state_changed
 from edge_sim.gallery import Gallery
 from edge_sim.imaging import crop, masked, measure
 from edge_sim.protocols import Decider, Embedder, Monitor, Scorer
@@ -200,19 +200,18 @@ class Pipeline:
         self._embedder = embedder
         self.watches = tuple(watches)
         self.device = device
+        self.model_id = embedder.model_id
 
     def process(self, frame: Frame) -> tuple[Outcome, ...]:
         """Return the outcome of every watch that was due."""
         looks = (watch.look(frame, self._embedder) for watch in self.watches)
         return tuple(outcome for outcome in looks if outcome is not None)
 
-    def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[Event]:
+    def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[StateChanged]:
         """Yield the event of each outcome that is a change."""
         revision_of = {watch.name: watch.gallery.revision for watch in self.watches}
         for outcome in outcomes:
             if outcome.change is not None:
-                model_id = self._embedder.model_id
-                origin = Origin(
-                    self.device, source, outcome.watch, model_id, revision_of[outcome.watch]
-                )
+                revision = revision_of[outcome.watch]
+                origin = Origin(self.device, source, outcome.watch, self.model_id, revision)
                 yield state_changed(outcome.change, origin)

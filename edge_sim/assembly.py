@@ -1,0 +1,284 @@
+"""The only place that joins concrete parts: a configuration becomes a device that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from threading import Event as StopEvent
+from types import TracebackType
+
+import msgspec
+
+from edge_sim.config import Config, SourceConfig, WatchConfig
+from edge_sim.deciding import AdaptiveDecider
+from edge_sim.domain import GrayImage, Roi
+from edge_sim.embedders import open_embedder
+from edge_sim.errors import ConfigError, EdgeSimError, SinkError
+from edge_sim.events import Event
+from edge_sim.gallery import Gallery
+from edge_sim.gallery_store import GalleryStore
+from edge_sim.imaging import gray
+from edge_sim.loop import Lane, Step, deliver, steps
+from edge_sim.pipeline import Pace, Pipeline, Region, Stages, Watch
+from edge_sim.protocols import Embedder, EventSink, Scorer
+from edge_sim.scene import SceneMonitor
+from edge_sim.scoring import GalleryScorer, Structural
+from edge_sim.sinks import open_sink
+from edge_sim.sources import SourceOptions, anchored, is_live, open_source
+from edge_sim.sources.pictures import read_picture
+
+logger = logging.getLogger(__name__)
+
+
+class Device:
+    """Sources, watches and sinks of one configuration, opened and ready to run.
+
+    Made by `build`; a context manager that closes everything.
+    """
+
+    def __init__(self, lanes: list[Lane], sinks: list[EventSink], store: GalleryStore) -> None:
+        self.lanes = tuple(lanes)
+        self.sinks = tuple(sinks)
+        self._store = store
+        self._seen_version = store.data_version()
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """All watches, in the order of the configuration within each source."""
+        return tuple(watch for lane in self.lanes for watch in lane.pipeline.watches)
+
+    def steps(self, *, stop: StopEvent | None = None) -> Iterator[Step]:
+        """Yield one step per frame; the events in it have been delivered to the sinks.
+
+        Raises:
+            SourceError: A file or folder cannot be read to its end.
+        """
+        for step in steps(self.lanes, stop=stop, between_frames=self.refresh):
+            deliver(step.events, self.sinks)
+            yield step
+
+    def events(self, *, stop: StopEvent | None = None) -> Iterator[Event]:
+        """Yield every event after it was delivered to the sinks; as `steps` otherwise."""
+        for step in self.steps(stop=stop):
+            yield from step.events
+
+    def refresh(self) -> None:
+        """Take the gallery file over if somebody has changed it."""
+        version = self._store.data_version()
+        if version == self._seen_version:
+            return
+        self._seen_version = version
+        for lane in self.lanes:
+            model_id = lane.pipeline.model_id
+            for watch in lane.pipeline.watches:
+                watch.use(self._store.gallery(watch.name, model_id=model_id))
+        logger.info("gallery changed: revision %d in force", self._store.revision)
+
+    def close(self) -> None:
+        """Close sources, sinks and gallery; what fails is logged and keeps nothing else open."""
+        for lane in self.lanes:
+            lane.source.close()
+        for sink in self.sinks:
+            _close_logged(sink)
+        self._store.close()
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _close_logged(sink: EventSink) -> None:
+    try:
+        sink.close()
+    except SinkError as error:
+        logger.error("%s", error)
+
+
+def build(config: Config, *, now: Callable[[], float] = time.time) -> Device:
+    """Open everything that `config` names.
+
+    Args:
+        config: From `load_config`.
+        now: Seconds since 1970 UTC; stamps the loss and return of sources.
+
+    Raises:
+        ConfigError: There is nothing to watch, or a mask or state does not fit.
+        EdgeSimError: Model, gallery, source or sink cannot be opened.
+    """
+    watches_of = watches_by_source(config)
+    with contextlib.ExitStack() as opened:
+        embedder = open_model(config)
+        store = opened.enter_context(open_gallery(config))
+        sinks = []
+        for item in config.sinks:
+            options = msgspec.structs.asdict(item)
+            if "path" in options:
+                options["path"] = config.path(options["path"])
+            sinks.append(open_sink(str(item.__struct_config__.tag), **options))
+            opened.callback(sinks[-1].close)
+        lanes = []
+        for name, watches in watches_of.items():
+            pipeline = build_pipeline(config, watches, embedder, store)
+            uri = resolved_uri(config, name)
+            source = open_source(uri, source_options(name, config.sources[name]))
+            opened.callback(source.close)
+            lanes.append(Lane(source, pipeline, live=is_live(uri), now=now))
+        device = Device(lanes, sinks, store)
+        opened.pop_all()
+    return device
+
+
+def open_model(config: Config) -> Embedder:
+    """Return the embedder of `config`.
+
+    Raises:
+        ModelError: The model or a runtime for it cannot be used.
+    """
+    spec = config.model.path
+    if spec not in ("default", "thumbnail"):
+        spec = str(config.path(spec))
+    return open_embedder(spec, threads=config.model.threads, runtime=config.model.runtime)
+
+
+def open_gallery(config: Config) -> GalleryStore:
+    """Return the gallery file of `config`, open for reading.
+
+    Raises:
+        GalleryError: There is none, or it cannot be used.
+    """
+    return GalleryStore.open(config.path(config.gallery.path), read_only=True)
+
+
+def watches_by_source(config: Config) -> Mapping[str, Mapping[str, WatchConfig]]:
+    """Return the watches of each source that has any.
+
+    Raises:
+        ConfigError: No source or no watch is configured.
+    """
+    if not config.sources or not config.watches:
+        missing = "sources" if not config.sources else "watches"
+        raise ConfigError(f"nothing to watch: the configuration has no {missing}")
+    only = next(iter(config.sources))
+    found: dict[str, dict[str, WatchConfig]] = {}
+    for name, watch in config.watches.items():
+        found.setdefault(watch.source or only, {})[name] = watch
+    return found
+
+
+def build_pipeline(
+    config: Config, watches: Mapping[str, WatchConfig], embedder: Embedder, store: GalleryStore
+) -> Pipeline:
+    """Return the pipeline of one source.
+
+    Raises:
+        ConfigError: A mask cannot be read, or a configured state has no reference.
+        GalleryError: The references were made with another model.
+    """
+    built = []
+    for name, watch in watches.items():
+        gallery = store.gallery(name, model_id=embedder.model_id)
+        check_states(name, watch, gallery)
+        region = region_of(config, watch)
+        pace = Pace(watch.interval_s, watch.recheck_s)
+        built.append(Watch(name, gallery, stages_of(config, watch), region=region, pace=pace))
+    return Pipeline(embedder, built, config.device)
+
+
+def region_of(config: Config, watch: WatchConfig) -> Region:
+    """Return where `watch` looks, its mask read.
+
+    Raises:
+        ConfigError: The mask cannot be read.
+    """
+    return Region(Roi(*watch.roi), _mask(config, watch))
+
+
+def source_options(name: str, source: SourceConfig) -> SourceOptions:
+    """Return what the configuration asks of a source."""
+    return SourceOptions(
+        name=name,
+        width=source.width,
+        height=source.height,
+        fps=source.fps,
+        rotate=source.rotate,
+        open_timeout_s=source.open_timeout_s,
+        read_timeout_s=source.read_timeout_s,
+    )
+
+
+def resolved_uri(config: Config, name: str) -> str:
+    """Return the uri of a source, a relative path in it anchored at the configuration's folder."""
+    return anchored(config.sources[name].uri, config.folder)
+
+
+def stages_of(config: Config, watch: WatchConfig) -> Stages:
+    """Return how `watch` makes scorer, decider and monitor for a gallery."""
+    return Stages(
+        scorer=partial(GalleryScorer, structural=_structural(config.score.ssim_engine)),
+        decider=partial(_decider, watch),
+        monitor=SceneMonitor,
+    )
+
+
+def _decider(watch: WatchConfig, gallery: Gallery, scorer: Scorer) -> AdaptiveDecider:
+    return AdaptiveDecider(
+        scorer.leave_one_out(),
+        gallery,
+        sensitivity=watch.sensitivity,
+        matches=watch.confirm.matches,
+        of=watch.confirm.of,
+    )
+
+
+def _structural(engine: str) -> Structural | None:
+    """Return another structural similarity than edge_sim's own; None for that."""
+    if engine == "opencv":
+        return None
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError as error:
+        raise ConfigError(
+            "score.ssim_engine: scikit-image is not installed; pip install 'edge_sim[ssim]'"
+        ) from error
+
+    def compare(a: GrayImage, b: GrayImage) -> float:
+        return float(
+            structural_similarity(
+                a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+            )
+        )
+
+    return compare
+
+
+def _mask(config: Config, watch: WatchConfig) -> GrayImage | None:
+    if watch.mask is None:
+        return None
+    try:
+        return gray(read_picture(config.path(watch.mask)))
+    except EdgeSimError as error:
+        raise ConfigError(f"mask: {error}") from error
+
+
+def check_states(name: str, watch: WatchConfig, gallery: Gallery) -> None:
+    """Check that the gallery knows every configured state; an empty gallery may be filled later.
+
+    Raises:
+        ConfigError: A configured state has no reference.
+    """
+    missing = [state for state in watch.states if state not in gallery.states]
+    if missing and len(gallery):
+        raise ConfigError(
+            f"watches.{name}.states: the gallery has no reference of {', '.join(missing)} "
+            f"(it has {', '.join(gallery.states)}); add some with `edge-sim gallery add`"
+        )

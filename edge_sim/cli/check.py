@@ -1,0 +1,130 @@
+"""`edge-sim check`: would this configuration run? Without running it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_sim.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from edge_sim.config import Config
+    from edge_sim.gallery_store import GalleryStore
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    part: str
+    ok: bool
+    detail: str
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """Everything that was looked at."""
+
+    config: str
+    ok: bool
+    findings: tuple[Finding, ...]
+    schema: int = 1
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "check",
+        help="try configuration, model, gallery and sources without running",
+        description="Read the configuration, load the model, open the gallery, take one frame "
+        "from every source and cut every region. Exit code 0 if all is well, 78 if the "
+        "configuration is wrong, 1 otherwise.",
+    )
+    parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(handler=_check)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from edge_sim.cli.configuration import load
+
+    config = load(args.config)
+    findings = tuple(_findings(config))
+    report = CheckReport(str(args.config), all(item.ok for item in findings), findings)
+    if args.json:
+        print_json(report)
+    else:
+        rows = [("ok" if item.ok else "FAIL", item.part, item.detail) for item in findings]
+        print_table(["", "part", "detail"], rows)
+    return 0 if report.ok else 1
+
+
+def _findings(config: Config) -> Iterator[Finding]:
+    from edge_sim import assembly
+
+    watches_of = assembly.watches_by_source(config)
+    yield Finding("configuration", True, f"{len(config.watches)} watches")
+    model_ids: list[str] = []
+
+    def model() -> str:
+        model_ids.append(assembly.open_model(config).model_id)
+        return model_ids[0]
+
+    yield _tried("model", model)
+    yield from _gallery_findings(config, model_ids[0] if model_ids else None)
+    for name in watches_of:
+        yield _tried(f"source {name}", partial(_first_frame, config, name))
+
+
+def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]:
+    from edge_sim import assembly
+    from edge_sim.errors import EdgeSimError
+
+    try:
+        store = assembly.open_gallery(config)
+    except EdgeSimError as error:
+        yield Finding("gallery", False, str(error))
+        return
+    with store:
+        for name in config.watches:
+            yield _tried(f"gallery of {name}", partial(_references, config, store, name, model_id))
+
+
+def _references(config: Config, store: GalleryStore, name: str, model_id: str | None) -> str:
+    from edge_sim import assembly
+
+    gallery = store.gallery(name, model_id=model_id)
+    assembly.check_states(name, config.watches[name], gallery)
+    counts = [f"{state} {len(gallery.of_state(state))}" for state in gallery.states]
+    return ", ".join(counts) or "no reference yet: it will say unknown"
+
+
+def _first_frame(config: Config, name: str) -> str:
+    from edge_sim import assembly
+    from edge_sim.errors import SourceError
+    from edge_sim.sources import open_source
+
+    options = assembly.source_options(name, config.sources[name])
+    with closing(open_source(assembly.resolved_uri(config, name), options)) as source:
+        frame = source.read()
+        if frame is None:
+            raise SourceError(f"{name}: ended before its first frame")
+        sizes = []
+        for watch_name, watch in assembly.watches_by_source(config)[name].items():
+            pixels = assembly.region_of(config, watch).pixels_of(frame.pixels)
+            sizes.append(f"{watch_name} {pixels.shape[1]}x{pixels.shape[0]}")
+        height, width = frame.pixels.shape[:2]
+        return f"{width}x{height}; regions: {', '.join(sizes)}"
+
+
+def _tried(part: str, attempt: Callable[[], str]) -> Finding:
+    from edge_sim.errors import EdgeSimError
+
+    try:
+        return Finding(part, True, attempt())
+    except EdgeSimError as error:
+        return Finding(part, False, str(error))

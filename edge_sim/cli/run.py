@@ -1,0 +1,58 @@
+"""`edge-sim run`: watch, and write an event when a state changes."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from threading import Event as StopEvent
+
+from edge_sim.cli.output import note
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "run",
+        help="watch the sources of a configuration and emit events",
+        description="Watch the sources of a configuration until they end or you press Ctrl-C. "
+        "Events go to the configured sinks, a summary to stderr.",
+    )
+    parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--source", metavar="URI", help="play this instead of the only source")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"
+    )
+    parser.set_defaults(handler=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from edge_sim.assembly import build
+    from edge_sim.cli.configuration import load
+    from edge_sim.cli.recording import record
+    from edge_sim.report import Timeline, checked_suffix, write
+    from edge_sim.tally import Tally
+
+    if args.report is not None:
+        checked_suffix(args.report)
+    config = load(args.config, source=args.source)
+    stop = StopEvent()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    tally, timeline = Tally(), Timeline()
+    with build(config) as device:
+        regions = {watch.name: watch.region for watch in device.watches}
+        try:
+            for step in device.steps(stop=stop):
+                tally.add(step)
+                if args.report is not None:
+                    record(timeline, step, regions)
+                if args.max_frames is not None and tally.frames >= args.max_frames:
+                    break
+        finally:
+            note(tally.text())
+            if args.report is not None:
+                write(timeline, args.report, title=f"edge-sim run -c {args.config}")
+                note(f"timeline: {args.report}")
+    return 0
