@@ -1,0 +1,117 @@
+"""Where frames come from. One string opens any of them:
+
+/dev/video0, /dev/v4l/by-id/..., 0      USB camera (also v4l2:/dev/video0)
+rtsp://..., http://..., https://...     network camera or stream
+csi:0                                   ribbon-cable camera of a Raspberry Pi
+clip.mp4                                video file (also video:clip.mp4)
+pictures/, 'pictures/*.jpg'             pictures in natural order of their names
+folder:pictures?times=labels.csv        pictures with times from a table
+synthetic:bowl?seed=3&nuisances=noise   drawn scene with known states
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from edge_sim.errors import ConfigError
+from edge_sim.protocols import FrameSource
+from edge_sim.sources.options import SourceOptions
+from edge_sim.sources.uri import anchored, masked, split_uri
+
+__all__ = ["SourceOptions", "anchored", "is_live", "masked", "open_source"]
+
+Opener = Callable[[str, SourceOptions], FrameSource]
+"""Opens the part of the uri after `scheme:`; the options carry a name."""
+
+
+def _v4l2(place: str, options: SourceOptions) -> FrameSource:
+    from edge_sim.sources.v4l2 import open_camera
+
+    return open_camera(place, options)
+
+
+def _stream(scheme: str) -> Opener:
+    def open_it(place: str, options: SourceOptions) -> FrameSource:
+        from edge_sim.sources.stream import open_stream
+
+        return open_stream(f"{scheme}:{place}", options)
+
+    return open_it
+
+
+def _csi(place: str, options: SourceOptions) -> FrameSource:
+    from edge_sim.sources.csi import open_csi
+
+    return open_csi(place, options)
+
+
+def _video(place: str, options: SourceOptions) -> FrameSource:
+    from edge_sim.sources.video import open_video
+
+    return open_video(place, options)
+
+
+def _folder(place: str, options: SourceOptions) -> FrameSource:
+    from edge_sim.sources.pictures import open_pictures
+
+    return open_pictures(place, options)
+
+
+def _synthetic(place: str, options: SourceOptions) -> FrameSource:
+    from edge_sim.sources.synthetic import open_synthetic
+
+    return open_synthetic(place, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    open: Opener
+    live: bool
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "csi": _Kind(_csi, live=True),
+    "folder": _Kind(_folder, live=False),
+    "http": _Kind(_stream("http"), live=True),
+    "https": _Kind(_stream("https"), live=True),
+    "rtsp": _Kind(_stream("rtsp"), live=True),
+    "rtsps": _Kind(_stream("rtsps"), live=True),
+    "synthetic": _Kind(_synthetic, live=False),
+    "v4l2": _Kind(_v4l2, live=True),
+    "video": _Kind(_video, live=False),
+}
+
+
+def open_source(uri: str, options: SourceOptions | None = None) -> FrameSource:
+    """Return the open source that `uri` names; close it after use (`contextlib.closing`).
+
+    Raises:
+        ConfigError: The uri is malformed or of no known kind.
+        SourceError: The camera, stream or file cannot be opened.
+    """
+    options = options or SourceOptions()
+    kind, place = _find(uri)
+    return kind.open(place, replace(options, name=options.name or masked(uri)))
+
+
+def is_live(uri: str) -> bool:
+    """Return whether `uri` names a camera or stream, which cannot be played again.
+
+    Raises:
+        ConfigError: The uri is malformed or of no known kind.
+    """
+    return _find(uri)[0].live
+
+
+def _find(uri: str) -> tuple[_Kind, str]:
+    scheme, place = split_uri(uri)
+    kind = _KINDS.get(scheme)
+    if kind is None:
+        near = difflib.get_close_matches(scheme, _KINDS, n=1)
+        hint = f"; did you mean {near[0]}:" if near else ""
+        raise ConfigError(
+            f"{masked(uri)}: no source of the kind {scheme!r}{hint} (there are {', '.join(_KINDS)})"
+        )
+    return kind, place

@@ -1,0 +1,63 @@
+"""What can be asked of a source, whatever its kind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edge_sim.errors import ConfigError
+
+ROTATIONS = (0, 90, 180, 270)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """Wishes and limits for one source.
+
+    Args:
+        name: In events and logs; None takes the uri with passwords masked.
+        width: Asked of a camera, pixels; None leaves the choice to the camera.
+        height: Asked of a camera, pixels.
+        fps: Asked of a camera; assumed for pictures and files that carry no times (default 1 for
+            pictures, 25 for a file). A synthetic scene takes it from its uri.
+        rotate: Degrees clockwise: 0, 90, 180 or 270.
+        open_timeout_s: How long opening a live source may take.
+        read_timeout_s: How long `read()` of a live source waits for a frame.
+        reconnect_s: Pauses before each new attempt to open a lost live source, the last one
+            repeated for ever.
+        warm_up_frames: Frames thrown away after each opening of a live source, while the camera's
+            exposure settles.
+        loop: A file or folder starts again at its end; time and index go on.
+        start_unix_s: Clock time of the first frame of a recording without clock times, seconds
+            since 1970 UTC.
+
+    Raises:
+        ConfigError: A value outside its range.
+    """
+
+    name: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    rotate: int = 0
+    open_timeout_s: float = 10.0
+    read_timeout_s: float = 20.0
+    reconnect_s: tuple[float, ...] = (1.0, 5.0, 10.0, 60.0)
+    warm_up_frames: int = 0
+    loop: bool = False
+    start_unix_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.rotate not in ROTATIONS:
+            raise ConfigError(f"rotate must be one of 0, 90, 180, 270 degrees, got {self.rotate}")
+        for key in ("width", "height", "fps", "open_timeout_s", "read_timeout_s"):
+            value = getattr(self, key)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{key} must be above 0, got {value}")
+        if self.warm_up_frames < 0:
+            raise ConfigError(f"warm_up_frames must be 0 or more, got {self.warm_up_frames}")
+        if not math.isfinite(self.start_unix_s):
+            raise ConfigError(f"start_unix_s must be a number, got {self.start_unix_s}")
+        pauses = self.reconnect_s
+        if not pauses or not all(math.isfinite(pause) and pause >= 0 for pause in pauses):
+            raise ConfigError(f"reconnect_s needs one or more pauses of 0 s or more, got {pauses}")

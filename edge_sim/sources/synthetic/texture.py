@@ -1,0 +1,100 @@
+"""Paint for the scenes: rough surfaces, soft edges, light. Pure functions of their arguments.
+
+Random numbers come as raw integers of a seeded PCG64 and pictures stay uint8 where they can, so
+that the same seed gives the same bytes on every machine, as far as OpenCV's drawing does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import BgrImage, GrayImage
+
+WIDTH_PX = 640
+HEIGHT_PX = 480
+
+Color = tuple[int, int, int]
+"""Blue, green, red, 0 to 255."""
+FloatField = NDArray[np.float32]
+"""(H, W) float32."""
+
+
+def clouds(cell_px: int, seed: int, *, stretch: int = 1) -> FloatField:
+    """Return a smooth random (480, 640) field in about -1..1 whose bumps are `cell_px` wide.
+
+    `stretch` makes them that many times taller.
+    """
+    rows = HEIGHT_PX // (cell_px * stretch) + 3
+    columns = WIDTH_PX // cell_px + 3
+    coarse = np.random.default_rng(seed).integers(0, 256, (rows, columns)).astype(np.float32)
+    size = (columns * cell_px, rows * cell_px * stretch)
+    field = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(field[:HEIGHT_PX, :WIDTH_PX] / 127.5 - 1.0, np.float32)
+
+
+def rough(seed: int) -> FloatField:
+    """Return fine and coarse grain together, about -1..1: plaster, asphalt, ceramic."""
+    return np.asarray(
+        0.5 * clouds(2, seed) + 0.3 * clouds(7, seed + 1) + 0.35 * clouds(60, seed + 2), np.float32
+    )
+
+
+def surface(color: Color, field: FloatField, strength: float) -> BgrImage:
+    """Return a (480, 640, 3) surface of `color`, lighter and darker by `strength` grey levels."""
+    tinted = np.asarray(color, np.float32) + strength * field[:, :, None]
+    return to_u8(tinted)
+
+
+def to_u8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return float grey levels rounded and cut to 0..255."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def polygon_mask(points: Sequence[tuple[int, int]], *, soft_px: int = 0) -> GrayImage:
+    """Return a (480, 640) mask, 255 inside the polygon; `soft_px` blurs its edge."""
+    mask = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
+    cv2.fillPoly(mask, [np.array(points, np.int32)], 255, cv2.LINE_AA)
+    return softened(mask, soft_px)
+
+
+def ellipse_mask(
+    center: tuple[int, int], axes: tuple[int, int], *, angle: float = 0.0, soft_px: int = 0
+) -> GrayImage:
+    """Return a (480, 640) mask, 255 inside the ellipse; `soft_px` blurs its edge."""
+    mask = np.zeros((HEIGHT_PX, WIDTH_PX), np.uint8)
+    cv2.ellipse(mask, center, axes, angle, 0, 360, 255, -1, cv2.LINE_AA)
+    return softened(mask, soft_px)
+
+
+def softened(mask: GrayImage, soft_px: int) -> GrayImage:
+    """Return the mask with its edge blurred over about `soft_px` pixels."""
+    if soft_px <= 0:
+        return mask
+    side = 2 * soft_px + 1
+    return np.asarray(cv2.blur(cv2.blur(mask, (side, side)), (side, side)), np.uint8)
+
+
+def blend(canvas: BgrImage, paint: BgrImage | Color, mask: GrayImage, amount: float = 1.0) -> None:
+    """Lay `paint` over `canvas` in place where `mask` is 255; `amount` thins it, 0 to 1."""
+    left, top, width, height = cv2.boundingRect(mask)
+    if width == 0 or height == 0:
+        return
+    part = (slice(top, top + height), slice(left, left + width))
+    alpha = mask[part].astype(np.float32)[:, :, None] * (amount / 255.0)
+    below = canvas[part].astype(np.float32)
+    above = np.asarray(paint if isinstance(paint, tuple) else paint[part], np.float32)
+    canvas[part] = to_u8(below + (above - below) * alpha)
+
+
+def shade(canvas: BgrImage, mask: GrayImage, factor: float) -> None:
+    """Multiply `canvas` in place by `factor` where `mask` is 255."""
+    left, top, width, height = cv2.boundingRect(mask)
+    if width == 0 or height == 0:
+        return
+    part = (slice(top, top + height), slice(left, left + width))
+    gain = 1.0 + (factor - 1.0) * mask[part].astype(np.float32)[:, :, None] / 255.0
+    canvas[part] = to_u8(canvas[part].astype(np.float32) * gain)

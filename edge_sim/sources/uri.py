@@ -1,0 +1,135 @@
+"""The one string that names a source: which kind it is, which place, which settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from edge_sim.errors import ConfigError
+
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+MASK = "***"
+
+# Two letters or more: `C:` is a drive.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?=:)")
+_FILE_SCHEMES = frozenset({"folder", "video"})
+_SETTING = re.compile(r"[A-Za-z_]+=")
+_AUTHORITY = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>.*)", re.DOTALL)
+_SECRET_KEY = re.compile(
+    r"(?P<key>[?&;][^=&;]*(?:pass|pwd|secret|token|key|auth|sig|credential)[^=&;]*=)[^&;#]*",
+    re.IGNORECASE,
+)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return the scheme and the rest of `uri`; plain paths get the scheme of what they are.
+
+    A folder, a glob and a picture give `folder`, a device file and a bare number `v4l2`, any
+    other path `video`.
+
+    Raises:
+        ConfigError: The string is empty.
+    """
+    text = uri.strip()
+    if not text or "\0" in text:
+        raise ConfigError("a source needs a uri such as /dev/video0, rtsp://..., or a file")
+    if text.isdecimal() or text.startswith("/dev/"):
+        return "v4l2", text
+    scheme = _SCHEME.match(text)
+    if scheme and not Path(text).exists():
+        return scheme.group().lower(), text[scheme.end() + 1 :]
+    path = Path(text).expanduser()
+    if path.is_dir() or is_glob(text) or path.suffix.lower() in PICTURE_SUFFIXES:
+        return "folder", text
+    return "video", text
+
+
+def anchored(uri: str, folder: str) -> str:
+    """Return `uri` with a relative path in it starting at `folder`; other uris as they are."""
+    text = uri.strip()
+    scheme = _SCHEME.match(text)
+    if scheme and not (Path(folder) / text).exists():
+        if scheme.group().lower() not in _FILE_SCHEMES:
+            return uri
+        place = local_path(text[scheme.end() + 1 :])
+        return f"{scheme.group()}:{Path(folder) / place}"
+    if not text or text.isdecimal() or text.startswith(("/dev/", "~")):
+        return uri
+    return str(Path(folder) / text)
+
+
+def label(name: str | None, place: str) -> str:
+    """Return what to call a source in a message: its name, and its place unless that is in it."""
+    hidden = masked(place)
+    if not name:
+        return hidden
+    return name if hidden in name else f"{name} ({hidden})"
+
+
+def is_glob(text: str) -> bool:
+    """Return whether `text` holds `*`, `?` or `[`, and is no existing path of that name."""
+    return any(letter in text for letter in "*?[") and not Path(text).expanduser().exists()
+
+
+def local_path(place: str) -> str:
+    """Return the path in `//path`, `///path` or `path`; `~` is expanded."""
+    text = place[2:] if place.startswith("//") else place
+    return str(Path(text).expanduser())
+
+
+def split_settings(place: str) -> tuple[str, dict[str, str]]:
+    """Return the place and its `?key=value&...` settings.
+
+    A `?` that no `key=` follows belongs to the place: it may be part of a glob.
+    """
+    before, mark, after = place.rpartition("?")
+    if not mark or not _SETTING.match(after):
+        return place, {}
+    return before, dict(parse_qsl(after, keep_blank_values=True))
+
+
+def masked(uri: str) -> str:
+    """Return `uri` with passwords and tokens replaced by `***`; never raises."""
+    match = _AUTHORITY.match(uri)
+    if match:
+        uri = match["scheme"] + _without_password(match["rest"])
+    return _SECRET_KEY.sub(lambda found: found["key"] + MASK, uri)
+
+
+def number(settings: Mapping[str, str], key: str, default: float, *, what: str) -> float:
+    """Return the setting as a finite number above 0.
+
+    Raises:
+        ConfigError: It is not; `what` names the source in the message.
+    """
+    text = settings.get(key)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{what}: {key} must be a number above 0, got {text!r}")
+    return value
+
+
+def _without_password(rest: str) -> str:
+    # A password may itself hold an unescaped @ or /, so the last @ before the query ends it, even
+    # where that hides the host as well; unless no @ is meant for a password at all.
+    query_at = next((at for at, letter in enumerate(rest) if letter in "?#"), len(rest))
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        at = rest.rfind("@", 0, query_at)
+    elif re.match(r"[^:/?#]*:(?!\d+[/?#])", rest):
+        at = rest.rfind("@")
+    else:
+        at = -1
+    if at < 0:
+        return rest
+    user, colon, _ = rest[:at].partition(":")
+    return (f"{user}:{MASK}" if colon else MASK) + rest[at:]

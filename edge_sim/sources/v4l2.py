@@ -1,0 +1,129 @@
+"""USB and other Video4Linux cameras."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from numpy.typing import NDArray
+
+from edge_sim.errors import SourceError
+from edge_sim.sources.live import LiveSource
+from edge_sim.sources.options import SourceOptions
+from edge_sim.sources.uri import label, local_path
+
+DEVICES = Path("/dev")
+SYSTEM = Path("/sys/class/video4linux")
+
+VideoCapture = Callable[[str, int], Any]
+"""`cv2.VideoCapture`, or a stand-in for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A capture device of this machine.
+
+    Args:
+        path: The most durable path: under `/dev/v4l/by-id` where there is one, which stays the
+            same when the camera is plugged in again.
+        device: `/dev/videoN`, as of now.
+        label: What the driver calls it; empty if it says nothing.
+    """
+
+    path: str
+    device: str
+    label: str
+
+
+def list_cameras(devices: Path = DEVICES, system: Path = SYSTEM) -> tuple[Camera, ...]:
+    """Return the video devices of this machine, those with a durable path first.
+
+    Many cameras have a second device without pictures (metadata); it is listed too.
+    """
+    by_id: dict[str, str] = {}
+    links = devices / "v4l" / "by-id"
+    for link in sorted(links.iterdir()) if links.is_dir() else ():
+        by_id.setdefault(link.resolve().name, str(link))
+    names = sorted((path.name for path in devices.glob("video[0-9]*")), key=lambda n: (len(n), n))
+    cameras = [
+        Camera(by_id.get(name, str(devices / name)), str(devices / name), _label(system / name))
+        for name in names
+    ]
+    return tuple(sorted(cameras, key=lambda camera: camera.path == camera.device))
+
+
+def open_camera(
+    place: str, options: SourceOptions, *, video_capture: VideoCapture | None = None
+) -> LiveSource:
+    """Return the started source of a camera: a path below `/dev`, or a bare number.
+
+    Raises:
+        SourceError: There is no such camera, it may not be read, or it does not open.
+    """
+    path = f"/dev/video{place}" if place.isdecimal() else local_path(place)
+    name = label(options.name, path)
+    make = video_capture or cv2.VideoCapture
+    source = LiveSource(lambda: OpenCvCamera(path, name, options, make), options)
+    source.start()
+    return source
+
+
+class OpenCvCamera:
+    """An open Video4Linux device.
+
+    Raises:
+        SourceError: There is no such device, it may not be read, or it does not open.
+    """
+
+    def __init__(
+        self, path: str, name: str, options: SourceOptions, video_capture: VideoCapture
+    ) -> None:
+        _check(path, name)
+        self._capture = video_capture(path, cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceError(
+                f"{name}: the camera does not open; another program may be using it, "
+                f"or it is the camera's metadata device (try the next lower number)"
+            )
+        # Wishes: a camera takes the nearest it can do. The newest frame is wanted, not a queue.
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        for prop, value in (
+            (cv2.CAP_PROP_FRAME_WIDTH, options.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, options.height),
+            (cv2.CAP_PROP_FPS, options.fps),
+        ):
+            if value is not None:
+                self._capture.set(prop, value)
+
+    def read(self) -> NDArray[Any] | None:
+        """Return the next picture; None if the driver gave none."""
+        done, pixels = self._capture.read()
+        return pixels if done else None
+
+    def release(self) -> None:
+        """Give the device back."""
+        self._capture.release()
+
+
+def _check(path: str, name: str) -> None:
+    if not Path(path).exists():
+        cameras = ", ".join(camera.path for camera in list_cameras())
+        found = f"there is {cameras}" if cameras else "no camera is connected"
+        raise SourceError(f"{name}: no such camera; {found}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise SourceError(
+            f"{name}: not allowed to use the camera; add the user to its group, "
+            f"usually: sudo usermod -aG video USER"
+        )
+
+
+def _label(folder: Path) -> str:
+    try:
+        return (folder / "name").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
