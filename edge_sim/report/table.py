@@ -23,7 +23,7 @@ def bars(moment: Moment, inks: Mapping[str, str], width: float) -> Drawing:
     """Return the score of every state as a bar from 0 to 1, with its enter and leave levels."""
     scores = moment.look.scores
     ranked = sorted(scores, key=lambda state: -scores[state])
-    name_px, value_px = min(110.0, 0.34 * width), 112.0
+    name_px, value_px = min(110.0, 0.34 * width), 136.0
     x = Scale(0.0, 1.0, name_px, max(name_px + 20, width - value_px))
     items: list[Item] = []
     for row, state in enumerate(ranked):
@@ -32,7 +32,7 @@ def bars(moment: Moment, inks: Mapping[str, str], width: float) -> Drawing:
         items.append(Text(0, top + 13, fitted(state, name_px - 6), "ink"))
         items.append(Rect(x.start, top + 4, x.end - x.start, 10, "grid", radius=2))
         items.append(Rect(x.start, top + 4, x(scores[state]) - x.start, 10, ink, radius=2))
-        words = f"{scores[state]:.3f}"
+        items.append(Text(x.end + 6, top + 13, f"{scores[state]:.3f}"))
         level = moment.change.thresholds.get(state)
         if level is not None:
             items.append(
@@ -41,8 +41,8 @@ def bars(moment: Moment, inks: Mapping[str, str], width: float) -> Drawing:
             items.append(
                 line((x(level.leave), top + 4), (x(level.leave), top + 14), "ink", width=1)
             )
-            words += f"  {level.enter:.2f} / {level.leave:.2f}"
-        items.append(Text(x.end + 6, top + 13, words, "muted"))
+            words = f"{level.enter:.2f} / {level.leave:.2f}"
+            items.append(Text(width, top + 13, words, "muted", anchor="end"))
     return Drawing(width, max(1.0, len(ranked) * _BAR_ROW_PX), tuple(items))
 
 
