@@ -5,6 +5,7 @@ A writer makes a new gallery; a reader swaps one reference to it between two fra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -12,6 +13,28 @@ from numpy.typing import NDArray
 
 from edge_sim.domain import FloatMatrix, Reference
 from edge_sim.errors import GalleryError
+
+RESERVED_NAMES = frozenset({"unknown", "none"})
+"""Never the name of a watch or state, in any case: `unknown` is what a watch says in doubt, and
+`none` is how other programs write that there is nothing."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def checked_name(kind: str, name: str) -> str:
+    """Return `name` if a watch or state may be called so; `kind` is the word for the message.
+
+    Raises:
+        GalleryError: Other characters than `[A-Za-z0-9_-]`, more than 64 of them, or reserved.
+    """
+    if not _NAME.fullmatch(name):
+        raise GalleryError(
+            f"{name[:80]!r} cannot be the name of a {kind}: "
+            f"use 1 to 64 letters, digits, `_` and `-`"
+        )
+    if name.casefold() in RESERVED_NAMES:
+        raise GalleryError(f"{name!r} cannot be the name of a {kind}: the word is reserved")
+    return name
 
 
 class Gallery:

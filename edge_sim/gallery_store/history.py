@@ -1,0 +1,206 @@
+"""Reading the gallery file at any revision. Everything here runs inside a transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from edge_sim.errors import GalleryError
+from edge_sim.gallery_store import rows
+from edge_sim.gallery_store.records import Alteration, Difference, ReferenceRecord, Revision
+from edge_sim.imaging import decode
+
+_AT = "v.since <= :revision AND (v.until IS NULL OR v.until > :revision)"
+"""A row that is part of the gallery at a revision."""
+
+_EMBEDDED = ", ".join(f"e.{name}" for name in rows.EMBEDDING_COLUMNS.split(", "))
+
+
+def head(connection: sqlite3.Connection) -> int:
+    """Return the number of the last revision; 0 if there is none."""
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM revisions").fetchone()[0])
+
+
+def checked_revision(connection: sqlite3.Connection, revision: int | None) -> int:
+    """Return the revision that is meant; None is the last one.
+
+    Raises:
+        GalleryError: There is none of this number.
+    """
+    last = head(connection)
+    if revision is None:
+        return last
+    if not 0 <= revision <= last:
+        raise GalleryError(f"there is no revision {revision}; the gallery is at {last}")
+    return revision
+
+
+def content_of(connection: sqlite3.Connection, revision: int) -> int:
+    """Return the earliest revision with the same content, as far as `undo` knows."""
+    if revision <= 0:
+        return 0
+    found = connection.execute("SELECT content FROM revisions WHERE number = ?", (revision,))
+    return int(found.fetchone()[0])
+
+
+def check_model(connection: sqlite3.Connection, watch: str, model_id: str, revision: int) -> None:
+    """Raise `GalleryError` if the watch has references of another model."""
+    others = connection.execute(
+        "SELECT DISTINCT e.model_id FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        f"WHERE v.watch = :watch AND e.model_id <> :model AND {_AT}",
+        {"watch": watch, "model": model_id, "revision": revision},
+    ).fetchall()
+    if others:
+        names = ", ".join(sorted(name for (name,) in others))
+        raise GalleryError(
+            f"the references of watch {watch!r} were made with the model {names}, not with "
+            f"{model_id}; run `edge-sim gallery reembed` or use that model"
+        )
+
+
+def gallery_rows(
+    connection: sqlite3.Connection, watch: str, revision: int
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a watch as `rows.references_of` takes them, in order of enrolment."""
+    return connection.execute(
+        f"SELECT v.ordinal, v.state, v.condition, v.enrolled_at, v.metadata, {_EMBEDDED} "
+        "FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        f"WHERE v.watch = :watch AND {_AT} ORDER BY v.ordinal",
+        {"watch": watch, "revision": revision},
+    )
+
+
+def records_at(connection: sqlite3.Connection, revision: int) -> tuple[ReferenceRecord, ...]:
+    """Return the records of a revision, in order of enrolment."""
+    found = connection.execute(
+        "SELECT v.ordinal, v.watch, v.state, v.condition, e.model_id, v.enrolled_at, v.metadata, "
+        "v.tags, v.since FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        f"WHERE {_AT} ORDER BY v.ordinal",
+        {"revision": revision},
+    )
+    return tuple(rows.record_of(row) for row in found)
+
+
+def crop(connection: sqlite3.Connection, reference_id: str) -> bytes:
+    """Return the encoded picture of a reference, past or present."""
+    found = connection.execute(
+        "SELECT p.encoded FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        "JOIN pictures p ON p.id = e.picture WHERE v.ordinal = ? ORDER BY v.id DESC LIMIT 1",
+        (rows.ordinal_of(reference_id),),
+    ).fetchone()
+    if found is None:
+        raise GalleryError(
+            f"the gallery never had a reference {reference_id!r}; "
+            f"`edge-sim gallery list` shows those it has"
+        )
+    return bytes(found[0])
+
+
+def revisions(
+    connection: sqlite3.Connection, *, limit: int | None = None, number: int | None = None
+) -> tuple[Revision, ...]:
+    """Return revisions, the newest first: the last `limit`, or the one of `number`."""
+    found = connection.execute(
+        "SELECT number, at, verb, detail FROM revisions "
+        "WHERE :number IS NULL OR number = :number ORDER BY number DESC LIMIT :limit",
+        {"number": number, "limit": -1 if limit is None else limit},
+    ).fetchall()
+    return tuple(_revision(connection, row) for row in found)
+
+
+def difference(connection: sqlite3.Connection, before: int, after: int) -> Difference:
+    """Return what is different at `after` from `before`."""
+    old = {record.reference_id: record for record in records_at(connection, before)}
+    new = {record.reference_id: record for record in records_at(connection, after)}
+    return Difference(
+        appeared=tuple(record for name, record in new.items() if name not in old),
+        gone=tuple(record for name, record in old.items() if name not in new),
+        altered=tuple(
+            Alteration(old[name], record)
+            for name, record in new.items()
+            if name in old and replace(old[name], since=record.since) != record
+        ),
+    )
+
+
+def problems(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield what is wrong, after reading every page, row, array and picture."""
+    for (verdict,) in connection.execute("PRAGMA integrity_check"):
+        if verdict != "ok":
+            yield f"the file is damaged: {verdict}"
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        yield f"row {row} of {table} points at a missing row of {parent}"
+    if head(connection) != connection.execute("SELECT count(*) FROM revisions").fetchone()[0]:
+        yield "the log of revisions has gaps"
+    yield from _damaged_embeddings(connection)
+    yield from _damaged_pictures(connection)
+
+
+def _damaged_embeddings(connection: sqlite3.Connection) -> Iterator[str]:
+    columns = rows.EMBEDDING_COLUMNS
+    for number, *row in connection.execute(f"SELECT id, {columns} FROM embeddings"):
+        fault = _fault_of_embedding(tuple(row))
+        if fault is not None:
+            yield f"the embedding of {_users(connection, 'e.id', number)} is damaged: {fault}"
+
+
+def _fault_of_embedding(row: tuple[Any, ...]) -> str | None:
+    try:
+        rows.embedding_of(row)
+    except (ValueError, TypeError, AttributeError) as error:
+        return str(error)
+    return None
+
+
+def _damaged_pictures(connection: sqlite3.Connection) -> Iterator[str]:
+    for number, digest, encoded in connection.execute("SELECT id, sha256, encoded FROM pictures"):
+        fault = _fault_of_picture(digest, encoded)
+        if fault is not None:
+            yield f"the picture of {_users(connection, 'e.picture', number)} {fault}"
+
+
+def _fault_of_picture(digest: bytes, encoded: bytes) -> str | None:
+    if hashlib.sha256(encoded).digest() != digest:
+        return "is not the one that was enrolled"
+    try:
+        decode(encoded)
+    except ValueError as error:
+        return f"cannot be decoded: {error}"
+    return None
+
+
+def _users(connection: sqlite3.Connection, column: str, number: int) -> str:
+    found = connection.execute(
+        "SELECT DISTINCT v.ordinal FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        f"WHERE {column} = ? ORDER BY v.ordinal",
+        (number,),
+    ).fetchall()
+    return ", ".join(rows.reference_id(ordinal) for (ordinal,) in found) or "no reference"
+
+
+def _revision(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Revision:
+    number, at, verb, detail = row
+    begun = _ordinals(connection, "since", number)
+    ended = _ordinals(connection, "until", number)
+    return Revision(
+        number=number,
+        at=datetime.fromisoformat(at),
+        verb=verb,
+        detail=detail,
+        appeared=_ids(begun - ended),
+        gone=_ids(ended - begun),
+        altered=_ids(begun & ended),
+    )
+
+
+def _ordinals(connection: sqlite3.Connection, column: str, number: int) -> set[int]:
+    found = connection.execute(f"SELECT ordinal FROM versions WHERE {column} = ?", (number,))
+    return {ordinal for (ordinal,) in found}
+
+
+def _ids(ordinals: set[int]) -> tuple[str, ...]:
+    return tuple(rows.reference_id(ordinal) for ordinal in sorted(ordinals))

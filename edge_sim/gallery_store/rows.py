@@ -1,0 +1,152 @@
+"""Rows of the gallery file to values and back; what cannot be decoded is named, never guessed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import THUMBNAIL_PX, Embedding, GrayImage, Reference
+from edge_sim.errors import GalleryError
+from edge_sim.gallery_store.records import ReferenceRecord
+
+# Little-endian whatever the machine, so that a gallery can be copied to another one.
+_FLOAT = np.dtype("<f4")
+_METADATA = msgspec.json.Decoder(dict[str, str])
+_TAGS = msgspec.json.Decoder(tuple[str, ...])
+_THUMBNAIL_SHAPE = (THUMBNAIL_PX, THUMBNAIL_PX)
+
+EMBEDDING_COLUMNS = "model_id, grid, crc, vector, spatial, thumbnail"
+
+
+def reference_id(ordinal: int) -> str:
+    """Return the id that people type: `r12`."""
+    return f"r{ordinal}"
+
+
+def ordinal_of(reference_id: str) -> int | None:
+    """Return the number in an id; None if it is not an id of this store."""
+    digits = reference_id[1:]
+    if not reference_id.startswith("r") or not digits.isascii() or not digits.isdigit():
+        return None
+    # SQLite's integers have 64 bits; a longer number is no id of ours.
+    return int(digits) if len(digits) <= 18 else None
+
+
+def embedding_row(embedding: Embedding, thumbnail: GrayImage) -> tuple[Any, ...]:
+    """Return the values of `EMBEDDING_COLUMNS`."""
+    vector = _packed(embedding.vector)
+    cells = embedding.spatial
+    spatial = None if cells is None else _packed(cells)
+    grid = None if cells is None else "x".join(str(side) for side in cells.shape)
+    grey = np.ascontiguousarray(thumbnail).tobytes()
+    crc = checksum(vector, spatial, grey)
+    return embedding.model_id, grid, crc, vector, spatial, grey
+
+
+def checksum(vector: bytes, spatial: bytes | None, thumbnail: bytes) -> int:
+    """Return the CRC-32 over the arrays of one embedding."""
+    return zlib.crc32(thumbnail, zlib.crc32(spatial or b"", zlib.crc32(vector)))
+
+
+def embedding_of(row: tuple[Any, ...]) -> tuple[Embedding, GrayImage]:
+    """Return what `embedding_row` was made from; the arrays are read-only views of the row.
+
+    Raises:
+        ValueError: The bytes do not fit together.
+    """
+    model_id, grid, crc, vector, spatial, grey = row
+    if checksum(vector, spatial, grey) != crc:
+        raise ValueError("the checksum does not fit")
+    cells = None
+    if spatial is not None:
+        cells = _unpacked(spatial).reshape(_sides(grid))
+    embedding = Embedding(vector=_unpacked(vector), spatial=cells, model_id=model_id)
+    return embedding, np.frombuffer(grey, np.uint8).reshape(_THUMBNAIL_SHAPE)
+
+
+def references_of(rows: Iterable[tuple[Any, ...]]) -> list[Reference]:
+    """Return references of rows (ordinal, state, condition, enrolled_at, metadata, embedding...).
+
+    Raises:
+        GalleryError: A row cannot be decoded; its id is named.
+    """
+    references = []
+    for ordinal, state, condition, enrolled_at, metadata, *embedded in rows:
+        try:
+            embedding, thumbnail = embedding_of(tuple(embedded))
+            reference = Reference(
+                reference_id=reference_id(ordinal),
+                state=state,
+                embedding=embedding,
+                thumbnail=thumbnail,
+                condition=condition,
+                enrolled_at=datetime.fromisoformat(enrolled_at),
+                metadata=metadata_of(metadata),
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise GalleryError(
+                f"reference {reference_id(ordinal)} is damaged ({error}); "
+                f"`edge-sim gallery verify` lists all that are"
+            ) from error
+        references.append(reference)
+    return references
+
+
+def record_of(row: tuple[Any, ...]) -> ReferenceRecord:
+    """Return the record of a row.
+
+    The columns: ordinal, watch, state, condition, model_id, enrolled_at, metadata, tags, since.
+    """
+    ordinal, watch, state, condition, model_id, enrolled_at, metadata, tags, since = row
+    return ReferenceRecord(
+        reference_id=reference_id(ordinal),
+        watch=watch,
+        state=state,
+        condition=condition,
+        model_id=model_id,
+        enrolled_at=datetime.fromisoformat(enrolled_at),
+        metadata=metadata_of(metadata),
+        tags=tags_of(tags),
+        since=since,
+    )
+
+
+def metadata_text(metadata: Mapping[str, str]) -> str:
+    """Return metadata as it is stored. Keys sorted: equal metadata have equal text."""
+    return msgspec.json.encode(dict(metadata), order="deterministic").decode()
+
+
+def metadata_of(text: str) -> Mapping[str, str]:
+    """Return metadata from its stored text."""
+    return _METADATA.decode(text)
+
+
+def tags_text(tags: Iterable[str]) -> str:
+    """Return tags as they are stored: sorted, each once."""
+    return msgspec.json.encode(sorted(set(tags))).decode()
+
+
+def tags_of(text: str) -> tuple[str, ...]:
+    """Return tags from their stored text."""
+    return _TAGS.decode(text)
+
+
+def _packed(values: NDArray[np.float32]) -> bytes:
+    return np.ascontiguousarray(values, _FLOAT).tobytes()
+
+
+@lru_cache(maxsize=16)
+def _sides(grid: str) -> tuple[int, ...]:
+    return tuple(int(side) for side in grid.split("x"))
+
+
+def _unpacked(data: bytes) -> NDArray[np.float32]:
+    values = np.frombuffer(data, _FLOAT)
+    return values if _FLOAT.isnative else values.astype(np.float32)

@@ -1,0 +1,305 @@
+"""GalleryStore: the references of all watches of a device, with their history."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edge_sim.errors import GalleryError
+from edge_sim.gallery import Gallery, checked_name
+from edge_sim.gallery_store import editing, history, rows
+from edge_sim.gallery_store.database import open_database, transaction, translated
+from edge_sim.gallery_store.records import (
+    Difference,
+    Enrolled,
+    ReferenceRecord,
+    Revision,
+    Reworked,
+)
+
+BUSY_TIMEOUT_S = 10.0
+"""How long to wait for another writer: far longer than any change of a sane gallery takes."""
+
+
+class GalleryStore:
+    """An open gallery file. Use it from the thread that opened it; close it, or use `with`.
+
+    Every method raises `GalleryError` where the file is damaged, locked for too long, read-only,
+    on a full disk, or closed, where an id is not there, and where a name cannot be; nothing is
+    changed then. Every change returns the revision that it made.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, clock: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = connection
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        path: str | PathLike[str],
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        timeout_s: float = BUSY_TIMEOUT_S,
+        clock: Callable[[], float] = time.time,
+    ) -> GalleryStore:
+        """Open the gallery file at `path`.
+
+        Args:
+            create: Make an empty gallery if there is no file. A file is never written over.
+            read_only: Refuse every change; works on a read-only disk.
+            timeout_s: How long a change waits for another process that is writing.
+            clock: Seconds since 1970, for the times in the log.
+
+        Raises:
+            GalleryError: No file, no gallery, damaged, of a newer edge_sim, or not accessible.
+        """
+        place = Path(path)
+        connection = open_database(place, create=create, read_only=read_only, timeout_s=timeout_s)
+        return cls(connection, place, clock)
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with translated(self.path):
+                connection.close()
+
+    def __enter__(self) -> GalleryStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"GalleryStore({str(self.path)!r}{'' if self._connection else ', closed'})"
+
+    @property
+    def revision(self) -> int:
+        """Number of the last change; 0 in a new file."""
+        with self._reading() as connection:
+            return history.head(connection)
+
+    def data_version(self) -> int:
+        """Return a number that changes when another connection has changed the file.
+
+        Cheap enough to ask between two frames: it reads one page.
+        """
+        with self._reading() as connection:
+            return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def watches(self) -> tuple[str, ...]:
+        """Return the names of the watches that have references, sorted."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT DISTINCT watch FROM versions WHERE until IS NULL ORDER BY watch"
+            )
+            return tuple(name for (name,) in found)
+
+    def gallery(
+        self, watch: str, *, model_id: str | None = None, revision: int | None = None
+    ) -> Gallery:
+        """Return the references of `watch`, in the order of enrolment; empty if it has none.
+
+        Args:
+            model_id: Of the embedder in use; a gallery of another model is refused.
+            revision: As it was then; None for now.
+
+        Raises:
+            GalleryError: References of another model, no such revision, or a damaged row.
+        """
+        with self._reading() as connection:
+            number = history.checked_revision(connection, revision)
+            if model_id is not None:
+                history.check_model(connection, watch, model_id, number)
+            found = history.gallery_rows(connection, watch, number)
+            return Gallery(rows.references_of(found), revision=number)
+
+    def records(
+        self,
+        *,
+        watch: str | None = None,
+        state: str | None = None,
+        revision: int | None = None,
+    ) -> tuple[ReferenceRecord, ...]:
+        """Return what is known of the references, without their arrays, in order of enrolment."""
+        with self._reading() as connection:
+            number = history.checked_revision(connection, revision)
+            found = history.records_at(connection, number)
+        return tuple(
+            record
+            for record in found
+            if watch in (None, record.watch) and state in (None, record.state)
+        )
+
+    def record(self, reference_id: str) -> ReferenceRecord:
+        """Return what is known of one reference."""
+        for record in self.records():
+            if record.reference_id == reference_id:
+                return record
+        raise editing.no_such_reference(reference_id)
+
+    def crop(self, reference_id: str) -> bytes:
+        """Return the encoded picture of a reference, also of one that was removed since.
+
+        Raises:
+            GalleryError: There never was such a reference.
+        """
+        with self._reading() as connection:
+            return history.crop(connection, reference_id)
+
+    def add(self, watch: str, enrolled: Sequence[Enrolled]) -> Revision:
+        """Add pictures to `watch`; their new ids are `appeared` of the revision.
+
+        Raises:
+            GalleryError: A name that cannot be, nothing to add, or two models in one watch.
+        """
+        checked_name("watch", watch)
+        states = sorted({checked_name("state", item.state) for item in enrolled})
+        detail = f"{len(enrolled)} to {watch} ({', '.join(states)})"
+        with self._changing("add", detail) as (connection, number):
+            editing.add(connection, number, watch, enrolled)
+        return self._written(number)
+
+    def remove(self, reference_ids: Iterable[str]) -> Revision:
+        """Remove references; their pictures stay in the file for `undo`."""
+        ids = editing.unique(reference_ids)
+        with self._changing("remove", editing.named(ids)) as (connection, number):
+            editing.end(connection, number, ids)
+        return self._written(number)
+
+    def relabel(self, reference_ids: Iterable[str], state: str) -> Revision:
+        """Say that references show another state."""
+        ids = editing.unique(reference_ids)
+        checked_name("state", state)
+        with self._changing("relabel", f"{editing.named(ids)} to {state}") as (connection, number):
+            editing.rewrite(connection, number, ids, state=state)
+        return self._written(number)
+
+    def move(self, reference_ids: Iterable[str], watch: str) -> Revision:
+        """Give references to another watch.
+
+        Raises:
+            GalleryError: One of them is not there, or that watch uses another model.
+        """
+        ids = editing.unique(reference_ids)
+        checked_name("watch", watch)
+        with self._changing("move", f"{editing.named(ids)} to {watch}") as (connection, number):
+            editing.rewrite(connection, number, ids, watch=watch)
+            editing.check_single_model(connection, watch)
+        return self._written(number)
+
+    def tag(
+        self, reference_ids: Iterable[str], *, add: Iterable[str] = (), drop: Iterable[str] = ()
+    ) -> Revision:
+        """Put tags on references and take tags off."""
+        ids = editing.unique(reference_ids)
+        new, old = editing.unique(add), editing.unique(drop)
+        for tag in new:
+            checked_name("tag", tag)
+        detail = " ".join(
+            [editing.named(ids), *(f"+{tag}" for tag in new), *(f"-{tag}" for tag in old)]
+        )
+        with self._changing("tag", detail) as (connection, number):
+            editing.retag(connection, number, ids, new, old)
+        return self._written(number)
+
+    def rework(self, reworked: Sequence[Reworked]) -> Revision:
+        """Replace embeddings by those of another model; `enrolment.reembed` makes them.
+
+        Raises:
+            GalleryError: One of them is not there, or a watch would mix two models.
+        """
+        detail = f"{len(reworked)} with {', '.join(editing.models_of(reworked))}"
+        with self._changing("reembed", detail) as (connection, number):
+            for watch in editing.rework(connection, number, reworked):
+                editing.check_single_model(connection, watch)
+        return self._written(number)
+
+    def undo(self) -> Revision:
+        """Take the last change back that was not taken back yet, as a new revision.
+
+        Raises:
+            GalleryError: There is none.
+        """
+        with self._changing("undo", "") as (connection, number):
+            content = history.content_of(connection, number - 1)
+            if content == 0:
+                raise GalleryError(f"{self.path}: there is no change to undo")
+            target = history.content_of(connection, content - 1)
+            editing.restore(connection, number, target)
+            editing.describe(connection, number, f"revision {content}", target)
+        return self._written(number)
+
+    def rollback(self, revision: int) -> Revision:
+        """Make the gallery again what it was at `revision`, as a new revision.
+
+        Raises:
+            GalleryError: There is no such revision, or it is the present one.
+        """
+        with self._changing("rollback", f"to revision {revision}") as (connection, number):
+            # The new revision is in the table already; it is no target.
+            if not 0 <= revision < number - 1:
+                raise GalleryError(
+                    f"{self.path}: cannot roll back to revision {revision}; "
+                    f"the gallery is at {number - 1}, `edge-sim gallery log` shows all"
+                )
+            editing.restore(connection, number, revision)
+        return self._written(number)
+
+    def log(self, *, limit: int | None = None) -> tuple[Revision, ...]:
+        """Return the changes, the newest first."""
+        with self._reading() as connection:
+            return history.revisions(connection, limit=limit)
+
+    def diff(self, before: int, after: int) -> Difference:
+        """Return what is different at revision `after` from `before`."""
+        with self._reading() as connection:
+            for number in (before, after):
+                history.checked_revision(connection, number)
+            return history.difference(connection, before, after)
+
+    def check(self) -> tuple[str, ...]:
+        """Return what is wrong with the file, a line each; reads all of it."""
+        with self._reading() as connection:
+            return tuple(history.problems(connection))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = self._open_connection()
+        with translated(self.path), transaction(connection, writes=False):
+            yield connection
+
+    @contextmanager
+    def _changing(self, verb: str, detail: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        connection = self._open_connection()
+        at = datetime.fromtimestamp(self._clock(), tz=timezone.utc).isoformat()
+        with translated(self.path), transaction(connection, writes=True):
+            number = history.head(connection) + 1
+            values: tuple[Any, ...] = (number, at, verb, detail, number)
+            connection.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", values)
+            yield connection, number
+
+    def _written(self, number: int) -> Revision:
+        with self._reading() as connection:
+            return history.revisions(connection, number=number)[0]
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise GalleryError(f"{self.path}: the gallery is closed")
+        return self._connection
