@@ -1,0 +1,16 @@
+"""Deciding: from a row of observations to state changes, with thresholds that adapt."""
+
+from __future__ import annotations
+
+from edge_sim.deciding.decider import AdaptiveDecider
+from edge_sim.deciding.levels import Drift, Level, Memory, level_from, levels_of, threshold_of
+
+__all__ = [
+    "AdaptiveDecider",
+    "Drift",
+    "Level",
+    "Memory",
+    "level_from",
+    "levels_of",
+    "threshold_of",
+]

@@ -1,0 +1,209 @@
+"""AdaptiveDecider: from observations to state changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_sim.deciding.levels import Drift, Level, Memory, levels_of, threshold_of
+from edge_sim.domain import (
+    UNKNOWN,
+    Match,
+    Observation,
+    State,
+    StateChange,
+    Threshold,
+    UnknownReason,
+)
+from edge_sim.gallery import Gallery
+
+MARGIN = 0.3
+"""Least lead of the best state over the runner-up, in probability, at sensitivity 0.5."""
+_SURE = 0.9  # probability from which a look teaches the level of its state
+_PAUSE_INTERVALS = 20.0
+"""Looks further apart than this many usual intervals do not confirm each other."""
+_UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
+_USUAL_CONDITION = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class _Vote:
+    state: State
+    probability: float
+
+
+class AdaptiveDecider:
+    """Says which state a watch is in, once enough looks agree.
+
+    A look votes for the most probable state if `combined` reaches its threshold and its lead is
+    clear, for the impediment if there is one, else for `unknown: novel` or `unknown: ambiguous`.
+    `matches` votes out of the last `of` change what is said.
+
+    The thresholds start from the leave-one-out scores of the gallery and follow slow drift, per
+    state and condition. Only looks that are surely of the state in force, with no change pending
+    and `of` looks ago, teach: a change is reported before it could be learned.
+
+    Args:
+        left_out: `Scorer.leave_one_out()` of the gallery.
+        gallery: The references.
+        sensitivity: 0 to 1; 0.5 is the calibrated point, higher reports weaker changes.
+        matches: Votes that it takes.
+        of: Votes that count; at least `matches`.
+
+    Raises:
+        ValueError: `sensitivity`, `matches` or `of` are out of range.
+    """
+
+    def __init__(
+        self,
+        left_out: Sequence[Match | None],
+        gallery: Gallery,
+        *,
+        sensitivity: float = 0.5,
+        matches: int = 3,
+        of: int = 5,
+    ) -> None:
+        if not 0.0 <= sensitivity <= 1.0:
+            raise ValueError(f"sensitivity must be 0 to 1, got {sensitivity}")
+        if not 1 <= matches <= of:
+            raise ValueError(f"confirmation needs 1 <= matches <= of, got {matches} of {of}")
+        self._levels = levels_of(gallery, left_out)
+        self._sensitivity = sensitivity
+        self._matches = matches
+        self._said: State | None = None
+        self._votes: deque[_Vote] = deque(maxlen=of)
+        self._lessons: deque[tuple[str, str, float]] = deque()
+        self._drifts: dict[tuple[str, str], Drift] = {}
+        self._condition = _USUAL_CONDITION
+        self._last_s: float | None = None
+        self._interval_s: float | None = None
+
+    @property
+    def state(self) -> State:
+        """What is said now."""
+        if self._said is not None:
+            return self._said
+        reason = UnknownReason.STARTING if self._levels else UnknownReason.NO_REFERENCES
+        return State(UNKNOWN, reason)
+
+    @property
+    def levels(self) -> Mapping[str, Level]:
+        """What the gallery says of the scores of each state."""
+        return dict(self._levels)
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Levels in force in the condition of the last look, per state."""
+        return {state: self._threshold(state) for state in self._levels}
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change is being confirmed, so that looking again sooner would help."""
+        return bool(self._votes) and not _same(self._votes[-1].state, self._said)
+
+    def observe(self, observation: Observation) -> StateChange | None:
+        """Return the change that `observation` completes, if it does."""
+        self._follow_time(observation.captured_at_s)
+        self._condition = observation.condition
+        vote = self._vote(observation)
+        self._votes.append(vote)
+        change = self._decided(vote, observation)
+        self._learn(vote, observation, changed=change is not None)
+        return change
+
+    def resume(self, state: State) -> None:
+        """Say `state` without a change; a state that the gallery does not have is ignored."""
+        if state.reason in (UnknownReason.STARTING, UnknownReason.NO_REFERENCES):
+            return
+        if state.name == UNKNOWN or state.name in self._levels:
+            self._said = state
+            self._forget_votes()
+
+    def snapshot(self) -> Memory:
+        """Return what was learned, for `restore` after a restart."""
+        said = self._said
+        reason = said.reason.value if said is not None and said.reason is not None else None
+        return Memory(None if said is None else said.name, reason, dict(self._drifts))
+
+    def restore(self, memory: Memory) -> None:
+        """Take over what an earlier decider of this watch learned; unknown states are ignored."""
+        self._drifts = {
+            key: drift for key, drift in memory.drifts.items() if key[0] in self._levels
+        }
+        if memory.state is not None:
+            reason = None if memory.reason is None else UnknownReason(memory.reason)
+            self.resume(State(memory.state, reason))
+
+    def _vote(self, observation: Observation) -> _Vote:
+        match = observation.match
+        if observation.impediment is not None:
+            return _Vote(State(UNKNOWN, observation.impediment), 0.0)
+        if match is None:
+            return _Vote(State(UNKNOWN, UnknownReason.NO_REFERENCES), 0.0)
+        best = match.best
+        level = self._threshold(best.state)
+        stays = self._said is not None and best.state == self._said.name
+        if best.score.combined < (level.leave if stays else level.enter):
+            return _Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
+        if match.margin < self._least_margin(stays):
+            return _Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
+        return _Vote(State(best.state), best.probability)
+
+    def _decided(self, vote: _Vote, observation: Observation) -> StateChange | None:
+        if _same(vote.state, self._said):
+            return None
+        agreeing = [item for item in self._votes if _same(item.state, vote.state)]
+        if len(agreeing) < self._matches:
+            return None
+        after = vote.state
+        confidence = sum(item.probability for item in agreeing) / len(agreeing)
+        change = StateChange(self._said, after, observation, self.thresholds, confidence)
+        self._said = after
+        self._lessons.clear()
+        return change
+
+    def _learn(self, vote: _Vote, observation: Observation, *, changed: bool) -> None:
+        if changed or self.pending:
+            self._lessons.clear()
+            return
+        match = observation.match
+        if match is None or vote.state.name == UNKNOWN or vote.probability < _SURE:
+            return
+        self._lessons.append((vote.state.name, observation.condition, match.best.score.combined))
+        if len(self._lessons) <= (self._votes.maxlen or 0):
+            return
+        state, condition, combined = self._lessons.popleft()
+        key = (state, condition)
+        residual = combined - self._levels[state].centre
+        self._drifts[key] = self._drifts.get(key, Drift()).after(residual)
+
+    def _follow_time(self, now_s: float) -> None:
+        if self._last_s is not None:
+            step_s = now_s - self._last_s
+            usual_s = self._interval_s
+            if step_s < 0.0 or (usual_s is not None and step_s > _PAUSE_INTERVALS * usual_s > 0.0):
+                self._forget_votes()
+            elif step_s > 0.0:
+                self._interval_s = step_s if usual_s is None else usual_s + 0.1 * (step_s - usual_s)
+        self._last_s = now_s
+
+    def _forget_votes(self) -> None:
+        self._votes.clear()
+        self._lessons.clear()
+
+    def _threshold(self, state: str) -> Threshold:
+        drift = self._drifts.get((state, self._condition), Drift())
+        return threshold_of(self._levels[state], drift, self._sensitivity)
+
+    def _least_margin(self, stays: bool) -> float:
+        # Half as much to stay as to come: a state is not left because it became a little unclear.
+        factor: float = 2.0 ** (1.0 - 2.0 * self._sensitivity)
+        return min(MARGIN * factor, 0.9) * (0.5 if stays else 1.0)
+
+
+def _same(a: State, b: State | None) -> bool:
+    """Whether two votes agree; `novel` and `ambiguous` do, both say that the picture is unlike."""
+    if b is None or a.name != b.name:
+        return False
+    return a.reason == b.reason or (a.reason in _UNLIKE and b.reason in _UNLIKE)

@@ -1,0 +1,7 @@
+"""Scoring: how like the references of each state a probe is, and which state that makes it."""
+
+from __future__ import annotations
+
+from edge_sim.scoring.gallery_scorer import GalleryScorer, Structural
+
+__all__ = ["GalleryScorer", "Structural"]

@@ -1,0 +1,91 @@
+"""Evidence: the vectors in which a probe and a reference are compared.
+
+Four views of one region, each a unit vector, so that their inner product is a cosine:
+
+- `appearance`: the global embedding; what is seen.
+- `layout`: the spatial cells of the embedding, each of unit length; what is seen where.
+- `structure`: the thumbnail, each pixel less the mean and over the deviation of its
+  neighbourhood; edges, whatever the light.
+- `tone`: the coarse grey levels of the thumbnail; light and shade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import Embedding, FloatMatrix, FloatVector, GrayImage
+from edge_sim.similarity import normalised
+
+APPEARANCE = "appearance"
+LAYOUT = "layout"
+STRUCTURE = "structure"
+TONE = "tone"
+
+WEIGHTS: Mapping[str, float] = {APPEARANCE: 0.2, LAYOUT: 0.5, STRUCTURE: 0.15, TONE: 0.15}
+"""Trust in each view before a gallery has been seen; the best mean over ten data sets of a coarse
+grid. The optimum is flat: half or double of any weight changes the mean accuracy by < 0.003."""
+
+STRUCTURE_PX = 24
+TONE_PX = 12
+_NEIGHBOURHOOD_SIGMA_PX = 4.0
+# Grey levels added to the local deviation: keeps sensor noise on flat walls from becoming texture.
+_NOISE_LEVELS = 6.0
+
+
+class Pictured(Protocol):
+    """A probe or a reference."""
+
+    @property
+    def embedding(self) -> Embedding:
+        """Of the region."""
+
+    @property
+    def thumbnail(self) -> GrayImage:
+        """Of the region."""
+
+
+def evidence_of(item: Pictured) -> dict[str, FloatVector]:
+    """Return the views of a probe or reference: name -> unit vector.
+
+    `layout` is missing where the model gives no cells.
+    """
+    views = {
+        APPEARANCE: item.embedding.vector,
+        STRUCTURE: _structure(item.thumbnail),
+        TONE: _unit(_shrunk(item.thumbnail.astype(np.float32), TONE_PX)),
+    }
+    cells = item.embedding.spatial
+    if cells is not None:
+        flat = cells.reshape(-1, cells.shape[-1])
+        views[LAYOUT] = (normalised(flat) / np.float32(np.sqrt(len(flat)))).reshape(-1)
+    return views
+
+
+def stacked_evidence(items: Sequence[Pictured]) -> dict[str, FloatMatrix]:
+    """Return the views of many: name -> (N, D) float32; only views that all of them have."""
+    views = [evidence_of(item) for item in items]
+    names = set.intersection(*(set(view) for view in views)) if views else set()
+    return {name: np.stack([view[name] for view in views]) for name in WEIGHTS if name in names}
+
+
+def _structure(thumbnail: GrayImage) -> FloatVector:
+    pixels = thumbnail.astype(np.float32)
+    mean = cv2.GaussianBlur(pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
+    square = cv2.GaussianBlur(pixels * pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    local = np.asarray((pixels - mean) / (deviation + _NOISE_LEVELS), np.float32)
+    return _unit(_shrunk(local, STRUCTURE_PX))
+
+
+def _shrunk(plane: NDArray[np.float32], side_px: int) -> NDArray[np.float32]:
+    small = cv2.resize(plane, (side_px, side_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def _unit(plane: NDArray[np.float32]) -> FloatVector:
+    return normalised(plane.reshape(-1))

@@ -1,0 +1,68 @@
+"""How familiar: the part of a probe that the references of a state do not explain.
+
+For unit vectors the predictive variance of a Gaussian process with a linear kernel,
+`1 - k' (K + noise)^-1 k`, is the squared distance to the span of the references, softened by the
+noise (Rasmussen & Williams, 2006, eq. 2.26). It uses all references of a state: a probe between
+two of them is familiar, which the nearest reference alone would not tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import FloatMatrix
+
+NOISE = 0.02
+"""Variance of the noise of a view, in units of its squared length; 0.01 to 0.1 is flat."""
+PRIOR_UNEXPLAINED = 0.1
+"""Unexplained part of a typical new picture, before any reference could be left out."""
+LEAST_UNEXPLAINED = 0.002
+"""Floor of the typical unexplained part: a gallery of copies must not make noise a novelty."""
+_PRIOR_REFERENCES = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """The softened span of the references of one state.
+
+    Args:
+        basis: (R, D) float32; the explained part of a unit vector x is |basis @ x|^2.
+        left_out: (N,) unexplained part of each reference by the others; 1 if there are none.
+    """
+
+    basis: FloatMatrix
+    left_out: NDArray[np.float32]
+
+    def unexplained(self, row: NDArray[np.float32]) -> float:
+        """Return the part of a (D,) unit vector outside the span, 0 to 1."""
+        explained = float(np.square(self.basis @ row).sum())
+        return min(max(1.0 - explained, 0.0), 1.0)
+
+
+def fit_span(rows: FloatMatrix) -> Span:
+    """Return the span of (N, D) unit rows."""
+    gram = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    values = np.maximum(values, 0.0)
+    kept = values > 1e-6
+    # explained = sum_j s_j^2 / (s_j^2 + noise) (v_j . x)^2, with v_j = rows' u_j / s_j
+    basis = (vectors[:, kept] / np.sqrt(values[kept] + NOISE)).T @ rows
+    shrunk = np.square(vectors) @ (1.0 / (values + NOISE))  # diagonal of (K + noise)^-1
+    left_out = np.clip(1.0 / shrunk - NOISE, 0.0, 1.0)
+    return Span(basis.astype(np.float32), left_out.astype(np.float32))
+
+
+def typical_unexplained(left_out: NDArray[np.float32]) -> float:
+    """Return the unexplained part of a typical new picture of a known state, above 0.
+
+    The median over the references, each left out, drawn towards a prior that is worth
+    `_PRIOR_REFERENCES` of them.
+    """
+    logs = [np.log(PRIOR_UNEXPLAINED)] * _PRIOR_REFERENCES
+    if len(left_out):
+        median = max(float(np.median(left_out)), LEAST_UNEXPLAINED)
+        logs += [np.log(median)] * len(left_out)
+    return float(np.exp(np.mean(logs)))

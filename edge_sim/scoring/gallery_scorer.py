@@ -1,0 +1,240 @@
+"""GalleryScorer: a probe against a gallery, all that can be prepared prepared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain import (
+    FloatMatrix,
+    FloatVector,
+    GrayImage,
+    Match,
+    Probe,
+    Reference,
+    Score,
+    StateScore,
+)
+from edge_sim.errors import ModelError
+from edge_sim.gallery import Gallery
+from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
+from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
+from edge_sim.scoring.familiarity import Span, fit_span, typical_unexplained
+from edge_sim.scoring.ridge import Ridge, fit_ridge
+from edge_sim.similarity import SsimPlanes, ssim_between, ssim_planes
+
+MODELLED_REFERENCES = 1200
+"""References that the regression and the spans are fitted on; the nearest one is sought in all."""
+SSIM_STATES = 3
+"""SSIM is computed for the best reference of this many states."""
+_LEAVE_ONE_OUT_ROWS = 256
+_CACHED_PLANES = 32
+
+Structural = Callable[[GrayImage, GrayImage], float]
+"""Structural similarity of two thumbnails, -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Likeness:
+    """One probe against every state: (S,) each."""
+
+    nearest: NDArray[np.intp]
+    unexplained: FloatVector
+
+
+class GalleryScorer:
+    """Compares probes with the references of one gallery.
+
+    Which state: one closed-form ridge regression per view of `evidence`, their outputs added with
+    weights that follow the leave-one-out errors, sharpened to probabilities. How familiar:
+    `combined = 2 ** (-u / (2 * t))`, where u is the part of the probe that the references of the
+    state do not explain (`familiarity`) and t the median of u over the references themselves,
+    each left out: 1 for a picture of the gallery, about 0.7 for a typical new picture of the
+    state, 0.5 for one twice as far. The cosine is that of the global embeddings.
+
+    Args:
+        gallery: The references; a new scorer is made when they change.
+        weights: Trust in each view before the gallery is seen; views left out are not used.
+        structural: Structural similarity of two thumbnails; None for edge_sim's own with
+            the references prepared once.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        *,
+        weights: Mapping[str, float] = WEIGHTS,
+        structural: Structural | None = None,
+    ) -> None:
+        self._gallery = gallery
+        self._structural = structural
+        self._planes: dict[str, SsimPlanes] = {}
+        if not len(gallery):
+            return
+        views = stacked_evidence(gallery.references)
+        self._views = {name: rows for name, rows in views.items() if weights.get(name, 0.0) > 0.0}
+        total = sum(weights[name] for name in self._views)
+        self._weights = {name: weights[name] / total for name in self._views}
+        self._rows = _joined(self._views, self._weights)
+        self._modelled = _modelled(gallery)
+        self._fit()
+
+    def best_match(self, probe: Probe) -> Match | None:
+        """Return the states of the gallery for `probe`, the most probable first."""
+        if not len(self._gallery):
+            return None
+        if probe.embedding.model_id != self._gallery.model_id:
+            raise ModelError(
+                f"the probe was embedded with {probe.embedding.model_id} and the gallery with "
+                f"{self._gallery.model_id}; run `edge-sim gallery reembed`"
+            )
+        views = evidence_of(probe)
+        row = _joined(views, self._weights)
+        cosines = self._rows @ row
+        unexplained = np.array([span.unexplained(row) for span in self._spans], np.float32)
+        likeness = self._likeness(cosines, unexplained)
+        values = self._states_of(views)
+        odds = probabilities(values, self._sharpness)
+        return self._match(probe, likeness, odds, ssim_states=SSIM_STATES)
+
+    def leave_one_out(self) -> tuple[Match | None, ...]:
+        """Return, per reference in gallery order, its match against all the others."""
+        references = self._gallery.references
+        if len(references) < 2:
+            return (None,) * len(references)
+        matches: list[Match | None] = []
+        for start in range(0, len(references), _LEAVE_ONE_OUT_ROWS):
+            rows = self._rows[start : start + _LEAVE_ONE_OUT_ROWS]
+            cosines = rows @ self._rows.T
+            for offset, line in enumerate(cosines):
+                matches.append(self._left_out(start + offset, line))
+        return tuple(matches)
+
+    @property
+    def trust(self) -> Mapping[str, float]:
+        """Weight of each view in this gallery; they sum to 1. Empty for a single state."""
+        return dict(self._trust) if len(self._gallery) else {}
+
+    def _fit(self) -> None:
+        gallery, picked = self._gallery, self._modelled
+        labels = gallery.state_rows[picked]
+        states = len(gallery.states)
+        self._columns = [np.flatnonzero(gallery.state_rows == s) for s in range(states)]
+        members = [picked[labels == state] for state in range(states)]
+        self._spans: list[Span] = [fit_span(self._rows[rows]) for rows in members]
+        self._alone = np.full(len(gallery), -1.0, np.float32)
+        for span, rows in zip(self._spans, members, strict=True):
+            self._alone[rows] = span.left_out
+        counts = np.bincount(labels, minlength=states)
+        self._place = np.full(len(gallery), -1, np.intp)
+        self._place[picked] = np.arange(len(picked))
+        known = self._alone[picked][counts[labels] > 1]
+        self._typical = typical_unexplained(known)
+        self._ridges: dict[str, Ridge] = {}
+        self._trust: dict[str, float] = {}
+        self._sharpness = 1.0
+        if states < 2:
+            return
+        for name, rows in self._views.items():
+            blocks = self._cells() if name == LAYOUT else 1
+            self._ridges[name] = fit_ridge(rows[picked], labels, states, blocks=blocks)
+        left_out = {name: ridge.left_out for name, ridge in self._ridges.items()}
+        judged = counts[labels] > 1
+        self._trust = trust_in_views(left_out, labels, judged, self._weights)
+        self._own = np.zeros((len(picked), states), np.float32)
+        for name, weight in self._trust.items():
+            self._own += np.float32(weight) * left_out[name]
+        self._sharpness = fit_sharpness(self._own, labels, judged)
+
+    def _cells(self) -> int:
+        cells = self._gallery.references[0].embedding.spatial
+        return 1 if cells is None else cells.shape[0] * cells.shape[1]
+
+    def _states_of(self, views: Mapping[str, FloatMatrix]) -> FloatVector:
+        values = np.zeros(len(self._gallery.states), np.float32)
+        for name, ridge in self._ridges.items():
+            values += np.float32(self._trust[name]) * ridge.predict(views[name])
+        return values
+
+    def _likeness(self, cosines: FloatVector, unexplained: FloatVector) -> _Likeness:
+        nearest = np.array([rows[np.argmax(cosines[rows])] for rows in self._columns], np.intp)
+        # The nearest reference without noise: a picture of the gallery itself is fully familiar.
+        alone = 1.0 - np.square(np.clip(cosines[nearest], 0.0, 1.0))
+        return _Likeness(nearest, np.minimum(unexplained, alone))
+
+    def _left_out(self, row: int, cosines: FloatVector) -> Match | None:
+        """Return the match of reference `row` against the others; `cosines` is overwritten."""
+        gallery = self._gallery
+        own = int(gallery.state_rows[row])
+        cosines[row] = -np.inf
+        unexplained = np.array([span.unexplained(self._rows[row]) for span in self._spans])
+        if self._alone[row] >= 0.0:
+            unexplained[own] = self._alone[row]
+        likeness = self._likeness(cosines, unexplained.astype(np.float32))
+        place = int(self._place[row])
+        if place >= 0 and self._ridges:
+            values = self._own[place]
+        else:
+            values = self._states_of({name: rows[row] for name, rows in self._views.items()})
+        odds = probabilities(values, self._sharpness)
+        if len(self._columns[own]) == 1:  # without it the gallery does not have its state
+            likeness.nearest[own] = -1
+            odds[own] = 0.0
+            odds /= odds.sum()
+        return self._match(gallery.references[row], likeness, odds, ssim_states=0)
+
+    def _match(
+        self,
+        item: Probe | Reference,
+        likeness: _Likeness,
+        odds: FloatVector,
+        *,
+        ssim_states: int,
+    ) -> Match:
+        states = []
+        present = [
+            state for state in np.argsort(-odds, kind="stable") if likeness.nearest[state] >= 0
+        ]
+        for rank, state in enumerate(present):
+            reference = self._gallery.references[likeness.nearest[state]]
+            structural = self._ssim(item.thumbnail, reference) if rank < ssim_states else None
+            combined = 2.0 ** (-float(likeness.unexplained[state]) / (2.0 * self._typical))
+            cosine = float(item.embedding.vector @ reference.embedding.vector)
+            score = Score(min(max(cosine, -1.0), 1.0), structural, combined)
+            name = self._gallery.states[state]
+            states.append(StateScore(name, reference.reference_id, score, float(odds[state])))
+        return Match(tuple(states))
+
+    def _ssim(self, thumbnail: GrayImage, reference: Reference) -> float:
+        if self._structural is not None:
+            return self._structural(thumbnail, reference.thumbnail)
+        known = self._planes.get(reference.reference_id)
+        if known is None:
+            if len(self._planes) >= _CACHED_PLANES:
+                self._planes.clear()
+            known = self._planes[reference.reference_id] = ssim_planes(reference.thumbnail)
+        return ssim_between(ssim_planes(thumbnail), known)
+
+
+def _joined(views: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]) -> FloatMatrix:
+    """Return the views side by side, so that inner products are weighted means of cosines."""
+    scaled = [views[name] * np.float32(np.sqrt(weight)) for name, weight in weights.items()]
+    return np.ascontiguousarray(np.concatenate(scaled, axis=-1))
+
+
+def _modelled(gallery: Gallery) -> NDArray[np.intp]:
+    """Return the rows to fit on: all, or as many of each state as keep the fit quick.
+
+    Thinned evenly in the order of enrolment, which keeps seasons and hours.
+    """
+    share = max(MODELLED_REFERENCES // len(gallery.states), 4)
+    picked = []
+    for state in range(len(gallery.states)):
+        rows = np.flatnonzero(gallery.state_rows == state)
+        if len(rows) > share:
+            rows = rows[np.linspace(0, len(rows) - 1, share).round().astype(np.intp)]
+        picked.append(rows)
+    return np.concatenate(picked)
