@@ -12,16 +12,20 @@ from edge_sim.gallery import Gallery
 
 ENOUGH_REFERENCES = 5
 """Below this many references of a state its level is a guess, and is reported as such."""
-DEFAULT_CENTRE = 0.62
-DEFAULT_SPREAD = 0.11
+USUAL_CENTRE = 0.75
+USUAL_SPREAD = 0.08
 """Median and robust deviation of `combined` over new pictures of a state, on ten data sets."""
+USUAL_OTHERS = 0.35
+"""Median of `combined` over pictures of other states."""
 _PRIOR_WORTH = 3.0  # references
-_LEAST_SPREAD = 0.04
-FLOOR, CEILING = 0.15, 0.8
+_LEAST_SPREAD = 0.02
+FLOOR, CEILING = 0.1, 0.95
 """Bounds of the leave level: below, everything is familiar; above, noise is a novelty."""
-_LEAVE_SPREADS = 2.6
-"""Leave this many robust deviations under the centre, at sensitivity 0.5."""
-_ENTER_SPREADS = 1.0  # and enter this many above the leave level
+_TOWARDS_OWN = 0.2
+"""The leave level lies this part of the way from the pictures of other states to the own ones."""
+_SPREADS = 2.6
+"""And no nearer to the own ones than this many robust deviations."""
+_HYSTERESIS = 0.15  # enter lies this part of the way from the leave level to the centre
 _MEMORY_LOOKS = 200.0
 _FURTHEST_SHIFT = 0.2
 _MAD_TO_DEVIATION = 1.4826  # of a normal distribution
@@ -34,11 +38,13 @@ class Level:
     Args:
         centre: Median, 0 to 1.
         spread: Robust standard deviation, above 0.
+        others: Median on pictures of the other states; the usual one if there are none.
         references: That it was learned from, each left out of the gallery.
     """
 
     centre: float
     spread: float
+    others: float
     references: int
 
     @property
@@ -76,45 +82,57 @@ class Drift:
 def levels_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, Level]:
     """Return the level of every state, from the match of each reference against all the others.
 
-    With few references centre and spread are drawn towards what is usual.
+    With few references everything is drawn towards what is usual.
     """
     own: dict[str, list[float]] = {state: [] for state in gallery.states}
+    others: dict[str, list[float]] = {state: [] for state in gallery.states}
     for reference, match in zip(gallery.references, left_out, strict=True):
-        scores = () if match is None else match.states
-        own[reference.state] += [s.score.combined for s in scores if s.state == reference.state]
-    return {state: level_from(values) for state, values in own.items()}
+        for item in () if match is None else match.states:
+            target = own if item.state == reference.state else others
+            target[item.state].append(item.score.combined)
+    return {state: level_from(own[state], others[state]) for state in gallery.states}
 
 
-def level_from(values: Sequence[float]) -> Level:
-    """Return the level that left-out scores of one state tell; the usual one if there are none."""
-    number = len(values)
-    weight = number / (number + _PRIOR_WORTH)
-    if not number:
-        return Level(DEFAULT_CENTRE, DEFAULT_SPREAD, 0)
-    centre = float(np.median(values))
-    spread = _MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(values) - centre)))
+def level_from(own: Sequence[float], others: Sequence[float]) -> Level:
+    """Return the level that `combined` of left-out references tells.
+
+    Args:
+        own: Of references of the state.
+        others: Of references of other states against the state.
+    """
+    centre = float(np.median(own)) if own else USUAL_CENTRE
+    spread = _MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(own) - centre))) if own else 0.0
     return Level(
-        centre=weight * centre + (1.0 - weight) * DEFAULT_CENTRE,
-        spread=max(weight * spread + (1.0 - weight) * DEFAULT_SPREAD, _LEAST_SPREAD),
-        references=number,
+        centre=_drawn(centre, USUAL_CENTRE, len(own)),
+        spread=max(_drawn(spread, USUAL_SPREAD, len(own)), _LEAST_SPREAD),
+        others=_drawn(float(np.median(others)) if others else 0.0, USUAL_OTHERS, len(others)),
+        references=len(own),
     )
 
 
 def threshold_of(level: Level, drift: Drift, sensitivity: float) -> Threshold:
     """Return the levels in force.
 
-    `leave` lies `k` deviations under the centre. k is 2.6 at sensitivity 0.5, half of it at 1 and
-    twice at 0: the higher the sensitivity, the less unlikeness it takes to leave a state.
+    A picture that is nearly as unlike a state as those of other states are does not belong to it:
+    `leave` lies a fifth of the way from their level to the own one, and at least 2.6 robust
+    deviations below the own one. Both numbers are for sensitivity 0.5; at 1 the level lies twice
+    as near to the own one, at 0 half as near.
     """
     spread = level.spread
     if drift.spread is not None:
         seen = drift.looks / (drift.looks + _MEMORY_LOOKS)
         spread = max((1.0 - seen) * spread + seen * drift.spread, _LEAST_SPREAD)
-    factor = 2.0 ** (1.0 - 2.0 * sensitivity)
+    factor: float = 2.0 ** (1.0 - 2.0 * sensitivity)
     centre = level.centre + drift.shift
-    leave = min(max(centre - _LEAVE_SPREADS * factor * spread, FLOOR), CEILING)
-    enter = min(max(leave + _ENTER_SPREADS * spread, leave), 0.9)
-    return Threshold(enter=max(enter, leave), leave=leave)
+    between = level.others + _TOWARDS_OWN / factor * (centre - level.others)
+    leave = min(max(min(between, centre - _SPREADS * factor * spread), FLOOR), CEILING)
+    enter = leave + _HYSTERESIS * max(centre - leave, 0.0)
+    return Threshold(enter=min(enter, 1.0), leave=leave)
+
+
+def _drawn(value: float, usual: float, number: int) -> float:
+    weight = number / (number + _PRIOR_WORTH)
+    return weight * value + (1.0 - weight) * usual
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,6 @@ from edge_sim.domain import FloatMatrix
 
 NOISE = 0.02
 """Variance of the noise of a view, in units of its squared length; 0.01 to 0.1 is flat."""
-PRIOR_UNEXPLAINED = 0.1
-"""Unexplained part of a typical new picture, before any reference could be left out."""
-LEAST_UNEXPLAINED = 0.002
-"""Floor of the typical unexplained part: a gallery of copies must not make noise a novelty."""
-_PRIOR_REFERENCES = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,16 +48,3 @@ def fit_span(rows: FloatMatrix) -> Span:
     shrunk = np.square(vectors) @ (1.0 / (values + NOISE))  # diagonal of (K + noise)^-1
     left_out = np.clip(1.0 / shrunk - NOISE, 0.0, 1.0)
     return Span(basis.astype(np.float32), left_out.astype(np.float32))
-
-
-def typical_unexplained(left_out: NDArray[np.float32]) -> float:
-    """Return the unexplained part of a typical new picture of a known state, above 0.
-
-    The median over the references, each left out, drawn towards a prior that is worth
-    `_PRIOR_REFERENCES` of them.
-    """
-    logs = [np.log(PRIOR_UNEXPLAINED)] * _PRIOR_REFERENCES
-    if len(left_out):
-        median = max(float(np.median(left_out)), LEAST_UNEXPLAINED)
-        logs += [np.log(median)] * len(left_out)
-    return float(np.exp(np.mean(logs)))

@@ -22,7 +22,7 @@ from edge_sim.errors import ModelError
 from edge_sim.gallery import Gallery
 from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
-from edge_sim.scoring.familiarity import Span, fit_span, typical_unexplained
+from edge_sim.scoring.familiarity import Span, fit_span
 from edge_sim.scoring.ridge import Ridge, fit_ridge
 from edge_sim.similarity import SsimPlanes, ssim_between, ssim_planes
 
@@ -50,10 +50,8 @@ class GalleryScorer:
 
     Which state: one closed-form ridge regression per view of `evidence`, their outputs added with
     weights that follow the leave-one-out errors, sharpened to probabilities. How familiar:
-    `combined = 2 ** (-u / (2 * t))`, where u is the part of the probe that the references of the
-    state do not explain (`familiarity`) and t the median of u over the references themselves,
-    each left out: 1 for a picture of the gallery, about 0.7 for a typical new picture of the
-    state, 0.5 for one twice as far. The cosine is that of the global embeddings.
+    `combined` is the part of the probe that the references of the state explain (`familiarity`),
+    1 for a picture of the gallery. The cosine is that of the global embeddings.
 
     Args:
         gallery: The references; a new scorer is made when they change.
@@ -131,8 +129,6 @@ class GalleryScorer:
         counts = np.bincount(labels, minlength=states)
         self._place = np.full(len(gallery), -1, np.intp)
         self._place[picked] = np.arange(len(picked))
-        known = self._alone[picked][counts[labels] > 1]
-        self._typical = typical_unexplained(known)
         self._ridges: dict[str, Ridge] = {}
         self._trust: dict[str, float] = {}
         self._sharpness = 1.0
@@ -201,7 +197,7 @@ class GalleryScorer:
         for rank, state in enumerate(present):
             reference = self._gallery.references[likeness.nearest[state]]
             structural = self._ssim(item.thumbnail, reference) if rank < ssim_states else None
-            combined = 2.0 ** (-float(likeness.unexplained[state]) / (2.0 * self._typical))
+            combined = 1.0 - float(likeness.unexplained[state])
             cosine = float(item.embedding.vector @ reference.embedding.vector)
             score = Score(min(max(cosine, -1.0), 1.0), structural, combined)
             name = self._gallery.states[state]
