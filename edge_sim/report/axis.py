@@ -38,8 +38,9 @@ class Tick:
 
 
 def time_ticks(span_s: float, most: int) -> tuple[Tick, ...]:
-    """Return ticks from 0 to `span_s`, at most `most` and round in s, min, h or d."""
-    step = next((s for s in _STEPS_S if span_s / s <= most - 1), _STEPS_S[-1])
+    """Return ticks from 0 to `span_s`, at most `most` (2 or more) and round in s, min, h or d."""
+    years = math.ceil(span_s / _STEPS_S[-1] / (most - 1)) * _STEPS_S[-1]
+    step = next((s for s in _STEPS_S if span_s / s <= most - 1), years)
     unit_s, unit = next(
         (
             (size, name)

@@ -11,6 +11,8 @@ from edge_sim.report.timeline import Look
 Reading = Callable[[Look], float | None]
 """Takes one value out of a look; None where there is none."""
 
+_VISIBLE_PX = 0.25
+
 
 def curve(
     looks: Iterable[Look], reading: Reading, x: Scale, y: Scale
@@ -27,12 +29,12 @@ def curve(
 
 
 def steps(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Return a line that holds each value until the next point; repeats in between are dropped."""
+    """Return a line that holds each value until the next point; what cannot be seen is dropped."""
     if not points:
         return ()
     corners = [points[0]]
     for x, y in points[1:]:
-        if y != corners[-1][1]:
+        if abs(y - corners[-1][1]) >= _VISIBLE_PX:
             corners += [(x, corners[-1][1]), (x, y)]
     last_x = points[-1][0]
     if corners[-1][0] != last_x or len(corners) == 1:

@@ -35,7 +35,7 @@ _FIXED: Mapping[str, tuple[str, str]] = {
     "unknown_back": ("#e6eaee", "#2a323b"),
     "wrong": ("#b00020", "#ff6b81"),
     "luma": ("#7b8691", "#9aa5b1"),
-    "day": ("#f6dc8a", "#8a7430"),
+    "day": ("#f6dc8a", "#7d682a"),
     "dusk": ("#c9a7c7", "#6f5170"),
     "ir": ("#b9c2cb", "#59636e"),
     "dark": ("#4a5560", "#333c46"),

@@ -89,7 +89,7 @@ def _rect(item: Rect) -> str:
 
 
 def _polyline(item: Polyline) -> str:
-    points = " ".join(f"{_number(x)},{_number(y)}" for x, y in item.points)
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in item.points)
     faint = f' opacity="{_number(item.opacity)}"' if item.opacity < 1 else ""
     if item.closed:
         return f'<polygon points="{points}" class="f-{_css(item.ink)}"{faint}/>'
