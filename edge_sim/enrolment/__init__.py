@@ -1,0 +1,38 @@
+"""Turns pictures into references of a gallery, through the same `make_probe` as the live path.
+
+    with GalleryStore.open("gallery.db", create=True) as store:
+        plan = EnrolmentPlan("bowl", "food", region=Region(Roi(0.2, 0.3, 0.6, 0.8)))
+        report = enrol(store, embedder, candidates_in(["food/"]), plan=plan)
+
+A picture that would make the gallery worse is refused with the reason: see `Refusal`.
+"""
+
+from edge_sim.enrolment.candidates import Candidate, Sampling, Unreadable, candidates_in
+from edge_sim.enrolment.crops import as_stored, encoded_crop, reference_of
+from edge_sim.enrolment.enrolling import (
+    Accepted,
+    EnrolmentPlan,
+    EnrolmentReport,
+    Rejected,
+    assess,
+    enrol,
+)
+from edge_sim.enrolment.gates import Gates, Refusal
+
+__all__ = [
+    "Accepted",
+    "Candidate",
+    "EnrolmentPlan",
+    "EnrolmentReport",
+    "Gates",
+    "Refusal",
+    "Rejected",
+    "Sampling",
+    "Unreadable",
+    "as_stored",
+    "assess",
+    "candidates_in",
+    "encoded_crop",
+    "enrol",
+    "reference_of",
+]

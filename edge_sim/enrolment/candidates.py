@@ -1,0 +1,132 @@
+"""Where the pictures to enrol come from: files, folders, videos, cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from edge_sim.domain import BgrImage, Frame
+from edge_sim.errors import SourceError
+from edge_sim.protocols import FrameSource
+from edge_sim.sources import SourceOptions, masked, open_source
+from edge_sim.sources.pictures import natural_key, read_picture
+from edge_sim.sources.uri import PICTURE_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A whole frame that may become a reference.
+
+    Args:
+        name: Where it comes from, safe to show.
+        pixels: (H, W, 3) uint8 BGR.
+        unix_time_s: When it was taken, seconds since 1970 UTC; None if nobody knows.
+    """
+
+    name: str
+    pixels: BgrImage
+    unix_time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that should have been a picture."""
+
+    name: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which frames of a video or camera are taken.
+
+    Args:
+        every_s: At least this long after the one before, in seconds of frame time; 0 takes all.
+        count: At most so many; None takes all that come.
+    """
+
+    every_s: float = 0.0
+    count: int | None = None
+
+
+Found: TypeAlias = Candidate | Unreadable
+
+
+def candidates_in(
+    places: Iterable[str], sampling: Sampling | None = None, options: SourceOptions | None = None
+) -> Iterator[Found]:
+    """Yield the pictures in `places`, in their order, each read when it is asked for.
+
+    Args:
+        places: Picture files, folders of pictures (those in it, not below it), and anything that
+            `open_source` opens: videos, cameras, drawn scenes.
+        sampling: Of videos and cameras; pictures in files are all taken.
+        options: Of videos and cameras.
+
+    Raises:
+        SourceError: There is no such place, a folder holds no picture, or a camera is lost.
+        ConfigError: A uri that cannot be.
+    """
+    for place in places:
+        path = Path(place).expanduser()
+        if path.is_dir():
+            yield from map(_read, pictures_in(path))
+        elif path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+            yield _read(path)
+        else:
+            with closing(open_source(place, options or SourceOptions())) as source:
+                for frame in sampled(source, sampling or Sampling()):
+                    name = shown(f"{masked(place)}#{frame.index}")
+                    yield Candidate(name, frame.pixels, frame.unix_time_s or None)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the picture files in a folder, in natural order.
+
+    Raises:
+        SourceError: There is none.
+    """
+    entries = list(folder.iterdir())
+    found = [item for item in entries if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file()]
+    if not found:
+        raise SourceError(f"{folder}: no pictures among {len(entries)} entries")
+    return sorted(found, key=natural_key)
+
+
+def sampled(source: FrameSource, sampling: Sampling) -> Iterator[Frame]:
+    """Yield the frames of a source that the sampling asks for.
+
+    Raises:
+        SourceError: The source is lost.
+    """
+    taken = 0
+    due_s = float("-inf")
+    while sampling.count is None or taken < sampling.count:
+        frame = source.read()
+        if frame is None:
+            return
+        if frame.captured_at_s >= due_s:
+            taken += 1
+            # Half a millisecond of slack: frame times are rounded by containers.
+            due_s = frame.captured_at_s + sampling.every_s - 5e-4
+            yield frame
+
+
+def shown(name: str) -> str:
+    """Return a name that can be printed and stored: what is no text or no character is escaped."""
+    text = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _read(path: Path) -> Found:
+    name = shown(str(path))
+    try:
+        return Candidate(name, read_picture(path))
+    except SourceError as error:
+        return Unreadable(name, shown(str(error).removeprefix(f"{path}: ")))

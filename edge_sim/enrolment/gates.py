@@ -1,0 +1,163 @@
+"""What keeps a picture out of the gallery, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from edge_sim.domain import FloatMatrix, Probe, Reference, UnknownReason
+from edge_sim.scene import impediment_of, limits_of
+from edge_sim.similarity import SsimPlanes, cosine_to_all, ssim_between, ssim_planes
+
+_LIMIT_REFERENCES = 100  # enough to know how sharp and bright the references of a watch are
+
+
+class Refusal(str, Enum):
+    """Why a picture was not enrolled."""
+
+    UNREADABLE = "unreadable"
+    """Not a picture, or too large. The only refusal that `force` does not overrule."""
+    DARK = "dark"
+    OVEREXPOSED = "overexposed"
+    COVERED = "covered"
+    """Nearly flat: something is in front of the lens."""
+    BLURRED = "blurred"
+    """Far less sharp than the references of the watch in the same light."""
+    DUPLICATE = "duplicate"
+    """Nearly the same picture as a reference of the same state: it would teach nothing."""
+    CONFLICT = "conflict"
+    """Nearer to a reference of another state than to those of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """When a picture is refused.
+
+    A fixed camera sees nearly the same picture all day: with the official v3-small embedding a
+    cosine of 0.97 alone refuses 87 % of the pictures of one real set, and pictures of *different*
+    states exceed it as often. So a duplicate must also be one in its pixels: with the structural
+    similarity beside it, 60 to 100 % of pictures spread over a set stay, and the next frame of a
+    clip (structural similarity 0.94 and up) does not.
+
+    Args:
+        duplicate_cosine: At or above this cosine, and
+        duplicate_ssim: at or above this structural similarity of thumbnails, it is a duplicate.
+        blur_share: Below this part of the sharpness of the least sharp reference in the same
+            light it is blurred. A Gaussian blur of 4 px at 640x480 leaves 0.14.
+    """
+
+    duplicate_cosine: float = 0.97
+    duplicate_ssim: float = 0.90
+    blur_share: float = 0.20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A refusal, what it rests on, and the reference that it names, if any."""
+
+    refusal: Refusal
+    detail: str
+    like: str | None = None
+
+
+class GateKeeper:
+    """Judges pictures against references and those accepted since.
+
+    Args:
+        references: Of the watch, all states.
+        gates: When to refuse.
+    """
+
+    def __init__(self, references: Sequence[Reference], gates: Gates) -> None:
+        self._gates = gates
+        self._known = list(references)
+        self._planes: dict[int, SsimPlanes] = {}
+
+    def admit(self, reference: Reference) -> None:
+        """Judge the pictures to come against this one as well."""
+        self._known.append(reference)
+
+    def verdict(self, probe: Probe, state: str, condition: str) -> Verdict | None:
+        """Return why `probe` should not become a reference of `state`; None if it may."""
+        return (
+            self._impediment(probe, condition)
+            or self._duplicate(probe, state)
+            or self._conflict(probe, state, condition)
+        )
+
+    def _impediment(self, probe: Probe, condition: str) -> Verdict | None:
+        recent = [item.thumbnail for item in self._known[-_LIMIT_REFERENCES:]]
+        quality = probe.quality
+        # The judgement of the live path: what it cannot decide on is no use as a reference.
+        reason = impediment_of(quality, limits_of(recent) if recent else None)
+        if reason is not None:
+            return Verdict(_REFUSALS[reason], _readings(probe))
+        same_light = [item.thumbnail for item in self._known if item.condition == condition]
+        if same_light:
+            least = limits_of(same_light[-_LIMIT_REFERENCES:]).sharpness
+            if quality.sharpness < self._gates.blur_share * least:
+                detail = f"sharpness {quality.sharpness:.0f}, the references have {least:.0f} up"
+                return Verdict(Refusal.BLURRED, detail)
+        return None
+
+    def _duplicate(self, probe: Probe, state: str) -> Verdict | None:
+        rows = [at for at, item in enumerate(self._known) if item.state == state]
+        cosines = self._cosines(probe, rows)
+        near = np.flatnonzero(cosines >= self._gates.duplicate_cosine)
+        own = ssim_planes(probe.thumbnail) if near.size else None
+        for at in near[np.argsort(-cosines[near])]:
+            row = rows[int(at)]
+            similarity = 0.0 if own is None else ssim_between(own, self._planes_of(row))
+            if similarity >= self._gates.duplicate_ssim:
+                detail = f"cosine {cosines[at]:.3f}, ssim {similarity:.3f}"
+                return Verdict(Refusal.DUPLICATE, detail, self._known[row].reference_id)
+        return None
+
+    def _conflict(self, probe: Probe, state: str, condition: str) -> Verdict | None:
+        # Only pictures in the same light are held against each other: the first picture of a
+        # state at night is always nearer to the nights of the others than to its own days.
+        light = [at for at, item in enumerate(self._known) if item.condition == condition]
+        own = [at for at in light if self._known[at].state == state]
+        others = [at for at in light if self._known[at].state != state]
+        if not own or not others:
+            return None
+        to_own, to_others = self._cosines(probe, own), self._cosines(probe, others)
+        if to_others.max() <= to_own.max():
+            return None
+        nearest = self._known[others[int(to_others.argmax())]]
+        friend = self._known[own[int(to_own.argmax())]]
+        detail = (
+            f"cosine {to_others.max():.3f} with {nearest.state} ({nearest.reference_id}), "
+            f"{to_own.max():.3f} with its own ({friend.reference_id})"
+        )
+        return Verdict(Refusal.CONFLICT, detail, nearest.reference_id)
+
+    def _cosines(self, probe: Probe, rows: Sequence[int]) -> FloatMatrix:
+        if not rows:
+            return np.zeros(0, np.float32)
+        vectors = np.stack([self._known[at].embedding.vector for at in rows])
+        return cosine_to_all(probe.embedding.vector, vectors)
+
+    def _planes_of(self, row: int) -> SsimPlanes:
+        if row not in self._planes:
+            self._planes[row] = ssim_planes(self._known[row].thumbnail)
+        return self._planes[row]
+
+
+_REFUSALS = {
+    UnknownReason.DARK: Refusal.DARK,
+    UnknownReason.OVEREXPOSED: Refusal.OVEREXPOSED,
+    UnknownReason.COVERED: Refusal.COVERED,
+    UnknownReason.BLURRED: Refusal.BLURRED,
+}
+
+
+def _readings(probe: Probe) -> str:
+    quality = probe.quality
+    return (
+        f"luma {quality.luma:.0f}, contrast {quality.contrast:.1f}, "
+        f"sharpness {quality.sharpness:.0f}"
+    )
