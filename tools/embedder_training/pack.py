@@ -98,8 +98,9 @@ def squash(picture: Pixels, size: int) -> Pixels:
     """Return the picture resized to a square, the way probes and references are resized."""
     shrinks = picture.shape[0] > size or picture.shape[1] > size
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=how),
-                      dtype=np.uint8)
+    return np.asarray(
+        cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=how), dtype=np.uint8
+    )
 
 
 def cut_view(picture: Pixels, view: int, index: int, seed: int) -> Pixels:

@@ -35,11 +35,15 @@ def load_states(folder: Path, size: int) -> list[Pictures]:
 
 def _load_set(folder: Path, size: int) -> Pictures:
     with (folder / "labels.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream)
-                if not {"transition", "boundary"} & set(row["nuisance"].split(";"))
-                and row["state"] not in ("transition", "boundary")]
-    pixels = np.stack([squash(decode_rgb((folder / row["frame"]).read_bytes()), size)
-                       for row in rows])
+        rows = [
+            row
+            for row in csv.DictReader(stream)
+            if not {"transition", "boundary"} & set(row["nuisance"].split(";"))
+            and row["state"] not in ("transition", "boundary")
+        ]
+    pixels = np.stack(
+        [squash(decode_rgb((folder / row["frame"]).read_bytes()), size) for row in rows]
+    )
     states = [row["state"] for row in rows]
     if folder.name == "cola_line":
         states = [state if state == "normal" else "fault" for state in states]
@@ -102,7 +106,6 @@ def ridge_scores(references: Floats, owners: Labels, rows: Floats, states: Label
     return np.asarray(asked @ known.T @ solved + targets.mean(axis=0), dtype=np.float32)
 
 
-
 def _draw(labels: Labels, states: Labels, seed: int) -> npt.NDArray[np.bool_]:
     rng = np.random.default_rng(seed)
     chosen = np.zeros(len(labels), dtype=np.bool_)
@@ -151,6 +154,7 @@ def states_report(sets: Sequence[Pictures], embed: Embed) -> dict[str, dict[str,
 
 def retrieval_report(sets: Sequence[Pictures], embed: Embed) -> dict[str, float]:
     """Return the mAP per retrieval set."""
-    return {pictures.name: round(mean_average_precision(embed(pictures.pixels)[0],
-                                                        pictures.labels), 4)
-            for pictures in sets}
+    return {
+        pictures.name: round(mean_average_precision(embed(pictures.pixels)[0], pictures.labels), 4)
+        for pictures in sets
+    }
