@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import msgspec
 
 from edge_sim.assembly import stages_of
 from edge_sim.config import Config, WatchConfig
-from edge_sim.domain import UNKNOWN
-from edge_sim.enrolment import reference_of
+from edge_sim.domain import UNKNOWN, Frame, Probe, Reference
 from edge_sim.events import StateChanged
 from edge_sim.gallery import Gallery
 from edge_sim.loop import Lane, Step, steps
-from edge_sim.pipeline import Pipeline, Region, Watch
+from edge_sim.pipeline import Pipeline, Region, Watch, make_probe
 from edge_sim.protocols import Embedder
+from edge_sim.scene import condition_of
 from edge_sim.sources import open_source
 from edge_sim.sources.synthetic import (
     TRANSITION,
@@ -112,11 +113,21 @@ def enrolled(plan: DemoPlan, region: Region, embedder: Embedder) -> Gallery:
     references = []
     for state in scene_states(plan.scene):
         frames = reference_frames(plan.uri, state, plan.references, seed=plan.seed)
-        references += [
-            reference_of(embedder, region.pixels_of(frame.pixels), f"{state}-{number}", state)
-            for number, frame in enumerate(frames, start=1)
-        ]
+        for number, frame in enumerate(frames, start=1):
+            probe = make_probe(embedder, region.pixels_of(frame.pixels))
+            references.append(_reference(f"{state}-{number}", state, probe, frame))
     return Gallery(references)
+
+
+def _reference(reference_id: str, state: str, probe: Probe, frame: Frame) -> Reference:
+    return Reference(
+        reference_id=reference_id,
+        state=state,
+        embedding=probe.embedding,
+        thumbnail=probe.thumbnail,
+        condition=condition_of(probe.quality),
+        enrolled_at=datetime.fromtimestamp(frame.unix_time_s, tz=timezone.utc),
+    )
 
 
 class Judge:
@@ -124,7 +135,7 @@ class Judge:
 
     def __init__(self, truth: Sequence[str]) -> None:
         self._truth = truth
-        self._pending = _true_changes(truth)
+        self._pending = true_stays(truth)
         self._true_changes = len(self._pending)
         self._frames = self._found = self._false = self._unknown = self._looks = 0
 
@@ -144,9 +155,9 @@ class Judge:
         return Verdict(self._frames, self._true_changes, self._found, self._false, round(share, 4))
 
     def _judge(self, frame: int, state: str) -> None:
-        for change in self._pending:
-            if change[1] == state and 0 <= frame - change[0] <= TOLERANCE_FRAMES:
-                self._pending.remove(change)
+        for stay in self._pending:
+            if stay.state == state and stay.earliest <= frame <= stay.start + TOLERANCE_FRAMES:
+                self._pending.remove(stay)
                 self._found += 1
                 return
         recent = self._truth[max(0, frame - TOLERANCE_FRAMES) : frame + 1]
@@ -154,10 +165,23 @@ class Judge:
         self._false += state not in recent
 
 
-def _true_changes(truth: Sequence[str]) -> list[tuple[int, str]]:
-    """Return (first frame, state) of every stay, the first one included."""
-    stays: list[tuple[int, str]] = []
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A true state from frame `start` on; the way to it begins at `earliest`."""
+
+    earliest: int
+    start: int
+    state: str
+
+
+def true_stays(truth: Sequence[str]) -> list[Stay]:
+    """Return every stay in a state, the first one included."""
+    stays: list[Stay] = []
+    left = 0
     for at, state in enumerate(truth):
-        if state != TRANSITION and (not stays or stays[-1][1] != state):
-            stays.append((at, state))
+        if state == TRANSITION:
+            continue
+        if not stays or stays[-1].state != state:
+            stays.append(Stay(left, at, state))
+        left = at + 1
     return stays

@@ -27,7 +27,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument(
         "--nuisances",
-        default="noise,drift,shadow,hand",
+        default="noise,light_drift,shadow,hand",
         metavar="LIST",
         help="what disturbs the picture, with commas; '' for nothing (%(default)s)",
     )

@@ -1,0 +1,72 @@
+"""Every mistake on the command line ends in one line and the right exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_sim import __version__
+from edge_sim.cli.main import GROUPS, build_parser, main
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"edge-sim {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", GROUPS)
+def test_every_verb_has_a_help_text(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0
+    assert verb in capsys.readouterr().out
+
+
+def test_the_general_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert [verb for verb in GROUPS if f"  {verb}" not in text] == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["run"], ["schema", "nothing"]], ids=str)
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: edge-sim" in capsys.readouterr().err
+
+
+def test_a_bad_configuration_exits_with_78_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("watchs: {}\n")
+    assert main(["run", "-c", str(path)]) == 78
+    error = capsys.readouterr().err
+    assert error.startswith(f"edge-sim: {path}:1: unknown key 'watchs' (did you mean 'watches'?)")
+    assert error.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_ends_the_program_quietly() -> None:
+    command = f"{sys.executable} -m edge_sim schema config | head -c 10"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_only_the_named_verb_is_imported() -> None:
+    program = (
+        "import sys; from edge_sim.cli.main import build_parser; build_parser(['schema']);"
+        "print('edge_sim.cli.run' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False False"
+
+
+def test_the_whole_parser_can_be_built() -> None:
+    assert build_parser().prog == "edge-sim"
