@@ -22,6 +22,10 @@ DEFAULT_STD = 127.5
 """A float model without a card is given [-1, 1]: what the MobileNet family was trained with."""
 
 
+SMALLEST_STD = 1e-3
+"""Grey levels. Below this a card is wrong: one level would be a thousand times the usual input."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
     """How pixels go in and embeddings come out.
@@ -150,7 +154,7 @@ def _normalisation(
             raise ModelError(f"{model.path}: the card has mean and std, but the input has no scale")
         mean = _triple(model, given.get("mean", 0.0), "mean")
         std = _triple(model, given.get("std", 1.0), "std")
-        if min(std) <= 0:
+        if min(std) < SMALLEST_STD:
             raise ModelError(f"{model.path}: the card's std must be above 0, got {std}")
         return mean, std
     if spec.dtype == "float32":

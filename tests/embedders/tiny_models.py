@@ -196,3 +196,25 @@ def grid_model(
     flatten = Operator(RESHAPE, (1,), (2,), 17, Table({0: Vector("i", flat)}))
     operators = [pooling(0, 1, window=side // cells), flatten]
     return model_bytes(tensors, operators, inputs=[0], outputs=outputs)
+
+
+def one_operator_model(
+    *,
+    inputs: Sequence[tuple[int, ...]] = ((1, 16, 16, 3),),
+    dtype: str = "float32",
+    custom_name: str = "",
+    signature: tuple[int, ...] = (),
+) -> bytes:
+    """Return a model of one operator: a pooling of the first input, or a custom operator."""
+    tensors = [
+        Tensor(f"input{number}", shape, dtype, signature=signature)
+        for number, shape in enumerate(inputs)
+    ]
+    output = len(tensors)
+    tensors.append(Tensor("output", (1, 4, 4, 3), dtype))
+    operator = (
+        Operator(CUSTOM, (0,), (output,), custom_name=custom_name)
+        if custom_name
+        else pooling(0, output, window=4)
+    )
+    return model_bytes(tensors, [operator], inputs=range(len(inputs)), outputs=[output])

@@ -1,0 +1,91 @@
+"""A model file is read without trusting a single offset in it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_sim.embedders.model_file import read_model_file
+from edge_sim.errors import ModelError
+from tests.embedders.tiny_models import AVERAGE_POOL_2D, RESHAPE, grid_model, one_operator_model
+
+MODEL = grid_model("uint8")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("model") / "m.tflite"
+
+
+def test_the_file_says_its_tensors_operators_and_hash(path: Path) -> None:
+    path.write_bytes(MODEL)
+    model = read_model_file(path)
+    assert [str(spec) for spec in model.inputs] == [
+        "uint8 (1, 16, 16, 3) scale 0.00784314 zero 128"
+    ]
+    assert [(spec.name, spec.shape) for spec in model.outputs] == [
+        ("global", (1, 48)),
+        ("spatial", (1, 4, 4, 3)),
+    ]
+    assert model.operators == {AVERAGE_POOL_2D: 1, RESHAPE: 1}
+    assert model.custom_operators == ()
+    assert model.model_name == f"m@{model.sha256[:12]}"
+
+
+def test_custom_operators_are_named(path: Path) -> None:
+    path.write_bytes(one_operator_model(custom_name="Sparkle"))
+    assert read_model_file(path).custom_operators == ("Sparkle",)
+
+
+def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
+    for length in range(len(MODEL) - 15):  # The last 15 bytes may be padding.
+        path.write_bytes(MODEL[:length])
+        with pytest.raises(ModelError, match=r"m\.tflite: .*again"):
+            read_model_file(path)
+
+
+@given(data=st.binary(max_size=400))
+def test_random_bytes_are_refused(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    with pytest.raises(ModelError):
+        read_model_file(path)
+
+
+@given(data=st.binary(max_size=400))
+def test_random_bytes_behind_the_mark_are_refused(path: Path, data: bytes) -> None:
+    path.write_bytes(b"\x10\0\0\0TFL3" + data)
+    with pytest.raises(ModelError):
+        read_model_file(path)
+
+
+@given(position=st.integers(8, len(MODEL) - 1), value=st.integers(0, 255))
+def test_a_changed_byte_is_read_or_refused_but_nothing_else(
+    path: Path, position: int, value: int
+) -> None:
+    data = bytearray(MODEL)
+    data[position] = value
+    path.write_bytes(data)
+    with contextlib.suppress(ModelError):
+        assert read_model_file(path).data == bytes(data)
+
+
+def test_a_missing_file_is_named_with_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.tflite: .*No such file.*give the path"):
+        read_model_file(tmp_path / "none.tflite")
+
+
+def test_a_folder_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="directory"):
+        read_model_file(tmp_path)
+
+
+def test_a_file_far_too_large_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.tflite"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # sparse
+    with pytest.raises(ModelError, match="512 MiB"):
+        read_model_file(path)
