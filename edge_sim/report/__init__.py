@@ -54,6 +54,7 @@ def write(
         path: In a folder that exists.
         title: Of the report: what was run.
         truth: Watch -> (captured_at_s, state) from which on the state was true, in time order.
+            `transition` stands for a time that is not judged.
 
     Raises:
         DataError: Another suffix, or the file cannot be written.

@@ -9,13 +9,14 @@ from edge_sim.domain import UNKNOWN
 from edge_sim.report.axis import duration_text, time_ticks
 from edge_sim.report.drawing import Drawing, Item, Rect, Text, fitted, line, text_width
 from edge_sim.report.plot import Plot
-from edge_sim.report.summary import TrueSpan
+from edge_sim.report.summary import BETWEEN, TrueSpan
 from edge_sim.report.timeline import Look, Moment, Span
 
 _SMALL = 11.0
 _PIN_PX = 18.0
 _PIN_ROWS = 3
 _TICK_PX = 64.0  # between the labels of the time axis, at least
+_READABLE = 7  # characters of a longer name that still tell which it is
 
 
 def pins(plot: Plot, moments: Iterable[Moment], anchor: str) -> Drawing:
@@ -67,6 +68,9 @@ def truth_lane(plot: Plot, truth: Sequence[TrueSpan]) -> Drawing:
         left, width = _extent(plot, span.start_s, span.end_s)
         ink = plot.ink(span.state)
         tip = f"true: {span.state}, {_when(plot, span.start_s, span.end_s)}"
+        if span.state in (BETWEEN, UNKNOWN):
+            items.append(Rect(left, 0, width, height, "unknown_back", tip=tip))
+            continue
         items.append(Rect(left, 0, width, height, ink, tip=tip))
         items += _band_label(span.state, left, width, f"on_{ink}", 11.5)
     return Drawing(plot.width, height, tuple(items))
@@ -161,8 +165,8 @@ def _tagged(
 def _band_label(
     text: str, left: float, width: float, ink: str, base: float, size: float = _SMALL
 ) -> Iterator[Item]:
-    shown = fitted(text, width - 10, size)
-    if len(shown) >= min(3, len(text)):
+    shown = fitted(text, width - 8, size)
+    if len(shown) >= min(_READABLE, len(text)):
         yield Text(left + 6, base, shown, ink, size)
 
 

@@ -35,7 +35,7 @@ from edge_sim.report.line_lanes import (
 )
 from edge_sim.report.palette import inks_of
 from edge_sim.report.plot import Plot, Scope, plot_of
-from edge_sim.report.summary import TrueStates, true_spans, wrong_spans
+from edge_sim.report.summary import BETWEEN, TrueStates, true_spans, wrong_spans
 from edge_sim.report.timeline import Track
 
 _LANE_GAP_PX = 6.0
@@ -43,7 +43,7 @@ _LANE_GAP_PX = 6.0
 
 def states_of(track: Track, truth: TrueStates) -> tuple[str, ...]:
     """Return the states of a track and those that were true, sorted."""
-    return tuple(sorted({*track.states, *(state for _, state in truth)} - {UNKNOWN}))
+    return tuple(sorted({*track.states, *(state for _, state in truth)} - {UNKNOWN, BETWEEN}))
 
 
 def chart(

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no script, no network, no other file."""
+"""The report as one HTML file: no network, no other file, and no script needed to read it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from edge_sim.events import utc_text
 from edge_sim.report import svg
 from edge_sim.report.axis import duration_text
 from edge_sim.report.chart import chart, states_of
+from edge_sim.report.drawing import Drawing
 from edge_sim.report.palette import inks_of
-from edge_sim.report.plot import Scope, scope_of
+from edge_sim.report.plot import Plot, Scope, plot_of, scope_of
+from edge_sim.report.readout import SCRIPT, STYLE, readout
 from edge_sim.report.summary import TrueStates, summarise
 from edge_sim.report.table import bars
 from edge_sim.report.timeline import Moment, Timeline, Track
@@ -82,9 +84,9 @@ def page(timeline: Timeline, title: str, truth: Mapping[str, TrueStates]) -> str
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n"
-        f"<style>\n{svg.style_sheet()}\n{_LAYOUT}</style>\n</head>\n<body>\n"
+        f"<style>\n{svg.style_sheet()}\n{_LAYOUT}{STYLE}</style>\n</head>\n<body>\n"
         f"{svg.shared_patterns()}\n<main>\n<header><h1>{escape(title)}</h1>{when}</header>\n"
-        f"{body}\n{reading}\n</main>\n</body>\n</html>\n"
+        f"{body}\n{reading}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 
 
@@ -100,17 +102,27 @@ def _section(track: Track, scope: Scope, truth: TrueStates, anchor: str) -> str:
         f'<li><b>{escape(figure)}</b><span class="caption">{escape(caption)}</span></li>'
         for figure, caption in figures(track, summarise(track, truth))
     )
+    inks = inks_of(states_of(track, truth))
     charts = "\n".join(
-        f'<figure class="{name}">{_chart(track, scope, width, truth, anchor)}</figure>'
+        _figure(
+            name,
+            chart(track, scope, width=width, truth=truth, anchor=anchor),
+            plot_of(width, scope, inks),
+            label=f"Timeline of the watch {track.watch}",
+        )
         for name, width in (("wide", _WIDE_PX), ("narrow", _NARROW_PX))
     )
-    table = _table(track, scope, inks_of(states_of(track, truth)), anchor)
-    return f'{head}<ul class="figures">{numbers}</ul>\n{charts}\n{table}\n</section>'
+    under_pointer = readout(track, plot_of(_WIDE_PX, scope, inks))
+    table = _table(track, scope, inks, anchor)
+    return (
+        f'{head}<ul class="figures">{numbers}</ul>\n{charts}\n{under_pointer}\n{table}\n</section>'
+    )
 
 
-def _chart(track: Track, scope: Scope, width: float, truth: TrueStates, anchor: str) -> str:
-    drawing = chart(track, scope, width=width, truth=truth, anchor=anchor)
-    return svg.render(drawing, label=f"Timeline of the watch {track.watch}")
+def _figure(name: str, drawing: Drawing, plot: Plot, *, label: str) -> str:
+    shown = svg.render(drawing, label=label)
+    place = f'data-left="{plot.x.start:.1f}" data-right="{plot.x.end:.1f}"'
+    return f'<figure class="{name}" {place}>{shown}</figure>'
 
 
 def _table(track: Track, scope: Scope, inks: Mapping[str, str], anchor: str) -> str:

@@ -43,15 +43,8 @@ def _header(timeline: Timeline, title: str) -> Drawing:
 
 
 def _watch(track: Track, scope: Scope, truth: TrueStates) -> list[Drawing]:
-    words = " · ".join(f"{word} {value}" for word, value in facts(track))
-    heading = Drawing(
-        _INNER,
-        46,
-        (
-            Text(0, 18, track.watch, size=18, bold=True),
-            Text(0, 40, fitted(words, _INNER), "muted"),
-        ),
-    )
+    name = Text(0, 18, fitted(track.watch, _INNER, 20), size=18, bold=True)
+    heading = stacked([Drawing(_INNER, 26, (name,)), _facts(facts(track))])
     if not track.looks:
         return [heading, _sentence(NO_LOOKS)]
     plot = plot_of(_INNER, scope, inks_of(states_of(track, truth)))
@@ -65,6 +58,19 @@ def _watch(track: Track, scope: Scope, truth: TrueStates) -> list[Drawing]:
     if left_out(track):
         parts.append(_sentence(left_out(track)))
     return parts
+
+
+def _facts(pairs: tuple[tuple[str, str], ...]) -> Drawing:
+    items: list[Item] = []
+    x, top = 0.0, 0.0
+    for word, value in pairs:
+        text = fitted(f"{word} {value}", _INNER)
+        wide = text_width(text) + 12
+        if x > 0 and x + wide > _INNER:
+            x, top = 0.0, top + 18
+        items.append(Text(x, top + 14, text, "muted"))
+        x += wide
+    return Drawing(_INNER, top + 20, tuple(items))
 
 
 def _figures(pairs: tuple[tuple[str, str], ...]) -> Drawing:

@@ -12,6 +12,9 @@ from edge_sim.report.timeline import Span, Track
 TrueStates = Sequence[tuple[float, str]]
 """(captured_at_s, state) from which on each state was true, in time order."""
 
+BETWEEN = "transition"
+"""A truth that is no state: the thing is changing, so whatever the watch says is not judged."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrueSpan:
@@ -24,7 +27,7 @@ class TrueSpan:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Shares of the time with a known truth, 0 to 1; they sum to 1."""
+    """Shares of the time at which a state was known to be true, 0 to 1; they sum to 1."""
 
     right: float
     unknown: float
@@ -77,13 +80,15 @@ def wrong_spans(spans: Iterable[Span], truth: Iterable[TrueSpan]) -> tuple[TrueS
     return tuple(
         TrueSpan(start_s, end_s, said)
         for start_s, end_s, said, true in _overlaps(spans, truth)
-        if said not in (UNKNOWN, true)
+        if said not in (UNKNOWN, true) and true != BETWEEN
     )
 
 
 def _agreement(spans: Sequence[Span], truth: Sequence[TrueSpan]) -> Agreement | None:
     times = {"right": 0.0, "unknown": 0.0, "wrong": 0.0}
     for start_s, end_s, said, true in _overlaps(spans, truth):
+        if true == BETWEEN:
+            continue
         kind = "right" if said == true else "unknown" if said == UNKNOWN else "wrong"
         times[kind] += end_s - start_s
     total = sum(times.values())

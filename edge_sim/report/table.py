@@ -15,8 +15,8 @@ from edge_sim.report.plot import Plot
 from edge_sim.report.timeline import Moment
 
 _BAR_ROW_PX = 18.0
-_ROW_PX = 92.0
-_PICTURE_PX = 80.0
+_ROW_PX = 80.0
+_PICTURE_WIDE, _PICTURE_HIGH = 92.0, 68.0
 
 
 def bars(moment: Moment, inks: Mapping[str, str], width: float) -> Drawing:
@@ -56,7 +56,7 @@ def rows(plot: Plot, moments: Sequence[Moment], most: int) -> Drawing:
 
 
 def _columns(width: float) -> tuple[float, ...]:
-    return 0.0, 34.0, 134.0, 300.0, 0.50 * width, 0.50 * width + 90
+    return 0.0, 34.0, 140.0, 300.0, 0.48 * width, 0.48 * width + 90
 
 
 def _headings(plot: Plot) -> Drawing:
@@ -102,7 +102,7 @@ def _row(plot: Plot, moment: Moment) -> Drawing:
 
 def _picture(pixels: NDArray[np.uint8], left: float, label: str) -> Image:
     height, width = pixels.shape[:2]
-    shrink = _PICTURE_PX / max(height, width)
+    shrink = min(_PICTURE_WIDE / width, _PICTURE_HIGH / height)
     return Image(left, 6, width * shrink, height * shrink, pixels, label)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -101,9 +103,21 @@ def test_html_escapes_every_name(tmp_path: Path) -> None:
     write(timeline, path, title=evil, truth={evil: [(0.0, evil)]})
     text = path.read_text(encoding="utf-8")
     assert "<script>alert" not in text
-    assert '"&"' not in text
+    assert evil not in text
     page = Page(text)
+    assert len(page.all("script")) == 2
     assert page.words.count(evil) >= 4
+
+
+def test_values_under_the_pointer_are_those_of_the_run(tmp_path: Path) -> None:
+    page = html_of(bowl(), tmp_path)
+    (text,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
+    data = json.loads(text)
+    assert data["end"] == 119.5
+    assert data["at"] == [i * 0.5 for i in range(240)]
+    words = data["words"][65]
+    assert words.startswith("32.5 s · unknown (covered) · empty 0.6")
+    assert words.endswith("day")
 
 
 def test_html_says_what_was_run_and_how_it_went(tmp_path: Path) -> None:
