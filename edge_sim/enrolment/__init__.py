@@ -7,20 +7,25 @@
 A picture that would make the gallery worse is refused with the reason: see `Refusal`.
 """
 
-from edge_sim.enrolment.candidates import Candidate, Sampling, Unreadable, candidates_in
+from edge_sim.enrolment.candidates import Candidate, Sampling, Unreadable, candidates_in, sampled
 from edge_sim.enrolment.crops import as_stored, encoded_crop, reference_of
 from edge_sim.enrolment.enrolling import (
     Accepted,
+    Batch,
     EnrolmentPlan,
     EnrolmentReport,
     Rejected,
     assess,
     enrol,
+    enrol_batches,
 )
+from edge_sim.enrolment.folders import export_states, states_in
 from edge_sim.enrolment.gates import Gates, Refusal
+from edge_sim.enrolment.reembedding import reembed
 
 __all__ = [
     "Accepted",
+    "Batch",
     "Candidate",
     "EnrolmentPlan",
     "EnrolmentReport",
@@ -34,5 +39,10 @@ __all__ = [
     "candidates_in",
     "encoded_crop",
     "enrol",
+    "enrol_batches",
+    "export_states",
+    "reembed",
     "reference_of",
+    "sampled",
+    "states_in",
 ]

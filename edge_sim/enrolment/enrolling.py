@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from typing import TypeAlias
 
 from edge_sim.domain import Probe, Reference
 from edge_sim.enrolment.candidates import Candidate, Found, Unreadable
 from edge_sim.enrolment.crops import as_stored, encoded_crop
 from edge_sim.enrolment.gates import GateKeeper, Gates, Refusal, Verdict
+from edge_sim.errors import GalleryError
 from edge_sim.events import utc_text
 from edge_sim.gallery import Gallery, checked_name
 from edge_sim.gallery_store import Enrolled, GalleryStore
@@ -47,21 +49,27 @@ class EnrolmentPlan:
         checked_name("state", self.state)
 
 
+Batch: TypeAlias = tuple[EnrolmentPlan, Iterable[Found]]
+"""Pictures of one state, with their plan."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """A picture that became a reference.
 
     Args:
         name: Of the picture.
-        reference_id: None in a dry run.
+        state: That it was enrolled as.
         condition: Its light regime.
         overruled: What `force` overruled; None if nothing.
+        reference_id: None in a dry run.
     """
 
     name: str
-    reference_id: str | None
+    state: str
     condition: str
     overruled: Refusal | None = None
+    reference_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Rejected:
     """
 
     name: str
+    state: str
     refusal: Refusal
     detail: str
     like: str | None = None
@@ -104,13 +113,32 @@ def enrol(
         GalleryError: The watch has references of another model, or the file cannot be written.
         SourceError: The pictures cannot be had.
     """
-    gallery = store.gallery(plan.watch, model_id=embedder.model_id)
-    enrolled, report = assess(gallery, embedder, candidates, plan=plan, now=now)
+    return enrol_batches(store, embedder, [(plan, candidates)], now=now)
+
+
+def enrol_batches(
+    store: GalleryStore,
+    embedder: Embedder,
+    batches: Sequence[Batch],
+    *,
+    now: Callable[[], float] = time.time,
+) -> EnrolmentReport:
+    """Add pictures of several states of one watch, as one revision; else as `enrol`.
+
+    Raises:
+        GalleryError: As in `enrol`, or the batches are of several watches.
+    """
+    watches = {plan.watch for plan, _ in batches}
+    if len(watches) != 1:
+        raise GalleryError(f"one enrolment is for one watch, got {len(watches)}")
+    watch = watches.pop()
+    gallery = store.gallery(watch, model_id=embedder.model_id)
+    enrolled, report = assess(gallery, embedder, batches, now=now)
     if not enrolled:
         return report
-    revision = store.add(plan.watch, enrolled)
+    revision = store.add(watch, enrolled)
     accepted = tuple(
-        Accepted(item.name, reference_id, item.condition, item.overruled)
+        replace(item, reference_id=reference_id)
         for item, reference_id in zip(report.accepted, revision.appeared, strict=True)
     )
     return EnrolmentReport(accepted, report.rejected, revision.number)
@@ -119,35 +147,63 @@ def enrol(
 def assess(
     gallery: Gallery,
     embedder: Embedder,
-    candidates: Iterable[Found],
+    batches: Sequence[Batch],
     *,
-    plan: EnrolmentPlan,
     now: Callable[[], float] = time.time,
 ) -> tuple[list[Enrolled], EnrolmentReport]:
-    """Return what `enrol` would add, and its report; nothing is written.
+    """Return what `enrol_batches` would add, and its report; nothing is written.
 
     Raises:
         SourceError: The pictures cannot be had.
     """
-    gatekeeper = GateKeeper(gallery.references, plan.gates)
-    enrolled: list[Enrolled] = []
-    accepted: list[Accepted] = []
-    rejected: list[Rejected] = []
     at = datetime.fromtimestamp(now(), tz=timezone.utc)
-    for found in candidates:
-        if isinstance(found, Unreadable):
-            rejected.append(Rejected(found.name, Refusal.UNREADABLE, found.fault))
-            continue
-        item, probe = _enrolled(embedder, found, plan, at)
-        verdict = gatekeeper.verdict(probe, item.state, item.condition)
+    assessment = _Assessment(gallery, embedder, at)
+    for plan, candidates in batches:
+        assessment.start(plan)
+        for found in candidates:
+            if isinstance(found, Unreadable):
+                assessment.reject(found.name, Verdict(Refusal.UNREADABLE, found.fault))
+            else:
+                assessment.judge(found)
+    return assessment.enrolled, assessment.report()
+
+
+class _Assessment:
+    """Judges one picture after the other; each that is accepted counts for those after it."""
+
+    def __init__(self, gallery: Gallery, embedder: Embedder, at: datetime) -> None:
+        self.enrolled: list[Enrolled] = []
+        self._gatekeeper = GateKeeper(gallery.references)
+        self._embedder = embedder
+        self._at = at
+        self._accepted: list[Accepted] = []
+        self._rejected: list[Rejected] = []
+
+    def start(self, plan: EnrolmentPlan) -> None:
+        """Judge by this plan from now on."""
+        self._plan = plan
+
+    def judge(self, candidate: Candidate) -> None:
+        """Accept or reject one picture."""
+        plan = self._plan
+        item, probe = _enrolled(self._embedder, candidate, plan, self._at)
+        verdict = self._gatekeeper.verdict(probe, plan.state, item.condition, plan.gates)
         if verdict is not None and not plan.force:
-            rejected.append(_rejected(found, verdict))
-            continue
-        gatekeeper.admit(_in_memory(item, found.name))
-        enrolled.append(item)
+            self.reject(candidate.name, verdict)
+            return
+        self._gatekeeper.admit(_in_memory(item, candidate.name))
+        self.enrolled.append(item)
         overruled = None if verdict is None else verdict.refusal
-        accepted.append(Accepted(found.name, None, item.condition, overruled))
-    return enrolled, EnrolmentReport(tuple(accepted), tuple(rejected), None)
+        self._accepted.append(Accepted(candidate.name, plan.state, item.condition, overruled))
+
+    def reject(self, name: str, verdict: Verdict) -> None:
+        """Note a refusal."""
+        state = self._plan.state
+        self._rejected.append(Rejected(name, state, verdict.refusal, verdict.detail, verdict.like))
+
+    def report(self) -> EnrolmentReport:
+        """Return what became of every picture."""
+        return EnrolmentReport(tuple(self._accepted), tuple(self._rejected), None)
 
 
 def _enrolled(
@@ -168,10 +224,6 @@ def _enrolled(
         metadata={**origin, **plan.metadata},
     )
     return item, probe
-
-
-def _rejected(candidate: Candidate, verdict: Verdict) -> Rejected:
-    return Rejected(candidate.name, verdict.refusal, verdict.detail, verdict.like)
 
 
 def _in_memory(item: Enrolled, name: str) -> Reference:

@@ -69,11 +69,9 @@ class GateKeeper:
 
     Args:
         references: Of the watch, all states.
-        gates: When to refuse.
     """
 
-    def __init__(self, references: Sequence[Reference], gates: Gates) -> None:
-        self._gates = gates
+    def __init__(self, references: Sequence[Reference]) -> None:
         self._known = list(references)
         self._planes: dict[int, SsimPlanes] = {}
 
@@ -81,15 +79,15 @@ class GateKeeper:
         """Judge the pictures to come against this one as well."""
         self._known.append(reference)
 
-    def verdict(self, probe: Probe, state: str, condition: str) -> Verdict | None:
+    def verdict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Verdict | None:
         """Return why `probe` should not become a reference of `state`; None if it may."""
         return (
-            self._impediment(probe, condition)
-            or self._duplicate(probe, state)
-            or self._conflict(probe, state, condition)
+            self._impediment(probe, condition, gates)
+            or self._duplicate(probe, state, gates)
+            or self._conflict(probe, state, condition, gates)
         )
 
-    def _impediment(self, probe: Probe, condition: str) -> Verdict | None:
+    def _impediment(self, probe: Probe, condition: str, gates: Gates) -> Verdict | None:
         recent = [item.thumbnail for item in self._known[-_LIMIT_REFERENCES:]]
         quality = probe.quality
         # The judgement of the live path: what it cannot decide on is no use as a reference.
@@ -99,25 +97,25 @@ class GateKeeper:
         same_light = [item.thumbnail for item in self._known if item.condition == condition]
         if same_light:
             least = limits_of(same_light[-_LIMIT_REFERENCES:]).sharpness
-            if quality.sharpness < self._gates.blur_share * least:
+            if quality.sharpness < gates.blur_share * least:
                 detail = f"sharpness {quality.sharpness:.0f}, the references have {least:.0f} up"
                 return Verdict(Refusal.BLURRED, detail)
         return None
 
-    def _duplicate(self, probe: Probe, state: str) -> Verdict | None:
+    def _duplicate(self, probe: Probe, state: str, gates: Gates) -> Verdict | None:
         rows = [at for at, item in enumerate(self._known) if item.state == state]
         cosines = self._cosines(probe, rows)
-        near = np.flatnonzero(cosines >= self._gates.duplicate_cosine)
+        near = np.flatnonzero(cosines >= gates.duplicate_cosine)
         own = ssim_planes(probe.thumbnail) if near.size else None
         for at in near[np.argsort(-cosines[near])]:
             row = rows[int(at)]
             similarity = 0.0 if own is None else ssim_between(own, self._planes_of(row))
-            if similarity >= self._gates.duplicate_ssim:
+            if similarity >= gates.duplicate_ssim:
                 detail = f"cosine {cosines[at]:.3f}, ssim {similarity:.3f}"
                 return Verdict(Refusal.DUPLICATE, detail, self._known[row].reference_id)
         return None
 
-    def _conflict(self, probe: Probe, state: str, condition: str) -> Verdict | None:
+    def _conflict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Verdict | None:
         # Only pictures in the same light are held against each other: the first picture of a
         # state at night is always nearer to the nights of the others than to its own days.
         light = [at for at, item in enumerate(self._known) if item.condition == condition]
@@ -127,17 +125,17 @@ class GateKeeper:
             return None
         to_own, to_others = self._cosines(probe, own), self._cosines(probe, others)
         nearest = self._known[others[int(to_others.argmax())]]
-        level = max(float(to_own.max()), self._kinship(nearest.state, condition))
+        level = max(float(to_own.max()), self._kinship(nearest.state, condition, gates))
         if to_others.max() <= level:
             return None
         friend = self._known[own[int(to_own.argmax())]]
         detail = (
-            f"cosine {to_others.max():.3f} with {nearest.state} ({nearest.reference_id}), "
-            f"{to_own.max():.3f} with its own ({friend.reference_id})"
+            f"cosine {to_others.max():.3f} with that one of {nearest.state}, "
+            f"{to_own.max():.3f} with its own {friend.reference_id}"
         )
         return Verdict(Refusal.CONFLICT, detail, nearest.reference_id)
 
-    def _kinship(self, state: str, condition: str) -> float:
+    def _kinship(self, state: str, condition: str, gates: Gates) -> float:
         """Return the cosine with its nearest fellow of the loneliest reference of a state.
 
         A picture that is unlike everything is no member of another state, only new, and new
@@ -150,7 +148,7 @@ class GateKeeper:
             if item.state == state and item.condition == condition
         ][-_LIMIT_REFERENCES:]
         if len(fellows) < 2:
-            return self._gates.duplicate_cosine
+            return gates.duplicate_cosine
         vectors = np.stack(fellows)
         cosines = vectors @ vectors.T
         np.fill_diagonal(cosines, -1.0)

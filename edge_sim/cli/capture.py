@@ -1,0 +1,163 @@
+"""`edge-sim capture`: frames of a source to picture files, or straight into a gallery."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_sim.cli.gallery_context import (
+    Context,
+    context_of,
+    gallery_options,
+    picture_options,
+    positive,
+    seconds,
+)
+from edge_sim.cli.output import print_json, progress
+from edge_sim.errors import ConfigError, DataError, SourceError
+
+if TYPE_CHECKING:
+    from edge_sim.domain import Frame
+    from edge_sim.enrolment import Sampling
+    from edge_sim.sources import SourceOptions
+
+
+class CapturedPicture(msgspec.Struct, frozen=True):
+    """One frame that was written."""
+
+    path: str
+    frame: int
+    taken_at: str | None
+    width_px: int
+    height_px: int
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """What `capture --out` prints."""
+
+    source: str
+    pictures: tuple[CapturedPicture, ...]
+    schema: int = 1
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "capture",
+        help="take pictures from a source, to files or into a gallery",
+        description="Writes frames of SOURCE as pictures to --out, or enrols them in a gallery "
+        "with --watch and --state. SOURCE is anything that can be watched, or the name of a "
+        "source of the configuration given with -c.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="/dev/video0, rtsp://..., clip.mp4, ...")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write pictures there")
+    parser.add_argument(
+        "--count", type=_count, default=1, metavar="N", help="how many, or `all` (1)"
+    )
+    parser.add_argument(
+        "--every", type=seconds, default=0.0, metavar="S", help="seconds between two frames"
+    )
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the files")
+    parser.add_argument("--watch", metavar="NAME", help="enrol for this watch")
+    parser.add_argument("--state", metavar="STATE", help="that the pictures show")
+    gallery_options(parser)
+    picture_options(parser)
+    parser.set_defaults(handler=_capture)
+
+
+def _count(text: str) -> int | None:
+    return None if text == "all" else positive(text)
+
+
+def _capture(args: argparse.Namespace) -> int:
+    from edge_sim.enrolment import Sampling
+
+    enrols = args.watch is not None or args.state is not None
+    if enrols == (args.out is not None):
+        raise DataError("say where to: either --out DIR, or --watch NAME and --state STATE")
+    context = context_of(args)
+    uri, options = _resolved(args.source, context)
+    sampling = Sampling(args.every, args.count)
+    if enrols:
+        return _enrol(args, context, uri, (sampling, options))
+    return _write(args, uri, sampling, options)
+
+
+def _resolved(source: str, context: Context) -> tuple[str, SourceOptions]:
+    """Return the uri and options of a source of the configuration, or of one typed in full."""
+    from edge_sim.sources import SourceOptions
+
+    config = context.config
+    if config is None or source not in config.sources:
+        return source, SourceOptions()
+    from edge_sim.assembly import resolved_uri, source_options
+
+    return resolved_uri(config, source), source_options(source, config.sources[source])
+
+
+def _enrol(
+    args: argparse.Namespace, context: Context, uri: str, how: tuple[Sampling, SourceOptions]
+) -> int:
+    from edge_sim.cli.gallery_changes import enrol_and_print, plan_of
+    from edge_sim.enrolment import candidates_in
+
+    if args.watch is None or args.state is None:
+        raise ConfigError("to enrol, give both --watch NAME and --state STATE")
+    context.check_state(args.watch, args.state)
+    candidates = progress(candidates_in([uri], *how), args.count, "capture")
+    return enrol_and_print(args, context, [(plan_of(args, context, args.state), candidates)])
+
+
+def _write(args: argparse.Namespace, uri: str, sampling: Sampling, options: SourceOptions) -> int:
+    from edge_sim.enrolment import sampled
+    from edge_sim.sources import masked, open_source
+
+    folder: Path = args.out
+    written: list[CapturedPicture] = []
+    with closing(open_source(uri, options)) as source:
+        names = _names(folder, args.format)
+        for frame in progress(sampled(source, sampling), args.count, "capture"):
+            written.append(_written(next(names), frame))
+            if not args.json:
+                print(written[-1].path, flush=True)
+    if not written:
+        raise SourceError(f"{masked(uri)}: gave no frame")
+    if args.json:
+        print_json(Captured(masked(uri), tuple(written)))
+    return 0
+
+
+def _names(folder: Path, suffix: str) -> Iterator[Path]:
+    """Yield paths that sort in the order of capture, after all that are there already."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [path.stem[6:] for path in folder.glob("frame-*") if path.stem[6:].isdecimal()]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot write ({error.strerror or error})") from error
+    number = max((int(digits) for digits in taken), default=0)
+    while True:
+        number += 1
+        yield folder / f"frame-{number:06d}.{suffix}"
+
+
+def _written(path: Path, frame: Frame) -> CapturedPicture:
+    import cv2
+
+    from edge_sim.events import utc_text
+
+    done, data = cv2.imencode(path.suffix, frame.pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not done:
+        raise DataError(f"{path}: OpenCV cannot encode a picture of {frame.pixels.shape}")
+    try:
+        with path.open("xb") as file:
+            file.write(data.tobytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot write ({error.strerror or error})") from error
+    height, width = frame.pixels.shape[:2]
+    taken_at = utc_text(frame.unix_time_s) if frame.unix_time_s else None
+    return CapturedPicture(str(path), frame.index, taken_at, width, height)

@@ -1,0 +1,123 @@
+"""`edge-sim gallery`: the pictures that states are known by. The verbs and their options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_sim.cli import gallery_changes as changes
+from edge_sim.cli import gallery_views as views
+from edge_sim.cli.gallery_context import gallery_options, picture_options, positive, seconds
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verbs."""
+    parser = commands.add_parser(
+        "gallery",
+        help="add, list, show, remove reference pictures; undo, log, import, export",
+        description="The gallery file holds the reference pictures of every watch. Each change is "
+        "one revision in its log, and can be undone.",
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    _add(verbs)
+    _look(verbs)
+    _edit(verbs)
+    _go_back(verbs)
+    _exchange(verbs)
+
+
+Verbs = argparse._SubParsersAction
+
+
+def _verb(
+    verbs: Verbs[argparse.ArgumentParser], name: str, handler: Handler, *, help_text: str
+) -> argparse.ArgumentParser:
+    text = help_text[0].upper() + help_text[1:] + "."
+    parser = verbs.add_parser(name, help=help_text, description=text)
+    gallery_options(parser)
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    add = _verb(verbs, "add", changes.add, help_text="enrol pictures of a state")
+    add.add_argument(
+        "places", nargs="+", metavar="PATH", help="picture, folder, video, camera or other source"
+    )
+    add.add_argument("--watch", required=True, metavar="NAME")
+    add.add_argument("--state", required=True, metavar="STATE")
+    picture_options(add)
+    add.add_argument(
+        "--count", type=positive, metavar="N", help="at most N frames of a video or camera"
+    )
+    add.add_argument(
+        "--every", type=seconds, default=0.0, metavar="S", help="seconds between two such frames"
+    )
+
+
+def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    listing = _verb(verbs, "list", views.show_list, help_text="list the references")
+    listing.add_argument("--watch", metavar="NAME")
+    listing.add_argument("--state", metavar="STATE")
+    listing.add_argument("--revision", type=int, metavar="N", help="as it was then")
+    show = _verb(verbs, "show", views.show_one, help_text="show one reference")
+    show.add_argument("reference_id", metavar="ID")
+    show.add_argument("--out", type=Path, metavar="FILE.png", help="write its picture there")
+    _verb(verbs, "stats", views.show_stats, help_text="count references per watch and state")
+    log = _verb(verbs, "log", views.show_log, help_text="list the changes, the newest first")
+    log.add_argument("--limit", type=positive, metavar="N", help="only the last N")
+    diff = _verb(verbs, "diff", views.show_diff, help_text="show what changed between revisions")
+    diff.add_argument("before", type=int, metavar="A")
+    diff.add_argument("after", type=int, nargs="?", metavar="B", help="the present one if left out")
+    _verb(verbs, "verify", views.verify, help_text="read the whole file and say what is damaged")
+
+
+def _edit(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    remove = _verb(verbs, "rm", changes.remove, help_text="remove references")
+    relabel = _verb(
+        verbs, "relabel", changes.relabel, help_text="say that references show another state"
+    )
+    move = _verb(verbs, "mv", changes.move, help_text="give references to another watch")
+    tag = _verb(verbs, "tag", changes.tag, help_text="put tags on references, or take them off")
+    for parser in (remove, relabel, move, tag):
+        parser.add_argument("reference_ids", nargs="+", metavar="ID")
+    relabel.add_argument("--state", required=True, metavar="STATE")
+    move.add_argument("--watch", required=True, metavar="NAME")
+    tag.add_argument("--add", action="append", default=[], metavar="TAG")
+    tag.add_argument("--drop", action="append", default=[], metavar="TAG")
+
+
+def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    _verb(verbs, "undo", changes.undo, help_text="take the last change back")
+    rollback = _verb(
+        verbs, "rollback", changes.rollback, help_text="make the gallery what it was at a revision"
+    )
+    rollback.add_argument("revision", type=int, metavar="N")
+
+
+def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    taken = _verb(
+        verbs,
+        "import",
+        changes.import_folder,
+        help_text="enrol a folder that has one folder of pictures per state",
+    )
+    taken.add_argument("folder", type=Path, metavar="DIR")
+    taken.add_argument("--watch", required=True, metavar="NAME")
+    picture_options(taken)
+    given = _verb(
+        verbs, "export", changes.export_folder, help_text="write the pictures, a folder per state"
+    )
+    given.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
+    given.add_argument("--watch", required=True, metavar="NAME")
+    again = _verb(
+        verbs,
+        "reembed",
+        changes.reembed_all,
+        help_text="compute all references anew from their pictures, with another model",
+    )
+    again.add_argument("--watch", metavar="NAME", help="only this one")
+    again.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")

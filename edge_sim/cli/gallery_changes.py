@@ -1,0 +1,181 @@
+"""The verbs of `edge-sim gallery` that change it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from edge_sim.cli.gallery_context import Context, context_of, metadata_of
+from edge_sim.cli.gallery_schema import Changed, Exported, enrolment_view, revision_view
+from edge_sim.cli.output import note, print_json, progress
+from edge_sim.errors import GalleryError
+
+if TYPE_CHECKING:
+    from edge_sim.enrolment import Batch, EnrolmentPlan, EnrolmentReport
+    from edge_sim.gallery_store import GalleryStore, Revision
+
+
+def add(args: argparse.Namespace) -> int:
+    """Enrol pictures of one state."""
+    from edge_sim.enrolment import Sampling, candidates_in
+
+    context = context_of(args)
+    context.check_state(args.watch, args.state)
+    candidates = candidates_in(args.places, Sampling(args.every, args.count))
+    plan = plan_of(args, context, args.state)
+    return enrol_and_print(args, context, [(plan, progress(candidates, None, "enrolling"))])
+
+
+def import_folder(args: argparse.Namespace) -> int:
+    """Enrol a folder with one folder per state."""
+    from edge_sim.enrolment import candidates_in, states_in
+
+    context = context_of(args)
+    batches: list[Batch] = []
+    for state, folder in states_in(args.folder).items():
+        context.check_state(args.watch, state)
+        plan = plan_of(args, context, state)
+        batches.append((plan, progress(candidates_in([str(folder)]), None, state)))
+    return enrol_and_print(args, context, batches)
+
+
+def plan_of(args: argparse.Namespace, context: Context, state: str) -> EnrolmentPlan:
+    """Return how the options of `picture_options` say to enrol."""
+    from edge_sim.enrolment import EnrolmentPlan
+
+    return EnrolmentPlan(
+        watch=args.watch,
+        state=state,
+        region=context.region(args.watch),
+        metadata=metadata_of(args.meta),
+        force=args.force,
+    )
+
+
+def enrol_and_print(args: argparse.Namespace, context: Context, batches: list[Batch]) -> int:
+    """Enrol, print the report, and return the exit code: 1 if every picture was refused."""
+    from edge_sim.enrolment import assess, enrol_batches
+    from edge_sim.gallery import Gallery
+
+    embedder = context.embedder()
+    if args.dry_run:
+        gallery = Gallery()
+        if context.gallery.exists():
+            with context.store(read_only=True) as store:
+                gallery = store.gallery(args.watch, model_id=embedder.model_id)
+        report = assess(gallery, embedder, batches)[1]
+    else:
+        with context.store(create=True) as store:
+            report = enrol_batches(store, embedder, batches)
+    _print_report(args, context, report)
+    return 0 if report.accepted else 1
+
+
+def remove(args: argparse.Namespace) -> int:
+    """Remove references."""
+    return _change(args, lambda store: store.remove(args.reference_ids))
+
+
+def relabel(args: argparse.Namespace) -> int:
+    """Give references another state."""
+    context = context_of(args)
+
+    def edit(store: GalleryStore) -> Revision:
+        for reference_id in args.reference_ids:
+            context.check_state(store.record(reference_id).watch, args.state)
+        return store.relabel(args.reference_ids, args.state)
+
+    return _change(args, edit)
+
+
+def move(args: argparse.Namespace) -> int:
+    """Give references to another watch."""
+    return _change(args, lambda store: store.move(args.reference_ids, args.watch))
+
+
+def tag(args: argparse.Namespace) -> int:
+    """Put tags on references, or take them off."""
+    if not args.add and not args.drop:
+        raise GalleryError("say which tag: --add TAG or --drop TAG")
+    return _change(args, lambda store: store.tag(args.reference_ids, add=args.add, drop=args.drop))
+
+
+def undo(args: argparse.Namespace) -> int:
+    """Take the last change back."""
+    return _change(args, lambda store: store.undo())
+
+
+def rollback(args: argparse.Namespace) -> int:
+    """Make the gallery what it was."""
+    return _change(args, lambda store: store.rollback(args.revision))
+
+
+def reembed_all(args: argparse.Namespace) -> int:
+    """Compute references anew with another model."""
+    from edge_sim.enrolment import reembed
+
+    embedder = context_of(args).embedder()
+    watching: Callable[..., Any] = partial(progress, label="reembed")
+    return _change(
+        args, lambda store: reembed(store, embedder, watch=args.watch, watching=watching)
+    )
+
+
+def export_folder(args: argparse.Namespace) -> int:
+    """Write the pictures of a watch, a folder per state."""
+    from edge_sim.enrolment import export_states
+
+    context = context_of(args)
+    with context.store(read_only=True) as store:
+        records = export_states(store, args.watch, args.folder)
+    if args.json:
+        print_json(Exported(str(context.gallery), args.watch, str(args.folder), len(records)))
+    else:
+        print(f"{args.folder}: {len(records)} pictures of {args.watch}")
+    return 0
+
+
+def _change(args: argparse.Namespace, edit: Callable[[GalleryStore], Revision | None]) -> int:
+    context = context_of(args)
+    with context.store() as store:
+        revision = edit(store)
+    if args.json:
+        view = None if revision is None else revision_view(revision)
+        print_json(Changed(str(context.gallery), view))
+    elif revision is None:
+        print("nothing to do")
+    else:
+        counts = (
+            f"{len(revision.appeared)} new, {len(revision.gone)} gone, "
+            f"{len(revision.altered)} altered"
+        )
+        print(f"revision {revision.number}: {revision.verb} {revision.detail} ({counts})")
+    return 0
+
+
+def _print_report(args: argparse.Namespace, context: Context, report: EnrolmentReport) -> None:
+    if args.json:
+        view = enrolment_view(
+            report, gallery=str(context.gallery), watch=args.watch, dry_run=args.dry_run
+        )
+        print_json(view)
+        return
+    for item in report.accepted:
+        remark = f", although {item.overruled.value}" if item.overruled else ""
+        became = item.reference_id or "would add"
+        print(f"{became}  {item.state}  {item.name} ({item.condition}{remark})")
+    for refused in report.rejected:
+        like = (
+            f" of {refused.like}" if refused.like and refused.refusal.value == "duplicate" else ""
+        )
+        reason = f"{refused.refusal.value}{like} ({refused.detail})"
+        print(f"refused  {refused.state}  {refused.name}: {reason}")
+    counts = f"{len(report.accepted)} added, {len(report.rejected)} refused"
+    if args.dry_run:
+        counts = f"would be {counts}; nothing written"
+    at = "" if report.revision is None else f"revision {report.revision}, "
+    print(f"{context.gallery}: {at}{counts}")
+    if any(item.refusal.value == "conflict" for item in report.rejected):
+        note("a conflict is a picture that looks like another state; --force enrols it anyway")

@@ -1,0 +1,207 @@
+"""Which gallery, region and model a verb works with: from options, or from a configuration."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_sim.errors import ConfigError, GalleryError
+
+if TYPE_CHECKING:
+    from edge_sim.config import Config
+    from edge_sim.gallery_store import GalleryStore
+    from edge_sim.pipeline import Region
+    from edge_sim.protocols import Embedder
+
+DEFAULT_GALLERY = Path("gallery.db")
+
+
+def gallery_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the gallery file."""
+    parser.add_argument(
+        "--gallery", type=Path, metavar="FILE", help="the gallery file (gallery.db, or as in -c)"
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="take gallery, model and the region of the watch from this configuration",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def picture_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how pictures become references."""
+    parser.add_argument(
+        "--roi",
+        type=roi,
+        metavar="x1,y1,x2,y2",
+        help="the region of the picture that counts, in fractions of it",
+    )
+    parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
+    parser.add_argument(
+        "--meta",
+        type=key_and_value,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="kept with every reference; may be given several times",
+    )
+    parser.add_argument("--force", action="store_true", help="also what would be refused")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done; do nothing")
+
+
+def roi(text: str) -> tuple[float, ...]:
+    """Return the four numbers of `x1,y1,x2,y2`.
+
+    Raises:
+        ArgumentTypeError: They are no region.
+    """
+    from edge_sim.domain import Roi
+
+    try:
+        corners = tuple(float(part) for part in text.split(","))
+        Roi(*corners)
+    except (ValueError, TypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no region; give x1,y1,x2,y2 with 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1"
+        ) from None
+    if len(corners) != 4:
+        raise argparse.ArgumentTypeError(f"{text!r} needs four numbers")
+    return corners
+
+
+def key_and_value(text: str) -> tuple[str, str]:
+    """Return the two parts of `key=value`.
+
+    Raises:
+        ArgumentTypeError: There is no `=`, or nothing before it.
+    """
+    key, sign, value = text.partition("=")
+    if not key.strip() or not sign or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    return key.strip(), value
+
+
+def positive(text: str) -> int:
+    """Return a whole number above 0.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not text.isascii() or not text.isdigit() or int(text[:9]) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text[:9])
+
+
+def seconds(text: str) -> float:
+    """Return a time of 0 s or more.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of 0 seconds or more")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the options of one command come to.
+
+    Args:
+        gallery: Path of the gallery file.
+        config: None where no configuration was named.
+        roi: From the options; it goes before the configuration.
+        model: From the options; it goes before the configuration.
+    """
+
+    gallery: Path
+    config: Config | None
+    roi: tuple[float, ...] | None
+    model: str | None
+
+    def store(self, *, create: bool = False, read_only: bool = False) -> GalleryStore:
+        """Return the gallery file, open; close it."""
+        from edge_sim.gallery_store import GalleryStore
+
+        return GalleryStore.open(self.gallery, create=create, read_only=read_only)
+
+    def embedder(self) -> Embedder:
+        """Return the model in use.
+
+        Raises:
+            ModelError: It cannot be used.
+        """
+        from edge_sim.embedders import open_embedder
+
+        if self.model is not None or self.config is None:
+            return open_embedder(self.model)
+        from edge_sim.assembly import open_model
+
+        return open_model(self.config)
+
+    def region(self, watch: str) -> Region:
+        """Return where the watch looks: the whole picture, if nobody says otherwise.
+
+        Raises:
+            ConfigError: The configuration has no such watch.
+        """
+        from edge_sim.domain import Roi
+        from edge_sim.pipeline import Region
+
+        configured = Region()
+        if self.config is not None:
+            from edge_sim.assembly import region_of
+            from edge_sim.config_yaml import nearest
+
+            if watch not in self.config.watches:
+                hint = nearest(watch, self.config.watches)
+                raise ConfigError(f"the configuration has no watch {watch!r}{hint}")
+            configured = region_of(self.config, self.config.watches[watch])
+        return configured if self.roi is None else Region(Roi(*self.roi), configured.mask)
+
+    def check_state(self, watch: str, state: str) -> None:
+        """Raise `GalleryError` if the configuration lists the states and this is none of them."""
+        if self.config is None or watch not in self.config.watches:
+            return
+        states = self.config.watches[watch].states
+        if states and state not in states:
+            raise GalleryError(
+                f"watch {watch!r} has the states {', '.join(states)} in the configuration, "
+                f"not {state!r}"
+            )
+
+
+def context_of(args: argparse.Namespace) -> Context:
+    """Return what the options of a verb come to.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+    """
+    config = None
+    gallery = args.gallery
+    if args.config is not None:
+        from edge_sim.cli.configuration import load
+
+        config = load(args.config)
+        gallery = gallery or config.path(config.gallery.path)
+    return Context(
+        gallery=gallery or DEFAULT_GALLERY,
+        config=config,
+        roi=getattr(args, "roi", None),
+        model=getattr(args, "model", None),
+    )
+
+
+def metadata_of(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
+    """Return metadata from the options; the last of equal keys counts."""
+    return dict(pairs)

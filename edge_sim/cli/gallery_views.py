@@ -1,0 +1,212 @@
+"""The verbs of `edge-sim gallery` that only look."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_sim.cli.gallery_context import context_of
+from edge_sim.cli.gallery_schema import (
+    AlterationView,
+    DifferenceView,
+    Log,
+    OneReference,
+    ReferenceList,
+    StateCount,
+    Stats,
+    Verified,
+    reference_view,
+    revision_view,
+)
+from edge_sim.cli.output import print_json, print_table
+from edge_sim.errors import GalleryError
+
+if TYPE_CHECKING:
+    from edge_sim.gallery_store import ReferenceRecord
+
+
+def show_list(args: argparse.Namespace) -> int:
+    """Print the references."""
+    context = context_of(args)
+    with context.store(read_only=True) as store:
+        found = store.records(watch=args.watch, state=args.state, revision=args.revision)
+        revision = store.revision if args.revision is None else args.revision
+    if args.json:
+        views = tuple(reference_view(record) for record in found)
+        print_json(ReferenceList(str(context.gallery), revision, views))
+        return 0
+    print_table(
+        ["id", "watch", "state", "condition", "enrolled", "from", "tags"],
+        [
+            (
+                record.reference_id,
+                record.watch,
+                record.state,
+                record.condition,
+                f"{record.enrolled_at:%Y-%m-%d %H:%M}",
+                _shortened(record.metadata.get("from", "")),
+                " ".join(record.tags),
+            )
+            for record in found
+        ],
+    )
+    return 0
+
+
+def show_one(args: argparse.Namespace) -> int:
+    """Print one reference, and write its picture."""
+    from edge_sim.imaging import decode
+
+    context = context_of(args)
+    with context.store(read_only=True) as store:
+        record = store.record(args.reference_id)
+        crop = store.crop(args.reference_id)
+    try:
+        height, width = decode(crop).shape[:2]
+    except ValueError as error:
+        raise GalleryError(f"the picture of {args.reference_id} is damaged: {error}") from error
+    if args.out is not None:
+        _write_picture(args.out, crop)
+    view = reference_view(record)
+    if args.json:
+        print_json(OneReference(str(context.gallery), view, width, height))
+        return 0
+    rows = [
+        ("watch", view.watch),
+        ("state", view.state),
+        ("condition", view.condition),
+        ("picture", f"{width}x{height}"),
+        ("model", view.model),
+        ("enrolled", view.enrolled_at),
+        ("since revision", view.since_revision),
+        ("tags", " ".join(view.tags) or "-"),
+        *sorted(view.metadata.items()),
+    ]
+    print_table([view.id, ""], rows)
+    return 0
+
+
+def show_stats(args: argparse.Namespace) -> int:
+    """Print how many references there are."""
+    context = context_of(args)
+    with context.store(read_only=True) as store:
+        records = store.records()
+        revision = store.revision
+    counts = Counter((item.watch, item.state) for item in records)
+    states = tuple(
+        StateCount(watch, state, number, _by_condition(records, watch, state))
+        for (watch, state), number in sorted(counts.items())
+    )
+    size = context.gallery.stat().st_size
+    models = dict(sorted(Counter(item.model_id for item in records).items()))
+    if args.json:
+        print_json(Stats(str(context.gallery), revision, size, models, states))
+        return 0
+    rows = [
+        (item.watch, item.state, item.references, _spelled(item.by_condition)) for item in states
+    ]
+    print_table(["watch", "state", "references", "by light"], rows)
+    print(
+        f"{len(records)} references at revision {revision}, {size / 1e6:.1f} MB; "
+        f"models: {_spelled(models) or 'none'}"
+    )
+    return 0
+
+
+def show_log(args: argparse.Namespace) -> int:
+    """Print the changes."""
+    context = context_of(args)
+    with context.store(read_only=True) as store:
+        revisions = store.log(limit=args.limit)
+    if args.json:
+        print_json(Log(str(context.gallery), tuple(revision_view(item) for item in revisions)))
+        return 0
+    rows = [
+        (
+            item.number,
+            f"{item.at:%Y-%m-%d %H:%M:%S}",
+            item.verb,
+            f"+{len(item.appeared)} -{len(item.gone)} ~{len(item.altered)}",
+            item.detail,
+        )
+        for item in revisions
+    ]
+    print_table(["revision", "at (UTC)", "verb", "references", "what"], rows)
+    return 0
+
+
+def show_diff(args: argparse.Namespace) -> int:
+    """Print what changed between two revisions."""
+    context = context_of(args)
+    with context.store(read_only=True) as store:
+        after = store.revision if args.after is None else args.after
+        found = store.diff(args.before, after)
+    if args.json:
+        view = DifferenceView(
+            str(context.gallery),
+            args.before,
+            after,
+            tuple(reference_view(item) for item in found.appeared),
+            tuple(reference_view(item) for item in found.gone),
+            tuple(
+                AlterationView(reference_view(item.before), reference_view(item.after))
+                for item in found.altered
+            ),
+        )
+        print_json(view)
+        return 0
+    for sign, records in (("+", found.appeared), ("-", found.gone)):
+        for record in records:
+            print(f"{sign} {record.reference_id}  {record.watch}  {record.state}")
+    for item in found.altered:
+        print(f"~ {item.after.reference_id}  {_changes(item.before, item.after)}")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Print what is damaged; exit code 1 if anything is."""
+    context = context_of(args)
+    with context.store(read_only=True) as store:
+        problems = store.check()
+        revision = store.revision
+    if args.json:
+        print_json(Verified(str(context.gallery), revision, not problems, problems))
+    else:
+        for problem in problems:
+            print(problem)
+        if not problems:
+            print(f"{context.gallery}: sound, at revision {revision}")
+    return 1 if problems else 0
+
+
+def _by_condition(
+    records: tuple[ReferenceRecord, ...], watch: str, state: str
+) -> Mapping[str, int]:
+    chosen = (item.condition for item in records if (item.watch, item.state) == (watch, state))
+    return dict(sorted(Counter(chosen).items()))
+
+
+def _spelled(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counts.items())
+
+
+def _shortened(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else f"...{text[-(width - 3) :]}"
+
+
+def _changes(before: ReferenceRecord, after: ReferenceRecord) -> str:
+    names = ("watch", "state", "condition", "model_id", "tags", "metadata")
+    pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
+    return ", ".join(f"{name}: {old} -> {new}" for name, old, new in pairs if old != new)
+
+
+def _write_picture(path: Path, crop: bytes) -> None:
+    if path.suffix.lower() != ".png":
+        raise GalleryError(f"{path}: pictures of a gallery are PNG; give a name that ends in .png")
+    try:
+        path.write_bytes(crop)
+    except OSError as error:
+        raise GalleryError(f"{path}: cannot write ({error.strerror})") from error
