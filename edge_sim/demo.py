@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 import msgspec
 
 from edge_sim.assembly import stages_of
 from edge_sim.config import Config, WatchConfig
-from edge_sim.domain import UNKNOWN, Frame, Probe, Reference
+from edge_sim.domain import UNKNOWN
+from edge_sim.enrolment import reference_of
+from edge_sim.errors import ConfigError
 from edge_sim.events import StateChanged
 from edge_sim.gallery import Gallery
 from edge_sim.loop import Lane, Step, steps
-from edge_sim.pipeline import Pipeline, Region, Watch, make_probe
+from edge_sim.pipeline import Pipeline, Region, Watch
 from edge_sim.protocols import Embedder
-from edge_sim.scene import condition_of
 from edge_sim.sources import open_source
 from edge_sim.sources.synthetic import (
     TRANSITION,
@@ -81,6 +81,8 @@ class Demo:
     """
 
     def __init__(self, plan: DemoPlan, embedder: Embedder) -> None:
+        if plan.references < 1:
+            raise ConfigError(f"references must be 1 or more, got {plan.references}")
         self.plan = plan
         self.truth: tuple[str, ...] = scene_truth(plan.uri)
         self.region = Region(scene_roi(plan.scene))
@@ -114,20 +116,9 @@ def enrolled(plan: DemoPlan, region: Region, embedder: Embedder) -> Gallery:
     for state in scene_states(plan.scene):
         frames = reference_frames(plan.uri, state, plan.references, seed=plan.seed)
         for number, frame in enumerate(frames, start=1):
-            probe = make_probe(embedder, region.pixels_of(frame.pixels))
-            references.append(_reference(f"{state}-{number}", state, probe, frame))
+            pixels, name = region.pixels_of(frame.pixels), f"{state}-{number}"
+            references.append(reference_of(embedder, pixels, name, state, frame.unix_time_s))
     return Gallery(references)
-
-
-def _reference(reference_id: str, state: str, probe: Probe, frame: Frame) -> Reference:
-    return Reference(
-        reference_id=reference_id,
-        state=state,
-        embedding=probe.embedding,
-        thumbnail=probe.thumbnail,
-        condition=condition_of(probe.quality),
-        enrolled_at=datetime.fromtimestamp(frame.unix_time_s, tz=timezone.utc),
-    )
 
 
 class Judge:

@@ -1,0 +1,82 @@
+"""`run` and `check` as their user meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_sim.cli.main import main
+from tests.devices import make_device
+
+
+def test_run_prints_events_and_a_summary(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "-c", str(make_device(tmp_path))]) == 0
+    out, err = capfd.readouterr()
+    events = [json.loads(line) for line in out.splitlines()]
+    assert {event["watch"] for event in events} == {"lamp"}
+    assert f"120 frames, {len(events)} events" in err
+
+
+def test_run_plays_another_source_on_request(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = make_device(tmp_path)
+    assert main(["run", "-c", str(config), "--source", "synthetic:lamp?seed=2&frames=30"]) == 0
+    assert "30 frames" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["html", "png"])
+def test_run_draws_a_timeline(
+    tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / f"timeline.{suffix}"
+    config = make_device(tmp_path)
+    assert main(["run", "-c", str(config), "--max-frames", "40", "--report", str(report)]) == 0
+    assert report.stat().st_size > 1000
+
+
+def test_a_report_of_an_unknown_kind_is_refused_before_the_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = make_device(tmp_path)
+    assert main(["run", "-c", str(config), "--report", str(tmp_path / "timeline.pdf")]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert ".html or .png" in err
+
+
+def test_a_truncated_video_still_reports_what_came_before(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"not a picture")
+    config = make_device(tmp_path)
+    assert main(["run", "-c", str(config), "--source", str(folder)]) == 1
+    err = capfd.readouterr().err
+    assert "Traceback" not in err
+    assert "edge-sim: " in err
+
+
+def test_check_finds_everything_in_order(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "-c", str(make_device(tmp_path)), "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert report["ok"]
+    parts = {item["part"]: item["detail"] for item in report["findings"]}
+    assert parts["gallery of lamp"] == "off 5, on 5"
+    assert parts["source camera"].startswith("640x480; regions: lamp ")
+
+
+def test_check_tells_every_fault_not_only_the_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = make_device(tmp_path, uri="missing.mp4")
+    (tmp_path / "gallery.db").unlink()
+    assert main(["check", "-c", str(config)]) == 1
+    out = capfd.readouterr().out
+    assert "FAIL" in out
+    assert "gallery.db" in out
+    assert "missing.mp4" in out
+    assert not (tmp_path / "gallery.db").exists()
