@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from edge_sim.domain import UNKNOWN
@@ -19,32 +20,35 @@ _TICK_PX = 64.0  # between the labels of the time axis, at least
 _READABLE = 7  # characters of a longer name that still tell which it is
 
 
-def pins(plot: Plot, moments: Iterable[Moment], anchor: str) -> Drawing:
-    """Return one numbered marker per event; crowded ones use further rows, then lose the number."""
+def pins(plot: Plot, moments: Sequence[Moment], anchor: str) -> Drawing:
+    """Return one marker per event, numbered while there is room, on up to three rows."""
+    if is_crowded(plot, moments):
+        bars = tuple(_marker(plot, moment, (-1.5, 0, 3, _PIN_PX), anchor) for moment in moments)
+        return Drawing(plot.width, _PIN_PX + 2, bars)
     free_from = [float("-inf")] * _PIN_ROWS
     items: list[Item] = []
+    last_row = 0
     for moment in moments:
         at = plot.x(moment.look.at_s)
-        ink = plot.ink(moment.change.after.name)
-        half = (_PIN_PX if moment.number < 100 else _PIN_PX + 8) / 2
+        half = (_PIN_PX + 7 * max(0, len(str(moment.number)) - 2)) / 2
         row = next((i for i, free in enumerate(free_from) if at - half >= free), None)
-        tip = f"{moment.number}: {change_text(moment)}, {plot.since(moment.look.at_s)}"
-        href = f"{anchor}-{moment.number}"
         if row is None:
-            top = (_PIN_ROWS - 1) * (_PIN_PX + 2) + _PIN_PX - 6
-            items.append(Rect(at - 2, top, 4, 6, ink, tip=tip, href=href))
+            bottom = _PIN_ROWS * (_PIN_PX + 2)
+            items.append(_marker(plot, moment, (-2, bottom - 8, 4, 6), anchor))
             continue
         free_from[row] = at + half + 2
+        last_row = max(row, last_row)
         top = row * (_PIN_PX + 2)
-        items.append(
-            Rect(at - half, top, 2 * half, _PIN_PX, ink, radius=_PIN_PX / 2, tip=tip, href=href)
-        )
-        label = Text(at, top + 13, str(moment.number), f"on_{ink}", _SMALL, "middle", True)
-        items.append(label)
-    rows = max(
-        (int(item.y // (_PIN_PX + 2)) for item in items if isinstance(item, Rect)), default=0
-    )
-    return Drawing(plot.width, (rows + 1) * (_PIN_PX + 2), tuple(items))
+        pill = _marker(plot, moment, (-half, top, 2 * half, _PIN_PX), anchor)
+        words = f"on_{plot.ink(moment.change.after.name)}"
+        number = Text(at, top + 13, str(moment.number), words, _SMALL, "middle", True)
+        items += [replace(pill, radius=_PIN_PX / 2), number]
+    return Drawing(plot.width, (last_row + 1) * (_PIN_PX + 2), tuple(items))
+
+
+def is_crowded(plot: Plot, moments: Sequence[Moment]) -> bool:
+    """Return whether the events are too many for numbers and for lines across the lanes."""
+    return len(moments) * _PIN_PX > 1.5 * plot.extent
 
 
 def state_lane(plot: Plot, spans: Sequence[Span], wrong: Sequence[TrueSpan]) -> Drawing:
@@ -126,6 +130,23 @@ def change_text(moment: Moment) -> str:
     if change.after.reason is not None:
         after += f" ({change.after.reason.value})"
     return f"{change.before.name if change.before else 'start'} → {after}"
+
+
+def _marker(
+    plot: Plot, moment: Moment, box: tuple[float, float, float, float], anchor: str
+) -> Rect:
+    """Return a marker in a box (left of the time of the event, top, width, height)."""
+    left, top, width, height = box
+    at_s = moment.look.at_s
+    return Rect(
+        plot.x(at_s) + left,
+        top,
+        width,
+        height,
+        plot.ink(moment.change.after.name),
+        tip=f"{moment.number}: {change_text(moment)}, {plot.since(at_s)}",
+        href=f"{anchor}-{moment.number}",
+    )
 
 
 def _band(plot: Plot, span: Span, height: float) -> Iterator[Item]:

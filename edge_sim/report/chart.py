@@ -9,6 +9,7 @@ from edge_sim.domain import UNKNOWN
 from edge_sim.report.band_lanes import (
     condition_lane,
     impediment_lane,
+    is_crowded,
     pins,
     state_lane,
     time_axis,
@@ -125,6 +126,8 @@ def _titled(plot: Plot, name: str, lane: Drawing) -> Drawing:
 
 def _with_event_lines(plot: Plot, track: Track, body: Drawing) -> Drawing:
     """Draw a thin line down from every event, below everything but the panels' own lines."""
+    if is_crowded(plot, track.moments):
+        return body
     lines = tuple(
         line((at, 14.0), (at, body.height - 22), "ink", width=1, opacity=0.28)
         for at in (plot.x(moment.look.at_s) for moment in track.moments)

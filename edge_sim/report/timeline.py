@@ -17,7 +17,7 @@ from edge_sim.pipeline import Outcome
 
 MAX_LOOKS = 4000
 """Looks kept per watch; above it every second one is dropped and only every second recorded."""
-MAX_MOMENTS = 1000
+MAX_MOMENTS = 500
 """Events kept per watch: above it, the first and the latest half."""
 MAX_PICTURES = 60
 """Event pictures kept per watch: above it, the first and the latest half."""
