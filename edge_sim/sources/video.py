@@ -82,7 +82,7 @@ class VideoFile:
         self._capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise SourceError(
-                f"{self._label}: not a video that FFmpeg can read, or cut at its start"
+                f"{self._label}: not a video that FFmpeg can read, or cut off too early"
             )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         usable = math.isfinite(fps) and 0.0 < fps <= MAX_FPS

@@ -50,10 +50,13 @@ def read_spec(uri: str) -> SyntheticSpec:
     nuisances = tuple(name for name in settings.get("nuisances", "").split(",") if name)
     for name in nuisances:
         _known(name, NUISANCES, what=what, kind="nuisance")
+    frames = _whole(settings, "frames", 600, what=what)
+    if frames == 0:
+        raise ConfigError(f"{what}: frames must be 1 or more, got 0")
     return SyntheticSpec(
         scene=scene,
         seed=_whole(settings, "seed", 0, what=what),
-        frames=max(1, _whole(settings, "frames", 600, what=what)),
+        frames=frames,
         fps=number(settings, "fps", 5.0, what=what),
         dwell_s=number(settings, "dwell_s", 20.0, what=what),
         nuisances=nuisances,
