@@ -1,0 +1,176 @@
+"""Labelled pictures on disk: folders with a `labels.csv`, tars of class folders."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from edge_sim.domain import BgrImage
+from edge_sim.errors import DataError
+from edge_sim.imaging import decode
+from edge_sim.sources.times import read_time
+
+LABELS = "labels.csv"
+NEITHER = "transition"
+"""Label of frames that show no state cleanly: never a reference, never asked for."""
+_BOUNDARY = "boundary"  # in the nuisance column: between two states of a continuous process
+REST = "not_"
+"""Prefix of the state that all others are taken together as."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFrame:
+    """One picture of a labelled folder.
+
+    Args:
+        path: Of the picture.
+        state: Its label.
+        is_clean: Whether it shows its state cleanly.
+        time_s: Seconds since 1970 UTC if the table has a date, else its place in the order.
+    """
+
+    path: Path
+    state: str
+    is_clean: bool
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """A labelled folder.
+
+    Args:
+        name: Of the folder.
+        frames: In the order of the table.
+        is_dated: Whether the times are dates.
+        is_ordered: Whether the order of the frames is that of shooting.
+    """
+
+    name: str
+    frames: tuple[LabelledFrame, ...]
+    is_dated: bool
+    is_ordered: bool
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States of the clean frames, sorted."""
+        return tuple(sorted({frame.state for frame in self.frames if frame.is_clean}))
+
+    def against_rest(self, state: str) -> LabelledSet:
+        """Return the set with all other states taken together; unchanged without `state`."""
+        if state not in self.states or len(self.states) < 3:
+            return self
+        frames = tuple(
+            frame
+            if frame.state == state or not frame.is_clean
+            else replace(frame, state=REST + state)
+            for frame in self.frames
+        )
+        return replace(self, frames=frames)
+
+
+def read_set(folder: Path) -> LabelledSet:
+    """Return the labelled set in a folder: `labels.csv` with the columns frame and state.
+
+    A column `nuisance` that holds `boundary`, or the state `transition`, keeps a frame out of
+    references and questions. A column whose name holds `time` dates the frames; without one they
+    are taken as ordered only if there is a column `order` or `*_index`, or META.json does not
+    call the order unknown.
+
+    Raises:
+        DataError: No table, a missing column, a picture that is not there, or no state at all.
+    """
+    table = folder / LABELS
+    rows = _rows(table)
+    for column in ("frame", "state"):
+        if column not in rows[0]:
+            raise DataError(f"{table}: no column {column!r}; there are {', '.join(rows[0])}")
+    times, is_dated = _times(rows)
+    frames = []
+    for number, (row, time_s) in enumerate(zip(rows, times, strict=True), start=2):
+        path = folder / (row["frame"] or "")
+        if not row["frame"] or not path.is_file():
+            raise DataError(f"{table}, line {number}: there is no picture {path}")
+        if not row["state"]:
+            raise DataError(f"{table}, line {number}: no state")
+        is_clean = row["state"] != NEITHER and _BOUNDARY not in (row.get("nuisance") or "")
+        frames.append(LabelledFrame(path, row["state"], is_clean, time_s))
+    result = LabelledSet(folder.name, tuple(frames), is_dated, is_dated or _is_ordered(folder))
+    if not result.states:
+        raise DataError(f"{table}: no frame shows a state")
+    return result
+
+
+def read_tar(path: Path) -> Iterator[tuple[str, BgrImage]]:
+    """Yield (class, picture) of every `<class>/<picture>` in a tar, in the order of the tar.
+
+    Raises:
+        DataError: The tar or a picture in it cannot be read, or there is none.
+    """
+    found = False
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                inner = PurePosixPath(member.name)
+                if not member.isfile() or len(inner.parts) < 2:
+                    continue
+                file = archive.extractfile(member)
+                if file is None:
+                    continue
+                found = True
+                yield inner.parent.name, _decoded(file.read(), f"{path}: {member.name}")
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"{path}: the tar cannot be read: {error}") from error
+    if not found:
+        raise DataError(f"{path}: no `<class>/<picture>` in this tar")
+
+
+def _decoded(data: bytes, what: str) -> BgrImage:
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise DataError(f"{what}: {error}") from error
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    if not table.parent.is_dir():
+        raise DataError(f"{table.parent}: there is no such folder")
+    if not table.is_file():
+        raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, restval="", strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: cannot be read: {error}") from error
+    if not rows:
+        raise DataError(f"{table}: the table is empty")
+    return rows
+
+
+def _times(rows: list[dict[str, str]]) -> tuple[list[float], bool]:
+    """Return a time per row, and whether they are dates."""
+    places = [float(number) for number in range(len(rows))]
+    column = next((name for name in rows[0] if name and "time" in name.lower()), None)
+    if column is None:
+        return places, False
+    try:
+        times = [read_time(row[column]) for row in rows]
+    except ValueError:
+        return places, False
+    is_dated = not any(row[column].strip().isdecimal() for row in rows)
+    return (times, True) if is_dated else (places, False)
+
+
+def _is_ordered(folder: Path) -> bool:
+    meta = folder / "META.json"
+    if not meta.is_file():
+        return True
+    try:
+        order = str(json.loads(meta.read_text(encoding="utf-8")).get("temporal_order", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{meta}: cannot be read: {error}") from error
+    return "not known" not in order

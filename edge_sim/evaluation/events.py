@@ -1,0 +1,224 @@
+"""Played in order: are the state changes reported, soon, and nothing else?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from edge_sim.domain import UNKNOWN, Match, Observation, State, StateChange, UnknownReason
+from edge_sim.evaluation.metrics import f1
+from edge_sim.evaluation.seen import SeenSet
+from edge_sim.gallery import Gallery
+from edge_sim.pipeline import Stages
+
+LEAST_FRAMES = 3
+"""A state that lasts fewer frames is not asked for: three looks confirm a change."""
+TOLERANCE_FRAMES = 5
+"""A change reported this many frames after its state has ended still counts for it."""
+
+
+class EventsResult(msgspec.Struct, frozen=True):
+    """Figures of one clip; means, where several galleries were drawn for it.
+
+    Args:
+        name: Of the clip.
+        frames: Played.
+        true_changes: Entries into a state that lasts long enough, the first one included.
+        reported: Entries reported.
+        precision: Part of the reported ones that are true; 1 if none is reported.
+        recall: Part of the true ones that are reported; 1 if there is none.
+        f1: Harmonic mean of both.
+        false_events: Reported without a true one, `unknown: novel` in a clip of one state too.
+        false_per_1000: The same for 1000 frames.
+        delay_frames: Mean from the true to the reported entry; None without one.
+        unknown_share: Part of the frames at which the watch said `unknown`.
+        wrong_share: Part of the clean frames at which it said another state.
+        sure_wrong: Entries into a wrong state reported with a confidence of 0.9 and more.
+    """
+
+    name: str
+    frames: int
+    true_changes: float
+    reported: float
+    precision: float
+    recall: float
+    f1: float
+    false_events: float
+    false_per_1000: float
+    delay_frames: float | None
+    unknown_share: float
+    wrong_share: float
+    sure_wrong: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """What the stages said on a clip.
+
+    Args:
+        rows: Of the set that were played, in order.
+        said: State in force after each of them.
+        changes: (place in `rows`, change) of each change.
+        matches: Of each row; None where the gallery is empty.
+    """
+
+    rows: tuple[int, ...]
+    said: tuple[State, ...]
+    changes: tuple[tuple[int, StateChange], ...]
+    matches: tuple[Match | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A state entered.
+
+    Args:
+        place: Of the first frame.
+        end: One past the last frame that it may be reported at.
+        state: Entered.
+        confidence: Said; 1 for a true entry.
+    """
+
+    place: int
+    end: int
+    state: str
+    confidence: float = 1.0
+
+
+def play(seen: SeenSet, rows: Sequence[int], gallery: Gallery, stages: Stages) -> Played:
+    """Return what the stages say when the rows are played in order."""
+    scorer = stages.scorer(gallery)
+    decider = stages.decider(gallery, scorer)
+    monitor = stages.monitor(gallery)
+    said, changes, matches = [], [], []
+    for place, row in enumerate(rows):
+        probe = seen.probes[row]
+        reading = monitor.inspect(probe)
+        observation = Observation(
+            captured_at_s=probe.captured_at_s,
+            unix_time_s=probe.unix_time_s,
+            frame_index=probe.frame_index,
+            match=scorer.best_match(probe),
+            condition=reading.condition,
+            impediment=reading.impediment,
+            quality=probe.quality,
+        )
+        change = decider.observe(observation)
+        if change is not None:
+            changes.append((place, change))
+        said.append(decider.state)
+        matches.append(observation.match)
+    return Played(tuple(rows), tuple(said), tuple(changes), tuple(matches))
+
+
+def judge(seen: SeenSet, played: Played) -> EventsResult:
+    """Return the figures of what was played.
+
+    A true and a reported entry belong together if the state is the same and the report falls
+    between the first frame of the state and `TOLERANCE_FRAMES` after its last one; each true entry
+    counts once, in order.
+    """
+    labels = [seen.labels[row] for row in played.rows]
+    true = true_entries(labels)
+    reported = reported_entries(played.changes)
+    pairs = paired(true, reported)
+    false = len(reported) - len(pairs)
+    if len(set(labels) - {None}) == 1:
+        false += sum(1 for _, change in played.changes if _is_false_novelty(change))
+    precision = len(pairs) / len(reported) if reported else 1.0
+    recall = len(pairs) / len(true) if true else 1.0
+    delays = [reported[b].place - true[a].place for a, b in pairs]
+    hit = {b for _, b in pairs}
+    wrong = [
+        said.name not in (UNKNOWN, label)
+        for said, label in zip(played.said, labels, strict=True)
+        if label is not None
+    ]
+    return EventsResult(
+        name=seen.name,
+        frames=len(labels),
+        true_changes=len(true),
+        reported=len(reported),
+        precision=precision,
+        recall=recall,
+        f1=f1(precision, recall),
+        false_events=false,
+        false_per_1000=1000.0 * false / max(len(labels), 1),
+        delay_frames=float(np.mean(delays)) if delays else None,
+        unknown_share=float(np.mean([said.name == UNKNOWN for said in played.said])),
+        wrong_share=float(np.mean(wrong)) if wrong else 0.0,
+        sure_wrong=sum(1 for at, e in enumerate(reported) if at not in hit and e.confidence >= 0.9),
+    )
+
+
+def mean_result(results: Sequence[EventsResult]) -> EventsResult:
+    """Return the mean of the figures of one clip under several galleries.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not results:
+        raise ValueError("no result to take the mean of")
+    figures = {}
+    for field in msgspec.structs.fields(EventsResult):
+        values = [getattr(result, field.name) for result in results]
+        known = [value for value in values if value is not None]
+        if field.name in ("name", "frames"):
+            figures[field.name] = values[0]
+        else:
+            figures[field.name] = float(np.mean(known)) if known else None
+    return EventsResult(**figures)
+
+
+def true_entries(labels: Sequence[str | None]) -> list[Entry]:
+    """Return the entries into states that last, frames that show none left aside."""
+    runs: list[list[int | str]] = []  # [first place, frames, last place, state]
+    for place, label in enumerate(labels):
+        if label is None:
+            continue
+        if runs and runs[-1][3] == label:
+            runs[-1][1] = int(runs[-1][1]) + 1
+            runs[-1][2] = place
+        else:
+            runs.append([place, 1, place, label])
+    entries: list[Entry] = []
+    for first, number, last, state in runs:
+        if int(number) < LEAST_FRAMES:
+            continue
+        end = int(last) + 1 + TOLERANCE_FRAMES
+        if entries and entries[-1].state == state:
+            entries[-1] = Entry(entries[-1].place, end, str(state))
+        else:
+            entries.append(Entry(int(first), end, str(state)))
+    return entries
+
+
+def reported_entries(changes: Sequence[tuple[int, StateChange]]) -> list[Entry]:
+    """Return the entries into states; coming back to a state from `unknown` is none."""
+    entries: list[Entry] = []
+    for place, change in changes:
+        state = change.after.name
+        if state != UNKNOWN and not (entries and entries[-1].state == state):
+            entries.append(Entry(place, place + 1, state, change.confidence))
+    return entries
+
+
+def paired(true: Sequence[Entry], reported: Sequence[Entry]) -> list[tuple[int, int]]:
+    """Return (true, reported) entries that belong together, both in order."""
+    pairs = []
+    start = 0
+    for at, entry in enumerate(reported):
+        for candidate in range(start, len(true)):
+            wanted = true[candidate]
+            if entry.state == wanted.state and wanted.place <= entry.place < wanted.end:
+                pairs.append((candidate, at))
+                start = candidate + 1
+                break
+    return pairs
+
+
+def _is_false_novelty(change: StateChange) -> bool:
+    return change.after.reason is UnknownReason.NOVEL

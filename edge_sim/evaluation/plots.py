@@ -1,0 +1,136 @@
+"""Pictures of an evaluation; matplotlib comes with the extra `plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_sim.domain import UNKNOWN
+from edge_sim.errors import DataError
+from edge_sim.evaluation.events import Played
+from edge_sim.evaluation.metrics import roc_curve
+from edge_sim.evaluation.seen import SeenSet
+from edge_sim.evaluation.states import Answers
+
+_DPI = 110
+
+
+def plot_states(answers: Sequence[Answers], path: Path) -> None:
+    """Write a row per set: scores of known and novel frames, ROC, calibration, confusion.
+
+    Raises:
+        DataError: matplotlib is missing, or the file cannot be written.
+    """
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(
+        len(answers), 4, figsize=(16, 3.2 * len(answers)), squeeze=False, layout="constrained"
+    )
+    for row, item in zip(axes, answers, strict=True):
+        _scores(row[0], item)
+        _roc(row[1], item)
+        _calibration(row[2], item)
+        _confusion(row[3], item)
+    _save(figure, path, pyplot)
+
+
+def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
+    """Write a timeline per clip: true and said states, and `combined` of the best match.
+
+    Raises:
+        DataError: matplotlib is missing, or the file cannot be written.
+    """
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(
+        len(clips), 1, figsize=(14, 2.6 * len(clips)), squeeze=False, layout="constrained"
+    )
+    for axis, (seen, played) in zip(axes[:, 0], clips, strict=True):
+        _timeline(axis, seen, played)
+    _save(figure, path, pyplot)
+
+
+def _scores(axis: Any, item: Answers) -> None:
+    bins = np.linspace(0.0, 1.0, 41)
+    if len(item.familiar):
+        axis.hist(item.familiar, bins, density=True, alpha=0.6, label="state in the gallery")
+        axis.hist(item.novel, bins, density=True, alpha=0.6, label="state left out")
+        axis.legend(fontsize=8)
+    axis.set(title=f"{item.result.name}: combined of the best state", xlim=(0, 1), yticks=())
+
+
+def _roc(axis: Any, item: Answers) -> None:
+    if len(item.familiar):
+        false, found = roc_curve(item.familiar, item.novel)
+        axis.plot(false, found)
+        axis.axvline(0.05, color="grey", linewidth=0.8, linestyle=":")
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    open_set = item.result.open_set
+    title = "open set" if open_set is None else f"open set, AUROC {open_set.auroc:.3f}"
+    axis.set(title=title, xlabel="false unknown", ylabel="unknown found", aspect="equal")
+
+
+def _calibration(axis: Any, item: Answers) -> None:
+    which = np.minimum((item.probability * 10).astype(int), 9)
+    present = np.unique(which)
+    said = [float(item.probability[which == one].mean()) for one in present]
+    right = [float(item.right[which == one].mean()) for one in present]
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    axis.plot(said, right, marker="o")
+    error = item.result.calibration_error
+    axis.set(title=f"calibration, error {error:.3f}", xlabel="said", ylabel="right")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+
+
+def _confusion(axis: Any, item: Answers) -> None:
+    states = list(item.result.states)
+    table = np.zeros((len(states), len(states)))
+    for true, row in item.result.confusion.items():
+        for said, number in row.items():
+            table[states.index(true), states.index(said)] = number
+    shares = table / table.sum(axis=1, keepdims=True)
+    axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.5 else "black"
+        axis.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    axis.set_xticks(range(len(states)), states, rotation=20, fontsize=7)
+    axis.set_yticks(range(len(states)), states, fontsize=7)
+    axis.set(title=f"balanced accuracy {item.result.balanced_accuracy:.3f}", ylabel="true")
+
+
+def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
+    names = [*seen.states, UNKNOWN]
+    height = {name: -0.12 * (place + 1) for place, name in enumerate(names)}
+    places = np.arange(len(played.rows))
+    combined = [np.nan if m is None else m.best.score.combined for m in played.matches]
+    axis.plot(places, combined, linewidth=0.8, color="black", label="combined of the best state")
+    true = [height.get(seen.labels[row] or UNKNOWN, np.nan) for row in played.rows]
+    said = [height.get(state.name, np.nan) for state in played.said]
+    axis.scatter(places, true, s=9, color="lightgrey", label="true")
+    axis.scatter(places, np.array(said) - 0.03, s=3, color="tab:red", label="said")
+    for place, _ in played.changes:
+        axis.axvline(place, color="tab:blue", linewidth=0.5)
+    axis.set_yticks(list(height.values()), names, fontsize=7)
+    axis.set(title=seen.name, xlim=(0, len(places)))
+    axis.legend(fontsize=7, loc="upper right")
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise DataError("--plot needs matplotlib; run `pip install 'edge_sim[plot]'`") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _save(figure: Any, path: Path, pyplot: Any) -> None:
+    try:
+        figure.savefig(path, dpi=_DPI)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the plot cannot be written: {error}") from error
+    finally:
+        pyplot.close(figure)

@@ -1,0 +1,93 @@
+"""Retrieval: every picture asks for the others of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+import msgspec
+import numpy as np
+
+from edge_sim.domain import FloatMatrix
+from edge_sim.errors import DataError
+from edge_sim.evaluation.metrics import average_precision
+from edge_sim.similarity import normalised
+
+RECALL_AT = (1, 5, 10, 100)
+PRECISION_AT = 5
+
+
+class RetrievalResult(msgspec.Struct, frozen=True):
+    """Figures of one collection; means over the pictures whose class has others.
+
+    Args:
+        name: Of the collection.
+        pictures: That ask.
+        classes: In it.
+        recall_at_1: Part of the questions with a picture of the class first; likewise the others.
+        precision_at_5: Part of the class among the first five.
+        mean_average_precision: Over whole rankings.
+        latency_ms: Median time of one question.
+        queries_per_s: One question after the other.
+    """
+
+    name: str
+    pictures: int
+    classes: int
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    recall_at_100: float
+    precision_at_5: float
+    mean_average_precision: float
+    latency_ms: float
+    queries_per_s: float
+
+
+def evaluate_retrieval(
+    name: str, vectors: FloatMatrix, classes: Sequence[str], *, centred: bool = True
+) -> RetrievalResult:
+    """Return the figures of (N, D) vectors with their classes.
+
+    Args:
+        name: Of the collection.
+        vectors: Embeddings.
+        classes: Of the rows.
+        centred: Whether the mean of the collection is subtracted before the cosine.
+
+    Raises:
+        DataError: Fewer than two pictures, or no class with two.
+    """
+    labels = np.asarray(classes)
+    asking = [row for row in range(len(labels)) if int((labels == labels[row]).sum()) > 1]
+    if not asking:
+        raise DataError(f"{name}: no class has two pictures")
+    rows = normalised(vectors - vectors.mean(axis=0) if centred else vectors)
+    hits = np.zeros(len(RECALL_AT))
+    precision = precision_mean = 0.0
+    times = []
+    for row in asking:
+        started = perf_counter()
+        scores = rows @ rows[row]
+        scores[row] = -np.inf
+        order = np.argsort(-scores, kind="stable")[:-1]
+        times.append(perf_counter() - started)
+        relevant = labels[order] == labels[row]
+        hits += [bool(relevant[:number].any()) for number in RECALL_AT]
+        precision += float(relevant[:PRECISION_AT].mean())
+        precision_mean += average_precision(relevant)
+    number = len(asking)
+    recall = hits / number
+    return RetrievalResult(
+        name=name,
+        pictures=number,
+        classes=len(set(classes)),
+        recall_at_1=float(recall[0]),
+        recall_at_5=float(recall[1]),
+        recall_at_10=float(recall[2]),
+        recall_at_100=float(recall[3]),
+        precision_at_5=precision / number,
+        mean_average_precision=precision_mean / number,
+        latency_ms=1000.0 * float(np.median(times)),
+        queries_per_s=number / sum(times),
+    )

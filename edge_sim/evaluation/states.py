@@ -1,0 +1,206 @@
+"""Frame by frame: a few references drawn at random, every other frame asked for its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.deciding import Drift, levels_of, threshold_of
+from edge_sim.domain import Match
+from edge_sim.errors import DataError
+from edge_sim.evaluation.metrics import (
+    SURE,
+    auroc,
+    balanced_accuracy,
+    calibration_error,
+    confusion,
+    recall_at_false_rate,
+)
+from edge_sim.evaluation.seen import SeenSet
+from edge_sim.gallery import Gallery
+from edge_sim.protocols import Scorer
+
+MakeScorer = Callable[[Gallery], Scorer]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How the frames are drawn.
+
+    Args:
+        references: Of each state in the gallery; a state with fewer frames keeps one to ask for.
+        draws: Galleries drawn; the figures are means over them.
+        seed: Of the first draw; the others follow.
+        open_set: Whether each state in turn is also left out of the gallery.
+    """
+
+    references: int = 5
+    draws: int = 6
+    seed: int = 0
+    open_set: bool = True
+
+
+class OpenSet(msgspec.Struct, frozen=True):
+    """How well frames of a state that the gallery does not have are told from the others.
+
+    Args:
+        auroc: Of `combined` of the most probable state; 0.5 is chance.
+        unknown_recall: Part found at a level that calls 5 % of the known frames unknown.
+        found: Part below the leave level of the decider.
+        false_unknown: Part of the known frames below it.
+    """
+
+    auroc: float
+    unknown_recall: float
+    found: float
+    false_unknown: float
+
+
+class StatesResult(msgspec.Struct, frozen=True):
+    """Figures of one set; means over the draws."""
+
+    name: str
+    frames: int
+    states: tuple[str, ...]
+    balanced_accuracy: float
+    deviation: float
+    calibration_error: float
+    sure_share: float
+    sure_accuracy: float | None
+    open_set: OpenSet | None
+    confusion: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Every answer on one set, for plots; rows over all draws."""
+
+    result: StatesResult
+    probability: NDArray[Any]
+    right: NDArray[Any]
+    familiar: NDArray[Any]
+    novel: NDArray[Any]
+
+
+def evaluate_states(seen: SeenSet, make_scorer: MakeScorer, protocol: Protocol) -> Answers:
+    """Return figures and answers of the protocol on one set.
+
+    Raises:
+        DataError: A state has a single frame, or there is only one state.
+    """
+    if len(seen.states) < 2:
+        raise DataError(f"{seen.name}: needs at least two states, has {len(seen.states)}")
+    truth: list[str] = []
+    said: list[str] = []
+    sure: list[float] = []
+    rates: list[float] = []
+    unknowns = _Unknowns()
+    for picked, asked in draws(seen, protocol):
+        scorer = make_scorer(seen.gallery(picked))
+        matches = [_match(scorer, seen, row) for row in asked]
+        true = [str(seen.labels[row]) for row in asked]
+        answers = [match.best.state for match in matches]
+        rates.append(balanced_accuracy(confusion(true, answers)))
+        truth += true
+        said += answers
+        sure += [match.best.probability for match in matches]
+        if protocol.open_set:
+            _leave_states_out(seen, make_scorer, (picked, asked), unknowns)
+    right = np.array([a == b for a, b in zip(truth, said, strict=True)])
+    probability = np.array(sure)
+    confident = probability >= SURE
+    result = StatesResult(
+        name=seen.name,
+        frames=len(seen.clean_rows),
+        states=seen.states,
+        balanced_accuracy=float(np.mean(rates)),
+        deviation=float(np.std(rates)),
+        calibration_error=calibration_error(probability, right),
+        sure_share=float(np.mean(confident)),
+        sure_accuracy=float(np.mean(right[confident])) if confident.any() else None,
+        open_set=unknowns.summary() if protocol.open_set else None,
+        confusion=confusion(truth, said),
+    )
+    familiar, novel = unknowns.pooled()
+    return Answers(result, probability, right, familiar, novel)
+
+
+def draws(seen: SeenSet, protocol: Protocol) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield (rows of the gallery, rows to ask for) of each draw.
+
+    Raises:
+        DataError: A state has a single frame.
+    """
+    for draw in range(protocol.draws):
+        rng = np.random.default_rng(protocol.seed + draw)
+        picked: list[int] = []
+        for state in seen.states:
+            rows = seen.rows_of(state)
+            if len(rows) < 2:
+                raise DataError(f"{seen.name}: the state {state!r} has a single frame")
+            number = min(protocol.references, len(rows) - 1)
+            picked += sorted(int(row) for row in rng.choice(rows, number, replace=False))
+        kept = set(picked)
+        yield tuple(picked), tuple(row for row in seen.clean_rows if row not in kept)
+
+
+@dataclass(slots=True, eq=False)
+class _Unknowns:
+    """Gathered over draws and states left out."""
+
+    auroc: list[float] = field(default_factory=list)
+    recall: list[float] = field(default_factory=list)
+    found: list[float] = field(default_factory=list)
+    false: list[float] = field(default_factory=list)
+    familiar: list[NDArray[Any]] = field(default_factory=list)
+    novel: list[NDArray[Any]] = field(default_factory=list)
+
+    def summary(self) -> OpenSet:
+        return OpenSet(
+            auroc=float(np.mean(self.auroc)),
+            unknown_recall=float(np.mean(self.recall)),
+            found=float(np.mean(self.found)),
+            false_unknown=float(np.mean(self.false)),
+        )
+
+    def pooled(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        if not self.familiar:
+            return np.zeros(0), np.zeros(0)
+        return np.concatenate(self.familiar), np.concatenate(self.novel)
+
+
+def _leave_states_out(
+    seen: SeenSet,
+    make_scorer: MakeScorer,
+    rows: tuple[Sequence[int], Sequence[int]],
+    into: _Unknowns,
+) -> None:
+    picked, asked = rows
+    for left_out in seen.states:
+        gallery = seen.gallery(row for row in picked if seen.labels[row] != left_out)
+        scorer = make_scorer(gallery)
+        levels = levels_of(gallery, scorer.leave_one_out())
+        leave = {state: threshold_of(level, Drift(), 0.5).leave for state, level in levels.items()}
+        best = [_match(scorer, seen, row).best for row in asked]
+        combined = np.array([item.score.combined for item in best])
+        below = np.array([item.score.combined < leave[item.state] for item in best])
+        is_novel = np.array([seen.labels[row] == left_out for row in asked])
+        familiar, novel = combined[~is_novel], combined[is_novel]
+        into.auroc.append(auroc(familiar, novel))
+        into.recall.append(recall_at_false_rate(familiar, novel))
+        into.found.append(float(np.mean(below[is_novel])))
+        into.false.append(float(np.mean(below[~is_novel])))
+        into.familiar.append(familiar)
+        into.novel.append(novel)
+
+
+def _match(scorer: Scorer, seen: SeenSet, row: int) -> Match:
+    match = scorer.best_match(seen.probes[row])
+    if match is None:
+        raise DataError(f"{seen.name}: the gallery is empty")
+    return match
