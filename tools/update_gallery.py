@@ -16,7 +16,15 @@ def main() -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from edge_sim.cli.main import main as edge_sim
 
-    return edge_sim(["gallery", *sys.argv[1:]])
+    try:
+        return edge_sim(["gallery", *sys.argv[1:]])
+    except ModuleNotFoundError as error:
+        print(
+            f"{error}: run this with the Python that has what edge_sim needs, "
+            f"as in .venv/bin/python {sys.argv[0]}",
+            file=sys.stderr,
+        )
+        return 1
 
 
 if __name__ == "__main__":

@@ -19,12 +19,15 @@ from edge_sim.cli.gallery_context import (
     seconds,
 )
 from edge_sim.cli.output import print_json, progress
-from edge_sim.errors import ConfigError, DataError, SourceError
+from edge_sim.errors import DataError, SourceError
 
 if TYPE_CHECKING:
     from edge_sim.domain import Frame
     from edge_sim.enrolment import Sampling
     from edge_sim.sources import SourceOptions
+
+
+_JPEG_QUALITY = 95
 
 
 class CapturedPicture(msgspec.Struct, frozen=True):
@@ -67,7 +70,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--state", metavar="STATE", help="that the pictures show")
     gallery_options(parser)
     picture_options(parser)
-    parser.set_defaults(handler=_capture)
+    parser.set_defaults(handler=_capture, usage_error=parser.error)
 
 
 def _count(text: str) -> int | None:
@@ -78,8 +81,8 @@ def _capture(args: argparse.Namespace) -> int:
     from edge_sim.enrolment import Sampling
 
     enrols = args.watch is not None or args.state is not None
-    if enrols == (args.out is not None):
-        raise DataError("say where to: either --out DIR, or --watch NAME and --state STATE")
+    if enrols == (args.out is not None) or (args.watch is None) != (args.state is None):
+        args.usage_error("say where to: either --out DIR, or --watch NAME and --state STATE")
     context = context_of(args)
     uri, options = _resolved(args.source, context)
     sampling = Sampling(args.every, args.count)
@@ -106,8 +109,6 @@ def _enrol(
     from edge_sim.cli.gallery_changes import enrol_and_print, plan_of
     from edge_sim.enrolment import candidates_in
 
-    if args.watch is None or args.state is None:
-        raise ConfigError("to enrol, give both --watch NAME and --state STATE")
     context.check_state(args.watch, args.state)
     candidates = progress(candidates_in([uri], *how), args.count, "capture")
     return enrol_and_print(args, context, [(plan_of(args, context, args.state), candidates)])
@@ -150,7 +151,8 @@ def _written(path: Path, frame: Frame) -> CapturedPicture:
 
     from edge_sim.events import utc_text
 
-    done, data = cv2.imencode(path.suffix, frame.pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    settings = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
+    done, data = cv2.imencode(path.suffix, frame.pixels, settings)
     if not done:
         raise DataError(f"{path}: OpenCV cannot encode a picture of {frame.pixels.shape}")
     try:

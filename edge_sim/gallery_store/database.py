@@ -6,9 +6,9 @@ No sqlite3 error leaves this package: `translated` turns each into a `GalleryErr
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import struct
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -125,9 +125,9 @@ def transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[Non
 
 
 def _create(path: Path) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    if not path.parent.is_dir():
+        raise GalleryError(f"{path}: there is no folder {path.parent}; make it first")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             # 8 kB: a reference is about 14 kB without its picture; reads twice as fast as 4 kB.
@@ -140,8 +140,8 @@ def _create(path: Path) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
         _put_in_place(temporary, path)
     finally:
-        for leftover in (temporary, Path(f"{name}-wal"), Path(f"{name}-shm")):
-            leftover.unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{temporary}{suffix}").unlink(missing_ok=True)
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
