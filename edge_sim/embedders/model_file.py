@@ -21,6 +21,9 @@ MAX_FILE_BYTES = 512 * 2**20
 # TensorType of the TFLite schema; the others cannot be pictures or embeddings.
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 7: "int16", 9: "int8"}
 
+_OPTIONS_WITH_VECTOR = frozenset({17, 30})
+"""ReshapeOptions and SqueezeOptions: the options of image models that point to something."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -171,7 +174,9 @@ def _check_graph(graph: Table, buffers: int, codes: int) -> None:
     for operator in graph.tables(3):
         if operator.scalar(0, "I") >= codes:
             raise FlatbufferError("an operator has a code that is not there")
-        operator.table(4)
+        options = operator.table(4)
+        if options is not None and operator.scalar(3, "B") in _OPTIONS_WITH_VECTOR:
+            options.numbers(0, "i")
         operator.span(5)
         # -1 stands for an optional input that is left out.
         indices += [index for index in operator.numbers(1, "i") if index != -1]

@@ -110,7 +110,10 @@ class TfliteEmbedder:
 
     def _real(self, spec: TensorSpec) -> NDArray[np.float32]:
         """Return a fresh float32 copy of an output, dequantized."""
-        stored: NDArray[Any] = self.interpreter.get_tensor(spec.index)
+        try:
+            stored: NDArray[Any] = self.interpreter.get_tensor(spec.index)
+        except ValueError as error:  # A graph that never computes this output.
+            raise ModelError(f"{self.model.path}: no output ({first_line(error)})") from error
         values = stored.astype(np.float32)
         if spec.scale and not spec.dtype.startswith("float"):
             values -= np.float32(spec.zero_point)

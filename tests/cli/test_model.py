@@ -1,0 +1,114 @@
+"""`model` says what a file is and whether it works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_sim.cli.main import main
+from tests.embedders.tiny_models import (
+    Operator,
+    Tensor,
+    grid_model,
+    model_bytes,
+    one_operator_model,
+    pooling,
+)
+
+CEIL, LOGISTIC = 104, 14
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "m.tflite"
+
+
+def test_info_tells_tensors_and_what_is_assumed(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(grid_model("float32"))
+    assert main(["model", "info", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assumed = "(level - [127.5, 127.5, 127.5]) / [127.5, 127.5, 127.5] (no card: assumed)"
+    assert facts["pixels"] == assumed
+    assert facts["input"] == "float32 (1, 16, 16, 3)"
+    assert facts["global"] == "global: float32 (1, 48)"
+    assert facts["spatial"] == "spatial: float32 (1, 4, 4, 3)"
+    assert (facts["operators"], facts["card"]) == (2, None)
+
+
+@pytest.mark.parametrize(("dtype", "words"), [("uint8", "level"), ("int8", "level - 128")])
+def test_info_tells_how_levels_go_in(
+    path: Path, capsys: pytest.CaptureFixture[str], dtype: str, words: str
+) -> None:
+    path.write_bytes(grid_model(dtype))
+    assert main(["model", "info", str(path)]) == 0
+    assert f"{words} (no card: assumed)\n" in capsys.readouterr().out
+
+
+def test_verify_runs_a_sound_model(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_bytes(grid_model())
+    assert main(["model", "verify", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["ok"] is True
+    assert facts["red_to_blue_cosine"] < 0.9
+
+
+def test_verify_refuses_a_card_of_another_file(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(grid_model())
+    card = {
+        "schema": 1,
+        "name": "test",
+        "file": "m.tflite",
+        "sha256": "0" * 64,
+        "license": "Apache-2.0",
+        "input": {"size": 16, "dtype": "uint8"},
+        "outputs": {"global": {"index": 0}},
+    }
+    path.with_suffix(".json").write_text(json.dumps(card))
+    assert main(["model", "verify", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "the card is for a file with sha256 000000000000" in error
+    assert error.count("\n") == 1
+
+
+def test_verify_refuses_a_model_that_answers_the_same_to_everything(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(_blind_model())
+    assert main(["model", "verify", str(path)]) == 1
+    assert "answers the same to different pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["info", "verify"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"nonsense", grid_model()[:300], one_operator_model(inputs=[(1, 48)])],
+    ids=["empty", "nonsense", "cut off", "no picture"],
+)
+def test_a_file_that_is_no_embedder_is_one_line(
+    path: Path, capsys: pytest.CaptureFixture[str], verb: str, data: bytes
+) -> None:
+    path.write_bytes(data)
+    assert main(["model", verb, str(path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"edge-sim: {path}: ")
+    assert error.count("\n") == 1
+
+
+def _blind_model() -> bytes:
+    """Return a model that answers 1, 1, 1 to every picture: the sigmoid of anything, rounded up."""
+    tensors = [
+        Tensor("input", (1, 16, 16, 3), "float32"),
+        *(Tensor(name, (1, 1, 1, 3), "float32") for name in ("mean", "sigmoid", "output")),
+    ]
+    operators = [
+        pooling(0, 1, window=16),
+        Operator(LOGISTIC, (1,), (2,)),
+        Operator(CEIL, (2,), (3,)),
+    ]
+    return model_bytes(tensors, operators, inputs=[0], outputs=[3])
