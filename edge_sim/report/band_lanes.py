@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from edge_sim.domain import UNKNOWN
+from edge_sim.events import utc_text
 from edge_sim.report.axis import duration_text, time_ticks
-from edge_sim.report.drawing import Drawing, Item, Rect, Text, fitted, line, text_width
+from edge_sim.report.drawing import Drawing, Item, Rect, Text, line, text_width
 from edge_sim.report.plot import Plot
 from edge_sim.report.summary import BETWEEN, TrueSpan
 from edge_sim.report.timeline import Look, Moment, Span
@@ -16,8 +17,8 @@ from edge_sim.report.timeline import Look, Moment, Span
 _SMALL = 11.0
 _PIN_PX = 18.0
 _PIN_ROWS = 3
+_DATED_S = 6 * 3600.0
 _TICK_PX = 64.0  # between the labels of the time axis, at least
-_READABLE = 7  # characters of a longer name that still tell which it is
 
 
 def pins(plot: Plot, moments: Sequence[Moment], anchor: str) -> Drawing:
@@ -76,7 +77,9 @@ def truth_lane(plot: Plot, truth: Sequence[TrueSpan]) -> Drawing:
             items.append(Rect(left, 0, width, height, "unknown_back", tip=tip))
             continue
         items.append(Rect(left, 0, width, height, ink, tip=tip))
-        items += _band_label(span.state, left, width, f"on_{ink}", 11.5)
+        items += _band_label(
+            plot.named(span.state, width - 8, _SMALL), left, width, f"on_{ink}", 11.5
+        )
     return Drawing(plot.width, height, tuple(items))
 
 
@@ -149,6 +152,14 @@ def _marker(
     )
 
 
+def clock_text(look: Look, plot: Plot) -> str:
+    """Return when a look was, in UTC; with the date, but no parts of a second, in a long run."""
+    text = utc_text(look.unix_time_s)
+    if plot.x.high - plot.x.low > _DATED_S:
+        return f"{text[:10]} {text[11:19]} UTC"
+    return f"{text[11:-1]} UTC"
+
+
 def _band(plot: Plot, span: Span, height: float) -> Iterator[Item]:
     left, width = _extent(plot, span.start_s, span.end_s)
     name = span.state.name
@@ -161,7 +172,8 @@ def _band(plot: Plot, span: Span, height: float) -> Iterator[Item]:
         return
     ink = plot.ink(name)
     yield Rect(left, 0, width, height, ink, tip=tip)
-    yield from _band_label(name, left, width, f"on_{ink}", height / 2 + 4.5, size=13)
+    shown = plot.named(name, width - 8, 13)
+    yield from _band_label(shown, left, width, f"on_{ink}", height / 2 + 4.5, size=13)
 
 
 def _hatched(left: float, width: float, height: float, tip: str) -> tuple[Item, ...]:
@@ -186,9 +198,8 @@ def _tagged(
 def _band_label(
     text: str, left: float, width: float, ink: str, base: float, size: float = _SMALL
 ) -> Iterator[Item]:
-    shown = fitted(text, width - 8, size)
-    if len(shown) >= min(_READABLE, len(text)):
-        yield Text(left + 6, base, shown, ink, size)
+    if text and text_width(text, size) <= width - 8:
+        yield Text(left + 6, base, text, ink, size)
 
 
 def _stretches(looks: Sequence[Look], values: Sequence[str]) -> Iterator[tuple[float, float, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edge_sim.report.axis import Scale, score_ticks
 from edge_sim.report.curves import curve, steps
-from edge_sim.report.drawing import Drawing, Item, Polyline, Rect, Text, fitted, line
+from edge_sim.report.drawing import Drawing, Item, Polyline, Rect, Text, line, text_width
 from edge_sim.report.plot import Plot
 from edge_sim.report.timeline import Look
 
@@ -97,8 +97,10 @@ def _end_labels(
     base = 0.0
     for at, state in wanted:
         base = max(at + 4, base + _LABEL_GAP_PX)
-        label = fitted(f"{last.scores[state]:.2f} {state}", room)
-        yield Text(plot.x.end + 8, base, label, plot.ink(state), bold=True)
+        value = f"{last.scores[state]:.2f} "
+        # A size up stands for the width of bold type.
+        name = plot.named(state, room - text_width(value, 13.5), 13.5)
+        yield Text(plot.x.end + 8, base, value + name, plot.ink(state), bold=True)
 
 
 def _lowest(looks: Iterable[Look]) -> float:

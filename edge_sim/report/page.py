@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from edge_sim.events import utc_text
 from edge_sim.report import svg
-from edge_sim.report.axis import duration_text
+from edge_sim.report.band_lanes import clock_text
 from edge_sim.report.chart import chart, states_of
 from edge_sim.report.drawing import Drawing
 from edge_sim.report.palette import inks_of
@@ -113,7 +112,7 @@ def _section(track: Track, scope: Scope, truth: TrueStates, anchor: str) -> str:
         for name, width in (("wide", _WIDE_PX), ("narrow", _NARROW_PX))
     )
     under_pointer = readout(track, plot_of(_WIDE_PX, scope, inks))
-    table = _table(track, scope, inks, anchor)
+    table = _table(track, plot_of(_WIDE_PX, scope, inks), anchor)
     return (
         f'{head}<ul class="figures">{numbers}</ul>\n{charts}\n{under_pointer}\n{table}\n</section>'
     )
@@ -125,10 +124,10 @@ def _figure(name: str, drawing: Drawing, plot: Plot, *, label: str) -> str:
     return f'<figure class="{name}" {place}>{shown}</figure>'
 
 
-def _table(track: Track, scope: Scope, inks: Mapping[str, str], anchor: str) -> str:
+def _table(track: Track, plot: Plot, anchor: str) -> str:
     if not track.moments:
         return '<p class="muted">No events.</p>'
-    rows = "\n".join(_row(moment, scope, inks, anchor) for moment in track.moments)
+    rows = "\n".join(_row(moment, plot, anchor) for moment in track.moments)
     heads: Iterable[str] = ("#", "", "time", "change", "confidence")
     cells = "".join(f"<th>{name}</th>" for name in heads)
     rest = f'<p class="muted">{escape(left_out(track))}</p>' if left_out(track) else ""
@@ -139,9 +138,9 @@ def _table(track: Track, scope: Scope, inks: Mapping[str, str], anchor: str) -> 
     )
 
 
-def _row(moment: Moment, scope: Scope, inks: Mapping[str, str], anchor: str) -> str:
+def _row(moment: Moment, plot: Plot, anchor: str) -> str:
     change, look = moment.change, moment.look
-    ink = inks.get(change.after.name, "unknown").replace("_", "-")
+    ink = plot.ink(change.after.name).replace("_", "-")
     badge = (
         f'<span class="badge" style="background:var(--{ink});color:var(--on-{ink})">'
         f"{moment.number}</span>"
@@ -153,12 +152,11 @@ def _row(moment: Moment, scope: Scope, inks: Mapping[str, str], anchor: str) -> 
         alt = f"event {moment.number}"
         picture = f'<img src="{svg.data_uri(moment.picture)}" alt="{alt}">'
     label = f"scores at event {moment.number}"
-    drawn = svg.render(bars(moment, inks, 460), label=label) if look.scores else ""
+    drawn = svg.render(bars(moment, plot, 460), label=label) if look.scores else ""
     return (
         f'<tr id="{anchor}-{moment.number}"><td>{badge}</td><td class="picture">{picture}</td>'
-        f'<td class="time">{escape(duration_text(look.at_s - scope.start_s))}'
-        f'<div class="caption">{utc_text(look.unix_time_s)[11:-1]} UTC, '
-        f"{escape(look.condition)}</div></td>"
+        f'<td class="time">{plot.since(look.at_s)}'
+        f'<div class="caption">{clock_text(look, plot)}<br>{escape(look.condition)}</div></td>'
         f'<td class="change"><span class="muted">{before} →</span> '
         f"<b>{escape(change.after.name)}</b>{reason}</td>"
         f'<td class="confidence">{change.confidence:.2f}</td><td class="bars">{drawn}</td></tr>'

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_sim.domain import UNKNOWN
 from edge_sim.report.axis import Scale, duration_text
-from edge_sim.report.drawing import BOLD_WIDTH, text_width
+from edge_sim.report.drawing import BOLD_WIDTH, fitted, text_width
 from edge_sim.report.timeline import Timeline
 
 _NARROW_PX = 640.0
+_SHARED = 4  # characters that all states begin with, from which on they are left out
+_READABLE = 7  # characters of a longer name that still tell which it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,19 @@ class Plot:
         """Return the ink of a state; grey for one that is not in the gallery."""
         return self.inks.get(state, "unknown")
 
+    def named(self, state: str, width: float, size: float) -> str:
+        """Return the name of a state, shortened to `width` pixels so that it still tells which.
+
+        What all states begin with goes first; empty if no readable rest fits.
+        """
+        if text_width(state, size) <= width:
+            return state
+        names = [name for name in self.inks if name != UNKNOWN]
+        shared = _shared_start(names) if len(names) > 1 else 0
+        rest = "…" + state[shared:] if shared >= _SHARED and shared < len(state) else state
+        shown = fitted(rest, width, size)
+        return shown if shown == rest or len(shown) >= _READABLE else ""
+
     def since(self, at_s: float) -> str:
         """Return the time since the start, in words."""
         return duration_text(at_s - self.x.low)
@@ -78,3 +93,11 @@ def plot_of(width: float, scope: Scope, inks: Mapping[str, str]) -> Plot:
         left, right = 86.0, min(180.0, longest + 16)
     x = Scale(scope.start_s, scope.end_s, left, width - right)
     return Plot(width, x, inks, narrow)
+
+
+def _shared_start(names: Sequence[str]) -> int:
+    """Return with how many characters all names begin alike."""
+    first, last = min(names), max(names)
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
+    )

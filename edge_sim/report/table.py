@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.events import utc_text
 from edge_sim.report.axis import Scale
-from edge_sim.report.band_lanes import change_text
-from edge_sim.report.drawing import Drawing, Image, Item, Rect, Text, fitted, line, moved, stacked
+from edge_sim.report.band_lanes import change_text, clock_text
+from edge_sim.report.drawing import TEXT_PX, Drawing, Image, Item, Rect, Text, line, moved, stacked
 from edge_sim.report.plot import Plot
 from edge_sim.report.timeline import Moment
 
@@ -19,7 +18,7 @@ _ROW_PX = 80.0
 _PICTURE_WIDE, _PICTURE_HIGH = 92.0, 68.0
 
 
-def bars(moment: Moment, inks: Mapping[str, str], width: float) -> Drawing:
+def bars(moment: Moment, plot: Plot, width: float) -> Drawing:
     """Return the score of every state as a bar from 0 to 1, with its enter and leave levels."""
     scores = moment.look.scores
     ranked = sorted(scores, key=lambda state: -scores[state])
@@ -28,8 +27,8 @@ def bars(moment: Moment, inks: Mapping[str, str], width: float) -> Drawing:
     items: list[Item] = []
     for row, state in enumerate(ranked):
         top = row * _BAR_ROW_PX
-        ink = inks.get(state, "unknown")
-        items.append(Text(0, top + 13, fitted(state, name_px - 6), "ink"))
+        ink = plot.ink(state)
+        items.append(Text(0, top + 13, plot.named(state, name_px - 6, TEXT_PX)))
         items.append(Rect(x.start, top + 4, x.end - x.start, 10, "grid", radius=2))
         items.append(Rect(x.start, top + 4, x(scores[state]) - x.start, 10, ink, radius=2))
         items.append(Text(x.end + 6, top + 13, f"{scores[state]:.3f}"))
@@ -76,14 +75,13 @@ def _row(plot: Plot, moment: Moment) -> Drawing:
     number, picture, time, change, confidence, scores = _columns(plot.width)
     look = moment.look
     before = moment.change.before
-    clock = utc_text(look.unix_time_s)[11:-1]
     after_ink = plot.ink(moment.change.after.name)
     items: list[Item] = [
         line((0, 0), (plot.width, 0), "grid"),
         Rect(number, 8, 22, 18, after_ink, radius=9),
         Text(number + 11, 21, str(moment.number), f"on_{after_ink}", 11, "middle", True),
         Text(time, 22, plot.since(look.at_s), bold=True),
-        Text(time, 40, f"{clock} UTC", "muted"),
+        Text(time, 40, clock_text(look, plot), "muted"),
         Text(time, 58, f"light: {look.condition}", "muted"),
         Text(change, 22, f"{before.name if before else 'start'} →", "muted"),
         Rect(change, 33, 12, 12, after_ink, radius=2),
@@ -94,7 +92,7 @@ def _row(plot: Plot, moment: Moment) -> Drawing:
         items.append(Text(change + 18, 62, moment.change.after.reason.value, "muted"))
     if moment.picture is not None:
         items.append(_picture(moment.picture, picture, change_text(moment)))
-    bar_drawing = bars(moment, plot.inks, plot.width - scores)
+    bar_drawing = bars(moment, plot, plot.width - scores)
     height = max(_ROW_PX, bar_drawing.height + 20)
     shifted = Drawing(plot.width, height, tuple(items))
     return _beside(shifted, bar_drawing, scores)

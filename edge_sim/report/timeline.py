@@ -151,10 +151,13 @@ class Timeline:
         """One per watch, in the order of their first appearance."""
         return tuple(self._tracks.values())
 
-    def describe(self, watch: str, gallery: Gallery, *, source: str) -> None:
-        """Note what a watch is compared with, for the header; the latest call counts."""
+    def describe(self, watch: str, gallery: Gallery, *, source: str = "") -> None:
+        """Note what a watch is compared with, for the header; the latest call counts.
+
+        Without `source`, the one that the events name stays.
+        """
         track = self._track(watch)
-        track.source = source
+        track.source = source or track.source
         track.gallery_revision = gallery.revision
         counts: dict[str, int] = {}
         for reference in gallery:

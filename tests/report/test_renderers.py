@@ -27,6 +27,7 @@ from edge_sim.report.drawing import (
     text_width,
 )
 from edge_sim.report.palette import INKS, bgr_of, inks_of
+from edge_sim.report.plot import Scope, plot_of
 from edge_sim.report.timeline import Timeline
 from tests.report.runs import outcome_at
 
@@ -150,6 +151,24 @@ def test_stacked_drawings_lie_below_each_other() -> None:
     assert (whole.width, whole.height) == (10, 45)
     assert isinstance(whole.items[1], Rect)
     assert whole.items[1].y == 25
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "width", "shown"),
+    [
+        (("container_gone", "container_here"), "container_gone", 200, "container_gone"),
+        (("container_gone", "container_here"), "container_gone", 50, "…gone"),
+        (("container_gone", "container_here"), "container_gone", 20, ""),
+        (("container", "container_here"), "container", 80, "container"),
+        (("empty", "full"), "empty", 20, ""),
+        (("a_very_long_name_of_a_state", "b"), "a_very_long_name_of_a_state", 70, "a_very_lo…"),
+    ],
+)
+def test_short_names_of_states_still_tell_which(
+    states: tuple[str, ...], state: str, width: float, shown: str
+) -> None:
+    plot = plot_of(1000, Scope(0, 1), inks_of(states))
+    assert plot.named(state, width, 11) == shown
 
 
 @given(text=st.text(min_size=1, max_size=40), width=st.floats(0, 200))
