@@ -12,6 +12,7 @@ from edge_sim.domain import THUMBNAIL_PX, BgrImage, GrayImage, Quality, Roi
 
 DARK_LEVEL = 8
 BRIGHT_LEVEL = 247
+_NEUTRAL = np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 128, np.uint8)
 MAX_PIXELS = 64_000_000
 """Pictures above this are refused: 64 megapixels is more than any camera edge_sim is meant for."""
 
@@ -54,19 +55,29 @@ def squash_into(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray
     """Fill `target`, (h, w) or (h, w, 3) uint8, with the picture and return it.
 
     Squashing, not letterboxing: a fixed region always has the same proportions, so nothing is
-    gained by borders. Area averaging when shrinking keeps noise out; linear when growing.
+    gained by borders. Halved by area averages, which keep noise out, then linear for the rest.
     """
     height, width = target.shape[:2]
-    # Means of 2x2 pixels are vectorised in OpenCV, area averaging by other ratios is not: halving
-    # first takes a 1080p region from 9 ms to 1, within 1.5 grey levels of one step on average.
-    while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
-        half_h, half_w = pixels.shape[0] // 2, pixels.shape[1] // 2
-        even = pixels[: 2 * half_h, : 2 * half_w]
-        pixels = _u8(cv2.resize(even, (half_w, half_h), interpolation=cv2.INTER_AREA))
-    shrinks = pixels.shape[0] >= height and pixels.shape[1] >= width
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    cv2.resize(pixels, (width, height), dst=target, interpolation=interpolation)
+    pixels = halved(pixels, height, width)
+    cv2.resize(pixels, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
     return target
+
+
+def halved(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """Return the picture halved as long as it keeps at least this height and width.
+
+    Squashing a picture that was halved before for the same or a larger target gives the same
+    result, so several targets can share the work. Means of 2x2 pixels are vectorised in OpenCV,
+    area averaging by other ratios is not: a 1080p region takes 0.6 ms this way in place of 9.
+    """
+    while True:
+        rows = 2 if pixels.shape[0] >= 2 * height_px else 1
+        columns = 2 if pixels.shape[1] >= 2 * width_px else 1
+        if rows == columns == 1:
+            return pixels
+        high, wide = pixels.shape[0] // rows, pixels.shape[1] // columns
+        even = pixels[: rows * high, : columns * wide]
+        pixels = _u8(cv2.resize(even, (wide, high), interpolation=cv2.INTER_AREA))
 
 
 def gray(pixels: BgrImage) -> GrayImage:
@@ -88,14 +99,13 @@ def measure(pixels: BgrImage) -> tuple[GrayImage, Quality]:
     luma = gray(small)
     mean, deviation = cv2.meanStdDev(luma)
     histogram = np.bincount(luma.ravel(), minlength=256)
-    chroma = cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb)[:, :, 1:]
     laplacian = cv2.Laplacian(luma, cv2.CV_16S)
     total = luma.size
     quality = Quality(
         luma=float(mean[0, 0]),
         contrast=float(deviation[0, 0]),
         sharpness=float(cv2.meanStdDev(laplacian)[1][0, 0]) ** 2,
-        chroma=2.0 * float(cv2.norm(chroma, _neutral(chroma.shape), cv2.NORM_L1)) / chroma.size,
+        chroma=_chroma(small),
         clipped_dark=float(histogram[: DARK_LEVEL + 1].sum()) / total,
         clipped_bright=float(histogram[BRIGHT_LEVEL:].sum()) / total,
     )
@@ -154,8 +164,9 @@ def _span(low: float, high: float, size: int) -> tuple[int, int]:
     return first, max(round(high * size), first + 1)
 
 
-def _neutral(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.full(shape, 128, np.uint8)
+def _chroma(pixels: BgrImage) -> float:
+    _, cr, cb, _ = cv2.mean(cv2.absdiff(cv2.cvtColor(pixels, cv2.COLOR_BGR2YCrCb), _NEUTRAL))
+    return float(cr + cb)
 
 
 def _u8(pixels: NDArray[Any]) -> NDArray[np.uint8]:

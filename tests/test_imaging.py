@@ -16,6 +16,7 @@ from edge_sim.imaging import (
     crop,
     decode,
     encode_jpeg,
+    halved,
     masked,
     measure,
     squash,
@@ -154,3 +155,23 @@ def test_a_picture_survives_encoding() -> None:
 def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a picture"):
         decode(data)
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (1080, 1920), (97, 701), (50, 2000)], ids=str)
+def test_a_picture_halved_before_squashes_to_the_same(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(squash(halved(pixels, 160, 160), 96), squash(pixels, 96))
+
+
+def test_squashing_averages_noise_away() -> None:
+    noise = np.random.default_rng(2).normal(128, 20, (960, 960, 3)).clip(0, 255).astype(np.uint8)
+    assert squash(noise, 96).std() < 4
+
+
+def test_squashing_shifts_nothing() -> None:
+    pixels = np.zeros((481, 643, 3), np.uint8)
+    pixels[200:280, 300:340] = 255
+    small = squash(pixels, 96)[:, :, 0].astype(np.float64)
+    rows, columns = np.indices(small.shape)
+    assert (rows * small).sum() / small.sum() == pytest.approx(239.5 / 481 * 96 - 0.5, abs=0.25)
+    assert (columns * small).sum() / small.sum() == pytest.approx(319.5 / 643 * 96 - 0.5, abs=0.25)
