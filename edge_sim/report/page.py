@@ -43,7 +43,7 @@ td{{border-top:1px solid var(--grid);padding:.55rem .8rem .55rem 0;vertical-alig
 tr:target td{{background:var(--panel)}}
 td img{{display:block;width:auto;height:auto;max-width:96px;max-height:96px;min-width:48px;
 border-radius:3px}}
-td.bars{{width:44%;padding-right:0}}
+td.bars{{width:44%;padding-right:0}} td.time{{white-space:nowrap}}
 .badge{{display:inline-block;min-width:1.6em;padding:0 .45em;border-radius:1em;text-align:center;
 font-weight:600;font-size:.82rem}}
 footer{{margin-top:1.6rem;font-size:.85rem}}
@@ -57,7 +57,7 @@ td.change{{grid-column:2;grid-row:1}} td.time{{grid-column:2;grid-row:2}}
 td.confidence{{grid-column:1/4}} td.confidence::before{{content:"confidence ";color:var(--muted)}}
 td.bars{{grid-column:1/4;width:100%}}
 }}
-@media print{{main{{max-width:none;padding:0}} tr,figure{{break-inside:avoid}} a{{color:inherit}}}}
+@media print{{body{{font-size:11px}} main{{max-width:none;padding:0}} tr,figure{{break-inside:avoid}} a{{color:inherit}}}}
 """
 
 _READING = (

@@ -90,7 +90,7 @@ def plot_of(width: float, scope: Scope, inks: Mapping[str, str]) -> Plot:
             (BOLD_WIDTH * text_width(f"0.00 {state}") for state in inks if state != UNKNOWN),
             default=0.0,
         )
-        left, right = 86.0, min(180.0, longest + 16)
+        left, right = 86.0, min(200.0, longest + 16)
     x = Scale(scope.start_s, scope.end_s, left, width - right)
     return Plot(width, x, inks, narrow)
 

@@ -22,7 +22,7 @@ def bars(moment: Moment, plot: Plot, width: float) -> Drawing:
     """Return the score of every state as a bar from 0 to 1, with its enter and leave levels."""
     scores = moment.look.scores
     ranked = sorted(scores, key=lambda state: -scores[state])
-    name_px, value_px = min(110.0, 0.34 * width), 136.0
+    name_px, value_px = min(132.0, 0.34 * width), 136.0
     x = Scale(0.0, 1.0, name_px, max(name_px + 20, width - value_px))
     items: list[Item] = []
     for row, state in enumerate(ranked):
