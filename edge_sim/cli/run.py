@@ -53,6 +53,8 @@ def _run(args: argparse.Namespace) -> int:
         finally:
             note(tally.text())
             if args.report is not None:
+                for watch in device.watches:
+                    timeline.describe(watch.name, watch.gallery)
                 write(timeline, args.report, title=f"edge-sim run -c {args.config}")
                 note(f"timeline: {args.report}")
     return 0
