@@ -67,8 +67,9 @@ def halved(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[
     """Return the picture halved as long as it keeps at least this height and width.
 
     Squashing a picture that was halved before for the same or a larger target gives the same
-    result, so several targets can share the work. Means of 2x2 pixels are vectorised in OpenCV,
-    area averaging by other ratios is not: a 1080p region takes 0.6 ms this way in place of 9.
+    result but for rounding, so several targets can share the work. Means of 2x2 pixels are
+    vectorised in OpenCV, area averaging by other ratios is not: squashing a 1080p picture this
+    way takes about a tenth of the time.
     """
     while True:
         rows = 2 if pixels.shape[0] >= 2 * height_px else 1

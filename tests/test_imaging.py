@@ -158,9 +158,12 @@ def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (1080, 1920), (97, 701), (50, 2000)], ids=str)
-def test_a_picture_halved_before_squashes_to_the_same(shape: tuple[int, int]) -> None:
+def test_a_picture_halved_before_squashes_to_the_same_but_for_rounding(
+    shape: tuple[int, int],
+) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(squash(halved(pixels, 160, 160), 96), squash(pixels, 96))
+    shared = squash(halved(pixels, 160, 160), 96).astype(int)
+    assert np.abs(shared - squash(pixels, 96)).max() <= 1
 
 
 def test_squashing_averages_noise_away() -> None:
@@ -173,5 +176,5 @@ def test_squashing_shifts_nothing() -> None:
     pixels[200:280, 300:340] = 255
     small = squash(pixels, 96)[:, :, 0].astype(np.float64)
     rows, columns = np.indices(small.shape)
-    assert (rows * small).sum() / small.sum() == pytest.approx(239.5 / 481 * 96 - 0.5, abs=0.25)
-    assert (columns * small).sum() / small.sum() == pytest.approx(319.5 / 643 * 96 - 0.5, abs=0.25)
+    assert (rows * small).sum() / small.sum() == pytest.approx(240 / 481 * 96 - 0.5, abs=0.25)
+    assert (columns * small).sum() / small.sum() == pytest.approx(320 / 643 * 96 - 0.5, abs=0.25)
