@@ -163,7 +163,7 @@ def test_a_picture_halved_before_squashes_to_the_same_but_for_rounding(
 ) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     shared = squash(halved(pixels, 160, 160), 96).astype(int)
-    assert np.abs(shared - squash(pixels, 96)).max() <= 1
+    assert np.abs(shared - squash(pixels, 96)).max() <= 2
 
 
 def test_squashing_averages_noise_away() -> None:
