@@ -57,7 +57,8 @@ td.change{{grid-column:2;grid-row:1}} td.time{{grid-column:2;grid-row:2}}
 td.confidence{{grid-column:1/4}} td.confidence::before{{content:"confidence ";color:var(--muted)}}
 td.bars{{grid-column:1/4;width:100%}}
 }}
-@media print{{body{{font-size:11px}} main{{max-width:none;padding:0}} tr,figure{{break-inside:avoid}} a{{color:inherit}}}}
+@media print{{:root,body{{font-size:11px}} main{{max-width:none;padding:0}}
+tr,figure{{break-inside:avoid}} a{{color:inherit}}}}
 """
 
 _READING = (

@@ -58,8 +58,9 @@ def summarise(track: Track, truth: TrueStates = ()) -> Summary:
     times: dict[str, float] = {}
     for span in spans:
         times[span.state.name] = times.get(span.state.name, 0.0) + span.end_s - span.start_s
-    total = span_s or 1.0
-    shares = sorted(((name, t / total) for name, t in times.items()), key=lambda pair: -pair[1])
+    if span_s == 0.0:  # one look: what it gave is all there is
+        return Summary(0.0, {spans[-1].state.name: 1.0}, None)
+    shares = sorted(((name, t / span_s) for name, t in times.items()), key=lambda pair: -pair[1])
     true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
     return Summary(span_s, dict(shares), _agreement(spans, true))
 

@@ -44,9 +44,9 @@ def test_without_truth_there_is_no_agreement() -> None:
     assert summarise(track_of((0.0, EMPTY), (1.0, EMPTY))).agreement is None
 
 
-def test_one_look_has_no_length_and_no_share() -> None:
+def test_one_look_has_no_length_and_is_all_there_is() -> None:
     summary = summarise(track_of((5.0, EMPTY)))
-    assert (summary.span_s, dict(summary.shares)) == (0.0, {"empty": 0.0})
+    assert (summary.span_s, dict(summary.shares)) == (0.0, {"empty": 1.0})
 
 
 def test_track_without_looks_has_no_figures() -> None:
