@@ -31,7 +31,7 @@ def open_embedder(
     name = DEFAULT if spec is None else str(spec)
     if name in KINDS:
         return KINDS[name](threads, runtime)
-    return _open_file(Path(name), threads, runtime)
+    return _open_file(Path(name).expanduser(), threads, runtime)
 
 
 def _open_default(threads: int, runtime: str) -> Embedder:

@@ -6,93 +6,13 @@ the colour means of a grid of cells, as `spatial` (1, G, G, 3) and flattened as 
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from edge_sim.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
 
 AVERAGE_POOL_2D, RESHAPE, CUSTOM = 1, 22, 32
 TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
-
-
-@dataclass(frozen=True)
-class Scalar:
-    code: str
-    value: int
-
-
-@dataclass(frozen=True)
-class Vector:
-    code: str
-    values: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Table:
-    fields: Mapping[int, Value]
-
-
-@dataclass(frozen=True)
-class Tables:
-    items: Sequence[Table]
-
-
-Value = Scalar | Vector | Table | Tables | str
-
-
-@dataclass
-class Writer:
-    """Writes parents before children, so that every offset points forward as it must."""
-
-    out: bytearray = field(default_factory=bytearray)
-
-    def align(self, size: int, ahead: int = 0) -> None:
-        self.out += bytes(-(len(self.out) + ahead) % size)
-
-    def point(self, position: int, target: int) -> None:
-        struct.pack_into("<I", self.out, position, target - position)
-
-    def put(self, value: Value) -> int:
-        if isinstance(value, Table):
-            return self.put_table(value)
-        if isinstance(value, Tables):
-            return self.put_tables(value.items)
-        if isinstance(value, str):
-            return self.put_vector("B", [*value.encode(), 0], hidden=1)
-        assert isinstance(value, Vector)
-        return self.put_vector(value.code, value.values)
-
-    def put_vector(self, code: str, values: Sequence[float], hidden: int = 0) -> int:
-        self.align(16, ahead=4)
-        start = len(self.out)
-        self.out += struct.pack("<I", len(values) - hidden)
-        self.out += struct.pack(f"<{len(values)}{code}", *values)
-        return start
-
-    def put_tables(self, items: Sequence[Table]) -> int:
-        start = self.put_vector("I", [0] * len(items))
-        for number, item in enumerate(items):
-            self.point(start + 4 + 4 * number, self.put(item))
-        return start
-
-    def put_table(self, table: Table) -> int:
-        slots = max(table.fields, default=-1) + 1
-        offsets, size = [0] * slots, 4
-        for slot, value in table.fields.items():
-            width = struct.calcsize(value.code) if isinstance(value, Scalar) else 4
-            size += -size % width
-            offsets[slot] = size
-            size += width
-        self.align(8, ahead=4 + 2 * slots)
-        self.out += struct.pack(f"<{2 + slots}H", 4 + 2 * slots, size, *offsets)
-        start = len(self.out)
-        self.out += struct.pack("<i", 4 + 2 * slots) + bytes(size - 4)
-        for slot, value in table.fields.items():
-            position = start + offsets[slot]
-            if isinstance(value, Scalar):
-                struct.pack_into("<" + value.code, self.out, position, value.value)
-            else:
-                self.point(position, self.put(value))
-        return start
 
 
 @dataclass(frozen=True)
@@ -104,18 +24,18 @@ class Tensor:
     zero_point: int = 0
     signature: tuple[int, ...] = ()
 
-    def table(self) -> Table:
-        fields: dict[int, Value] = {
+    def table(self) -> Node:
+        fields: dict[int, Field] = {
             0: Vector("i", self.shape),
             1: Scalar("b", TYPES[self.dtype]),
             3: self.name,
         }
         if self.scale:
             zero = Vector("q", [self.zero_point])
-            fields[4] = Table({2: Vector("f", [self.scale]), 3: zero})
+            fields[4] = Node({2: Vector("f", [self.scale]), 3: zero})
         if self.signature:
             fields[7] = Vector("i", self.signature)
-        return Table(fields)
+        return Node(fields)
 
 
 @dataclass(frozen=True)
@@ -124,17 +44,17 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options_type: int = 0
-    options: Table = field(default_factory=lambda: Table({}))
+    options: Node = field(default_factory=lambda: Node({}))
     custom_name: str = ""
 
-    def code_table(self) -> Table:
-        fields: dict[int, Value] = {0: Scalar("b", self.code), 2: Scalar("i", 1)}
+    def code_table(self) -> Node:
+        fields: dict[int, Field] = {0: Scalar("b", self.code), 2: Scalar("i", 1)}
         if self.custom_name:
             fields[1] = self.custom_name
-        return Table({**fields, 3: Scalar("i", self.code)})
+        return Node({**fields, 3: Scalar("i", self.code)})
 
-    def table(self, opcode_index: int) -> Table:
-        return Table(
+    def table(self, opcode_index: int) -> Node:
+        return Node(
             {
                 0: Scalar("I", opcode_index),
                 1: Vector("i", self.inputs),
@@ -153,26 +73,23 @@ def model_bytes(
     outputs: Sequence[int],
 ) -> bytes:
     """Return a .tflite file with one graph and no weights."""
-    graph = Table(
+    graph = Node(
         {
-            0: Tables([tensor.table() for tensor in tensors]),
+            0: Nodes([tensor.table() for tensor in tensors]),
             1: Vector("i", inputs),
             2: Vector("i", outputs),
-            3: Tables([operator.table(number) for number, operator in enumerate(operators)]),
+            3: Nodes([operator.table(number) for number, operator in enumerate(operators)]),
         }
     )
     codes = [operator.code_table() for operator in operators]
-    root = Table({0: Scalar("I", 3), 1: Tables(codes), 2: Tables([graph]), 4: Tables([Table({})])})
-    writer = Writer(bytearray(b"\0\0\0\0TFL3"))
-    writer.point(0, writer.put(root))
-    writer.align(16)
-    return bytes(writer.out)
+    root = Node({0: Scalar("I", 3), 1: Nodes(codes), 2: Nodes([graph]), 4: Nodes([Node({})])})
+    return serialise(root, b"TFL3")
 
 
 def pooling(inputs: int, output: int, *, window: int) -> Operator:
     """Return an average pooling over windows that do not overlap."""
-    sizes: dict[int, Value] = {slot: Scalar("i", window) for slot in (1, 2, 3, 4)}
-    return Operator(AVERAGE_POOL_2D, (inputs,), (output,), 5, Table({0: Scalar("b", 1), **sizes}))
+    sizes: dict[int, Field] = {slot: Scalar("i", window) for slot in (1, 2, 3, 4)}
+    return Operator(AVERAGE_POOL_2D, (inputs,), (output,), 5, Node({0: Scalar("b", 1), **sizes}))
 
 
 def grid_model(
@@ -193,7 +110,7 @@ def grid_model(
     flat = (1, 3 * cells * cells)
     tensors = [Tensor(name, shape, dtype, scale, zero) for name, shape in shapes.items()]
     tensors.append(Tensor("global", flat, dtype, scale, zero))
-    flatten = Operator(RESHAPE, (1,), (2,), 17, Table({0: Vector("i", flat)}))
+    flatten = Operator(RESHAPE, (1,), (2,), 17, Node({0: Vector("i", flat)}))
     operators = [pooling(0, 1, window=side // cells), flatten]
     return model_bytes(tensors, operators, inputs=[0], outputs=outputs)
 
