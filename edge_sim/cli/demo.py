@@ -43,11 +43,11 @@ def _demo(args: argparse.Namespace) -> int:
     from edge_sim.cli.recording import record
     from edge_sim.demo import Demo, DemoPlan, Judge
     from edge_sim.embedders import open_embedder
-    from edge_sim.report import Timeline, checked_suffix, write
+    from edge_sim.report import Timeline, check_path, write
 
     started_s = time.monotonic()
     if args.report is not None:
-        checked_suffix(args.report)
+        check_path(args.report)
     nuisances = tuple(part for part in args.nuisances.split(",") if part)
     plan = DemoPlan(args.scene, args.seed, args.frames, nuisances, args.references)
     demo = Demo(plan, open_embedder(args.model))

@@ -31,11 +31,11 @@ def _run(args: argparse.Namespace) -> int:
     from edge_sim.assembly import build
     from edge_sim.cli.configuration import load
     from edge_sim.cli.recording import record
-    from edge_sim.report import Timeline, checked_suffix, write
+    from edge_sim.report import Timeline, check_path, write
     from edge_sim.tally import Tally
 
     if args.report is not None:
-        checked_suffix(args.report)
+        check_path(args.report)
     config = load(args.config, source=args.source)
     stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):

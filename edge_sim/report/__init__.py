@@ -23,21 +23,21 @@ from edge_sim.report.page import page
 from edge_sim.report.sheet import picture
 from edge_sim.report.timeline import Timeline
 
-__all__ = ["Timeline", "checked_suffix", "write"]
+__all__ = ["Timeline", "check_path", "write"]
 
 SUFFIXES = (".html", ".png")
 
 
-def checked_suffix(path: Path) -> str:
-    """Return the suffix of a report, in lower case; call it before a long run, not after.
+def check_path(path: Path) -> None:
+    """Refuse a file that no report can be written to; call it before a long run, not after.
 
     Raises:
-        DataError: Neither .html nor .png.
+        DataError: Neither .html nor .png, or in a folder that does not exist.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: a report is written as .html or .png, so end its name in one")
-    return suffix
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent} to write the report to; make it")
 
 
 def write(
@@ -59,9 +59,9 @@ def write(
     Raises:
         DataError: Another suffix, or the file cannot be written.
     """
-    suffix = checked_suffix(path)
+    check_path(path)
     known = truth or {}
-    if suffix == ".html":
+    if path.suffix.lower() == ".html":
         content = page(timeline, title, known).encode()
     else:
         content = _png(timeline, title, known)

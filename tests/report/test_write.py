@@ -14,7 +14,7 @@ import pytest
 
 from edge_sim.domain import UNKNOWN, BgrImage, State, UnknownReason
 from edge_sim.errors import DataError
-from edge_sim.report import Timeline, checked_suffix, write
+from edge_sim.report import Timeline, check_path, write
 from tests.report.runs import BOWL_PLAN, BOWL_TRUTH, outcome_at, run
 
 VOID = {"meta", "img", "br", "link"}
@@ -230,13 +230,14 @@ def test_other_suffix_is_refused_by_name(tmp_path: Path, name: str) -> None:
 
 
 def test_suffix_may_be_in_capitals(tmp_path: Path) -> None:
-    assert checked_suffix(tmp_path / "OUT.PNG") == ".png"
+    write(bowl(), tmp_path / "OUT.PNG", title="x")
+    assert (tmp_path / "OUT.PNG").read_bytes().startswith(b"\x89PNG")
 
 
-def test_missing_folder_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_named_before_the_run(tmp_path: Path) -> None:
     path = tmp_path / "none" / "out.html"
-    with pytest.raises(DataError, match=r"none/out\.html.*cannot be written.*No such file"):
-        write(bowl(), path, title="x")
+    with pytest.raises(DataError, match=r"out\.html: there is no folder .*none"):
+        check_path(path)
 
 
 def test_target_that_is_a_folder_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
