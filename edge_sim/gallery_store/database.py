@@ -58,6 +58,7 @@ CREATE TABLE versions (
     enrolled_at TEXT NOT NULL,
     metadata TEXT NOT NULL,
     tags TEXT NOT NULL,
+    crc INTEGER NOT NULL,
     since INTEGER NOT NULL REFERENCES revisions,
     until INTEGER REFERENCES revisions CHECK (until > since)
 );
@@ -182,7 +183,9 @@ def _connect(path: Path, read_only: bool, timeout_s: float) -> sqlite3.Connectio
         # WAL needs to write a file beside the gallery. Where that is impossible nobody else
         # writes either, so the file may be taken as immutable, unless a crash left work undone.
         wal = Path(f"{path}-wal")
-        if os.access(path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
+        effective = os.access in os.supports_effective_ids
+        writable = os.access(path.parent, os.W_OK, effective_ids=effective)
+        if writable or (wal.exists() and wal.stat().st_size):
             raise
         return _checked(f"{uri}?mode=ro&immutable=1", timeout_s)
 
@@ -196,7 +199,7 @@ def _checked(uri: str, timeout_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         for table in ("revisions", "versions"):
-            (verdict,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
+            (verdict,) = connection.execute(f"PRAGMA integrity_check({table})").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(f"malformed: {verdict}")
     except BaseException:
@@ -243,4 +246,5 @@ _MEANINGS = {
     "not a database": _DAMAGED,
     "no such table": _DAMAGED,
     "no such column": _DAMAGED,
+    "Could not decode": _DAMAGED,
 }

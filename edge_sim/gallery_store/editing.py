@@ -15,17 +15,8 @@ from edge_sim.errors import GalleryError
 from edge_sim.gallery_store import rows
 from edge_sim.gallery_store.records import Enrolled, Reworked
 
-_CONTENT = (
-    "ordinal",
-    "watch",
-    "state",
-    "embedding",
-    "condition",
-    "enrolled_at",
-    "metadata",
-    "tags",
-)
-_COLUMNS = ", ".join(_CONTENT)
+_CONTENT = rows.CONTENT_COLUMNS
+_COLUMNS = ", ".join((*_CONTENT, "crc"))
 _SAME = " AND ".join(f"now.{name} = past.{name}" for name in _CONTENT)
 # The unary plus keeps SQLite from the indexes on revisions: nearly all rows share one, and the
 # search for equal rows would take time with the square of their number.
@@ -191,23 +182,23 @@ def _insert_embedding(
 ) -> int:
     values = (picture, *rows.embedding_row(embedding, thumbnail))
     marks = ", ".join("?" * len(values))
+    columns = ", ".join(rows.EMBEDDING_COLUMNS)
     done = connection.execute(
-        f"INSERT INTO embeddings (picture, {rows.EMBEDDING_COLUMNS}) VALUES ({marks})", values
+        f"INSERT INTO embeddings (picture, {columns}) VALUES ({marks})", values
     )
     return int(done.lastrowid or 0)
 
 
 def _begin(connection: sqlite3.Connection, number: int, values: tuple[Any, ...]) -> None:
-    marks = ", ".join("?" * (len(values) + 1))
-    connection.execute(
-        f"INSERT INTO versions ({_COLUMNS}, since) VALUES ({marks})", (*values, number)
-    )
+    row = (*values, rows.content_crc(values), number)
+    marks = ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO versions ({_COLUMNS}, since) VALUES ({marks})", row)
 
 
 def _row_until(connection: sqlite3.Connection, number: int, reference_id: str) -> dict[str, Any]:
     """Return the row that this revision has closed."""
     found = connection.execute(
-        f"SELECT {_COLUMNS} FROM versions WHERE ordinal = ? AND until = ?",
+        f"SELECT {', '.join(_CONTENT)} FROM versions WHERE ordinal = ? AND until = ?",
         (rows.ordinal_of(reference_id), number),
     ).fetchone()
     return dict(zip(_CONTENT, found, strict=True))

@@ -17,7 +17,10 @@ from edge_sim.imaging import decode
 _AT = "v.since <= :revision AND (v.until IS NULL OR v.until > :revision)"
 """A row that is part of the gallery at a revision."""
 
-_EMBEDDED = ", ".join(f"e.{name}" for name in rows.EMBEDDING_COLUMNS.split(", "))
+_CONTENT = ", ".join(f"v.{name}" for name in (*rows.CONTENT_COLUMNS, "crc"))
+_EMBEDDED = ", ".join(f"e.{name}" for name in rows.EMBEDDING_COLUMNS)
+_JOINED = "FROM versions v JOIN embeddings e ON e.id = v.embedding"
+_RECORDS = f"SELECT {_CONTENT}, e.model_id, v.since {_JOINED}"
 
 
 def head(connection: sqlite3.Connection) -> int:
@@ -50,7 +53,7 @@ def content_of(connection: sqlite3.Connection, revision: int) -> int:
 def check_model(connection: sqlite3.Connection, watch: str, model_id: str, revision: int) -> None:
     """Raise `GalleryError` if the watch has references of another model."""
     others = connection.execute(
-        "SELECT DISTINCT e.model_id FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        f"SELECT DISTINCT e.model_id {_JOINED} "
         f"WHERE v.watch = :watch AND e.model_id <> :model AND {_AT}",
         {"watch": watch, "model": model_id, "revision": revision},
     ).fetchall()
@@ -67,8 +70,7 @@ def gallery_rows(
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a watch as `rows.references_of` takes them, in order of enrolment."""
     return connection.execute(
-        f"SELECT v.ordinal, v.state, v.condition, v.enrolled_at, v.metadata, {_EMBEDDED} "
-        "FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        f"SELECT {_CONTENT}, {_EMBEDDED} {_JOINED} "
         f"WHERE v.watch = :watch AND {_AT} ORDER BY v.ordinal",
         {"watch": watch, "revision": revision},
     )
@@ -76,19 +78,14 @@ def gallery_rows(
 
 def records_at(connection: sqlite3.Connection, revision: int) -> tuple[ReferenceRecord, ...]:
     """Return the records of a revision, in order of enrolment."""
-    found = connection.execute(
-        "SELECT v.ordinal, v.watch, v.state, v.condition, e.model_id, v.enrolled_at, v.metadata, "
-        "v.tags, v.since FROM versions v JOIN embeddings e ON e.id = v.embedding "
-        f"WHERE {_AT} ORDER BY v.ordinal",
-        {"revision": revision},
-    )
-    return tuple(rows.record_of(row) for row in found)
+    found = connection.execute(f"{_RECORDS} WHERE {_AT} ORDER BY v.ordinal", {"revision": revision})
+    return tuple(rows.records_of(found))
 
 
 def crop(connection: sqlite3.Connection, reference_id: str) -> bytes:
     """Return the encoded picture of a reference, past or present."""
     found = connection.execute(
-        "SELECT p.encoded FROM versions v JOIN embeddings e ON e.id = v.embedding "
+        f"SELECT p.encoded {_JOINED} "
         "JOIN pictures p ON p.id = e.picture WHERE v.ordinal = ? ORDER BY v.id DESC LIMIT 1",
         (rows.ordinal_of(reference_id),),
     ).fetchone()
@@ -136,12 +133,17 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"row {row} of {table} points at a missing row of {parent}"
     if head(connection) != connection.execute("SELECT count(*) FROM revisions").fetchone()[0]:
         yield "the log of revisions has gaps"
+    try:
+        revisions(connection)
+        rows.records_of(connection.execute(_RECORDS))
+    except GalleryError as error:
+        yield str(error)
     yield from _damaged_embeddings(connection)
     yield from _damaged_pictures(connection)
 
 
 def _damaged_embeddings(connection: sqlite3.Connection) -> Iterator[str]:
-    columns = rows.EMBEDDING_COLUMNS
+    columns = ", ".join(rows.EMBEDDING_COLUMNS)
     for number, *row in connection.execute(f"SELECT id, {columns} FROM embeddings"):
         fault = _fault_of_embedding(tuple(row))
         if fault is not None:
@@ -151,7 +153,7 @@ def _damaged_embeddings(connection: sqlite3.Connection) -> Iterator[str]:
 def _fault_of_embedding(row: tuple[Any, ...]) -> str | None:
     try:
         rows.embedding_of(row)
-    except (ValueError, TypeError, AttributeError) as error:
+    except rows.DECODING_ERRORS as error:
         return str(error)
     return None
 
@@ -175,8 +177,7 @@ def _fault_of_picture(digest: bytes, encoded: bytes) -> str | None:
 
 def _users(connection: sqlite3.Connection, column: str, number: int) -> str:
     found = connection.execute(
-        "SELECT DISTINCT v.ordinal FROM versions v JOIN embeddings e ON e.id = v.embedding "
-        f"WHERE {column} = ? ORDER BY v.ordinal",
+        f"SELECT DISTINCT v.ordinal {_JOINED} WHERE {column} = ? ORDER BY v.ordinal",
         (number,),
     ).fetchall()
     return ", ".join(rows.reference_id(ordinal) for (ordinal,) in found) or "no reference"
@@ -184,11 +185,15 @@ def _users(connection: sqlite3.Connection, column: str, number: int) -> str:
 
 def _revision(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Revision:
     number, at, verb, detail = row
+    try:
+        moment = datetime.fromisoformat(at)
+    except rows.DECODING_ERRORS as error:
+        raise GalleryError(f"the log entry of revision {number} is damaged ({error})") from error
     begun = _ordinals(connection, "since", number)
     ended = _ordinals(connection, "until", number)
     return Revision(
         number=number,
-        at=datetime.fromisoformat(at),
+        at=moment,
         verb=verb,
         detail=detail,
         appeared=_ids(begun - ended),

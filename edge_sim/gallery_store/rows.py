@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,10 +22,27 @@ _METADATA = msgspec.json.Decoder(dict[str, str])
 _TAGS = msgspec.json.Decoder(tuple[str, ...])
 _THUMBNAIL_SHAPE = (THUMBNAIL_PX, THUMBNAIL_PX)
 
-EMBEDDING_COLUMNS = "model_id, grid, crc, vector, spatial, thumbnail"
+DECODING_ERRORS = (ValueError, TypeError, AttributeError, msgspec.MsgspecError)
+"""What decoding damaged bytes may raise."""
+
+EMBEDDING_COLUMNS = ("model_id", "grid", "crc", "vector", "spatial", "thumbnail")
+CONTENT_COLUMNS = (
+    "ordinal",
+    "watch",
+    "state",
+    "embedding",
+    "condition",
+    "enrolled_at",
+    "metadata",
+    "tags",
+)
+"""What a row of `versions` says, besides when."""
 
 
-def reference_id(ordinal: int) -> str:
+T = TypeVar("T")
+
+
+def reference_id(ordinal: object) -> str:
     """Return the id that people type: `r12`."""
     return f"r{ordinal}"
 
@@ -46,13 +63,20 @@ def embedding_row(embedding: Embedding, thumbnail: GrayImage) -> tuple[Any, ...]
     spatial = None if cells is None else _packed(cells)
     grid = None if cells is None else "x".join(str(side) for side in cells.shape)
     grey = np.ascontiguousarray(thumbnail).tobytes()
-    crc = checksum(vector, spatial, grey)
+    crc = _embedding_crc(embedding.model_id, grid, vector, spatial, grey)
     return embedding.model_id, grid, crc, vector, spatial, grey
 
 
-def checksum(vector: bytes, spatial: bytes | None, thumbnail: bytes) -> int:
-    """Return the CRC-32 over the arrays of one embedding."""
-    return zlib.crc32(thumbnail, zlib.crc32(spatial or b"", zlib.crc32(vector)))
+def content_crc(values: tuple[Any, ...]) -> int:
+    """Return the CRC-32 over the values of `CONTENT_COLUMNS`."""
+    return zlib.crc32(repr(values).encode("utf-8", "backslashreplace"))
+
+
+def _embedding_crc(
+    model_id: str, grid: str | None, vector: bytes, spatial: bytes | None, thumbnail: bytes
+) -> int:
+    start = zlib.crc32(f"{model_id} {grid}".encode())
+    return zlib.crc32(thumbnail, zlib.crc32(spatial or b"", zlib.crc32(vector, start)))
 
 
 def embedding_of(row: tuple[Any, ...]) -> tuple[Embedding, GrayImage]:
@@ -62,7 +86,7 @@ def embedding_of(row: tuple[Any, ...]) -> tuple[Embedding, GrayImage]:
         ValueError: The bytes do not fit together.
     """
     model_id, grid, crc, vector, spatial, grey = row
-    if checksum(vector, spatial, grey) != crc:
+    if _embedding_crc(model_id, grid, vector, spatial, grey) != crc:
         raise ValueError("the checksum does not fit")
     cells = None
     if spatial is not None:
@@ -72,39 +96,52 @@ def embedding_of(row: tuple[Any, ...]) -> tuple[Embedding, GrayImage]:
 
 
 def references_of(rows: Iterable[tuple[Any, ...]]) -> list[Reference]:
-    """Return references of rows (ordinal, state, condition, enrolled_at, metadata, embedding...).
+    """Return references of rows of `CONTENT_COLUMNS`, `crc` and `EMBEDDING_COLUMNS`.
 
     Raises:
         GalleryError: A row cannot be decoded; its id is named.
     """
-    references = []
-    for ordinal, state, condition, enrolled_at, metadata, *embedded in rows:
-        try:
-            embedding, thumbnail = embedding_of(tuple(embedded))
-            reference = Reference(
-                reference_id=reference_id(ordinal),
-                state=state,
-                embedding=embedding,
-                thumbnail=thumbnail,
-                condition=condition,
-                enrolled_at=datetime.fromisoformat(enrolled_at),
-                metadata=metadata_of(metadata),
-            )
-        except (ValueError, TypeError, AttributeError) as error:
-            raise GalleryError(
-                f"reference {reference_id(ordinal)} is damaged ({error}); "
-                f"`edge-sim gallery verify` lists all that are"
-            ) from error
-        references.append(reference)
-    return references
+    return list(_each(rows, _reference))
 
 
-def record_of(row: tuple[Any, ...]) -> ReferenceRecord:
-    """Return the record of a row.
+def records_of(rows: Iterable[tuple[Any, ...]]) -> list[ReferenceRecord]:
+    """Return records of rows of `CONTENT_COLUMNS`, `crc`, `model_id` and `since`.
 
-    The columns: ordinal, watch, state, condition, model_id, enrolled_at, metadata, tags, since.
+    Raises:
+        GalleryError: A row cannot be decoded; its id is named.
     """
-    ordinal, watch, state, condition, model_id, enrolled_at, metadata, tags, since = row
+    return list(_each(rows, _record))
+
+
+def _each(rows: Iterable[tuple[Any, ...]], decoded: Callable[[tuple[Any, ...]], T]) -> Iterator[T]:
+    row: tuple[Any, ...] = ("?",)
+    try:
+        for row in rows:
+            yield decoded(row)
+    except DECODING_ERRORS as error:
+        raise GalleryError(
+            f"reference {reference_id(row[0])} is damaged ({error}); "
+            f"`edge-sim gallery verify` lists all that are"
+        ) from error
+
+
+def _reference(row: tuple[Any, ...]) -> Reference:
+    ordinal, _, state, _, condition, enrolled_at, metadata, _ = _content(row)
+    embedding, thumbnail = embedding_of(row[len(CONTENT_COLUMNS) + 1 :])
+    return Reference(
+        reference_id=reference_id(ordinal),
+        state=state,
+        embedding=embedding,
+        thumbnail=thumbnail,
+        condition=condition,
+        enrolled_at=datetime.fromisoformat(enrolled_at),
+        metadata=_METADATA.decode(metadata),
+    )
+
+
+def _record(row: tuple[Any, ...]) -> ReferenceRecord:
+    ordinal, watch, state, _, condition, enrolled_at, metadata, tags = _content(row)
+    model_id, since = row[len(CONTENT_COLUMNS) + 1 :]
     return ReferenceRecord(
         reference_id=reference_id(ordinal),
         watch=watch,
@@ -112,20 +149,23 @@ def record_of(row: tuple[Any, ...]) -> ReferenceRecord:
         condition=condition,
         model_id=model_id,
         enrolled_at=datetime.fromisoformat(enrolled_at),
-        metadata=metadata_of(metadata),
+        metadata=_METADATA.decode(metadata),
         tags=tags_of(tags),
         since=since,
     )
 
 
+def _content(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    size = len(CONTENT_COLUMNS)
+    content = row[:size]
+    if content_crc(content) != row[size]:
+        raise ValueError("the checksum of its entry does not fit")
+    return content
+
+
 def metadata_text(metadata: Mapping[str, str]) -> str:
     """Return metadata as it is stored. Keys sorted: equal metadata have equal text."""
     return msgspec.json.encode(dict(metadata), order="deterministic").decode()
-
-
-def metadata_of(text: str) -> Mapping[str, str]:
-    """Return metadata from its stored text."""
-    return _METADATA.decode(text)
 
 
 def tags_text(tags: Iterable[str]) -> str:

@@ -105,11 +105,7 @@ class GalleryStore:
 
     def watches(self) -> tuple[str, ...]:
         """Return the names of the watches that have references, sorted."""
-        with self._reading() as connection:
-            found = connection.execute(
-                "SELECT DISTINCT watch FROM versions WHERE until IS NULL ORDER BY watch"
-            )
-            return tuple(name for (name,) in found)
+        return tuple(sorted({item.watch for item in self.records()}))
 
     def gallery(
         self, watch: str, *, model_id: str | None = None, revision: int | None = None
@@ -142,9 +138,7 @@ class GalleryStore:
             number = history.checked_revision(connection, revision)
             found = history.records_at(connection, number)
         return tuple(
-            record
-            for record in found
-            if watch in (None, record.watch) and state in (None, record.state)
+            item for item in found if watch in (None, item.watch) and state in (None, item.state)
         )
 
     def record(self, reference_id: str) -> ReferenceRecord:
@@ -170,8 +164,8 @@ class GalleryStore:
             GalleryError: A name that cannot be, nothing to add, or two models in one watch.
         """
         checked_name("watch", watch)
-        states = sorted({checked_name("state", item.state) for item in enrolled})
-        detail = f"{len(enrolled)} to {watch} ({', '.join(states)})"
+        states = ", ".join(sorted({checked_name("state", item.state) for item in enrolled}))
+        detail = f"{len(enrolled)} to {watch} ({states})"
         with self._changing("add", detail) as (connection, number):
             editing.add(connection, number, watch, enrolled)
         return self._written(number)
@@ -212,9 +206,8 @@ class GalleryStore:
         new, old = editing.unique(add), editing.unique(drop)
         for tag in new:
             checked_name("tag", tag)
-        detail = " ".join(
-            [editing.named(ids), *(f"+{tag}" for tag in new), *(f"-{tag}" for tag in old)]
-        )
+        marks = [*(f"+{tag}" for tag in new), *(f"-{tag}" for tag in old)]
+        detail = " ".join([editing.named(ids), *marks])
         with self._changing("tag", detail) as (connection, number):
             editing.retag(connection, number, ids, new, old)
         return self._written(number)
