@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edge_sim.cli.output import print_json
 
 if TYPE_CHECKING:
+    from edge_sim.embedders.model_file import ModelFile
     from edge_sim.embedders.tensors import TensorPlan
     from edge_sim.embedders.tflite import TfliteEmbedder
 
@@ -22,6 +23,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _register_file_verb(verbs, "info", _info, "print what the file and its card say")
     verify = _register_file_verb(verbs, "verify", _verify, "load the model, run it, check its card")
     verify.add_argument("--runtime", default="auto", help="auto, ai-edge-litert or tflite-runtime")
+    cut = _register_file_verb(
+        verbs, "import", _import, "make an embedder of a classifier by cutting its last layer off"
+    )
+    cut.add_argument("--out", required=True, type=Path, help="the .tflite file to write")
+    cut.add_argument("--license", default="unknown", help="SPDX identifier of the weights")
 
 
 def _register_file_verb(
@@ -96,6 +102,67 @@ def _verify(args: argparse.Namespace) -> int:
     }
     _print(args.json, facts)
     return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from edge_sim.embedders.card import card_path
+    from edge_sim.embedders.classifier_cut import embedder_bytes
+    from edge_sim.embedders.model_file import read_model_file
+    from edge_sim.embedders.tflite import open_tflite
+    from edge_sim.errors import ModelError
+
+    source = read_model_file(_path(args.file))
+    out: Path = args.out
+    if out.suffix != ".tflite":
+        raise ModelError(f"{out}: --out must end in .tflite")
+    if out.exists() or card_path(out).exists():
+        raise ModelError(f"{out}: it or its card is there already; remove it or give another --out")
+    data = embedder_bytes(source)
+    try:
+        out.write_bytes(data)
+        card_path(out).write_bytes(_card(source, read_model_file(out), args.license))
+    except OSError as error:
+        raise ModelError(f"{out}: cannot write ({error.strerror})") from error
+    embedder = open_tflite(out)
+    facts = {
+        "schema": SCHEMA,
+        "out": str(out),
+        "bytes": len(data),
+        "source_bytes": len(source.data),
+        "model_id": embedder.model_id,
+        "dimension": embedder.dimension,
+        "red_to_blue_cosine": round(_check(embedder), 4),
+        "ok": True,
+    }
+    _print(args.json, facts)
+    return 0
+
+
+def _card(source: ModelFile, cut: ModelFile, license_name: str) -> bytes:
+    """Return the card of a cut classifier, as JSON."""
+    import msgspec
+
+    from edge_sim.embedders.card import SCHEMA as CARD_SCHEMA
+    from edge_sim.embedders.card import Card, CardInput, CardOutput, CardOutputs
+
+    picture = cut.inputs[0]
+    outputs = [CardOutput(name=output.name, shape=output.shape) for output in cut.outputs]
+    card = Card(
+        schema=CARD_SCHEMA,
+        name=cut.path.stem,
+        file=cut.path.name,
+        sha256=cut.sha256,
+        license=license_name,
+        input=CardInput(
+            size=picture.shape[1],
+            dtype=picture.dtype,
+            scale=picture.scale,
+            zero_point=picture.zero_point,
+        ),
+        outputs=CardOutputs(vector=outputs[0], spatial=outputs[1] if outputs[1:] else None),
+        training={"cut_from": source.path.name, "cut_from_sha256": source.sha256},
+    )
+    return msgspec.json.format(msgspec.json.encode(card), indent=2)
 
 
 def _check(embedder: TfliteEmbedder) -> float:

@@ -15,7 +15,7 @@ class Scalar:
     """A number inside a table; `code` is its `struct` letter."""
 
     code: str
-    value: int
+    value: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from edge_sim.cli.main import main
 from tests.embedders.tiny_models import (
     Operator,
     Tensor,
+    classifier_model,
     grid_model,
     model_bytes,
     one_operator_model,
@@ -112,3 +113,35 @@ def _blind_model() -> bytes:
         Operator(CEIL, (2,), (3,)),
     ]
     return model_bytes(tensors, operators, inputs=[0], outputs=[3])
+
+
+def test_import_writes_an_embedder_with_its_card(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(classifier_model())
+    out = tmp_path / "cut.tflite"
+    arguments = ["model", "import", str(path), "--out", str(out), "--license", "MIT", "--json"]
+    assert main(arguments) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["dimension"], facts["ok"]) == (3, True)
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert card["license"] == "MIT"
+    assert card["outputs"]["spatial"]["shape"] == [1, 4, 4, 3]
+    assert main(["model", "verify", str(out)]) == 0
+    assert "matches the file" in capsys.readouterr().out
+
+
+def test_import_overwrites_nothing(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_bytes(classifier_model())
+    assert main(["model", "import", str(path), "--out", str(path)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert path.read_bytes() == classifier_model()
+
+
+def test_import_refuses_what_is_no_classifier(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(grid_model())
+    assert main(["model", "import", str(path), "--out", str(tmp_path / "cut.tflite")]) == 1
+    assert "not a classifier" in capsys.readouterr().err
+    assert not (tmp_path / "cut.tflite").exists()

@@ -6,12 +6,14 @@ the colour means of a grid of cells, as `spatial` (1, G, G, 3) and flattened as 
 
 from __future__ import annotations
 
+import random
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_sim.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
 
-AVERAGE_POOL_2D, RESHAPE, CUSTOM = 1, 22, 32
+AVERAGE_POOL_2D, CONV_2D, RESHAPE, SOFTMAX, CUSTOM = 1, 3, 22, 25, 32
 TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
 
 
@@ -23,13 +25,16 @@ class Tensor:
     scale: float = 0.0
     zero_point: int = 0
     signature: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
 
-    def table(self) -> Node:
+    def table(self, buffer: int) -> Node:
         fields: dict[int, Field] = {
             0: Vector("i", self.shape),
             1: Scalar("b", TYPES[self.dtype]),
             3: self.name,
         }
+        if buffer:
+            fields[2] = Scalar("I", buffer)
         if self.scale:
             zero = Vector("q", [self.zero_point])
             fields[4] = Node({2: Vector("f", [self.scale]), 3: zero})
@@ -72,17 +77,24 @@ def model_bytes(
     inputs: Sequence[int],
     outputs: Sequence[int],
 ) -> bytes:
-    """Return a .tflite file with one graph and no weights."""
+    """Return a .tflite file with one graph; every float32 tensor with weights is a constant."""
+    constants = [tensor for tensor in tensors if tensor.weights]
+    places = {id(tensor): number for number, tensor in enumerate(constants, start=1)}
+    weights = [
+        Node({0: struct.pack(f"<{len(constant.weights)}f", *constant.weights)})
+        for constant in constants
+    ]
     graph = Node(
         {
-            0: Nodes([tensor.table() for tensor in tensors]),
+            0: Nodes([tensor.table(places.get(id(tensor), 0)) for tensor in tensors]),
             1: Vector("i", inputs),
             2: Vector("i", outputs),
             3: Nodes([operator.table(number) for number, operator in enumerate(operators)]),
         }
     )
     codes = [operator.code_table() for operator in operators]
-    root = Node({0: Scalar("I", 3), 1: Nodes(codes), 2: Nodes([graph]), 4: Nodes([Node({})])})
+    buffers = Nodes([Node({}), *weights])
+    root = Node({0: Scalar("I", 3), 1: Nodes(codes), 2: Nodes([graph]), 4: buffers})
     return serialise(root, b"TFL3")
 
 
@@ -135,3 +147,23 @@ def one_operator_model(
         else pooling(0, output, window=4)
     )
     return model_bytes(tensors, [operator], inputs=range(len(inputs)), outputs=[output])
+
+
+def classifier_model() -> bytes:
+    """Return a classifier: cells (1, 4, 4, 3), their mean, a last layer of 5 classes, softmax."""
+    rng = random.Random(0)
+    kernel = tuple(rng.uniform(-1, 1) for _ in range(15))
+    tensors = [
+        Tensor("input", (1, 16, 16, 3), "float32"),
+        Tensor("cells", (1, 4, 4, 3), "float32"),
+        Tensor("pooled", (1, 1, 1, 3), "float32"),
+        Tensor("kernel", (5, 1, 1, 3), "float32", weights=kernel),
+        Tensor("bias", (5,), "float32", weights=(0.1, 0.2, 0.3, 0.4, 0.5)),
+        Tensor("logits", (1, 1, 1, 5), "float32"),
+        Tensor("classes", (1, 1, 1, 5), "float32"),
+    ]
+    ones: dict[int, Field] = {slot: Scalar("i", 1) for slot in (1, 2, 4, 5)}
+    last = Operator(CONV_2D, (2, 3, 4), (5,), 1, Node({0: Scalar("b", 1), **ones}))
+    softmax = Operator(SOFTMAX, (5,), (6,), 9, Node({0: Scalar("f", 1.0)}))
+    operators = [pooling(0, 1, window=4), pooling(1, 2, window=4), last, softmax]
+    return model_bytes(tensors, operators, inputs=[0], outputs=[6])
