@@ -5,7 +5,10 @@
     ├── SourceError(OSError)        a camera, stream, file or picture that cannot be read
     ├── ModelError(RuntimeError)    a model file or runtime that cannot be used
     ├── GalleryError(ValueError)    a gallery file or a change to it that is refused
+    ├── SearchError(ValueError)     an index that cannot be used, or a question it cannot answer
     ├── SinkError(OSError)          an event that could not be delivered
+    │   └── EventRefusedError       an event that the receiver will never take; trying again is vain
+    ├── CommandError(ValueError)    a command from outside that is refused
     └── DataError(ValueError)       labelled data that cannot be evaluated
 
 The message is one line that names what is wrong, where, and the fix.
@@ -38,8 +41,20 @@ class GalleryError(EdgeSimError, ValueError):
     """A gallery cannot be read, or a change to it is refused."""
 
 
+class SearchError(EdgeSimError, ValueError):
+    """An index cannot be read or searched."""
+
+
 class SinkError(EdgeSimError, OSError):
     """An event could not be delivered."""
+
+
+class EventRefusedError(SinkError):
+    """The receiver will never take this event."""
+
+
+class CommandError(EdgeSimError, ValueError):
+    """A command from outside is refused."""
 
 
 class DataError(EdgeSimError, ValueError):

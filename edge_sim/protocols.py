@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_sim.domain import (
     BgrImage,
     Embedding,
+    FloatVector,
     Frame,
     Match,
     Observation,
@@ -18,6 +22,7 @@ from edge_sim.domain import (
     Threshold,
 )
 from edge_sim.events import Event
+from edge_sim.ranking import Neighbours
 
 
 class FrameSource(Protocol):
@@ -54,6 +59,38 @@ class Embedder(Protocol):
 
         Raises:
             ModelError: The model gives something that cannot be normalised.
+        """
+
+
+class Index(Protocol):
+    """Finds rows by vector. Rows are numbered from 0 in the order they were put in."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind, as in `edge-sim index info`."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def search(
+        self,
+        vector: FloatVector,
+        k: int,
+        *,
+        among: NDArray[np.bool_] | None = None,
+        least: bool = False,
+    ) -> Neighbours:
+        """Return the best k rows, fewer if there are not as many.
+
+        Args:
+            vector: (D,) float32.
+            k: At least 1.
+            among: (N,) bool, the rows that may be found; an answer never holds another, and holds
+                k of them if there are k.
+            least: The least similar first, instead of the most similar.
+
+        Raises:
+            SearchError: A question that makes no sense.
         """
 
 

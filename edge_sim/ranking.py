@@ -1,0 +1,209 @@
+"""From vectors to an order: metrics, the best k of many, ties.
+
+Rows are ranked in two steps. One cheap pass over all rows gives each a closeness that is right to
+within a known slack; every row that could be among the best k by it is measured again in float64.
+So the order is exact although the pass over everything is one float32 matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[Any]
+"""(N, D) float32 or float16, perhaps mapped from a file."""
+RowMask = NDArray[np.bool_]
+"""(N,) which rows may be found."""
+
+_UNIT_ROUNDOFF = 2.0**-24  # of float32
+_BLOCK_BYTES = 1 << 20  # what a pass makes of a block of rows should stay in the cache
+_GROUPS = 2048
+
+
+class Metric(str, Enum):
+    """How two vectors are compared. On unit vectors the first three rank alike."""
+
+    COSINE = "cosine"
+    INNER = "inner"
+    """Inner product."""
+    EUCLIDEAN = "euclidean"
+    MANHATTAN = "manhattan"
+
+    @property
+    def is_distance(self) -> bool:
+        """Whether small means near."""
+        return self in (Metric.EUCLIDEAN, Metric.MANHATTAN)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """What a search finds, the best first.
+
+    Args:
+        rows: (k,) intp, numbers of rows.
+        scores: (k,) float32 in the metric of the index: a likeness, or a distance for Euclidean
+            and Manhattan. Equal scores are in order of Manhattan distance, then of row.
+    """
+
+    rows: NDArray[np.intp]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+NOTHING = Neighbours(np.zeros(0, np.intp), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """One vector, and how its answers are ordered.
+
+    Args:
+        vector: (D,) float32; of unit length for cosine.
+        metric: To rank by.
+        least: The least similar first, instead of the most similar.
+    """
+
+    vector: NDArray[np.float32]
+    metric: Metric = Metric.COSINE
+    least: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Rows, and what is computed of them once.
+
+    Args:
+        rows: (N, D) float32 or float16; of unit length for cosine.
+        squares: (N,) float32 squared lengths.
+        longest: Length of the longest row; 0 without rows.
+    """
+
+    rows: Rows
+    squares: NDArray[np.float32]
+    longest: float
+
+    def take(self, numbers: NDArray[np.intp]) -> Table:
+        """Return these rows alone."""
+        return Table(self.rows[numbers], self.squares[numbers], self.longest)
+
+
+def table(rows: Rows, *, unit: bool = False) -> Table:
+    """Return the table of (N, D) rows; `unit` if all are known to have unit length."""
+    if unit:
+        # Rounding to float16 may lengthen a row a little.
+        return Table(rows, np.broadcast_to(np.float32(1.0), len(rows)), 1.001)
+    squares = np.empty(len(rows), np.float32)
+    for block in blocks_of(len(rows), 4 * rows.shape[1]):
+        part = rows[block].astype(np.float32, copy=False)
+        squares[block] = np.einsum("ij,ij->i", part, part)
+    return Table(rows, squares, float(squares.max(initial=0.0)) ** 0.5)
+
+
+def closeness(question: Question, known: Table) -> tuple[NDArray[np.float32], float]:
+    """Return (N,) float32, larger where a row comes earlier, and by how much each may be wrong.
+
+    The bound is the usual one of a sum of D products (Higham, Accuracy and Stability of Numerical
+    Algorithms, 2002, section 3.1); sums in pairs, as BLAS makes them, stay far below it.
+    """
+    vector = question.vector
+    length = float(vector @ vector) ** 0.5
+    scale = length * known.longest
+    if question.metric is Metric.MANHATTAN:
+        values = -_manhattan(vector, known.rows)
+        scale = float(vector.size) ** 0.5 * (length + known.longest)
+    else:
+        values = products(vector, known.rows)
+        if question.metric is Metric.EUCLIDEAN:
+            # Half the squared distance, less the part that is the same for all rows.
+            values -= 0.5 * known.squares
+            scale += known.longest**2
+    slack = (vector.size + 2) * _UNIT_ROUNDOFF * scale
+    return (-values if question.least else values), slack
+
+
+def shortlist(values: NDArray[np.float32], k: int, slack: float) -> NDArray[np.intp]:
+    """Return, in ascending order, every row that could be among the k largest of `values`.
+
+    Args:
+        values: (N,) float32 without NaN; minus infinity for rows that may not be found.
+        k: At least 1.
+        slack: By how much each value may be wrong.
+    """
+    if k < values.size:
+        floor = np.partition(_promising(values, k), -k)[-k] - 2.0 * slack
+        return np.flatnonzero((values >= floor) & (values > -np.inf))
+    return np.flatnonzero(values > -np.inf)
+
+
+def ordered(question: Question, rows: Rows, numbers: NDArray[np.intp], k: int) -> Neighbours:
+    """Return the best k of `rows`, measured in float64.
+
+    Args:
+        question: The query.
+        rows: (M, D), those of the shortlist.
+        numbers: (M,) what they are called in the answer.
+        k: At most so many.
+    """
+    exact = rows.astype(np.float64)
+    difference = np.abs(exact - question.vector)
+    manhattan = difference.sum(axis=1)
+    if question.metric is Metric.MANHATTAN:
+        scores = manhattan
+    elif question.metric is Metric.EUCLIDEAN:
+        scores = np.sqrt((difference * difference).sum(axis=1))
+    else:
+        scores = exact @ question.vector.astype(np.float64)
+    if question.metric is Metric.COSINE:
+        scores = np.clip(scores, -1.0, 1.0)
+    shown = scores.astype(np.float32)
+    falls = question.metric.is_distance == question.least
+    key = -shown if falls else shown
+    # Of equal scores the nearer by Manhattan distance goes first, or the farther if `least`.
+    tie = -manhattan if question.least else manhattan
+    order = np.lexsort((numbers, tie, key))[:k]
+    return Neighbours(numbers[order], shown[order])
+
+
+def blocks_of(count: int, row_bytes: int) -> list[slice]:
+    """Return slices that cover `count` rows in blocks small enough for the cache."""
+    step = max(1, _BLOCK_BYTES // max(1, row_bytes))
+    return [slice(at, min(at + step, count)) for at in range(0, count, step)]
+
+
+def products(vector: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
+    """Return (N,) float32 inner products of a vector with rows of any number type."""
+    if rows.dtype == np.float32:
+        return np.asarray(rows @ vector, np.float32)
+    values = np.empty(len(rows), np.float32)
+    for block in blocks_of(len(rows), 4 * rows.shape[1]):
+        values[block] = rows[block].astype(np.float32) @ vector
+    return values
+
+
+def _promising(values: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """Return some of the values that hold the k largest among them; all of them if few.
+
+    The k-th largest of the maxima of groups is a floor under the k-th largest of all: a group
+    that reaches it has a value that does. Far cheaper than a partition of everything.
+    """
+    deep = values.size // _GROUPS
+    if deep < 8 or k > _GROUPS // 2:
+        return values
+    # Read down the columns: adjacent values fall into different groups, and maxima vectorise.
+    maxima = values[: deep * _GROUPS].reshape(deep, _GROUPS).max(axis=0)
+    chosen: NDArray[np.float32] = values[values >= np.partition(maxima, -k)[-k]]
+    return chosen
+
+
+def _manhattan(vector: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
+    values = np.empty(len(rows), np.float32)
+    for block in blocks_of(len(rows), 4 * rows.shape[1]):
+        part = rows[block].astype(np.float32, copy=False) - vector
+        values[block] = np.abs(part, out=part).sum(axis=1)
+    return values
