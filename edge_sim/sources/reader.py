@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BAD_READS = 5
 """Empty or broken pictures in a row after which the device counts as lost: one may be chance."""
+_SILENT = 0.5
+"""Share of the read time-out after which one failed read is enough: drivers have time-outs too."""
 
 
 class Reader:
@@ -107,7 +109,7 @@ class Reader:
 
     def _read_all(self, capture: Capture) -> str:
         to_skip = self._options.warm_up_frames
-        bad = 0
+        bad, good_s = 0, self._monotonic()
         while not self._leave.is_set():
             with self._limited(self._options.read_timeout_s):
                 raw = capture.read()
@@ -121,10 +123,11 @@ class Reader:
             if pixels is None:
                 self._mailbox.reject()
                 bad += 1
-                if bad >= MAX_BAD_READS:
-                    return f"{self._name}: lost, {bad} reads in a row gave no picture"
+                silent_s = self._monotonic() - good_s
+                if bad >= MAX_BAD_READS or silent_s >= _SILENT * self._options.read_timeout_s:
+                    return f"{self._name}: lost, it gives no pictures any more"
                 continue
-            bad = 0
+            bad, good_s = 0, self._monotonic()
             self.failures = 0
             if to_skip > 0:
                 to_skip -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from edge_sim.errors import SourceError
 from edge_sim.sources.live import LiveSource
 from edge_sim.sources.options import SourceOptions
 from edge_sim.sources.uri import label, local_path
+
+logger = logging.getLogger(__name__)
 
 DEVICES = Path("/dev")
 SYSTEM = Path("/sys/class/video4linux")
@@ -99,6 +102,17 @@ class OpenCvCamera:
         ):
             if value is not None:
                 self._capture.set(prop, value)
+        width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if (options.width or width, options.height or height) != (width, height):
+            logger.warning(
+                "%s: asked for %s x %s, the camera gives %d x %d",
+                name,
+                options.width or "any",
+                options.height or "any",
+                width,
+                height,
+            )
 
     def read(self) -> NDArray[Any] | None:
         """Return the next picture; None if the driver gave none."""

@@ -131,6 +131,10 @@ class V4l2Layer:
         self.settings[prop] = value
         return True
 
+    def get(self, prop: int) -> float:
+        size = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
+        return size[prop]
+
     def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
         self._level = (self._level + 1) % 256
         return True, flat(self._level)

@@ -166,13 +166,30 @@ def test_a_lost_camera_is_reported_once_opened_again_and_read_on(start: Start) -
     device.put(flat(1))
     assert level(taken(source)) == 1
     device.put(*[None] * MAX_BAD_READS)
-    with pytest.raises(SourceError, match=r"cam: lost, 5 reads .* next try in 0.001 s"):
+    with pytest.raises(
+        SourceError, match=r"cam: lost, it gives no pictures any more; next try in 0\.001 s"
+    ):
         source.read()
     device.wait_for("opened", 2)
     device.put(flat(2))
     frame = taken(source)
     assert (level(frame), frame.index) == (2, 1)
     assert device.released == 1
+
+
+def test_one_failed_read_that_took_half_the_time_out_is_a_loss() -> None:
+    device = Device()
+    now_s = [0.0]
+    options = replace(QUICK, read_timeout_s=PATIENCE_S)
+    source = LiveSource(device.open, options, clocks=Clocks(lambda: now_s[0], lambda: 0.0))
+    source.start()
+    device.wait_for("reads", 1)
+    now_s[0] = PATIENCE_S / 2
+    device.script.put(None)
+    with pytest.raises(SourceError, match="cam: lost"):
+        source.read()
+    device.end()
+    source.close()
 
 
 def test_a_frame_taken_before_the_loss_comes_before_its_report(start: Start) -> None:
@@ -258,8 +275,10 @@ def test_readers_left_behind_are_few(start: Start) -> None:
     assert device.opened == MAX_ABANDONED + 1
     for hang in hangs:
         hang.end.set()
-    device.wait_for("released", MAX_ABANDONED)
+    device.wait_for("released", MAX_ABANDONED + 1)
+    device.wait_for("reads", MAX_ABANDONED + 2)
     device.put(flat(4))
+    assert "lost" in _error_of(source)
     assert level(taken(source)) == 4
 
 

@@ -127,6 +127,13 @@ def test_times_and_order_come_from_a_table(tmp_path: Path) -> None:
     assert frames[0].unix_time_s == 1686625900.0
 
 
+def test_a_glob_can_have_a_table_whose_names_start_at_its_fixed_part(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"day{number}" / "a.png", number)
+    (tmp_path / "t.csv").write_text("frame,time\nday2/a.png,1\nday1/a.png,2\nday0/a.png,3\n")
+    assert levels(open_source(f"folder:{tmp_path}/day[12]/*.png?times=t.csv")) == [2, 1]
+
+
 def test_a_table_of_plain_seconds_counts_from_the_first_picture(tmp_path: Path) -> None:
     for number in range(3):
         save(tmp_path / f"{number}.png", number)

@@ -27,7 +27,9 @@ def test_a_camera_is_opened_by_its_path_with_the_v4l2_backend(device: str) -> No
     assert layer.released == 1
 
 
-def test_size_and_rate_are_asked_for_and_no_queue_is_kept(device: str) -> None:
+def test_size_and_rate_are_asked_for_and_no_queue_is_kept(
+    device: str, caplog: pytest.LogCaptureFixture
+) -> None:
     layer = V4l2Layer()
     options = SourceOptions(width=1280, height=720, fps=10)
     open_camera(device, options, video_capture=layer).close()
@@ -37,6 +39,7 @@ def test_size_and_rate_are_asked_for_and_no_queue_is_kept(device: str) -> None:
         cv2.CAP_PROP_FRAME_HEIGHT: 720,
         cv2.CAP_PROP_FPS: 10,
     }
+    assert "asked for 1280 x 720, the camera gives 640 x 480" in caplog.text
 
 
 def test_a_missing_camera_is_one_line_that_names_it() -> None:

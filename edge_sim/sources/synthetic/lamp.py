@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edge_sim.domain import BgrImage
+from edge_sim.sources.synthetic.lettering import write
 from edge_sim.sources.synthetic.pose import Pose
 from edge_sim.sources.synthetic.texture import (
     HEIGHT_PX,
@@ -90,16 +91,12 @@ def _draw_gauge(canvas: BgrImage) -> None:
     cv2.ellipse(canvas, center, (68, 68), 0, 0, 45, (50, 50, 200), 5, cv2.LINE_AA)
     cv2.line(canvas, (center[0] + 10, center[1] + 14), (164, 142), (30, 30, 190), 4, cv2.LINE_AA)
     cv2.circle(canvas, center, 8, (40, 40, 40), -1, cv2.LINE_AA)
-    cv2.putText(
-        canvas, "bar", (190, 236), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (50, 50, 50), 1, cv2.LINE_AA
-    )
+    write(canvas, "BAR", (192, 226), unit_px=1.8, color=(50, 50, 50))
 
 
 def _draw_plate(canvas: BgrImage) -> None:
     cv2.rectangle(canvas, (370, 66), (484, 98), (40, 36, 30), -1)
-    cv2.putText(
-        canvas, "PUMP 2", (381, 89), cv2.FONT_HERSHEY_SIMPLEX, 0.75, (232, 236, 236), 2, cv2.LINE_AA
-    )
+    write(canvas, "PUMP 2", (379, 74), unit_px=2.8, color=(232, 236, 236))
     cv2.rectangle(canvas, (404, 318), (560, 398), (196, 206, 210), -1)
     cv2.rectangle(canvas, (404, 318), (560, 398), (120, 120, 116), 1)
     for row, length in enumerate((120, 96, 132, 70)):

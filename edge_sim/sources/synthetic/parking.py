@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from edge_sim.domain import BgrImage, GrayImage
+from edge_sim.sources.synthetic.lettering import write
 from edge_sim.sources.synthetic.pose import Pose
 from edge_sim.sources.synthetic.texture import (
     HEIGHT_PX,
@@ -55,9 +56,7 @@ def _lot() -> BgrImage:
         blend(canvas, line, polygon_mask(lane), 0.9)
     crack = [(452, 470), (470, 420), (462, 380), (486, 330), (480, 290), (500, 262)]
     cv2.polylines(canvas, [np.array(crack, np.int32)], False, (62, 62, 60), 2, cv2.LINE_AA)
-    cv2.putText(
-        canvas, "2", (300, 430), cv2.FONT_HERSHEY_SIMPLEX, 1.8, (206, 212, 214), 7, cv2.LINE_AA
-    )
+    write(canvas, "2", (308, 392), unit_px=7.0, color=(206, 212, 214))
     shade(canvas, polygon_mask([(0, 452), (640, 440), (640, 480), (0, 480)], soft_px=8), 0.82)
     _draw_car(canvas, _NEIGHBOUR, (150, 156, 150))
     canvas.setflags(write=False)
