@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -76,13 +76,15 @@ class Entry:
     """A state entered.
 
     Args:
-        place: Of the first frame.
+        place: Of the first frame that shows it cleanly.
+        first: Frame from which on it may be reported: the one after the state before.
         end: One past the last frame that it may be reported at.
         state: Entered.
         confidence: Said; 1 for a true entry.
     """
 
     place: int
+    first: int
     end: int
     state: str
     confidence: float = 1.0
@@ -118,8 +120,8 @@ def judge(seen: SeenSet, played: Played) -> EventsResult:
     """Return the figures of what was played.
 
     A true and a reported entry belong together if the state is the same and the report falls
-    between the first frame of the state and `TOLERANCE_FRAMES` after its last one; each true entry
-    counts once, in order.
+    between the last frame of the state before and `TOLERANCE_FRAMES` after the last one of the
+    state itself; each true entry counts once, in order.
     """
     labels = [seen.labels[row] for row in played.rows]
     true = true_entries(labels)
@@ -130,7 +132,7 @@ def judge(seen: SeenSet, played: Played) -> EventsResult:
         false += sum(1 for _, change in played.changes if _is_false_novelty(change))
     precision = len(pairs) / len(reported) if reported else 1.0
     recall = len(pairs) / len(true) if true else 1.0
-    delays = [reported[b].place - true[a].place for a, b in pairs]
+    delays = [max(reported[b].place - true[a].place, 0) for a, b in pairs]
     hit = {b for _, b in pairs}
     wrong = [
         said.name not in (UNKNOWN, label)
@@ -175,25 +177,34 @@ def mean_result(results: Sequence[EventsResult]) -> EventsResult:
 
 def true_entries(labels: Sequence[str | None]) -> list[Entry]:
     """Return the entries into states that last, frames that show none left aside."""
-    runs: list[list[int | str]] = []  # [first place, frames, last place, state]
+    entries: list[Entry] = []
+    first = 0
+    for run in _runs(labels):
+        if len(run.places) >= LEAST_FRAMES:
+            place, end = run.places[0], run.places[-1] + 1 + TOLERANCE_FRAMES
+            if entries and entries[-1].state == run.state:
+                entries[-1] = replace(entries[-1], end=end)
+            else:
+                entries.append(Entry(place, first, end, run.state))
+        first = run.places[-1] + 1
+    return entries
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    state: str
+    places: list[int]
+
+
+def _runs(labels: Sequence[str | None]) -> list[_Run]:
+    runs: list[_Run] = []
     for place, label in enumerate(labels):
         if label is None:
             continue
-        if runs and runs[-1][3] == label:
-            runs[-1][1] = int(runs[-1][1]) + 1
-            runs[-1][2] = place
-        else:
-            runs.append([place, 1, place, label])
-    entries: list[Entry] = []
-    for first, number, last, state in runs:
-        if int(number) < LEAST_FRAMES:
-            continue
-        end = int(last) + 1 + TOLERANCE_FRAMES
-        if entries and entries[-1].state == state:
-            entries[-1] = Entry(entries[-1].place, end, str(state))
-        else:
-            entries.append(Entry(int(first), end, str(state)))
-    return entries
+        if not (runs and runs[-1].state == label):
+            runs.append(_Run(label, []))
+        runs[-1].places.append(place)
+    return runs
 
 
 def reported_entries(changes: Sequence[tuple[int, StateChange]]) -> list[Entry]:
@@ -202,7 +213,7 @@ def reported_entries(changes: Sequence[tuple[int, StateChange]]) -> list[Entry]:
     for place, change in changes:
         state = change.after.name
         if state != UNKNOWN and not (entries and entries[-1].state == state):
-            entries.append(Entry(place, place + 1, state, change.confidence))
+            entries.append(Entry(place, place, place + 1, state, change.confidence))
     return entries
 
 
@@ -213,7 +224,7 @@ def paired(true: Sequence[Entry], reported: Sequence[Entry]) -> list[tuple[int, 
     for at, entry in enumerate(reported):
         for candidate in range(start, len(true)):
             wanted = true[candidate]
-            if entry.state == wanted.state and wanted.place <= entry.place < wanted.end:
+            if entry.state == wanted.state and wanted.first <= entry.place < wanted.end:
                 pairs.append((candidate, at))
                 start = candidate + 1
                 break
