@@ -20,6 +20,7 @@ from edge_sim.errors import ConfigError, EdgeSimError, SinkError
 from edge_sim.events import Event
 from edge_sim.gallery import Gallery
 from edge_sim.gallery_store import GalleryStore
+from edge_sim.gate import Gate
 from edge_sim.imaging import gray
 from edge_sim.loop import Lane, Step, deliver, steps
 from edge_sim.pipeline import Pace, Pipeline, Region, Stages, Watch
@@ -190,7 +191,9 @@ def build_pipeline(
         check_states(name, watch, gallery)
         region = region_of(config, watch)
         pace = Pace(watch.interval_s, watch.recheck_s)
-        built.append(Watch(name, gallery, stages_of(config, watch), region=region, pace=pace))
+        gate = Gate() if watch.gate else None
+        stages = stages_of(config, watch)
+        built.append(Watch(name, gallery, stages, region=region, pace=pace, gate=gate))
     return Pipeline(embedder, built, config.device)
 
 

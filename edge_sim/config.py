@@ -70,6 +70,7 @@ class WatchConfig(Section, frozen=True):
     mask: str | None = None
     interval_s: Seconds = 0.0
     recheck_s: Seconds = 0.0
+    gate: bool = True
     sensitivity: Ratio = 0.5
     confirm: ConfirmConfig = ConfirmConfig()
 

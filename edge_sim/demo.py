@@ -14,6 +14,7 @@ from edge_sim.enrolment import reference_of
 from edge_sim.errors import ConfigError
 from edge_sim.events import StateChanged
 from edge_sim.gallery import Gallery
+from edge_sim.gate import Gate
 from edge_sim.loop import Lane, Step, steps
 from edge_sim.pipeline import Pipeline, Region, Watch
 from edge_sim.protocols import Embedder
@@ -88,7 +89,7 @@ class Demo:
         self.region = Region(scene_roi(plan.scene))
         self.gallery = enrolled(plan, self.region, embedder)
         stages = stages_of(Config(), WatchConfig())
-        watch = Watch(plan.scene, self.gallery, stages, region=self.region)
+        watch = Watch(plan.scene, self.gallery, stages, region=self.region, gate=Gate())
         source = open_source(plan.uri)
         pipeline = Pipeline(embedder, [watch], "demo")
         self._lane = Lane(source, pipeline, live=False, now=lambda: 0.0)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from edge_sim.domain import (
     FULL_FRAME,
     BgrImage,
+    Embedding,
     Frame,
     GrayImage,
+    Match,
     Observation,
     Probe,
     Roi,
@@ -22,6 +24,7 @@ from edge_sim.domain import (
 )
 from edge_sim.events import Origin, StateChanged, state_changed
 from edge_sim.gallery import Gallery
+from edge_sim.gate import Gate
 from edge_sim.imaging import crop, masked, measure
 from edge_sim.protocols import Decider, Embedder, Monitor, Scorer
 
@@ -96,7 +99,7 @@ class Stages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What one look at a watch gave."""
+    """What one look at a watch gave; `embedded` is false where the gate spared the embedding."""
 
     watch: str
     probe: Probe
@@ -104,6 +107,7 @@ class Outcome:
     state: State
     thresholds: Mapping[str, Threshold]
     change: StateChange | None
+    embedded: bool = True
 
 
 class Watch:
@@ -115,6 +119,7 @@ class Watch:
         stages: How to make scorer, decider and monitor.
         region: Where to look.
         pace: How often to look.
+        gate: Spares the embedding of pictures that show nothing new; None embeds every picture.
     """
 
     def __init__(
@@ -125,12 +130,15 @@ class Watch:
         *,
         region: Region | None = None,
         pace: Pace | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.name = name
         self.region = region or Region()
         self._pace = pace or Pace()
+        self._gate = gate
         self._stages = stages
         self._last_look_s: float | None = None
+        self._latest: tuple[Embedding, Match | None] | None = None
         self._equip(gallery)
 
     @property
@@ -156,35 +164,44 @@ class Watch:
             if not self._pace.is_due(since_last_s, self._decider.pending):
                 return None
         self._last_look_s = frame.captured_at_s
-        probe = make_probe(
-            embedder,
-            self.region.pixels_of(frame.pixels),
-            captured_at_s=frame.captured_at_s,
-            unix_time_s=frame.unix_time_s,
-            frame_index=frame.index,
-        )
-        observation = self._observe(probe)
-        change = self._decider.observe(observation)
-        decider = self._decider
-        return Outcome(self.name, probe, observation, decider.state, decider.thresholds, change)
-
-    def _observe(self, probe: Probe) -> Observation:
+        probe, match, embedded = self._compared(frame, embedder)
         reading = self._monitor.inspect(probe)
-        return Observation(
+        observation = Observation(
             captured_at_s=probe.captured_at_s,
             unix_time_s=probe.unix_time_s,
             frame_index=probe.frame_index,
-            match=self._scorer.best_match(probe),
+            match=match,
             condition=reading.condition,
             impediment=reading.impediment,
             quality=probe.quality,
         )
+        change = self._decider.observe(observation)
+        state, thresholds = self._decider.state, self._decider.thresholds
+        return Outcome(self.name, probe, observation, state, thresholds, change, embedded)
+
+    def _compared(self, frame: Frame, embedder: Embedder) -> tuple[Probe, Match | None, bool]:
+        """Return the probe of `frame`, its match, and whether it was embedded for it."""
+        pixels = self.region.pixels_of(frame.pixels)
+        thumbnail, quality = measure(pixels)
+        at_s = frame.captured_at_s
+        shut = self._gate is not None and self._gate.is_shut(thumbnail, at_s)
+        known = self._latest if shut else None
+        embedding = known[0] if known else embedder.embed(pixels)
+        probe = Probe(embedding, thumbnail, quality, at_s, frame.unix_time_s, frame.index)
+        if known:
+            return probe, known[1], False
+        match = self._scorer.best_match(probe)
+        self._latest = embedding, match
+        if self._gate is not None:
+            self._gate.embedded(thumbnail, at_s)
+        return probe, match, True
 
     def _equip(self, gallery: Gallery) -> None:
         self._gallery = gallery
         self._scorer = self._stages.scorer(gallery)
         self._decider = self._stages.decider(gallery, self._scorer)
         self._monitor = self._stages.monitor(gallery)
+        self._latest = None  # another gallery matches differently
 
 
 class Pipeline:

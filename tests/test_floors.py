@@ -30,7 +30,7 @@ FLOORS = {
     "pipeline": 4,
     "comparison": 4,
     "calibration": 4,
-    "evaluation": 4,
+    "evaluation": 7,
     "loop": 5,
     "config_yaml": 4,
     "config": 5,
