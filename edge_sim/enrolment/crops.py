@@ -10,26 +10,24 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import cv2
-import numpy as np
 
 from edge_sim.domain import BgrImage, Reference
+from edge_sim.imaging import halved
 from edge_sim.pipeline import make_probe
 from edge_sim.protocols import Embedder
 from edge_sim.scene import condition_of
 
-MAX_SIDE_PX = 640
-"""Larger regions are reduced before they are kept: a PNG of 12 megapixels has 20 MB, and no
-embedder in use looks at more than 224 pixels."""
+LEAST_SIDE_PX = 256
+"""Regions are halved as long as no side falls below this: a PNG of 12 megapixels has 20 MB, and no
+embedder in use looks at more than 224 pixels. The live path halves too, so that the reduced
+region gives the same probe but for rounding."""
 
 
 def as_stored(pixels: BgrImage) -> BgrImage:
-    """Return what is kept of a region: itself, or reduced so that no side exceeds 640 px."""
-    height, width = pixels.shape[:2]
-    ratio = MAX_SIDE_PX / max(height, width)
-    if ratio >= 1.0:
-        return pixels
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    """Return what is kept of a region: itself, or halved until one side is below 512 px."""
+    while min(pixels.shape[:2]) >= 2 * LEAST_SIDE_PX:
+        pixels = halved(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2)
+    return pixels
 
 
 def encoded_crop(stored: BgrImage) -> bytes:
