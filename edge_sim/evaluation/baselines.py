@@ -15,7 +15,7 @@ from edge_sim.domain import Match, Probe, Reference, Score, StateScore
 from edge_sim.gallery import Gallery
 from edge_sim.imaging import squash
 from edge_sim.protocols import Scorer
-from edge_sim.scoring import GalleryScorer
+from edge_sim.scoring import GalleryScorer, check_model
 from edge_sim.similarity import normalised, ssim_between, ssim_planes
 
 Rows = NDArray[np.float32]
@@ -41,6 +41,7 @@ class NearestScorer:
         """Return the states of the gallery for `probe`, the most similar first."""
         if not len(self._gallery):
             return None
+        check_model(probe, self._gallery)
         return self._match(self._likeness(probe))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edge_sim.scoring.gallery_scorer import GalleryScorer, Structural
+from edge_sim.scoring.gallery_scorer import GalleryScorer, Structural, check_model
 
-__all__ = ["GalleryScorer", "Structural"]
+__all__ = ["GalleryScorer", "Structural", "check_model"]

@@ -84,11 +84,7 @@ class GalleryScorer:
         """Return the states of the gallery for `probe`, the most probable first."""
         if not len(self._gallery):
             return None
-        if probe.embedding.model_id != self._gallery.model_id:
-            raise ModelError(
-                f"the probe was embedded with {probe.embedding.model_id} and the gallery with "
-                f"{self._gallery.model_id}; run `edge-sim gallery reembed`"
-            )
+        check_model(probe, self._gallery)
         views = evidence_of(probe)
         row = _joined(views, self._weights)
         cosines = self._rows @ row
@@ -213,6 +209,19 @@ class GalleryScorer:
                 self._planes.clear()
             known = self._planes[reference.reference_id] = ssim_planes(reference.thumbnail)
         return ssim_between(ssim_planes(thumbnail), known)
+
+
+def check_model(probe: Probe, gallery: Gallery) -> None:
+    """Check that the probe can be compared with the references.
+
+    Raises:
+        ModelError: They were made with different models.
+    """
+    if probe.embedding.model_id != gallery.model_id:
+        raise ModelError(
+            f"the probe was embedded with {probe.embedding.model_id} and the gallery with "
+            f"{gallery.model_id}; run `edge-sim gallery reembed`"
+        )
 
 
 def _joined(views: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]) -> FloatMatrix:

@@ -1,0 +1,314 @@
+"""AdaptiveDecider on replayed observations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_sim.deciding import (
+    AdaptiveDecider,
+    Drift,
+    Level,
+    Memory,
+    level_from,
+    levels_of,
+    threshold_of,
+)
+from edge_sim.domain import (
+    UNKNOWN,
+    Match,
+    Observation,
+    Score,
+    State,
+    StateChange,
+    StateScore,
+    UnknownReason,
+)
+from edge_sim.gallery import Gallery
+from tests.builders import observation, reference
+
+NOVEL = State(UNKNOWN, UnknownReason.NOVEL)
+AMBIGUOUS = State(UNKNOWN, UnknownReason.AMBIGUOUS)
+
+
+def seen(*states: tuple[str, float, float]) -> Match:
+    """A match of (state, combined, probability)."""
+    return Match(
+        tuple(
+            StateScore(name, f"{name}-1", Score(0.9, None, combined), probability)
+            for name, combined, probability in states
+        )
+    )
+
+
+OPEN = seen(("open", 0.8, 0.95), ("closed", 0.3, 0.05))
+CLOSED = seen(("closed", 0.8, 0.95), ("open", 0.3, 0.05))
+TORN = seen(("closed", 0.7, 0.52), ("open", 0.7, 0.48))
+STRANGE = seen(("closed", 0.12, 0.9), ("open", 0.1, 0.1))
+LOOKS = {"o": OPEN, "c": CLOSED, "t": TORN, "s": STRANGE}
+REFERENCES = Gallery(
+    [reference(f"{state}-{at}", state, 1.0, 0.0) for state in ("open", "closed") for at in range(6)]
+)
+LEFT_OUT = (OPEN,) * 6 + (CLOSED,) * 6
+
+
+def decider(**options: float) -> AdaptiveDecider:
+    return AdaptiveDecider(LEFT_OUT, REFERENCES, **options)  # type: ignore[arg-type]
+
+
+def looks(text: str, *, start: int = 0, step_s: float = 1.0) -> list[Observation]:
+    """One observation per letter: open, closed, torn, strange, dark, . for an empty gallery."""
+    made = []
+    for place, letter in enumerate(text):
+        look = observation(LOOKS.get(letter), index=start + place, at_s=(start + place) * step_s)
+        if letter == "d":
+            look = replace(look, impediment=UnknownReason.DARK, match=OPEN)
+        made.append(look)
+    return made
+
+
+def told(changes: Iterable[StateChange | None]) -> list[tuple[int, State]]:
+    return [(change.cause.frame_index, change.after) for change in changes if change is not None]
+
+
+def run(subject: AdaptiveDecider, observations: Sequence[Observation]) -> list[tuple[int, State]]:
+    return told([subject.observe(look) for look in observations])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("ooo", [(2, State("open"))], id="three agree"),
+        pytest.param("oo", [], id="two are too few"),
+        pytest.param("oooccc", [(2, State("open")), (5, State("closed"))], id="a change"),
+        pytest.param("ooococo", [(2, State("open"))], id="flicker"),
+        pytest.param("ooococc", [(2, State("open")), (6, State("closed"))], id="three of five"),
+        pytest.param("ooosss", [(2, State("open")), (5, NOVEL)], id="novel"),
+        pytest.param("ooottt", [(2, State("open")), (5, AMBIGUOUS)], id="ambiguous"),
+        pytest.param("ooostt", [(2, State("open")), (5, AMBIGUOUS)], id="unlike either way"),
+        pytest.param("ooossoo", [(2, State("open"))], id="a hand passes"),
+        pytest.param(
+            "oooddd",
+            [(2, State("open")), (5, State(UNKNOWN, UnknownReason.DARK))],
+            id="dark",
+        ),
+        pytest.param(
+            "oooddssddd",
+            [(2, State("open")), (7, State(UNKNOWN, UnknownReason.DARK))],
+            id="dark and strange are told apart",
+        ),
+        pytest.param(
+            "dddooo",
+            [(2, State(UNKNOWN, UnknownReason.DARK)), (5, State("open"))],
+            id="dark at first",
+        ),
+    ],
+)
+def test_a_row_of_looks_gives_these_changes(text: str, expected: list[tuple[int, State]]) -> None:
+    assert run(decider(), looks(text)) == expected
+
+
+def test_before_the_first_decision_it_is_starting() -> None:
+    subject = decider()
+    assert subject.state == State(UNKNOWN, UnknownReason.STARTING)
+    subject.observe(looks("o")[0])
+    assert subject.state == State(UNKNOWN, UnknownReason.STARTING)
+    assert subject.pending
+
+
+def test_the_first_decision_comes_from_nothing_and_carries_what_decided() -> None:
+    subject = decider()
+    changes = [subject.observe(look) for look in looks("ooo")]
+    change = changes[-1]
+    assert change is not None
+    assert change.before is None
+    assert change.after == subject.state == State("open")
+    assert change.confidence == pytest.approx(0.95)
+    assert set(change.thresholds) == {"open", "closed"}
+    assert not subject.pending
+
+
+def test_an_empty_gallery_says_so() -> None:
+    subject = AdaptiveDecider((), Gallery())
+    assert subject.state == State(UNKNOWN, UnknownReason.NO_REFERENCES)
+    assert run(subject, looks("...")) == [(2, State(UNKNOWN, UnknownReason.NO_REFERENCES))]
+    assert subject.thresholds == {}
+
+
+def test_unknown_is_never_confident() -> None:
+    subject = decider()
+    changes = [subject.observe(look) for look in looks("ooosss")]
+    change = changes[-1]
+    assert change is not None
+    assert change.confidence == 0.0
+
+
+@given(
+    text=st.text("octsd", max_size=30),
+    offset_s=st.floats(-1e6, 1e9),
+)
+def test_when_the_clock_started_does_not_matter(text: str, offset_s: float) -> None:
+    plain = looks(text)
+    moved = [replace(look, captured_at_s=look.captured_at_s + offset_s) for look in plain]
+    assert run(decider(), plain) == run(decider(), moved)
+
+
+@given(text=st.text("octsd", max_size=40))
+def test_a_change_always_changes_and_pending_tells_it_before(text: str) -> None:
+    subject = decider()
+    before = None
+    for look in looks(text):
+        change = subject.observe(look)
+        if change is not None:
+            assert change.before == before
+            assert change.after != before
+            before = change.after
+        assert subject.state == (before or State(UNKNOWN, UnknownReason.STARTING))
+
+
+def test_looks_before_a_pause_of_a_day_do_not_confirm_those_after_it() -> None:
+    subject = decider()
+    run(subject, looks("oooooooocc"))
+    assert run(subject, looks("c", start=86_400)) == []
+    assert run(subject, looks("cc", start=86_401)) == [(86_402, State("closed"))]
+
+
+def test_looks_fifteen_minutes_apart_confirm_each_other() -> None:
+    assert run(decider(), looks("oooccc", step_s=900.0)) == [
+        (2, State("open")),
+        (5, State("closed")),
+    ]
+
+
+def test_time_that_runs_backwards_starts_the_confirmation_anew() -> None:
+    subject = decider()
+    run(subject, looks("ooooocc", start=100))
+    assert run(subject, looks("c")) == []
+    assert subject.state == State("open")
+    assert run(subject, looks("cc", start=1)) == [(2, State("closed"))]
+
+
+def test_a_restart_goes_on_where_it_stopped() -> None:
+    first = decider()
+    run(first, looks("o" * 400))
+    memory = first.snapshot()
+    assert memory.state == "open"
+    second = decider()
+    second.restore(memory)
+    assert second.state == State("open")
+    assert second.thresholds == first.thresholds
+    assert run(second, looks("ooo")) == []
+
+
+def test_a_memory_of_states_that_are_gone_is_ignored() -> None:
+    subject = decider()
+    subject.restore(Memory("ajar", None, {("ajar", "day"): Drift(0.1, 0.1, 5)}))
+    assert subject.state == State(UNKNOWN, UnknownReason.STARTING)
+    assert subject.snapshot().drifts == {}
+
+
+def test_resuming_unknown_keeps_its_reason() -> None:
+    subject = decider()
+    subject.resume(NOVEL)
+    assert subject.state == NOVEL
+    subject.resume(State(UNKNOWN, UnknownReason.STARTING))
+    assert subject.state == NOVEL
+
+
+def fading(levels: Iterable[float]) -> list[Observation]:
+    return [
+        observation(seen(("open", level, 0.95), ("closed", 0.1, 0.05)), index=at)
+        for at, level in enumerate(levels)
+    ]
+
+
+def test_thresholds_follow_slow_drift_of_the_scores() -> None:
+    subject = decider()
+    start = subject.thresholds["open"].leave
+    changes = run(subject, fading(0.8 - 0.2 * min(at / 600, 1.0) for at in range(1500)))
+    assert changes == [(2, State("open"))]
+    assert subject.thresholds["open"].leave < start - 0.02
+
+
+def test_however_slow_a_fade_is_the_state_is_left_in_the_end() -> None:
+    changes = run(decider(), fading(max(0.8 - at / 4000, 0.05) for at in range(4000)))
+    assert changes[-1][1] == NOVEL
+
+
+def test_a_sudden_change_is_reported_before_it_is_learned() -> None:
+    subject = decider()
+    run(subject, looks("o" * 50))
+    before = subject.snapshot().drifts
+    changes = run(subject, looks("sssss", start=50))
+    assert changes == [(52, NOVEL)]
+    assert subject.snapshot().drifts == before
+
+
+def test_conditions_learn_apart() -> None:
+    subject = decider()
+    night = [replace(look, condition="ir") for look in fading([0.6] * 200)]
+    run(subject, night)
+    assert {key[1] for key in subject.snapshot().drifts} == {"ir"}
+    assert subject.thresholds["open"] != decider().thresholds["open"]
+    subject.observe(fading([0.8])[0])
+    assert subject.thresholds["open"] == decider().thresholds["open"]
+
+
+def test_more_sensitivity_asks_for_less() -> None:
+    blunt, middle, keen = (decider(sensitivity=value) for value in (0.0, 0.5, 1.0))
+    leaves = [one.thresholds["open"].leave for one in (blunt, middle, keen)]
+    assert leaves == sorted(leaves)
+    assert leaves[0] < leaves[2]
+    doubtful = [
+        observation(seen(("open", 0.8, 0.6), ("closed", 0.5, 0.4)), index=i) for i in range(3)
+    ]
+    assert run(keen, doubtful) == [(2, State("open"))]
+    assert run(decider(), doubtful) == [(2, AMBIGUOUS)]
+
+
+@pytest.mark.parametrize(
+    "options", [{"sensitivity": 1.5}, {"sensitivity": float("nan")}, {"matches": 0}, {"of": 2}]
+)
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"sensitivity|confirmation"):
+        decider(**options)
+
+
+def test_levels_say_whether_there_were_enough_references() -> None:
+    assert all(level.is_known for level in levels_of(REFERENCES, LEFT_OUT).values())
+    few = Gallery([reference("a", "open", 1.0, 0.0)])
+    level = levels_of(few, (None,))["open"]
+    assert not level.is_known
+    assert level.references == 0
+
+
+@given(
+    own=st.lists(st.floats(0.0, 1.0), max_size=12),
+    others=st.lists(st.floats(0.0, 1.0), max_size=12),
+    shift=st.floats(-0.2, 0.2),
+    sensitivity=st.floats(0.0, 1.0),
+)
+def test_thresholds_are_in_order_and_in_range(
+    own: list[float], others: list[float], shift: float, sensitivity: float
+) -> None:
+    found = threshold_of(level_from(own, others), Drift(shift, 0.05, 10), sensitivity)
+    assert 0.0 < found.leave <= found.enter <= 1.0
+
+
+def test_the_leave_level_lies_between_other_and_own_states() -> None:
+    level = Level(centre=0.8, spread=0.03, others=0.2, references=20)
+    found = threshold_of(level, Drift(), 0.5)
+    assert 0.2 < found.leave < 0.5
+
+
+@given(st.lists(st.floats(-1.0, 1.0), max_size=500))
+def test_drift_stays_within_its_bounds(residuals: list[float]) -> None:
+    drift = Drift()
+    for residual in residuals:
+        drift = drift.after(residual)
+    assert abs(drift.shift) <= 0.2
+    assert drift.looks == len(residuals)

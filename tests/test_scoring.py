@@ -1,0 +1,239 @@
+"""GalleryScorer: which state, how familiar, and what it does with little or bad material."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_sim.domain import Embedding, Match
+from edge_sim.gallery import Gallery
+from edge_sim.scoring import GalleryScorer
+from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
+from edge_sim.scoring.evidence import evidence_of, stacked_evidence
+from edge_sim.scoring.familiarity import NOISE, fit_span
+from edge_sim.scoring.gallery_scorer import MODELLED_REFERENCES
+from edge_sim.scoring.ridge import RIDGE, fit_ridge
+from edge_sim.similarity import normalised, ssim
+from tests.pictured import enrolled, gallery, probe
+
+
+def matched(scorer: GalleryScorer, state: str, seed: int) -> Match:
+    match = scorer.best_match(probe(state, seed))
+    assert match is not None
+    return match
+
+
+@pytest.mark.parametrize("references", [1, 2, 5])
+@pytest.mark.parametrize("state", ["empty", "left", "right"])
+def test_the_right_state_is_the_most_probable(state: str, references: int) -> None:
+    scorer = GalleryScorer(gallery(references))
+    for seed in range(5):
+        assert matched(scorer, state, seed).best.state == state
+
+
+def test_a_picture_of_the_gallery_is_fully_familiar() -> None:
+    references = gallery(4)
+    scorer = GalleryScorer(references)
+    for reference in references:
+        look = replace(
+            probe("empty", 0), embedding=reference.embedding, thumbnail=reference.thumbnail
+        )
+        match = scorer.best_match(look)
+        assert match is not None
+        best = match.best
+        assert (best.state, best.reference_id) == (reference.state, reference.reference_id)
+        assert best.score.combined == pytest.approx(1.0, abs=1e-4)
+        assert best.score.ssim == pytest.approx(1.0, abs=1e-4)
+        assert best.score.cosine == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_state_that_is_not_in_the_gallery_is_less_familiar_than_those_that_are() -> None:
+    scorer = GalleryScorer(gallery(5))
+    known = [matched(scorer, "left", seed).best.score.combined for seed in range(8)]
+    novel = [matched(scorer, "top", seed).best.score.combined for seed in range(8)]
+    assert min(known) > max(novel)
+
+
+@given(seed=st.integers(0, 1000))
+def test_the_order_of_the_references_changes_nothing(seed: int) -> None:
+    references = list(gallery(3).references)
+    look = probe("right", seed)
+    straight = GalleryScorer(Gallery(references)).best_match(look)
+    shuffled = [references[at] for at in np.random.default_rng(seed).permutation(len(references))]
+    mixed = GalleryScorer(Gallery(shuffled)).best_match(look)
+    assert straight is not None
+    assert mixed is not None
+    assert [item.state for item in straight.states] == [item.state for item in mixed.states]
+    for a, b in zip(straight.states, mixed.states, strict=True):
+        assert a.probability == pytest.approx(b.probability, abs=1e-3)
+        assert a.score.combined == pytest.approx(b.score.combined, abs=1e-3)
+
+
+def test_identical_references_in_two_states_leave_no_margin() -> None:
+    twin = enrolled("left", 3)
+    references = [
+        *gallery(2, ("left", "right")).references,
+        twin,
+        replace(twin, reference_id="twin", state="right"),
+    ]
+    match = GalleryScorer(Gallery(references)).best_match(probe("left", 3))
+    assert match is not None
+    conflict = Gallery([twin, replace(twin, reference_id="twin", state="right")])
+    match = GalleryScorer(conflict).best_match(probe("left", 3))
+    assert match is not None
+    assert match.margin == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_empty_gallery_matches_nothing() -> None:
+    scorer = GalleryScorer(Gallery())
+    assert scorer.best_match(probe("left", 0)) is None
+    assert scorer.leave_one_out() == ()
+    assert scorer.trust == {}
+
+
+def test_a_gallery_of_one_state_says_how_familiar_and_is_sure_of_the_state() -> None:
+    scorer = GalleryScorer(gallery(5, ("empty",)))
+    assert matched(scorer, "empty", 1).best.probability == 1.0
+    familiar = matched(scorer, "empty", 1).best.score.combined
+    assert familiar > matched(scorer, "left", 1).best.score.combined + 0.02
+
+
+def test_without_cells_the_other_views_decide() -> None:
+    references = [
+        replace(item, embedding=Embedding(item.embedding.vector, None, item.embedding.model_id))
+        for item in gallery(4)
+    ]
+    scorer = GalleryScorer(Gallery(references))
+    look = probe("right", 9)
+    look = replace(look, embedding=Embedding(look.embedding.vector, None, "cells@1"))
+    match = scorer.best_match(look)
+    assert match is not None
+    assert match.best.state == "right"
+    assert "layout" not in scorer.trust
+
+
+def test_another_structural_similarity_can_be_chosen() -> None:
+    plain = matched(GalleryScorer(gallery(2)), "left", 5)
+    other = matched(GalleryScorer(gallery(2), structural=ssim), "left", 5)
+    assert plain.best.score.ssim == pytest.approx(other.best.score.ssim, abs=1e-5)
+    fixed = matched(GalleryScorer(gallery(2), structural=lambda a, b: 0.25), "left", 5)
+    assert fixed.best.score.ssim == 0.25
+
+
+def test_leaving_one_out_equals_a_gallery_without_it() -> None:
+    references = gallery(5)
+    left_out = GalleryScorer(references).leave_one_out()
+    for reference, match in list(zip(references, left_out, strict=True))[::4]:
+        scorer = GalleryScorer(references.removing(reference.reference_id))
+        look = replace(
+            probe("empty", 0), embedding=reference.embedding, thumbnail=reference.thumbnail
+        )
+        without = scorer.best_match(look)
+        assert match is not None
+        assert without is not None
+        assert match.best.state == without.best.state
+        own = {item.state: item.score.combined for item in match.states}
+        for item in without.states:
+            # Familiarity is exact; the regression keeps its centre and scale, so it is close.
+            assert own[item.state] == pytest.approx(item.score.combined, abs=1e-3)
+
+
+def test_a_state_of_one_reference_is_missing_from_its_own_leave_one_out() -> None:
+    references = Gallery([*gallery(3, ("empty", "left")).references, enrolled("right", 1)])
+    match = GalleryScorer(references).leave_one_out()[-1]
+    assert match is not None
+    assert {item.state for item in match.states} == {"empty", "left"}
+    assert sum(item.probability for item in match.states) == pytest.approx(1.0)
+
+
+def test_more_references_than_are_modelled_stay_usable() -> None:
+    rng = np.random.default_rng(0)
+    base = gallery(2, ("empty", "left")).references
+    references = []
+    for number in range(MODELLED_REFERENCES + 300):
+        item = base[number % len(base)]
+        vector = item.embedding.vector + rng.normal(0, 0.01, 64).astype(np.float32)
+        embedding = Embedding(normalised(vector), item.embedding.spatial, "cells@1")
+        references.append(replace(item, reference_id=f"{number}", embedding=embedding))
+    scorer = GalleryScorer(Gallery(references))
+    assert matched(scorer, "left", 3).best.state == "left"
+    left_out = scorer.leave_one_out()
+    assert len(left_out) == len(references)
+    assert all(match is not None and len(match.states) == 2 for match in left_out)
+
+
+def test_views_are_unit_vectors() -> None:
+    for view in evidence_of(probe("left", 1)).values():
+        assert float(np.linalg.norm(view)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_structure_view_hardly_moves_with_the_light() -> None:
+    bright, dim = (evidence_of(probe("left", 1, gain=gain)) for gain in (1.0, 0.6))
+    assert float(bright["structure"] @ dim["structure"]) > 0.95
+
+
+def test_the_span_of_one_vector_explains_by_its_cosine() -> None:
+    vector = normalised(np.array([3.0, 4.0, 0.0], np.float32))
+    other = normalised(np.array([4.0, 3.0, 5.0], np.float32))
+    span = fit_span(vector[None])
+    expected = 1.0 - float(vector @ other) ** 2 / (1.0 + NOISE)
+    assert span.unexplained(other) == pytest.approx(expected, abs=1e-6)
+    assert span.left_out[0] == pytest.approx(1.0)
+
+
+def test_left_out_spans_equal_fits_without_the_reference() -> None:
+    rows = normalised(np.random.default_rng(1).normal(size=(6, 20)) + 1.0)
+    left_out = fit_span(rows).left_out
+    for row in range(6):
+        without = fit_span(np.delete(rows, row, axis=0))
+        assert left_out[row] == pytest.approx(without.unexplained(rows[row]), abs=1e-4)
+
+
+def test_the_regression_solves_its_normal_equations() -> None:
+    rng = np.random.default_rng(2)
+    rows = normalised(rng.normal(size=(12, 5)))
+    labels = np.array([0, 1, 2] * 4)
+    ridge = fit_ridge(rows, labels, 3)
+    ready = ridge.view.project(rows).astype(np.float64)
+    features = np.hstack([ready, np.ones((12, 1))])
+    solved = np.linalg.solve(
+        features.T @ features + RIDGE * np.eye(6), features.T @ np.eye(3)[labels]
+    )
+    np.testing.assert_allclose(ridge.predict(rows), features @ solved, atol=1e-4)
+
+
+@given(st.lists(st.floats(-5.0, 5.0), min_size=2, max_size=6), st.floats(0.1, 30.0))
+def test_probabilities_sum_to_one_and_keep_the_order(values: list[float], sharpness: float) -> None:
+    found = probabilities(np.array(values, np.float32), sharpness)
+    assert float(found.sum()) == pytest.approx(1.0)
+    assert int(np.argmax(found)) == int(np.argmax(np.array(values, np.float32)))
+
+
+def test_a_view_that_errs_when_references_are_left_out_loses_trust() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    right = np.eye(2, dtype=np.float32)[labels]
+    trust = trust_in_views(
+        {"good": right, "bad": 1.0 - right}, labels, labels >= 0, {"good": 0.5, "bad": 0.5}
+    )
+    assert trust["good"] > 0.9
+    assert sum(trust.values()) == pytest.approx(1.0)
+
+
+def test_certain_references_sharpen_and_doubtful_ones_blunt() -> None:
+    labels = np.arange(40) % 2
+    clear = np.eye(2, dtype=np.float32)[labels]
+    doubtful = clear.copy()
+    doubtful[:16] = 1.0 - doubtful[:16]
+    everything = labels >= 0
+    assert fit_sharpness(clear, labels, everything) > fit_sharpness(doubtful, labels, everything)
+
+
+def test_only_views_that_all_references_have_are_used() -> None:
+    with_cells, without = enrolled("left", 1), enrolled("left", 2)
+    bare = Embedding(without.embedding.vector, None, "cells@1")
+    assert "layout" in stacked_evidence([with_cells])
+    assert "layout" not in stacked_evidence([with_cells, replace(without, embedding=bare)])
