@@ -167,9 +167,7 @@ def _print_report(args: argparse.Namespace, context: Context, report: EnrolmentR
         became = item.reference_id or "would add"
         print(f"{became}  {item.state}  {item.name} ({item.condition}{remark})")
     for refused in report.rejected:
-        like = (
-            f" of {refused.like}" if refused.like and refused.refusal.value == "duplicate" else ""
-        )
+        like = f" with {refused.like}" if refused.like else ""
         reason = f"{refused.refusal.value}{like} ({refused.detail})"
         print(f"refused  {refused.state}  {refused.name}: {reason}")
     counts = f"{len(report.accepted)} added, {len(report.rejected)} refused"
