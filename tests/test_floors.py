@@ -43,6 +43,8 @@ FLOORS = {
     "enrolment": 7,
     "daemon": 7,
     "demo": 8,
+    "benchmark": 0,
+    "benchmark_cases": 8,
     "cli": 9,
     "__init__": 9,
     "__main__": 10,

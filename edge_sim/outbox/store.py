@@ -1,0 +1,288 @@
+"""The outbox: events on disk until every sink has them."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Condition
+
+from edge_sim.errors import SinkError
+from edge_sim.events import Event, StateChanged, to_json_line
+from edge_sim.outbox import records
+from edge_sim.outbox.counts import Bounds, OutboxCounts
+from edge_sim.outbox.journal import Journal
+from edge_sim.outbox.meter import WriteMeter
+from edge_sim.outbox.rack import Rack, Slot
+from edge_sim.outbox.records import Letter
+
+logger = logging.getLogger(__name__)
+
+# How far the sinks have come is written when one has everything, and after this many events.
+_DONE_PER_COMMIT = 32
+_FAULTS_PER_LINE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An event that a sink has not got; `seq` orders all events and never comes twice."""
+
+    seq: int
+    event: Event
+
+
+class Outbox:
+    """Keeps events on disk until every sink has taken them, in order.
+
+    It is an `EventSink` itself: what `emit` took is delivered at least once, also after a power
+    cut. While the disk takes nothing, events wait in memory and are delivered from there.
+    Every method may be called from any thread.
+    """
+
+    def __init__(
+        self, journal: Journal, sinks: Sequence[str], bounds: Bounds, clock: Callable[[], float]
+    ) -> None:
+        self._changed = Condition()
+        self._journal = journal
+        self._bounds = bounds
+        self._clock = clock
+        self._closed = False
+        self._unsaved: deque[Letter] = deque()
+        self._unwritten = 0
+        self._faults = 0
+        self._wakes: list[Callable[[], None]] = []
+        self._opened_s = clock()
+        loaded = records.load(journal)
+        self._latest = loaded.latest
+        self._next_seq = loaded.last_seq + 1
+        # Ages go on where they were: the time that the device was off does not count, and neither
+        # does a clock that jumps.
+        self._base_s = max((slot.kept_at_s for slot in loaded.slots), default=0.0)
+        cursors = {sink: loaded.cursors.get(sink, loaded.last_seq) for sink in sinks}
+        self._rack = Rack(cursors, loaded.slots)
+        self._written_cursors = dict(loaded.cursors)
+        self._forget_sinks(loaded)
+        self._save()
+
+    name = "outbox"
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | None,
+        sinks: Sequence[str],
+        *,
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Outbox:
+        """Open or make the file at `path`.
+
+        Args:
+            path: Its folder must exist; None keeps events in memory, so that nothing is written.
+            sinks: Who gets events: distinct names that stay the same from start to start. A new
+                one gets events from now on; for one that is gone its waiting events are dropped.
+            bounds: Limits.
+            clock: Monotonic seconds; ages count the time it shows, not the time of the day.
+
+        Raises:
+            SinkError: The file cannot be used, or belongs to another program.
+        """
+        if len(set(sinks)) != len(sinks):
+            raise SinkError(f"two sinks have the same name: {', '.join(sorted(sinks))}")
+        journal = Journal.open(path, WriteMeter(clock))
+        try:
+            return cls(journal, sinks, bounds or Bounds(), clock)
+        except sqlite3.Error as error:
+            journal.close()
+            raise SinkError(f"{path}: the outbox cannot be used ({error})") from error
+
+    def emit(self, event: Event) -> None:
+        """Take one event; as `put`."""
+        self.put((event,))
+
+    def put(self, events: Sequence[Event]) -> bool:
+        """Take events, all in one commit; return whether they are on disk.
+
+        They are delivered in any case, and written as soon as the disk takes them.
+
+        Raises:
+            SinkError: The outbox is closed.
+        """
+        with self._changed:
+            self._require_open()
+            for event in events:
+                body = to_json_line(event)
+                slot = Slot(self._next_seq, self._now_s(), len(body))
+                self._next_seq += 1
+                self._unsaved.append(Letter(slot, event, body))
+                self._rack.add(slot)
+                if isinstance(event, StateChanged):
+                    self._latest[event.watch] = (slot.seq, event)
+            is_saved = self._trim_and_save()
+            while len(self._unsaved) > self._bounds.max_unsaved:
+                self._rack.discard(self._unsaved.popleft().slot.seq, "unsaved")
+            self._changed.notify_all()
+            wakes = tuple(self._wakes)
+        for wake in wakes:
+            wake()
+        return is_saved
+
+    def pending(self, sink: str, limit: int = _DONE_PER_COMMIT) -> tuple[Waiting, ...]:
+        """Return the oldest events that `sink` has not got, at most `limit`.
+
+        Raises:
+            SinkError: The outbox is closed, or the disk cannot be read.
+        """
+        with self._changed:
+            self._require_open()
+            while (oldest := self._rack.oldest) is not None:
+                after = max(self._rack.cursors[sink], oldest - 1)
+                rows = self._read(after, limit)
+                if not rows:
+                    return ()
+                found = tuple(Waiting(seq, event) for seq, event in rows if event is not None)
+                for seq in (seq for seq, event in rows if event is None):
+                    self._rack.discard(seq, "unreadable")
+                if found:
+                    return found
+                self._rack.advance(sink, rows[-1][0])
+            return ()
+
+    def confirm(self, sink: str, seq: int, *, refused: bool = False) -> None:
+        """Note that `sink` is done with the events up to `seq`: it has them, or refused the last.
+
+        Raises:
+            SinkError: The outbox is closed.
+        """
+        with self._changed:
+            self._require_open()
+            self._rack.advance(sink, seq)
+            if refused:
+                self._rack.dropped[sink, "refused"] += 1
+            else:
+                self._rack.delivered[sink] += 1
+            self._unwritten += 1
+            is_due = self._rack.pending(sink) == 0 or self._unwritten >= _DONE_PER_COMMIT
+            if is_due and not self._is_over_budget():
+                self._save()
+            self._changed.notify_all()
+
+    def flush(self) -> bool:
+        """Write what is not on disk yet, drop what is too old; return whether all is on disk."""
+        with self._changed:
+            if self._closed:
+                return False
+            return self._trim_and_save(only_if_needed=True)
+
+    def latest(self) -> dict[str, StateChanged]:
+        """Return the last state change of every watch, delivered or not; survives restarts."""
+        with self._changed:
+            return {watch: event for watch, (_, event) in self._latest.items()}
+
+    def settled(self, sink: str) -> tuple[StateChanged, ...]:
+        """Return the last state change of every watch for which none waits for `sink`."""
+        with self._changed:
+            cursor = self._rack.cursors[sink]
+            return tuple(event for seq, event in self._latest.values() if seq <= cursor)
+
+    def wait_delivered(self, timeout_s: float) -> bool:
+        """Return whether every sink has everything, after waiting for it at most `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._rack) == 0, timeout_s)
+
+    def counts(self) -> OutboxCounts:
+        """Return what health and metrics need."""
+        with self._changed:
+            return OutboxCounts(
+                waiting=len(self._rack),
+                waiting_bytes=self._rack.bytes,
+                unsaved=len(self._unsaved),
+                pending={sink: self._rack.pending(sink) for sink in self._rack.cursors},
+                delivered=dict(self._rack.delivered),
+                dropped=dict(self._rack.dropped),
+                written_bytes=self._journal.meter.total,
+                written_bytes_last_day=self._journal.meter.last_day,
+                over_budget=self._is_over_budget(),
+            )
+
+    def when_filled(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after every `put`, on the thread that put; it must return at once."""
+        with self._changed:
+            self._wakes.append(wake)
+
+    def close(self) -> None:
+        """Write everything and close; safe to call twice."""
+        with self._changed:
+            if self._closed:
+                return
+            self._save()
+            self._closed = True
+            self._journal.close()
+            self._changed.notify_all()
+
+    def _read(self, after: int, limit: int) -> list[tuple[int, Event | None]]:
+        """Return the oldest events above `after`, from disk and then from memory."""
+        try:
+            rows = records.read(self._journal, after, limit)
+        except sqlite3.Error as error:
+            raise SinkError(f"outbox: the disk cannot be read ({error})") from error
+        rows += [(item.slot.seq, item.event) for item in self._unsaved if item.slot.seq > after]
+        return rows[:limit]
+
+    def _trim_and_save(self, *, only_if_needed: bool = False) -> bool:
+        bounds = self._bounds
+        trimmed = self._rack.trim(self._now_s(), bounds.max_age_s, bounds.max_bytes)
+        if trimmed:
+            logger.warning("outbox: %d events dropped, too old or too many", trimmed)
+        if only_if_needed and not (trimmed or self._unwritten or self._unsaved):
+            return True
+        return self._save()
+
+    def _save(self) -> bool:
+        """Write what the disk does not know yet; return whether it took it."""
+        oldest = self._rack.oldest
+        below = self._next_seq if oldest is None else oldest
+        letters = list(self._unsaved)
+        moved = dict(self._rack.cursors.items() - self._written_cursors.items())
+        try:
+            records.save(self._journal, letters, cursors=moved, below=below)
+        except sqlite3.Error as error:
+            self._faults += 1
+            if self._faults % _FAULTS_PER_LINE == 1:
+                logger.error(
+                    "outbox: the disk takes nothing (%s); %d events wait in memory (fault %d)",
+                    error,
+                    len(self._unsaved),
+                    self._faults,
+                )
+            return False
+        if self._faults:
+            logger.warning("outbox: the disk takes events again, after %d faults", self._faults)
+        self._faults = self._unwritten = 0
+        self._written_cursors |= moved
+        self._unsaved.clear()
+        return True
+
+    def _forget_sinks(self, loaded: records.Loaded) -> None:
+        gone = loaded.cursors.keys() - self._rack.cursors.keys()
+        for sink in gone:
+            lost = sum(slot.seq > loaded.cursors[sink] for slot in loaded.slots)
+            self._rack.dropped[sink, "removed"] = lost
+            logger.info("outbox: %s is no sink any more; %d events dropped", sink, lost)
+        self._rack.tidy()
+        if gone:
+            records.forget_sinks(self._journal, gone)
+
+    def _is_over_budget(self) -> bool:
+        return self._journal.meter.last_day > self._bounds.write_budget_bytes
+
+    def _now_s(self) -> float:
+        return self._base_s + self._clock() - self._opened_s
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise SinkError("outbox: it is closed")
