@@ -125,7 +125,7 @@ def examine(model: str, *, threads: int, runtime: str, dev: Path = Path("/dev"))
         runtime=chosen,
         model=model_report,
         cameras=find_cameras(dev),
-        notes=_notes(model_report),
+        notes=notes_on(model_report),
         # A missing runtime is found twice, by itself and by the model that needs it.
         problems=tuple(dict.fromkeys(problems)),
     )
@@ -204,7 +204,8 @@ def _median_ms(call: Any) -> float:
     return round(1000.0 * sorted(times_s)[INVOKES // 2], 3)
 
 
-def _notes(model: ModelReport | None) -> tuple[str, ...]:
+def notes_on(model: ModelReport | None) -> tuple[str, ...]:
+    """Return what is worth saying about a model that works."""
     if model is None or model.partitions is None:
         return ()
     notes = []

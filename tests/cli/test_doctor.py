@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.cli.doctor import Report, examine, find_cameras
+from edge_sim.cli.doctor import ModelReport, Report, examine, find_cameras, notes_on
 from edge_sim.cli.main import main
 from tests.embedders.tiny_models import grid_model
 
@@ -98,3 +98,21 @@ def test_no_camera_is_not_a_fault(tmp_path: Path) -> None:
     report = examined("thumbnail", tmp_path)
     assert report.cameras == ()
     assert report.ok
+
+
+@pytest.mark.parametrize(
+    ("partitions", "words"),
+    [(0, "no part of the graph runs on XNNPACK"), (1, ""), (21, "cut into 21 XNNPACK parts")],
+)
+def test_a_graph_that_runs_slowly_is_noted(partitions: int, words: str) -> None:
+    report = ModelReport(
+        model_id="m@0/p1",
+        card="matches the file",
+        dimension=3,
+        partitions=partitions,
+        load_ms=1.0,
+        embed_ms=1.0,
+        invoke_ms=1.0,
+    )
+    assert words in "; ".join(notes_on(report))
+    assert bool(notes_on(report)) == bool(words)

@@ -145,3 +145,19 @@ def test_import_refuses_what_is_no_classifier(
     assert main(["model", "import", str(path), "--out", str(tmp_path / "cut.tflite")]) == 1
     assert "not a classifier" in capsys.readouterr().err
     assert not (tmp_path / "cut.tflite").exists()
+
+
+def test_import_writes_tflite_files_only(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(classifier_model())
+    assert main(["model", "import", str(path), "--out", str(tmp_path / "cut.bin")]) == 1
+    assert "--out must end in .tflite" in capsys.readouterr().err
+
+
+def test_import_into_a_folder_that_is_not_there_is_one_line(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(classifier_model())
+    assert main(["model", "import", str(path), "--out", str(tmp_path / "no" / "cut.tflite")]) == 1
+    assert capsys.readouterr().err.endswith("cannot write (No such file or directory)\n")

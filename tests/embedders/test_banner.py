@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -26,3 +28,9 @@ def test_an_error_inside_passes_through_with_what_was_written(
     with pytest.raises(RuntimeError, match="broken"), greeting_hidden():
         fail()
     assert capfd.readouterr().err == "the reason\n"
+
+
+def test_without_a_stderr_nothing_is_done() -> None:
+    program = "from edge_sim.embedders.banner import greeting_hidden\nwith greeting_hidden(): pass"
+    command = ["bash", "-c", '"$0" -c "$1" 2>&-', sys.executable, program]
+    assert subprocess.run(command, check=False).returncode == 0

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_sim.embedders import open_embedder
 from edge_sim.embedders.classifier_cut import embedder_bytes
+from edge_sim.embedders.flatbuffer_writer import Node, Nodes, Scalar, serialise
 from edge_sim.embedders.model_file import read_model_file
 from edge_sim.errors import ModelError
 from tests.embedders.tiny_models import (
@@ -91,3 +92,12 @@ def test_known_classifiers_are_cut_as_by_hand(
     assert spatial is not None
     np.testing.assert_array_equal(answer.vector, vector)
     np.testing.assert_array_equal(answer.spatial, spatial)
+
+
+def test_a_model_of_several_graphs_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    graphs = Nodes([Node({}), Node({})])
+    model = Node({0: Scalar("I", 3), 1: Nodes([]), 2: graphs, 4: Nodes([Node({})])})
+    path.write_bytes(serialise(model, b"TFL3"))
+    with pytest.raises(ModelError, match="branches or loops"):
+        embedder_bytes(read_model_file(path))

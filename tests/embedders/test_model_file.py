@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_sim.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
 from edge_sim.embedders.model_file import read_model_file
 from edge_sim.errors import ModelError
 from tests.embedders.tiny_models import AVERAGE_POOL_2D, RESHAPE, grid_model, one_operator_model
@@ -89,3 +90,56 @@ def test_a_file_far_too_large_is_refused_unread(tmp_path: Path) -> None:
         file.truncate(2**40)  # sparse
     with pytest.raises(ModelError, match="512 MiB"):
         read_model_file(path)
+
+
+def rooted(**changes: Field) -> bytes:
+    """Return a file with an empty graph, with fields of the root table by slot, as `slot3=...`."""
+    fields: dict[int, Field] = {
+        0: Scalar("I", 3),
+        1: Nodes([]),
+        2: Nodes([Node({})]),
+        4: Nodes([Node({})]),
+    }
+    fields.update({int(name.removeprefix("slot")): value for name, value in changes.items()})
+    return serialise(Node(fields), b"TFL3")
+
+
+def test_a_graph_of_nothing_is_read(path: Path) -> None:
+    path.write_bytes(rooted())
+    assert read_model_file(path).inputs == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (rooted(slot0=Scalar("I", 2)), "schema version 2, not 3"),
+        (rooted(slot2=Nodes([])), "no graph inside"),
+        (
+            rooted(slot4=Nodes([Node({1: Scalar("Q", 64), 2: Scalar("Q", 2**40)})])),
+            "weights lie outside",
+        ),
+        (rooted(slot2=Nodes([Node({1: Vector("i", [0])})])), "a tensor that is not there"),
+        (rooted(slot2=Nodes([Node({0: Nodes([Node({2: Scalar("I", 9)})])})])), "a buffer that"),
+        (rooted(slot2=Nodes([Node({3: Nodes([Node({})])})])), "a code that is not there"),
+    ],
+    ids=["version", "no graph", "weights", "tensor", "buffer", "code"],
+)
+def test_what_points_nowhere_is_refused(path: Path, data: bytes, message: str) -> None:
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=message):
+        read_model_file(path)
+
+
+def test_signatures_and_metadata_are_walked_too(path: Path) -> None:
+    tensor_map = Nodes([Node({0: "picture", 1: Scalar("I", 0)})])
+    signatures = Nodes([Node({0: tensor_map, 1: tensor_map, 2: "serving"})])
+    data = bytearray(rooted(slot6=Nodes([Node({0: "min_runtime_version"})]), slot7=signatures))
+    path.write_bytes(data)
+    read_model_file(path)
+    for text in (b"serving", b"picture", b"min_runtime_version"):
+        broken = bytearray(data)
+        at = data.index(text) - 4
+        broken[at : at + 4] = (2**31 - 1).to_bytes(4, "little")
+        path.write_bytes(broken)
+        with pytest.raises(ModelError, match="longer than the file"):
+            read_model_file(path)

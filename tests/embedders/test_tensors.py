@@ -11,7 +11,13 @@ from edge_sim.embedders.card import Card, CardInput, CardOutput, CardOutputs
 from edge_sim.embedders.model_file import ModelFile, read_model_file
 from edge_sim.embedders.tensors import plan_tensors
 from edge_sim.errors import ModelError
-from tests.embedders.tiny_models import grid_model, one_operator_model
+from tests.embedders.tiny_models import (
+    Tensor,
+    grid_model,
+    model_bytes,
+    one_operator_model,
+    pooling,
+)
 
 
 def parsed(data: bytes, folder: Path) -> ModelFile:
@@ -115,3 +121,28 @@ def test_plans_that_differ_have_different_marks(tmp_path: Path) -> None:
     scaled = plan_tensors(model, card(preprocessing={"mean": 1, "std": 2}))
     assert plain.mark == plan_tensors(model, card()).mark
     assert plain.mark != scaled.mark
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (Tensor("output", (1, 4, 4, 3), "int32"), "cannot be an embedding"),
+        (Tensor("output", (1, 9), "float32", signature=(1, -1)), "no fixed size"),
+        (Tensor("output", (), "float32"), "no fixed size"),
+        (Tensor("output", (4, 9), "float32"), "not for one picture"),
+    ],
+    ids=["int32", "open size", "no shape", "batch of 4"],
+)
+def test_an_output_that_is_no_embedding_is_refused(
+    tmp_path: Path, output: Tensor, message: str
+) -> None:
+    tensors = [Tensor("input", (1, 16, 16, 3), "float32"), output]
+    data = model_bytes(tensors, [pooling(0, 1, window=4)], inputs=[0], outputs=[1])
+    with pytest.raises(ModelError, match=message):
+        plan_tensors(parsed(data, tmp_path), None)
+
+
+def test_mean_and_std_need_a_scale_on_a_quantized_input(tmp_path: Path) -> None:
+    model = parsed(grid_model(quantization=(0.0, 0)), tmp_path)
+    with pytest.raises(ModelError, match="the input has no scale"):
+        plan_tensors(model, card(preprocessing={"mean": 1, "std": 2}))

@@ -235,3 +235,34 @@ def test_an_embedder_says_what_it_runs_on(write_model: WriteModel) -> None:
     assert embedder.runtime.name == choose_runtime().name
     assert embedder.card is None
     assert embedder.dimension == 48
+
+
+def test_nan_in_the_cells_alone_is_refused(write_model: WriteModel) -> None:
+    class BadCells(Answering):
+        def get_tensor(self, index: int) -> NDArray[np.float32]:
+            stored = super().get_tensor(index)
+            return stored * np.float32(np.nan) if index == 1 else stored
+
+    embedder = answering(write_model(grid_model("float32")), BadCells(1.0))
+    with pytest.raises(ModelError, match="spatial output holds NaN"):
+        embedder.embed(picture())
+
+
+def test_an_output_that_is_never_computed_is_one_line(write_model: WriteModel) -> None:
+    class NoOutput(Answering):
+        def get_tensor(self, index: int) -> NDArray[np.float32]:
+            raise ValueError("Tensor data is null. Run allocate_tensors() first")
+
+    embedder = answering(write_model(grid_model("float32")), NoOutput(1.0))
+    with pytest.raises(ModelError, match=r"m\.tflite: no output \(Tensor data is null"):
+        embedder.embed(picture())
+
+
+def test_a_card_makes_a_model_usable_that_is_ambiguous_without(write_model: WriteModel) -> None:
+    data = grid_model(outputs=(2, 1, 2))
+    with pytest.raises(ModelError, match="which of 3 outputs"):
+        open_embedder(write_model(data))
+    card = {"outputs": {"global": {"index": 0}, "spatial": {"index": 1}}}
+    embedder = open_embedder(write_model(data, card))
+    assert embedder.embed(picture()).vector.shape == (48,)
+    assert "/p1." in embedder.model_id
