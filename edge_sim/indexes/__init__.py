@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_sim.errors import SearchError
-from edge_sim.indexes.exact import ExactIndex, Int8Index
+from edge_sim.indexes.exact import ExactIndex
+from edge_sim.indexes.exact_int8 import Int8Index
 from edge_sim.indexes.hnsw import HnswIndex, build_graph, is_available, open_graph
 from edge_sim.protocols import Index
 from edge_sim.ranking import Metric, Rows
