@@ -29,6 +29,8 @@ class Capture(Protocol):
         """Give the device back."""
 
 
+VideoCapture = Callable[[str, int], Any]
+"""`cv2.VideoCapture`, called with a path and a backend, or a stand-in for it."""
 OpenCapture = Callable[[], Capture]
 """Opens the device; raises SourceError where it cannot be opened."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import cv2
 from numpy.typing import NDArray
 
 from edge_sim.errors import SourceError
+from edge_sim.sources.capture import VideoCapture
 from edge_sim.sources.live import LiveSource
 from edge_sim.sources.options import SourceOptions
 from edge_sim.sources.uri import label, local_path
@@ -21,9 +21,6 @@ logger = logging.getLogger(__name__)
 
 DEVICES = Path("/dev")
 SYSTEM = Path("/sys/class/video4linux")
-
-VideoCapture = Callable[[str, int], Any]
-"""`cv2.VideoCapture`, or a stand-in for it."""
 
 
 @dataclass(frozen=True, slots=True)

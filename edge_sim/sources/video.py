@@ -9,7 +9,7 @@ import cv2
 
 from edge_sim.domain import Frame
 from edge_sim.errors import SourceError
-from edge_sim.sources.capture import upright
+from edge_sim.sources.capture import VideoCapture, upright
 from edge_sim.sources.options import SourceOptions
 from edge_sim.sources.uri import label, local_path
 
@@ -27,13 +27,17 @@ class VideoFile:
     Args:
         path: The file.
         options: `name`, `rotate`, `fps`, `loop`, `start_unix_s`.
+        video_capture: Given by tests.
 
     Raises:
         SourceError: There is no such file, or it is not a video.
     """
 
-    def __init__(self, path: str, options: SourceOptions) -> None:
+    def __init__(
+        self, path: str, options: SourceOptions, *, video_capture: VideoCapture | None = None
+    ) -> None:
         self._path = path
+        self._make_capture = video_capture or cv2.VideoCapture
         self._options = options
         self._name = options.name or path
         self._label = label(options.name, path)
@@ -79,7 +83,7 @@ class VideoFile:
         if not Path(self._path).is_file():
             what = "is a folder" if Path(self._path).is_dir() else "no such file"
             raise SourceError(f"{self._label}: {what}")
-        self._capture = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
+        self._capture = self._make_capture(self._path, cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise SourceError(
                 f"{self._label}: not a video that FFmpeg can read, or cut off too early"

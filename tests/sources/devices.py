@@ -143,12 +143,44 @@ class V4l2Layer:
         self.released += 1
 
 
+class ClipLayer:
+    """Stands for `cv2.VideoCapture` with FFmpeg: `frames` pictures with the given readings."""
+
+    def __init__(
+        self, frames: int, *, fps: float, times_ms: list[float], promised: float = 0.0
+    ) -> None:
+        self.picture: NDArray[Any] = flat(7)
+        self._left = frames
+        self._fps = fps
+        self._times_ms = times_ms
+        self._promised = promised
+
+    def __call__(self, path: str, backend: int) -> ClipLayer:
+        return self
+
+    def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
+        return True
+
+    def read(self) -> tuple[bool, NDArray[Any] | None]:
+        self._left -= 1
+        return (True, self.picture) if self._left >= 0 else (False, None)
+
+    def get(self, prop: int) -> float:
+        if prop == cv2.CAP_PROP_POS_MSEC:
+            return self._times_ms.pop(0)
+        return self._fps if prop == cv2.CAP_PROP_FPS else self._promised
+
+    def release(self) -> None:
+        pass
+
+
 class Picamera2Module:
     """Stands for the module picamera2 with `cameras` connected cameras."""
 
     def __init__(self, cameras: int = 1, *, error: Exception | None = None) -> None:
         self.configuration: dict[str, Any] = {}
         self.calls: list[str] = []
+        self.stopped = threading.Event()
         module = self
 
         class Picamera2:
@@ -171,6 +203,8 @@ class Picamera2Module:
                 module.calls.append("start")
 
             def capture_array(self, stream: str) -> NDArray[np.uint8]:
+                if module.stopped.is_set():
+                    raise RuntimeError("Camera frontend has timed out!")
                 width, height = module.configuration[stream]["size"]
                 return np.full((height, width, 3), (200, 100, 50), np.uint8)
 

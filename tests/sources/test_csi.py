@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from edge_sim.errors import ConfigError, SourceError
+from edge_sim.protocols import FrameSource
 from edge_sim.sources import SourceOptions, open_source
 from edge_sim.sources.csi import open_csi
 from tests.sources.devices import Picamera2Module
@@ -41,6 +42,19 @@ def test_a_camera_in_use_is_reported() -> None:
     busy = Picamera2Module(error=RuntimeError("Camera __init__ sequence did not complete."))
     with pytest.raises(SourceError, match="csi:0: the camera does not start"):
         open_csi("0", SourceOptions(), picamera2=busy)
+
+
+def test_a_camera_that_stops_is_a_loss() -> None:
+    module = Picamera2Module()
+    with closing(open_csi("0", SourceOptions(), picamera2=module)) as source:
+        module.stopped.set()
+        with pytest.raises(SourceError, match="csi:0: lost: Camera frontend has timed out"):
+            play(source)
+
+
+def play(source: FrameSource) -> None:
+    while source.read() is not None:
+        pass
 
 
 def test_a_name_in_place_of_a_number_is_refused() -> None:

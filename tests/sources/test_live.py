@@ -215,6 +215,17 @@ def test_a_loss_is_reported_even_if_frames_came_again_meanwhile(start: Start) ->
     assert level(taken(source)) == 2
 
 
+def test_silence_during_a_pause_names_what_was_wrong(start: Start) -> None:
+    device = Device()
+    source = start(device, replace(IMPATIENT, reconnect_s=(3600.0,)))
+    device.wait_for("reads", 1)
+    device.script.put(ZeroDivisionError("by zero"))
+    with pytest.raises(SourceError, match="next try"):
+        source.read()
+    with pytest.raises(SourceError, match=r"no frame for 0\.05 s \(cam: ZeroDivisionError"):
+        source.read()
+
+
 def test_pauses_grow_the_last_one_repeats_and_a_good_frame_starts_anew() -> None:
     device = Device()
     for _ in range(4):

@@ -14,7 +14,13 @@ from edge_sim.domain import Frame
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.protocols import FrameSource
 from edge_sim.sources import SourceOptions, open_source
-from edge_sim.sources.pictures import PictureFolder, natural_key, open_pictures, read_picture
+from edge_sim.sources.pictures import (
+    MAX_FILE_BYTES,
+    PictureFolder,
+    natural_key,
+    open_pictures,
+    read_picture,
+)
 
 
 def save(path: Path, level: int) -> None:
@@ -149,7 +155,7 @@ def test_rows_without_picture_and_pictures_without_row_are_counted_and_named(
 ) -> None:
     for number in range(3):
         save(tmp_path / f"{number}.png", number)
-    (tmp_path / "t.csv").write_text("frame,time\n0.png,1\n1.png,2\ngone.png,3\n")
+    (tmp_path / "t.csv").write_text("frame,time\n0.png,1\n1.png,2\n\n,\ngone.png,3\n")
     with caplog.at_level(logging.WARNING):
         assert levels(open_source(f"folder:{tmp_path}?times=t.csv")) == [0, 1]
     assert "gone.png" in caplog.text
@@ -215,6 +221,14 @@ def test_a_file_that_would_unpack_to_gigabytes_is_refused_before_decoding(tmp_pa
     path = tmp_path / "bomb.png"
     path.write_bytes(png_that_claims(60_000, 60_000))
     with pytest.raises(SourceError, match=r"bomb\.png: 60000 x 60000 pixels are more than"):
+        read_picture(path)
+
+
+def test_a_file_too_large_for_any_picture_is_not_even_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)  # a hole: takes no space
+    with pytest.raises(SourceError, match=r"huge\.png: \d+ bytes are more than"):
         read_picture(path)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge_sim.errors import ConfigError
 from edge_sim.sources import anchored, is_live, masked, open_source
-from edge_sim.sources.uri import split_settings, split_uri
+from edge_sim.sources.uri import label, split_settings, split_uri
 
 ENDLESS_TEXT = st.text(max_size=60)
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=8)
@@ -122,3 +122,15 @@ def test_settings_are_split_off_but_a_glob_stays_whole() -> None:
 )
 def test_only_relative_paths_are_anchored(uri: str, expected: str) -> None:
     assert anchored(uri, "/cfg") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (None, "rtsp://u:***@h/x"),
+        ("front", "front (rtsp://u:***@h/x)"),
+        ("rtsp://u:***@h/x", "rtsp://u:***@h/x"),
+    ],
+)
+def test_a_message_names_a_source_and_its_place_once(name: str | None, shown: str) -> None:
+    assert label(name, "rtsp://u:s3cret@h/x") == shown

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def test_a_camera_that_does_not_open_is_given_back_and_reported(device: str) -> 
     with pytest.raises(SourceError, match="another program may be using it"):
         open_camera(device, SourceOptions(), video_capture=layer)
     assert layer.released >= 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may use every camera")
+def test_a_camera_of_another_group_says_how_to_join_it(device: str) -> None:
+    Path(device).chmod(0)
+    with pytest.raises(SourceError, match="sudo usermod -aG video USER"):
+        open_camera(device, SourceOptions(), video_capture=V4l2Layer())
 
 
 def test_cameras_are_listed_with_the_path_that_survives_a_replug(tmp_path: Path) -> None:

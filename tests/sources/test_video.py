@@ -11,7 +11,8 @@ from edge_sim.errors import SourceError
 from edge_sim.imaging import encode_jpeg
 from edge_sim.protocols import FrameSource
 from edge_sim.sources import SourceOptions, open_source
-from tests.sources.devices import write_video
+from edge_sim.sources.video import VideoFile
+from tests.sources.devices import ClipLayer, write_video
 
 
 @pytest.fixture
@@ -96,3 +97,50 @@ def test_a_file_without_times_is_played_at_a_steady_rate(tmp_path: Path) -> None
     steps = np.diff([frame.captured_at_s for frame in frames])
     assert (steps > 0).all()
     np.testing.assert_allclose(steps, steps[0], atol=1e-6)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("fps", "times_ms", "expected"),
+    [
+        (10.0, [0.0, 0.0, 0.0], [0.0, 0.1, 0.2]),
+        (10.0, [0.0, 300.0, 200.0], [0.0, 0.3, 0.4]),
+        (10.0, [NAN, NAN, NAN], [0.0, 0.1, 0.2]),
+        (0.0, [0.0, 0.0, 0.0], [0.0, 0.25, 0.5]),
+        (NAN, [0.0, 0.0, 0.0], [0.0, 0.25, 0.5]),
+        (90_000.0, [0.0, 0.0, 0.0], [0.0, 0.25, 0.5]),
+        (10.0, [0.0, 40.0, 500.0], [0.0, 0.04, 0.5]),
+    ],
+    ids=["still", "back", "nan", "no rate", "nan rate", "clock for a rate", "uneven"],
+)
+def test_times_go_on_at_the_frame_rate_where_the_file_has_none(
+    clip: Path, fps: float, times_ms: list[float], expected: list[float]
+) -> None:
+    layer = ClipLayer(3, fps=fps, times_ms=times_ms)
+    source = VideoFile(str(clip), SourceOptions(fps=4.0), video_capture=layer)
+    assert [frame.captured_at_s for frame in all_frames(source)] == pytest.approx(expected)
+
+
+def test_a_frame_count_that_was_only_estimated_is_no_cut_where_the_time_was_reached(
+    clip: Path,
+) -> None:
+    # Half the frames that header and mean rate promise, but spread over the whole time.
+    times_ms = [index * 200.0 for index in range(50)]
+    layer = ClipLayer(50, fps=10.0, times_ms=times_ms, promised=100.0)
+    assert len(all_frames(VideoFile(str(clip), SourceOptions(), video_capture=layer))) == 50
+
+
+def test_a_file_of_which_no_frame_decodes_is_an_error(clip: Path) -> None:
+    data = clip.read_bytes()
+    clip.write_bytes(data[: data.find(b"movi") + 4])
+    with closing(open_source(str(clip))) as source, pytest.raises(SourceError, match="no frame"):
+        source.read()
+
+
+def test_a_frame_that_is_no_picture_is_an_error_that_names_it(clip: Path) -> None:
+    layer = ClipLayer(1, fps=5.0, times_ms=[0.0])
+    layer.picture = np.zeros((4, 4, 7), np.uint8)
+    with pytest.raises(SourceError, match=r"clip\.avi: frame 0: a picture needs"):
+        VideoFile(str(clip), SourceOptions(), video_capture=layer).read()

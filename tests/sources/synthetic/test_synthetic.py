@@ -79,6 +79,13 @@ def test_a_change_is_drawn_in_steps_between_the_two_states(scene: str) -> None:
 
 
 @every_scene
+def test_a_change_that_has_hardly_begun_looks_like_the_state_before(scene: str) -> None:
+    drawn = SCENES[scene]
+    begun = drawn.draw(Pose(0.001, variant=1))
+    assert difference(begun, render(scene, drawn.states[0], 1)) < 1
+
+
+@every_scene
 def test_the_same_uri_gives_the_same_bytes(scene: str) -> None:
     uri = f"synthetic:{scene}?seed=5&frames=12&dwell_s=1&nuisances=noise,shadow,hand"
     for once, again in zip(played(uri), played(uri), strict=True):
@@ -159,6 +166,7 @@ def test_a_clip_can_be_turned_and_named() -> None:
         ("synthetic:bowl?frames=0", "frames must be 1 or more"),
         ("synthetic:bowl?frames=1e9", "frames must be a whole number"),
         ("synthetic:bowl?fps=0", "fps must be a number above 0"),
+        ("synthetic:bowl?fps=fast", "fps must be a number above 0, got 'fast'"),
         ("synthetic:bowl?dwell_s=nan", "dwell_s must be a number above 0"),
         ("synthetic:bowl?nuisances=nois", "no nuisance named 'nois'; did you mean 'noise'"),
     ],
