@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,11 @@ def ssim_between(a: SsimPlanes, b: SsimPlanes) -> float:
     """
     luminance, structure = _ssim_terms(a, b)
     return float(np.mean(luminance * structure, dtype=np.float64))
+
+
+def ssim_to_all(probe: SsimPlanes, references: Sequence[SsimPlanes]) -> FloatVector:
+    """Return (N,) structural similarities of one picture with others; its planes are shared."""
+    return np.array([ssim_between(probe, reference) for reference in references], np.float32)
 
 
 def structure_between(a: SsimPlanes, b: SsimPlanes) -> float:

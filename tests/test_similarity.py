@@ -19,6 +19,7 @@ from edge_sim.similarity import (
     normalised,
     ssim,
     ssim_planes,
+    ssim_to_all,
     structure_between,
 )
 
@@ -122,3 +123,10 @@ def test_manhattan_is_the_sum_of_absolute_differences() -> None:
     rows = np.array([[0, 0, 0], [1, -2, 3]], np.float32)
     distances = manhattan_to_all(np.array([1, 1, 1], np.float32), rows)
     np.testing.assert_array_equal(distances, [3, 5])
+
+
+def test_one_against_many_equals_one_against_one() -> None:
+    pictures = [scene(seed) for seed in range(4)]
+    planes = [ssim_planes(picture) for picture in pictures]
+    expected = [ssim(pictures[0], other) for other in pictures]
+    np.testing.assert_allclose(ssim_to_all(planes[0], planes), expected, atol=1e-6)

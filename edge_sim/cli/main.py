@@ -24,6 +24,7 @@ GROUPS = (
     "evaluate",
     "embed",
     "doctor",
+    "bench",
     "model",
     "schema",
 )

@@ -1,0 +1,166 @@
+"""What is timed on a device: the path of one frame, stage by stage."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_sim.assembly import stages_of
+from edge_sim.benchmark import Case, Comparison
+from edge_sim.config import Config, WatchConfig
+from edge_sim.domain import Embedding, Frame
+from edge_sim.embedders import open_embedder
+from edge_sim.enrolment import reference_of
+from edge_sim.gallery import Gallery
+from edge_sim.gate import Gate
+from edge_sim.imaging import measure
+from edge_sim.pipeline import Pipeline, Region, Watch
+from edge_sim.protocols import Embedder
+from edge_sim.similarity import ssim_between, ssim_planes, ssim_to_all
+from edge_sim.sources import open_source
+from edge_sim.sources.synthetic import reference_frames, scene_states
+
+SCENE = "parking"
+REFERENCES_PER_STATE = 50
+FRAMES = 24
+
+COMPARISONS = (
+    Comparison("embed one picture / bare invoke", "embed", "invoke", 1.15),
+    Comparison("process, 100 references / bare invoke", "process", "invoke", 1.5),
+    Comparison("process, gate shut / bare invoke", "process, gate shut", "invoke", 0.15),
+    Comparison("4 watches / 4 x one watch", "process, 4 watches", "process", 0.8, scale=4.0),
+    Comparison("SSIM 1 against 8 / 8 calls", "SSIM 1:8", "SSIM 8 calls", 0.5),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """The cases of one model, sharing their frames."""
+
+    cases: dict[str, Case]
+    embedder: Embedder
+
+
+class _Invoked:
+    """Stands in for the embedder where only the rest of the path is timed."""
+
+    def __init__(self, embedder: Embedder, embedding: Embedding) -> None:
+        self.model_id = embedder.model_id
+        self.dimension = embedder.dimension
+        self._embedding = embedding
+
+    def embed(self, pixels: object) -> Embedding:  # noqa: ARG002
+        return self._embedding
+
+
+def make_bench(spec: str, *, threads: int = 1) -> Bench:
+    """Return the cases for a model: 640x480 frames, regions of the whole frame.
+
+    Raises:
+        ModelError: The model cannot be used.
+    """
+    cv2.setNumThreads(threads)
+    embedder = open_embedder(spec, threads=threads)
+    frames = _frames()
+    gallery = _gallery(embedder)
+    pictures = cycle(frames)
+    still = frames[0]
+    shut = _pipeline(embedder, gallery, gated=True)
+    times = iter(range(10**9))
+    for _ in range(20):
+        shut.process(_at(still, next(times) * 1e-3))
+    one, four = _pipeline(embedder, gallery), _pipeline(embedder, gallery, watches=4)
+    bare = _pipeline(_Invoked(embedder, embedder.embed(still.pixels)), gallery)
+    cases: dict[str, Case] = {
+        "embed": lambda: embedder.embed(next(pictures).pixels),
+        "measure": lambda: measure(next(pictures).pixels),
+        "process": lambda: one.process(next(pictures)),
+        "process without embedding": lambda: bare.process(next(pictures)),
+        "process, gate shut": lambda: shut.process(_at(still, next(times) * 1e-3)),
+        "process, 4 watches": lambda: four.process(next(pictures)),
+        **_ssim_cases(gallery),
+    }
+    interpreter = getattr(embedder, "interpreter", None)
+    if interpreter is not None:
+        cases = {"invoke": interpreter.invoke, **cases}
+    return Bench(cases, embedder)
+
+
+def _ssim_cases(gallery: Gallery) -> dict[str, Case]:
+    thumbnails = [item.thumbnail for item in gallery.references[:9]]
+    planes = [ssim_planes(item) for item in thumbnails]
+    probe, others = thumbnails[0], planes[1:]
+
+    def separately() -> list[float]:
+        return [ssim_between(ssim_planes(probe), other) for other in others]
+
+    return {
+        "SSIM 1:1": lambda: ssim_between(ssim_planes(probe), others[0]),
+        "SSIM 8 calls": separately,
+        "SSIM 1:8": lambda: ssim_to_all(ssim_planes(probe), others),
+    }
+
+
+def _frames() -> Sequence[Frame]:
+    uri = f"synthetic:{SCENE}?seed=1&frames={FRAMES}&nuisances=noise,shadow"
+    with closing(open_source(uri)) as source:
+        return list(iter(source.read, None))
+
+
+def _gallery(embedder: Embedder) -> Gallery:
+    references = []
+    for state in scene_states(SCENE):
+        few = reference_frames(SCENE, state, 10)
+        rng = np.random.default_rng(0)
+        for number in range(REFERENCES_PER_STATE):
+            noise = rng.integers(0, 9, few[0].pixels.shape, dtype=np.uint8)
+            pixels = np.minimum(few[number % 10].pixels, 246) + noise
+            references.append(reference_of(embedder, pixels, f"{state}-{number}", state))
+    return Gallery(references)
+
+
+def _pipeline(
+    embedder: Embedder, gallery: Gallery, *, watches: int = 1, gated: bool = False
+) -> Pipeline:
+    stages = stages_of(Config(), WatchConfig())
+    names = [f"watch-{number}" for number in range(watches)]
+    region = Region()
+    made = [
+        Watch(name, gallery, stages, region=region, gate=Gate() if gated else None)
+        for name in names
+    ]
+    return Pipeline(embedder, made, "bench")
+
+
+def _at(frame: Frame, at_s: float) -> Frame:
+    return Frame(frame.pixels, at_s, at_s, frame.index, frame.source)
+
+
+def machine(embedder: Embedder, threads: int) -> dict[str, str]:
+    """Return what a measurement ran on."""
+    runtime = getattr(embedder, "runtime", None)
+    return {
+        "cpu": _cpu_name(),
+        "threads": str(threads),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "runtime": "none" if runtime is None else f"{runtime.name} {runtime.version}",
+        "model": embedder.model_id,
+    }
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,50 @@
+"""`edge-sim bench`: how fast the path of a frame is on this machine."""
+
+from __future__ import annotations
+
+import argparse
+
+from edge_sim.cli.output import note, print_json, print_table, progress
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "bench",
+        help="time the path of a frame, stage by stage",
+        description="Time every stage of the path of a frame in turn, round after round, on one "
+        "thread, and print medians and their ratios. Goals were set for a 64-bit machine that "
+        "does nothing else.",
+    )
+    parser.add_argument("--model", default="default", metavar="SPEC")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--rounds", type=int, default=100, metavar="N")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(handler=_bench)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from edge_sim.benchmark import Measurement, interleaved, ratios_of, timings_of
+    from edge_sim.benchmark_cases import COMPARISONS, machine, make_bench
+    from edge_sim.errors import ConfigError
+
+    if args.rounds < 1:
+        raise ConfigError(f"--rounds must be 1 or more, got {args.rounds}")
+    bench = make_bench(args.model, threads=args.threads)
+    seconds = interleaved(
+        bench.cases, args.rounds, watch=lambda rounds: progress(rounds, None, "rounds")
+    )
+    found = Measurement(
+        machine(bench.embedder, args.threads), timings_of(seconds), ratios_of(seconds, COMPARISONS)
+    )
+    if args.json:
+        print_json(found)
+        return 0
+    note(", ".join(f"{key} {value}" for key, value in found.machine.items()))
+    rows = [(item.name, item.median_ms, item.p95_ms) for item in found.timings]
+    print_table(["stage", "median ms", "p95 ms"], rows)
+    print()
+    marks = {None: "", True: "met", False: "missed"}
+    ratios = [(item.name, item.ratio, item.goal, marks[item.is_met]) for item in found.ratios]
+    print_table(["ratio", "measured", "goal", ""], ratios)
+    return 0

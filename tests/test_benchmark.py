@@ -1,0 +1,63 @@
+"""Timing is arithmetic on a clock that tests supply."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edge_sim.benchmark import Comparison, interleaved, ratios_of, timings_of
+from edge_sim.cli.main import main
+
+
+class Clock:
+    """Runs only when a case says how long it takes."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def taking(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_cases_run_in_turn_and_the_warm_up_does_not_count() -> None:
+    clock = Clock()
+    order: list[str] = []
+
+    def case(name: str, seconds: float) -> None:
+        order.append(name)
+        clock.taking(seconds)
+
+    cases = {"a": lambda: case("a", 0.002), "b": lambda: case("b", 0.004)}
+    seconds = interleaved(cases, 3, clock=clock)
+    assert "".join(order) == "ab" * 8
+    assert [len(runs) for runs in seconds.values()] == [3, 3]
+    medians = {item.name: item.median_ms for item in timings_of(seconds)}
+    assert medians == {"a": pytest.approx(2.0), "b": pytest.approx(4.0)}
+
+
+def test_a_ratio_is_the_median_over_rounds_so_that_drift_cancels() -> None:
+    seconds = {"own": [1.0, 10.0, 3.0], "other": [2.0, 20.0, 6.0]}
+    (ratio,) = ratios_of(seconds, [Comparison("r", "own", "other", 0.5, scale=1.0)])
+    assert ratio.ratio == 0.5
+    assert ratio.is_met
+
+
+def test_a_comparison_without_both_cases_is_left_out() -> None:
+    assert ratios_of({"own": [1.0]}, [Comparison("r", "own", "missing")]) == ()
+
+
+def test_bench_prints_every_stage(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--model", "thumbnail", "--rounds", "2", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    stages = {item["name"] for item in found["timings"]}
+    assert {"embed", "measure", "process", "process, gate shut"} <= stages
+    assert found["machine"]["model"].startswith("thumbnail@")
+
+
+def test_bench_needs_a_round(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--model", "thumbnail", "--rounds", "0"]) == 78
+    assert "--rounds must be 1 or more" in capfd.readouterr().err
