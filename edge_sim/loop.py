@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event as StopEvent
@@ -39,17 +40,34 @@ class Lane:
         pipeline: Its watches.
         live: A live source that fails is reported as lost and tried again; any other ends the run.
         now: Seconds since 1970 UTC, for the times of `source_lost` and `source_restored`.
+        clock: Monotonic seconds, for how long the source was lost.
     """
 
     def __init__(
-        self, source: FrameSource, pipeline: Pipeline, *, live: bool, now: Callable[[], float]
+        self,
+        source: FrameSource,
+        pipeline: Pipeline,
+        *,
+        live: bool,
+        now: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source = source
         self.pipeline = pipeline
         self.ended = False
         self._live = live
         self._now = now
+        self._clock = clock
         self._lost_at_s: float | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the source was reported as lost and has not come back."""
+        return self._lost_at_s is not None
+
+    def resume_lost(self) -> None:
+        """Go on as lost without an event: it was reported before a restart."""
+        self._lost_at_s = self._clock()
 
     def step(self) -> Step:
         """Read one frame and return what it gave.
@@ -74,18 +92,17 @@ class Lane:
     def _lost(self, error: SourceError) -> list[Event]:
         if self._lost_at_s is not None:
             return []
-        self._lost_at_s = self._now()
-        at, device, source = utc_text(self._lost_at_s), self.pipeline.device, self.source.name
+        self._lost_at_s = self._clock()
+        at, device, source = utc_text(self._now()), self.pipeline.device, self.source.name
         logger.warning("source %s lost: %s", source, error)
         return [SourceLost(event_id(device, source, "lost", at), device, source, at, str(error))]
 
     def _restored(self) -> list[Event]:
         if self._lost_at_s is None:
             return []
-        now_s = self._now()
-        lost_for_s = round(now_s - self._lost_at_s, 3)
+        lost_for_s = round(self._clock() - self._lost_at_s, 3)
         self._lost_at_s = None
-        at, device, source = utc_text(now_s), self.pipeline.device, self.source.name
+        at, device, source = utc_text(self._now()), self.pipeline.device, self.source.name
         logger.info("source %s is back after %.1f s", source, lost_for_s)
         key = event_id(device, source, "restored", at)
         return [SourceRestored(key, device, source, at, lost_for_s)]

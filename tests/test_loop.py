@@ -27,7 +27,7 @@ class Clock:
 
 def lane(*items: Frame | SourceError, live: bool = True) -> Lane:
     pipeline = Pipeline(BrightnessEmbedder(), [], "shed")
-    return Lane(ListSource(items), pipeline, live=live, now=Clock())
+    return Lane(ListSource(items), pipeline, live=live, now=Clock(), clock=Clock())
 
 
 def events_of(*lanes: Lane) -> list[Event]:
