@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from edge_sim.imaging import (
     masked,
     measure,
     squash,
+    squash_into,
     thumbnail,
 )
 
@@ -178,3 +180,19 @@ def test_squashing_shifts_nothing() -> None:
     rows, columns = np.indices(small.shape)
     assert (rows * small).sum() / small.sum() == pytest.approx(240 / 481 * 96 - 0.5, abs=0.25)
     assert (columns * small).sum() / small.sum() == pytest.approx(320 / 643 * 96 - 0.5, abs=0.25)
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (301, 401), (1080, 1920), (200, 700)], ids=str)
+def test_halving_first_changes_little_against_one_step(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    smooth = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    one_step = cv2.resize(smooth, (96, 96), interpolation=cv2.INTER_AREA)
+    # An odd row or column is left out at each halving: a third of a pixel of 96 at the far edge.
+    assert np.abs(squash(smooth.astype(np.uint8), 96).astype(int) - one_step).mean() < 3.0
+
+
+def test_a_squash_fills_the_buffer_it_is_given() -> None:
+    target = np.zeros((20, 30, 3), np.uint8)
+    assert squash_into(coloured(200, 300), target) is target
+    np.testing.assert_array_equal(target[0, 0], coloured()[0, 0])
