@@ -13,7 +13,7 @@ from embedder_training.losses import Batch
 from embedder_training.pack import held_out
 from embedder_training.targets import Views, open_view, ready_views
 
-PAIR_SHARE = 8  # one sample in eight is repeated with an object pasted in
+PAIR_SHARE = 16  # one sample in sixteen is repeated with an object pasted in
 REFRESH_STEPS = 500  # how often finished views are looked for
 
 

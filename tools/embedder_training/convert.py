@@ -1,5 +1,7 @@
 """From a checkpoint to the int8 file: twin, calibration, parity."""
 
+import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,8 @@ def convert(student: Student, pictures: Pixels) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.int8
-    return bytes(converter.convert())
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints every variable
+        return bytes(converter.convert())
 
 
 def cosines(first: Floats, second: Floats) -> dict[str, float]:
