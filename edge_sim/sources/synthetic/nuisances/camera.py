@@ -14,6 +14,8 @@ from edge_sim.sources.synthetic.texture import HEIGHT_PX, WIDTH_PX
 _NOISE_LEVELS = 6.0
 """Standard deviation of the sensor noise, grey levels: a webcam indoors in the evening."""
 _SPARE_PX = 64
+_NOTICEABLE_PX = 20.0
+"""Nothing is drawn beyond the edge; what is mirrored there is blurred where it would be seen."""
 
 
 def noise(plan: Plan) -> Effect:
@@ -63,8 +65,8 @@ def _knock(plan: Plan, *, shift_px: tuple[float, float], turn_deg: tuple[float, 
         moved = cv2.warpAffine(
             pixels, matrix, (WIDTH_PX, HEIGHT_PX), borderMode=cv2.BORDER_REFLECT_101
         )
-        # Nothing was drawn beyond the old edge: what is mirrored there is blurred past recognition.
-        moved = np.where(seen, moved, cv2.blur(moved, (61, 61)))
+        if length > _NOTICEABLE_PX:
+            moved = np.where(seen, moved, cv2.blur(moved, (61, 61)))
         if index == struck:
             moved = cv2.blur(moved, (1 + 2 * round(length / 8), 5))
         return np.asarray(moved, np.uint8)
