@@ -1,0 +1,232 @@
+"""Brings an index up to date with its folder: reads what is new, forgets what is gone.
+
+Every few hundred pictures are one transaction, so a build that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+from edge_sim.domain import BgrImage, Quality
+from edge_sim.errors import ModelError
+from edge_sim.imaging import MAX_PIXELS, decode, measure
+from edge_sim.index_store.records import Scale, Unread
+from edge_sim.index_store.rows import LEFT_OUT, Known, Looked
+from edge_sim.index_store.scanning import FileState, Scan, scan
+from edge_sim.index_store.store import IndexStore
+from edge_sim.index_store.vectors import one_vector
+from edge_sim.protocols import Embedder
+from edge_sim.sources.picture_size import size_in_header
+from edge_sim.sources.pictures import MAX_FILE_BYTES
+
+BATCH = 256
+"""Pictures per transaction: what a kill can cost."""
+READERS = 2
+"""Threads that read and decode; OpenCV lets go of the interpreter meanwhile."""
+
+Watching = Callable[[Iterator[Path], int], Iterable[Path]]
+"""Takes the paths as they are done and how many there will be, and yields them on."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What an update did.
+
+    Args:
+        new: Paths that were not in the index.
+        changed: Paths whose content is another one.
+        unchanged: Paths that needed no look.
+        gone: Paths that are not there any more.
+        unread: Files in no search, and why; also those known before.
+        embedded: Contents that went through the model.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    unread: list[Unread] = field(default_factory=list)
+    embedded: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """What a reader found at a path: a fault, or a hash, and pixels unless the hash was known."""
+
+    known: Known
+    sha256: bytes = b""
+    pixels: BgrImage | None = None
+    quality: Quality | None = None
+
+
+def update(
+    store: IndexStore,
+    embedder: Embedder,
+    *,
+    starts: Sequence[Path] = (),
+    watching: Watching | None = None,
+) -> Report:
+    """Bring the index up to date with its folder, and make it ready for searches.
+
+    Args:
+        store: Its model must be that of the embedder.
+        embedder: Used from the calling thread only.
+        starts: Only these files and folders, absolute; none means all. A picture that was left
+            out comes back when it is named itself.
+        watching: For a progress bar.
+
+    Raises:
+        ModelError: The index was made with another model.
+        SearchError: The folder is not there, the disk is full, or another process updates it.
+    """
+    store.check_model(embedder.model_id)
+    root = store.plan.root
+    with store.exclusive():
+        found = scan(root, starts, skip=store.path)
+        known = store.known()
+        report = Report(unread=list(found.unread))
+        todo = _todo(found, known, {path.relative_to(root) for path in starts}, report)
+        if not starts:
+            report.gone = _forget_gone(store, found, known)
+        done = _embed(store, embedder, todo, report)
+        for _ in done if watching is None else watching(done, len(todo)):
+            pass
+        store.prepare()
+    return report
+
+
+def _todo(
+    found: Scan, known: Mapping[Path, Known], named: set[Path], report: Report
+) -> list[tuple[Path, FileState, Known | None]]:
+    todo = []
+    for path, state in found.files.items():
+        before = known.get(path)
+        same = before is not None and (before.size, before.mtime_ns) == (state.size, state.mtime_ns)
+        if before is not None and before.fault == LEFT_OUT:
+            same = path not in named
+        if before is not None and same:
+            report.unchanged += 1
+            if before.fault is not None:
+                report.unread.append(Unread(path, before.fault))
+        else:
+            todo.append((path, state, before))
+    return todo
+
+
+def _forget_gone(store: IndexStore, found: Scan, known: Mapping[Path, Known]) -> int:
+    # Of what lies below a folder that cannot be opened, nobody knows whether it is gone.
+    gone = [
+        path
+        for path in known
+        if path not in found.files and not any(path.is_relative_to(item) for item in found.closed)
+    ]
+    return store.forget(gone) if gone else 0
+
+
+def _embed(
+    store: IndexStore,
+    embedder: Embedder,
+    todo: Sequence[tuple[Path, FileState, Known | None]],
+    report: Report,
+) -> Iterator[Path]:
+    """Yield the paths as they are done; what was done is kept, however this ends."""
+    root, scale = store.plan.root, store.plan.scale
+    hashes = dict(store.hashes())
+    batch: list[Looked | Known] = []
+    try:
+        for before, read in _read_ahead(root, todo, hashes):
+            item: Looked | Known = read.known
+            if read.sha256 in hashes:
+                item = replace(read.known, content=hashes[read.sha256])
+            elif read.quality is not None and read.pixels is not None:
+                item = _looked(read, embedder, scale)
+            _count(report, item, before)
+            batch.append(item)
+            if len(batch) >= BATCH:
+                store.put(batch)
+                batch = []
+                hashes.update(store.hashes())
+            yield read.known.path
+    finally:
+        if batch:
+            store.put(batch)
+
+
+def _looked(read: _Read, embedder: Embedder, scale: Scale) -> Looked | Known:
+    pixels, quality = read.pixels, read.quality
+    if pixels is None or quality is None:
+        raise ValueError("there is nothing to embed")
+    try:
+        embedding = embedder.embed(pixels)
+    except ModelError as error:
+        return replace(read.known, fault=str(error))
+    height, width = pixels.shape[:2]
+    return Looked(
+        known=read.known,
+        sha256=read.sha256,
+        shape=(width, height),
+        sharpness=quality.sharpness,
+        contrast=quality.contrast,
+        vector=one_vector(embedding, scale),
+        dimension=embedding.vector.size,
+    )
+
+
+def _count(report: Report, item: Looked | Known, before: Known | None) -> None:
+    if isinstance(item, Known) and item.fault is not None:
+        report.unread.append(Unread(item.path, item.fault))
+        return
+    report.embedded += isinstance(item, Looked)
+    if before is None:
+        report.new += 1
+    elif isinstance(item, Known) and item.content == before.content:
+        report.unchanged += 1
+    else:
+        report.changed += 1
+
+
+def _read_ahead(
+    root: Path, todo: Sequence[tuple[Path, FileState, Known | None]], hashes: Mapping[bytes, int]
+) -> Iterator[tuple[Known | None, _Read]]:
+    """Yield what is at each path, in order, a few read in advance."""
+    ahead: deque[tuple[Known | None, Future[_Read]]] = deque()
+    rest = iter(todo)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
+        try:
+            while True:
+                for path, state, before in islice(rest, 4 * READERS - len(ahead)):
+                    ahead.append((before, pool.submit(_read, root, path, state, hashes)))
+                if not ahead:
+                    return
+                known, future = ahead.popleft()
+                yield known, future.result()
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int]) -> _Read:
+    known = Known(path, state.size, state.mtime_ns)
+    try:
+        if state.size > MAX_FILE_BYTES:
+            raise ValueError(f"{state.size} bytes are more than {MAX_FILE_BYTES}")
+        data = (root / path).read_bytes()
+        digest = sha256(data).digest()
+        if digest in hashes:
+            return _Read(known, digest)
+        # A few kilobytes can unpack to gigabytes: the header is asked before anything is decoded.
+        size = size_in_header(data)
+        if size is not None and size[0] * size[1] > MAX_PIXELS:
+            raise ValueError(f"{size[0]} x {size[1]} pixels are more than {MAX_PIXELS}")
+        pixels = decode(data)
+    except OSError as error:
+        return _Read(replace(known, fault=error.strerror or type(error).__name__))
+    except ValueError as error:
+        return _Read(replace(known, fault=str(error)))
+    return _Read(known, digest, pixels, measure(pixels)[1])

@@ -1,0 +1,145 @@
+"""The SQLite file in an index: making it, opening it, and saying plainly what is wrong."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_sim.errors import SearchError
+
+APPLICATION_ID = 0x65_53_69_78  # "eSix"
+FORMAT = 1
+"""Goes up when an older edge_sim could not read the file any more."""
+NAME = "index.db"
+BUSY_TIMEOUT_S = 10.0
+
+_MAGIC = b"SQLite format 3\0"
+# `path` is what the file system says, which need not be text. A file without a content is unread,
+# and `fault` says why. `changes` counts commits, so that files made from the rows can be dated.
+_SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL UNIQUE,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    sharpness REAL NOT NULL,
+    contrast REAL NOT NULL,
+    crc INTEGER NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,
+    bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    content INTEGER REFERENCES contents,
+    fault TEXT,
+    CHECK ((content IS NULL) = (fault IS NOT NULL))
+);
+CREATE INDEX files_content ON files (content);
+CREATE TABLE tags (
+    file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (file, tag)
+) WITHOUT ROWID;
+"""
+
+
+def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
+    """Return the open database of the index in `folder`; its schema is made if it is new.
+
+    Raises:
+        SearchError: No index there, one of a newer edge_sim, damaged, or not accessible.
+    """
+    path = folder / NAME
+    if create:
+        _make_folder(folder)
+    elif not path.is_file():
+        raise SearchError(
+            f"{folder}: no index there; make one with `edge-sim index build DIR --out {folder}`"
+        )
+    with translated(path):
+        _check_magic(path)
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            _prepare(connection, path, create)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the disk into a `SearchError` of one line."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        words = str(error)
+        if "full" in words:
+            raise SearchError(f"{path}: the disk is full; make room and run it again") from error
+        if "locked" in words or "busy" in words:
+            raise SearchError(f"{path}: another process is writing; try again later") from error
+        if "malformed" in words or "not a database" in words:
+            raise SearchError(
+                f"{path}: the index is damaged; delete its folder and build it again"
+            ) from error
+        raise SearchError(f"{path}: {words}") from error
+    except OSError as error:
+        raise SearchError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """Make one transaction of what is done inside, and count it as a change."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute(
+            "UPDATE settings SET value = CAST(value AS INTEGER) + 1 WHERE name = 'changes'"
+        )
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk may have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    with translated(folder):
+        if folder.is_dir():
+            strangers = [item.name for item in folder.iterdir()]
+            if strangers and NAME not in strangers:
+                raise SearchError(
+                    f"{folder}: not empty and no index; give --out a new or empty folder"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check_magic(path: Path) -> None:
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise SearchError(f"{path}: not an index of edge_sim")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if (application, version) == (APPLICATION_ID, FORMAT):
+        return
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application == APPLICATION_ID:
+        raise SearchError(f"{path}: written by a newer edge_sim (format {version}); update it")
+    if tables or not create:
+        raise SearchError(f"{path}: not an index of edge_sim")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_SCHEMA}; INSERT INTO settings VALUES ('changes', '0');"
+        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+    )

@@ -1,0 +1,264 @@
+"""Statements on the tables of an index; every function takes an open connection."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_sim.domain import FloatMatrix, FloatVector
+from edge_sim.errors import SearchError
+from edge_sim.index_store.records import Entry, Plan, Unread
+
+LEFT_OUT = "left out by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a path.
+
+    Args:
+        path: Relative to the root.
+        size: Of the file, bytes.
+        mtime_ns: Of the file.
+        content: Number of the content; None if it could not be read.
+        fault: Why not; None if it could.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+    content: int | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """A picture with a content that was not known before.
+
+    Args:
+        known: Where it is; `content` is None yet.
+        sha256: Of the file.
+        shape: (width, height), pixels.
+        sharpness: As in `Quality`.
+        contrast: As in `Quality`.
+        vector: From `vectors.one_vector`.
+        dimension: Of the global part of `vector`.
+    """
+
+    known: Known
+    sha256: bytes
+    shape: tuple[int, int]
+    sharpness: float
+    contrast: float
+    vector: FloatVector
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many files were read and how many were not."""
+
+    pictures: int
+    unread: int
+
+
+def settings(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return all settings."""
+    return dict(connection.execute("SELECT name, value FROM settings"))
+
+
+def settle(connection: sqlite3.Connection, plan: Plan) -> None:
+    """Write how a new index is made."""
+    values = {
+        # Paths are bytes; hexadecimal keeps those that are no text.
+        "root": os.fsencode(plan.root).hex(),
+        "model": os.fsencode(plan.model).hex(),
+        "model_id": plan.model_id,
+        "scale": plan.scale.value,
+        "kind": plan.kind,
+    }
+    connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())
+
+
+def set_kind(connection: sqlite3.Connection, kind: str) -> None:
+    """Write which kind of index a search opens."""
+    connection.execute("UPDATE settings SET value = ? WHERE name = 'kind'", (kind,))
+
+
+def counts(connection: sqlite3.Connection) -> Counts:
+    """Return how many files there are."""
+    read, every = connection.execute("SELECT count(content), count(*) FROM files").fetchone()
+    return Counts(read, every - read)
+
+
+def tag_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many pictures have each tag."""
+    return dict(connection.execute("SELECT tag, count(*) FROM tags GROUP BY tag ORDER BY tag"))
+
+
+def entries(connection: sqlite3.Connection) -> Iterator[Entry]:
+    """Yield the pictures in order of their rows."""
+    marked: dict[int, list[str]] = {}
+    for number, tag_name in connection.execute("SELECT file, tag FROM tags ORDER BY tag"):
+        marked.setdefault(number, []).append(tag_name)
+    found = connection.execute(
+        "SELECT files.id, path, bytes, width, height, sharpness, contrast "
+        "FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+    )
+    for number, path, size, width, height, sharpness, contrast in found:
+        yield Entry(
+            path=Path(os.fsdecode(path)),
+            width=width,
+            height=height,
+            file_bytes=size,
+            sharpness=sharpness,
+            contrast=contrast,
+            tags=tuple(marked.get(number, ())),
+        )
+
+
+def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
+    """Yield the files that are in no search."""
+    found = connection.execute("SELECT path, fault FROM files WHERE content IS NULL ORDER BY path")
+    for path, fault in found:
+        yield Unread(Path(os.fsdecode(path)), fault)
+
+
+def vectors(connection: sqlite3.Connection) -> Iterator[FloatVector]:
+    """Yield the vector of each picture, in order of their rows."""
+    found = connection.execute(
+        "SELECT vector FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+    )
+    for (blob,) in found:
+        yield np.frombuffer(blob, np.dtype("<f4"))
+
+
+def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
+    """Return (N, D + S) float32, read from the database."""
+    found = list(vectors(connection))
+    width = int(settings(connection).get("width", 0))
+    if any(vector.shape != (width,) for vector in found):
+        raise SearchError("a vector in the index is damaged; run `edge-sim index verify`")
+    return np.stack(found) if found else np.zeros((0, width), np.float32)
+
+
+def known(connection: sqlite3.Connection) -> dict[Path, Known]:
+    """Return what is known of every path."""
+    found = connection.execute("SELECT path, bytes, mtime_ns, content, fault FROM files")
+    paths = ((Path(os.fsdecode(row[0])), row) for row in found)
+    return {path: Known(path, *row[1:]) for path, row in paths}
+
+
+def hashes(connection: sqlite3.Connection) -> dict[bytes, int]:
+    """Return sha256 -> number of every content."""
+    return dict(connection.execute("SELECT sha256, id FROM contents"))
+
+
+def put(connection: sqlite3.Connection, item: Looked | Known) -> None:
+    """Write what was found at a path."""
+    if isinstance(item, Looked):
+        item = Known(item.known.path, item.known.size, item.known.mtime_ns, _add(connection, item))
+    values = (os.fsencode(item.path), item.size, item.mtime_ns, item.content, item.fault)
+    connection.execute(
+        "INSERT INTO files (path, bytes, mtime_ns, content, fault) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (path) DO UPDATE SET bytes = excluded.bytes, mtime_ns = excluded.mtime_ns, "
+        "content = excluded.content, fault = excluded.fault",
+        values,
+    )
+
+
+def forget(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
+    """Take paths out, and contents that nothing refers to any more."""
+    gone = 0
+    for path in paths:
+        done = connection.execute("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
+        gone += done.rowcount
+    _sweep(connection)
+    return gone
+
+
+def leave_out(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
+    """Keep paths in the list, without their contents."""
+    done = 0
+    for path in paths:
+        number = _number(connection, path)
+        connection.execute("DELETE FROM tags WHERE file = ?", (number,))
+        connection.execute(
+            "UPDATE files SET content = NULL, fault = ? WHERE id = ?", (LEFT_OUT, number)
+        )
+        done += 1
+    _sweep(connection)
+    return done
+
+
+def tag(connection: sqlite3.Connection, paths: Iterable[Path], name: str) -> int:
+    """Put a tag on pictures."""
+    numbers = [_number(connection, path) for path in paths]
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        values = [(number, name) for number in numbers]
+        done = connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", values)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return done.rowcount
+
+
+def problems(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield what is damaged in the database."""
+    for (words,) in connection.execute("PRAGMA integrity_check"):
+        if words != "ok":
+            yield f"database: {words}"
+    width = int(settings(connection).get("width", 0))
+    found = connection.execute(
+        "SELECT path, vector, crc FROM files JOIN contents ON contents.id = content"
+    )
+    for path, blob, crc in found:
+        if len(blob) != 4 * width or zlib.crc32(blob) != crc:
+            yield f"{os.fsdecode(path)!r}: its vector is damaged"
+
+
+def _add(connection: sqlite3.Connection, item: Looked) -> int:
+    blob = item.vector.astype("<f4").tobytes()
+    connection.executemany(
+        "INSERT OR IGNORE INTO settings VALUES (?, ?)",
+        [("dimension", str(item.dimension)), ("width", str(item.vector.size))],
+    )
+    values = (
+        item.sha256,
+        *item.shape,
+        item.sharpness,
+        item.contrast,
+        zlib.crc32(blob),
+        blob,
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO contents "
+        "(sha256, width, height, sharpness, contrast, crc, vector) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    found = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (item.sha256,))
+    return int(found.fetchone()[0])
+
+
+def _number(connection: sqlite3.Connection, path: Path) -> int:
+    found = connection.execute(
+        "SELECT id FROM files WHERE path = ? AND content IS NOT NULL", (os.fsencode(path),)
+    ).fetchone()
+    if found is None:
+        raise SearchError(f"{str(path)!r} is not in the index")
+    return int(found[0])
+
+
+def _sweep(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "DELETE FROM contents WHERE id NOT IN (SELECT content FROM files WHERE content IS NOT NULL)"
+    )

@@ -1,0 +1,250 @@
+"""IndexStore: the pictures of a folder and their vectors, on disk."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+
+from edge_sim.errors import ModelError, SearchError
+from edge_sim.gallery import checked_name
+from edge_sim.index_store import derived, rows
+from edge_sim.index_store.database import NAME, open_database, translated, writing
+from edge_sim.index_store.locking import exclusive
+from edge_sim.index_store.records import Entry, Info, PictureTable, Plan, Scale, Unread
+from edge_sim.index_store.rows import Known, Looked
+from edge_sim.indexes import AUTO, KINDS
+
+
+class IndexStore:
+    """An open index. Use it from the thread that opened it; close it, or use `with`.
+
+    Every method raises `SearchError` where the index is damaged, on a full disk or closed.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = connection
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, create: Plan | None = None) -> IndexStore:
+        """Open the index in the folder `path`.
+
+        Args:
+            path: A folder.
+            create: Make a new index if there is none. One that is there must fit.
+
+        Raises:
+            SearchError: No index, damaged, of a newer edge_sim, or made for another folder.
+            ModelError: The index that is there was made with another model.
+        """
+        place = Path(os.path.abspath(path))  # noqa: PTH100 - keeps links, unlike resolve
+        connection = open_database(place, create=create is not None)
+        store = cls(connection, place)
+        try:
+            if create is not None:
+                store._adopt(create)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with translated(self.path):
+                connection.close()
+
+    def __enter__(self) -> IndexStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"IndexStore({str(self.path)!r}{'' if self._connection else ', closed'})"
+
+    @property
+    def plan(self) -> Plan:
+        """How the index was made."""
+        with self._reading() as connection:
+            found = rows.settings(connection)
+        return Plan(
+            root=Path(os.fsdecode(bytes.fromhex(found["root"]))),
+            model_id=found["model_id"],
+            model=os.fsdecode(bytes.fromhex(found["model"])),
+            scale=Scale(found["scale"]),
+            kind=found["kind"],
+        )
+
+    def check_model(self, model_id: str) -> None:
+        """Raise `ModelError` unless embeddings of this model may be compared with the index."""
+        own = self.plan.model_id
+        if own != model_id:
+            raise ModelError(
+                f"{self.path}: made with the model {own}, not {model_id}; "
+                f"name that one with --model, or build another index"
+            )
+
+    def info(self) -> Info:
+        """Return what there is to say of the index."""
+        plan = self.plan
+        with self._reading() as connection:
+            counts = rows.counts(connection)
+            made = derived.current(connection, self.path)
+            found = rows.settings(connection)
+            tags = rows.tag_counts(connection)
+        dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
+        kind, reason = ("none", "not finished; build it again") if made is None else made.why
+        return Info(
+            path=self.path,
+            root=plan.root,
+            model_id=plan.model_id,
+            model=plan.model,
+            scale=plan.scale,
+            dimension=dimension,
+            spatial_dimension=whole - dimension,
+            pictures=counts.pictures,
+            unread=counts.unread,
+            kind=kind,
+            reason=reason,
+            bytes_on_disk=sum(item.stat().st_size for item in self.path.iterdir()),
+            ready=made is not None,
+            tags=tags,
+        )
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return the pictures, in order of their rows."""
+        with self._reading() as connection:
+            return tuple(rows.entries(connection))
+
+    def unread(self) -> tuple[Unread, ...]:
+        """Return the files that are in no search, by path."""
+        with self._reading() as connection:
+            return tuple(rows.unread(connection))
+
+    def table(self) -> PictureTable:
+        """Return the pictures with their vectors, mapped from a file where that is up to date."""
+        with self._reading() as connection:
+            found = tuple(rows.entries(connection))
+            dimension = int(rows.settings(connection).get("dimension", 0))
+            made = derived.current(connection, self.path)
+            if made is not None:
+                vectors = derived.mapped(made, len(found))
+                return PictureTable(found, vectors, dimension, made.kind, made.graph)
+            vectors = rows.all_vectors(connection)
+        return PictureTable(found, vectors, dimension, "exact")
+
+    def known(self) -> Mapping[Path, Known]:
+        """Return what was found at each path, read or not."""
+        with self._reading() as connection:
+            return rows.known(connection)
+
+    def hashes(self) -> Mapping[bytes, int]:
+        """Return the sha256 of every content, and its number."""
+        with self._reading() as connection:
+            return rows.hashes(connection)
+
+    def put(self, looked: Iterable[Looked | Known]) -> None:
+        """Write what was found at some paths, in one transaction."""
+        with self._changing() as connection:
+            for item in looked:
+                rows.put(connection, item)
+
+    def forget(self, paths: Iterable[Path]) -> int:
+        """Take paths out, whatever is there; return how many were in."""
+        with self._changing() as connection:
+            return rows.forget(connection, paths)
+
+    def leave_out(self, paths: Iterable[Path]) -> int:
+        """Keep pictures out of searches for good; the files stay. Returns how many.
+
+        Raises:
+            SearchError: A path is not in the index.
+        """
+        with self._changing() as connection:
+            return rows.leave_out(connection, paths)
+
+    def tag(self, paths: Iterable[Path], tag: str) -> int:
+        """Mark pictures for a later export; return how many were not marked before.
+
+        Raises:
+            GalleryError: A tag that cannot be.
+        """
+        checked_name("tag", tag)
+        with self._reading() as connection, translated(self.path):
+            return rows.tag(connection, paths, tag)
+
+    def prepare(self, watching: derived.Progress | None = None) -> None:
+        """Make the files that a search maps, if the index changed since they were made."""
+        plan = self.plan
+        with self._reading() as connection:
+            derived.make(connection, self.path, plan.kind, watching)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong with the index, a line each; reads all of it."""
+        with self._reading() as connection:
+            found = list(rows.problems(connection))
+            if derived.current(connection, self.path) is None:
+                found.append("not finished: run `edge-sim index build` again")
+        return tuple(found)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from updating the index meanwhile.
+
+        Raises:
+            SearchError: Another one is updating it.
+        """
+        with exclusive(self.path):
+            yield
+
+    def _adopt(self, plan: Plan) -> None:
+        if plan.kind != AUTO and plan.kind not in KINDS:
+            names = ", ".join([AUTO, *sorted(KINDS)])
+            raise SearchError(f"no kind of index {plan.kind!r}; there are {names}")
+        with self._reading() as connection:
+            found = rows.settings(connection)
+            if "root" not in found:
+                rows.settle(connection, plan)
+                return
+        own = self.plan
+        if own.root != plan.root:
+            raise SearchError(
+                f"{self.path}: an index of {own.root}; give another --out for {plan.root}"
+            )
+        if own.scale is not plan.scale:
+            raise SearchError(
+                f"{self.path}: keeps the scale {own.scale.value}, not {plan.scale.value}; "
+                f"give another --out"
+            )
+        self.check_model(plan.model_id)
+        if plan.kind not in (AUTO, own.kind):
+            with self._changing() as connection:
+                rows.set_kind(connection, plan.kind)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with translated(self.path / NAME):
+            yield self._open_connection()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        connection = self._open_connection()
+        with translated(self.path / NAME), writing(connection):
+            yield connection
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise SearchError(f"{self.path}: the index is closed")
+        return self._connection

@@ -1,0 +1,50 @@
+"""Embeddings as rows: the global vector, then the cells as one long vector."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_sim.domain import Embedding, FloatVector
+from edge_sim.errors import SearchError
+from edge_sim.index_store.records import Scale
+from edge_sim.ranking import Rows
+from edge_sim.similarity import normalised
+
+
+def one_vector(embedding: Embedding, scale: Scale) -> FloatVector:
+    """Return what an index of this scale keeps of an embedding.
+
+    Cells are brought to unit length one by one, so that a bright corner counts no more than a dark
+    one; their concatenation has unit length again, so its cosine is the mean of the cells' cosines.
+
+    Raises:
+        SearchError: The model has no cells, but the scale asks for them.
+    """
+    if scale is Scale.GLOBAL:
+        return embedding.vector
+    if embedding.spatial is None:
+        raise SearchError(
+            f"the model {embedding.model_id} has no spatial output; take --scale global"
+        )
+    cells = normalised(embedding.spatial.reshape(-1, embedding.spatial.shape[-1]))
+    spatial = normalised(cells.ravel())
+    return np.concatenate([embedding.vector, spatial]).astype(np.float32)
+
+
+def part_of(rows: Rows, dimension: int, scale: Scale) -> Rows:
+    """Return the columns of (N, D + S) rows that a scale compares.
+
+    For both, the two unit vectors side by side, divided by the root of 2: of unit length again,
+    and their product with another such vector is the mean of the two cosines.
+
+    Raises:
+        SearchError: The index does not keep the cells.
+    """
+    whole = rows.shape[-1]
+    if scale is Scale.GLOBAL:
+        return rows[..., :dimension]
+    if whole == dimension:
+        raise SearchError("the index keeps no cells; build it with --scale both")
+    if scale is Scale.SPATIAL:
+        return rows[..., dimension:]
+    return np.asarray(rows, np.float32) * np.float32(0.5**0.5)
