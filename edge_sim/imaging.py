@@ -100,17 +100,22 @@ def measure(pixels: BgrImage) -> tuple[GrayImage, Quality]:
     luma = gray(small)
     mean, deviation = cv2.meanStdDev(luma)
     histogram = np.bincount(luma.ravel(), minlength=256)
-    laplacian = cv2.Laplacian(luma, cv2.CV_16S)
     total = luma.size
     quality = Quality(
         luma=float(mean[0, 0]),
         contrast=float(deviation[0, 0]),
-        sharpness=float(cv2.meanStdDev(laplacian)[1][0, 0]) ** 2,
+        sharpness=sharpness_of(luma),
         chroma=_chroma(small),
         clipped_dark=float(histogram[: DARK_LEVEL + 1].sum()) / total,
         clipped_bright=float(histogram[BRIGHT_LEVEL:].sum()) / total,
     )
     return luma, quality
+
+
+def sharpness_of(thumbnail: GrayImage) -> float:
+    """Return the variance of the Laplacian of a thumbnail, grey levels squared."""
+    deviation = cv2.meanStdDev(cv2.Laplacian(thumbnail, cv2.CV_16S))[1]
+    return float(deviation[0, 0]) ** 2
 
 
 def masked(pixels: BgrImage, mask: GrayImage | None) -> BgrImage:

@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 
 from edge_sim.domain import FloatMatrix, Probe, Reference, UnknownReason
+from edge_sim.imaging import sharpness_of
 from edge_sim.scene import impediment_of, limits_of
 from edge_sim.similarity import SsimPlanes, cosine_to_all, ssim_between, ssim_planes
 
@@ -96,7 +97,7 @@ class GateKeeper:
             return Verdict(_REFUSALS[reason], _readings(probe))
         same_light = [item.thumbnail for item in self._known if item.condition == condition]
         if same_light:
-            least = limits_of(same_light[-_LIMIT_REFERENCES:]).sharpness
+            least = min(map(sharpness_of, same_light[-_LIMIT_REFERENCES:]))
             if quality.sharpness < gates.blur_share * least:
                 detail = f"sharpness {quality.sharpness:.0f}, the references have {least:.0f} up"
                 return Verdict(Refusal.BLURRED, detail)
