@@ -9,7 +9,13 @@ import hypothesis
 import pytest
 
 hypothesis.settings.register_profile(
-    "project", derandomize=True, deadline=None, max_examples=50, database=None
+    "project",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    database=None,
+    # How long drawing takes says something about the machine and its load, not about the code.
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("project")
 

@@ -9,7 +9,6 @@ from enum import Enum
 import numpy as np
 
 from edge_sim.domain import FloatMatrix, Probe, Reference, UnknownReason
-from edge_sim.imaging import sharpness_of
 from edge_sim.scene import impediment_of, limits_of
 from edge_sim.similarity import SsimPlanes, cosine_to_all, ssim_between, ssim_planes
 
@@ -26,7 +25,7 @@ class Refusal(str, Enum):
     COVERED = "covered"
     """Nearly flat: something is in front of the lens."""
     BLURRED = "blurred"
-    """Far less sharp than the references of the watch in the same light."""
+    """Far less detail than in the references of the watch."""
     DUPLICATE = "duplicate"
     """Nearly the same picture as a reference of the same state: it would teach nothing."""
     CONFLICT = "conflict"
@@ -47,13 +46,10 @@ class Gates:
     Args:
         duplicate_cosine: At or above this cosine, and
         duplicate_ssim: at or above this structural similarity of thumbnails, it is a duplicate.
-        blur_share: Below this part of the sharpness of the least sharp reference in the same
-            light it is blurred. A Gaussian blur of 4 px at 640x480 leaves 0.14.
     """
 
     duplicate_cosine: float = 0.97
     duplicate_ssim: float = 0.90
-    blur_share: float = 0.20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +79,18 @@ class GateKeeper:
     def verdict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Verdict | None:
         """Return why `probe` should not become a reference of `state`; None if it may."""
         return (
-            self._impediment(probe, condition, gates)
+            self._impediment(probe)
             or self._duplicate(probe, state, gates)
             or self._conflict(probe, state, condition, gates)
         )
 
-    def _impediment(self, probe: Probe, condition: str, gates: Gates) -> Verdict | None:
+    def _impediment(self, probe: Probe) -> Verdict | None:
         recent = [item.thumbnail for item in self._known[-_LIMIT_REFERENCES:]]
         quality = probe.quality
         # The judgement of the live path: what it cannot decide on is no use as a reference.
         reason = impediment_of(quality, limits_of(recent) if recent else None)
         if reason is not None:
             return Verdict(_REFUSALS[reason], _readings(probe))
-        same_light = [item.thumbnail for item in self._known if item.condition == condition]
-        if same_light:
-            least = min(map(sharpness_of, same_light[-_LIMIT_REFERENCES:]))
-            if quality.sharpness < gates.blur_share * least:
-                detail = f"sharpness {quality.sharpness:.0f}, the references have {least:.0f} up"
-                return Verdict(Refusal.BLURRED, detail)
         return None
 
     def _duplicate(self, probe: Probe, state: str, gates: Gates) -> Verdict | None:
