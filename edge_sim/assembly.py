@@ -10,9 +10,8 @@ from functools import partial
 from threading import Event as StopEvent
 from types import TracebackType
 
-import msgspec
-
 from edge_sim.config import Config, SourceConfig, WatchConfig
+from edge_sim.config_sinks import kind_of, sink_options
 from edge_sim.deciding import AdaptiveDecider
 from edge_sim.domain import GrayImage, Roi
 from edge_sim.embedders import open_embedder
@@ -120,13 +119,9 @@ def build(config: Config, *, now: Callable[[], float] = time.time) -> Device:
     with contextlib.ExitStack() as opened:
         embedder = open_model(config)
         store = opened.enter_context(open_gallery(config))
-        sinks = []
-        for item in config.sinks:
-            options = msgspec.structs.asdict(item)
-            if "path" in options:
-                options["path"] = config.path(options["path"])
-            sinks.append(open_sink(str(item.__struct_config__.tag), **options))
-            opened.callback(sinks[-1].close)
+        sinks = open_sinks(config)
+        for sink in sinks:
+            opened.callback(sink.close)
         lanes = []
         for name, watches in watches_of.items():
             pipeline = build_pipeline(config, watches, embedder, store)
@@ -137,6 +132,22 @@ def build(config: Config, *, now: Callable[[], float] = time.time) -> Device:
         device = Device(lanes, sinks, store)
         opened.pop_all()
     return device
+
+
+def open_sinks(config: Config) -> list[EventSink]:
+    """Return the sinks of `config`, open.
+
+    Raises:
+        SinkError: One of them cannot be opened; the others are closed again.
+    """
+    with contextlib.ExitStack() as opened:
+        sinks: list[EventSink] = []
+        for item in config.sinks:
+            options = sink_options(item, device=config.device, folder=config.path(""))
+            sinks.append(open_sink(kind_of(item), **options))
+            opened.callback(sinks[-1].close)
+        opened.pop_all()
+    return sinks
 
 
 def open_model(config: Config) -> Embedder:
