@@ -6,13 +6,15 @@ A writer makes a new gallery; a reader swaps one reference to it between two fra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import FloatMatrix, Reference
-from edge_sim.errors import GalleryError
+from edge_sim.domain import Embedding, FloatMatrix, Reference
+from edge_sim.errors import GalleryError, ModelError
+from edge_sim.ranking import Metric, Question, closeness, ordered, shortlist, table
 
 RESERVED_NAMES = frozenset({"unknown", "none"})
 """Never the name of a watch or state, in any case: `unknown` is what a watch says in doubt, and
@@ -35,6 +37,19 @@ def checked_name(kind: str, name: str) -> str:
     if name.casefold() in RESERVED_NAMES:
         raise GalleryError(f"{name!r} cannot be the name of a {kind}: the word is reserved")
     return name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A reference that a search found.
+
+    Args:
+        reference: Of the gallery.
+        score: A likeness, or a distance for Euclidean and Manhattan.
+    """
+
+    reference: Reference
+    score: float
 
 
 class Gallery:
@@ -109,6 +124,51 @@ class Gallery:
         """Return the references of one state, in enrolment order."""
         return tuple(item for item in self._references if item.state == state)
 
+    def search(
+        self,
+        embedding: Embedding,
+        k: int = 10,
+        *,
+        metric: Metric = Metric.COSINE,
+        where: Mapping[str, str] | None = None,
+        least: bool = False,
+    ) -> tuple[Found, ...]:
+        """Return the k references most like `embedding`, the best first; fewer if there are.
+
+        Args:
+            k: At least 1.
+            metric: To rank by. Equal scores are in order of Manhattan distance, then of enrolment.
+            where: Only references with these values; keys are `state`, `condition` and those of
+                the metadata.
+            least: The least similar first, instead of the most similar.
+
+        Raises:
+            ModelError: The embedding was made with another model than the references.
+            GalleryError: k below 1.
+        """
+        if k < 1:
+            raise GalleryError(f"ask for at least 1 reference, got {k}")
+        if self.model_id not in (None, embedding.model_id):
+            raise ModelError(
+                f"the gallery was made with the model {self.model_id}, "
+                f"the query with {embedding.model_id}; use one model for both"
+            )
+        wanted = (where or {}).items()
+        chosen = np.array(
+            [row for row, item in enumerate(self._references) if wanted <= _facts(item).items()],
+            np.intp,
+        )
+        if not len(chosen):
+            return ()
+        question = Question(embedding.vector, metric, least)
+        values, slack = closeness(question, table(self.matrix[chosen], unit=True))
+        numbers = chosen[shortlist(values, k, slack)]
+        found = ordered(question, self.matrix[numbers], numbers, k)
+        return tuple(
+            Found(self._references[row], float(score))
+            for row, score in zip(found.rows, found.scores, strict=True)
+        )
+
     def adding(self, *references: Reference) -> Gallery:
         """Return a gallery with `references` after the present ones."""
         return Gallery((*self._references, *references), revision=self.revision)
@@ -123,6 +183,11 @@ class Gallery:
             self[reference_id]
         kept = (item for item in self._references if item.reference_id not in reference_ids)
         return Gallery(kept, revision=self.revision)
+
+
+def _facts(reference: Reference) -> dict[str, str]:
+    known = {"state": reference.state, "condition": reference.condition}
+    return {**reference.metadata, **known}
 
 
 def _stacked(vectors: list[NDArray[np.float32]]) -> FloatMatrix:
