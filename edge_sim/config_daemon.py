@@ -1,0 +1,68 @@
+"""The sections of the configuration for what runs all year: the daemon and its HTTP server."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import msgspec
+
+from edge_sim.config_section import PositiveSeconds, Section
+from edge_sim.config_yaml import YamlReader
+
+LISTEN_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
+"""`host:port`, an IPv6 address in brackets."""
+LEAST_TOKEN = 16
+
+
+class DaemonConfig(Section, frozen=True):
+    """How `edge-sim daemon` runs."""
+
+    state: str | None = "state"
+    save_interval_s: PositiveSeconds = 300.0
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
+    cpu_share: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class HealthConfig(Section, frozen=True):
+    """The HTTP server for health, metrics and state."""
+
+    listen: Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN)] | None = None
+    token: Annotated[str, msgspec.Meta(min_length=LEAST_TOKEN)] | None = None
+    certificate: str | None = None
+    key: str | None = None
+    requests_per_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port; None if nothing is to listen."""
+        if self.listen is None:
+            return None
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def check_health(health: HealthConfig, reader: YamlReader) -> None:
+    """Raise `ConfigError` for a server that cannot be, or would let anybody in."""
+    address = health.address
+    if address is None:
+        return
+    host, port = address
+    if port > 65535:
+        raise reader.error("health.listen", f"health.listen: there is no port {port}")
+    if health.token is None and not is_loopback(host):
+        raise reader.error(
+            "health.listen",
+            f"health.listen: {host} can be reached from outside; set health.token, "
+            f"or listen on 127.0.0.1",
+        )
+    if (health.certificate is None) != (health.key is None):
+        raise reader.error("health", "health: certificate and key are only of use together")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
