@@ -18,7 +18,7 @@ LEAST_TOKEN = 16
 class DaemonConfig(Section, frozen=True):
     """How `edge-sim daemon` runs."""
 
-    state: str | None = "state"
+    state: str | None = "state.json"
     save_interval_s: PositiveSeconds = 300.0
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     cpu_share: Annotated[float, msgspec.Meta(gt=0)] | None = None
