@@ -150,10 +150,10 @@ def describe(
 def write_golden(model: Path, path: Path) -> None:
     """Write the outputs for the golden picture."""
     import numpy as np
-    from embedder_training import convert, runtime_check
+    from embedder_training import golden, runtime_check
 
     embed = runtime_check.Embedder(model)
-    picture = convert.golden_picture(embed.side)
+    picture = golden.golden_picture(embed.side)
     first, second = embed(picture[None])
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()

@@ -16,7 +16,7 @@ from embedder_training.teachers import GRID
 SHIFT = 0.03  # of the side
 ZOOM = 0.06
 TURN = math.radians(2.0)
-CLEAN_SHARE = 0.2
+CLEAN_SHARE = 0.35
 PATCH_SIDE = (0.12, 0.34)  # of the picture's side
 BLOCK = 8
 

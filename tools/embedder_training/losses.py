@@ -7,6 +7,8 @@ from torch.nn import functional
 
 RELATION_WEIGHT = 10.0  # squared differences of cosines are about a tenth of a cosine loss
 SPATIAL_WEIGHT = 1.0
+NORM_WEIGHT = 0.1  # one int8 scale serves all pictures: their lengths must not differ much
+LENGTH = 3.5  # where the mean length settles under the cosine loss alone
 OBJECT_WEIGHT = 0.3
 OBJECT_MOVE = 0.5  # a cell that is half covered must fall to this cosine
 COVERED_ENOUGH = 0.04  # below this share of a cell its target still holds
@@ -23,12 +25,16 @@ class Batch:
 
 
 def global_loss(embedding: Tensor, target: Tensor) -> Tensor:
-    """Return one minus the mean cosine, plus the difference of in-batch cosines."""
+    """Return one minus the mean cosine, plus the difference of in-batch cosines.
+
+    A small part keeps the length of every embedding near LENGTH.
+    """
     student = functional.normalize(embedding, dim=1)
     teacher = functional.normalize(target, dim=1)
     aligned = 1.0 - (student * teacher).sum(dim=1).mean()
     relation = (student @ student.T - teacher @ teacher.T).square().mean()
-    return aligned + RELATION_WEIGHT * relation
+    uneven = (embedding.norm(dim=1) / LENGTH - 1.0).square().mean()
+    return aligned + RELATION_WEIGHT * relation + NORM_WEIGHT * uneven
 
 
 def spatial_loss(cells: Tensor, target: Tensor, free: Tensor) -> Tensor:
