@@ -25,6 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add(verbs)
     _look(verbs)
     _edit(verbs)
+    _thin_out(verbs)
     _go_back(verbs)
     _exchange(verbs)
 
@@ -88,6 +89,14 @@ def _edit(verbs: Verbs[argparse.ArgumentParser]) -> None:
     move.add_argument("--watch", required=True, metavar="NAME")
     tag.add_argument("--add", action="append", default=[], metavar="TAG")
     tag.add_argument("--drop", action="append", default=[], metavar="TAG")
+
+
+def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    dedupe = _verb(
+        verbs, "dedupe", changes.dedupe, help_text="remove references that repeat an earlier one"
+    )
+    dedupe.add_argument("--watch", metavar="NAME", help="only of this one")
+    dedupe.add_argument("--dry-run", action="store_true", help="say which; remove nothing")
 
 
 def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:

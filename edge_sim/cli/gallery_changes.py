@@ -8,7 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.gallery_context import Context, context_of, metadata_of
-from edge_sim.cli.gallery_schema import Changed, Exported, enrolment_view, revision_view
+from edge_sim.cli.gallery_schema import (
+    Changed,
+    Deduped,
+    Exported,
+    Repeated,
+    enrolment_view,
+    revision_view,
+)
 from edge_sim.cli.output import note, print_json, progress
 from edge_sim.errors import GalleryError
 
@@ -134,6 +141,34 @@ def export_folder(args: argparse.Namespace) -> int:
         print_json(Exported(str(context.gallery), args.watch, str(args.folder), len(records)))
     else:
         print(f"{args.folder}: {len(records)} pictures of {args.watch}")
+    return 0
+
+
+def dedupe(args: argparse.Namespace) -> int:
+    """Remove references that repeat an earlier one of their state."""
+    from edge_sim.enrolment import duplicates_in
+
+    context = context_of(args)
+    with context.store(read_only=args.dry_run) as store:
+        watches = store.watches() if args.watch is None else (args.watch,)
+        repeated = tuple(
+            Repeated(name, str(verdict.like), verdict.detail)
+            for watch in watches
+            for name, verdict in duplicates_in(store.gallery(watch)).items()
+        )
+        revision = None
+        if repeated and not args.dry_run:
+            revision = store.remove(item.id for item in repeated).number
+    if args.json:
+        print_json(Deduped(str(context.gallery), revision, args.dry_run, repeated))
+        return 0
+    for item in repeated:
+        print(f"{item.id}  repeats {item.like} ({item.detail})")
+    if revision is not None:
+        print(f"{context.gallery}: revision {revision}, {len(repeated)} removed")
+    else:
+        wish = f"would remove {len(repeated)}" if repeated else "no reference repeats another"
+        print(f"{context.gallery}: {wish}")
     return 0
 
 

@@ -156,6 +156,24 @@ class Changed(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class Repeated(msgspec.Struct, frozen=True):
+    """A reference that repeats another one of its state."""
+
+    id: str
+    like: str
+    detail: str
+
+
+class Deduped(msgspec.Struct, frozen=True):
+    """What `dedupe` prints; `revision` is null if nothing was removed."""
+
+    gallery: str
+    revision: int | None
+    dry_run: bool
+    repeated: tuple[Repeated, ...]
+    schema: int = SCHEMA
+
+
 class Exported(msgspec.Struct, frozen=True):
     """What `export` prints."""
 

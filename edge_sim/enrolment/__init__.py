@@ -20,7 +20,7 @@ from edge_sim.enrolment.enrolling import (
     enrol_batches,
 )
 from edge_sim.enrolment.folders import export_states, states_in
-from edge_sim.enrolment.gates import Gates, Refusal
+from edge_sim.enrolment.gates import Gates, Refusal, duplicates_in
 from edge_sim.enrolment.reembedding import reembed
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "as_stored",
     "assess",
     "candidates_in",
+    "duplicates_in",
     "encoded_crop",
     "enrol",
     "enrol_batches",

@@ -147,6 +147,26 @@ def test_stats_count_references_by_state_and_light(here: Path, capsys: Captured)
     assert "4 references at revision 2" in capsys.readouterr().out
 
 
+def test_dedupe_removes_repeated_references_as_one_revision(here: Path, capsys: Captured) -> None:
+    fill()
+    names = ["--watch", "gate", "--state", "open", "--model", "thumbnail", "--force"]
+    gallery("add", "in/open", *names)
+    foreseen = answer(capsys, "dedupe", "--dry-run")
+    assert [(item["id"], item["like"]) for item in foreseen["repeated"]] == [
+        ("r3", "r1"),
+        ("r4", "r2"),
+    ]
+    assert foreseen["revision"] is None
+    assert gallery("dedupe", "--dry-run") == 0
+    assert "would remove 2" in capsys.readouterr().out
+    assert gallery("dedupe", "--watch", "gate") == 0
+    assert "r3  repeats r1" in capsys.readouterr().out
+    assert [item["id"] for item in answer(capsys, "list")["references"]] == ["r1", "r2"]
+    assert answer(capsys, "dedupe")["repeated"] == []
+    assert gallery("dedupe") == 0
+    assert "no reference repeats another" in capsys.readouterr().out
+
+
 def test_export_and_import_carry_a_watch_to_another_file(here: Path, capsys: Captured) -> None:
     fill()
     fill(state="shut")

@@ -19,6 +19,7 @@ from edge_sim.enrolment import (
     Unreadable,
     assess,
     candidates_in,
+    duplicates_in,
     enrol,
     enrol_batches,
     reembed,
@@ -229,6 +230,15 @@ def test_a_gallery_of_another_model_takes_no_pictures(store: GalleryStore) -> No
     put(store, OPEN, scene(1))
     with pytest.raises(GalleryError, match=r"brightness@1.*gallery reembed"):
         enrol(store, BrightnessEmbedder(), [Candidate("a", scene(2))], plan=OPEN)
+
+
+def test_duplicates_are_found_in_a_gallery_and_the_first_one_stays(store: GalleryStore) -> None:
+    forced = EnrolmentPlan("gate", "open", force=True)
+    put(store, forced, scene(1, noise=1), scene(2), scene(1, noise=2), scene(1, noise=3))
+    put(store, EnrolmentPlan("gate", "shut", force=True), scene(1, noise=4))
+    found = duplicates_in(store.gallery("gate"))
+    assert {name: verdict.like for name, verdict in found.items()} == {"r3": "r1", "r4": "r1"}
+    assert duplicates_in(Gallery()) == {}
 
 
 def test_reembed_gives_what_enrolling_with_that_model_would_have_given(
