@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from threading import Event as StopEvent
 from types import TracebackType
@@ -22,6 +22,8 @@ from edge_sim.gallery_store import GalleryStore
 from edge_sim.gate import Gate
 from edge_sim.imaging import gray
 from edge_sim.loop import Lane, Step, deliver, steps
+from edge_sim.outbox import Bounds, Outbox
+from edge_sim.outbox.counts import DAY_S, MEGABYTE
 from edge_sim.pipeline import Pace, Pipeline, Region, Stages, Watch
 from edge_sim.protocols import Embedder, EventSink, Scorer
 from edge_sim.scene import SceneMonitor
@@ -148,6 +150,22 @@ def open_sinks(config: Config) -> list[EventSink]:
             opened.callback(sinks[-1].close)
         opened.pop_all()
     return sinks
+
+
+def open_outbox(config: Config, sinks: Sequence[EventSink]) -> Outbox:
+    """Return the outbox of `config` for these sinks.
+
+    Raises:
+        SinkError: Its file cannot be used.
+    """
+    section = config.outbox
+    bounds = Bounds(
+        max_bytes=int(section.max_mb * MEGABYTE),
+        max_age_s=section.max_days * DAY_S,
+        write_budget_bytes=int(section.write_budget_mb_per_day * MEGABYTE),
+    )
+    path = config.path(section.path) if section.storage == "disk" else None
+    return Outbox.open(path, [sink.name for sink in sinks], bounds=bounds)
 
 
 def open_model(config: Config) -> Embedder:

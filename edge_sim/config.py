@@ -1,7 +1,7 @@
 """Configuration: YAML read into frozen structs. Knows no stage; `assembly` joins the two.
 
 An unknown key is an error that names the key, its line and the nearest valid key. `${NAME}` is
-replaced in secrets only: in the `uri` of a source.
+replaced in secrets only: in keys called `uri`, `url`, `password`, `secret` and `token`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge_sim.config_daemon import DaemonConfig, HealthConfig, check_health
+from edge_sim.config_section import Count, Name, PositiveSeconds, Ratio, Seconds, Section
+from edge_sim.config_sinks import OutboxConfig, SinkConfig, StdoutSink
 from edge_sim.config_yaml import RESERVED_NAMES, YamlReader, compose, nearest
 from edge_sim.domain import Roi
 from edge_sim.errors import ConfigError
-
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every section of the configuration is one of these."""
 
 
 class ModelConfig(Section, frozen=True):
@@ -52,6 +45,7 @@ class SourceConfig(Section, frozen=True):
     rotate: Literal[0, 90, 180, 270] = 0
     open_timeout_s: PositiveSeconds = 10.0
     read_timeout_s: PositiveSeconds = 20.0
+    frozen_timeout_s: PositiveSeconds | None = 120.0
 
 
 class ConfirmConfig(Section, frozen=True):
@@ -81,19 +75,6 @@ class ScoreConfig(Section, frozen=True):
     ssim_engine: Literal["opencv", "scikit-image"] = "opencv"
 
 
-class StdoutSink(Section, frozen=True, tag="stdout", tag_field="kind"):
-    """Events as JSON lines on standard output."""
-
-
-class FileSink(Section, frozen=True, tag="file", tag_field="kind"):
-    """Events as JSON lines appended to a file."""
-
-    path: str = "events.jsonl"
-
-
-SinkConfig = StdoutSink | FileSink
-
-
 class Config(Section, frozen=True):
     """The whole configuration, as in `configs/default.yaml`."""
 
@@ -101,9 +82,12 @@ class Config(Section, frozen=True):
     model: ModelConfig = ModelConfig()
     gallery: GalleryConfig = GalleryConfig()
     score: ScoreConfig = ScoreConfig()
-    sources: dict[Name, SourceConfig] = {}
-    watches: dict[Name, WatchConfig] = {}
+    sources: dict[Name, SourceConfig] = msgspec.field(default_factory=dict)
+    watches: dict[Name, WatchConfig] = msgspec.field(default_factory=dict)
     sinks: tuple[SinkConfig, ...] = (StdoutSink(),)
+    outbox: OutboxConfig = OutboxConfig()
+    daemon: DaemonConfig = DaemonConfig()
+    health: HealthConfig = HealthConfig()
     folder: str = "."
     """Where relative paths start: the folder of the file. Not a key of the file."""
 
@@ -117,7 +101,7 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
 
     Args:
         path: Of the file.
-        environ: Values for `${NAME}` in the `uri` of a source; none are read from the process.
+        environ: Values for `${NAME}` in secrets; none are read from the process.
 
     Raises:
         ConfigError: The file cannot be read, is not YAML, or says something that cannot be.
@@ -152,6 +136,7 @@ def parse_config(
 
 def _check(config: Config, reader: YamlReader) -> None:
     """Raise for what only the whole configuration can tell."""
+    check_health(config.health, reader)
     for name, watch in config.watches.items():
         path = f"watches.{name}"
         _check_source(config, watch, path, reader)

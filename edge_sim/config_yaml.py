@@ -15,6 +15,9 @@ from edge_sim.errors import ConfigError
 
 RESERVED_NAMES = frozenset({"unknown", "none"})
 
+SECRETS = frozenset({"uri", "url", "password", "secret", "token"})
+"""Keys whose values may hold `${NAME}`, and are not shown."""
+
 
 def compose(text: str, where: str) -> yaml.Node | None:
     """Return the root node of YAML text; None if it is empty.
@@ -37,7 +40,7 @@ class YamlReader:
 
     Args:
         where: Name of the file, for errors.
-        environ: Values for `${NAME}` in keys called `uri`.
+        environ: Values for `${NAME}` in the keys of `SECRETS`.
     """
 
     def __init__(self, where: str, environ: Mapping[str, str]) -> None:
@@ -57,7 +60,7 @@ class YamlReader:
             return self._row(node, get_args(kind), path)
         # YAML reads a bare `on`, `off` or `12` as no text; as a name it is meant as written.
         plain = node.value if _is_text(kind, node) else self._plain(node, path)
-        if path.endswith(".uri") and isinstance(plain, str):
+        if path.rpartition(".")[2] in SECRETS and isinstance(plain, str):
             plain = self._with_secrets(plain, path)
         try:
             msgspec.convert(plain, kind)

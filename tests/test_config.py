@@ -10,8 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.config import Config, FileSink, SourceConfig, WatchConfig, load_config, parse_config
+from edge_sim.config import Config, SourceConfig, WatchConfig, load_config, parse_config
+from edge_sim.config_daemon import DaemonConfig, HealthConfig
+from edge_sim.config_sinks import FileSink, MqttSink, OutboxConfig, WebhookSink, kind_of
 from edge_sim.errors import ConfigError
+from edge_sim.sinks import KINDS
 
 MINIMAL = """\
 sources:
@@ -42,15 +45,44 @@ def test_the_default_file_says_exactly_the_defaults(repository: Path) -> None:
     assert config == plain
 
 
-@pytest.mark.parametrize("section", [Config, SourceConfig, WatchConfig], ids=lambda s: s.__name__)
+@pytest.mark.parametrize(
+    "section",
+    [Config, SourceConfig, WatchConfig, OutboxConfig, DaemonConfig, HealthConfig],
+    ids=lambda s: s.__name__,
+)
 def test_the_default_file_shows_every_key(repository: Path, section: type[msgspec.Struct]) -> None:
     table = yaml.safe_load((repository / "configs" / "default.yaml").read_text())
     shown = {
         Config: table,
         SourceConfig: table["sources"]["camera"],
         WatchConfig: table["watches"]["bowl"],
+        OutboxConfig: table["outbox"],
+        DaemonConfig: table["daemon"],
+        HealthConfig: table["health"],
     }[section]
     assert set(shown) == {field.name for field in msgspec.structs.fields(section)} - {"folder"}
+
+
+def commented_sinks(repository: Path) -> str:
+    """The list of all kinds of sinks that the default file shows in a comment."""
+    lines = (repository / "configs" / "default.yaml").read_text().splitlines()
+    start = lines.index("#   - kind: stdout             # JSON lines on standard output")
+    end = lines.index("sinks:")
+    return "sinks:\n" + "\n".join(line[1:] for line in lines[start:end])
+
+
+def test_the_default_file_shows_every_kind_of_sink_with_every_key_and_default(
+    repository: Path,
+) -> None:
+    text = commented_sinks(repository)
+    sinks = parse_config(text, where="test").sinks
+    assert [kind_of(sink) for sink in sinks] == list(KINDS)
+    for sink, table in zip(sinks, yaml.safe_load(text)["sinks"], strict=True):
+        fields = msgspec.structs.fields(type(sink))
+        assert set(table) == {"kind", *(field.name for field in fields)}
+        needed = {field.name: table[field.name] for field in fields if field.required}
+        plain = msgspec.convert({"kind": table["kind"], **needed}, type(sink))
+        assert sink == plain
 
 
 def configs() -> list[Path]:
@@ -106,6 +138,13 @@ def test_every_example_is_valid(path: Path) -> None:
         ("- a\n", "test:1: the file: needs `key: value` lines"),
         ("device: !!python/object/apply:os.system [ls]\n", "test:1: device:"),
         ("folder: /etc\n", "unknown key 'folder'"),
+        ("daemon:\n  nice: 20\n", "test:2: daemon.nice: Expected int <= 19"),
+        ("daemon:\n  cpu_share: 0\n", "test:2: daemon.cpu_share: Expected float > 0.0"),
+        ("health:\n  listen: here\n", "test:2: health.listen:"),
+        ("health:\n  listen: 127.0.0.1:70000\n", "test:2: health.listen: there is no port 70000"),
+        ("health:\n  listen: 0.0.0.0:80\n", "0.0.0.0 can be reached from outside"),
+        ("health:\n  listen: 'localhost:80'\n  key: k.pem\n", "only of use together"),
+        ("health:\n  token: short\n", "test:2: health.token: Expected str of length >= 16"),
     ],
 )
 def test_a_mistake_names_its_key_and_line(text: str, message: str) -> None:
@@ -121,6 +160,37 @@ def test_a_secret_comes_from_the_given_environment_only() -> None:
     assert config.sources["yard"].uri == "rtsp://me:s3cret@cam/1"
     with pytest.raises(ConfigError, match="the environment has no PASSWORD"):
         parse_config(text, where="test")
+
+
+@pytest.mark.parametrize(
+    ("sink", "key"),
+    [
+        ("kind: mqtt\n    username: me", "password"),
+        ("kind: webhook\n    url: https://h/", "secret"),
+        ("kind: webhook\n    url: https://h/", "token"),
+    ],
+    ids=["mqtt", "signature", "token"],
+)
+def test_secrets_of_sinks_come_from_the_environment_and_do_not_show(sink: str, key: str) -> None:
+    text = f"sinks:\n  - {sink}\n    {key}: ${{HIDDEN}}\n"
+    config = parse_config(text, where="test", environ={"HIDDEN": "s3cret"})
+    assert getattr(config.sinks[0], key) == "s3cret"
+    assert "s3cret" not in repr(config)
+    assert "s3cret" not in str(config)
+    with pytest.raises(ConfigError, match="the environment has no HIDDEN"):
+        parse_config(text, where="test")
+
+
+def test_nothing_but_secrets_is_taken_from_the_environment() -> None:
+    text = "sinks:\n  - kind: mqtt\n    host: ${HIDDEN}\n"
+    config = parse_config(text, where="test", environ={"HIDDEN": "s3cret"})
+    assert config.sinks == (MqttSink(host="${HIDDEN}"),)
+
+
+def test_a_webhook_needs_an_address() -> None:
+    with pytest.raises(ConfigError, match=r"sinks\[0\]: the key 'url' is missing"):
+        parse_config("sinks:\n  - kind: webhook\n", where="test")
+    assert WebhookSink(url="https://h/").timeout_s == 10.0
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -180,3 +250,10 @@ def test_any_text_is_a_configuration_or_one_line_of_error(text: str) -> None:
 )
 def test_any_structure_is_a_configuration_or_one_line_of_error(table: object) -> None:
     assert is_one_line(error_of(yaml.safe_dump(table)))
+
+
+def test_the_server_may_listen_beyond_this_machine_with_a_token() -> None:
+    text = "health: {listen: '[::]:9713', token: '${TOKEN}'}\n"
+    config = parse_config(text, where="test", environ={"TOKEN": "0123456789abcdef"})
+    assert config.health.address == ("::", 9713)
+    assert config.health.token == "0123456789abcdef"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MEGABYTE = 1_000_000
-_DAY_S = 86_400.0
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Bounds:
     """
 
     max_bytes: int = 16 * MEGABYTE
-    max_age_s: float = 7 * _DAY_S
+    max_age_s: float = 7 * DAY_S
     max_unsaved: int = 1000
     write_budget_bytes: int = 64 * MEGABYTE
 

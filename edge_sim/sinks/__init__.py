@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,41 @@ def _open_stdout() -> EventSink:
     return StdoutSink()
 
 
-def _open_file(path: str | Path) -> EventSink:
+def _open_file(path: str | Path, **options: Any) -> EventSink:
     from edge_sim.sinks.file import FileSink
 
-    return FileSink.open(Path(path))
+    return FileSink.open(Path(path), **options)
 
 
-KINDS: Mapping[str, Callable[..., EventSink]] = {"stdout": _open_stdout, "file": _open_file}
+def _open_mqtt(**options: Any) -> EventSink:
+    from edge_sim.sinks.mqtt import MqttOptions, MqttSink
+
+    return MqttSink.open(MqttOptions(**options))
+
+
+def _open_webhook(url: str, **options: Any) -> EventSink:
+    from edge_sim.sinks.webhook import WebhookSink
+
+    return WebhookSink.open(url, **options)
+
+
+def _open_command(argv: Sequence[str], **options: Any) -> EventSink:
+    from edge_sim.sinks.command import CommandSink
+
+    return CommandSink.open(argv, **options)
+
+
+def _open_unix_socket(path: str | Path, **options: Any) -> EventSink:
+    from edge_sim.sinks.unix_socket import UnixSocketSink
+
+    return UnixSocketSink.open(Path(path), **options)
+
+
+KINDS: Mapping[str, Callable[..., EventSink]] = {
+    "stdout": _open_stdout,
+    "file": _open_file,
+    "mqtt": _open_mqtt,
+    "webhook": _open_webhook,
+    "command": _open_command,
+    "unix_socket": _open_unix_socket,
+}

@@ -1,4 +1,4 @@
-"""Events as JSON lines appended to a file."""
+"""Events as JSON lines appended to a file, which is rotated when it has grown."""
 
 from __future__ import annotations
 
@@ -11,33 +11,38 @@ from pathlib import Path
 from edge_sim.errors import SinkError
 from edge_sim.events import Event, to_json_line
 
+_MEGABYTE = 1_000_000
+
 
 class FileSink:
     """Appends one JSON line per event; a line is on disk before `emit` returns.
 
     A line cut short by a power failure is closed with a newline at the next opening, so that it
     spoils no other line.
+
+    Args:
+        path: Of the file.
+        stream: On it, for appending, unbuffered.
+        max_mb: The file is renamed to `<name>.1` before it grows beyond; None lets it grow.
+        keep: Renamed files that stay, `.1` the newest.
     """
 
-    def __init__(self, path: Path, stream: io.FileIO) -> None:
+    def __init__(
+        self, path: Path, stream: io.FileIO, *, max_mb: float | None = None, keep: int = 5
+    ) -> None:
         self._path = path
         self._stream = stream
+        self._max_bytes = None if max_mb is None else int(max_mb * _MEGABYTE)
+        self._keep = keep
 
     @classmethod
-    def open(cls, path: Path) -> FileSink:
+    def open(cls, path: Path, *, max_mb: float | None = None, keep: int = 5) -> FileSink:
         """Open `path` for appending; its folder must exist.
 
         Raises:
             SinkError: The file cannot be written.
         """
-        try:
-            # Unbuffered: what a full disk refuses must not wait in memory and come out later.
-            stream = path.open("ab", buffering=0)
-            if _ends_mid_line(path):
-                stream.write(b"\n")
-        except OSError as error:
-            raise SinkError(f"{path}: cannot append events ({error.strerror})") from error
-        return cls(path, stream)
+        return cls(path, _opened(path), max_mb=max_mb, keep=keep)
 
     @property
     def name(self) -> str:
@@ -53,6 +58,7 @@ class FileSink:
         if self._stream.closed:
             raise SinkError(f"{self._path}: the sink is closed")
         line = to_json_line(event)
+        self._rotate_before(len(line))
         end = os.fstat(self._stream.fileno()).st_size
         try:
             if self._stream.write(line) != len(line):
@@ -70,8 +76,66 @@ class FileSink:
         except OSError as error:
             raise SinkError(f"{self._path}: cannot close ({error.strerror})") from error
 
+    def _rotate_before(self, growth: int) -> None:
+        """Make room for `growth` bytes, and follow a file that somebody moved away or deleted."""
+        size = os.fstat(self._stream.fileno()).st_size
+        is_full = self._max_bytes is not None and size > 0 and size + growth > self._max_bytes
+        try:
+            is_there = _is_still(self._path, self._stream)
+            if is_there and not is_full:
+                return
+            if is_there:
+                _shift(self._path, self._keep)
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot rotate ({error.strerror})") from error
+        fresh = _opened(self._path)
+        self._stream.close()
+        self._stream = fresh
+
+
+def _opened(path: Path) -> io.FileIO:
+    try:
+        # Unbuffered: what a full disk refuses must not wait in memory and come out later.
+        stream = path.open("ab", buffering=0)
+        if _ends_mid_line(path):
+            stream.write(b"\n")
+    except OSError as error:
+        raise SinkError(f"{path}: cannot append events ({error.strerror})") from error
+    return stream
+
+
+def _is_still(path: Path, stream: io.FileIO) -> bool:
+    """Return whether `path` is the file that is open."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _shift(path: Path, keep: int) -> None:
+    """Rename `path` to `.1`, `.1` to `.2` and so on; the one after `keep` goes.
+
+    Each step is one atomic rename, the last file first. Only files up to the first gap move, so
+    that a rotation which a power cut stopped half-way is finished by the next, at no file's cost.
+    """
+    if keep == 0:
+        path.unlink()
+        return
+    numbered = [path.with_name(f"{path.name}.{number}") for number in range(1, keep + 1)]
+    gap = next((at for at, file in enumerate(numbered) if not file.exists()), keep - 1)
+    chain = [path, *numbered[: gap + 1]]
+    for older, newer in zip(reversed(chain), reversed(chain[:-1]), strict=False):
+        newer.replace(older)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
 
 def _ends_mid_line(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as stream:
         if stream.seek(0, os.SEEK_END) == 0:
             return False

@@ -1,0 +1,149 @@
+"""Events handed to a program on its standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from threading import Lock
+
+from edge_sim.errors import EventRefusedError, SinkError
+from edge_sim.events import Event, StateChanged, to_json_line
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a program without a slash is looked for, and its own `PATH`."""
+
+REFUSED = os.EX_DATAERR
+"""Exit code 65: the program will never take this event; any other code but 0 is tried again."""
+
+_STDERR = 2
+
+
+class CommandSink:
+    """Runs a program once per event, the event as one JSON line on its standard input.
+
+    The arguments are passed as they are: no shell sees them. The program gets a small environment
+    of its own, with nothing of this process in it: `PATH`, `LANG`, `EDGE_SIM_EVENT_TYPE`,
+    `EDGE_SIM_EVENT_ID`, and for a state change `EDGE_SIM_WATCH`, `EDGE_SIM_BEFORE` (empty at the
+    first decision) and `EDGE_SIM_AFTER`. What it prints goes to this process's standard error.
+
+    Args:
+        argv: Program and arguments.
+        timeout_s: Then the program and all it has started are killed.
+    """
+
+    def __init__(self, argv: Sequence[str], *, timeout_s: float = 10.0) -> None:
+        self._argv = tuple(argv)
+        self._timeout_s = timeout_s
+        self._lock = Lock()
+        self._running: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    @classmethod
+    def open(cls, argv: Sequence[str], *, timeout_s: float = 10.0) -> CommandSink:
+        """Check that the program is there.
+
+        Raises:
+            SinkError: There is no program, or it cannot be run.
+        """
+        if not argv or not argv[0]:
+            raise SinkError("command: `argv` names no program")
+        if any("\0" in argument for argument in argv):
+            raise SinkError("command: an argument holds a zero byte")
+        program = shutil.which(argv[0], path=SEARCH_PATH)
+        if program is None:
+            raise SinkError(f"command: there is no program {argv[0]!r} to run (in {SEARCH_PATH})")
+        return cls((program, *argv[1:]), timeout_s=timeout_s)
+
+    @property
+    def name(self) -> str:
+        """The program, and a digest of its arguments, which may be secret."""
+        digest = hashlib.sha256("\0".join(self._argv).encode()).hexdigest()[:6]
+        return f"command {self._argv[0]} ({digest})"
+
+    def emit(self, event: Event) -> None:
+        """Run the program and wait until it has ended.
+
+        Raises:
+            EventRefusedError: It exited with 65.
+            SinkError: It could not be started, failed, took too long; or the sink was closed.
+        """
+        process = self._started(event)
+        try:
+            process.communicate(to_json_line(event), timeout=self._timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise SinkError(f"{self.name}: killed after {self._timeout_s:g} s") from error
+        finally:
+            self._finish(process)
+        if self._closed and process.returncode:
+            raise SinkError(f"{self.name}: cut off, the sink is closed")
+        if process.returncode == REFUSED:
+            raise EventRefusedError(f"{self.name}: refused the event (exit code {REFUSED})")
+        if process.returncode:
+            raise SinkError(f"{self.name}: {_ending(process.returncode)}")
+
+    def close(self) -> None:
+        """Kill the program if it is running."""
+        with self._lock:
+            self._closed = True
+            if self._running is not None:
+                _kill_group(self._running)
+
+    def _started(self, event: Event) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._closed:
+                raise SinkError(f"{self.name}: the sink is closed")
+            try:
+                self._running = subprocess.Popen(
+                    self._argv,
+                    stdin=subprocess.PIPE,
+                    # Standard output may carry events of another sink.
+                    stdout=_STDERR,
+                    env=_environment(event),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise SinkError(f"{self.name}: cannot be started ({error.strerror})") from error
+            return self._running
+
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running = None
+            if process.poll() is None:
+                _kill_group(process)
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+        process.wait()
+
+
+def _environment(event: Event) -> dict[str, str]:
+    facts = {
+        "PATH": SEARCH_PATH,
+        "LANG": "C.UTF-8",
+        "EDGE_SIM_EVENT_TYPE": str(event.__struct_config__.tag),
+        "EDGE_SIM_EVENT_ID": event.id,
+    }
+    if isinstance(event, StateChanged):
+        facts |= {
+            "EDGE_SIM_WATCH": event.watch,
+            "EDGE_SIM_BEFORE": event.before or "",
+            "EDGE_SIM_AFTER": event.after,
+        }
+    return facts
+
+
+def _ending(code: int) -> str:
+    if code > 0:
+        return f"failed with exit code {code}"
+    return f"ended by signal {signal.Signals(-code).name}"
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # Not yet reaped, so the number still belongs to this group.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,164 @@
+"""How the device announces itself to Home Assistant: one message for the whole device.
+
+Facts from https://www.home-assistant.io/integrations/mqtt/ (device discovery) and the pages of the
+platforms sensor, binary_sensor, button and number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import edge_sim
+from edge_sim.sinks.mqtt.commands import VERBS
+from edge_sim.sinks.mqtt.topics import Topics
+from edge_sim.sinks.remote import Site, WatchCard
+
+# (on, off) -> device class. Pairs whose sense is plain; Home Assistant gets a binary sensor too.
+_POLARITY: dict[tuple[str, str], str | None] = {
+    ("open", "closed"): "opening",
+    ("on", "off"): None,
+    ("taken", "free"): "occupancy",
+    ("occupied", "free"): "occupancy",
+    ("present", "absent"): "presence",
+}
+
+_TEACH, _SENSITIVITY = VERBS
+
+
+def discovery_topic(prefix: str, device: str) -> str:
+    """Return where the announcement of a device is retained."""
+    return f"{prefix}/device/edge_sim-{device}/config"
+
+
+def birth_topic(prefix: str) -> str:
+    """Return where Home Assistant says `online` when it has started."""
+    return f"{prefix}/status"
+
+
+def announcement(site: Site, topics: Topics) -> dict[str, Any]:
+    """Return the device with all its entities."""
+    device = topics.device
+    components: dict[str, Any] = {"available": _connectivity(topics)}
+    for card in site.watches:
+        components |= {key: value for key, value in _entities(card, topics)}
+    return {
+        "device": {
+            "identifiers": [f"edge_sim:{device}"],
+            "name": device,
+            "manufacturer": "edge_sim",
+            "model": site.model or "edge_sim",
+            "sw_version": edge_sim.__version__,
+        },
+        "origin": {"name": "edge_sim", "sw_version": edge_sim.__version__},
+        "components": components,
+    }
+
+
+def stale_components(retained: bytes, current: dict[str, Any]) -> dict[str, str]:
+    """Return key and platform of entities in a former announcement that are no more."""
+    try:
+        former = json.loads(retained)["components"].items()
+        found = {
+            str(key): str(value["platform"])
+            for key, value in former
+            if key not in current["components"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return found
+
+
+def removing(stale: dict[str, str], current: dict[str, Any]) -> dict[str, Any]:
+    """Return the announcement that makes Home Assistant forget entities: a platform, no more."""
+    gone = {key: {"platform": platform} for key, platform in stale.items()}
+    return {**current, "components": {**current["components"], **gone}}
+
+
+def _entities(card: WatchCard, topics: Topics) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield key and description of every entity of a watch. Names hold no dot, so keys differ."""
+    watch = card.name
+    yield (
+        f"{watch}.state",
+        _described(card, "state", topics)
+        | {
+            "platform": "sensor",
+            "name": watch,
+            "device_class": "enum",
+            "options": [*card.states, "unknown"],
+            "state_topic": topics.state(watch),
+            "json_attributes_topic": topics.attributes(watch),
+        },
+    )
+    for (on, off), device_class in _POLARITY.items():
+        if {on, off} == set(card.states):
+            yield (
+                f"{watch}.{on}",
+                _binary(card, on, off, topics)
+                | ({"device_class": device_class} if device_class else {}),
+            )
+    yield (
+        f"{watch}.sensitivity",
+        _described(card, "sensitivity", topics)
+        | {
+            "platform": "number",
+            "name": f"{watch} sensitivity",
+            "entity_category": "config",
+            "min": 0,
+            "max": 1,
+            "step": 0.05,
+            "mode": "slider",
+            "state_topic": topics.sensitivity(watch),
+            "command_topic": topics.command(watch, _SENSITIVITY),
+        },
+    )
+    for state in card.states:
+        yield (
+            f"{watch}.teach.{state}",
+            _described(card, f"teach:{state}", topics)
+            | {
+                "platform": "button",
+                "name": f"{watch} teach {state}",
+                "entity_category": "config",
+                "command_topic": topics.command(watch, _TEACH),
+                "payload_press": state,
+            },
+        )
+
+
+def _binary(card: WatchCard, on: str, off: str, topics: Topics) -> dict[str, Any]:
+    return _described(card, on, topics) | {
+        "platform": "binary_sensor",
+        "name": f"{card.name} {on}",
+        "state_topic": topics.state(card.name),
+        "payload_on": on,
+        "payload_off": off,
+        # `None` is how a binary sensor is told that its state is unknown.
+        "value_template": "{{ 'None' if value == 'unknown' else value }}",
+    }
+
+
+def _described(card: WatchCard, part: str, topics: Topics) -> dict[str, Any]:
+    """Return identity and availability: the device is there, and the source gives frames."""
+    return {
+        "unique_id": f"edge_sim:{topics.device}:{card.name}:{part}",
+        "availability": [
+            {"topic": topics.available},
+            {"topic": topics.source_available(card.source)},
+        ],
+        "availability_mode": "all",
+    }
+
+
+def _connectivity(topics: Topics) -> dict[str, Any]:
+    return {
+        "platform": "binary_sensor",
+        "name": "available",
+        "unique_id": f"edge_sim:{topics.device}:available",
+        "device_class": "connectivity",
+        "entity_category": "diagnostic",
+        "state_topic": topics.available,
+        "payload_on": "online",
+        "payload_off": "offline",
+    }

@@ -1,0 +1,124 @@
+"""The topics of a device, and the messages on them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from edge_sim.events import Event, SourceLost, SourceRestored, StateChanged, to_json_line
+
+ONLINE, OFFLINE = b"online", b"offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is published; at quality of service 1, so that the broker confirms it."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names of the topics below `<prefix>/<device>`."""
+
+    prefix: str
+    device: str
+
+    @property
+    def available(self) -> str:
+        """`online` or `offline`, retained; the broker says `offline` when the device vanishes."""
+        return f"{self._base}/available"
+
+    @property
+    def events(self) -> str:
+        """Events that belong to no watch: a source was lost or came back."""
+        return f"{self._base}/event"
+
+    def source_available(self, source: str) -> str:
+        """`online` or `offline`, retained: whether a source gives frames."""
+        return f"{self._base}/sources/{_part(source)}/available"
+
+    def state(self, watch: str) -> str:
+        """The state as plain text, retained."""
+        return f"{self._base}/{_part(watch)}/state"
+
+    def attributes(self, watch: str) -> str:
+        """What decided the state, as JSON, retained."""
+        return f"{self._base}/{_part(watch)}/attributes"
+
+    def event(self, watch: str) -> str:
+        """Every change of the state as JSON, not retained."""
+        return f"{self._base}/{_part(watch)}/event"
+
+    def sensitivity(self, watch: str) -> str:
+        """The sensitivity in force, retained."""
+        return f"{self._base}/{_part(watch)}/sensitivity/state"
+
+    def command(self, watch: str, verb: str) -> str:
+        """Where commands arrive; `+` as the watch means all of them."""
+        return f"{self._base}/{watch if watch == '+' else _part(watch)}/{verb}/set"
+
+    def of_watch(self, watch: str) -> tuple[str, ...]:
+        """Return all retained topics of a watch."""
+        return self.state(watch), self.attributes(watch), self.sensitivity(watch)
+
+    @property
+    def _base(self) -> str:
+        return f"{self.prefix}/{self.device}"
+
+
+def messages_of(event: Event, topics: Topics) -> list[Message]:
+    """Return what is published for `event`; the event itself last, when its state is in place."""
+    body = to_json_line(event).rstrip(b"\n")
+    if isinstance(event, StateChanged):
+        return [*state_messages(event, topics), Message(topics.event(event.watch), body)]
+    is_lost = isinstance(event, SourceLost)
+    return [source_message(event.source, topics, online=not is_lost), Message(topics.events, body)]
+
+
+def state_messages(event: StateChanged, topics: Topics) -> list[Message]:
+    """Return the retained messages that say the state of a watch."""
+    return [
+        Message(topics.attributes(event.watch), _attributes(event), retain=True),
+        Message(topics.state(event.watch), event.after.encode(), retain=True),
+    ]
+
+
+def source_message(source: str, topics: Topics, *, online: bool) -> Message:
+    """Return the retained message that says whether a source gives frames."""
+    return Message(topics.source_available(source), ONLINE if online else OFFLINE, retain=True)
+
+
+def source_of(event: Event) -> tuple[str, bool] | None:
+    """Return the source that an event is about and whether it is there; None for other events."""
+    if isinstance(event, SourceLost | SourceRestored):
+        return event.source, isinstance(event, SourceRestored)
+    return None
+
+
+def _attributes(event: StateChanged) -> bytes:
+    return msgspec.json.encode(
+        {
+            "since": event.at,
+            "reason": event.reason,
+            "confidence": event.confidence,
+            "margin": event.margin,
+            "condition": event.condition,
+            "probabilities": {match.state: match.probability for match in event.matches},
+            "before": event.before,
+            "event_id": event.id,
+            "source": event.source,
+            "model": event.model,
+            "gallery_revision": event.gallery_revision,
+            "schema": event.schema,
+        }
+    )
+
+
+def _part(name: str) -> str:
+    """Return `name` as one level of a topic; configured names pass unchanged."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
