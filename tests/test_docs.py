@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import GROUPS
+from tests.conftest import REPOSITORY
 
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
@@ -19,9 +22,22 @@ def blocks(path: Path, language: str) -> list[str]:
     return [body for kind, body in FENCE.findall(path.read_text()) if kind == language]
 
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
 def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edge_sim", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return python("-m", "edge_sim", *arguments, folder=folder)
+
+
+def python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +46,13 @@ def worked_example(tmp_path_factory: pytest.TempPathFactory, repository: Path) -
     folder = tmp_path_factory.mktemp("walk-through")
     (folder / "bowl.yaml").write_bytes((repository / "configs" / "bowl.yaml").read_bytes())
     for line in walk_through(repository):
-        done = run(*line.split()[1:], folder=folder)
+        done = run(*shlex.split(line)[1:], folder=folder)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     return folder
 
 
 def walk_through(repository: Path) -> list[str]:
-    (body,) = (b for b in blocks(repository / "README.md", "sh") if "gallery add" in b)
+    (body,) = (b for b in blocks(repository / "README.md", "sh") if "edge-sim capture" in b)
     return [line for line in body.splitlines() if line.startswith("edge-sim ")]
 
 
@@ -49,13 +65,7 @@ def test_the_walk_through_leaves_a_gallery_that_runs(worked_example: Path) -> No
 
 def test_every_python_example_runs(worked_example: Path, repository: Path) -> None:
     for body in blocks(repository / "README.md", "python"):
-        done = subprocess.run(
-            [sys.executable, "-c", body],
-            cwd=worked_example,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = python("-c", body, folder=worked_example)
         assert done.returncode == 0, f"{body}\n{done.stderr}"
         assert done.stdout
 
