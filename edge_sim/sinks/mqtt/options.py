@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,12 @@ class MqttOptions:
             return None
         file = self.ca_file
         try:
-            context = ssl.create_default_context(cafile=self.ca_file)
+            context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+            context.timeout_s = self.timeout_s
+            if self.ca_file is None:
+                context.load_default_certs()
+            else:
+                context.load_verify_locations(self.ca_file)
             if self.cert_file is not None:
                 file = self.cert_file
                 context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
@@ -120,6 +126,36 @@ class MqttOptions:
                 f"{self.name}: {file}: cannot be used ({reason or 'no fitting PEM in it'})"
             ) from error
         return context
+
+
+class _Context(ssl.SSLContext):
+    """Checks certificate and name of the broker, within a time limit.
+
+    paho-mqtt gives a broker that does not shake hands the whole keepalive, and leaves the socket
+    of a failed handshake open.
+    """
+
+    timeout_s = 10.0
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        wrapped = super().wrap_socket(
+            sock, server_side, False, suppress_ragged_eofs, server_hostname, session
+        )
+        try:
+            wrapped.settimeout(self.timeout_s)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
 
 
 def _check_prefix(key: str, prefix: str) -> None:

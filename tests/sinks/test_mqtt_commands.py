@@ -1,0 +1,115 @@
+"""Whatever is published as a command is one command or one line of refusal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_sim.errors import CommandError
+from edge_sim.sinks.mqtt.commands import MAX_BYTES, read_command
+from edge_sim.sinks.mqtt.topics import Topics
+from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
+
+TOPICS = Topics("edge_sim", "porch")
+SITE = Site((WatchCard("gate", "yard", ("closed", "open"), 0.5), WatchCard("new", "yard", (), 0.5)))
+TEACH, SENSITIVITY = TOPICS.command("gate", "teach"), TOPICS.command("gate", "sensitivity")
+
+
+def command(topic: str, payload: bytes) -> Command:
+    return read_command(topic, payload, TOPICS, SITE)
+
+
+def test_the_commands_there_are() -> None:
+    assert command(TEACH, b"open") == Teach("gate", "open")
+    event = b'{"state": "closed", "event": "0123456789abcdef"}'
+    assert command(TEACH, event) == Teach("gate", "closed", "0123456789abcdef")
+    assert command(TEACH, b'{"state": "closed"}') == Teach("gate", "closed")
+    for text, value in ((b"0", 0.0), (b"1", 1.0), (b"1.0", 1.0), (b"0.55", 0.55)):
+        assert command(SENSITIVITY, text) == SetSensitivity("gate", value)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "message"),
+    [
+        (TEACH, b"", "no state ''"),
+        (TEACH, b"ajar", r"no state 'ajar' \(known: closed, open\)"),
+        (TEACH, b"unknown", "no state"),
+        (TEACH, b" open", "no state"),
+        (TEACH, b"open\n", "no state"),
+        (TEACH, b"\xff", "not UTF-8"),
+        (TEACH, b"open" * MAX_BYTES, "1024 bytes"),
+        (TEACH, b'{"state": "open", "evnt": "x"}', "evnt"),
+        (TEACH, b'{"state": 3}', "not {'state'"),
+        (TEACH, b'{"state": "open", "event": "../../etc"}', "16 hexadecimal"),
+        (TEACH, b"{" * 200, "not {'state'"),
+        (TOPICS.command("new", "teach"), b"open", "known: none"),
+        (SENSITIVITY, b"", "not a number"),
+        (SENSITIVITY, b"nan", "not a number"),
+        (SENSITIVITY, b"1e-1", "not a number"),
+        (SENSITIVITY, b"-0.1", "not a number"),
+        (SENSITIVITY, b"1.1", "not a number"),
+        (SENSITIVITY, b"0.5\n", "not a number"),
+        (SENSITIVITY, "٠.٥".encode(), "not a number"),
+        ("edge_sim/porch/hen/teach/set", b"open", "no such watch"),
+        ("edge_sim/porch/gate/teach/set/x", b"open", "no such watch"),
+        ("edge_sim/other/gate/teach/set", b"open", "no such watch"),
+        ("edge_sim/porch/+/teach/set", b"open", "no such watch"),
+        ("x" * 5000, b"open", "no such watch"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(topic: str, payload: bytes, message: str) -> None:
+    with pytest.raises(CommandError, match=message) as caught:
+        command(topic, payload)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+NUMBERS = st.floats() | st.integers() | st.decimals()
+TEXTS = st.text() | st.sampled_from(["open", "closed", "unknown"]) | NUMBERS.map(str)
+OBJECTS = st.dictionaries(
+    st.sampled_from(["state", "event"]) | st.text(max_size=8),
+    TEXTS | st.none() | st.lists(st.text(max_size=3), max_size=2),
+    max_size=3,
+)
+PAYLOADS = (
+    st.binary(max_size=300) | TEXTS.map(lambda text: text.encode("utf-8", "replace"))
+    | OBJECTS.map(lambda table: json.dumps(table).encode())
+)  # fmt: skip
+
+
+def outcome(topic: str, payload: bytes) -> Command | str:
+    try:
+        return command(topic, payload)
+    except CommandError as error:
+        return str(error)
+
+
+def check_outcome(topic: str, payload: bytes) -> None:
+    found = outcome(topic, payload)
+    if isinstance(found, str):
+        assert "\n" not in found
+    elif isinstance(found, Teach):
+        assert topic == TEACH
+        assert found.state in SITE.watches[0].states
+    else:
+        assert topic == SENSITIVITY
+        assert 0.0 <= found.sensitivity <= 1.0
+
+
+ANY_TOPIC = st.sampled_from([TEACH, SENSITIVITY]) | st.text(max_size=40)
+
+
+@settings(max_examples=300)
+@given(topic=ANY_TOPIC, payload=PAYLOADS)
+def test_any_message_is_a_command_within_bounds_or_a_refusal(topic: str, payload: bytes) -> None:
+    check_outcome(topic, payload)
+
+
+@pytest.mark.slow
+@settings(max_examples=100_000)
+@given(topic=ANY_TOPIC, payload=PAYLOADS)
+def test_a_hundred_thousand_messages_are_commands_or_refusals(topic: str, payload: bytes) -> None:
+    check_outcome(topic, payload)
