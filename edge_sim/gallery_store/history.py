@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from edge_sim.domain import Reference
 from edge_sim.errors import GalleryError
 from edge_sim.gallery_store import rows
 from edge_sim.gallery_store.records import Alteration, Difference, ReferenceRecord, Revision
@@ -50,18 +51,14 @@ def content_of(connection: sqlite3.Connection, revision: int) -> int:
     return int(found.fetchone()[0])
 
 
-def check_model(connection: sqlite3.Connection, watch: str, model_id: str, revision: int) -> None:
-    """Raise `GalleryError` if the watch has references of another model."""
-    others = connection.execute(
-        f"SELECT DISTINCT e.model_id {_JOINED} "
-        f"WHERE v.watch = :watch AND e.model_id <> :model AND {_AT}",
-        {"watch": watch, "model": model_id, "revision": revision},
-    ).fetchall()
+def check_model(references: Sequence[Reference], watch: str, model_id: str) -> None:
+    """Raise `GalleryError` if some references of the watch are of another model."""
+    others = {item.embedding.model_id for item in references} - {model_id}
     if others:
-        names = ", ".join(sorted(name for (name,) in others))
         raise GalleryError(
-            f"the references of watch {watch!r} were made with the model {names}, not with "
-            f"{model_id}; run `edge-sim gallery reembed` or use that model"
+            f"the references of watch {watch!r} were made with the model "
+            f"{', '.join(sorted(others))}, not with {model_id}; "
+            f"run `edge-sim gallery reembed` or use that model"
         )
 
 

@@ -121,10 +121,10 @@ class GalleryStore:
         """
         with self._reading() as connection:
             number = history.checked_revision(connection, revision)
-            if model_id is not None:
-                history.check_model(connection, watch, model_id, number)
-            found = history.gallery_rows(connection, watch, number)
-            return Gallery(rows.references_of(found), revision=number)
+            references = rows.references_of(history.gallery_rows(connection, watch, number))
+        if model_id is not None:
+            history.check_model(references, watch, model_id)
+        return Gallery(references, revision=number)
 
     def records(
         self,
