@@ -24,6 +24,7 @@ _BACKLOG = 16
 _JOIN_S = 2.0
 _DOOR_S = 5.0
 _PROBE_S = 1.0
+_WAKES = 4096
 
 
 class UnixSocketSink:
@@ -45,6 +46,7 @@ class UnixSocketSink:
         self._inode = path.stat().st_ino
         self._lock = Lock()
         self._clients: set[socket.socket] = set()
+        self._unwatched: list[socket.socket] = []
         self._closed = False
         self._dropped = 0
         self._wake_in, self._wake_out = socket.socketpair()
@@ -103,6 +105,7 @@ class UnixSocketSink:
         with self._lock:
             if self._closed:
                 raise SinkError(f"{self.name}: the sink is closed")
+            self._let_in()  # whoever connected before this event gets it
             for client in tuple(self._clients):
                 self._send(client, line)
 
@@ -140,29 +143,43 @@ class UnixSocketSink:
         while not self._closed:
             for key, _ in self._selector.select():
                 if key.fileobj is self._server:
-                    self._let_in()
-                elif isinstance(key.fileobj, socket.socket) and key.fileobj is not self._wake_out:
+                    with self._lock:
+                        is_served = self._let_in()
+                    if not is_served:  # asking again at once would be no use
+                        select.select([self._wake_out], [], [], _DOOR_S)
+                elif key.fileobj is self._wake_out:
+                    self._wake_out.recv(_WAKES)
+                elif isinstance(key.fileobj, socket.socket):
                     self._let_out(key.fileobj)
+            self._watch_newcomers()
         self._release()
 
-    def _let_in(self) -> None:
-        try:
-            client, _ = self._server.accept()
-        except (BlockingIOError, ConnectionError):
-            return  # gone before it was let in
-        except OSError as error:
-            # No descriptor left: the client stays at the door, and asking again at once is no use.
-            logger.warning("%s: cannot let a client in (%s)", self.name, error.strerror)
-            select.select([self._wake_out], [], [], _DOOR_S)
-            return
-        client.setblocking(False)
-        with self._lock:
+    def _let_in(self) -> bool:
+        """Let in all who wait, under the lock; return False if there is no descriptor for them."""
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except ConnectionError:
+                continue  # gone before it was let in
+            except BlockingIOError:
+                return True
+            except OSError as error:
+                logger.warning("%s: cannot let a client in (%s)", self.name, error.strerror)
+                return False
             if len(self._clients) >= MAX_CLIENTS:
                 self._dropped += 1
                 client.close()
-                return
+                continue
+            client.setblocking(False)
             self._clients.add(client)
-        self._selector.register(client, selectors.EVENT_READ)
+            self._unwatched.append(client)
+            self._wake_in.send(b"\0")
+
+    def _watch_newcomers(self) -> None:
+        with self._lock:
+            newcomers, self._unwatched = self._unwatched, []
+        for client in newcomers:
+            self._selector.register(client, selectors.EVENT_READ)
 
     def _let_out(self, client: socket.socket) -> None:
         try:
@@ -178,6 +195,7 @@ class UnixSocketSink:
         client.close()
 
     def _release(self) -> None:
+        self._watch_newcomers()
         sockets = [key.fileobj for key in self._selector.get_map().values()]
         self._selector.close()
         for each in (*sockets, self._wake_in):

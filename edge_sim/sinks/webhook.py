@@ -208,5 +208,5 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        reason = error.strerror or "no certificates in it"
+        reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SinkError(f"webhook: {ca_file}: cannot be used ({reason})") from error

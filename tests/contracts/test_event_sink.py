@@ -2,58 +2,172 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_sim.domain import State
 from edge_sim.errors import SinkError
-from edge_sim.events import Origin, from_json_line, state_changed
+from edge_sim.events import Event, Origin, from_json_line, state_changed
 from edge_sim.protocols import EventSink
 from edge_sim.sinks import KINDS, open_sink
 from tests.builders import change
+from tests.outbox.events import lost
+from tests.sinks.broker import Broker, Listener, make_certificates
+from tests.sinks.hook import Hook
+from tests.sinks.waiting import wait_until
 
 EVENT = state_changed(
     change(None, State("open")),
     Origin(device="d", source="s", watch="gate", model="m@1", gallery_revision=3),
 )
-OPTIONS = {"stdout": {}, "file": {"path": "events.jsonl"}}
+SECRET = "s3cret-enough-for-anybody"
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class FarEnd:
+    """Where a sink delivers to: what opens the sink, and what has arrived there."""
+
+    kind: str
+    options: dict[str, Any]
+    arrived: Callable[[int], list[Event]]
+    """Waits for as many events."""
+    attach: Callable[[], None] = lambda: None
+    """Called when the sink is open."""
+
+    def open(self) -> EventSink:
+        sink = open_sink(self.kind, **self.options)
+        self.attach()
+        return sink
+
+
+def of_stdout(tmp_path: Path, request: pytest.FixtureRequest, _: ExitStack) -> FarEnd:
+    captured = request.getfixturevalue("capfdbinary")
+    return FarEnd("stdout", {}, lambda _: events_in(captured.readouterr().out))
+
+
+def of_file(tmp_path: Path, *_: object) -> FarEnd:
+    path = tmp_path / "events.jsonl"
+    return FarEnd("file", {"path": path, "max_mb": 1.0}, lambda _: events_in(path.read_bytes()))
+
+
+def of_command(tmp_path: Path, *_: object) -> FarEnd:
+    path = tmp_path / "events.jsonl"
+    argv = ("sh", "-c", "cat >> $1", SECRET, str(path))
+    return FarEnd("command", {"argv": argv}, lambda _: events_in(path.read_bytes()))
+
+
+def of_webhook(tmp_path: Path, _: object, opened: ExitStack) -> FarEnd:
+    hook = opened.enter_context(closing(Hook()))
+    options = {"url": f"{hook.url}&key={SECRET}", "secret": SECRET, "token": SECRET}
+    return FarEnd("webhook", options, lambda _: [from_json_line(p.body) for p in hook.posted])
+
+
+def of_mqtt(tmp_path: Path, _: object, opened: ExitStack) -> FarEnd:
+    broker = Broker(tmp_path, make_certificates(tmp_path))
+    broker.start()
+    opened.callback(broker.kill)
+    listener = opened.enter_context(closing(Listener(broker)))
+
+    def arrived(count: int) -> list[Event]:
+        def found() -> list[bytes]:
+            return [item.payload for item in listener.seen if item.topic.endswith("/event")]
+
+        assert listener.wait(lambda: len(found()) >= count)
+        return [from_json_line(payload) for payload in found()]
+
+    return FarEnd("mqtt", broker.options(), arrived)
+
+
+def of_unix_socket(tmp_path: Path, _: object, opened: ExitStack) -> FarEnd:
+    path = tmp_path / "edge_sim.sock"
+    client = opened.enter_context(socket.socket(socket.AF_UNIX))
+    client.settimeout(TIMEOUT_S)
+    lines = opened.enter_context(client.makefile("rb"))
+
+    def arrived(count: int) -> list[Event]:
+        return [from_json_line(lines.readline()) for _ in range(count)]
+
+    return FarEnd("unix_socket", {"path": path}, arrived, lambda: client.connect(str(path)))
+
+
+FAR_ENDS: dict[str, Callable[[Path, pytest.FixtureRequest, ExitStack], FarEnd]] = {
+    "stdout": of_stdout,
+    "file": of_file,
+    "mqtt": of_mqtt,
+    "webhook": of_webhook,
+    "command": of_command,
+    "unix_socket": of_unix_socket,
+}
 
 
 @pytest.fixture(params=sorted(KINDS))
-def sink(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> EventSink:
-    monkeypatch.chdir(tmp_path)
-    return open_sink(request.param, **OPTIONS[request.param])
+def far_end(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FarEnd]:
+    with ExitStack() as opened:
+        yield FAR_ENDS[request.param](tmp_path, request, opened)
+
+
+def events_in(written: bytes) -> list[Event]:
+    return [from_json_line(line) for line in written.splitlines()]
 
 
 def test_every_kind_is_covered_by_this_suite() -> None:
-    assert OPTIONS.keys() == KINDS.keys()
+    assert FAR_ENDS.keys() == KINDS.keys()
 
 
-def test_an_event_arrives_whole(
-    sink: EventSink, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    sink.emit(EVENT)
-    sink.emit(EVENT)
-    sink.close()
-    file = tmp_path / "events.jsonl"
-    written = file.read_bytes() if file.exists() else capfdbinary.readouterr().out
-    assert [from_json_line(line) for line in written.splitlines()] == [EVENT, EVENT]
+def test_events_arrive_whole_and_in_order(far_end: FarEnd) -> None:
+    with closing(far_end.open()) as sink:
+        for event in (EVENT, lost(1), EVENT):
+            sink.emit(event)
+        assert far_end.arrived(3) == [EVENT, lost(1), EVENT]
 
 
-def test_a_closed_sink_refuses_events(sink: EventSink) -> None:
+def test_a_closed_sink_refuses_events(far_end: FarEnd) -> None:
+    sink = far_end.open()
     sink.close()
     with pytest.raises(SinkError, match="closed"):
         sink.emit(EVENT)
 
 
-def test_closing_twice_is_safe(sink: EventSink) -> None:
+def test_closing_twice_is_safe(far_end: FarEnd) -> None:
+    sink = far_end.open()
     sink.close()
     sink.close()
 
 
-def test_a_sink_has_a_name(sink: EventSink) -> None:
-    assert sink.name
-    sink.close()
+def test_the_name_of_a_sink_is_one_line_without_secrets_and_the_same_every_time(
+    far_end: FarEnd,
+) -> None:
+    names = set()
+    for _ in range(2):
+        with closing(open_sink(far_end.kind, **far_end.options)) as sink:
+            names.add(sink.name)
+    (name,) = names
+    assert name.isprintable()
+    assert SECRET not in name
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 names are all that is wanted
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system has no /proc/self/fd")
+def test_a_closed_sink_leaves_no_thread_and_no_descriptor(far_end: FarEnd) -> None:
+    def use() -> None:
+        with closing(open_sink(far_end.kind, **far_end.options)) as sink:
+            sink.emit(EVENT)
+
+    use()  # whatever is made once and kept, such as an import
+    threads, files = threading.active_count(), len(descriptors())
+    for _ in range(3):
+        use()
+    wait_until(lambda: threading.active_count() <= threads)
+    wait_until(lambda: len(descriptors()) <= files)

@@ -141,7 +141,7 @@ class _Context(ssl.SSLContext):
         self,
         sock: socket.socket,
         server_side: bool = False,
-        do_handshake_on_connect: bool = True,
+        do_handshake_on_connect: bool = True,  # noqa: ARG002 always done here
         suppress_ragged_eofs: bool = True,
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
