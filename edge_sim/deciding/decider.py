@@ -23,7 +23,7 @@ MARGIN = 0.3
 _SURE = 0.9  # probability from which a look teaches the level of its state
 _PAUSE_INTERVALS = 20.0
 """Looks further apart than this many usual intervals do not confirm each other."""
-_UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
+_UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.CAMERA_MOVED})
 _USUAL_CONDITION = "day"
 
 
@@ -38,7 +38,8 @@ class AdaptiveDecider:
 
     A look votes for the most probable state if `combined` reaches its threshold and its lead is
     clear, for the impediment if there is one, else for `unknown: novel` or `unknown: ambiguous`.
-    `matches` votes out of the last `of` change what is said.
+    `matches` votes out of the last `of` change what is said. While the light is changing no votes
+    are cast; only if that lasts longer than `of` looks, it is said.
 
     The thresholds start from the leave-one-out scores of the gallery and follow slow drift, per
     state and condition. Only looks that are surely of the state in force, with no change pending
@@ -76,6 +77,7 @@ class AdaptiveDecider:
         self._lessons: deque[tuple[str, str, float]] = deque()
         self._drifts: dict[tuple[str, str], Drift] = {}
         self._condition = _USUAL_CONDITION
+        self._lighting_looks = 0
         self._last_s: float | None = None
         self._interval_s: float | None = None
 
@@ -106,6 +108,8 @@ class AdaptiveDecider:
         """Return the change that `observation` completes, if it does."""
         self._follow_time(observation.captured_at_s)
         self._condition = observation.condition
+        if self._waits_for_light(observation):
+            return None
         vote = self._vote(observation)
         self._votes.append(vote)
         change = self._decided(vote, observation)
@@ -135,9 +139,16 @@ class AdaptiveDecider:
             reason = None if memory.reason is None else UnknownReason(memory.reason)
             self.resume(State(memory.state, reason))
 
+    def _waits_for_light(self, observation: Observation) -> bool:
+        if observation.impediment is not UnknownReason.LIGHTING:
+            self._lighting_looks = 0
+            return False
+        self._lighting_looks += 1
+        return self._lighting_looks <= (self._votes.maxlen or 0)
+
     def _vote(self, observation: Observation) -> _Vote:
         match = observation.match
-        if observation.impediment is not None:
+        if observation.impediment is not None and not self._is_overruled(observation):
             return _Vote(State(UNKNOWN, observation.impediment), 0.0)
         if match is None:
             return _Vote(State(UNKNOWN, UnknownReason.NO_REFERENCES), 0.0)
@@ -149,6 +160,18 @@ class AdaptiveDecider:
         if match.margin < self._least_margin(stays):
             return _Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
         return _Vote(State(best.state), best.probability)
+
+    def _is_overruled(self, observation: Observation) -> bool:
+        """Whether the camera cannot have moved: the picture is as familiar as they come.
+
+        Where no fixed background is in the region, everything in it may change at once.
+        """
+        match = observation.match
+        if observation.impediment is not UnknownReason.CAMERA_MOVED or match is None:
+            return False
+        state = match.best.state
+        usual = (self._threshold(state).leave + self._levels[state].centre) / 2.0
+        return match.best.score.combined >= usual
 
     def _decided(self, vote: _Vote, observation: Observation) -> StateChange | None:
         if _same(vote.state, self._said):
@@ -203,7 +226,7 @@ class AdaptiveDecider:
 
 
 def _same(a: State, b: State | None) -> bool:
-    """Whether two votes agree; `novel` and `ambiguous` do, both say that the picture is unlike."""
+    """Whether two votes agree; those that say that the picture is unlike do, however they put it."""
     if b is None or a.name != b.name:
         return False
     return a.reason == b.reason or (a.reason in _UNLIKE and b.reason in _UNLIKE)

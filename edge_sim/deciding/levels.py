@@ -15,7 +15,7 @@ ENOUGH_REFERENCES = 5
 USUAL_CENTRE = 0.75
 USUAL_SPREAD = 0.08
 """Median and robust deviation of `combined` over new pictures of a state, on ten data sets."""
-USUAL_OTHERS = 0.35
+USUAL_OTHERS = 0.25
 """Median of `combined` over pictures of other states."""
 _PRIOR_WORTH = 3.0  # references
 _LEAST_SPREAD = 0.02

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from edge_sim.domain import FloatMatrix, FloatVector
 
-TRUST_PER_REFERENCE = 0.5
+TRUST_PER_REFERENCE = 0.25
 """How quickly leave-one-out errors move the weights of the views away from their prior."""
-SHARPNESS = 6.0
+SHARPNESS = 7.0
 """Inverse temperature before any evidence."""
 _SHARPNESS_GRID = np.geomspace(1.5, 24.0, 33)
 _SHARPNESS_DEVIATION = 0.5  # of the natural logarithm, around `SHARPNESS`
