@@ -1,0 +1,99 @@
+"""The benchmark: edge_sim beside what a user would pick instead, in one interleaved run.
+
+    python tools/bench.py --official ../shared/models/v3-small_224_1.0_uint8.tflite --json out.json
+
+Peers come with the extra `bench`; those that are absent are skipped with a line. What counts is the
+ratio of two cases timed in turn in the same process on one thread. `--cpu-time` counts the
+processor's time instead of the clock's, for a machine that does other things as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from bench_peers import PEERS, Workbench
+
+from edge_sim.benchmark import Case, Comparison, Measurement, interleaved, ratios_of, timings_of
+from edge_sim.benchmark_cases import COMPARISONS, machine, make_bench
+from edge_sim.cli.output import note, print_table, progress
+from edge_sim.errors import EdgeSimError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        found = measure(args)
+    except EdgeSimError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    _print(found)
+    if args.json is not None:
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    if args.chart is not None:
+        from bench_peers.chart import draw
+
+        draw(found, args.chart)
+    return 0
+
+
+def measure(args: argparse.Namespace) -> Measurement:
+    """Return timings and ratios of edge_sim and of every peer that is installed."""
+    bench = make_bench(args.model, threads=args.threads)
+    workbench = Workbench(embedder=bench.embedder, official=args.official, rows=args.rows)
+    cases: dict[str, Case] = dict(bench.cases)
+    comparisons: list[Comparison] = list(COMPARISONS)
+    skipped = []
+    for name, prepare in PEERS.items():
+        if args.only and name not in args.only:
+            continue
+        try:
+            peer = prepare(workbench)
+        except (ImportError, FileNotFoundError, EdgeSimError) as error:
+            skipped.append(f"{name}: {error}")
+            continue
+        cases |= peer.cases
+        comparisons += peer.comparisons
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    rounds = args.rounds
+    seconds = interleaved(
+        cases, rounds, clock=clock, watch=lambda numbers: progress(numbers, None, "rounds")
+    )
+    facts = machine(bench.embedder, args.threads)
+    facts["clock"] = "processor time" if args.cpu_time else "wall"
+    return Measurement(facts, timings_of(seconds), ratios_of(seconds, comparisons), tuple(skipped))
+
+
+def _print(found: Measurement) -> None:
+    note(", ".join(f"{key} {value}" for key, value in found.machine.items()))
+    for line in found.skipped:
+        note(f"skipped {line}")
+    rows = [(item.name, item.median_ms, item.p95_ms) for item in found.timings]
+    print_table(["what", "median ms", "p95 ms"], rows)
+    print()
+    marks = {None: "", True: "met", False: "missed"}
+    ratios = [(item.name, item.ratio, item.goal, marks[item.is_met]) for item in found.ratios]
+    print_table(["ratio", "measured", "goal", ""], ratios)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="default", metavar="SPEC")
+    parser.add_argument("--official", type=Path, metavar="FILE", help="v3-small_224_1.0_uint8")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rows", type=int, default=100_000, help="of the search benchmark")
+    parser.add_argument("--only", nargs="*", choices=list(PEERS), help="these peers")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="bar chart, PNG")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
