@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("kills", [40, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.slow)])
 def test_kills_at_random_instants_lose_no_event(
     tmp_path: Path, repository: Path, kills: int
 ) -> None:

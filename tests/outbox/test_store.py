@@ -366,7 +366,7 @@ def written_by_the_process():
 
 outbox = Outbox.open(Path(sys.argv[1]), ["a"])
 start, own = written_by_the_process(), outbox.counts().written_bytes
-for number in range(150):
+for number in range(60):
     outbox.put([changed(number)])
     for item in outbox.pending("a"):
         outbox.confirm("a", item.seq)

@@ -102,7 +102,7 @@ def check_outcome(topic: str, payload: bytes) -> None:
 ANY_TOPIC = st.sampled_from([TEACH, SENSITIVITY]) | st.text(max_size=40)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(topic=ANY_TOPIC, payload=PAYLOADS)
 def test_any_message_is_a_command_within_bounds_or_a_refusal(topic: str, payload: bytes) -> None:
     check_outcome(topic, payload)

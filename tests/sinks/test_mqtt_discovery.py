@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_sim.sinks.mqtt.discovery import (
@@ -117,6 +117,7 @@ def checked(site: Site, topics: Topics = TOPICS) -> Announcement:
     return msgspec.json.decode(payload, type=Announcement)
 
 
+@settings(max_examples=25)
 @given(site=SITES, device=NAMES)
 def test_any_device_is_announced_in_the_documented_form(site: Site, device: str) -> None:
     told = checked(site, Topics("edge_sim", device))
@@ -127,6 +128,7 @@ def test_any_device_is_announced_in_the_documented_form(site: Site, device: str)
     )
 
 
+@settings(max_examples=15)
 @given(devices=st.lists(NAMES, min_size=2, max_size=2, unique=True), site=SITES)
 def test_two_devices_share_no_identity(devices: list[str], site: Site) -> None:
     one, other = (checked(site, Topics("edge_sim", device)) for device in devices)
