@@ -184,9 +184,11 @@ class Delivery:
     def close(self, drain_s: float = 1.0) -> bool:
         """Deliver what waits for at most `drain_s`, stop, close the sinks; return if all went out.
 
-        What did not go out stays in the outbox. A sink that hangs is cut off by its own `close`.
+        Sinks that fail now are not waited for, and one that hangs is cut off by its own `close`.
+        What did not go out stays in the outbox.
         """
-        drained = self._outbox.wait_delivered(drain_s) if drain_s > 0 else False
+        healthy = [each.sink.name for each in self.couriers if not each.failures]
+        self._outbox.wait_delivered(drain_s, healthy)
         for courier in self.couriers:
             courier.request_stop()
         for courier in self.couriers:
@@ -196,7 +198,7 @@ class Delivery:
         for courier in self.couriers:
             if not courier.join(_LAST_JOIN_S):
                 logger.error("sink %s does not let go", courier.sink.name)
-        return drained
+        return self._outbox.wait_delivered(0.0)
 
 
 def _close_logged(sink: EventSink) -> None:

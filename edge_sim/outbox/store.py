@@ -189,10 +189,18 @@ class Outbox:
             cursor = self._rack.cursors[sink]
             return tuple(event for seq, event in self._latest.values() if seq <= cursor)
 
-    def wait_delivered(self, timeout_s: float) -> bool:
-        """Return whether every sink has everything, after waiting for it at most `timeout_s`."""
+    def wait_delivered(self, timeout_s: float, sinks: Sequence[str] | None = None) -> bool:
+        """Return whether these sinks have everything, after waiting for it at most `timeout_s`.
+
+        Args:
+            timeout_s: 0 only looks.
+            sinks: None means all of them.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._rack) == 0, timeout_s)
+            names = tuple(self._rack.cursors) if sinks is None else sinks
+            return self._changed.wait_for(
+                lambda: not any(self._rack.pending(name) for name in names), timeout_s
+            )
 
     def counts(self) -> OutboxCounts:
         """Return what health and metrics need."""

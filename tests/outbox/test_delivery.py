@@ -136,6 +136,16 @@ def test_at_the_end_what_waits_is_delivered_first(outbox: Outbox) -> None:
     assert len(sink.events) == len(other.events) == 5
 
 
+def test_at_the_end_a_sink_that_fails_is_not_waited_for(outbox: Outbox) -> None:
+    bad, good = ListSink(failures=[SinkError("no")]), ListSink("stuck")
+    delivery = Delivery(outbox, [bad, good])
+    outbox.put([changed(1)])
+    delivery.couriers[0].deliver_pending()
+    assert not delivery.couriers[1].deliver_pending()
+    assert not delivery.close(drain_s=600.0)
+    assert outbox.counts().pending == {"list": 1, "stuck": 0}
+
+
 def test_failing_sinks_are_named(outbox: Outbox) -> None:
     delivery = Delivery(outbox, [ListSink(failures=[SinkError("no")]), ListSink("stuck")])
     outbox.put([changed(1)])
