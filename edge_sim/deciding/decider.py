@@ -226,7 +226,7 @@ class AdaptiveDecider:
 
 
 def _same(a: State, b: State | None) -> bool:
-    """Whether two votes agree; those that say that the picture is unlike do, however they put it."""
+    """Whether two votes agree; any two that call the picture unlike do."""
     if b is None or a.name != b.name:
         return False
     return a.reason == b.reason or (a.reason in _UNLIKE and b.reason in _UNLIKE)

@@ -24,12 +24,14 @@ class Limits:
     Args:
         contrast: Least of the references, grey levels.
         detail: Least `detail_of` the references.
+        relative_contrast: Least contrast over level of the references.
         luma_low: Darkest of the references.
         luma_high: Brightest of the references.
     """
 
     contrast: float = 16.0
     detail: float = 0.0
+    relative_contrast: float = 0.16
     luma_low: float = 32.0
     luma_high: float = 224.0
 
@@ -42,7 +44,8 @@ def limits_of(thumbnails: Sequence[GrayImage]) -> Limits:
     lumas = [float(np.mean(item)) for item in thumbnails]
     sharpness = [float(cv2.Laplacian(item, cv2.CV_16S).var()) for item in thumbnails]
     details = [detail_of(a, b) for a, b in zip(sharpness, contrasts, strict=True)]
-    return Limits(min(contrasts), min(details), min(lumas), max(lumas))
+    relative = [a / max(b, 1.0) for a, b in zip(contrasts, lumas, strict=True)]
+    return Limits(min(contrasts), min(details), min(relative), min(lumas), max(lumas))
 
 
 def detail_of(sharpness: float, contrast: float) -> float:
@@ -62,9 +65,12 @@ def impediment_of(quality: Quality, limits: Limits | None = None) -> UnknownReas
     limits = limits or Limits()
     if quality.luma < min(_DARK_LUMA, 0.5 * limits.luma_low) and quality.contrast < _DIM_CONTRAST:
         return UnknownReason.DARK
-    if quality.clipped_bright > _WHITE_SHARE and quality.luma > limits.luma_high:
+    if quality.clipped_bright > _WHITE_SHARE and quality.luma > limits.luma_high + 2.0:
         return UnknownReason.OVEREXPOSED
-    if quality.contrast < min(_FLAT_CONTRAST, 0.5 * limits.contrast):
+    # Little light makes a picture flat too, but not flatter than its level.
+    relative = quality.contrast / max(quality.luma, 1.0)
+    is_flat = quality.contrast < min(_FLAT_CONTRAST, 0.5 * limits.contrast)
+    if is_flat and relative < 0.5 * limits.relative_contrast:
         return UnknownReason.COVERED
     detail = detail_of(quality.sharpness, quality.contrast)
     if detail < _BLUR_SHARE * limits.detail and quality.contrast > _DIM_CONTRAST:

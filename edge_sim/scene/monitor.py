@@ -118,7 +118,7 @@ class SceneMonitor:
         if self._previous is None or _same_scene(self._previous.thumbnail, probe.thumbnail):
             self._lost_looks += 1
         else:
-            self._lost_looks = 0
+            self._lost_looks = 1
         return self._lost_looks >= _LOST_LOOKS
 
 
