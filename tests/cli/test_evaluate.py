@@ -1,0 +1,141 @@
+"""`edge-sim evaluate` as a user calls it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_sim.cli.main import main
+from tests.evaluation.folders import write_set, write_tar
+
+FIFTEEN_MINUTES = timedelta(minutes=15)
+NO_MODEL = ["--model", "thumbnail"]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    return write_set(tmp_path / "shelf", ["empty", "left", "right"] * 8)
+
+
+def clip(folder: Path) -> Path:
+    labels = ["empty"] * 9 + ["left"] * 9 + ["empty"] * 9
+    return write_set(folder, labels, step=FIFTEEN_MINUTES)
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["evaluate", *arguments, *NO_MODEL, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_states_are_reported_as_json(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(capsys, "states", str(shelf), "--draws", "2", "--references", "3")
+    assert (found["schema"], found["kind"], found["scorer"]) == (1, "states", "gallery")
+    [one] = found["sets"]
+    assert one["name"] == "shelf"
+    assert one["frames"] == 24
+    assert 0.0 <= one["balanced_accuracy"] <= 1.0
+    assert set(one["open_set"]) == {"auroc", "unknown_recall", "found", "false_unknown"}
+    mean = found["mean"]
+    assert mean["balanced_accuracy"] == one["balanced_accuracy"]
+
+
+def test_the_table_marks_the_worst_set(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hard = write_set(tmp_path / "hard", ["left", "transition", "right"] * 8)
+    flipped = (hard / "labels.csv").read_text().replace("0000.png,left", "0000.png,right")
+    (hard / "labels.csv").write_text(flipped.replace("0003.png,left", "0003.png,right"))
+    arguments = ["--draws", "2", "--references", "4", "--no-open-set", *NO_MODEL]
+    assert main(["evaluate", "states", str(shelf), str(hard), *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["set", "shelf", "hard", "mean"]
+    assert [line.endswith("worst") for line in lines] == [False, False, True, False]
+
+
+def test_a_clip_plays_with_references_drawn_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = report(
+        capsys, "events", str(clip(tmp_path / "gate")), "--draws", "2", "--references", "3"
+    )
+    [one] = found["sets"]
+    assert one["true_changes"] == 3
+    assert one["f1"] == pytest.approx(1.0)
+
+
+def test_a_clip_of_one_state_enrols_its_first_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_set(tmp_path / "road", ["empty"] * 30)
+    [one] = report(capsys, "events", str(folder))["sets"]
+    assert one["frames"] == 22
+    assert one["false_events"] == 0
+
+
+def test_references_can_come_from_another_set_of_the_same_view(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_set(tmp_path / "other", ["empty"] * 40 + ["left"] * 40, step=timedelta(hours=1))
+    played = clip(tmp_path / "gate")
+    rows = (played / "labels.csv").read_text().replace("2026-03-01", "2026-03-02")
+    (played / "labels.csv").write_text(rows)
+    [one] = report(capsys, "events", str(played), "--references-from", str(other))["sets"]
+    assert one["f1"] == pytest.approx(1.0)
+
+
+def test_baselines_run_through_the_same_harness(
+    tmp_path: Path, shelf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for scorer in ("nearest-cosine", "ssim", "thumbnail"):
+        found = report(capsys, "states", str(shelf), "--draws", "1", "--scorer", scorer)
+        assert found["scorer"] == scorer
+    played = str(clip(tmp_path / "gate"))
+    found = report(capsys, "events", played, "--draws", "1", "--scorer", "nearest-cosine")
+    assert found["kind"] == "events"
+
+
+def test_retrieval_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tar = write_tar(tmp_path / "things.tar", ["left", "right", "empty"], 5)
+    [one] = report(capsys, "retrieval", str(tar))["sets"]
+    assert one["pictures"] == 15
+    assert one["recall_at_1"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["states", "nowhere"], "no such folder", id="no folder"),
+        pytest.param(["retrieval", "nowhere.tar"], "cannot be read", id="no tar"),
+        pytest.param(["states", ".", "--draws", "0"], "1 or more", id="no draws"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *arguments, *NO_MODEL]) == 1
+    err = capsys.readouterr().err
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_unordered_set_is_not_played(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shelf / "META.json").write_text('{"temporal_order": "not known"}')
+    assert main(["evaluate", "events", str(shelf), *NO_MODEL]) == 1
+    assert "order" in capsys.readouterr().err
+
+
+def test_a_plot_without_matplotlib_names_the_extra_and_with_it_is_a_picture(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plot.png"
+    arguments = ["states", str(shelf), "--draws", "1", "--plot", str(out), *NO_MODEL]
+    installed = importlib.util.find_spec("matplotlib") is not None
+    assert main(["evaluate", *arguments]) == (0 if installed else 1)
+    assert out.is_file() == installed
+    assert ("edge_sim[plot]" in capsys.readouterr().err) != installed

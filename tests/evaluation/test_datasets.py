@@ -1,0 +1,110 @@
+"""Labelled folders: what is read, and one line for each thing that is wrong."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from edge_sim.errors import DataError
+from edge_sim.evaluation import read_set, read_tar
+from tests.evaluation.folders import START, write_set, write_tar
+
+FEW = ["left", "right", "transition", "left"]
+
+
+def table(folder: Path, text: str) -> Path:
+    (folder / "labels.csv").write_text(text)
+    return folder
+
+
+def test_frames_come_in_the_order_of_the_table_with_their_dates(tmp_path: Path) -> None:
+    found = read_set(write_set(tmp_path / "shelf", FEW, step=timedelta(minutes=15)))
+    assert found.name == "shelf"
+    assert [frame.state for frame in found.frames] == FEW
+    assert [frame.is_clean for frame in found.frames] == [True, True, False, True]
+    assert found.frames[1].time_s - START.timestamp() == 900.0
+    assert found.is_dated
+    assert found.is_ordered
+    assert found.states == ("left", "right")
+
+
+def test_without_dates_the_order_is_the_time(tmp_path: Path) -> None:
+    found = read_set(write_set(tmp_path / "shelf", FEW))
+    assert [frame.time_s for frame in found.frames] == [0.0, 1.0, 2.0, 3.0]
+    assert not found.is_dated
+    assert found.is_ordered
+
+
+def test_a_note_that_the_order_is_not_known_is_believed(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", FEW)
+    (folder / "META.json").write_text(json.dumps({"temporal_order": "not known"}))
+    assert not read_set(folder).is_ordered
+
+
+def test_a_frame_on_a_boundary_is_not_clean(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "dial", ["left", "right"])
+    rows = "frame,state,nuisance\n0000.png,left,boundary;white_balance\n0001.png,right,haze\n"
+    assert [frame.is_clean for frame in read_set(table(folder, rows)).frames] == [False, True]
+
+
+def test_one_state_can_be_judged_against_the_rest(tmp_path: Path) -> None:
+    found = read_set(write_set(tmp_path / "line", ["left", "right", "empty", "transition"]))
+    assert found.against_rest("left").states == ("left", "not_left")
+    assert found.against_rest("ajar") == found
+    pair = read_set(write_set(tmp_path / "gate", ["left", "right"]))
+    assert pair.against_rest("left") == pair
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("frame,state\n9999.png,left\n", r"line 2.*9999\.png", id="missing picture"),
+        pytest.param("frame,label\n0000.png,left\n", "no column 'state'", id="missing column"),
+        pytest.param("frame,state\n", "empty", id="no rows"),
+        pytest.param("frame,state\n0000.png,\n", "line 2: no state", id="no state"),
+        pytest.param("frame,state\n,left\n", "line 2", id="no name"),
+        pytest.param("frame,state\n0000.png,transition\n", "no frame shows", id="no clean frame"),
+    ],
+)
+def test_a_table_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    folder = table(write_set(tmp_path / "shelf", ["left"]), text)
+    with pytest.raises(DataError, match=words):
+        read_set(folder)
+
+
+def test_a_folder_that_is_not_there_or_has_no_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        read_set(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="needs one"):
+        read_set(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"])
+    (folder / "labels.csv").write_bytes(b"\xff\xfe\x00frame")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_set(folder)
+
+
+def test_a_broken_note_is_told(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"])
+    (folder / "META.json").write_text("{")
+    with pytest.raises(DataError, match="META"):
+        read_set(folder)
+
+
+def test_a_tar_gives_classes_and_pictures(tmp_path: Path) -> None:
+    found = list(read_tar(write_tar(tmp_path / "a.tar", ["left", "right"], 2)))
+    assert [name for name, _ in found] == ["left", "left", "right", "right"]
+    assert found[0][1].shape == (96, 96, 3)
+
+
+def test_a_tar_that_is_none_or_empty_is_told(tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_bytes(b"no tar")
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_tar(tmp_path / "b.tar"))
+    with pytest.raises(DataError, match="no `<class>"):
+        list(read_tar(write_tar(tmp_path / "c.tar", [], 0)))

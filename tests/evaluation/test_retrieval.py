@@ -1,0 +1,45 @@
+"""Retrieval figures on vectors whose neighbours are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_sim.errors import DataError
+from edge_sim.evaluation import evaluate_retrieval
+from edge_sim.evaluation.baselines import SCORERS
+from edge_sim.similarity import normalised
+from tests.pictured import gallery, probe
+
+
+def test_separate_classes_are_found_perfectly() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.repeat(np.eye(4, 16), 6, axis=0)
+    vectors = normalised(centres + rng.normal(0, 0.05, centres.shape))
+    found = evaluate_retrieval("four", vectors, [name for name in "abcd" for _ in range(6)])
+    assert found.recall_at_1 == found.mean_average_precision == found.precision_at_5 == 1.0
+    assert (found.pictures, found.classes) == (24, 4)
+
+
+def test_a_picture_alone_in_its_class_does_not_ask() -> None:
+    vectors = normalised(np.random.default_rng(1).normal(size=(5, 8)))
+    assert evaluate_retrieval("odd", vectors, ["a", "a", "b", "c", "c"]).pictures == 4
+    with pytest.raises(DataError, match="no class has two"):
+        evaluate_retrieval("odd", vectors, list("abcde"))
+
+
+def test_random_vectors_are_found_by_chance() -> None:
+    vectors = normalised(np.random.default_rng(2).normal(size=(200, 32)))
+    found = evaluate_retrieval("noise", vectors, [f"{at % 4}" for at in range(200)])
+    assert 0.15 < found.recall_at_1 < 0.35
+    assert found.recall_at_100 > 0.99
+    assert 0.2 < found.mean_average_precision < 0.3
+
+
+@pytest.mark.parametrize("name", ["nearest-cosine", "ssim", "thumbnail"])
+def test_a_baseline_tells_clear_states_apart(name: str) -> None:
+    scorer = SCORERS[name](gallery(4))
+    for state in ("empty", "left", "right"):
+        match = scorer.best_match(probe(state, 3))
+        assert match is not None
+        assert match.best.state == state
