@@ -130,7 +130,7 @@ class Courier:
 
     def _failed(self, error: Exception) -> float:
         if self._failures % _FAILURES_PER_LINE == 0 and not self._stop.is_set():
-            logger.warning("sink %s: %s (failure %d)", self._sink.name, error, self._failures + 1)
+            logger.warning("not delivered: %s (failure %d)", error, self._failures + 1)
         self._failures += 1
         steps = self._pace.backoff_s
         return steps[min(self._failures, len(steps)) - 1]

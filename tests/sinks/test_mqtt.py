@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +20,7 @@ from edge_sim.outbox import Courier, Delivery, Outbox
 from edge_sim.sinks.mqtt import MqttOptions, MqttSink
 from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
 from tests.outbox.events import changed, lost
-from tests.sinks.broker import PASSWORD, TIMEOUT_S, Broker, Certificates, Listener, retained
+from tests.sinks.broker import PASSWORD, TIMEOUT_S, USER, Broker, Certificates, Listener, retained
 
 SITE = Site(
     (
@@ -92,6 +94,21 @@ def test_the_broker_says_offline_when_the_device_goes(broker: Broker, listener: 
     assert listener.wait_on(f"{BASE}/available", b"online")
     sink.close()
     assert listener.wait_on(f"{BASE}/available", b"offline")
+    assert listener.on(f"{BASE}/available") == [b"online", b"offline"]
+
+
+def test_the_broker_says_offline_when_the_device_is_cut_off(
+    broker: Broker, listener: Listener, repository: Path
+) -> None:
+    program = (
+        "import os; from edge_sim.sinks.mqtt import *; from tests.outbox.events import changed;"
+        f"sink = MqttSink.open(MqttOptions(device='porch', host='localhost', port={broker.port},"
+        f" username={USER!r}, password={PASSWORD!r}, tls=True,"
+        f" ca_file={str(broker.certificates.authority)!r})); sink.emit(changed(1)); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=repository, check=False)
+    assert done.returncode == 9
+    assert listener.wait(lambda: listener.on(f"{BASE}/available") == [b"online", b"offline"])
 
 
 def test_a_killed_broker_costs_no_event_no_order_and_no_state(

@@ -63,6 +63,7 @@ class Link:
         self._stop = Signal()
         self._tried = Signal()
         self._client: paho.Client | None = None
+        self._goodbye: paho.MQTTMessageInfo | None = None
         self._trouble = "not yet"
         self._thread = Thread(target=self._run, name=options.name, daemon=True)
 
@@ -106,10 +107,10 @@ class Link:
     def close(self) -> None:
         """Say goodbye and disconnect; safe to call twice."""
         client = self._client
+        if client is not None and not self._stop.is_set():
+            self._goodbye = _published(client, self._talk.will)  # wakes the thread too
         self._stop.set()
         self._tried.set()
-        if client is not None:
-            _published(client, self._talk.will)  # wakes the thread too
         if self._thread.ident is not None:
             self._thread.join(_JOIN_S)
 
@@ -187,7 +188,7 @@ class Link:
 
     def _part(self, client: paho.Client) -> None:
         """Let the goodbye reach the broker, then disconnect."""
-        sent = _published(client, self._talk.will)
+        sent = self._goodbye or _published(client, self._talk.will)
         until_s = time.monotonic() + _FAREWELL_S
         while time.monotonic() < until_s and not sent.is_published():
             if client.loop(_POLL_S) != paho.MQTT_ERR_SUCCESS:
