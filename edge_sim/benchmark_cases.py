@@ -55,6 +55,7 @@ class _Invoked:
     def __init__(self, embedder: Embedder, embedding: Embedding) -> None:
         self.model_id = embedder.model_id
         self.dimension = embedder.dimension
+        self.input_px = embedder.input_px
         self._embedding = embedding
 
     def embed(self, pixels: object) -> Embedding:  # noqa: ARG002

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edge_sim.domain import (
     FULL_FRAME,
+    THUMBNAIL_PX,
     BgrImage,
     Embedding,
     Frame,
@@ -25,7 +26,7 @@ from edge_sim.domain import (
 from edge_sim.events import Origin, StateChanged, state_changed
 from edge_sim.gallery import Gallery
 from edge_sim.gate import Gate
-from edge_sim.imaging import crop, masked, measure
+from edge_sim.imaging import crop, halved, masked, measure
 from edge_sim.protocols import Decider, Embedder, Monitor, Scorer
 
 
@@ -58,6 +59,7 @@ def make_probe(
 
     The live path and enrolment both go through here: otherwise scores drift apart.
     """
+    pixels = shrunk(pixels, embedder)
     thumbnail, quality = measure(pixels)
     return Probe(
         embedding=embedder.embed(pixels),
@@ -67,6 +69,12 @@ def make_probe(
         unix_time_s=unix_time_s,
         frame_index=frame_index,
     )
+
+
+def shrunk(pixels: BgrImage, embedder: Embedder) -> BgrImage:
+    """Return a region halved to what embedding and thumbnail both start from, computed once."""
+    side_px = max(embedder.input_px, THUMBNAIL_PX)
+    return halved(pixels, side_px, side_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,7 @@ class Watch:
 
     def _compared(self, frame: Frame, embedder: Embedder) -> tuple[Probe, Match | None, bool]:
         """Return the probe of `frame`, its match, and whether it was embedded for it."""
-        pixels = self.region.pixels_of(frame.pixels)
+        pixels = shrunk(self.region.pixels_of(frame.pixels), embedder)
         thumbnail, quality = measure(pixels)
         at_s = frame.captured_at_s
         shut = self._gate is not None and self._gate.is_shut(thumbnail, at_s)

@@ -54,6 +54,14 @@ class Embedder(Protocol):
     def dimension(self) -> int:
         """Length of the global vector."""
 
+    @property
+    def input_px(self) -> int:
+        """Side of the square that pictures are squashed to.
+
+        A picture halved before to no less than this (`imaging.halved`) gives the same embedding
+        but for rounding.
+        """
+
     def embed(self, pixels: BgrImage) -> Embedding:
         """Return the embedding of (H, W, 3) uint8 BGR pixels of any size from 1x1 up.
 

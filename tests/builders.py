@@ -101,6 +101,7 @@ class BrightnessEmbedder:
 
     model_id = "brightness@1"
     dimension = 2
+    input_px = 1
 
     def embed(self, pixels: BgrImage) -> Embedding:
         angle = float(pixels.mean()) / 255.0 * np.pi / 2.0

@@ -22,6 +22,7 @@ class CellsEmbedder:
 
     model_id = "cells@1"
     dimension = 64
+    input_px = 64
 
     def embed(self, pixels: BgrImage) -> Embedding:
         small = squash(pixels, 64).astype(np.float32) / 255.0

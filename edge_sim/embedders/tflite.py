@@ -59,6 +59,12 @@ class TfliteEmbedder:
         """Length of the global vector."""
         return self.plan.dimension
 
+    @property
+    def input_px(self) -> int:
+        """The larger side of the model's input."""
+        height, width, _ = self._small.shape
+        return max(height, width)
+
     def embed(self, pixels: BgrImage) -> Embedding:
         """Return the embedding of (H, W, 3) uint8 BGR pixels of any size from 1x1 up.
 

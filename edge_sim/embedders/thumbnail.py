@@ -35,6 +35,11 @@ class ThumbnailEmbedder:
         """16*16 grey + 2*4*4 colour + 1 floor."""
         return SIDE_PX * SIDE_PX + 2 * CELLS * CELLS + 1
 
+    @property
+    def input_px(self) -> int:
+        """16."""
+        return SIDE_PX
+
     def embed(self, pixels: BgrImage) -> Embedding:
         """Return the embedding of (H, W, 3) uint8 BGR pixels of any size from 1x1 up.
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_sim.embedders import DEFAULT, KINDS, open_embedder
+from edge_sim.imaging import halved
 from edge_sim.protocols import Embedder
 from tests.embedders.tiny_models import grid_model
 
@@ -180,3 +181,10 @@ def test_the_default_is_among_the_kinds() -> None:
 
 def _cells(spatial: NDArray[np.float32] | None) -> NDArray[np.float32]:
     return np.zeros((0, 0, 0), np.float32) if spatial is None else spatial
+
+
+def test_a_picture_halved_before_embeds_the_same_but_for_rounding(embedder: Embedder) -> None:
+    whole = picture(960, 1280)
+    before = halved(whole, embedder.input_px, embedder.input_px)
+    assert before.shape[0] < whole.shape[0]
+    assert embedder.embed(whole).vector @ embedder.embed(before).vector > 0.9999
