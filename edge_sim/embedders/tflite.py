@@ -63,7 +63,8 @@ class TfliteEmbedder:
     def input_px(self) -> int:
         """The larger side of the model's input."""
         height, width, _ = self._small.shape
-        return max(height, width)
+        side: int = max(height, width)
+        return side
 
     def embed(self, pixels: BgrImage) -> Embedding:
         """Return the embedding of (H, W, 3) uint8 BGR pixels of any size from 1x1 up.
