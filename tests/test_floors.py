@@ -46,7 +46,7 @@ FLOORS = {
     "duplicates": 7,
     "report": 7,
     "enrolment": 7,
-    "daemon": 7,
+    "daemon": 8,
     "demo": 8,
     "benchmark": 0,
     "benchmark_cases": 8,

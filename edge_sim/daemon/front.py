@@ -1,0 +1,75 @@
+"""Joins the HTTP server with what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from edge_sim.config import Config
+from edge_sim.config_yaml import RESERVED_NAMES
+from edge_sim.daemon.keeper import Keeper
+from edge_sim.daemon.post import Post
+from edge_sim.daemon.teaching import Lesson
+from edge_sim.errors import CommandError
+from edge_sim.gallery import checked_name
+from edge_sim.health.access import Access
+from edge_sim.health.board import Board
+from edge_sim.health.pages import Pages
+from edge_sim.health.server import HealthServer
+from edge_sim.sinks.remote import Teach
+
+
+class TeachOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /teach`; without `event` it is about what is seen now."""
+
+    watch: str
+    state: str
+    event: str | None = None
+
+
+def open_front(
+    config: Config,
+    board: Board,
+    post: Post,
+    keeper: Keeper,
+    teach: Callable[[Teach], Lesson],
+) -> HealthServer | None:
+    """Return the running server of `config`; None if it wants none.
+
+    Raises:
+        ConfigError: It cannot listen, or its certificate cannot be read.
+    """
+    section = config.health
+    if section.address is None:
+        return None
+    access = Access(
+        token=section.token,
+        certificate=None if section.certificate is None else config.path(section.certificate),
+        key=None if section.key is None else config.path(section.key),
+        requests_per_s=section.requests_per_s,
+    )
+    pages = Pages(
+        board,
+        counts=post.counts,
+        failing=post.failing,
+        written_bytes=lambda: keeper.written_bytes,
+        teach=lambda body: _taught(teach, body),
+    )
+    server = HealthServer(section.address, pages, access)
+    server.start()
+    return server
+
+
+def _taught(teach: Callable[[Teach], Lesson], body: bytes) -> Mapping[str, object]:
+    try:
+        order = msgspec.json.decode(body, type=TeachOrder)
+    except msgspec.DecodeError as error:
+        raise CommandError(f"the body is no teach order: {error}") from error
+    for word in (order.watch, order.state):
+        if word in RESERVED_NAMES:
+            raise CommandError(f"the name {word!r} is reserved")
+    checked_name("state", order.state)
+    lesson = teach(Teach(order.watch, order.state, order.event))
+    answer: Mapping[str, object] = msgspec.to_builtins(lesson)
+    return answer

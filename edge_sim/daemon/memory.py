@@ -1,0 +1,165 @@
+"""What a device remembers across restarts, in one small file that is always whole.
+
+What was said last is not taken from here if the outbox knows it: there it is written in the same
+commit as the event. So a power cut between the two can neither lose an event nor repeat one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from edge_sim.deciding.levels import Drift, Memory
+from edge_sim.events import StateChanged
+from edge_sim.pipeline import Watch
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = "state.json"
+_MAX_BYTES = 4_000_000
+
+
+class LearnedDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the scores of a state have moved in one condition; see `deciding.levels.Drift`."""
+
+    state: str
+    condition: str
+    shift: float
+    spread: float | None
+    looks: int
+
+
+class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one watch said and learned; `in_state_s` counts only while the device was running."""
+
+    state: str | None = None
+    reason: str | None = None
+    in_state_s: float = 0.0
+    drifts: tuple[LearnedDrift, ...] = ()
+
+
+class DeviceMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of the file."""
+
+    schema: int = 1
+    watches: dict[str, WatchMemory] = msgspec.field(default_factory=dict)
+    lost_sources: tuple[str, ...] = ()
+    sensitivities: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A decider that can be carried over a restart."""
+
+    def snapshot(self) -> Memory:
+        """Return what was learned."""
+
+    def restore(self, memory: Memory) -> None:
+        """Take over what an earlier decider learned."""
+
+
+class StateFile:
+    """The file; written whole, so that a power cut leaves the old or the new content.
+
+    Args:
+        path: Of the file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._written: bytes | None = None
+        self.written_bytes = 0
+        """Since the start; for the write budget."""
+        self._faults = 0
+
+    def load(self) -> DeviceMemory:
+        """Return what is in the file; nothing if there is none. A damaged file is moved aside."""
+        if self._path is None or not self._path.exists():
+            return DeviceMemory()
+        try:
+            with self._path.open("rb") as stream:
+                content = stream.read(_MAX_BYTES)
+            return msgspec.json.decode(content, type=DeviceMemory)
+        except (OSError, msgspec.DecodeError) as error:
+            aside = self._path.with_suffix(".damaged")
+            logger.error("%s cannot be read (%s); moved to %s", self._path, error, aside.name)
+            try:
+                self._path.replace(aside)
+            except OSError as fault:
+                logger.error("%s cannot be moved: %s", self._path, fault)
+            return DeviceMemory()
+
+    def save(self, memory: DeviceMemory) -> bool:
+        """Write `memory` if it differs from what was written last; return whether it is on disk."""
+        if self._path is None:
+            return False
+        content = msgspec.json.encode(memory)
+        if content == self._written:
+            return True
+        try:
+            _write_whole(self._path, content)
+        except OSError as error:
+            self._faults += 1
+            if self._faults % 100 == 1:
+                logger.error("%s: %s (fault %d)", self._path, error.strerror, self._faults)
+            return False
+        self._faults = 0
+        self._written = content
+        self.written_bytes += len(content)
+        return True
+
+
+def memory_of(watch: Watch, in_state_s: float) -> WatchMemory:
+    """Return what `watch` says and has learned."""
+    decider = watch.decider
+    memory = decider.snapshot() if isinstance(decider, Remembering) else Memory()
+    state = decider.state
+    drifts = tuple(
+        LearnedDrift(name, condition, drift.shift, drift.spread, drift.looks)
+        for (name, condition), drift in sorted(memory.drifts.items())
+    )
+    reason = state.reason.value if state.reason else None
+    return WatchMemory(state.name, reason, round(in_state_s, 1), drifts)
+
+
+def recall(watch: Watch, memory: WatchMemory) -> None:
+    """Let `watch` go on as `memory` says; a state that it does not have any more is ignored."""
+    if not isinstance(watch.decider, Remembering):
+        return
+    drifts = {
+        (item.state, item.condition): Drift(item.shift, item.spread, item.looks)
+        for item in memory.drifts
+    }
+    try:
+        watch.decider.restore(Memory(memory.state, memory.reason, drifts))
+    except ValueError as error:
+        logger.warning(
+            "watch %s starts anew: what it remembered makes no sense (%s)", watch.name, error
+        )
+
+
+def reconciled(memory: WatchMemory, reported: StateChanged | None) -> WatchMemory:
+    """Return `memory` as the last event says: what was reported is what was said."""
+    if reported is None or (memory.state, memory.reason) == (reported.after, reported.reason):
+        return memory
+    return msgspec.structs.replace(
+        memory, state=reported.after, reason=reported.reason, in_state_s=0.0
+    )
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,67 @@
+"""How the daemon speaks of itself: log lines, the status of systemd, the card for far ends."""
+
+from __future__ import annotations
+
+import logging
+
+from edge_sim.daemon.feeder import Feeder
+from edge_sim.daemon.rig import Rig
+from edge_sim.events import Event, SourceLost, StateChanged
+from edge_sim.health.board import Board
+from edge_sim.protocols import FrameSource
+from edge_sim.sinks.remote import Site, WatchCard
+
+logger = logging.getLogger(__name__)
+
+
+def site_of(rig: Rig) -> Site:
+    """Return what a far end must know of the device."""
+    watches = rig.config.watches
+    cards = tuple(
+        WatchCard(
+            name=watch.name,
+            source=source,
+            states=watches[watch.name].states or watch.gallery.states,
+            sensitivity=watches[watch.name].sensitivity,
+        )
+        for source, lane in rig.lanes.items()
+        for watch in lane.pipeline.watches
+    )
+    return Site(cards, rig.embedder.model_id)
+
+
+def counts_of(source: FrameSource) -> dict[str, int]:
+    """Return the counters of a live source, named like the fields of `SourceStatus`."""
+    if not isinstance(source, Feeder):
+        return {}
+    return {
+        "dropped": source.dropped,
+        "rejected": source.rejected,
+        "repeated": source.repeated,
+        "hanging": source.hanging,
+    }
+
+
+def log_event(event: Event) -> None:
+    """One line per change, `key=value`, for journald and grep."""
+    if not isinstance(event, StateChanged):
+        verb = "source_lost" if isinstance(event, SourceLost) else "source_restored"
+        logger.info("%s source=%s id=%s", verb, event.source, event.id)
+        return
+    logger.info(
+        "state_changed watch=%s before=%s after=%s%s confidence=%.3f id=%s",
+        event.watch,
+        event.before,
+        event.after,
+        f" reason={event.reason}" if event.reason else "",
+        event.confidence,
+        event.id,
+    )
+
+
+def summary(board: Board) -> str:
+    """Return what every watch says, in one short line."""
+    said = [
+        f"{item.name} {item.state.name if item.state else 'starting'}" for item in board.watches
+    ]
+    return ", ".join(said)[:200]

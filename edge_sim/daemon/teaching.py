@@ -1,0 +1,188 @@
+"""Correction: "that was X". A frame becomes a reference, and what it would have changed is told."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from edge_sim import assembly
+from edge_sim.config import Config
+from edge_sim.config_yaml import nearest
+from edge_sim.daemon.rig import Rig
+from edge_sim.domain import BgrImage, Frame, Match, Probe
+from edge_sim.enrolment import Candidate, EnrolmentPlan, Refusal, as_stored, enrol
+from edge_sim.errors import CommandError
+from edge_sim.events import StateChanged
+from edge_sim.gallery_store import GalleryStore
+from edge_sim.loop import Step
+from edge_sim.pipeline import Watch
+from edge_sim.protocols import Embedder
+from edge_sim.sinks.remote import Teach
+
+KEPT_PER_WATCH = 8
+"""Pictures of the last events, in memory only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A recent event that would be another state with what was taught."""
+
+    event_id: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What came of a correction.
+
+    Args:
+        watch: That was corrected.
+        state: That the picture shows.
+        reference_id: Of the new reference.
+        revision: Of the gallery; `edge-sim gallery undo` takes it back.
+        overruled: What spoke against the picture; None if nothing did.
+        flips: Recent events that would be another state now.
+    """
+
+    watch: str
+    state: str
+    reference_id: str
+    revision: int
+    overruled: str | None
+    flips: tuple[Flip, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    event_id: str
+    pixels: BgrImage
+    probe: Probe
+    match: Match | None
+    unix_time_s: float
+
+
+class Teacher:
+    """Keeps the last pictures of every watch, and makes references of them on request.
+
+    Args:
+        now: Seconds since 1970 UTC, for the time of enrolment.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._frames: dict[str, Frame] = {}
+        self._shown: dict[str, deque[_Shown]] = {}
+
+    def note(self, rig: Rig, source: str, step: Step) -> None:
+        """Remember the frame, and for every change its picture."""
+        if step.frame is None:
+            return
+        self._frames[source] = step.frame
+        ids = {event.watch: event.id for event in step.events if isinstance(event, StateChanged)}
+        for outcome in step.outcomes:
+            if outcome.watch not in ids:
+                continue
+            region = rig.watches[outcome.watch].region
+            pixels = as_stored(region.pixels_of(step.frame.pixels)).copy()
+            shown = _Shown(
+                ids[outcome.watch],
+                pixels,
+                outcome.probe,
+                outcome.observation.match,
+                step.frame.unix_time_s,
+            )
+            self._shown.setdefault(outcome.watch, deque(maxlen=KEPT_PER_WATCH)).append(shown)
+
+    def teach(self, rig: Rig, command: Teach) -> Lesson:
+        """Add the picture to the gallery file.
+
+        Raises:
+            CommandError: There is no such watch, state or picture, or it would teach nothing.
+            GalleryError: The gallery cannot be written.
+        """
+        watch = _watch_of(rig, command)
+        candidate = self._candidate(rig, watch, command)
+        lesson = teach_picture(rig.config, rig.embedder, command, candidate, self._now)
+        flips = self._flips(rig, watch)
+        return replace(lesson, flips=flips)
+
+    def _candidate(self, rig: Rig, watch: Watch, command: Teach) -> Candidate:
+        if command.event_id is not None:
+            for shown in self._shown.get(watch.name, ()):
+                if shown.event_id == command.event_id:
+                    name = f"event {shown.event_id}"
+                    return Candidate(name, shown.pixels, shown.unix_time_s)
+            raise CommandError(
+                f"no picture of the event {command.event_id} of {watch.name} is kept; those of "
+                f"the last {KEPT_PER_WATCH} events since the start are"
+            )
+        source = next(name for name, lane in rig.lanes.items() if watch in lane.pipeline.watches)
+        frame = self._frames.get(source)
+        if frame is None:
+            raise CommandError(f"source {source} has given no frame yet")
+        name = f"{source}#{frame.index}"
+        return Candidate(name, watch.region.pixels_of(frame.pixels), frame.unix_time_s)
+
+    def _flips(self, rig: Rig, watch: Watch) -> tuple[Flip, ...]:
+        config = rig.config
+        with assembly.open_gallery(config) as store:
+            gallery = store.gallery(watch.name, model_id=rig.embedder.model_id)
+        scorer = assembly.stages_of(config, config.watches[watch.name]).scorer(gallery)
+        found = []
+        for shown in self._shown.get(watch.name, ()):
+            match = scorer.best_match(shown.probe)
+            before = "" if shown.match is None else shown.match.best.state
+            after = "" if match is None else match.best.state
+            if before != after:
+                found.append(Flip(shown.event_id, before, after))
+        return tuple(found)
+
+
+def teach_picture(
+    config: Config,
+    embedder: Embedder,
+    command: Teach,
+    candidate: Candidate,
+    now: Callable[[], float],
+) -> Lesson:
+    """Add the picture of a region to the gallery of `config`.
+
+    What a person says overrules a likeness to another state: that is why they say it. A picture
+    that shows nothing (dark, covered, blurred), or nothing new, stays out.
+
+    Raises:
+        CommandError: The picture was refused.
+        GalleryError: The gallery cannot be written, or a name cannot be.
+    """
+    states = config.watches[command.watch].states
+    if states and command.state not in states:
+        raise CommandError(
+            f"watch {command.watch} has no state {command.state!r}{nearest(command.state, states)}"
+        )
+    plan = EnrolmentPlan(command.watch, command.state, metadata={"taught": "yes"})
+    with GalleryStore.open(config.path(config.gallery.path)) as store:
+        report = enrol(store, embedder, [candidate], plan=plan, now=now)
+        if report.rejected and report.rejected[0].refusal is Refusal.CONFLICT:
+            report = enrol(store, embedder, [candidate], plan=replace(plan, force=True), now=now)
+    if report.revision is None:
+        refused = report.rejected[0]
+        raise CommandError(f"not taught, the picture is {refused.refusal.value}: {refused.detail}")
+    accepted = report.accepted[0]
+    return Lesson(
+        watch=command.watch,
+        state=command.state,
+        reference_id=accepted.reference_id or "",
+        revision=report.revision,
+        overruled=None if accepted.overruled is None else accepted.overruled.value,
+        flips=(),
+    )
+
+
+def _watch_of(rig: Rig, command: Teach) -> Watch:
+    watch = rig.watches.get(command.watch)
+    if watch is None:
+        hint = nearest(command.watch, rig.watches)
+        raise CommandError(f"there is no watch {command.watch!r}{hint}")
+    return watch

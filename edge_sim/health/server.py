@@ -1,0 +1,259 @@
+"""The HTTP server. `http.server` of Python, because it needs no package, behind strict limits:
+
+few connections, each with a time limit; few requests per second; short requests; a fixed table of
+paths. It speaks HTTP/1.0, one request per connection. Whoever needs more puts a proxy in front.
+"""
+
+from __future__ import annotations
+
+import hmac
+import http.server
+import logging
+import socket
+import socketserver
+import ssl
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from edge_sim.errors import ConfigError
+from edge_sim.health.access import Access, RateLimit, is_local, tls_context
+from edge_sim.health.pages import JSON, TEXT, Page, Pages, stream_chunk
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 8
+MAX_STREAMS = 4
+MAX_BODY_BYTES = 4096
+REQUEST_S = 10.0
+"""A request that is not over by then is cut off, however slowly its bytes still come."""
+_SILENT_S = 5.0
+_KEEP_ALIVE_S = 15.0
+
+
+class HealthServer:
+    """Answers in its own threads from `start` to `close`.
+
+    Args:
+        address: Host and port; port 0 takes a free one.
+        pages: What there is to see.
+        access: Who may see it.
+
+    Raises:
+        ConfigError: The address cannot be used, or the certificate cannot be read.
+    """
+
+    def __init__(self, address: tuple[str, int], pages: Pages, access: Access) -> None:
+        context = tls_context(access)
+        try:
+            self._server = _Server(address, pages, access, context)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"health.listen: cannot listen on {address[0]}:{address[1]} ({error})"
+            ) from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.25,), name="health", daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        """Of the socket."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and cut connections off. Safe to call twice."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join(1.0)
+        self._server.server_close()
+        self._server.cut_off(older_than_s=0.0)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = MAX_CONNECTIONS
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        pages: Pages,
+        access: Access,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self.pages = pages
+        self.access = access
+        self.rate = RateLimit(access.requests_per_s)
+        self.streams = threading.Semaphore(MAX_STREAMS)
+        self._context = context
+        self._open: dict[socket.socket, float] = {}
+        self._open_lock = threading.Lock()
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, _Handler)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        with self._open_lock:
+            if len(self._open) >= MAX_CONNECTIONS:
+                return False
+            self._open[request] = time.monotonic()
+            return True
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        request.settimeout(_SILENT_S)
+        if self._context is None:
+            super().finish_request(request, client_address)
+            return
+        # The handshake belongs here, in the connection's own thread: it may never end.
+        with self._context.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        self.cut_off(older_than_s=REQUEST_S)
+
+    def may_last(self, request: socket.socket) -> None:
+        """Let a connection last: a stream."""
+        with self._open_lock:
+            for known in self._open:
+                # With TLS the handler has another object for the same connection.
+                if known is request or known.fileno() in (request.fileno(), -1):
+                    self._open[known] = float("inf")
+
+    def cut_off(self, *, older_than_s: float) -> None:
+        """End connections that last too long; with 0 all of them."""
+        now_s = time.monotonic()
+        with self._open_lock:
+            late = [
+                known
+                for known, since_s in self._open.items()
+                if older_than_s <= 0.0 or now_s - since_s > older_than_s
+            ]
+        for known in late:
+            with suppress(OSError):
+                known.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        # Called while the error is handled: by default it goes to stderr with its whole stack.
+        logger.debug("health: a connection broke off: %s", sys.exc_info()[1])
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+    server_version = "edge_sim"
+    sys_version = ""
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self) -> None:
+        if not self._may_ask():
+            return
+        path = self.path.partition("?")[0]
+        if path == "/events":
+            self._stream()
+            return
+        page = self.server.pages.get(path)
+        self._answer(page or Page(404, TEXT, b"not found\n"))
+
+    def do_HEAD(self) -> None:
+        if not self._may_ask():
+            return
+        page = self.server.pages.get(self.path.partition("?")[0])
+        self._answer(page or Page(404, TEXT, b"not found\n"))
+
+    def do_POST(self) -> None:
+        if not self._may_ask():
+            return
+        if self.path != "/teach":
+            self._answer(Page(404, TEXT, b"not found\n"))
+            return
+        if self.server.access.token is None:
+            self._answer(Page(403, TEXT, b"teaching needs health.token in the configuration\n"))
+            return
+        body = self._body()
+        if body is not None:
+            self._answer(self.server.pages.teach(body))
+
+    def _may_ask(self) -> bool:
+        if not self.server.rate.take():
+            self._answer(Page(429, TEXT, b"too many requests\n"))
+            return False
+        token = self.server.access.token
+        if token is None:
+            # Another site's page in a browser on this machine must not read the answers by
+            # pointing its own name at 127.0.0.1.
+            if is_local(self.headers.get("Host", "")):
+                return True
+            self._answer(Page(421, TEXT, b"ask by 127.0.0.1 or localhost, or set health.token\n"))
+            return False
+        given = self.headers.get("Authorization", "")
+        if hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token}".encode()):
+            return True
+        self._answer(Page(401, TEXT, b"a token is needed\n"))
+        return False
+
+    def _body(self) -> bytes | None:
+        length = self.headers.get("Content-Length", "")
+        if self.headers.get_content_type() != JSON:
+            self._answer(Page(415, TEXT, b"the body must be application/json\n"))
+        elif not (length.isascii() and length.isdecimal()):
+            self._answer(Page(411, TEXT, b"Content-Length is missing\n"))
+        elif len(length) > 9 or int(length) > MAX_BODY_BYTES:
+            self._answer(Page(413, TEXT, b"too long\n"))
+        else:
+            return self.rfile.read(int(length))
+        return None
+
+    def _stream(self) -> None:
+        if not self.server.streams.acquire(blocking=False):
+            self._answer(Page(503, TEXT, b"too many streams\n"))
+            return
+        try:
+            self.server.may_last(self.connection)
+            self._send_events()
+        finally:
+            self.server.streams.release()
+
+    def _send_events(self) -> None:
+        board = self.server.pages.board
+        number = board.last_event
+        known = self.headers.get("Last-Event-ID", "")
+        if known.isascii() and known.isdecimal() and len(known) < 18:
+            number = min(number, int(known))
+        self.send_response(200)
+        self._common_headers("text/event-stream")
+        self.end_headers()
+        self.wfile.write(b": edge_sim\n\n")
+        while (found := board.events_after(number, _KEEP_ALIVE_S)) is not None:
+            for number, event in found:
+                self.wfile.write(stream_chunk(number, event))
+            if not found:
+                self.wfile.write(b": still here\n\n")
+
+    def _answer(self, page: Page) -> None:
+        self.send_response(page.status)
+        self._common_headers(page.kind)
+        self.send_header("Content-Length", str(len(page.body)))
+        if page.status == 401:
+            self.send_header("WWW-Authenticate", "Bearer")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page.body)
+
+    def _common_headers(self, kind: str) -> None:
+        self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        # Nothing that a stranger sends goes to the log as it is.
+        logger.debug("health: %r", format % args)

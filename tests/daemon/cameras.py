@@ -1,0 +1,74 @@
+"""A camera whose frames a test gives one by one, and a device that looks at it."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from edge_sim.config import Config, load_config
+from edge_sim.daemon import World
+from edge_sim.domain import Frame
+from edge_sim.errors import SourceError
+from edge_sim.protocols import FrameSource
+from edge_sim.sources.synthetic import reference_frames
+from tests.devices import make_device
+
+LIMIT_S = 20.0
+"""Far longer than anything here takes; a test that waits so long has failed."""
+
+
+class Camera:
+    """A live source: `read` waits for what the test gives."""
+
+    def __init__(self, name: str = "camera") -> None:
+        self.name = name
+        self.closed = False
+        self.dropped = self.rejected = self.abandoned = 0
+        self._items: queue.Queue[Frame | SourceError | None] = queue.Queue()
+
+    def give(self, *items: Frame | SourceError | None) -> None:
+        for item in items:
+            self._items.put(item)
+
+    def read(self) -> Frame | None:
+        item = self._items.get(timeout=LIMIT_S)
+        if isinstance(item, SourceError):
+            raise item
+        return item
+
+    def close(self) -> None:
+        self.closed = True
+        self._items.put(SourceError(f"{self.name}: closed"))
+
+
+class Show:
+    """Frames of the drawn lamp, in the order in which a test wants them, a second apart."""
+
+    def __init__(self, *, unix_time_s: float = 1_700_000_000.0) -> None:
+        self._pictures = {state: reference_frames("lamp", state, 5) for state in ("on", "off")}
+        self._index = 0
+        self.unix_time_s = unix_time_s
+
+    def frames(self, state: str, count: int) -> Iterator[Frame]:
+        for _ in range(count):
+            frame = self._pictures[state][self._index % 5]
+            yield replace(
+                frame,
+                index=self._index,
+                captured_at_s=float(self._index),
+                unix_time_s=self.unix_time_s + self._index,
+            )
+            self._index += 1
+
+
+def world_of(cameras: Mapping[str, FrameSource]) -> World:
+    """A world in which the sources of these names are these cameras."""
+    return World(open_source=lambda config, name: cameras[name], is_live=lambda uri: True)
+
+
+def lamp_config(folder: Path, extra: str = "") -> Config:
+    """A lamp seen by one camera; events go to a file."""
+    sinks = "sinks:\n  - {kind: file, path: events.jsonl}\n"
+    return load_config(make_device(folder, extra=sinks + extra))
