@@ -11,7 +11,6 @@ from edge_sim.assembly import stages_of
 from edge_sim.config import Config, WatchConfig
 from edge_sim.domain import UNKNOWN
 from edge_sim.enrolment import reference_of
-from edge_sim.errors import ConfigError
 from edge_sim.events import StateChanged
 from edge_sim.gallery import Gallery
 from edge_sim.gate import Gate
@@ -82,8 +81,6 @@ class Demo:
     """
 
     def __init__(self, plan: DemoPlan, embedder: Embedder) -> None:
-        if plan.references < 1:
-            raise ConfigError(f"references must be 1 or more, got {plan.references}")
         self.plan = plan
         self.truth: tuple[str, ...] = scene_truth(plan.uri)
         self.region = Region(scene_roi(plan.scene))

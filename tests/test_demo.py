@@ -60,7 +60,7 @@ def test_the_demo_prints_json_lines_and_a_verdict(capfd: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--nuisances", "earthquake"], ["--frames", "0"], ["--references", "0"], ["--seed", "-1"]],
+    [["--nuisances", "earthquake"], ["--seed", "-1"]],
     ids=" ".join,
 )
 def test_nonsense_is_refused_in_one_line(
@@ -70,3 +70,10 @@ def test_nonsense_is_refused_in_one_line(
     err = capfd.readouterr().err
     assert err.startswith("edge-sim: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--frames", "--references"])
+def test_nothing_at_all_cannot_be_played(option: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", option, "0"])
+    assert "'0' is no whole number above 0" in capfd.readouterr().err

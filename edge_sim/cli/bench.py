@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from edge_sim.cli.gallery_context import positive
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 
@@ -17,8 +18,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "does nothing else.",
     )
     parser.add_argument("--model", default="default", metavar="SPEC")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--rounds", type=int, default=100, metavar="N")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N")
+    parser.add_argument("--rounds", type=positive, default=100, metavar="N")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_bench)
 
@@ -26,10 +27,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _bench(args: argparse.Namespace) -> int:
     from edge_sim.benchmark import Measurement, interleaved, ratios_of, timings_of
     from edge_sim.benchmark_cases import COMPARISONS, machine, make_bench
-    from edge_sim.errors import ConfigError
 
-    if args.rounds < 1:
-        raise ConfigError(f"--rounds must be 1 or more, got {args.rounds}")
     bench = make_bench(args.model, threads=args.threads)
     seconds = interleaved(
         bench.cases, args.rounds, watch=lambda rounds: progress(rounds, None, "rounds")

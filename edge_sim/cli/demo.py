@@ -6,6 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
+from edge_sim.cli.gallery_context import positive
 from edge_sim.cli.output import note, print_json_line, progress
 
 SCENES = ("bowl", "gate", "parking", "lamp")
@@ -23,7 +24,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--scene", choices=SCENES, default="bowl")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument(
-        "--frames", type=int, default=600, metavar="N", help="5 per second of scene time (600)"
+        "--frames", type=positive, default=600, metavar="N", help="5 per second of scene time (600)"
     )
     parser.add_argument(
         "--nuisances",
@@ -31,7 +32,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="LIST",
         help="what disturbs the picture, with commas; '' for nothing (%(default)s)",
     )
-    parser.add_argument("--references", type=int, default=5, metavar="N", help="per state (5)")
+    parser.add_argument("--references", type=positive, default=5, metavar="N", help="per state (5)")
     parser.add_argument("--model", default="default", metavar="SPEC")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"

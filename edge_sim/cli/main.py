@@ -50,12 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _set_up_logging(args.verbose)
     try:
         return int(args.handler(args))
-    except ConfigError as error:
-        print(f"edge-sim: {error}", file=sys.stderr)
-        return EXIT_CONFIG
     except EdgeSimError as error:
-        print(f"edge-sim: {error}", file=sys.stderr)
-        return 1
+        # One line, whatever a library put into the cause.
+        print(f"edge-sim: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_CONFIG if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -81,6 +79,10 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
 
 
 def _set_up_logging(verbosity: int) -> None:
+    # OpenCV and FFmpeg write to stderr on their own; what matters of it reaches the user as an
+    # error of ours. Read by cv2 when it is imported, which no verb has done yet.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "INFO" if verbosity > 1 else "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "32" if verbosity > 1 else "-8")
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     logging.basicConfig(
         stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"

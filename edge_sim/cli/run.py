@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from threading import Event as StopEvent
 
+from edge_sim.cli.gallery_context import positive
 from edge_sim.cli.output import note
 
 
@@ -20,7 +21,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
     parser.add_argument("--source", metavar="URI", help="play this instead of the only source")
-    parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
+    parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after N frames")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"
     )
