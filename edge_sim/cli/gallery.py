@@ -112,9 +112,9 @@ def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
         verbs,
         "import",
         changes.import_folder,
-        help_text="enrol a folder that has one folder of pictures per state",
+        help_text="enrol a folder, or a zip of it, that has one folder of pictures per state",
     )
-    taken.add_argument("folder", type=Path, metavar="DIR")
+    taken.add_argument("folder", type=Path, metavar="DIR|ZIP")
     taken.add_argument("--watch", required=True, metavar="NAME")
     picture_options(taken)
     given = _verb(

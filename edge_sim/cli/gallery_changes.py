@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,16 +37,20 @@ def add(args: argparse.Namespace) -> int:
 
 
 def import_folder(args: argparse.Namespace) -> int:
-    """Enrol a folder with one folder per state."""
-    from edge_sim.enrolment import candidates_in, states_in
+    """Enrol a folder, or a zip of one, with one folder per state."""
+    from edge_sim.enrolment import is_archive, pictures_of, states_in, unpacked
 
     context = context_of(args)
-    batches: list[Batch] = []
-    for state, folder in states_in(args.folder).items():
-        context.check_state(args.watch, state)
-        plan = plan_of(args, context, state)
-        batches.append((plan, progress(candidates_in([str(folder)]), None, state)))
-    return enrol_and_print(args, context, batches)
+    with ExitStack() as stack:
+        folder = args.folder
+        if is_archive(folder):
+            folder = stack.enter_context(unpacked(folder))
+        batches: list[Batch] = []
+        for state, folders in states_in(folder).items():
+            context.check_state(args.watch, state)
+            plan = plan_of(args, context, state)
+            batches.append((plan, progress(pictures_of(folder, folders), None, state)))
+        return enrol_and_print(args, context, batches)
 
 
 def plan_of(args: argparse.Namespace, context: Context, state: str) -> EnrolmentPlan:

@@ -202,6 +202,22 @@ def context_of(args: argparse.Namespace) -> Context:
     )
 
 
+def only_watch(store: GalleryStore, name: str | None) -> str:
+    """Return `name`, or the only watch of a gallery if none is named.
+
+    Raises:
+        GalleryError: There is no such watch, none at all, or more than one to choose from.
+    """
+    watches = store.watches()
+    if name is None and len(watches) == 1:
+        return watches[0]
+    if name in watches:
+        return str(name)
+    known = ", ".join(watches) or "no references"
+    wish = "name one with --watch" if name is None else f"no watch {name!r}"
+    raise GalleryError(f"{store.path}: {wish}; it has {known}")
+
+
 def metadata_of(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
     """Return metadata from the options; the last of equal keys counts."""
     return dict(pairs)

@@ -7,7 +7,15 @@
 A picture that would make the gallery worse is refused with the reason: see `Refusal`.
 """
 
-from edge_sim.enrolment.candidates import Candidate, Sampling, Unreadable, candidates_in, sampled
+from edge_sim.enrolment.archives import is_archive, unpacked
+from edge_sim.enrolment.candidates import (
+    Candidate,
+    Origin,
+    Sampling,
+    Unreadable,
+    candidates_in,
+    sampled,
+)
 from edge_sim.enrolment.crops import as_stored, encoded_crop, reference_of
 from edge_sim.enrolment.enrolling import (
     Accepted,
@@ -19,7 +27,7 @@ from edge_sim.enrolment.enrolling import (
     enrol,
     enrol_batches,
 )
-from edge_sim.enrolment.folders import export_states, states_in
+from edge_sim.enrolment.folders import classes_in, export_states, pictures_of, states_in
 from edge_sim.enrolment.gates import Gates, Refusal, duplicates_in
 from edge_sim.enrolment.reembedding import reembed
 
@@ -30,6 +38,7 @@ __all__ = [
     "EnrolmentPlan",
     "EnrolmentReport",
     "Gates",
+    "Origin",
     "Refusal",
     "Rejected",
     "Sampling",
@@ -37,13 +46,17 @@ __all__ = [
     "as_stored",
     "assess",
     "candidates_in",
+    "classes_in",
     "duplicates_in",
     "encoded_crop",
     "enrol",
     "enrol_batches",
     "export_states",
+    "is_archive",
+    "pictures_of",
     "reembed",
     "reference_of",
     "sampled",
     "states_in",
+    "unpacked",
 ]

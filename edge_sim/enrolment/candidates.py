@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +17,15 @@ from edge_sim.sources.pictures import natural_key, read_picture
 from edge_sim.sources.uri import PICTURE_SUFFIXES
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What was known of a reference before it was exported."""
+
+    metadata: Mapping[str, str]
+    enrolled_at: datetime
+    tags: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """A whole frame that may become a reference.
@@ -24,11 +34,13 @@ class Candidate:
         name: Where it comes from, safe to show.
         pixels: (H, W, 3) uint8 BGR.
         unix_time_s: When it was taken, seconds since 1970 UTC; None if nobody knows.
+        origin: Of a reference that comes back from an export: its picture is the region already.
     """
 
     name: str
     pixels: BgrImage
     unix_time_s: float | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +85,9 @@ def candidates_in(
     for place in places:
         path = Path(place).expanduser()
         if path.is_dir():
-            yield from map(_read, pictures_in(path))
+            yield from map(read_candidate, pictures_in(path))
         elif path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
-            yield _read(path)
+            yield read_candidate(path)
         else:
             with closing(open_source(place, options or SourceOptions())) as source:
                 for frame in sampled(source, sampling or Sampling()):
@@ -84,13 +96,23 @@ def candidates_in(
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files in a folder, in natural order.
+    """Return the picture files in a folder, in natural order; hidden ones do not count.
 
     Raises:
-        SourceError: There is none.
+        SourceError: There is none, or the folder cannot be read.
     """
-    entries = list(folder.iterdir())
-    found = [item for item in entries if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file()]
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f"{folder}: {error.strerror or error}") from error
+    found = [
+        item
+        for item in entries
+        # `._a.jpg` is what macOS keeps beside `a.jpg` on other disks.
+        if item.suffix.lower() in PICTURE_SUFFIXES
+        and not item.name.startswith(".")
+        and item.is_file()
+    ]
     if not found:
         raise SourceError(f"{folder}: no pictures among {len(entries)} entries")
     return sorted(found, key=natural_key)
@@ -124,9 +146,10 @@ def shown(name: str) -> str:
     )
 
 
-def _read(path: Path) -> Found:
+def read_candidate(path: Path, origin: Origin | None = None) -> Found:
+    """Return the picture in a file, or why it is none."""
     name = shown(str(path))
     try:
-        return Candidate(name, read_picture(path))
+        return Candidate(name, read_picture(path), origin=origin)
     except SourceError as error:
         return Unreadable(name, shown(str(error).removeprefix(f"{path}: ")))

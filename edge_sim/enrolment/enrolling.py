@@ -209,21 +209,31 @@ class _Assessment:
 def _enrolled(
     embedder: Embedder, candidate: Candidate, plan: EnrolmentPlan, at: datetime
 ) -> tuple[Enrolled, Probe]:
-    stored = as_stored(plan.region.pixels_of(candidate.pixels))
+    origin = candidate.origin
+    # What comes back from an export was cropped when it was enrolled.
+    region = plan.region if origin is None else Region()
+    stored = as_stored(region.pixels_of(candidate.pixels))
     probe = make_probe(embedder, stored)
-    origin = {"from": candidate.name}
-    if candidate.unix_time_s is not None:
-        origin["taken_at"] = utc_text(candidate.unix_time_s)
     item = Enrolled(
         state=plan.state,
         embedding=probe.embedding,
         thumbnail=probe.thumbnail,
         crop=encoded_crop(stored),
         condition=condition_of(probe.quality),
-        enrolled_at=at,
-        metadata={**origin, **plan.metadata},
+        enrolled_at=at if origin is None else origin.enrolled_at,
+        metadata={**_known(candidate), **plan.metadata},
+        tags=() if origin is None else origin.tags,
     )
     return item, probe
+
+
+def _known(candidate: Candidate) -> Mapping[str, str]:
+    if candidate.origin is not None:
+        return candidate.origin.metadata
+    known = {"from": candidate.name}
+    if candidate.unix_time_s is not None:
+        known["taken_at"] = utc_text(candidate.unix_time_s)
+    return known
 
 
 def _in_memory(item: Enrolled, name: str) -> Reference:

@@ -1,33 +1,116 @@
-"""A gallery as folders: one per state, pictures inside. Other programs' training data looks so."""
+"""A gallery as folders: one per state, pictures inside. Other programs' training data looks so.
+
+Layouts that drop in as they are:
+
+- a folder per state, as `export_states` writes it and as Teachable Machine's downloads unpack
+  (`Class 1-samples/`);
+- Frigate's classification models: `dataset/<state>/` beside `train/`;
+- anomalib's and MVTec's: `train/good/`, `test/good/`, `test/<defect>/`; `ground_truth/` is masks.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from edge_sim.enrolment.candidates import Found, Origin, pictures_in, read_candidate, shown
 from edge_sim.errors import EdgeSimError, GalleryError, SourceError
 from edge_sim.gallery import checked_name
 from edge_sim.gallery_store import GalleryStore, ReferenceRecord
 
 MANIFEST = "references.json"
+_NOT_CLASSES = frozenset({"__MACOSX", "@eaDir", "lost+found"})  # what archives and disks add
+_SAMPLES = "-samples"  # Teachable Machine's download of the class X is X-samples.zip
+_SCHEMA = 1
+_MAX_MANIFEST_BYTES = 256_000_000
 
 
-def states_in(folder: Path) -> dict[str, Path]:
-    """Return the folder of each state in `folder`, sorted by name; hidden ones do not count.
+class _Listed(msgspec.Struct, frozen=True):
+    """What an export knows of one reference."""
+
+    reference_id: str
+    state: str
+    enrolled_at: datetime
+    metadata: dict[str, str]
+    tags: tuple[str, ...]
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    schema: int
+    references: tuple[_Listed, ...]
+
+
+def classes_in(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Return the folders with pictures of each class, sorted; names as they are on disk.
+
+    Hidden folders and those without pictures do not count.
 
     Raises:
-        SourceError: There is no such folder, or none in it.
-        GalleryError: A folder has a name that no state can have.
+        SourceError: There is no such folder, or no folder with pictures in it.
     """
-    try:
-        inside = sorted(item for item in folder.iterdir() if item.is_dir())
-    except OSError as error:
-        raise SourceError(f"{folder}: {error.strerror or error}") from error
-    found = [item for item in inside if not item.name.startswith(".")]
+    found: dict[str, tuple[Path, ...]] = {}
+    for part in _parts(folder):
+        for item in _folders_in(part):
+            if _has_pictures(item):
+                name = item.name.removesuffix(_SAMPLES)
+                found[name] = (*found.get(name, ()), item)
     if not found:
-        raise SourceError(f"{folder}: no folders in it; make one for each state, pictures inside")
-    return {checked_name("state", item.name): item for item in found}
+        raise SourceError(
+            f"{folder}: no folders with pictures in it; make one for each state, pictures inside"
+        )
+    return dict(sorted(found.items()))
+
+
+def states_in(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Return the folders of each state in `folder`, sorted; see the layouts above.
+
+    Raises:
+        SourceError: As in `classes_in`.
+        GalleryError: A folder has a name that no state can have, or two would be one state.
+    """
+    found: dict[str, tuple[Path, ...]] = {}
+    origin: dict[str, str] = {}
+    for name, folders in classes_in(folder).items():
+        state = state_name(name)
+        if state in found:
+            raise GalleryError(
+                f"{folder}: the folders {origin[state]!r} and {name!r} would both be the state "
+                f"{state!r}; rename one"
+            )
+        found[state], origin[state] = folders, name
+    return found
+
+
+def state_name(folder_name: str) -> str:
+    """Return the state that a folder is for: accents go, other characters become `_`.
+
+    Raises:
+        GalleryError: Nothing is left, it is too long, or the word is reserved.
+    """
+    bare = unicodedata.normalize("NFKD", folder_name).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", bare).strip("_")
+    try:
+        return checked_name("state", name)
+    except GalleryError as error:
+        raise GalleryError(f"folder {folder_name[:80]!r}: {error}; rename the folder") from error
+
+
+def pictures_of(folder: Path, folders: tuple[Path, ...]) -> Iterator[Found]:
+    """Yield the pictures of one state; those of an export come with what was known of them.
+
+    Raises:
+        SourceError: A folder cannot be read.
+        GalleryError: The list of an export is damaged.
+    """
+    origins = _origins(folder)
+    for place in folders:
+        for path in pictures_in(place):
+            yield read_candidate(path, origins.get(path.relative_to(folder).as_posix()))
 
 
 def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[ReferenceRecord, ...]:
@@ -51,10 +134,68 @@ def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[Refere
             place.mkdir(exist_ok=True)
             (place / f"{record.reference_id}.png").write_bytes(store.crop(record.reference_id))
         (folder / MANIFEST).write_bytes(
-            msgspec.json.format(msgspec.json.encode({"schema": 1, "references": records}), indent=2)
+            msgspec.json.format(
+                msgspec.json.encode({"schema": _SCHEMA, "references": records}), indent=2
+            )
         )
     except EdgeSimError:
         raise
     except OSError as error:
         raise GalleryError(f"{folder}: cannot write ({error.strerror or error})") from error
     return records
+
+
+def _parts(folder: Path) -> tuple[Path, ...]:
+    """Return the folders that hold the folders of the states."""
+    if (folder / "train" / "good").is_dir():
+        return tuple(part for part in (folder / "train", folder / "test") if part.is_dir())
+    return (folder / "dataset",) if (folder / "dataset").is_dir() else (folder,)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(item for item in folder.iterdir() if item.is_dir())
+    except OSError as error:
+        raise SourceError(f"{folder}: {error.strerror or error}") from error
+    return [
+        item for item in entries if not item.name.startswith(".") and item.name not in _NOT_CLASSES
+    ]
+
+
+def _has_pictures(folder: Path) -> bool:
+    try:
+        return bool(pictures_in(folder))
+    except SourceError:
+        return False
+
+
+def _origins(folder: Path) -> Mapping[str, Origin]:
+    """Return what the list of an export says, by path of the picture; empty without a list."""
+    path = folder / MANIFEST
+    try:
+        if not path.is_file():
+            return {}
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise GalleryError(f"{path} is too large for a list of references")
+        listed = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror or error}") from error
+    except msgspec.DecodeError as error:
+        raise GalleryError(
+            f"{path} is no list of references ({error}); remove it to import the pictures alone"
+        ) from error
+    if listed.schema != _SCHEMA:
+        raise GalleryError(
+            f"{path} is of the schema {listed.schema}, this edge_sim knows {_SCHEMA}; upgrade it"
+        )
+    return {
+        f"{item.state}/{item.reference_id}.png": _origin(path, item) for item in listed.references
+    }
+
+
+def _origin(path: Path, item: _Listed) -> Origin:
+    if item.enrolled_at.tzinfo is None:
+        raise GalleryError(f"{path}: enrolled_at of {item.reference_id[:80]!r} has no time zone")
+    tags = tuple(checked_name("tag", tag) for tag in item.tags)
+    metadata = {shown(key): shown(value) for key, value in item.metadata.items()}
+    return Origin(metadata, item.enrolled_at, tags)

@@ -9,6 +9,13 @@ the light rows that say which of them belongs to which watch and state.
         gallery = store.gallery("bowl", model_id=embedder.model_id)
 """
 
+from edge_sim.gallery_store.calibrations import (
+    KeptCalibration,
+    KeptRate,
+    KeptThreshold,
+    keep_calibration,
+    kept_calibrations,
+)
 from edge_sim.gallery_store.records import (
     Alteration,
     Difference,
@@ -24,7 +31,12 @@ __all__ = [
     "Difference",
     "Enrolled",
     "GalleryStore",
+    "KeptCalibration",
+    "KeptRate",
+    "KeptThreshold",
     "ReferenceRecord",
     "Revision",
     "Reworked",
+    "keep_calibration",
+    "kept_calibrations",
 ]

@@ -42,7 +42,7 @@ def add(
             item.condition,
             item.enrolled_at.isoformat(),
             rows.metadata_text(item.metadata),
-            "[]",
+            rows.tags_text(item.tags),
         )
         _begin(connection, number, values)
     check_single_model(connection, watch)

@@ -21,6 +21,7 @@ class Enrolled:
         condition: Light regime, as in `day`.
         enrolled_at: Aware, UTC.
         metadata: Free `key: value` strings.
+        tags: Marks, for filters and exports.
 
     Raises:
         ValueError: A thumbnail of another shape, no crop, or a time without a zone.
@@ -33,6 +34,7 @@ class Enrolled:
     condition: str
     enrolled_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         side = THUMBNAIL_PX

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import shutil
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_sim.cli.main import main
@@ -176,6 +182,63 @@ def test_export_and_import_carry_a_watch_to_another_file(here: Path, capsys: Cap
     assert [item["state"] for item in found["added"]] == ["open", "open", "shut", "shut"]
     assert found["revision"] == 1
     assert "is not empty" in mistake(capsys, "export", "out", "--watch", "gate")
+
+
+def test_what_an_export_knew_comes_back_from_a_zip_of_it(here: Path, capsys: Captured) -> None:
+    fill()
+    assert gallery("tag", "r1", "--add", "night") == 0
+    assert gallery("export", "out", "--watch", "gate") == 0
+    shutil.make_archive("out", "zip", "out")
+    before = answer(capsys, "show", "r1")["reference"]
+    other = ["--gallery", "other.db"]
+    assert gallery("import", "out.zip", "--watch", "gate", "--model", "thumbnail", *other) == 0
+    after = answer(capsys, "show", "r1", *other)["reference"]
+    assert {**after, "since_revision": 2} == before
+
+
+def test_a_disk_that_fills_half_way_changes_nothing(here: Path, capsys: Captured) -> None:
+    fill()
+    size = Path("gallery.db").stat().st_size
+    noise = np.random.default_rng(1).integers(0, 256, (500, 500, 3), np.uint8)
+    saved(here / "big" / "shut", "1.png", noise)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 300_000, hard))
+    try:
+        line = mistake(capsys, "import", "big", "--watch", "gate", "--model", "thumbnail")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "nothing was changed" in line
+    assert answer(capsys, "list")["revision"] == 1
+    assert gallery("verify") == 0
+    assert gallery("import", "big", "--watch", "gate", "--model", "thumbnail") == 0
+
+
+def test_a_picture_that_unpacks_to_too_much_is_refused_by_its_header(
+    here: Path, capsys: Captured
+) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    Path("in/open/bomb.png").write_bytes(content + struct.pack(">I", zlib.crc32(chunk)))
+    found = answer(capsys, "import", "in", "--watch", "gate", "--model", "thumbnail")
+    (refused,) = found["refused"]
+    assert (refused["reason"], refused["state"]) == ("unreadable", "open")
+    assert "60000 x 60000 pixels" in refused["detail"]
+    assert len(found["added"]) == 4
+
+
+def test_names_with_line_breaks_and_no_text_are_printed_on_one_line(
+    here: Path, capsys: Captured
+) -> None:
+    name = os.fsdecode(b"in/open/a\nb\xff\x1b[2J\xe9\x96\x8b.png")
+    Path("in/open/1.png").rename(name)
+    Path("in/open/2.png").unlink()
+    capsys.readouterr()
+    assert gallery("import", "in", "--watch", "gate", "--model", "thumbnail") == 0
+    assert gallery("list") == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "a\\nb\\udcff" in printed
 
 
 def test_reembed_makes_a_gallery_fit_another_model(here: Path, capsys: Captured) -> None:
