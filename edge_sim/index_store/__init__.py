@@ -10,11 +10,12 @@ are missing or out of date they are made again.
 """
 
 from edge_sim.index_store.building import Report, Watching, update
-from edge_sim.index_store.records import Entry, Info, PictureTable, Plan, Scale, Unread
+from edge_sim.index_store.records import LOOK_PX, Entry, Info, PictureTable, Plan, Scale, Unread
 from edge_sim.index_store.store import IndexStore
 from edge_sim.index_store.vectors import one_vector, part_of
 
 __all__ = [
+    "LOOK_PX",
     "Entry",
     "IndexStore",
     "Info",

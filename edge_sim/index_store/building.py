@@ -13,10 +13,10 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from edge_sim.domain import BgrImage, Quality
+from edge_sim.domain import BgrImage, GrayImage, Quality
 from edge_sim.errors import ModelError
-from edge_sim.imaging import MAX_PIXELS, decode, measure
-from edge_sim.index_store.records import Scale, Unread
+from edge_sim.imaging import MAX_PIXELS, decode, measure, squash
+from edge_sim.index_store.records import LOOK_PX, Scale, Unread
 from edge_sim.index_store.rows import LEFT_OUT, Known, Looked
 from edge_sim.index_store.scanning import FileState, Scan, scan
 from edge_sim.index_store.store import IndexStore
@@ -62,7 +62,7 @@ class _Read:
     known: Known
     sha256: bytes = b""
     pixels: BgrImage | None = None
-    quality: Quality | None = None
+    measured: tuple[GrayImage, Quality] | None = None
 
 
 def update(
@@ -144,7 +144,7 @@ def _embed(
             item: Looked | Known = read.known
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
-            elif read.quality is not None and read.pixels is not None:
+            elif read.pixels is not None:
                 item = _looked(read, embedder, scale)
             _count(report, item, before)
             batch.append(item)
@@ -159,20 +159,22 @@ def _embed(
 
 
 def _looked(read: _Read, embedder: Embedder, scale: Scale) -> Looked | Known:
-    pixels, quality = read.pixels, read.quality
-    if pixels is None or quality is None:
+    pixels = read.pixels
+    if pixels is None or read.measured is None:
         raise ValueError("there is nothing to embed")
     try:
         embedding = embedder.embed(pixels)
     except ModelError as error:
         return replace(read.known, fault=str(error))
     height, width = pixels.shape[:2]
+    small, quality = read.measured
     return Looked(
         known=read.known,
         sha256=read.sha256,
         shape=(width, height),
         sharpness=quality.sharpness,
         contrast=quality.contrast,
+        look=squash(small, LOOK_PX),
         vector=one_vector(embedding, scale),
         dimension=embedding.vector.size,
     )
@@ -229,4 +231,4 @@ def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int])
         return _Read(replace(known, fault=error.strerror or type(error).__name__))
     except ValueError as error:
         return _Read(replace(known, fault=str(error)))
-    return _Read(known, digest, pixels, measure(pixels)[1])
+    return _Read(known, digest, pixels, measure(pixels))

@@ -28,7 +28,8 @@ CREATE TABLE contents (
     sharpness REAL NOT NULL,
     contrast REAL NOT NULL,
     crc INTEGER NOT NULL,
-    vector BLOB NOT NULL
+    vector BLOB NOT NULL,
+    look BLOB NOT NULL
 );
 CREATE TABLE files (
     id INTEGER PRIMARY KEY,

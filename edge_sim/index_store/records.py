@@ -9,6 +9,9 @@ from pathlib import Path
 
 from edge_sim.ranking import Rows
 
+LOOK_PX = 48
+"""Side of the grey look that near-duplicates are found by."""
+
 
 class Scale(str, Enum):
     """What of a picture is compared."""
@@ -51,6 +54,7 @@ class Entry:
         file_bytes: Size of the file.
         sharpness: As in `Quality`.
         contrast: As in `Quality`.
+        content: The same number for files that are byte for byte the same.
         tags: Sorted.
     """
 
@@ -60,6 +64,7 @@ class Entry:
     file_bytes: int
     sharpness: float
     contrast: float
+    content: int
     tags: tuple[str, ...] = ()
 
     @property

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_sim.domain import FloatMatrix, FloatVector
+from edge_sim.domain import FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
-from edge_sim.index_store.records import Entry, Plan, Unread
+from edge_sim.index_store.records import LOOK_PX, Entry, Plan, Unread
 
 LEFT_OUT = "left out by hand"
 
@@ -47,6 +48,7 @@ class Looked:
         shape: (width, height), pixels.
         sharpness: As in `Quality`.
         contrast: As in `Quality`.
+        look: (48, 48) uint8 grey.
         vector: From `vectors.one_vector`.
         dimension: Of the global part of `vector`.
     """
@@ -56,6 +58,7 @@ class Looked:
     shape: tuple[int, int]
     sharpness: float
     contrast: float
+    look: GrayImage
     vector: FloatVector
     dimension: int
 
@@ -108,10 +111,10 @@ def entries(connection: sqlite3.Connection) -> Iterator[Entry]:
     for number, tag_name in connection.execute("SELECT file, tag FROM tags ORDER BY tag"):
         marked.setdefault(number, []).append(tag_name)
     found = connection.execute(
-        "SELECT files.id, path, bytes, width, height, sharpness, contrast "
+        "SELECT files.id, path, bytes, width, height, sharpness, contrast, content "
         "FROM files JOIN contents ON contents.id = content ORDER BY files.id"
     )
-    for number, path, size, width, height, sharpness, contrast in found:
+    for number, path, size, width, height, sharpness, contrast, content in found:
         yield Entry(
             path=Path(os.fsdecode(path)),
             width=width,
@@ -119,6 +122,7 @@ def entries(connection: sqlite3.Connection) -> Iterator[Entry]:
             file_bytes=size,
             sharpness=sharpness,
             contrast=contrast,
+            content=content,
             tags=tuple(marked.get(number, ())),
         )
 
@@ -146,6 +150,19 @@ def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
     if any(vector.shape != (width,) for vector in found):
         raise SearchError("a vector in the index is damaged; run `edge-sim index verify`")
     return np.stack(found) if found else np.zeros((0, width), np.float32)
+
+
+def looks(connection: sqlite3.Connection) -> NDArray[np.uint8]:
+    """Return (N, 48, 48) uint8, in order of the rows of the pictures."""
+    found = [
+        blob
+        for (blob,) in connection.execute(
+            "SELECT look FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+        )
+    ]
+    if any(len(blob) != LOOK_PX * LOOK_PX for blob in found):
+        raise SearchError("a look in the index is damaged; run `edge-sim index verify`")
+    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), LOOK_PX, LOOK_PX)
 
 
 def known(connection: sqlite3.Connection) -> dict[Path, Known]:
@@ -219,15 +236,15 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"database: {words}"
     width = int(settings(connection).get("width", 0))
     found = connection.execute(
-        "SELECT path, vector, crc FROM files JOIN contents ON contents.id = content"
+        "SELECT path, vector, look, crc FROM files JOIN contents ON contents.id = content"
     )
-    for path, blob, crc in found:
-        if len(blob) != 4 * width or zlib.crc32(blob) != crc:
-            yield f"{os.fsdecode(path)!r}: its vector is damaged"
+    for path, blob, look, crc in found:
+        if len(blob) != 4 * width or zlib.crc32(look, zlib.crc32(blob)) != crc:
+            yield f"{os.fsdecode(path)!r}: its vector or look is damaged"
 
 
 def _add(connection: sqlite3.Connection, item: Looked) -> int:
-    blob = item.vector.astype("<f4").tobytes()
+    blob, look = item.vector.astype("<f4").tobytes(), item.look.tobytes()
     connection.executemany(
         "INSERT OR IGNORE INTO settings VALUES (?, ?)",
         [("dimension", str(item.dimension)), ("width", str(item.vector.size))],
@@ -237,12 +254,14 @@ def _add(connection: sqlite3.Connection, item: Looked) -> int:
         *item.shape,
         item.sharpness,
         item.contrast,
-        zlib.crc32(blob),
+        zlib.crc32(look, zlib.crc32(blob)),
         blob,
+        look,
     )
     connection.execute(
         "INSERT OR IGNORE INTO contents "
-        "(sha256, width, height, sharpness, contrast, crc, vector) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "(sha256, width, height, sharpness, contrast, crc, vector, look) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         values,
     )
     found = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (item.sha256,))

@@ -10,6 +10,9 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.gallery import checked_name
 from edge_sim.index_store import derived, rows
@@ -144,6 +147,11 @@ class IndexStore:
                 return PictureTable(found, vectors, dimension, made.kind, made.graph)
             vectors = rows.all_vectors(connection)
         return PictureTable(found, vectors, dimension, "exact")
+
+    def looks(self) -> NDArray[np.uint8]:
+        """Return (N, 48, 48) uint8 grey looks, in order of the rows."""
+        with self._reading() as connection:
+            return rows.looks(connection)
 
     def known(self) -> Mapping[Path, Known]:
         """Return what was found at each path, read or not."""

@@ -72,6 +72,22 @@ def write(
         raise DataError(f"{path}: the report cannot be written there ({reason})") from error
 
 
+def write_page(path: Path, document: str) -> None:
+    """Write an HTML document; an old file is replaced whole.
+
+    Raises:
+        DataError: Another suffix than .html, or the file cannot be written.
+    """
+    if path.suffix.lower() != ".html":
+        raise DataError(f"{path}: this report is written as .html, so end its name in that")
+    try:
+        # A name on the page need not be text; what is none is shown escaped.
+        _replace(path, document.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path}: the report cannot be written there ({reason})") from error
+
+
 def _png(timeline: Timeline, title: str, truth: Mapping[str, Sequence[tuple[float, str]]]) -> bytes:
     done, buffer = cv2.imencode(".png", picture(timeline, title, truth))
     if not done:

@@ -1,0 +1,236 @@
+"""`edge-sim duplicates`: groups of near-duplicates, and which picture of each to keep."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_sim.cli.index import absolute, shown, watched
+from edge_sim.cli.output import note, print_json, progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_sim.duplicates import Group
+    from edge_sim.index_store import Entry, IndexStore
+    from edge_sim.report.album import Card, Section
+
+SCHEMA = 1
+MOST_GROUPS = 200
+"""On the page; a browser shows no more pictures at once without trouble."""
+MOST_CARDS = 40
+
+
+class KeptView(msgspec.Struct, frozen=True):
+    """A picture to keep, and those it stands for with how like it they are."""
+
+    keep: str
+    redundant: dict[str, float]
+
+
+class Duplicates(msgspec.Struct, frozen=True):
+    """What `duplicates` prints."""
+
+    root: str
+    threshold: float
+    sequence: bool
+    pictures: int
+    redundant: int
+    redundant_bytes: int
+    groups: tuple[tuple[KeptView, ...], ...]
+    schema: int = SCHEMA
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "duplicates",
+        help="group the near-duplicates of a folder or an index; deletes nothing",
+        description="Groups pictures that are the same picture resized, saved again, brightened, "
+        "or trimmed at the edges. The best of each group by sharpness, then size, is "
+        "kept; every other picture of the list has a near-duplicate that is kept. No file is "
+        "ever deleted: --delete-list writes the list, you decide.",
+    )
+    parser.add_argument("place", type=Path, metavar="DIR|INDEX")
+    parser.add_argument(
+        "--threshold", type=float, default=0.96, metavar="X", help="likeness; default 0.96"
+    )
+    parser.add_argument(
+        "--sequence",
+        action="store_true",
+        help="frames of a video or time-lapse: compare only neighbours in order of their names",
+    )
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the groups")
+    parser.add_argument(
+        "--delete-list", type=Path, metavar="F.txt", help="write what need not stay, a path a line"
+    )
+    parser.add_argument(
+        "--null", action="store_true", help="end paths of the list with NUL, for `xargs -0`"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(handler=duplicates)
+
+
+def duplicates(args: argparse.Namespace) -> int:
+    """Find the groups, print and write what was asked for; exit code 0 with or without any."""
+    from edge_sim.errors import DataError, SearchError
+
+    if args.report is not None and args.report.suffix.lower() != ".html":
+        raise DataError(f"{args.report}: the report is written as .html")
+    if args.null and args.delete_list is None:
+        raise SearchError("--null says how --delete-list is written; give both or neither")
+    with ExitStack() as stack:
+        store = _open(args, stack)
+        entries = store.entries()
+        groups = _groups(args, entries, store.looks())
+        root = store.plan.root
+        if args.delete_list is not None:
+            _write_list(args, root, entries, groups)
+        if args.report is not None:
+            _write_report(args, root, entries, groups)
+        _print(args, root, entries, groups)
+    return 0
+
+
+def _groups(
+    args: argparse.Namespace, entries: Sequence[Entry], looks: NDArray[np.uint8]
+) -> tuple[Group, ...]:
+    from edge_sim.duplicates import duplicate_groups
+
+    return duplicate_groups(
+        entries,
+        looks,
+        threshold=args.threshold,
+        sequence=args.sequence,
+        watching=partial(progress, label="compare"),
+    )
+
+
+def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
+    """Return the index that is named, or a new one of the folder that goes when all is done."""
+    from edge_sim.embedders import open_embedder
+    from edge_sim.errors import SearchError
+    from edge_sim.index_store import IndexStore, Plan, update
+    from edge_sim.index_store.database import NAME
+
+    if (args.place / NAME).is_file():
+        return stack.enter_context(IndexStore.open(args.place))
+    if not args.place.is_dir():
+        raise SearchError(f"{args.place}: no such folder or index")
+    # Near-duplicates are found by their looks, so the quickest embedder serves.
+    embedder = open_embedder("thumbnail")
+    plan = Plan(absolute(args.place), embedder.model_id, "thumbnail", kind="exact")
+    folder = stack.enter_context(TemporaryDirectory(prefix="edge-sim-"))
+    store = stack.enter_context(IndexStore.open(folder, create=plan))
+    report = update(store, embedder, watching=partial(watched, label="read"))
+    for item in report.unread:
+        note(f"not read: {shown(item.path)}: {shown(item.reason)}")
+    return store
+
+
+def _write_list(
+    args: argparse.Namespace, root: Path, entries: Sequence[Entry], groups: tuple[Group, ...]
+) -> None:
+    from edge_sim.errors import SearchError
+
+    end = b"\0" if args.null else b"\n"
+    paths = [os.fsencode(root / entries[row].path) for group in groups for row in group.redundant]
+    if not args.null and any(b"\n" in path or b"\r" in path for path in paths):
+        raise SearchError("a path holds a line break, so a list by lines would lie; add --null")
+    try:
+        args.delete_list.write_bytes(b"".join(path + end for path in paths))
+    except OSError as error:
+        raise SearchError(f"{args.delete_list}: cannot write ({error.strerror})") from error
+
+
+def _print(
+    args: argparse.Namespace, root: Path, entries: Sequence[Entry], groups: tuple[Group, ...]
+) -> None:
+    gone = [row for group in groups for row in group.redundant]
+    size = sum(entries[row].file_bytes for row in gone)
+    if args.json:
+        print_json(
+            Duplicates(
+                root=shown(root),
+                threshold=args.threshold,
+                sequence=args.sequence,
+                pictures=len(entries),
+                redundant=len(gone),
+                redundant_bytes=size,
+                groups=tuple(_group_view(entries, group) for group in groups),
+            )
+        )
+        return
+    for number, group in enumerate(groups, 1):
+        for item in group.kept:
+            print(f"{number}  keep       {_name(entries, item.row)}")
+            for row, score in item.redundant:
+                print(f"{number}  redundant  {_name(entries, row)}  {score:.3f}")
+    note(
+        f"{len(entries)} pictures, {len(groups)} groups, {len(gone)} need not stay "
+        f"({size / 1e6:.1f} MB); nothing was deleted"
+    )
+
+
+def _group_view(entries: Sequence[Entry], group: Group) -> tuple[KeptView, ...]:
+    return tuple(
+        KeptView(
+            _name(entries, item.row),
+            {_name(entries, row): round(score, 4) for row, score in item.redundant},
+        )
+        for item in group.kept
+    )
+
+
+def _name(entries: Sequence[Entry], row: int) -> str:
+    return shown(entries[row].path)
+
+
+def _write_report(
+    args: argparse.Namespace, root: Path, entries: Sequence[Entry], groups: tuple[Group, ...]
+) -> None:
+    from edge_sim.report import write_page
+    from edge_sim.report.album import Section, album
+
+    def sections() -> Iterator[Section]:
+        for number, group in enumerate(groups[:MOST_GROUPS], 1):
+            count, kept = len(group.rows), len(group.kept)
+            words = f"{count} pictures, {kept} kept"
+            if count > MOST_CARDS:
+                words += f"; the first {MOST_CARDS} are shown"
+            yield Section(f"Group {number}", words, _cards(root, entries, group))
+
+    gone = sum(len(group.redundant) for group in groups)
+    facts = [
+        f"{len(entries)} pictures of {shown(root)}, likeness {args.threshold:g} and above",
+        f"{len(groups)} groups, {gone} pictures need not stay; framed pictures are kept",
+    ]
+    if len(groups) > MOST_GROUPS:
+        facts.append(f"the {MOST_GROUPS} largest groups are shown")
+    write_page(args.report, album("Near-duplicates", facts, sections()))
+
+
+def _cards(root: Path, entries: Sequence[Entry], group: Group) -> Iterator[Card]:
+    from edge_sim.errors import SourceError
+    from edge_sim.report.album import Card
+    from edge_sim.sources.pictures import read_picture
+
+    likeness_of: dict[int, float] = {row: score for i in group.kept for row, score in i.redundant}
+    for row in group.rows[:MOST_CARDS]:
+        entry = entries[row]
+        try:
+            pixels = read_picture(root / entry.path)
+        except SourceError:
+            pixels = None
+        size = f"{entry.width}x{entry.height}, {entry.file_bytes / 1000:.0f} kB"
+        first = f"{likeness_of[row]:.3f}" if row in likeness_of else "keep"
+        yield Card(pixels, (first, _name(entries, row), size), marked=row not in likeness_of)

@@ -1,0 +1,326 @@
+"""`edge-sim index`: an index of a folder of pictures, for `search` and `duplicates`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge_sim.cli.output import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from edge_sim.index_store import IndexStore, Report
+    from edge_sim.protocols import Embedder
+
+SCHEMA = 1
+SHOWN_FAULTS = 20
+KINDS = ("auto", "exact", "exact-int8", "hnsw")
+SCALES = ("global", "spatial", "both")
+
+
+class UnreadView(msgspec.Struct, frozen=True):
+    """A file that is in no search."""
+
+    path: str
+    reason: str
+
+
+class Updated(msgspec.Struct, frozen=True):
+    """What `build` and `add` print."""
+
+    index: str
+    root: str
+    model_id: str
+    pictures: int
+    kind: str
+    reason: str
+    new: int
+    changed: int
+    unchanged: int
+    gone: int
+    embedded: int
+    unread: tuple[UnreadView, ...]
+    seconds: float
+    schema: int = SCHEMA
+
+
+class InfoView(msgspec.Struct, frozen=True):
+    """What `info` prints."""
+
+    index: str
+    root: str
+    model_id: str
+    model: str
+    scale: str
+    dimension: int
+    spatial_dimension: int
+    pictures: int
+    unread: tuple[UnreadView, ...]
+    kind: str
+    reason: str
+    ready: bool
+    bytes_on_disk: int
+    tags: dict[str, int]
+    schema: int = SCHEMA
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What `rm` prints."""
+
+    index: str
+    removed: int
+    schema: int = SCHEMA
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What `verify` prints."""
+
+    index: str
+    sound: bool
+    problems: tuple[str, ...]
+    schema: int = SCHEMA
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verbs."""
+    parser = commands.add_parser(
+        "index",
+        help="index a folder of pictures for search and duplicates",
+        description="An index is a folder that holds one vector per picture. It is brought up to "
+        "date file by file, and a build that was stopped goes on where it was.",
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    build = verbs.add_parser(
+        "build",
+        help="index a folder, or bring its index up to date",
+        description=build_index.__doc__,
+    )
+    build.add_argument("folder", type=Path, metavar="DIR", help="pictures, subfolders included")
+    build.add_argument("--out", type=Path, required=True, metavar="INDEX", help="the index folder")
+    model_options(build)
+    build.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
+    build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
+    build.set_defaults(handler=build_index)
+    for name, handler, text in (
+        ("add", add, "bring an index up to date, or only some of its files"),
+        ("rm", remove, "leave pictures out of an index; their files stay"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=handler.__doc__)
+        verb.add_argument("index", type=Path, metavar="INDEX")
+        many = "*" if name == "add" else "+"
+        verb.add_argument("paths", nargs=many, type=Path, metavar="PATH", help="file or folder")
+        verb.set_defaults(handler=handler)
+    for name, look, text in (
+        ("info", info, "say what an index holds, and which kind of search it uses and why"),
+        ("verify", verify, "read the whole index and say what is damaged"),
+    ):
+        verb = verbs.add_parser(name, help=text, description=look.__doc__)
+        verb.add_argument("index", type=Path, metavar="INDEX")
+        verb.set_defaults(handler=look)
+    for verb in verbs.choices.values():
+        verb.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the model."""
+    parser.add_argument(
+        "--model", default="default", metavar="SPEC", help="a .tflite file, `default`, `thumbnail`"
+    )
+
+
+def build_index(args: argparse.Namespace) -> int:
+    """Index the pictures in a folder; what is indexed already and did not change is kept."""
+    from edge_sim.embedders import open_embedder
+    from edge_sim.errors import SearchError
+    from edge_sim.index_store import IndexStore, Plan, Scale
+
+    if not args.folder.is_dir():
+        raise SearchError(f"{args.folder}: no such folder")
+    embedder = open_embedder(args.model)
+    plan = Plan(
+        root=absolute(args.folder),
+        model_id=embedder.model_id,
+        model=stored_model(args.model),
+        scale=Scale(args.scale),
+        kind=args.kind,
+    )
+    with IndexStore.open(args.out, create=plan) as store:
+        return _update(args, store, embedder)
+
+
+def add(args: argparse.Namespace) -> int:
+    """Bring an index up to date with its folder, or only with the files and folders named."""
+    from edge_sim.embedders import open_embedder
+    from edge_sim.index_store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        embedder = open_embedder(store.plan.model)
+        starts = [absolute(path) for path in args.paths]
+        return _update(args, store, embedder, starts)
+
+
+def remove(args: argparse.Namespace) -> int:
+    """Leave pictures out of searches, folders with all that is in them; no file is touched."""
+    from edge_sim.errors import SearchError
+    from edge_sim.index_store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        root = store.plan.root
+        present = [entry.path for entry in store.entries()]
+        gone: list[Path] = []
+        for path in map(absolute, args.paths):
+            chosen = [item for item in present if (root / item).is_relative_to(path)]
+            if not chosen:
+                raise SearchError(f"{path}: no such picture in {args.index}")
+            gone += chosen
+        with store.exclusive():
+            removed = store.leave_out(dict.fromkeys(gone))
+            store.prepare()
+    if args.json:
+        print_json(Removed(str(args.index), removed))
+    else:
+        print(f"{args.index}: {removed} pictures left out; the files are untouched")
+    return 0
+
+
+def info(args: argparse.Namespace) -> int:
+    """Say what an index holds, and which kind of search it uses and why."""
+    from edge_sim.index_store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        found, unread = store.info(), store.unread()
+    if args.json:
+        print_json(
+            InfoView(
+                index=str(found.path),
+                root=shown(found.root),
+                model_id=found.model_id,
+                model=shown(found.model),
+                scale=found.scale.value,
+                dimension=found.dimension,
+                spatial_dimension=found.spatial_dimension,
+                pictures=found.pictures,
+                unread=tuple(UnreadView(shown(item.path), shown(item.reason)) for item in unread),
+                kind=found.kind,
+                reason=found.reason,
+                ready=found.ready,
+                bytes_on_disk=found.bytes_on_disk,
+                tags=dict(found.tags),
+            )
+        )
+        return 0
+    cells = f" + {found.spatial_dimension} for cells" if found.spatial_dimension else ""
+    rows = [
+        ("pictures of", shown(found.root)),
+        ("model", found.model_id),
+        ("vectors", f"{found.dimension}{cells}, scale {found.scale.value}"),
+        ("search", f"{found.kind}: {found.reason}"),
+        ("on disk", f"{found.bytes_on_disk / 1e6:.1f} MB"),
+        ("not read", str(found.unread)),
+        ("tags", ", ".join(f"{name} {count}" for name, count in found.tags.items()) or "-"),
+    ]
+    print_table([f"{found.pictures} pictures", ""], rows)
+    _show_unread(unread)
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Read the whole index and say what is damaged; exit code 1 if anything is."""
+    from edge_sim.index_store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        problems = store.problems()
+    if args.json:
+        print_json(Verified(str(args.index), not problems, problems))
+    else:
+        for problem in problems:
+            print(problem)
+        if not problems:
+            print(f"{args.index}: sound")
+    return 1 if problems else 0
+
+
+def absolute(path: Path) -> Path:
+    """Return the path from the root of the file system, links kept."""
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve would follow links
+
+
+def stored_model(spec: str) -> str:
+    """Return a model's name, or its path in a form that holds in any working folder."""
+    from edge_sim.embedders import KINDS as NAMED
+
+    return spec if spec in NAMED else str(absolute(Path(spec)))
+
+
+def shown(name: object) -> str:
+    """Return a name that can be printed on one line and encoded; what cannot is escaped."""
+    text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def watched(done: Iterator[Path], total: int, label: str) -> Iterable[Path]:
+    """Yield the paths on and draw a bar."""
+    return progress(done, total, label)
+
+
+def _update(
+    args: argparse.Namespace, store: IndexStore, embedder: Embedder, starts: Sequence[Path] = ()
+) -> int:
+    from edge_sim.index_store import update
+
+    started_s = time.monotonic()
+    report = update(store, embedder, starts=starts, watching=partial(watched, label="index"))
+    seconds = time.monotonic() - started_s
+    _print_report(args, store, report, seconds)
+    return 0 if store.info().pictures else 1
+
+
+def _print_report(
+    args: argparse.Namespace, store: IndexStore, report: Report, seconds: float
+) -> None:
+    found = store.info()
+    if args.json:
+        counts: dict[str, Any] = {
+            name: getattr(report, name)
+            for name in ("new", "changed", "unchanged", "gone", "embedded")
+        }
+        unread = tuple(UnreadView(shown(i.path), shown(i.reason)) for i in report.unread)
+        print_json(
+            Updated(
+                index=str(store.path),
+                root=shown(found.root),
+                model_id=found.model_id,
+                pictures=found.pictures,
+                kind=found.kind,
+                reason=found.reason,
+                unread=unread,
+                seconds=round(seconds, 3),
+                **counts,
+            )
+        )
+        return
+    _show_unread(report.unread)
+    counts_text = (
+        f"{report.new} new, {report.changed} changed, {report.gone} gone, "
+        f"{len(report.unread)} not read"
+    )
+    print(
+        f"{store.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
+        f"search is {found.kind}"
+    )
+
+
+def _show_unread(unread: Sequence[Any]) -> None:
+    for item in unread[:SHOWN_FAULTS]:
+        note(f"not read: {shown(item.path)}: {shown(item.reason)}")
+    if len(unread) > SHOWN_FAULTS:
+        note(f"and {len(unread) - SHOWN_FAULTS} more; `edge-sim index info --json` lists them")

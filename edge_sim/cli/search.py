@@ -1,0 +1,261 @@
+"""`edge-sim search`: the pictures of a gallery or an index that are most like a query."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_sim.cli.gallery_context import key_and_value, positive
+from edge_sim.cli.index import SCALES, shown
+from edge_sim.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from edge_sim.domain import BgrImage
+    from edge_sim.protocols import Embedder
+    from edge_sim.search import Answer, Collection, Hit, Query, Wanted
+
+SCHEMA = 1
+METRICS = ("cosine", "euclidean", "manhattan", "ssim", "fused")
+
+
+class HitView(msgspec.Struct, frozen=True):
+    """One picture that was found."""
+
+    rank: int
+    name: str
+    score: float
+    cosine: float
+    ssim: float | None
+    facts: dict[str, str]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What `search` prints."""
+
+    query: str
+    among: str
+    metric: str
+    scale: str
+    least: bool
+    index: str
+    pictures: int
+    eligible: int
+    tagged: int
+    hits: tuple[HitView, ...]
+    schema: int = SCHEMA
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "search",
+        help="find the pictures of a gallery or an index most like a picture",
+        description="Ranks pictures by likeness to a query. Equal scores are in order of "
+        "Manhattan distance. ssim and fused look at pixels: they rank the nearest by cosine.",
+    )
+    parser.add_argument("--query", type=Path, required=True, metavar="IMG")
+    among = parser.add_mutually_exclusive_group(required=True)
+    among.add_argument("--gallery", type=Path, metavar="FILE", help="search its references")
+    among.add_argument("--index", type=Path, metavar="INDEX", help="from `edge-sim index build`")
+    parser.add_argument("--watch", metavar="NAME", help="of the gallery; all if left out")
+    parser.add_argument("--model", metavar="SPEC", help="the model the pictures were embedded with")
+    parser.add_argument("--top-k", type=positive, default=100, metavar="K", help="default 100")
+    parser.add_argument("--least", action="store_true", help="the least similar first")
+    parser.add_argument("--metric", choices=METRICS, default="cosine")
+    parser.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
+    parser.add_argument("--state", metavar="S", help="only of this state, or folder of an index")
+    parser.add_argument(
+        "--where",
+        type=key_and_value,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only pictures with this value, tag=NAME too; several: all of them",
+    )
+    parser.add_argument("--min-score", type=float, metavar="X", help="only at or above it")
+    parser.add_argument("--tag", metavar="NAME", help="mark what is found")
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(handler=search)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is searched, and how to show and mark what is found."""
+
+    collection: Collection
+    embedder: Embedder
+    picture: Callable[[Hit], BgrImage | None]
+    tag: Callable[[list[str], str], int]
+
+
+def search(args: argparse.Namespace) -> int:
+    """Find and print; exit code 0 also where nothing is found."""
+    from edge_sim.errors import DataError, SearchError
+    from edge_sim.gallery import checked_name
+    from edge_sim.index_store import Scale
+    from edge_sim.search import Searcher, Wanted
+
+    if args.report is not None and args.report.suffix.lower() != ".html":
+        raise DataError(f"{args.report}: the report is written as .html")
+    if args.index is not None and args.watch is not None:
+        raise SearchError("--watch goes with --gallery; an index has no watches")
+    if args.tag is not None:
+        checked_name("tag", args.tag)
+    where = tuple(args.where)
+    if args.state is not None:
+        where = (*where, ("state", args.state))
+    wanted = Wanted(
+        top_k=args.top_k,
+        metric=args.metric,
+        least=args.least,
+        where=where,
+        min_score=args.min_score,
+        scale=Scale(args.scale),
+    )
+    pixels = _read(args.query)
+    with _opened(args) as opened:
+        query = _query(opened.embedder, pixels)
+        answer = Searcher(opened.collection).search(query, wanted)
+        names = [hit.name for hit in answer.hits]
+        tagged = opened.tag(names, args.tag) if args.tag is not None and names else 0
+        if args.report is not None:
+            _write_report(args, answer, pixels, opened.picture)
+    _print(args, answer, wanted, tagged)
+    return 0
+
+
+def _read(path: Path) -> BgrImage:
+    from edge_sim.sources.pictures import read_picture
+
+    return read_picture(path)
+
+
+def _query(embedder: Embedder, pixels: BgrImage) -> Query:
+    from edge_sim.imaging import thumbnail
+    from edge_sim.search import Query
+
+    return Query(embedder.embed(pixels), thumbnail(pixels))
+
+
+@contextmanager
+def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
+    from edge_sim.embedders import open_embedder
+    from edge_sim.gallery_store import GalleryStore
+    from edge_sim.imaging import decode
+    from edge_sim.index_store import IndexStore
+    from edge_sim.search import collection_of_index, collection_of_store
+
+    if args.index is not None:
+        with IndexStore.open(args.index) as index:
+            root = index.plan.root
+
+            def of_file(hit: Hit) -> BgrImage | None:
+                from edge_sim.errors import SourceError
+
+                try:
+                    return _read(root / hit.name)
+                except SourceError:
+                    return None
+
+            yield _Opened(
+                collection_of_index(index),
+                open_embedder(args.model or index.plan.model),
+                of_file,
+                lambda names, tag: index.tag(map(Path, names), tag),
+            )
+        return
+    with GalleryStore.open(args.gallery, read_only=args.tag is None) as store:
+
+        def mark(names: list[str], tag: str) -> int:
+            return len(store.tag(names, add=[tag]).altered)
+
+        yield _Opened(
+            collection_of_store(store, watch=args.watch),
+            open_embedder(args.model),
+            lambda hit: decode(store.crop(hit.name)),
+            mark,
+        )
+
+
+def _print(args: argparse.Namespace, answer: Answer, wanted: Wanted, tagged: int) -> None:
+    if args.json:
+        print_json(
+            Found(
+                query=shown(args.query),
+                among=str(args.index or args.gallery),
+                metric=wanted.metric,
+                scale=wanted.scale.value,
+                least=wanted.least,
+                index=answer.kind,
+                pictures=answer.pictures,
+                eligible=answer.eligible,
+                tagged=tagged,
+                hits=tuple(_view(hit) for hit in answer.hits),
+            )
+        )
+        return
+    if answer.hits:
+        _print_hits(args, answer)
+    note(
+        f"{len(answer.hits)} of {answer.pictures} pictures ({answer.kind}){_remark(answer, wanted)}"
+    )
+    if args.tag is not None:
+        note(f"{tagged} newly tagged {args.tag}")
+
+
+def _print_hits(args: argparse.Namespace, answer: Answer) -> None:
+    score = args.metric
+    heads = ["rank", score] if score == "cosine" else ["rank", score, "cosine"]
+    rows = [
+        [hit.rank, hit.score, *([] if score == "cosine" else [hit.cosine]), *_words(hit)]
+        for hit in answer.hits
+    ]
+    print_table([*heads, "state", "picture"], rows)
+
+
+def _words(hit: Hit) -> tuple[str, str]:
+    return hit.facts.get("state", "") or "-", shown(hit.name)
+
+
+def _remark(answer: Answer, wanted: Wanted) -> str:
+    if not answer.pictures:
+        return "; there are none"
+    if not answer.eligible:
+        filters = ", ".join(f"{key}={value}" for key, value in wanted.where)
+        return f"; the filter {shown(filters)} matches none"
+    if not answer.hits and wanted.min_score is not None:
+        return f"; none scores {wanted.min_score:g} or more"
+    unseen = f"; {answer.unseen} could not be opened" if answer.unseen else ""
+    return f", {answer.eligible} pass the filter{unseen}" if wanted.where else unseen
+
+
+def _view(hit: Hit) -> HitView:
+    facts = {shown(key): shown(value) for key, value in hit.facts.items()}
+    return HitView(hit.rank, shown(hit.name), hit.score, hit.cosine, hit.ssim, facts)
+
+
+def _write_report(
+    args: argparse.Namespace,
+    answer: Answer,
+    pixels: BgrImage,
+    picture: Callable[[Hit], BgrImage | None],
+) -> None:
+    from edge_sim.report import write_page
+    from edge_sim.report.album import Card, Section, album
+
+    query = Section("Query", "", [Card(pixels, (shown(args.query.name),), marked=True)])
+    order = "Least similar" if args.least else "Most similar"
+    cards = (
+        Card(picture(hit), (f"{hit.rank}. {hit.score:.3f}", *reversed(_words(hit))))
+        for hit in answer.hits
+    )
+    found = Section(f"{order} by {args.metric}", f"{len(answer.hits)} pictures", cards)
+    among = f"among {answer.pictures} pictures of {shown(args.index or args.gallery)}"
+    write_page(args.report, album("Search", [among], [query, found]))

@@ -1,0 +1,9 @@
+"""Near-duplicates among the pictures of an index: groups, and which pictures to keep.
+
+Nothing is deleted here or anywhere in edge_sim: the result is a list.
+"""
+
+from edge_sim.duplicates.grouping import Group, Kept, duplicate_groups, worth_of
+from edge_sim.duplicates.likeness import THRESHOLD
+
+__all__ = ["THRESHOLD", "Group", "Kept", "duplicate_groups", "worth_of"]
