@@ -5,7 +5,9 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from edge_sim.config import Config, load_config
 from edge_sim.daemon import World
@@ -47,13 +49,12 @@ class Show:
     """Frames of the drawn lamp, in the order in which a test wants them, a second apart."""
 
     def __init__(self, *, unix_time_s: float = 1_700_000_000.0) -> None:
-        self._pictures = {state: reference_frames("lamp", state, 5) for state in ("on", "off")}
         self._index = 0
         self.unix_time_s = unix_time_s
 
     def frames(self, state: str, count: int) -> Iterator[Frame]:
         for _ in range(count):
-            frame = self._pictures[state][self._index % 5]
+            frame = pictures(state)[self._index % 5]
             yield replace(
                 frame,
                 index=self._index,
@@ -61,6 +62,20 @@ class Show:
                 unix_time_s=self.unix_time_s + self._index,
             )
             self._index += 1
+
+
+@cache
+def pictures(state: str) -> tuple[Frame, ...]:
+    """Drawn once: drawing is the slow part of these tests."""
+    return tuple(reference_frames("lamp", state, 5))
+
+
+@cache
+def device() -> tuple[str, bytes]:
+    """Configuration and gallery of a lamp, made once."""
+    with TemporaryDirectory() as folder:
+        config = make_device(Path(folder))
+        return config.read_text(), (Path(folder) / "gallery.db").read_bytes()
 
 
 def world_of(cameras: Mapping[str, FrameSource]) -> World:
@@ -71,4 +86,8 @@ def world_of(cameras: Mapping[str, FrameSource]) -> World:
 def lamp_config(folder: Path, extra: str = "") -> Config:
     """A lamp seen by one camera; events go to a file."""
     sinks = "sinks:\n  - {kind: file, path: events.jsonl}\n"
-    return load_config(make_device(folder, extra=sinks + extra))
+    text, gallery = device()
+    (folder / "gallery.db").write_bytes(gallery)
+    config = folder / "config.yaml"
+    config.write_text(text + sinks + extra)
+    return load_config(config)
