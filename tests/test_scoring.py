@@ -16,7 +16,7 @@ from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_v
 from edge_sim.scoring.evidence import evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import NOISE, fit_span
 from edge_sim.scoring.gallery_scorer import MODELLED_REFERENCES
-from edge_sim.scoring.ridge import RIDGE, fit_ridge
+from edge_sim.scoring.ridge import RIDGE, Labels, fit_ridge
 from edge_sim.similarity import normalised, ssim
 from tests.pictured import enrolled, gallery, probe
 
@@ -197,20 +197,38 @@ def test_the_regression_solves_its_normal_equations() -> None:
     rng = np.random.default_rng(2)
     rows = normalised(rng.normal(size=(12, 5)))
     labels = np.array([0, 1, 2] * 4)
-    ridge = fit_ridge(rows, labels, 3)
-    ready = ridge.view.project(rows).astype(np.float64)
+    days = np.full(12, "day")
+    ridge = fit_ridge(rows, Labels(labels, days, 3))
+    ready = ridge.view.project(rows, "day").astype(np.float64)
     features = np.hstack([ready, np.ones((12, 1))])
     solved = np.linalg.solve(
         features.T @ features + RIDGE * np.eye(6), features.T @ np.eye(3)[labels]
     )
-    np.testing.assert_allclose(ridge.predict(rows), features @ solved, atol=1e-4)
+    np.testing.assert_allclose(ridge.predict(rows, "day"), features @ solved, atol=1e-4)
+
+
+def test_what_a_condition_does_to_all_states_alike_is_taken_out() -> None:
+    rng = np.random.default_rng(3)
+    states = np.array([0, 1] * 8)
+    night = np.arange(16) >= 8
+    rows = rng.normal(0, 0.05, (16, 6))
+    rows[:, 0] += np.where(states == 1, 0.3, -0.3)
+    rows[night, 1] += 3.0  # night moves everything ten times further than the state does
+    rows[night, 0] += 2.0
+    labels = Labels(states, np.where(night, "ir", "day"), 2)
+    ridge = fit_ridge(rows.astype(np.float32), labels)
+    look = np.array([2.0 - 0.3, 3.0, 0, 0, 0, 0], np.float32)
+    at_night = ridge.predict(look, "ir")
+    assert at_night[0] > at_night[1] + 0.5
+    # A condition that was never enrolled is compared with the middle of all.
+    assert np.isfinite(ridge.predict(look, "dusk")).all()
 
 
 @given(st.lists(st.floats(-5.0, 5.0), min_size=2, max_size=6), st.floats(0.1, 30.0))
 def test_probabilities_sum_to_one_and_keep_the_order(values: list[float], sharpness: float) -> None:
     found = probabilities(np.array(values, np.float32), sharpness)
     assert float(found.sum()) == pytest.approx(1.0)
-    assert int(np.argmax(found)) == int(np.argmax(np.array(values, np.float32)))
+    assert found[int(np.argmax(values))] == pytest.approx(float(found.max()))
 
 
 def test_a_view_that_errs_when_references_are_left_out_loses_trust() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from edge_sim.conditions import CONDITIONS, ConditionTracker, condition_of
 from edge_sim.scene.alignment import View
-from edge_sim.scene.conditions import CONDITIONS, ConditionTracker, condition_of
 from edge_sim.scene.impediments import Limits, impediment_of, limits_of
 from edge_sim.scene.monitor import SceneMonitor
 

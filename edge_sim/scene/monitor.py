@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from edge_sim.conditions import ConditionTracker
 from edge_sim.domain import GrayImage, Probe, SceneReading, UnknownReason
 from edge_sim.gallery import Gallery
 from edge_sim.scene.alignment import View, still
-from edge_sim.scene.conditions import ConditionTracker
 from edge_sim.scene.impediments import impediment_of, limits_of
 
 LIGHT_STEP = 0.25

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sim.conditions import condition_of
 from edge_sim.domain import (
     FloatMatrix,
     FloatVector,
@@ -23,7 +24,7 @@ from edge_sim.gallery import Gallery
 from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import Span, fit_span
-from edge_sim.scoring.ridge import Ridge, fit_ridge
+from edge_sim.scoring.ridge import Labels, Ridge, fit_ridge
 from edge_sim.similarity import SsimPlanes, ssim_between, ssim_planes
 
 MODELLED_REFERENCES = 1200
@@ -49,9 +50,10 @@ class GalleryScorer:
     """Compares probes with the references of one gallery.
 
     Which state: one closed-form ridge regression per view of `evidence`, their outputs added with
-    weights that follow the leave-one-out errors, sharpened to probabilities. How familiar:
-    `combined` is the part of the probe that the references of the state explain (`familiarity`),
-    1 for a picture of the gallery. The cosine is that of the global embeddings.
+    weights that follow the leave-one-out errors, sharpened to probabilities. In a condition in
+    which all states have references, a picture is compared with the middle of those alone.
+    How familiar: `combined` is the part of the probe that the references of the state explain
+    (`familiarity`), 1 for a picture of the gallery. The cosine is that of the global embeddings.
 
     Args:
         gallery: The references; a new scorer is made when they change.
@@ -90,7 +92,7 @@ class GalleryScorer:
         cosines = self._rows @ row
         unexplained = np.array([span.unexplained(row) for span in self._spans], np.float32)
         likeness = self._likeness(cosines, unexplained)
-        values = self._states_of(views)
+        values = self._states_of(views, condition_of(probe.quality))
         odds = probabilities(values, self._sharpness)
         return self._match(probe, likeness, odds, ssim_states=SSIM_STATES)
 
@@ -130,9 +132,11 @@ class GalleryScorer:
         self._sharpness = 1.0
         if states < 2:
             return
+        conditions = np.array([item.condition for item in gallery.references])[picked]
+        known = Labels(labels, conditions, states)
         for name, rows in self._views.items():
             blocks = self._cells() if name == LAYOUT else 1
-            self._ridges[name] = fit_ridge(rows[picked], labels, states, blocks=blocks)
+            self._ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
         left_out = {name: ridge.left_out for name, ridge in self._ridges.items()}
         judged = counts[labels] > 1
         self._trust = trust_in_views(left_out, labels, judged, self._weights)
@@ -145,10 +149,10 @@ class GalleryScorer:
         cells = self._gallery.references[0].embedding.spatial
         return 1 if cells is None else cells.shape[0] * cells.shape[1]
 
-    def _states_of(self, views: Mapping[str, FloatMatrix]) -> FloatVector:
+    def _states_of(self, views: Mapping[str, FloatVector], condition: str) -> FloatVector:
         values = np.zeros(len(self._gallery.states), np.float32)
         for name, ridge in self._ridges.items():
-            values += np.float32(self._trust[name]) * ridge.predict(views[name])
+            values += np.float32(self._trust[name]) * ridge.predict(views[name], condition)
         return values
 
     def _likeness(self, cosines: FloatVector, unexplained: FloatVector) -> _Likeness:
@@ -170,7 +174,8 @@ class GalleryScorer:
         if place >= 0 and self._ridges:
             values = self._own[place]
         else:
-            values = self._states_of({name: rows[row] for name, rows in self._views.items()})
+            views = {name: rows[row] for name, rows in self._views.items()}
+            values = self._states_of(views, gallery.references[row].condition)
         odds = probabilities(values, self._sharpness)
         if len(self._columns[own]) == 1:  # without it the gallery does not have its state
             likeness.nearest[own] = -1

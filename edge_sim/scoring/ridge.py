@@ -7,7 +7,8 @@ Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +22,59 @@ _SHRINKAGE = 1.0  # of the per-dimension spread within states, towards its mean;
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """What is known of each reference.
+
+    Args:
+        states: (N,) index of its state.
+        conditions: (N,) its light regime.
+        number: Of states.
+    """
+
+    states: NDArray[np.intp]
+    conditions: NDArray[np.str_]
+    number: int
+
+    def means(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (S, D) mean row of each state."""
+        return np.stack([rows[self.states == state].mean(axis=0) for state in range(self.number)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
     """How one view of a picture is centred and scaled for a gallery.
 
     Args:
-        centre: (D,) balanced mean of the references.
+        centre: (D,) mean over the states of their mean references.
+        centres: The same of one condition, for those in which every state has references: what
+            night does to all states alike says nothing about the state.
         scale: (D,) one over the shrunken deviation within states.
         blocks: D is this many blocks of equal length, each brought to the same length.
     """
 
     centre: FloatVector
+    centres: Mapping[str, FloatVector]
     scale: FloatVector
     blocks: int
 
-    def project(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return (..., D) rows centred, each block and the whole of unit length, and scaled."""
-        centred = rows - self.centre
+    def project(self, rows: NDArray[np.float32], condition: str) -> NDArray[np.float32]:
+        """Return (..., D) rows of one condition: centred, each block and the whole of unit length.
+
+        The deviations within states are evened out before the whole is brought to length.
+        """
+        centred = rows - self.centres.get(condition, self.centre)
         if self.blocks > 1:
             shape = (*centred.shape[:-1], self.blocks, -1)
             centred = normalised(centred.reshape(shape)).reshape(centred.shape)
         return normalised(centred * self.scale)
+
+    def project_all(self, rows: FloatMatrix, conditions: NDArray[np.str_]) -> FloatMatrix:
+        """Return (N, D) rows projected, each in its own condition."""
+        ready = np.empty_like(rows)
+        for condition in np.unique(conditions):
+            mine = conditions == condition
+            ready[mine] = self.project(rows[mine], str(condition))
+        return ready
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,23 +93,21 @@ class Ridge:
     bias: FloatVector
     left_out: FloatMatrix
 
-    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, rows: NDArray[np.float32], condition: str) -> NDArray[np.float32]:
         """Return (..., S) values near 1 for the state and near 0 for the others."""
-        return np.asarray(self.view.project(rows) @ self.weights + self.bias, np.float32)
+        return np.asarray(self.view.project(rows, condition) @ self.weights + self.bias, np.float32)
 
 
-def fit_ridge(
-    rows: FloatMatrix, labels: NDArray[np.intp], states: int, *, blocks: int = 1
-) -> Ridge:
-    """Return the regression of (N, D) rows on their labels 0 to `states` - 1.
+def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:
+    """Return the regression of (N, D) rows on their states.
 
     Every state counts the same, however many references it has.
     """
-    view = _view_of(rows, labels, states, blocks)
-    ready = view.project(rows).astype(np.float64)
-    counts = np.bincount(labels, minlength=states).astype(np.float64)
-    noise = RIDGE * counts[labels] * states / len(labels)
-    targets = np.eye(states)[labels]
+    view = _view_of(rows, labels, blocks)
+    ready = view.project_all(rows, labels.conditions).astype(np.float64)
+    counts = np.bincount(labels.states, minlength=labels.number).astype(np.float64)
+    noise = RIDGE * counts[labels.states] * labels.number / len(rows)
+    targets = np.eye(labels.number)[labels.states]
     # The constant 1 in the kernel is the bias: it is regularised like any other feature.
     inverse = np.linalg.inv(ready @ ready.T + 1.0 + np.diag(noise))
     dual = inverse @ targets
@@ -87,14 +119,24 @@ def fit_ridge(
     )
 
 
-def _view_of(rows: FloatMatrix, labels: NDArray[np.intp], states: int, blocks: int) -> View:
-    means = np.stack([rows[labels == state].mean(axis=0) for state in range(states)])
-    plain = View(means.mean(axis=0), np.ones(rows.shape[1], np.float32), blocks)
-    ready = plain.project(rows)
-    means = np.stack([ready[labels == state].mean(axis=0) for state in range(states)])
-    spread = np.square(ready - means[labels]).sum(axis=0) / max(len(rows) - states, 1)
+def _view_of(rows: FloatMatrix, labels: Labels, blocks: int) -> View:
+    centre = labels.means(rows).mean(axis=0)
+    plain = View(centre, _centres(rows, labels), np.ones(rows.shape[1], np.float32), blocks)
+    ready = plain.project_all(rows, labels.conditions)
+    spread = np.square(ready - labels.means(ready)[labels.states]).sum(axis=0)
+    spread /= max(len(rows) - labels.number, 1)
     typical = float(spread.mean())
     if typical <= 0.0:  # one reference per state: nothing is known of the spread
         return plain
     scale = 1.0 / np.sqrt(spread + _SHRINKAGE * typical)
-    return View(plain.centre, (scale / scale.mean()).astype(np.float32), blocks)
+    return replace(plain, scale=(scale / scale.mean()).astype(np.float32))
+
+
+def _centres(rows: FloatMatrix, labels: Labels) -> dict[str, FloatVector]:
+    centres = {}
+    for condition in np.unique(labels.conditions):
+        mine = labels.conditions == condition
+        here = Labels(labels.states[mine], labels.conditions[mine], labels.number)
+        if len(np.unique(here.states)) == labels.number:
+            centres[str(condition)] = here.means(rows[mine]).mean(axis=0)
+    return centres
