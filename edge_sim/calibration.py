@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import FloatMatrix
+from edge_sim.domain import FloatMatrix, Match
 from edge_sim.errors import DataError
+from edge_sim.gallery import Gallery
 
 _Z95 = 1.959964  # two-sided 95 % of a normal distribution
 _RESAMPLES = 200
@@ -237,6 +238,28 @@ def with_pictures(choice: Choice, pairs: Pairs, *, seed: int = 0) -> Choice:
         _resampled(choice.recall, hits, same),
         _resampled(choice.fpr, called - hits, different),
     )
+
+
+def state_trials(
+    gallery: Gallery, left_out: Sequence[Match | None]
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Return, per state, `combined` of every reference against it and whether it is its own.
+
+    Args:
+        gallery: The references.
+        left_out: From `leave_one_out` of a scorer.
+    """
+    trials: dict[str, list[tuple[float, bool]]] = {state: [] for state in gallery.states}
+    for reference, match in zip(gallery.references, left_out, strict=True):
+        for item in () if match is None else match.states:
+            trials[item.state].append((item.score.combined, item.state == reference.state))
+    return {
+        state: (
+            np.array([score for score, _ in rows], np.float64),
+            np.array([own for _, own in rows], np.bool_),
+        )
+        for state, rows in trials.items()
+    }
 
 
 def _resampled(rate: Rate, part: NDArray[np.float64], whole: NDArray[np.float64]) -> Rate:

@@ -9,7 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from edge_sim.enrolment import EnrolmentReport
-    from edge_sim.gallery_store import ReferenceRecord, Revision
+    from edge_sim.gallery_store import KeptCalibration, ReferenceRecord, Revision
 
 SCHEMA = 1
 
@@ -103,6 +103,7 @@ class Stats(msgspec.Struct, frozen=True):
     bytes_on_disk: int
     models: Mapping[str, int]
     states: tuple[StateCount, ...]
+    calibrations: tuple[KeptCalibration, ...]
     schema: int = SCHEMA
 
 

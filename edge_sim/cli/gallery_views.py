@@ -91,10 +91,13 @@ def show_one(args: argparse.Namespace) -> int:
 
 def show_stats(args: argparse.Namespace) -> int:
     """Print how many references there are."""
+    from edge_sim.gallery_store import kept_calibrations
+
     context = context_of(args)
     with context.store(read_only=True) as store:
         records = store.records()
         revision = store.revision
+    calibrations = kept_calibrations(context.gallery)
     counts = Counter((item.watch, item.state) for item in records)
     states = tuple(
         StateCount(watch, state, number, _by_condition(records, watch, state))
@@ -103,7 +106,7 @@ def show_stats(args: argparse.Namespace) -> int:
     size = context.gallery.stat().st_size
     models = dict(sorted(Counter(item.model_id for item in records).items()))
     if args.json:
-        print_json(Stats(str(context.gallery), revision, size, models, states))
+        print_json(Stats(str(context.gallery), revision, size, models, states, calibrations))
         return 0
     rows = [
         (item.watch, item.state, item.references, _spelled(item.by_condition)) for item in states
@@ -113,6 +116,12 @@ def show_stats(args: argparse.Namespace) -> int:
         f"{len(records)} references at revision {revision}, {size / 1e6:.1f} MB; "
         f"models: {_spelled(models) or 'none'}"
     )
+    for kept in calibrations:
+        levels = ", ".join(f"{item.name} {item.threshold:.4f}" for item in kept.thresholds)
+        print(
+            f"calibrated {kept.watch} by {kept.score} for {kept.aim} {kept.value:g}: {levels} "
+            f"(revision {kept.revision}, {kept.at[:10]})"
+        )
     return 0
 
 

@@ -1,0 +1,295 @@
+"""`edge-sim calibrate`: labelled pairs or states to the threshold that keeps a promise."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.errors import DataError
+
+if TYPE_CHECKING:
+    from edge_sim.calibration import Choice, Curve, Pairs, Wish
+    from edge_sim.gallery_store import KeptCalibration, KeptRate, KeptThreshold
+
+SCHEMA = 1
+DEFAULT_PRECISION = 0.9
+
+
+class Calibrated(msgspec.Struct, frozen=True):
+    """What `calibrate` prints; `written` tells whether the gallery file keeps it."""
+
+    calibration: KeptCalibration
+    written: bool
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """Labelled scores of one threshold; `pairs` where they are all pairs among pictures."""
+
+    name: str
+    curve: Curve
+    pairs: Pairs | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """All labelled scores, and what they are of."""
+
+    trials: list[Trial]
+    words: str
+    model: str = ""
+    watch: str = ""
+    revision: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="pick thresholds from labelled pairs, a gallery or a folder per class",
+        description="Finds the threshold with the highest recall at the precision or "
+        "false-positive rate asked for (or the highest precision at a recall), with 95 % "
+        "intervals. Scores of a gallery are taken with each reference left out.",
+    )
+    among = parser.add_mutually_exclusive_group(required=True)
+    among.add_argument(
+        "--pairs", type=Path, metavar="CSV", help="columns score,same or pictures a,b and same"
+    )
+    among.add_argument("--gallery", type=Path, metavar="FILE", help="the references of a watch")
+    among.add_argument("--folder", type=Path, metavar="DIR", help="a folder of pictures per class")
+    parser.add_argument("--watch", metavar="NAME", help="of the gallery; the only one if left out")
+    parser.add_argument(
+        "--score",
+        choices=("cosine", "state"),
+        default="cosine",
+        help="cosine of two pictures, or the score of a picture for a state (with --gallery)",
+    )
+    wish = parser.add_mutually_exclusive_group()
+    wish.add_argument("--precision", type=float, metavar="P", help="at least; default 0.9")
+    wish.add_argument("--fpr", type=float, metavar="R", help="false-positive rate, at most")
+    wish.add_argument("--recall", type=float, metavar="R", help="at least")
+    parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help=".png or .html with the curves")
+    parser.add_argument("--write", action="store_true", help="keep the result in the gallery file")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(handler=calibrate)
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Find, print, plot and keep the thresholds."""
+    _check(args)
+    wish = _wish(args)
+    sample = _sample(args)
+    kept = _kept(args, sample, wish)
+    if args.write:
+        from edge_sim.gallery_store import keep_calibration
+
+        keep_calibration(args.gallery, kept)
+    if args.plot is not None:
+        from edge_sim.report.calibration import curves
+        from edge_sim.report.diagram import write_sheet
+
+        marked = [(t.name, t.curve, k.threshold) for t, k in _zipped(sample, kept)]
+        write_sheet(args.plot, curves(marked, title=f"Calibration on {kept.sample}"))
+        note(f"{args.plot}: written")
+    _print(args, kept, sample.remarks)
+    return 0
+
+
+def _zipped(sample: Sample, kept: KeptCalibration) -> list[tuple[Trial, KeptThreshold]]:
+    return list(zip(sample.trials, kept.thresholds, strict=True))
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.gallery is None:
+        for name in ("watch", "write"):
+            if getattr(args, name):
+                raise DataError(f"--{name} goes with --gallery")
+        if args.score == "state":
+            raise DataError("--score state goes with --gallery: it leaves each reference out")
+    elif args.model is not None:
+        raise DataError("--model goes with --pairs and --folder; a gallery has its own")
+    if args.plot is not None:
+        from edge_sim.report.diagram import check_sheet
+
+        check_sheet(args.plot)
+
+
+def _wish(args: argparse.Namespace) -> Wish:
+    from edge_sim.calibration import Aim, Wish
+
+    for aim in Aim:
+        value = getattr(args, aim.value)
+        if value is not None:
+            return Wish(aim, value)
+    return Wish(Aim.PRECISION, DEFAULT_PRECISION)
+
+
+def _sample(args: argparse.Namespace) -> Sample:
+    if args.pairs is not None:
+        return _of_table(args)
+    return _of_folder(args) if args.folder is not None else _of_gallery(args)
+
+
+def _of_table(args: argparse.Namespace) -> Sample:
+    from edge_sim.calibration import curve_of
+    from edge_sim.calibration_table import read_pairs
+
+    embedder: list[str] = []
+
+    def score(rows: list[tuple[Path, Path]]) -> list[float]:
+        from edge_sim.embedders import open_embedder
+        from edge_sim.sources.pictures import read_picture
+
+        model = open_embedder(args.model)
+        embedder.append(model.model_id)
+        paths = sorted({path for pair in rows for path in pair})
+        vectors = {
+            path: model.embed(read_picture(path)).vector
+            for path in progress(paths, len(paths), "embed")
+        }
+        return [float(vectors[a] @ vectors[b]) for a, b in rows]
+
+    scores, same = read_pairs(args.pairs, score)
+    model_id = embedder[0] if embedder else ""
+    words = f"{len(scores)} pairs of {args.pairs}"
+    return Sample([Trial("pairs", curve_of(scores, same))], words, model_id)
+
+
+def _of_folder(args: argparse.Namespace) -> Sample:
+    import numpy as np
+
+    from edge_sim.embedders import open_embedder
+    from edge_sim.enrolment import Unreadable, candidates_in, classes_in
+
+    embedder = open_embedder(args.model)
+    vectors, labels, remarks = [], [], []
+    classes = classes_in(args.folder)
+    for number, (name, folders) in enumerate(classes.items()):
+        for found in progress(candidates_in(map(str, folders)), None, name):
+            if isinstance(found, Unreadable):
+                remarks.append(f"not read: {found.name}: {found.fault}")
+                continue
+            vectors.append(embedder.embed(found.pixels).vector)
+            labels.append(number)
+    if not vectors:
+        raise DataError(f"{args.folder}: not one picture can be read")
+    words = f"{len(labels)} pictures of {len(classes)} classes in {args.folder}"
+    trial = _pairs_trial(np.stack(vectors), np.array(labels))
+    return Sample([trial], words, embedder.model_id, remarks=remarks)
+
+
+def _of_gallery(args: argparse.Namespace) -> Sample:
+    from edge_sim.calibration import curve_of, state_trials
+    from edge_sim.cli.gallery_context import only_watch
+    from edge_sim.gallery_store import GalleryStore
+    from edge_sim.scoring import GalleryScorer
+
+    with GalleryStore.open(args.gallery, read_only=True) as store:
+        watch = only_watch(store, args.watch)
+        gallery = store.gallery(watch)
+    if len(gallery.states) < 2:
+        raise DataError(f"{args.gallery}: watch {watch!r} has one state; two can be told apart")
+    words = f"{len(gallery)} references of {watch}"
+    model = str(gallery.model_id)
+    if args.score == "cosine":
+        trials = [_pairs_trial(gallery.matrix, gallery.state_rows)]
+    else:
+        left_out = GalleryScorer(gallery).leave_one_out()
+        trials = []
+        for state, (scores, own) in state_trials(gallery, left_out).items():
+            if not own.any():
+                raise DataError(f"{args.gallery}: state {state!r} has one reference; add another")
+            trials.append(Trial(state, curve_of(scores, own)))
+    return Sample(trials, words, model, watch, gallery.revision)
+
+
+def _pairs_trial(vectors: object, labels: object) -> Trial:
+    import numpy as np
+
+    from edge_sim.calibration import Pairs, curve_of, picked_pictures
+
+    matrix, classes = np.asarray(vectors, np.float32), np.asarray(labels)
+    picked = picked_pictures(len(matrix))
+    chosen = matrix[picked]
+    pairs = Pairs(chosen @ chosen.T, classes[picked])
+    return Trial("pairs", curve_of(*pairs.flat()), pairs)
+
+
+def _kept(args: argparse.Namespace, sample: Sample, wish: Wish) -> KeptCalibration:
+    from edge_sim.calibration import choose, with_pictures
+    from edge_sim.events import utc_text
+    from edge_sim.gallery_store import KeptCalibration
+
+    thresholds = []
+    for trial in sample.trials:
+        try:
+            choice = choose(trial.curve, wish)
+        except DataError as error:
+            raise DataError(f"{trial.name}: {error}") from error
+        if trial.pairs is not None:
+            choice = with_pictures(choice, trial.pairs)
+        thresholds.append(_threshold(trial, choice))
+    return KeptCalibration(
+        watch=sample.watch,
+        score=args.score,
+        aim=wish.aim.value,
+        value=wish.value,
+        at=utc_text(time.time()),
+        sample=sample.words,
+        model=sample.model,
+        revision=sample.revision,
+        thresholds=tuple(thresholds),
+    )
+
+
+def _threshold(trial: Trial, choice: Choice) -> KeptThreshold:
+    from edge_sim.gallery_store import KeptRate, KeptThreshold
+
+    precision, recall, fpr = (
+        KeptRate(rate.value, rate.low, rate.high)
+        for rate in (choice.precision, choice.recall, choice.fpr)
+    )
+    curve = trial.curve
+    return KeptThreshold(
+        trial.name, choice.threshold, precision, recall, fpr, curve.same, curve.different
+    )
+
+
+def _print(args: argparse.Namespace, kept: KeptCalibration, remarks: list[str]) -> None:
+    for remark in remarks:
+        note(remark)
+    if args.json:
+        print_json(Calibrated(kept, bool(args.write)))
+        return
+    print_table(
+        ["", "threshold", "precision", "recall", "false positives", "same", "different"],
+        [
+            (
+                item.name,
+                f"{item.threshold:.4f}",
+                _spelled(item.precision),
+                _spelled(item.recall),
+                _spelled(item.fpr),
+                item.same,
+                item.different,
+            )
+            for item in kept.thresholds
+        ],
+    )
+    sign = "at most" if kept.aim == "fpr" else "at least"
+    print(f"{kept.score} for {kept.aim} of {sign} {kept.value:g}, on {kept.sample}")
+    if args.write:
+        print(f"{args.gallery}: kept")
+
+
+def _spelled(rate: KeptRate) -> str:
+    return f"{rate.value:.3f} ({rate.low:.3f} to {rate.high:.3f})"

@@ -1,0 +1,193 @@
+"""`edge-sim calibrate` from a user's seat."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_sim.cli.main import main
+from edge_sim.gallery_store import kept_calibrations
+from edge_sim.sources.pictures import read_picture
+from tests.enrolment.pictures import saved, scene
+
+Captured = pytest.CaptureFixture[str]
+ROWS = "0.95,1\n.92,1\n.88,yes\n.83,0\n.78,TRUE\n.65,0\n.55,no\n.40,false\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.csv").write_text("score,same\n" + ROWS)
+    for layout, state in enumerate(("open", "shut"), start=1):
+        for noise in range(1, 4):
+            lit = scene(layout, noise=noise, light=0.5 + 0.15 * noise)
+            saved(tmp_path / "in" / state, f"{noise}.png", lit)
+    return tmp_path
+
+
+def answer(capsys: Captured, *arguments: str) -> Any:
+    capsys.readouterr()
+    assert main(["calibrate", *arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == 1
+    return found["calibration"]
+
+
+def mistake(capsys: Captured, *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(["calibrate", *arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def enrol() -> None:
+    names = ["--watch", "gate", "--model", "thumbnail", "--force"]
+    assert main(["gallery", "import", "in", *names]) == 0
+
+
+def test_the_known_answer_comes_from_a_table(here: Path, capsys: Captured) -> None:
+    found = answer(capsys, "--pairs", "pairs.csv", "--precision", "0.9")
+    (threshold,) = found["thresholds"]
+    assert (threshold["threshold"], threshold["recall"]["value"]) == (0.88, 0.75)
+    assert (found["aim"], found["value"], found["sample"]) == (
+        "precision",
+        0.9,
+        "8 pairs of pairs.csv",
+    )
+    assert main(["calibrate", "--pairs", "pairs.csv"]) == 0
+    printed = capsys.readouterr().out
+    assert "0.8800" in printed
+    assert "0.750 (0.301 to 0.954)" in printed
+
+
+def test_pictures_of_a_table_are_compared(here: Path, capsys: Captured) -> None:
+    rows = ["open/1,open/2,1", "shut/1,shut/3,1", "open/1,shut/1,0", "open/3,shut/2,0"]
+    lines = [",".join(f"{x}.png" if "/" in x else x for x in row.split(",")) for row in rows]
+    Path("in/pairs.csv").write_text("a,b,same\n" + "\n".join(lines) + "\n")
+    found = answer(capsys, "--pairs", "in/pairs.csv", "--model", "thumbnail", "--fpr", "0")
+    (threshold,) = found["thresholds"]
+    assert threshold["recall"]["value"] == 1.0
+    assert found["model"].startswith("thumbnail")
+
+
+def test_a_folder_per_class_is_compared_with_all_its_pairs(here: Path, capsys: Captured) -> None:
+    (here / "in" / "open" / "bad.png").write_text("nonsense")
+    found = answer(capsys, "--folder", "in", "--model", "thumbnail")
+    (threshold,) = found["thresholds"]
+    assert (threshold["same"], threshold["different"]) == (6, 9)
+    assert threshold["precision"]["value"] == 1.0
+    assert main(["calibrate", "--folder", "in", "--model", "thumbnail"]) == 0
+    assert "not read: in/open/bad.png" in capsys.readouterr().err
+
+
+def test_a_gallery_keeps_thresholds_and_where_they_come_from(here: Path, capsys: Captured) -> None:
+    enrol()
+    by_state = answer(capsys, "--gallery", "gallery.db", "--score", "state", "--write")
+    assert [item["name"] for item in by_state["thresholds"]] == ["open", "shut"]
+    answer(capsys, "--gallery", "gallery.db", "--recall", "0.9", "--write")
+    answer(capsys, "--gallery", "gallery.db", "--watch", "gate", "--fpr", "0", "--write")
+    kept = kept_calibrations("gallery.db")
+    assert [(item.score, item.aim, item.revision) for item in kept] == [
+        ("cosine", "fpr", 1),
+        ("state", "precision", 1),
+    ]
+    assert kept[1].sample == "6 references of gate"
+    assert main(["gallery", "stats"]) == 0
+    assert "calibrated gate by state for precision 0.9: open " in capsys.readouterr().out
+    assert main(["gallery", "verify"]) == 0
+    assert main(["gallery", "undo"]) == 0  # pictures go, measurements stay
+    assert kept_calibrations("gallery.db") == kept
+
+
+def test_nothing_is_kept_unless_asked(here: Path, capsys: Captured) -> None:
+    enrol()
+    answer(capsys, "--gallery", "gallery.db")
+    assert kept_calibrations("gallery.db") == ()
+
+
+@pytest.mark.parametrize("name", ["plot.png", "plot.html"])
+def test_the_curves_are_drawn(here: Path, capsys: Captured, name: str) -> None:
+    assert main(["calibrate", "--pairs", "pairs.csv", "--plot", name]) == 0
+    if name.endswith(".html"):
+        text = Path(name).read_text()
+        assert "ROC" in text
+        assert "Precision over recall" in text
+    else:
+        pixels = read_picture(name)
+        assert pixels.shape[1] > 1500
+        assert np.unique(pixels.reshape(-1, 3), axis=0).shape[0] > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pairs", "none.csv"], "No such file"),
+        (["--pairs", "in"], "Is a directory"),
+        (["--pairs", "pairs.csv", "--precision", "2"], "between 0 and 1"),
+        (["--pairs", "pairs.csv", "--watch", "gate"], "--watch goes with --gallery"),
+        (["--pairs", "pairs.csv", "--write"], "--write goes with --gallery"),
+        (["--pairs", "pairs.csv", "--score", "state"], "goes with --gallery"),
+        (["--pairs", "pairs.csv", "--plot", "x.jpg"], ".png or .html"),
+        (["--pairs", "pairs.csv", "--plot", "no/x.png"], "no folder"),
+        (["--folder", "none"], "No such file"),
+        (["--folder", "in/open"], "no folders with pictures"),
+        (["--gallery", "gallery.db"], "no gallery"),
+        (["--gallery", "gallery.db", "--model", "thumbnail"], "has its own"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(
+    here: Path, capsys: Captured, arguments: list[str], words: str
+) -> None:
+    assert words in mistake(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "no rows"),
+        ("score,same\n", "no rows"),
+        ("value,same\n1,1\n", "needs the columns"),
+        ("score\n1\n", "needs the columns"),
+        ("score,same\n0.5,maybe\n", "row 2: same is 'maybe'"),
+        ("score,same\n0.5,1\nx,0\n", "row 3: score 'x'"),
+        ("score,same\n0.5,1\nnan,0\n", "NaN"),
+        ("score,same\n0.5,1\n", "is different"),
+        ("a,b,same\nno.png,no.png,1\n", "row 2: there is no picture 'no.png'"),
+        ("a,b,same\n,,1\n", "row 2: there is no picture ''"),
+        ('score,same\n"0.5', "no CSV table"),
+        ("score,same\n\xff\n", "no CSV table"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_told_by_its_row(
+    here: Path, capsys: Captured, content: str, words: str
+) -> None:
+    Path("pairs.csv").write_bytes(content.encode("latin-1"))
+    assert words in mistake(capsys, "--pairs", "pairs.csv")
+
+
+def test_a_gallery_of_one_state_or_one_picture_says_what_is_missing(
+    here: Path, capsys: Captured
+) -> None:
+    names = ["--watch", "gate", "--model", "thumbnail"]
+    main(["gallery", "add", "in/open/1.png", *names, "--state", "open"])
+    assert "has one state" in mistake(capsys, "--gallery", "gallery.db")
+    main(["gallery", "add", "in/shut/1.png", *names, "--state", "shut"])
+    line = mistake(capsys, "--gallery", "gallery.db", "--score", "state")
+    assert "state 'open' has one reference" in line
+    main(["gallery", "add", "in/shut/1.png", *names[2:], "--watch", "door", "--state", "shut"])
+    assert "name one with --watch; it has door, gate" in mistake(capsys, "--gallery", "gallery.db")
+    assert "no watch 'x'" in mistake(capsys, "--gallery", "gallery.db", "--watch", "x")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--pairs", "a", "--folder", "b"], ["--fpr", "x"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["calibrate", *arguments])
+    assert stopped.value.code == 2
