@@ -111,8 +111,16 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().finish_request(request, client_address)
             return
         # The handshake belongs here, in the connection's own thread: it may never end.
-        with self._context.wrap_socket(request, server_side=True) as secured:
+        secured = self._context.wrap_socket(
+            request, server_side=True, do_handshake_on_connect=False
+        )
+        with self._open_lock:
+            self._open[secured] = self._open.pop(request, time.monotonic())
+        try:
+            secured.do_handshake()
             super().finish_request(secured, client_address)
+        finally:
+            self.shutdown_request(secured)
 
     def shutdown_request(self, request: Any) -> None:
         with self._open_lock:
@@ -125,10 +133,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def may_last(self, request: socket.socket) -> None:
         """Let a connection last: a stream."""
         with self._open_lock:
-            for known in self._open:
-                # With TLS the handler has another object for the same connection.
-                if known is request or known.fileno() in (request.fileno(), -1):
-                    self._open[known] = float("inf")
+            if request in self._open:
+                self._open[request] = float("inf")
 
     def cut_off(self, *, older_than_s: float) -> None:
         """End connections that last too long; with 0 all of them."""
@@ -234,10 +240,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b": edge_sim\n\n")
         while (found := board.events_after(number, _KEEP_ALIVE_S)) is not None:
-            for number, event in found:
-                self.wfile.write(stream_chunk(number, event))
-            if not found:
-                self.wfile.write(b": still here\n\n")
+            chunks = [stream_chunk(at, event) for at, event in found]
+            self.wfile.write(b"".join(chunks) or b": still here\n\n")
+            number = found[-1][0] if found else number
 
     def _answer(self, page: Page) -> None:
         self.send_response(page.status)
