@@ -20,7 +20,7 @@ from edge_sim.protocols import EventSink
 from edge_sim.sinks import KINDS, open_sink
 from tests.builders import change
 from tests.outbox.events import lost
-from tests.sinks.broker import Broker, Listener, make_certificates
+from tests.sinks.broker import Broker, Certificates, Listener, make_certificates
 from tests.sinks.hook import Hook
 from tests.sinks.waiting import wait_until
 
@@ -71,8 +71,13 @@ def of_webhook(tmp_path: Path, _: object, opened: ExitStack) -> FarEnd:
     return FarEnd("webhook", options, lambda _: [from_json_line(p.body) for p in hook.posted])
 
 
-def of_mqtt(tmp_path: Path, _: object, opened: ExitStack) -> FarEnd:
-    broker = Broker(tmp_path, make_certificates(tmp_path))
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def of_mqtt(tmp_path: Path, request: pytest.FixtureRequest, opened: ExitStack) -> FarEnd:
+    broker = Broker(tmp_path, request.getfixturevalue("certificates"))
     broker.start()
     opened.callback(broker.kill)
     listener = opened.enter_context(closing(Listener(broker)))

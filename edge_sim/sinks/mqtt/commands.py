@@ -53,7 +53,8 @@ def _teach(text: str, card: WatchCard, topic: str) -> Teach:
         try:
             table = msgspec.json.decode(text, type=_TeachPayload)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise CommandError(f"{topic}: not {{'state': NAME, 'event': ID}} ({error})") from error
+            # Without the decoder's words: they repeat the payload, line ends included.
+            raise CommandError(f"{topic}: not {{'state': NAME, 'event': ID}}") from error
         text, event_id = table.state, table.event
         if event_id is not None and not re.fullmatch(r"[0-9a-f]{16}", event_id):
             raise CommandError(f"{topic}: an event id is 16 hexadecimal digits")
