@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.duplicates.likeness import (
-    COARSE_SLACK,
+    COARSE,
     Looks,
     coarse_vectors,
     likeness,
@@ -46,7 +46,7 @@ def linked(
     blocks = range(0, len(looks), _BLOCK)
     for at in blocks if watching is None else watching(blocks, len(blocks)):
         rows = np.arange(at, min(at + _BLOCK, len(looks)))
-        first, second = _candidates(coarse, rows, threshold - COARSE_SLACK)
+        first, second = _candidates(coarse, rows, COARSE)
         # Pictures that are in one group already need no measuring.
         apart = roots[first] != roots[second]
         first, second = first[apart], second[apart]

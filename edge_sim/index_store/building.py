@@ -92,11 +92,12 @@ def update(
         known = store.known()
         report = Report(unread=list(found.unread))
         todo = _todo(found, known, {path.relative_to(root) for path in starts}, report)
-        if not starts:
-            report.gone = _forget_gone(store, found, known)
         done = _embed(store, embedder, todo, report)
         for _ in done if watching is None else watching(done, len(todo)):
             pass
+        if not starts:
+            # Last, so that a file that was moved finds its vector.
+            report.gone = _forget_gone(store, found, known)
         store.prepare()
     return report
 
