@@ -19,6 +19,8 @@ GROUPS = (
     "demo",
     "run",
     "daemon",
+    "teach",
+    "install_service",
     "check",
     "gallery",
     "capture",
@@ -76,7 +78,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"edge-sim {__version__}")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: all")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    verbs = [word for word in arguments if not word.startswith("-")]
+    verbs = [word.replace("-", "_") for word in arguments if not word.startswith("-")]
     wanted = [verbs[0]] if verbs and verbs[0] in GROUPS else GROUPS
     for group in wanted:
         importlib.import_module(f"edge_sim.cli.{group}").register(commands)

@@ -1,0 +1,164 @@
+"""`edge-sim teach`: "that was X". What a watch shows, or showed, becomes a reference."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import ssl
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_sim.cli.output import note, print_json
+from edge_sim.errors import CommandError, SourceError
+
+if TYPE_CHECKING:
+    from edge_sim.config import Config
+    from edge_sim.enrolment import Candidate
+
+_ANSWER_S = 15.0
+_MAX_ANSWER_BYTES = 100_000
+
+
+class FlipView(msgspec.Struct, frozen=True):
+    """A recent event that would be another state now."""
+
+    event_id: str
+    before: str
+    after: str
+
+
+class TaughtView(msgspec.Struct, frozen=True):
+    """What came of a correction; `flips` is empty where no daemon was asked."""
+
+    watch: str
+    state: str
+    reference_id: str
+    revision: int
+    overruled: str | None
+    flips: tuple[FlipView, ...] = ()
+    schema: int = 1
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    error: str
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "teach",
+        help="say what a watch shows: its picture becomes a reference",
+        description="Add what a watch sees now, or saw at a recent event, to its references. The "
+        "running daemon is asked if health.listen and health.token are configured; otherwise one "
+        "frame is taken from the source. `edge-sim gallery undo` takes it back.",
+    )
+    parser.add_argument("watch")
+    parser.add_argument("state")
+    parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--event", metavar="ID", help="the picture of this event, from the daemon")
+    which.add_argument("--now", action="store_true", help="what is seen now; the default")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(handler=_teach)
+
+
+def _teach(args: argparse.Namespace) -> int:
+    from edge_sim.cli.configuration import load
+    from edge_sim.config_yaml import nearest
+
+    config = load(args.config)
+    if args.watch not in config.watches:
+        hint = nearest(args.watch, config.watches)
+        raise CommandError(f"there is no watch {args.watch!r}{hint}")
+    taught = _asked(config, args.watch, args.state, args.event)
+    if taught is None and args.event is not None:
+        raise CommandError(
+            "pictures of events are with the daemon only; it must run, and health.listen and "
+            "health.token must be configured"
+        )
+    taught = taught or _direct(config, args.watch, args.state)
+    if args.json:
+        print_json(taught)
+    else:
+        _print(taught)
+    return 0
+
+
+def _asked(config: Config, watch: str, state: str, event: str | None) -> TaughtView | None:
+    """Return what the daemon made of it; None if there is no daemon to ask."""
+    address, token = config.health.address, config.health.token
+    if address is None or token is None:
+        return None
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
+    connection = _connection(config, host, address[1])
+    body = msgspec.json.encode({"watch": watch, "state": state, "event": event})
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", "/teach", body, headers)
+        answer = connection.getresponse()
+        content = answer.read(_MAX_ANSWER_BYTES)
+    except ConnectionRefusedError:
+        return None
+    except (OSError, http.client.HTTPException) as error:
+        place = f"{host}:{address[1]}"
+        raise CommandError(f"the daemon at {place} does not answer ({error})") from error
+    finally:
+        connection.close()
+    try:
+        if answer.status == 200:
+            return msgspec.json.decode(content, type=TaughtView)
+        reason = msgspec.json.decode(content, type=_Refusal).error
+    except msgspec.DecodeError:
+        reason = f"{host}:{address[1]} answers {answer.status} {answer.reason}"
+    raise CommandError(reason)
+
+
+def _connection(config: Config, host: str, port: int) -> http.client.HTTPConnection:
+    if config.health.certificate is None:
+        return http.client.HTTPConnection(host, port, timeout=_ANSWER_S)
+    # The very certificate of the configuration is asked for, whatever name it is made out to.
+    context = ssl.create_default_context(cafile=config.path(config.health.certificate))
+    context.check_hostname = False
+    return http.client.HTTPSConnection(host, port, timeout=_ANSWER_S, context=context)
+
+
+def _direct(config: Config, watch: str, state: str) -> TaughtView:
+    """Take one frame from the source; the running daemon notices the changed gallery."""
+    from edge_sim import assembly
+    from edge_sim.daemon.teaching import teach_picture
+    from edge_sim.sinks.remote import Teach
+
+    note("no daemon was asked: one frame is taken from the source")
+    candidate = _seen_now(config, watch)
+    embedder = assembly.open_model(config)
+    lesson = teach_picture(config, embedder, Teach(watch, state), candidate, time.time)
+    return TaughtView(watch, state, lesson.reference_id, lesson.revision, lesson.overruled)
+
+
+def _seen_now(config: Config, watch: str) -> Candidate:
+    from edge_sim import assembly
+    from edge_sim.enrolment import Candidate
+    from edge_sim.sources import open_source
+
+    section = config.watches[watch]
+    name = section.source or next(iter(config.sources))
+    options = assembly.source_options(name, config.sources[name])
+    with closing(open_source(assembly.resolved_uri(config, name), options)) as source:
+        frame = source.read()
+    if frame is None:
+        raise SourceError(f"{name}: ended before its first frame")
+    pixels = assembly.region_of(config, section).pixels_of(frame.pixels)
+    return Candidate(f"{name}#{frame.index}", pixels, frame.unix_time_s)
+
+
+def _print(taught: TaughtView) -> None:
+    print(f"{taught.watch} is {taught.state}: reference {taught.reference_id}")
+    if taught.overruled is not None:
+        note(f"the picture is a {taught.overruled} with what was known; your word counts")
+    for flip in taught.flips:
+        print(f"event {flip.event_id} would be {flip.after}, not {flip.before}")
+    print(f"revision {taught.revision}; `edge-sim gallery undo` takes it back")

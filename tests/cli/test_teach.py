@@ -1,0 +1,99 @@
+"""`teach` as its user meets it, with and without a daemon."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge_sim.cli.main import main
+from edge_sim.config import load_config
+from edge_sim.daemon import Daemon
+from edge_sim.gallery_store import GalleryStore
+from tests.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
+from tests.daemon.test_service import await_events, show
+from tests.health.servers import TOKEN
+
+
+def config_of(folder: Path, extra: str = "") -> str:
+    lamp_config(folder, extra)
+    return str(folder / "config.yaml")
+
+
+def test_without_a_daemon_a_frame_is_taken_from_the_source(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["teach", "lamp", "flickering", "-c", config_of(tmp_path), "--json"]) == 0
+    out, err = capfd.readouterr()
+    taught = json.loads(out)
+    assert (taught["watch"], taught["state"], taught["flips"]) == ("lamp", "flickering", [])
+    assert "no daemon was asked" in err
+    with GalleryStore.open(tmp_path / "gallery.db") as store:
+        assert "flickering" in store.gallery("lamp").states
+        store.undo()
+        assert "flickering" not in store.gallery("lamp").states
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra", "message"),
+    [
+        (["lmap", "on"], "", "there is no watch 'lmap' (did you mean 'lamp'?)"),
+        (["lamp", "on", "--event", "1"], "", "pictures of events are with the daemon only"),
+        (["lamp", "bad name"], "", "bad name"),
+        (["lamp", "unknown"], "", "unknown"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    tmp_path: Path,
+    arguments: list[str],
+    extra: str,
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["teach", *arguments, "-c", config_of(tmp_path, extra)]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_running_daemon_is_asked_and_tells_which_decisions_would_flip(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    path = config_of(tmp_path, f"health: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n")
+    config = load_config(path)
+    camera, frames = Camera(), Show()
+    daemon = Daemon(config, reload=lambda: config, world=world_of({"camera": camera}))
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        show(daemon, camera, frames, "on")
+        (event,) = await_events(daemon, 1)
+        assert main(["teach", "lamp", "broken", "-c", path, "--event", event.id]) == 0
+        out = capfd.readouterr().out
+        assert "lamp is broken" in out
+        assert f"event {event.id} would be broken, not on" in out
+        assert main(["teach", "lamp", "on", "-c", path, "--event", "nonsense"]) == 1
+        assert "no picture of the event nonsense" in capfd.readouterr().err
+    finally:
+        daemon.request_stop()
+        thread.join(LIMIT_S)
+
+
+def test_a_daemon_that_does_not_run_is_no_obstacle(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    extra = f"health: {{listen: '127.0.0.1:{free_port()}', token: {TOKEN}}}\n"
+    assert main(["teach", "lamp", "dim", "-c", config_of(tmp_path, extra)]) == 0
+    assert "revision" in capfd.readouterr().out
