@@ -23,7 +23,7 @@ EVENT_ID_HEADER = "X-EdgeSim-Event-Id"
 
 # These speak about this event; all other failures speak about the moment or the configuration, and
 # the event waits until they are over.
-_REFUSALS = frozenset({400, 405, 406, 409, 413, 414, 415, 422, 431})
+REFUSALS = frozenset({400, 405, 406, 409, 413, 414, 415, 422, 431})
 
 
 class WebhookSink:
@@ -104,7 +104,7 @@ class WebhookSink:
         status, location = self._answer(body, self._headers(event, body))
         if 200 <= status < 300:
             return
-        if status in _REFUSALS:
+        if status in REFUSALS:
             raise EventRefusedError(f"{self.name}: refused the event (status {status})")
         if location is not None:
             raise SinkError(f"{self.name}: redirects elsewhere (status {status}); use that address")

@@ -73,5 +73,5 @@ class OutboxModel(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-OutboxModel.TestCase.settings = settings(max_examples=15, stateful_step_count=20)
+OutboxModel.TestCase.settings = settings(max_examples=10, stateful_step_count=20)
 TestOutboxModel = OutboxModel.TestCase

@@ -24,4 +24,5 @@ def test_kills_at_random_instants_lose_no_event(
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
+    assert report["kills"] == kills
     assert report["safe"] > kills // 2, report

@@ -46,7 +46,7 @@ def ids_after(folder: Path, target: Path, spoil: Callable[[bytes], bytes]) -> li
     return found
 
 
-own_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+own_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 
 
 @own_folder
