@@ -55,9 +55,9 @@ class Lane:
         self.source = source
         self.pipeline = pipeline
         self.ended = False
-        self._live = live
-        self._now = now
-        self._clock = clock
+        self.live = live
+        self.now = now
+        self.clock = clock
         self._lost_at_s: float | None = None
 
     @property
@@ -67,7 +67,7 @@ class Lane:
 
     def resume_lost(self) -> None:
         """Go on as lost without an event: it was reported before a restart."""
-        self._lost_at_s = self._clock()
+        self._lost_at_s = self.clock()
 
     def step(self) -> Step:
         """Read one frame and return what it gave.
@@ -78,7 +78,7 @@ class Lane:
         try:
             frame = self.source.read()
         except SourceError as error:
-            if not self._live:
+            if not self.live:
                 self.ended = True
                 raise
             return Step(None, (), tuple(self._lost(error)))
@@ -92,17 +92,17 @@ class Lane:
     def _lost(self, error: SourceError) -> list[Event]:
         if self._lost_at_s is not None:
             return []
-        self._lost_at_s = self._clock()
-        at, device, source = utc_text(self._now()), self.pipeline.device, self.source.name
+        self._lost_at_s = self.clock()
+        at, device, source = utc_text(self.now()), self.pipeline.device, self.source.name
         logger.warning("source %s lost: %s", source, error)
         return [SourceLost(event_id(device, source, "lost", at), device, source, at, str(error))]
 
     def _restored(self) -> list[Event]:
         if self._lost_at_s is None:
             return []
-        lost_for_s = round(self._clock() - self._lost_at_s, 3)
+        lost_for_s = round(self.clock() - self._lost_at_s, 3)
         self._lost_at_s = None
-        at, device, source = utc_text(self._now()), self.pipeline.device, self.source.name
+        at, device, source = utc_text(self.now()), self.pipeline.device, self.source.name
         logger.info("source %s is back after %.1f s", source, lost_for_s)
         key = event_id(device, source, "restored", at)
         return [SourceRestored(key, device, source, at, lost_for_s)]

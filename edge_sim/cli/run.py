@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 from pathlib import Path
-from threading import Event as StopEvent
 
 from edge_sim.cli.gallery_context import positive
 from edge_sim.cli.output import note
@@ -32,20 +31,27 @@ def _run(args: argparse.Namespace) -> int:
     from edge_sim.assembly import build
     from edge_sim.cli.configuration import load
     from edge_sim.cli.recording import record
+    from edge_sim.daemon.bell import Bell
+    from edge_sim.daemon.foreground import foreground_steps
     from edge_sim.report import Timeline, check_path, write
     from edge_sim.tally import Tally
 
     if args.report is not None:
         check_path(args.report)
     config = load(args.config, source=args.source)
-    stop = StopEvent()
+    bell, asked_to_stop = Bell(), [False]
+
+    def ask_to_stop(*_: object) -> None:
+        asked_to_stop[0] = True
+        bell.ring()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, ask_to_stop)
     tally, timeline = Tally(), Timeline()
     with build(config) as device:
         regions = {watch.name: watch.region for watch in device.watches}
         try:
-            for step in device.steps(stop=stop):
+            for step in foreground_steps(device, stop=lambda: asked_to_stop[0], bell=bell):
                 tally.add(step)
                 if args.report is not None:
                     record(timeline, step, regions)
