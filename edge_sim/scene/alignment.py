@@ -22,7 +22,7 @@ _CELL_PX = _PLANE_PX // _GRID
 _NEIGHBOURHOOD_SIGMA_PX = 4.0
 _NOISE_LEVELS = 6.0
 _REFERENCES = 32
-_TRIED_FOR_SHIFT = 6
+_TRIED_FOR_SHIFT = 3
 _USUAL_AGREEMENT = 0.85  # of a picture with other references of the same fixed view
 _LOST_SHARE = 0.45
 """Part of the references' agreement with each other below which the view is another one. Over ten
@@ -62,7 +62,7 @@ class View:
         side = thumbnail.shape[0]
         window = cv2.createHanningWindow((side, side), cv2.CV_32F)
         plane = local_contrast(thumbnail)
-        for reference in self._thumbnails[:: max(1, len(self._thumbnails) // _TRIED_FOR_SHIFT)]:
+        for reference in self._thumbnails[:: -(-len(self._thumbnails) // _TRIED_FOR_SHIFT)]:
             shift, _ = cv2.phaseCorrelate(local_contrast(reference), plane, window)
             if max(abs(shift[0]), abs(shift[1])) > SMALL_SHIFT * side:
                 continue

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import Embedding, FloatMatrix, FloatVector, GrayImage
-from edge_sim.similarity import normalised
 
 APPEARANCE = "appearance"
 LAYOUT = "layout"
@@ -33,9 +32,11 @@ double of any weight changes the mean accuracy by less than 0.003."""
 
 STRUCTURE_PX = 24
 TONE_PX = 12
-_NEIGHBOURHOOD_SIGMA_PX = 4.0
+_HALF_PX = 48
+_NEIGHBOURHOOD_SIGMA_PX = 2.0  # of the halved thumbnail
 # Grey levels added to the local deviation: keeps sensor noise on flat walls from becoming texture.
 _NOISE_LEVELS = 6.0
+_LEAST_LENGTH = np.float32(1e-12)  # a flat picture has no structure: zero stays zero
 
 
 class Pictured(Protocol):
@@ -63,7 +64,8 @@ def evidence_of(item: Pictured) -> dict[str, FloatVector]:
     cells = item.embedding.spatial
     if cells is not None:
         flat = cells.reshape(-1, cells.shape[-1])
-        views[LAYOUT] = (normalised(flat) / np.float32(np.sqrt(len(flat)))).reshape(-1)
+        lengths = np.sqrt(np.einsum("cd,cd->c", flat, flat)) * np.float32(np.sqrt(len(flat)))
+        views[LAYOUT] = (flat / np.maximum(lengths, _LEAST_LENGTH)[:, None]).reshape(-1)
     return views
 
 
@@ -75,7 +77,8 @@ def stacked_evidence(items: Sequence[Pictured]) -> dict[str, FloatMatrix]:
 
 
 def _structure(thumbnail: GrayImage) -> FloatVector:
-    pixels = thumbnail.astype(np.float32)
+    # Halved first: the neighbourhood is wide, and blurring it at full size costs four times more.
+    pixels = _shrunk(thumbnail.astype(np.float32), _HALF_PX)
     mean = cv2.GaussianBlur(pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
     square = cv2.GaussianBlur(pixels * pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
     deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
@@ -89,4 +92,5 @@ def _shrunk(plane: NDArray[np.float32], side_px: int) -> NDArray[np.float32]:
 
 
 def _unit(plane: NDArray[np.float32]) -> FloatVector:
-    return normalised(plane.reshape(-1))
+    flat = plane.reshape(-1)
+    return np.asarray(flat / np.maximum(np.sqrt(flat @ flat), _LEAST_LENGTH), np.float32)

@@ -192,28 +192,35 @@ class GalleryScorer:
         ssim_states: int,
     ) -> Match:
         states = []
+        structural = self._structural_of(item.thumbnail) if ssim_states else None
         present = [
             state for state in np.argsort(-odds, kind="stable") if likeness.nearest[state] >= 0
         ]
         for rank, state in enumerate(present):
             reference = self._gallery.references[likeness.nearest[state]]
-            structural = self._ssim(item.thumbnail, reference) if rank < ssim_states else None
+            ssim = structural(reference) if structural and rank < ssim_states else None
             combined = 1.0 - float(likeness.unexplained[state])
             cosine = float(item.embedding.vector @ reference.embedding.vector)
-            score = Score(min(max(cosine, -1.0), 1.0), structural, combined)
+            score = Score(min(max(cosine, -1.0), 1.0), ssim, combined)
             name = self._gallery.states[state]
             states.append(StateScore(name, reference.reference_id, score, float(odds[state])))
         return Match(tuple(states))
 
-    def _ssim(self, thumbnail: GrayImage, reference: Reference) -> float:
+    def _structural_of(self, thumbnail: GrayImage) -> Callable[[Reference], float]:
+        """Return the structural similarity of `thumbnail` with a reference, as a function."""
         if self._structural is not None:
-            return self._structural(thumbnail, reference.thumbnail)
+            chosen = self._structural
+            return lambda reference: chosen(thumbnail, reference.thumbnail)
+        own = ssim_planes(thumbnail)
+        return lambda reference: ssim_between(own, self._planes_of(reference))
+
+    def _planes_of(self, reference: Reference) -> SsimPlanes:
         known = self._planes.get(reference.reference_id)
         if known is None:
             if len(self._planes) >= _CACHED_PLANES:
                 self._planes.clear()
             known = self._planes[reference.reference_id] = ssim_planes(reference.thumbnail)
-        return ssim_between(ssim_planes(thumbnail), known)
+        return known
 
 
 def check_model(probe: Probe, gallery: Gallery) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import FloatMatrix, FloatVector
-from edge_sim.similarity import normalised
 
 RIDGE = 0.1
 """Regularisation, in units of the squared length of a view; 0.03 to 0.3 is flat."""
+_LEAST_LENGTH = np.float32(1e-12)
 _SHRINKAGE = 1.0  # of the per-dimension spread within states, towards its mean; 0.3 to 3 is flat
 
 
@@ -65,8 +65,8 @@ class View:
         centred = rows - self.centres.get(condition, self.centre)
         if self.blocks > 1:
             shape = (*centred.shape[:-1], self.blocks, -1)
-            centred = normalised(centred.reshape(shape)).reshape(centred.shape)
-        return normalised(centred * self.scale)
+            centred = _unit_rows(centred.reshape(shape)).reshape(centred.shape)
+        return _unit_rows(centred * self.scale)
 
     def project_all(self, rows: FloatMatrix, conditions: NDArray[np.str_]) -> FloatMatrix:
         """Return (N, D) rows projected, each in its own condition."""
@@ -117,6 +117,12 @@ def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:
         bias=dual.sum(axis=0).astype(np.float32),
         left_out=(targets - dual / np.diag(inverse)[:, None]).astype(np.float32),
     )
+
+
+def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (..., D) rows at length 1; zero stays zero. For rows known to be finite and tame."""
+    lengths = np.sqrt(np.einsum("...d,...d->...", rows, rows))
+    return np.asarray(rows / np.maximum(lengths, _LEAST_LENGTH)[..., None], np.float32)
 
 
 def _view_of(rows: FloatMatrix, labels: Labels, blocks: int) -> View:
