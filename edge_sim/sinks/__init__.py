@@ -17,7 +17,8 @@ def open_sink(kind: str, **options: Any) -> EventSink:
         options: Arguments of that kind, as in `configs/default.yaml`.
 
     Raises:
-        SinkError: It cannot be opened.
+        ConfigError: Its arguments can never work.
+        SinkError: It cannot be opened now.
     """
     return KINDS[kind](**options)
 

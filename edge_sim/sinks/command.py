@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from threading import Lock
 
-from edge_sim.errors import EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import Event, StateChanged, to_json_line
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -48,15 +48,15 @@ class CommandSink:
         """Check that the program is there.
 
         Raises:
-            SinkError: There is no program, or it cannot be run.
+            ConfigError: There is no program, or it cannot be run.
         """
         if not argv or not argv[0]:
-            raise SinkError("command: `argv` names no program")
+            raise ConfigError("command: `argv` names no program")
         if any("\0" in argument for argument in argv):
-            raise SinkError("command: an argument holds a zero byte")
+            raise ConfigError("command: an argument holds a zero byte")
         program = shutil.which(argv[0], path=SEARCH_PATH)
         if program is None:
-            raise SinkError(f"command: there is no program {argv[0]!r} to run (in {SEARCH_PATH})")
+            raise ConfigError(f"command: there is no program {argv[0]!r} to run (in {SEARCH_PATH})")
         return cls((program, *argv[1:]), timeout_s=timeout_s)
 
     @property

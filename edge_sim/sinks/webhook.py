@@ -13,7 +13,7 @@ from threading import Event as Signal
 from threading import Lock, Timer
 from urllib.parse import SplitResult, urlsplit
 
-from edge_sim.errors import EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import Event, to_json_line
 
 SIGNATURE_HEADER = "X-EdgeSim-Signature"
@@ -77,12 +77,13 @@ class WebhookSink:
             ca_file: Certificates to trust instead of those of the system, PEM.
 
         Raises:
-            SinkError: The address or the certificates cannot be used.
+            ConfigError: The address, the secret or the token cannot be used.
+            SinkError: The certificates cannot be used.
         """
         parts = _checked(url)
         for label, value in (("token", token), ("secret", secret)):
             if value is not None and (not value or not value.isprintable() or not value.isascii()):
-                raise SinkError(f"webhook {parts.hostname}: the {label} is not printable ASCII")
+                raise ConfigError(f"webhook {parts.hostname}: the {label} is not printable ASCII")
         tls = _tls(ca_file) if parts.scheme == "https" else None
         return cls(parts, timeout_s=timeout_s, secret=secret, token=token, tls=tls)
 
@@ -194,13 +195,15 @@ def _checked(url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise SinkError("webhook: the url is not a web address (https://host/path)") from error
+        raise ConfigError("webhook: the url is not a web address (https://host/path)") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise SinkError("webhook: the url is not a web address (https://host/path)")
+        raise ConfigError("webhook: the url is not a web address (https://host/path)")
     if parts.username is not None or parts.password is not None:
-        raise SinkError(f"webhook {parts.hostname}: no user or password in the url; use `token`")
+        raise ConfigError(f"webhook {parts.hostname}: no user or password in the url; use `token`")
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise SinkError(f"webhook {parts.hostname}: the url holds characters that must be escaped")
+        raise ConfigError(
+            f"webhook {parts.hostname}: the url holds characters that must be escaped"
+        )
     return parts._replace(fragment="")
 
 

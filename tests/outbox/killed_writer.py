@@ -66,7 +66,7 @@ def deliver_the_rest(folder: Path) -> None:
     outbox = Outbox.open(folder / "outbox.db", [sink.name])
     delivery = Delivery(outbox, [sink])
     delivery.start()
-    if not delivery.close(drain_s=30.0):
+    if not delivery.close(drain_s=250.0):
         raise SystemExit("the rest was not delivered")
     outbox.close()
 

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from edge_sim.errors import EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import from_json_line
 from edge_sim.sinks.command import CommandSink
 from tests.contracts.test_event_sink import EVENT
@@ -151,7 +151,7 @@ def test_closing_kills_it(tmp_path: Path) -> None:
     ids=["nothing", "empty", "missing", "not a program", "zero byte"],
 )
 def test_a_command_that_cannot_run_is_named_at_once(argv: tuple[str, ...], message: str) -> None:
-    with pytest.raises(SinkError, match=message):
+    with pytest.raises(ConfigError, match=message):
         CommandSink.open(argv)
 
 

@@ -14,7 +14,7 @@ from threading import Event as Signal
 
 import pytest
 
-from edge_sim.errors import CommandError, SinkError
+from edge_sim.errors import CommandError, ConfigError, SinkError
 from edge_sim.events import SourceRestored, StateChanged, from_json_line
 from edge_sim.outbox import Courier, Delivery, Outbox
 from edge_sim.sinks.mqtt import MqttOptions, MqttSink
@@ -332,27 +332,27 @@ def test_a_command_that_the_device_refuses_is_logged_and_the_connection_stays(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "message", "error"),
     [
-        ({"host": ""}, "host must be"),
-        ({"host": "mqtt://broker"}, "host must be"),
-        ({"topic_prefix": "a/#"}, "topic_prefix must be"),
-        ({"topic_prefix": ""}, "topic_prefix must be"),
-        ({"discovery_prefix": "home/+"}, "discovery_prefix must be"),
-        ({"password": "x"}, "needs a username"),
-        ({"username": "u", "password": "x", "password_file": Path("y")}, "not both"),
-        ({"username": "u", "password_file": Path("/nowhere/y")}, "cannot read"),
-        ({"ca_file": Path("ca.pem")}, "tls is false"),
-        ({"tls": True, "key_file": Path("k.pem")}, "needs cert_file"),
-        ({"tls": True, "ca_file": Path("/nowhere/ca.pem")}, "ca.pem: cannot be used"),
-        ({"tls": True, "ca_file": Path(__file__)}, "no fitting PEM"),
-        ({"tls": True, "cert_file": Path(__file__)}, "no fitting PEM"),
+        ({"host": ""}, "host must be", ConfigError),
+        ({"host": "mqtt://broker"}, "host must be", ConfigError),
+        ({"topic_prefix": "a/#"}, "topic_prefix must be", ConfigError),
+        ({"topic_prefix": ""}, "topic_prefix must be", ConfigError),
+        ({"discovery_prefix": "home/+"}, "discovery_prefix must be", ConfigError),
+        ({"password": "x"}, "needs a username", ConfigError),
+        ({"username": "u", "password": "x", "password_file": Path("y")}, "not both", ConfigError),
+        ({"username": "u", "password_file": Path("/nowhere/y")}, "cannot read", SinkError),
+        ({"ca_file": Path("ca.pem")}, "tls is false", ConfigError),
+        ({"tls": True, "key_file": Path("k.pem")}, "needs cert_file", ConfigError),
+        ({"tls": True, "ca_file": Path("/nowhere/ca.pem")}, "ca.pem: cannot be used", SinkError),
+        ({"tls": True, "ca_file": Path(__file__)}, "no fitting PEM", SinkError),
+        ({"tls": True, "cert_file": Path(__file__)}, "no fitting PEM", SinkError),
     ],
 )
 def test_settings_that_cannot_work_are_named_at_once(
-    options: dict[str, object], message: str
+    options: dict[str, object], message: str, error: type[Exception]
 ) -> None:
-    with pytest.raises(SinkError, match=message) as caught:
+    with pytest.raises(error, match=message) as caught:
         MqttSink.open(MqttOptions(**{"device": "porch", "port": 1, **options}))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
@@ -368,3 +368,16 @@ def test_ports_follow_from_encryption() -> None:
     assert MqttOptions(device="d").broker_port == 1883
     assert MqttOptions(device="d", tls=True).broker_port == 8883
     assert "s3cret" not in repr(MqttOptions(device="d", username="u", password="s3cret"))
+
+
+def test_without_paho_the_fix_is_named(repository: Path) -> None:
+    program = (
+        "import sys; sys.modules['paho'] = None\n"
+        "from edge_sim.sinks import open_sink\n"
+        "open_sink('mqtt', device='porch')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository, check=False, capture_output=True, text=True
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith("mqtt needs paho-mqtt 2 or later: pip install 'edge_sim[mqtt]'")

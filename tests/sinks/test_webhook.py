@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from edge_sim.errors import EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import to_json_line
 from edge_sim.sinks.webhook import WebhookSink, signature
 from tests.contracts.test_event_sink import EVENT
@@ -206,7 +206,7 @@ def test_a_certificate_is_checked(certificates: Certificates) -> None:
     ],
 )
 def test_an_address_that_cannot_work_is_named_at_once(url: str, message: str) -> None:
-    with pytest.raises(SinkError, match=message) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         WebhookSink.open(url)
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
@@ -214,7 +214,7 @@ def test_an_address_that_cannot_work_is_named_at_once(url: str, message: str) ->
 
 @pytest.mark.parametrize("bad", ["", "line\r\nX-Injected: 1", "ü"])
 def test_a_token_that_would_spoil_the_header_is_refused(bad: str) -> None:
-    with pytest.raises(SinkError, match="printable ASCII"):
+    with pytest.raises(ConfigError, match="printable ASCII"):
         WebhookSink.open("https://example.org/", token=bad)
 
 

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_sim.errors import SinkError
+from edge_sim.errors import ConfigError, SinkError
 
 _MAX_PREFIX = 200
 _TLS_PORT, _PORT = 8883, 1883
@@ -69,20 +69,20 @@ class MqttOptions:
         """Check what can be checked without the broker.
 
         Raises:
-            SinkError: Settings that contradict each other, or a file that cannot be used.
+            ConfigError: Settings that contradict each other.
         """
         for key in ("topic_prefix", "discovery_prefix"):
             _check_prefix(key, getattr(self, key))
         if not self.host or any(mark in self.host for mark in "/@ "):
-            raise SinkError(f"mqtt: host must be a name or an address, got {self.host!r}")
+            raise ConfigError(f"mqtt: host must be a name or an address, got {self.host!r}")
         if self.password is not None and self.password_file is not None:
-            raise SinkError(f"{self.name}: give password or password_file, not both")
+            raise ConfigError(f"{self.name}: give password or password_file, not both")
         if self.username is None and (self.password or self.password_file):
-            raise SinkError(f"{self.name}: a password needs a username")
+            raise ConfigError(f"{self.name}: a password needs a username")
         if not self.tls and (self.ca_file or self.cert_file or self.key_file):
-            raise SinkError(f"{self.name}: certificates are given, but tls is false")
+            raise ConfigError(f"{self.name}: certificates are given, but tls is false")
         if self.key_file and not self.cert_file:
-            raise SinkError(f"{self.name}: key_file needs cert_file")
+            raise ConfigError(f"{self.name}: key_file needs cert_file")
 
     def current_password(self) -> str | None:
         """Return the password; from its file as it is now.
@@ -167,7 +167,7 @@ def _check_prefix(key: str, prefix: str) -> None:
         and not prefix.endswith("/")
     )
     if not is_sound:
-        raise SinkError(f"mqtt: {key} must be a plain topic without + and #, got {prefix!r}")
+        raise ConfigError(f"mqtt: {key} must be a plain topic without + and #, got {prefix!r}")
 
 
 def _no_password() -> str:

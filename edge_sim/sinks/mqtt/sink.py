@@ -65,7 +65,8 @@ class MqttSink:
         """Start connecting; a broker that is away is no error.
 
         Raises:
-            SinkError: Settings that cannot work: a certificate or password file is missing, say.
+            ConfigError: Settings that contradict each other.
+            SinkError: A certificate or password file cannot be used.
         """
         options.check()
         options.current_password()
