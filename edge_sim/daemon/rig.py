@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_sim import assembly
 from edge_sim.config import Config
 from edge_sim.daemon.bell import Bell
-from edge_sim.daemon.feeder import Feeder
+from edge_sim.daemon.feeder import RETRY_S, Feeder
 from edge_sim.domain import BgrImage, Embedding
 from edge_sim.errors import GalleryError
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.health.board import Board
 from edge_sim.health.status import WatchStatus
-from edge_sim.loop import Lane
+from edge_sim.loop import Lane, Step
 from edge_sim.pipeline import Watch
 from edge_sim.protocols import Embedder, FrameSource
 from edge_sim.sources import is_live, open_source
@@ -44,12 +44,16 @@ class World:
         is_live: Whether a uri names a camera or stream.
         now: Seconds since 1970 UTC, for people.
         clock: Monotonic seconds, for durations.
+        retry_s: Pauses between attempts to open a camera.
+        on_step: Told of every step, by source, after its events were taken; for tools.
     """
 
     open_source: Callable[[Config, str], FrameSource] = open_configured
     is_live: Callable[[str], bool] = is_live
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
+    retry_s: Sequence[float] = RETRY_S
+    on_step: Callable[[str, Step], None] | None = None
 
 
 class TimedEmbedder:
@@ -192,4 +196,5 @@ def _opened(config: Config, name: str, world: World, bell: Bell) -> FrameSource:
         lambda: world.open_source(config, name),
         bell.ring,
         frozen_s=config.sources[name].frozen_timeout_s,
+        retry_s=world.retry_s,
     )

@@ -151,6 +151,8 @@ class Daemon:
             log_event(event)
         if any(not isinstance(event, StateChanged) for event in events):
             self._keeper.save(self._rig)
+        if self._world.on_step is not None:
+            self._world.on_step(turn.source, turn.step)
         if not self._ready and turn.step.outcomes:
             self._ready = True
             self._notifier.ready()
