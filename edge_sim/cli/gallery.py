@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_sim.cli import gallery_audit
 from edge_sim.cli import gallery_changes as changes
 from edge_sim.cli import gallery_views as views
 from edge_sim.cli.gallery_context import gallery_options, picture_options, positive, seconds
@@ -17,7 +18,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verbs."""
     parser = commands.add_parser(
         "gallery",
-        help="add, list, show, remove reference pictures; undo, log, import, export",
+        help="add, list, show, remove reference pictures; audit, undo, log, import, export",
         description="The gallery file holds the reference pictures of every watch. Each change is "
         "one revision in its log, and can be undone.",
     )
@@ -92,6 +93,21 @@ def _edit(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    audit = _verb(
+        verbs,
+        "audit",
+        gallery_audit.show_audit,
+        help_text="say how sure the gallery will be, what is wrong with it, and what is missing",
+    )
+    audit.add_argument("--watch", metavar="NAME", help="only this one")
+    audit.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
+    prune = _verb(
+        verbs, "prune", gallery_audit.prune, help_text="keep only the most useful references"
+    )
+    prune.add_argument("--watch", metavar="NAME", help="the only one if left out")
+    prune.add_argument("--keep", type=positive, required=True, metavar="N", help="how many stay")
+    prune.add_argument("--dry-run", action="store_true", help="say which; remove nothing")
+    prune.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
     dedupe = _verb(
         verbs, "dedupe", changes.dedupe, help_text="remove references that repeat an earlier one"
     )
