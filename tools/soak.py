@@ -166,12 +166,8 @@ def sample(frames: int) -> Sample:
     """Return the figures of this process now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     rss_mb = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-    return Sample(
-        frames,
-        round(rss_mb, 2),
-        len(list(Path("/proc/self/fd").iterdir())),
-        threading.active_count(),
-    )
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    return Sample(frames, round(rss_mb, 2), descriptors, threading.active_count())
 
 
 def make_device(folder: Path, port: int) -> Config:
@@ -284,13 +280,14 @@ def problems_of(bodies: list[bytes]) -> list[str]:
     return found
 
 
-def slope(samples: list[Sample], key: str) -> float:
-    """Return the growth of a figure per million frames, after the first third."""
+def growth(samples: list[Sample], key: str) -> float:
+    """Return how much a figure grows over the last two thirds, by a straight line through them."""
     kept = samples[len(samples) // 3 :]
     if len(kept) < 3:
         return 0.0
-    x = [item.frames / 1e6 for item in kept]
-    return float(np.polyfit(x, [getattr(item, key) for item in kept], 1)[0])
+    x = [item.frames for item in kept]
+    per_frame = np.polyfit(x, [getattr(item, key) for item in kept], 1)[0]
+    return float(per_frame) * (x[-1] - x[0])
 
 
 def svg(samples: list[Sample]) -> str:
@@ -342,8 +339,8 @@ def main(argv: list[str] | None = None) -> int:
         "events": len(filed),
         "faults": faults,
         "problems": problems[:20],
-        "growth_per_million_frames": {
-            key: round(slope(soak.samples, key), 3) for key in ("rss_mb", "descriptors", "threads")
+        "growth_after_a_third": {
+            key: round(growth(soak.samples, key), 3) for key in ("rss_mb", "descriptors", "threads")
         },
         "last": dataclasses.asdict(soak.samples[-1]) if soak.samples else None,
     }
