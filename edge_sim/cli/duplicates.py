@@ -62,7 +62,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("place", type=Path, metavar="DIR|INDEX")
     parser.add_argument(
-        "--threshold", type=float, default=0.85, metavar="X", help="likeness; default 0.85"
+        "--threshold", type=float, default=0.82, metavar="X", help="likeness; default 0.82"
     )
     parser.add_argument(
         "--sequence",

@@ -1,0 +1,202 @@
+"""`index`, `search` and `duplicates` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_sim.cli.main import main
+from tests.pictures import picture, write
+
+Run = Any
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for number in range(5):
+        write(folder / "a" / f"{number}.png", picture(number))
+    one = picture(2)
+    small = cv2.resize(one, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    write(folder / "b" / "small.png", np.asarray(small, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
+def index(photos: Path, tmp_path: Path, run: Run) -> Path:
+    place = tmp_path / "photos.index"
+    code, _, _ = run("index", "build", photos, "--out", place, "--model", "thumbnail")
+    assert code == 0
+    return place
+
+
+def test_build_says_when_it_is_ready(photos: Path, tmp_path: Path, run: Run) -> None:
+    (photos / "broken.jpg").write_text("no picture")
+    arguments = ("index", "build", photos, "--out", tmp_path / "i", "--model", "thumbnail")
+    code, out, err = run(*arguments)
+    assert code == 0
+    assert "ready, 6 pictures (6 new, 0 changed, 0 gone, 1 not read)" in out
+    assert "not read: broken.jpg: not a picture" in err
+    code, out, _ = run(*arguments, "--json")
+    assert json.loads(out)["unread"] == [
+        {"path": "broken.jpg", "reason": "not a picture that OpenCV can decode"}
+    ]
+
+
+def test_info_states_the_kind_of_search_and_why(index: Path, run: Run) -> None:
+    code, out, _ = run("index", "info", index)
+    assert code == 0
+    assert "exact: 6 x 289 float32 are 0 MiB" in out
+
+
+def test_rm_leaves_a_folder_out_and_add_brings_it_back(index: Path, photos: Path, run: Run) -> None:
+    assert run("index", "rm", index, photos / "a")[0] == 0
+    assert json.loads(run("index", "info", index, "--json")[1])["pictures"] == 1
+    code, out, _ = run("index", "add", index, *sorted((photos / "a").iterdir()))
+    assert code == 0
+    assert "ready, 6 pictures" in out
+    code, _, err = run("index", "rm", index, photos / "nothing")
+    assert (code, err.count("\n")) == (1, 1)
+
+
+def test_verify_finds_damage(index: Path, run: Run) -> None:
+    assert run("index", "verify", index)[0] == 0
+    for path in index.glob("vectors-*"):
+        path.unlink()
+    code, out, _ = run("index", "verify", index, "--json")
+    assert code == 1
+    assert json.loads(out)["sound"] is False
+
+
+def test_search_finds_tags_and_reports(index: Path, photos: Path, tmp_path: Path, run: Run) -> None:
+    page = tmp_path / "found.html"
+    query = ("search", "--query", photos / "a" / "2.png", "--index", index)
+    code, out, err = run(*query, "--top-k", 2, "--tag", "bowl", "--report", page)
+    assert code == 0
+    assert [line.split()[-1] for line in out.splitlines()[1:]] == ["a/2.png", "b/small.png"]
+    assert "2 newly tagged bowl" in err
+    assert page.read_text().count("<img") == 3
+    code, out, _ = run(*query, "--where", "tag=bowl", "--state", "b", "--json")
+    found = json.loads(out)
+    assert [hit["name"] for hit in found["hits"]] == ["b/small.png"]
+    assert found["eligible"] == 1
+
+
+def test_search_looks_into_a_gallery(photos: Path, tmp_path: Path, run: Run) -> None:
+    gallery = tmp_path / "gallery.db"
+    for state, number in (("full", 0), ("empty", 1)):
+        code, _, _ = run(
+            *("gallery", "add", photos / "a" / f"{number}.png", "--gallery", gallery),
+            *("--watch", "bowl", "--state", state, "--model", "thumbnail", "--meta", "by=me"),
+        )
+        assert code == 0
+    query = ("search", "--query", photos / "a" / "1.png", "--gallery", gallery)
+    code, out, _ = run(
+        *query, "--model", "thumbnail", "--where", "by=me", "--json", "--tag", "seen"
+    )
+    assert code == 0
+    hits = json.loads(out)["hits"]
+    assert [hit["facts"]["state"] for hit in hits] == ["empty", "full"]
+    code, out, _ = run(*query, "--model", "thumbnail", "--where", "tag=seen", "--least", "--json")
+    assert [hit["facts"]["state"] for hit in json.loads(out)["hits"]] == ["full", "empty"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--where", "colour=red"], "no picture has 'colour'"),
+        (["--metric", "euclidean", "--min-score", "0.5"], "is a distance"),
+        (["--scale", "spatial"], "--scale both"),
+        (["--watch", "bowl"], "--watch goes with --gallery"),
+        (["--report", "out.pdf"], "written as .html"),
+        (["--tag", "two words"], "cannot be the name of a tag"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(
+    index: Path, photos: Path, run: Run, options: list[str], words: str
+) -> None:
+    code, out, err = run("search", "--query", photos / "a" / "1.png", "--index", index, *options)
+    assert (code, out) == (1, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_filter_that_matches_nothing_is_said(index: Path, photos: Path, run: Run) -> None:
+    query = ("search", "--query", photos / "a" / "1.png", "--index", index)
+    code, out, err = run(*query, "--state", "nowhere")
+    assert (code, out) == (0, "")
+    assert "the filter state=nowhere matches none" in err
+
+
+def test_a_query_that_is_no_picture_is_one_line(index: Path, tmp_path: Path, run: Run) -> None:
+    for name, data in (("empty.png", b""), ("text.png", b"hello")):
+        (tmp_path / name).write_bytes(data)
+        code, _, err = run("search", "--query", tmp_path / name, "--index", index)
+        assert (code, err.count("\n")) == (1, 1)
+
+
+def test_duplicates_of_a_folder_and_of_an_index_are_the_same(
+    photos: Path, index: Path, tmp_path: Path, run: Run
+) -> None:
+    page, listed = tmp_path / "d.html", tmp_path / "list.txt"
+    code, out, err = run("duplicates", photos, "--report", page, "--delete-list", listed)
+    assert code == 0
+    assert out.splitlines()[0] == "1  keep       a/2.png"
+    assert out.splitlines()[1].startswith("1  redundant  b/small.png  0.9")
+    assert "nothing was deleted" in err
+    assert listed.read_text() == f"{photos / 'b' / 'small.png'}\n"
+    assert (photos / "b" / "small.png").exists()
+    assert page.read_text().count("<img") == 2
+    assert run("duplicates", index)[1] == out
+
+
+def test_a_name_with_a_line_break_does_not_end_up_as_two_lines(
+    photos: Path, tmp_path: Path, run: Run
+) -> None:
+    data = (photos / "b" / "small.png").read_bytes()
+    (photos / "b" / "small.png").unlink()
+    (photos / "b" / "two\nlines.png").write_bytes(data)
+    listed = tmp_path / "list.txt"
+    code, _, err = run("duplicates", photos, "--delete-list", listed)
+    assert (code, listed.exists()) == (1, False)
+    assert "add --null" in err
+    assert run("duplicates", photos, "--delete-list", listed, "--null")[0] == 0
+    assert listed.read_bytes() == os.fsencode(photos / "b" / "two\nlines.png") + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["duplicates", "nowhere"], "no such folder or index"),
+        (["duplicates", ".", "--threshold", "3"], "likeness of 0.5 to 1"),
+        (["duplicates", ".", "--null"], "give both or neither"),
+        (["index", "info", "nowhere"], "no index there"),
+        (["index", "build", "nowhere", "--out", "x"], "no such folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_argument_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert words in err
+    assert err.count("\n") == 1
