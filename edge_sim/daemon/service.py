@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent import futures
 from functools import partial
 
 from edge_sim.config import Config
@@ -109,7 +110,10 @@ class Daemon:
             EdgeSimError: It was refused.
         """
         job = self._orders.submit(partial(self._teach, command))
-        return job.result(limit_s)
+        try:
+            return job.result(limit_s)
+        except (futures.TimeoutError, futures.CancelledError) as error:
+            raise CommandError("the daemon is busy or about to end; try again") from error
 
     def _run(self, memory: DeviceMemory) -> None:
         self._take(self._rig, memory)
@@ -174,7 +178,8 @@ class Daemon:
 
     def _reload_all(self) -> None:
         """Take a changed configuration over; one that cannot be used changes nothing."""
-        self._notifier.reloading()
+        if self._ready:
+            self._notifier.reloading()
         try:
             self._change_to(self._read_again())
             self._keeper.sensitivities = {}
@@ -182,7 +187,8 @@ class Daemon:
         except EdgeSimError as error:
             logger.error("the new configuration is refused, the old one stays in force: %s", error)
         finally:
-            self._notifier.ready()
+            if self._ready:
+                self._notifier.ready()
 
     def _change_to(self, config: Config) -> None:
         old_config, old_rig = self._config, self._rig
@@ -190,7 +196,11 @@ class Daemon:
         kept = frozenset(name for name in rig.lanes if kept_source(config, name, old_rig))
         try:
             self._swap_post(old_config, config)
-            self._swap_front(old_config, config)
+            try:
+                self._swap_front(old_config, config)
+            except EdgeSimError:
+                self._swap_post(config, old_config)
+                raise
         except EdgeSimError:
             rig.close(keeping=kept)
             raise
@@ -231,6 +241,7 @@ class Daemon:
         return build_rig(config, world=self._world, bell=self._bell, board=self.board, old=old)
 
     def _take(self, rig: Rig, memory: DeviceMemory) -> None:
+        self.board.device = rig.config.device
         self.board.describe(rig.lanes, watch_statuses(rig), model=rig.embedder.model_id)
         self._keeper.restore(rig, memory)
         share = rig.config.daemon.cpu_share

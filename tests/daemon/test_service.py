@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge_sim.config import Config
+from edge_sim.config import Config, parse_config
 from edge_sim.daemon import Daemon
 from edge_sim.errors import CommandError, ConfigError, SourceError
 from edge_sim.events import Event, SourceLost, SourceRestored, StateChanged, from_json_line
-from edge_sim.sinks.remote import Teach
+from edge_sim.sinks.remote import SetSensitivity, Teach
 from tests.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 
 
@@ -155,8 +157,6 @@ def test_an_empty_gallery_is_reported_once_and_not_at_every_restart(tmp_path: Pa
 
 
 def replace_watch(config: Config, name: str) -> Config:
-    import msgspec
-
     return msgspec.structs.replace(config, watches={name: config.watches["lamp"]})
 
 
@@ -203,8 +203,6 @@ def test_a_bad_new_configuration_is_refused_and_the_old_one_kept(
 def test_a_reload_keeps_state_and_camera_and_sends_events_to_the_new_sinks(tmp_path: Path) -> None:
     config = lamp_config(tmp_path)
     text = (tmp_path / "config.yaml").read_text().replace("events.jsonl", "others.jsonl")
-    from edge_sim.config import parse_config
-
     changed = parse_config(text, where="test", folder=str(tmp_path))
     camera, frames = Camera(), Show()
     with running(config, {"camera": camera}, reloaded=changed) as daemon:
@@ -223,8 +221,6 @@ def test_a_new_configuration_whose_sink_cannot_open_is_refused_whole(
 ) -> None:
     config = lamp_config(tmp_path)
     text = (tmp_path / "config.yaml").read_text().replace("events.jsonl", "no/such/folder.jsonl")
-    from edge_sim.config import parse_config
-
     changed = parse_config(text, where="test", folder=str(tmp_path))
     camera, frames = Camera(), Show()
     with running(config, {"camera": camera}, reloaded=changed) as daemon:
@@ -234,6 +230,38 @@ def test_a_new_configuration_whose_sink_cannot_open_is_refused_whole(
         await_events(daemon, 2)
     assert "refused, the old one stays in force" in caplog.text
     assert changes(written(tmp_path)) == [(None, "on"), ("on", "off")]
+
+
+def test_a_new_configuration_whose_server_cannot_listen_changes_no_sink(tmp_path: Path) -> None:
+    config = lamp_config(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = (tmp_path / "config.yaml").read_text().replace("events.jsonl", "others.jsonl")
+        text += f"health: {{listen: '127.0.0.1:{port}'}}\n"
+        changed = parse_config(text, where="test", folder=str(tmp_path))
+        camera, frames = Camera(), Show()
+        with running(config, {"camera": camera}, reloaded=changed) as daemon:
+            show(daemon, camera, frames, "on")
+            daemon.request_reload()
+            show(daemon, camera, frames, "off", 6)
+            await_events(daemon, 2)
+    assert changes(written(tmp_path)) == [(None, "on"), ("on", "off")]
+
+
+def test_a_sensitivity_that_was_set_stays_over_a_restart(tmp_path: Path) -> None:
+    config = lamp_config(tmp_path)
+    camera, frames = Camera(), Show()
+    with running(config, {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "on")
+        daemon._on_command(SetSensitivity("lamp", 0.8))
+        show(daemon, camera, frames, "on", 3)
+    camera, frames = Camera(), Show()
+    with running(config, {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "on", 1)
+        assert daemon._rig.config.watches["lamp"].sensitivity == 0.8
+    assert changes(written(tmp_path)) == [(None, "on")]
 
 
 def test_what_is_seen_now_can_be_taught_and_is_known_at_once(tmp_path: Path) -> None:
@@ -275,8 +303,6 @@ def test_it_ends_by_itself_when_every_source_has_ended(tmp_path: Path) -> None:
 
 
 def test_several_cameras_are_looked_at_and_none_waits_for_a_silent_one(tmp_path: Path) -> None:
-    import msgspec
-
     config = lamp_config(tmp_path)
     sources = {"camera": config.sources["camera"], "silent": config.sources["camera"]}
     watch = config.watches["lamp"]
