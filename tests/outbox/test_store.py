@@ -390,6 +390,15 @@ def test_the_bytes_it_says_it_wrote_are_those_the_kernel_saw(
     assert said == pytest.approx(seen, rel=0.02)
 
 
+def test_the_log_is_written_back_before_it_grows_large(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(Outbox.open(path, ["a"])) as outbox:
+        outbox.put([changed(number) for number in range(2000)])
+        assert Path(f"{path}-wal").stat().st_size == 0
+        assert outbox.counts().written_bytes > 2 * path.stat().st_size * 0.9
+        assert len(outbox.pending("a", 5000)) == 2000
+
+
 def test_beyond_the_write_budget_only_events_are_written_at_once(tmp_path: Path) -> None:
     clock = HandClock()
 

@@ -21,6 +21,7 @@ from edge_sim.sinks.mqtt import MqttOptions, MqttSink
 from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
 from tests.outbox.events import changed, lost
 from tests.sinks.broker import PASSWORD, TIMEOUT_S, USER, Broker, Certificates, Listener, retained
+from tests.sinks.waiting import wait_until
 
 SITE = Site(
     (
@@ -381,3 +382,36 @@ def test_without_paho_the_fix_is_named(repository: Path) -> None:
     )
     last = done.stderr.splitlines()[-1]
     assert last.endswith("mqtt needs paho-mqtt 2 or later: pip install 'edge_sim[mqtt]'")
+
+
+def test_a_bug_in_a_callback_costs_one_connection_and_not_all_to_come(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: Queue[int] = Queue()
+
+    def broken_at_first() -> None:
+        calls.put(1)
+        if calls.qsize() == 1:
+            raise ZeroDivisionError("bug")
+
+    broker.kill()
+    sink = MqttSink.open(MqttOptions(**broker.options()))
+    with closing(sink):
+        sink.when_ready(broken_at_first)
+        broker.start()
+        wait_until(lambda: calls.qsize() == 2)
+        sink.emit(changed(1))
+    assert "broke" in caplog.text
+
+
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    key = tmp_path / "encrypted.key"
+    command = ["openssl", "ec", "-aes256", "-passout", "pass:hidden"]
+    source = certificates.key("client")
+    subprocess.run([*command, "-in", source, "-out", key], check=True, capture_output=True)
+    certificate = certificates.certificate("client")
+    options = MqttOptions(device="porch", tls=True, cert_file=certificate, key_file=key)
+    with pytest.raises(SinkError, match="cannot be used"):
+        MqttSink.open(options)
