@@ -27,7 +27,7 @@ from edge_sim.scoring.familiarity import Span, fit_span
 from edge_sim.scoring.ridge import Labels, Ridge, fit_ridge
 from edge_sim.similarity import SsimPlanes, ssim_between, ssim_planes
 
-MODELLED_REFERENCES = 1200
+MODELLED_REFERENCES = 400
 """References that the regression and the spans are fitted on; the nearest one is sought in all."""
 SSIM_STATES = 3
 """SSIM is computed for the best reference of this many states."""
