@@ -55,7 +55,7 @@ def saved(pixels: BgrImage) -> BgrImage:
 
 
 def brightened(pixels: BgrImage) -> BgrImage:
-    return np.clip(pixels * 1.15 + 8, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels * 1.15 + 8, 0, 255), np.uint8)
 
 
 def trimmed(pixels: BgrImage) -> BgrImage:
@@ -147,7 +147,9 @@ def test_a_sequence_goes_by_the_numbers_in_the_names_and_ends_with_the_folder() 
     moved = [
         Entry(
             Path(name),
-            *(getattr(entries[0], key) for key in ("width", "height", "file_bytes")),
+            160,
+            120,
+            9000,
             entries[0].sharpness,
             entries[0].contrast,
             row,

@@ -63,7 +63,8 @@ def test_equal_scores_are_in_order_of_manhattan_distance_then_of_row() -> None:
     # blocks: 1 + 0.41 against 0.29 + 0.5 + 0.5.
     diagonal = np.float32(0.5**0.5)
     query = np.array([1, 0, 0], np.float32)
-    rows = np.array([[diagonal, 0.5, 0.5], [diagonal, diagonal, 0]] * 2, np.float32)
+    pair = np.array([[diagonal, 0.5, 0.5], [diagonal, diagonal, 0]], np.float32)
+    rows = np.tile(pair, (2, 1))
     found = ExactIndex(rows, unit=True).search(query, 4)
     assert found.rows.tolist() == [1, 3, 0, 2]
     assert ExactIndex(rows, unit=True).search(query, 4, least=True).rows.tolist() == [0, 2, 1, 3]
@@ -72,7 +73,7 @@ def test_equal_scores_are_in_order_of_manhattan_distance_then_of_row() -> None:
 def test_ties_at_the_cut_are_decided_by_manhattan_distance_too() -> None:
     diagonal = np.float32(0.5**0.5)
     rows = np.tile(np.array([diagonal, 0.5, 0.5], np.float32), (60_000, 1))
-    rows[59_999] = [diagonal, diagonal, 0]
+    rows[59_999] = np.array([diagonal, diagonal, 0], np.float32)
     found = ExactIndex(rows, unit=True).search(np.array([1, 0, 0], np.float32), 2)
     assert found.rows.tolist() == [59_999, 0]
 

@@ -10,81 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from edge_sim.cli.index_schema import InfoView, Removed, UnreadView, Updated, Verified
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from edge_sim.index_store import IndexStore, Report
     from edge_sim.protocols import Embedder
 
-SCHEMA = 1
 SHOWN_FAULTS = 20
 KINDS = ("auto", "exact", "exact-int8", "hnsw")
 SCALES = ("global", "spatial", "both")
-
-
-class UnreadView(msgspec.Struct, frozen=True):
-    """A file that is in no search."""
-
-    path: str
-    reason: str
-
-
-class Updated(msgspec.Struct, frozen=True):
-    """What `build` and `add` print."""
-
-    index: str
-    root: str
-    model_id: str
-    pictures: int
-    kind: str
-    reason: str
-    new: int
-    changed: int
-    unchanged: int
-    gone: int
-    embedded: int
-    unread: tuple[UnreadView, ...]
-    seconds: float
-    schema: int = SCHEMA
-
-
-class InfoView(msgspec.Struct, frozen=True):
-    """What `info` prints."""
-
-    index: str
-    root: str
-    model_id: str
-    model: str
-    scale: str
-    dimension: int
-    spatial_dimension: int
-    pictures: int
-    unread: tuple[UnreadView, ...]
-    kind: str
-    reason: str
-    ready: bool
-    bytes_on_disk: int
-    tags: dict[str, int]
-    schema: int = SCHEMA
-
-
-class Removed(msgspec.Struct, frozen=True):
-    """What `rm` prints."""
-
-    index: str
-    removed: int
-    schema: int = SCHEMA
-
-
-class Verified(msgspec.Struct, frozen=True):
-    """What `verify` prints."""
-
-    index: str
-    sound: bool
-    problems: tuple[str, ...]
-    schema: int = SCHEMA
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
