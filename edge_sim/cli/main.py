@@ -28,6 +28,7 @@ GROUPS = (
     "search",
     "duplicates",
     "calibrate",
+    "stats",
     "evaluate",
     "embed",
     "doctor",

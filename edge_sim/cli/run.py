@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import signal
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge_sim.cli.gallery_context import positive
+from edge_sim.cli.gallery_context import positive, seconds
 from edge_sim.cli.output import note
+
+if TYPE_CHECKING:
+    from edge_sim.score_log import ScoreLog
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,6 +28,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after N frames")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"
+    )
+    parser.add_argument(
+        "--score-log", type=Path, metavar="FILE", help="append what is seen, for `edge-sim stats`"
+    )
+    parser.add_argument(
+        "--score-every", type=seconds, default=60.0, metavar="S", help="of each watch; default 60"
     )
     parser.set_defaults(handler=_run)
 
@@ -48,13 +59,19 @@ def _run(args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
     tally, timeline = Tally(), Timeline()
-    with build(config) as device:
-        regions = {watch.name: watch.region for watch in device.watches}
+    with ExitStack() as stack:
+        device = stack.enter_context(build(config))
+        log = _score_log(args, stack)
+        watches = {watch.name: watch for watch in device.watches}
+        regions = {name: watch.region for name, watch in watches.items()}
         try:
             for step in foreground_steps(device, stop=lambda: asked_to_stop[0], bell=bell):
                 tally.add(step)
                 if args.report is not None:
                     record(timeline, step, regions)
+                if log is not None:
+                    for outcome in step.outcomes:
+                        log.note(outcome, watches[outcome.watch].gallery.revision)
                 if args.max_frames is not None and tally.frames >= args.max_frames:
                     break
         finally:
@@ -65,3 +82,11 @@ def _run(args: argparse.Namespace) -> int:
                 write(timeline, args.report, title=f"edge-sim run -c {args.config}")
                 note(f"timeline: {args.report}")
     return 0
+
+
+def _score_log(args: argparse.Namespace, stack: ExitStack) -> ScoreLog | None:
+    from edge_sim.score_log import ScoreLog
+
+    if args.score_log is None:
+        return None
+    return stack.enter_context(closing(ScoreLog(args.score_log, every_s=args.score_every)))

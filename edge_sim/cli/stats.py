@@ -1,0 +1,113 @@
+"""`edge-sim stats`: what an event file or a score log says about each watch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_sim.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from edge_sim.drift import Baseline, Key
+    from edge_sim.review import Review, WatchStats
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "stats",
+        help="sum up an event file or score log: states, unknowns, scores, drift",
+        description="Reads JSON lines from `run --score-log` or a file sink, their rotated parts "
+        "too. With the gallery, the scores are compared with those of its references, each left "
+        "out, and drift is told with what to do about it.",
+    )
+    parser.add_argument("logs", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--gallery", type=Path, metavar="FILE", help="what scores should be like")
+    parser.add_argument("--watch", metavar="NAME", help="only this one")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help=".png or .html with the scores")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(handler=stats)
+
+
+def stats(args: argparse.Namespace) -> int:
+    """Print what the log says; exit code 0 whether or not scores drift."""
+    from edge_sim.report.diagram import check_sheet, write_sheet
+    from edge_sim.review import review
+    from edge_sim.score_log import BadLine, SourceLines, read_lines
+
+    if args.plot is not None:
+        check_sheet(args.plot)
+    baselines = {} if args.gallery is None else _baselines(args.gallery)
+    lines = (
+        line
+        for line in read_lines(args.logs)
+        if args.watch is None or isinstance(line, BadLine | SourceLines) or line.watch == args.watch
+    )
+    found, traces = review(lines, baselines)
+    if args.plot is not None:
+        from edge_sim.report.scores import score_sheet
+
+        write_sheet(args.plot, score_sheet(traces))
+        note(f"{args.plot}: written")
+    if args.json:
+        print_json(found)
+    else:
+        _print(found)
+    return 0
+
+
+def _baselines(path: Path) -> Mapping[str, Mapping[Key, Baseline]]:
+    from edge_sim.drift import baselines_of
+    from edge_sim.gallery_store import GalleryStore
+    from edge_sim.scoring import GalleryScorer
+
+    with GalleryStore.open(path, read_only=True) as store:
+        galleries = {watch: store.gallery(watch) for watch in store.watches()}
+    return {
+        watch: baselines_of(gallery, GalleryScorer(gallery).leave_one_out())
+        for watch, gallery in galleries.items()
+    }
+
+
+def _print(found: Review) -> None:
+    for item in found.watches:
+        _print_watch(item)
+    for source, number in found.sources_lost.items():
+        print(f"source {source}: lost {number} times")
+    if not found.watches:
+        print("no looks and no events")
+    if found.bad_lines:
+        note(f"{found.bad_lines} of {found.lines} lines cannot be read, such as {found.faults[0]}")
+
+
+def _print_watch(item: WatchStats) -> None:
+    print(
+        f"{item.watch}: {item.looks} looks and {item.changes} changes, "
+        f"{item.first[:16]} to {item.last[:16]} UTC"
+    )
+    if item.said:
+        shares = ", ".join(
+            f"{state} {100 * number / item.looks:.1f} %" for state, number in item.said.items()
+        )
+        print(f"said: {shares}")
+    if item.reasons:
+        reasons = ", ".join(f"{reason} {number}" for reason, number in item.reasons.items())
+        print(f"unknown because: {reasons}")
+    if item.scores:
+        heads = ["state", "light", "looks", "5 %", "median", "95 %", "expected", "psi", "limit", ""]
+        rows = [
+            [
+                *(score.state, score.condition, score.looks, score.low, score.median, score.high),
+                *(score.expected, score.psi, score.psi_limit),
+                "drifted" if score.drifted else "",
+            ]
+            for score in item.scores
+        ]
+        print_table(heads, rows)
+    for score in item.scores:
+        if score.expected is not None and score.action:
+            print(score.action)
+    if item.drift_began is not None:
+        print(f"drift was first seen at {item.drift_began[:16]} UTC")

@@ -1,0 +1,97 @@
+"""`edge-sim stats`, and the score log that `run` writes for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_sim.cli.main import main
+from edge_sim.sources.pictures import read_picture
+from tests.devices import make_device
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a device, its gallery, and the log of a run."""
+    folder = tmp_path_factory.mktemp("device")
+    config = make_device(folder)
+    log = ["--score-log", str(folder / "scores.jsonl"), "--score-every", "0.5"]
+    assert main(["run", "-c", str(config), *log]) == 0
+    return folder
+
+
+def test_the_log_of_a_run_is_summed_up(device: Path, capsys: Captured) -> None:
+    capsys.readouterr()
+    log = str(device / "scores.jsonl")
+    assert main(["stats", log, "--gallery", str(device / "gallery.db"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (lamp,) = found["watches"]
+    assert lamp["watch"] == "lamp"
+    assert lamp["looks"] == found["lines"] > 10
+    assert sum(lamp["said"].values()) == lamp["looks"]
+    assert (found["bad_lines"], found["schema"]) == (0, 1)
+    assert main(["stats", log]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"lamp: {lamp['looks']} looks and 0 changes, ")
+    assert "said: " in printed
+
+
+def test_a_watch_can_be_chosen(device: Path, capsys: Captured) -> None:
+    assert main(["stats", str(device / "scores.jsonl"), "--watch", "door"]) == 0
+    assert "no looks and no events" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["plot.png", "plot.html"])
+def test_scores_are_drawn(device: Path, tmp_path: Path, name: str) -> None:
+    plot = tmp_path / name
+    assert main(["stats", str(device / "scores.jsonl"), "--plot", str(plot)]) == 0
+    if name.endswith(".png"):
+        assert read_picture(plot).shape[1] > 1000
+    else:
+        assert "lamp: " in plot.read_text()
+
+
+def test_lines_that_cannot_be_read_are_told_on_the_side(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "s.jsonl").write_text("nonsense\n")
+    assert main(["stats", str(tmp_path / "s.jsonl")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "no looks and no events\n"
+    assert "1 of 1 lines cannot be read, such as " in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.jsonl"], "cannot be read"),
+        (["."], "cannot be read"),
+        (["s.jsonl", "--gallery", "no.db"], "no gallery at no.db"),
+        (["s.jsonl", "--plot", "x.gif"], ".png or .html"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.jsonl").touch()
+    assert main(["stats", *arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_a_score_log_that_cannot_be_written_stops_the_run_before_it_starts(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    config = make_device(tmp_path)
+    assert main(["run", "-c", str(config), "--score-log", str(tmp_path / "no" / "s")]) == 1
+    assert "cannot append" in capsys.readouterr().err
