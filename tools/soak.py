@@ -37,7 +37,7 @@ from edge_sim.loop import Step
 CAMERAS = 4
 STATES = ("left", "right", "both")
 SIDE_PX = 64
-MEAN_STAY = 150
+MEAN_STAY = 60
 """Frames in a state."""
 
 
@@ -86,7 +86,7 @@ class Camera:
         self.done.acquire(timeout=0.5)
         index = self._index
         self._index += 1
-        if self._rng.random() < 0.0003:
+        if self._rng.random() < 0.001:
             self._count("lost")
             self.done.release()
             raise SourceError(f"{self.name}: no frame for 20 s")
@@ -108,7 +108,7 @@ class Camera:
             self.done.release()
             return self._frozen[1]
         pixels = picture(self._state, self._noise)
-        if rng.random() < 0.0001:
+        if rng.random() < 0.0003:
             self._count("frozen")
             self._frozen = (index + 200, pixels)
         if rng.random() < 0.0003:
@@ -225,6 +225,7 @@ class Soak:
         again = World(open_source=lambda _, name: _Patient(name, self), is_live=lambda _: False)
         Daemon(load_config(self._folder / "config.yaml"), reload=self._reload, world=again).run()
         self.receiver.shutdown()
+        self.receiver.server_close()
         return took_s
 
     def _reload(self) -> Config:
