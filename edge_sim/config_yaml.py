@@ -84,6 +84,8 @@ class YamlReader:
                 raise self.error(here, f"unknown key {here!r}{hint}")
             if not _is_empty(child):
                 found[key] = self.value(child, fields[key].type, here)
+            elif type(None) in get_args(fields[key].type):
+                found[key] = None  # said, not left out: it switches a default off
         for name, field in fields.items():
             if field.required and name not in found:
                 raise self.error(path, f"{path}: the key {name!r} is missing")

@@ -210,6 +210,14 @@ def test_a_state_may_be_called_on_or_off_without_quotes() -> None:
     assert config.watches["gate"].states == ("on", "off", "12")
 
 
+def test_null_switches_a_default_off_where_that_means_something() -> None:
+    text = MINIMAL.replace('"}', '", frozen_timeout_s: null, rotate: null}')
+    assert parse_config(MINIMAL, where="test").sources["yard"].frozen_timeout_s is not None
+    source = parse_config(text, where="test").sources["yard"]
+    assert source.frozen_timeout_s is None
+    assert source.rotate == 0
+
+
 def test_sinks_of_every_kind_are_read() -> None:
     config = parse_config("sinks:\n  - kind: file\n    path: a.jsonl\n", where="test")
     assert config.sinks == (FileSink(path="a.jsonl"),)
