@@ -26,10 +26,11 @@ def make_device(folder: Path, scene: str = "lamp", *, uri: str = "", extra: str 
     """Write gallery and configuration of a watch named like the scene; return the latter."""
     make_gallery(folder / "gallery.db", scene, watch=scene)
     roi = scene_roi(scene)
+    uri = uri or f"synthetic:{scene}?seed=1&frames=120&dwell_s=6"
     config = folder / "config.yaml"
     config.write_text(
         f"model: {{path: thumbnail}}\n"
-        f"sources:\n  camera: {{uri: '{uri or f'synthetic:{scene}?seed=1&frames=120&dwell_s=6'}'}}\n"
+        f"sources:\n  camera: {{uri: '{uri}'}}\n"
         f"watches:\n  {scene}: {{roi: [{roi.x1}, {roi.y1}, {roi.x2}, {roi.y2}]}}\n{extra}"
     )
     return config
