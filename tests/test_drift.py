@@ -151,6 +151,17 @@ def test_a_rise_and_a_wider_spread_are_drift_too() -> None:
     assert reading.psi > reading.limit
 
 
+def test_a_hair_s_breadth_is_no_drift_however_alike_the_references_are() -> None:
+    narrow = baseline_of([0.993 + 0.0001 * (row % 3) for row in range(20)])
+    drift = ScoreDrift({KEY: narrow})
+    assert fed(drift, [0.991] * 300) == []
+    (reading,) = drift.readings()
+    assert reading.psi is not None
+    assert reading.limit is not None
+    assert reading.psi > reading.limit  # another distribution, to be sure
+    assert fed(drift, [0.93] * 300) != []
+
+
 def test_a_light_without_references_cannot_be_judged_and_says_so() -> None:
     drift = ScoreDrift({KEY: baseline()})
     assert drift.observe("food", "ir", 0.4) is None

@@ -58,8 +58,8 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
     Accuracies come from the references themselves, each judged by all the others, so they hold
     for pictures like these. Redundant references do not count as witnesses, their twins would
     answer for them; nor does the only one of its state in a light, for which none can answer.
-    On ten real sets with 25 references a state, accuracy with references left out differs from
-    that on new pictures by 0.003 on average, 0.035 at most.
+    On ten real sets with 12 references a state, three draws each, 29 of 30 intervals held the
+    accuracy on new pictures; on average they promised 0.009 too much.
 
     Args:
         gallery: The references of one watch.

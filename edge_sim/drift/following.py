@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_sim.domain import Match
 from edge_sim.drift.measures import (
+    LEAST_DEVIATION,
     LEAST_SHARE,
     Baseline,
     PageHinkley,
@@ -37,6 +38,7 @@ class TrackSnapshot(msgspec.Struct, frozen=True):
     edges: tuple[float, ...]
     counts: tuple[float, ...]
     total: float
+    square: float
     test: PageHinkley
     told: bool = False
 
@@ -56,11 +58,12 @@ class DriftReading:
         state: Name of the state.
         condition: Light regime.
         looks: Seen since the start.
-        mean: Of all scores seen.
+        mean: Of recent scores.
         expected: Mean of the baseline; None if the gallery has too few references to say.
         psi: Population stability index of recent looks; None without a baseline, and at first.
         limit: Above which the index tells.
         direction: `rise` or `fall` where the mean moved; None if it did not.
+        moved: How far the mean, or the deviation if that is more, lies from the baseline.
     """
 
     state: str
@@ -71,12 +74,16 @@ class DriftReading:
     psi: float | None
     limit: float | None
     direction: str | None
+    moved: float
 
     @property
     def drifted(self) -> bool:
-        """Whether either reading tells."""
+        """Whether either reading tells, and of something that matters.
+
+        Where all references are alike a hair's breadth is another distribution; it decides nothing.
+        """
         by_shape = self.psi is not None and self.limit is not None and self.psi > self.limit
-        return by_shape or self.direction is not None
+        return (by_shape or self.direction is not None) and self.moved >= LEAST_DEVIATION
 
     @property
     def action(self) -> str:
@@ -101,6 +108,7 @@ class _Track:
 
     counts: NDArray[np.float64]
     total: float = 0.0
+    square: float = 0.0
     test: PageHinkley = _STEADY
     told: bool = False
 
@@ -123,7 +131,7 @@ class ScoreDrift:
             edges = () if known is None else tuple(known.edges.tolist())
             if edges == item.edges and len(item.counts) == len(edges) + 1:
                 counts = np.array(item.counts, np.float64)
-                track = _Track(counts, item.total, item.test, item.told)
+                track = _Track(counts, item.total, item.square, item.test, item.told)
                 self._tracks[item.state, item.condition] = track
 
     def observe(self, state: str, condition: str, score: float) -> DriftReading | None:
@@ -138,12 +146,19 @@ class ScoreDrift:
         baseline = self._baselines.get(key)
         edges = np.zeros(0) if baseline is None else baseline.edges
         track = self._tracks.get(key) or _Track(np.zeros(len(edges) + 1))
-        counts = track.counts * (1.0 - 1.0 / _MEMORY_LOOKS) + counted(edges, np.array([score]))
+        kept = 1.0 - 1.0 / _MEMORY_LOOKS
+        counts = track.counts * kept + counted(edges, np.array([score]))
         mean, deviation = (0.0, 1.0) if baseline is None else (baseline.mean, baseline.deviation)
         test = track.test.after(
             (score - mean) / deviation, prior=baseline.number if baseline else 0
         )
-        after = replace(track, counts=counts, total=track.total + score, test=test)
+        after = replace(
+            track,
+            counts=counts,
+            total=track.total * kept + score,
+            square=track.square * kept + score * score,
+            test=test,
+        )
         self._tracks[key] = after
         reading = self._reading(key, after)
         told = reading.drifted or (track.told and not _is_calm(reading))
@@ -163,6 +178,7 @@ class ScoreDrift:
                     edges=tuple(self._edges(key)),
                     counts=tuple(track.counts.tolist()),
                     total=track.total,
+                    square=track.square,
                     test=track.test,
                     told=track.told,
                 )
@@ -175,11 +191,13 @@ class ScoreDrift:
         return [] if baseline is None else [float(edge) for edge in baseline.edges]
 
     def _reading(self, key: Key, track: _Track) -> DriftReading:
-        mean = track.total / max(track.test.looks, 1)
+        number = float(track.counts.sum())
+        mean = track.total / number
+        deviation = max(track.square / number - mean * mean, 0.0) ** 0.5
         baseline = self._baselines.get(key)
         if baseline is None:
-            return DriftReading(*key, track.test.looks, mean, None, None, None, None)
-        number = float(track.counts.sum())
+            return DriftReading(*key, track.test.looks, mean, None, None, None, None, 0.0)
+        spread = abs(max(deviation, LEAST_DEVIATION) - baseline.deviation)
         # A bin that holds none of n counts as half of one: its true share is hardly less.
         floor = max(LEAST_SHARE, 0.5 / min(number, baseline.number))
         enough = track.test.looks >= LEAST_LOOKS
@@ -191,6 +209,7 @@ class ScoreDrift:
             psi=psi(baseline.shares, track.counts / number, floor=floor) if enough else None,
             limit=psi_limit(len(baseline.shares), number, baseline.number),
             direction=track.test.direction,
+            moved=max(abs(mean - baseline.mean), spread),
         )
 
 

@@ -17,7 +17,8 @@ NOTABLE_PSI = 0.25
 BINS = 10
 _PER_BIN = 5  # references in a bin of the baseline, at least
 _NORMAL_POINT = 3.719  # one of ten thousand stable samples is called drifted
-_LEAST_DEVIATION = 0.02
+LEAST_DEVIATION = 0.02
+"""Of scores; less is noise, whatever its distribution."""
 TOLERANCE, ALARM = 0.3, 25.0
 """Of Page-Hinkley, in deviations: millions of steady looks between two false alarms (Siegmund's
 approximation), still 700,000 where few references made the deviation seem 15 % too small, and
@@ -55,7 +56,7 @@ def baseline_of(scores: Sequence[float] | NDArray[Any]) -> Baseline:
     bins = int(np.clip(len(values) // _PER_BIN, 2, BINS))
     edges = np.unique(np.quantile(values, np.arange(1, bins) / bins))
     counts = counted(edges, values)
-    deviation = max(float(values.std()), _LEAST_DEVIATION)
+    deviation = max(float(values.std()), LEAST_DEVIATION)
     return Baseline(edges, counts / len(values), float(values.mean()), deviation, len(values))
 
 
