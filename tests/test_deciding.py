@@ -86,7 +86,9 @@ def run(subject: AdaptiveDecider, observations: Sequence[Observation]) -> list[t
         pytest.param("oo", [], id="two are too few"),
         pytest.param("oooccc", [(2, State("open")), (5, State("closed"))], id="a change"),
         pytest.param("ooococo", [(2, State("open"))], id="flicker"),
-        pytest.param("ooococc", [(2, State("open")), (6, State("closed"))], id="three of five"),
+        pytest.param(
+            "ooococcc", [(2, State("open")), (7, State("closed"))], id="a look against it"
+        ),
         pytest.param("ooosss", [(2, State("open")), (5, NOVEL)], id="novel"),
         pytest.param("ooottt", [(2, State("open")), (5, AMBIGUOUS)], id="ambiguous"),
         pytest.param("ooostt", [(2, State("open")), (5, AMBIGUOUS)], id="unlike either way"),
@@ -211,6 +213,24 @@ def test_a_memory_of_states_that_are_gone_is_ignored() -> None:
     assert subject.snapshot().drifts == {}
 
 
+def test_doubtful_looks_need_more_of_them_to_change_a_state() -> None:
+    doubtful = seen(("closed", 0.7, 0.7), ("open", 0.6, 0.3))
+    subject = decider()
+    run(subject, looks("ooo"))
+    rows = [observation(doubtful, index=at) for at in range(3, 20)]
+    # log(0.71 / 0.31) = 0.83 a look, and 6 are needed: the eighth look.
+    assert run(subject, rows) == [(10, State("closed"))]
+
+
+def test_doubt_between_two_states_says_unknown_and_not_the_other_one() -> None:
+    leaning = seen(("closed", 0.7, 0.62), ("open", 0.7, 0.38))
+    subject = decider()
+    run(subject, looks("ooo"))
+    pattern = [TORN, TORN, TORN, leaning, TORN, leaning, leaning, OPEN]
+    rows = [observation(pattern[at % 8], index=at) for at in range(3, 27)]
+    assert State("closed") not in [state for _, state in run(subject, rows)]
+
+
 def test_resuming_unknown_keeps_its_reason() -> None:
     subject = decider()
     subject.resume(NOVEL)
@@ -264,7 +284,7 @@ def test_more_sensitivity_asks_for_less() -> None:
     assert leaves == sorted(leaves)
     assert leaves[0] < leaves[2]
     doubtful = [
-        observation(seen(("open", 0.8, 0.6), ("closed", 0.5, 0.4)), index=i) for i in range(3)
+        observation(seen(("open", 0.8, 0.58), ("closed", 0.5, 0.42)), index=i) for i in range(3)
     ]
     assert run(keen, doubtful) == [(2, State("open"))]
     assert run(decider(), doubtful) == [(2, AMBIGUOUS)]

@@ -1,0 +1,44 @@
+"""ChangeEvidence: how strongly the looks speak for another state than the last one."""
+
+from __future__ import annotations
+
+import math
+
+from edge_sim.domain import Match
+
+_MOST_PER_LOOK = 3.0
+"""One look weighs at most e^3 = 20 to 1, however sure it is of itself."""
+_NEVER_CERTAIN = 0.01
+
+
+class ChangeEvidence:
+    """Page's cumulative sum (Biometrika 41, 1954) of the log odds of each other state.
+
+    Every look adds the logarithm of how much more probable a state is than the one last said; a sum
+    never falls below zero. Three clear looks give 9; looks that are hardly better than a coin take
+    many more than three, which counting them alone would not notice.
+
+    Args:
+        needed: Sum from which a change is believed.
+    """
+
+    def __init__(self, needed: float) -> None:
+        self._needed = needed
+        self._sums: dict[str, float] = {}
+
+    def weigh(self, match: Match, last: str) -> None:
+        """Add what one look says against the state `last`."""
+        odds = {item.state: item.probability + _NEVER_CERTAIN for item in match.states}
+        before = odds.get(last, _NEVER_CERTAIN)
+        for state, probability in odds.items():
+            step = math.log(probability / before)
+            step = min(max(step, -_MOST_PER_LOOK), _MOST_PER_LOOK)
+            self._sums[state] = max(self._sums.get(state, 0.0) + step, 0.0)
+
+    def suffices_for(self, state: str) -> bool:
+        """Whether the looks so far make a change to `state` believable."""
+        return self._sums.get(state, 0.0) >= self._needed
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._sums.clear()
