@@ -24,6 +24,8 @@ from edge_sim.sources import is_live, open_source
 
 logger = logging.getLogger(__name__)
 
+_FAULTS_PER_LINE = 60
+
 
 def open_configured(config: Config, name: str) -> FrameSource:
     """Return the source `name` of `config`, open.
@@ -88,6 +90,7 @@ class Rig:
         self.lanes = lanes
         self._store = store
         self._seen_version = store.data_version()
+        self._faults = 0
 
     @property
     def watches(self) -> dict[str, Watch]:
@@ -113,8 +116,13 @@ class Rig:
             fresh = {name: self._store.gallery(name, model_id=model_id) for name in self.watches}
             revision = self._store.revision
         except GalleryError as error:
-            logger.error("the gallery is kept as it was: %s", error)
+            if self._faults % _FAULTS_PER_LINE == 0:
+                logger.error(
+                    "the gallery is kept as it was: %s (fault %d)", error, self._faults + 1
+                )
+            self._faults += 1
             return False
+        self._faults = 0
         for name, watch in self.watches.items():
             watch.use(fresh[name])
         logger.info("gallery revision=%d is in force", revision)

@@ -7,16 +7,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from edge_sim.config import Config, parse_config
 from edge_sim.daemon import Daemon
 from edge_sim.errors import CommandError, ConfigError, SourceError
 from edge_sim.events import Event, SourceLost, SourceRestored, StateChanged, from_json_line
+from edge_sim.gallery_store import Enrolled, GalleryStore
 from edge_sim.sinks.remote import SetSensitivity, Teach
+from tests.builders import embedding
 from tests.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 
 
@@ -293,6 +297,44 @@ def test_a_correction_that_makes_no_sense_is_refused(
         show(daemon, camera, frames, "on", 1)
         with pytest.raises(CommandError, match=message):
             daemon.teach(order, LIMIT_S)
+
+
+def test_a_gallery_of_another_model_is_not_taken_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody re-embeds the gallery before the configuration names the new model."""
+    camera, frames = Camera(), Show()
+    with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "on")
+        rig = daemon._rig
+        with GalleryStore.open(tmp_path / "gallery.db") as store:
+            store.remove([item.reference_id for item in store.gallery("lamp").references])
+            store.add("lamp", [foreign_reference()])
+        show(daemon, camera, frames, "on", 2)
+        await_log(caplog, "the gallery is kept as it was")
+        assert rig.watches["lamp"].gallery.states == ("off", "on")
+    assert changes(written(tmp_path)) == [(None, "on")]
+
+
+def foreign_reference() -> Enrolled:
+    return Enrolled(
+        state="on",
+        embedding=embedding(1.0, 0.0, model_id="another@1"),
+        thumbnail=np.zeros((96, 96), np.uint8),
+        crop=b"png",
+        condition="day",
+        enrolled_at=datetime(2026, 1, 31, tzinfo=timezone.utc),
+        metadata={},
+    )
+
+
+def await_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    waiting = threading.Event()
+    for _ in range(int(LIMIT_S / 0.01)):
+        if text in caplog.text:
+            return
+        waiting.wait(0.01)
+    raise AssertionError(f"nobody said {text!r}")
 
 
 def test_it_ends_by_itself_when_every_source_has_ended(tmp_path: Path) -> None:
