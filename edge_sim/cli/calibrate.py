@@ -170,9 +170,9 @@ def _of_folder(args: argparse.Namespace) -> Sample:
     from edge_sim.embedders import open_embedder
     from edge_sim.enrolment import Unreadable, candidates_in, classes_in
 
+    classes = classes_in(args.folder)
     embedder = open_embedder(args.model)
     vectors, labels, remarks = [], [], []
-    classes = classes_in(args.folder)
     for number, (name, folders) in enumerate(classes.items()):
         for found in progress(candidates_in(map(str, folders)), None, name):
             if isinstance(found, Unreadable):
