@@ -62,11 +62,22 @@ class View:
 
         The deviations within states are evened out before the whole is brought to length.
         """
-        centred = rows - self.centres.get(condition, self.centre)
+        centred = rows - self._middle(rows, condition)
         if self.blocks > 1:
             shape = (*centred.shape[:-1], self.blocks, -1)
             centred = _unit_rows(centred.reshape(shape)).reshape(centred.shape)
         return _unit_rows(centred * self.scale)
+
+    def _middle(self, rows: NDArray[np.float32], condition: str) -> NDArray[np.float32]:
+        """Return what to subtract from each row.
+
+        In a condition that not all states have, that of the condition the row is nearest to.
+        """
+        if condition in self.centres or not self.centres:
+            return self.centres.get(condition, self.centre)
+        known = np.stack([self.centre, *self.centres.values()])
+        distances = np.square(rows[..., None, :] - known).sum(axis=-1)
+        return np.asarray(known[np.argmin(distances, axis=-1)])
 
     def project_all(self, rows: FloatMatrix, conditions: NDArray[np.str_]) -> FloatMatrix:
         """Return (N, D) rows projected, each in its own condition."""
