@@ -218,8 +218,8 @@ def test_doubtful_looks_need_more_of_them_to_change_a_state() -> None:
     subject = decider()
     run(subject, looks("ooo"))
     rows = [observation(doubtful, index=at) for at in range(3, 20)]
-    # log(0.71 / 0.31) = 0.83 a look, and 6 are needed: the eighth look.
-    assert run(subject, rows) == [(10, State("closed"))]
+    # log(0.71 / 0.31) = 0.83 a look, and 5 are needed: the seventh look.
+    assert run(subject, rows) == [(9, State("closed"))]
 
 
 def test_doubt_between_two_states_says_unknown_and_not_the_other_one() -> None:
