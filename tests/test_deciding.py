@@ -86,9 +86,7 @@ def run(subject: AdaptiveDecider, observations: Sequence[Observation]) -> list[t
         pytest.param("oo", [], id="two are too few"),
         pytest.param("oooccc", [(2, State("open")), (5, State("closed"))], id="a change"),
         pytest.param("ooococo", [(2, State("open"))], id="flicker"),
-        pytest.param(
-            "ooococcc", [(2, State("open")), (7, State("closed"))], id="a look against it"
-        ),
+        pytest.param("ooococc", [(2, State("open")), (6, State("closed"))], id="three of five"),
         pytest.param("ooosss", [(2, State("open")), (5, NOVEL)], id="novel"),
         pytest.param("ooottt", [(2, State("open")), (5, AMBIGUOUS)], id="ambiguous"),
         pytest.param("ooostt", [(2, State("open")), (5, AMBIGUOUS)], id="unlike either way"),
