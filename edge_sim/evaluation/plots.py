@@ -57,7 +57,7 @@ def _scores(axis: Any, item: Answers) -> None:
         axis.hist(item.familiar, bins, density=True, alpha=0.6, label="state in the gallery")
         axis.hist(item.novel, bins, density=True, alpha=0.6, label="state left out")
         axis.legend(fontsize=8)
-    axis.set(title=f"{item.result.name}: combined of the best state", xlim=(0, 1), yticks=())
+    axis.set(title=item.result.name, xlabel="combined of the best state", xlim=(0, 1), yticks=())
 
 
 def _roc(axis: Any, item: Answers) -> None:
