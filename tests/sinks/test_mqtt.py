@@ -87,6 +87,7 @@ def test_a_lost_source_comes_back(sink: MqttSink, listener: Listener) -> None:
     for event in (lost(1), back):
         sink.emit(event)
     assert listener.wait_on(f"{BASE}/sources/yard/available", b"online")
+    assert listener.wait(lambda: len(listener.on(f"{BASE}/event")) == 2)
     assert [from_json_line(line) for line in listener.on(f"{BASE}/event")] == [lost(1), back]
 
 
