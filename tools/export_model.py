@@ -87,7 +87,7 @@ def describe(
     model: Path, side: int, checkpoint: dict[str, Any], photos: list[Any]
 ) -> dict[str, Any]:
     """Return the card without its measured parts."""
-    from embedder_training import runtime_check, teachers
+    from embedder_training import descriptor, runtime_check, teachers
 
     embed = runtime_check.Embedder(model)
     scale, zero = embed.input["quantization"]
@@ -123,9 +123,12 @@ def describe(
         "architecture": {
             "family": "MobileNetV3-Small, minimalistic (ReLU, 3x3, no squeeze-excite)",
             **checkpoint["shape"],
-            "global": "mean of the last map, one hidden ReLU layer, linear",
-            "spatial": "last map (stride 32) joined with the stride-16 map after a strided "
-            "depthwise 3x3, 1x1 projection, 4x4 grid",
+            "global": "the student's embedding (mean of the last map, hidden ReLU layer, linear) "
+            "joined with the means of earlier maps, whitened in part, PCA-256",
+            "global_parts": descriptor.GLOBAL_PARTS,
+            "spatial": "the student's 4x4 cells (last map joined with the stride-16 map) joined "
+            "with the stride-8 map, whitened in part, PCA-64",
+            "spatial_parts": descriptor.SPATIAL_PARTS,
         },
         "training": {
             "data": sorted({photo.name.split("/")[0] for photo in photos}),
@@ -169,7 +172,7 @@ def write_golden(model: Path, path: Path) -> None:
 def export(options: argparse.Namespace) -> dict[str, Any]:
     """Write model, card and golden vectors; return the card."""
     import torch
-    from embedder_training import convert, pack
+    from embedder_training import convert, descriptor, equalise, pack
     from embedder_training.network import load_student
 
     source = options.run / "checkpoint.pt"
@@ -178,13 +181,16 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
     root = pack.data_root()
     photos = pack.read_photos(root / "data" / "train")
     checkpoint = torch.load(source, map_location="cpu", weights_only=True)
-    student = load_student(checkpoint)
     shown = convert.pick_photos(
         photos, options.side, unseen=False, count=convert.CALIBRATION_PHOTOS
     )
     options.out.mkdir(parents=True, exist_ok=True)
     model = options.out / f"{NAME}.tflite"
-    model.write_bytes(convert.convert(student, shown))
+    fitting = convert.pick_photos(photos, options.side, unseen=False, count=convert.FIT_PHOTOS)
+    student = load_student(checkpoint)
+    equalise.equalise(student, shown)
+    described = descriptor.describe(student, fitting)
+    model.write_bytes(convert.convert(described, shown))
     unseen = convert.pick_photos(photos, options.side, unseen=True, count=convert.PARITY_PHOTOS)
     card = describe(model, options.side, checkpoint, photos)
     command = f"python tools/export_model.py --run RUN --side {options.side}"
@@ -192,7 +198,7 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         "command": command,
         "note": options.note,
         **check_quality(model, root),
-        "parity": convert.parity(student, model, unseen),
+        "parity": convert.parity(described, model, unseen),
     }
     runtimes = check_runtimes(model, unseen[:40], root, options.legacy_python)
     card["runtime"] = {

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedder_training.network import Student
+from embedder_training.descriptor import Described
 from embedder_training.pack import Photo, Pixels, decode_rgb, held_out, squash
 from embedder_training.quality import embed
 from embedder_training.runtime_check import Embedder, Floats
 
 CALIBRATION_PHOTOS = 400
+FIT_PHOTOS = 4000
 PARITY_PHOTOS = 400
 REFERENCE_PHOTOS = 20  # the plain kernels take a second for ten
 TWIN_TOLERANCE = 1e-3
@@ -31,7 +32,7 @@ def pick_photos(photos: list[Photo], side: int, *, unseen: bool, count: int) -> 
     return np.stack([squash(decode_rgb(photos[index].encoded), side) for index in spread])
 
 
-def convert(student: Student, pictures: Pixels) -> bytes:
+def convert(model: Described, pictures: Pixels) -> bytes:
     """Return the full-integer model for the size of the calibration pictures.
 
     Raises:
@@ -41,10 +42,10 @@ def convert(student: Student, pictures: Pixels) -> bytes:
 
     from embedder_training import keras_twin
 
-    twin = keras_twin.build(student, pictures.shape[1])
-    gap = keras_twin.largest_difference(student, twin, pictures[:4])
+    twin = keras_twin.build(model, pictures.shape[1])
+    gap = keras_twin.largest_difference(model, twin, pictures[:4])
     if gap > TWIN_TOLERANCE:
-        raise ParityError(f"the Keras twin differs from the student by {gap:.2g}")
+        raise ParityError(f"the Keras twin differs from the trained model by {gap:.2g}")
 
     def samples() -> Iterator[list[npt.NDArray[np.float32]]]:
         extremes = np.zeros_like(pictures[:1])
@@ -71,9 +72,9 @@ def cosines(first: Floats, second: Floats) -> dict[str, float]:
     return {"mean": round(float(values.mean()), 5), "min": round(float(values.min()), 5)}
 
 
-def parity(student: Student, model: Path, pictures: Pixels) -> dict[str, Any]:
-    """Return cosines between the float student, the int8 file and the plain kernels."""
-    exact, fast = embed(student, pictures), Embedder(model)(pictures)
+def parity(described: Described, model: Path, pictures: Pixels) -> dict[str, Any]:
+    """Return cosines between the float model, the int8 file and the plain kernels."""
+    exact, fast = embed(described, pictures), Embedder(model)(pictures)
     few = pictures[:REFERENCE_PHOTOS]
     plain = Embedder(model, reference=True)(few)
     return {

@@ -81,10 +81,14 @@ class Block(nn.Module):  # type: ignore[misc,unused-ignore]
         self.project = ConvNorm(expanded, outputs, relu=False)
         self.residual = stride == 1 and inputs == outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's map."""
-        y = x if self.expand is None else self.expand(x)
-        y = self.project(self.depthwise(y))
+    def widen(self, x: Tensor) -> Tensor:
+        """Return the map after the depthwise convolution."""
+        wide: Tensor = self.depthwise(x if self.expand is None else self.expand(x))
+        return wide
+
+    def close(self, x: Tensor, wide: Tensor) -> Tensor:
+        """Return the block's map from its input and its widened map."""
+        y: Tensor = self.project(wide)
         return x + y if self.residual else y
 
 
@@ -109,19 +113,29 @@ class Student(nn.Module):  # type: ignore[misc,unused-ignore]
         self.shrink = ConvNorm(middle, middle, 3, stride=2, groups=middle, relu=False)
         self.cells = nn.Conv2d(shape.last + middle, SPATIAL_DIM, 1)
 
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Return every map that an output may be made of: block1, depthwise1 ... last."""
+        x = self.stem(x)
+        found: dict[str, Tensor] = {}
+        for number, block in enumerate(self.blocks, start=1):
+            wide = block.widen(x)
+            x = block.close(x, wide)
+            found[f"depthwise{number}"], found[f"block{number}"] = wide, x
+        found["last"] = self.last(x)
+        return found
+
+    def hide(self, maps: dict[str, Tensor]) -> Tensor:
+        """Return the hidden layer of the global output, (N, hidden)."""
+        return functional.relu(self.hidden(maps["last"].mean(dim=(2, 3))))
+
+    def join(self, maps: dict[str, Tensor]) -> Tensor:
+        """Return what the spatial output is projected from, at the stride of the last map."""
+        return torch.cat([maps["last"], self.shrink(maps[f"block{MIDDLE_BLOCKS}"])], dim=1)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return both outputs, not normalised."""
-        x = self.stem(x)
-        middle = x
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x)
-            if number == MIDDLE_BLOCKS:
-                middle = x
-        x = self.last(x)
-        pooled = x.mean(dim=(2, 3))
-        embedding = self.embed(functional.relu(self.hidden(pooled)))
-        joined = torch.cat([x, self.shrink(middle)], dim=1)
-        return embedding, to_grid(self.cells(joined))
+        maps = self.maps(x)
+        return self.embed(self.hide(maps)), to_grid(self.cells(self.join(maps)))
 
 
 def to_grid(cells: Tensor) -> Tensor:
