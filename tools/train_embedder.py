@@ -1,6 +1,6 @@
 """Train the default embedder from random weights, taught by two public classifiers.
 
-    python tools/train_embedder.py --work WORK --run RUN --samples 1500000
+    python tools/train_embedder.py --work WORK --run RUN --workers 2
 
 WORK keeps what can be reused (views, targets), RUN the checkpoint and the curves. The data is found
 under EDGE_SIM_DATA (default ../shared). Started again, a run continues; with a smaller --samples
@@ -19,13 +19,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for views and targets")
     parser.add_argument("--run", type=Path, required=True, help="folder for this run")
-    parser.add_argument("--samples", type=int, default=3_000_000, help="pictures to see in all")
-    parser.add_argument("--views", type=int, default=3, help="crops per photo, the whole one first")
+    parser.add_argument("--samples", type=int, default=1_350_000, help="pictures to see in all")
+    parser.add_argument("--views", type=int, default=2, help="crops per photo, the whole one first")
     parser.add_argument("--batch", type=int, default=64, help="pictures per worker and step")
     parser.add_argument("--workers", type=int, default=1, help="processes of one step (CPU)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument(
-        "--sides", default="0:96,2000000:128", help="input sides by samples seen, multiples of 32"
+        "--sides", default="0:96,750000:128", help="input sides by samples seen, multiples of 32"
     )
     parser.add_argument("--rate", type=float, default=2.5e-3, help="AdamW's peak rate")
     parser.add_argument(
@@ -46,7 +46,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def parse_sides(text: str) -> tuple[tuple[int, int], ...]:
-    """Return ((samples, side), ...) from '0:96,2000000:128'.
+    """Return ((samples, side), ...) from '0:96,750000:128'.
 
     Raises:
         ValueError: not of that form, not from 0 on, or a side is no multiple of 32.
