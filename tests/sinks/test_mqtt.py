@@ -252,12 +252,13 @@ def test_the_device_is_announced_again_when_home_assistant_is_born(
     with closing(Connected(broker).wait()) as sink:
         sink.describe(SITE)
         sink.emit(changed(1))
-        assert listener.wait(lambda: len(listener.on(CONFIG)) == 1)
+        assert listener.wait(lambda: events_on(listener, "gate") == [changed(1)])
         listener.seen.clear()
         listener.say("homeassistant/status", b"offline")
         listener.say("homeassistant/status", b"online")
         assert listener.wait_on(f"{BASE}/gate/state", b"open")
-        assert len(listener.on(CONFIG)) == 1
+        assert listener.wait_on(f"{BASE}/available", b"online")
+        assert listener.wait(lambda: len(listener.on(CONFIG)) == 1)
         assert listener.on(f"{BASE}/available") == [b"online"]
 
 
