@@ -6,13 +6,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from threading import Event as StopEvent
 from types import TracebackType
 
 from edge_sim.config import Config, SourceConfig, WatchConfig
 from edge_sim.config_sinks import kind_of, sink_options
-from edge_sim.deciding import AdaptiveDecider
 from edge_sim.domain import GrayImage, Roi
 from edge_sim.embedders import open_embedder
 from edge_sim.errors import ConfigError, EdgeSimError, SinkError
@@ -24,13 +22,12 @@ from edge_sim.imaging import gray
 from edge_sim.loop import Lane, Step, deliver, steps
 from edge_sim.outbox import Bounds, Outbox
 from edge_sim.outbox.counts import DAY_S, MEGABYTE
-from edge_sim.pipeline import Pace, Pipeline, Region, Stages, Watch
-from edge_sim.protocols import Embedder, EventSink, Scorer
-from edge_sim.scene import SceneMonitor
-from edge_sim.scoring import GalleryScorer, Structural
+from edge_sim.pipeline import Pace, Pipeline, Region, Watch
+from edge_sim.protocols import Embedder, EventSink
 from edge_sim.sinks import open_sink
 from edge_sim.sources import SourceOptions, anchored, is_live, open_source
 from edge_sim.sources.pictures import read_picture
+from edge_sim.stages import stages_of
 
 logger = logging.getLogger(__name__)
 
@@ -251,46 +248,6 @@ def source_options(name: str, source: SourceConfig) -> SourceOptions:
 def resolved_uri(config: Config, name: str) -> str:
     """Return the uri of a source, a relative path in it anchored at the configuration's folder."""
     return anchored(config.sources[name].uri, config.folder)
-
-
-def stages_of(config: Config, watch: WatchConfig) -> Stages:
-    """Return how `watch` makes scorer, decider and monitor for a gallery."""
-    return Stages(
-        scorer=partial(GalleryScorer, structural=_structural(config.score.ssim_engine)),
-        decider=partial(_decider, watch),
-        monitor=SceneMonitor,
-    )
-
-
-def _decider(watch: WatchConfig, gallery: Gallery, scorer: Scorer) -> AdaptiveDecider:
-    return AdaptiveDecider(
-        scorer.leave_one_out(),
-        gallery,
-        sensitivity=watch.sensitivity,
-        matches=watch.confirm.matches,
-        of=watch.confirm.of,
-    )
-
-
-def _structural(engine: str) -> Structural | None:
-    """Return another structural similarity than edge_sim's own; None for that."""
-    if engine == "opencv":
-        return None
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise ConfigError(
-            "score.ssim_engine: scikit-image is not installed; pip install 'edge_sim[ssim]'"
-        ) from error
-
-    def compare(a: GrayImage, b: GrayImage) -> float:
-        return float(
-            structural_similarity(
-                a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
-            )
-        )
-
-    return compare
 
 
 def _mask(config: Config, watch: WatchConfig) -> GrayImage | None:

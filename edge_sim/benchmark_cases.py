@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_sim.assembly import stages_of
 from edge_sim.benchmark import Case, Comparison
 from edge_sim.config import Config, WatchConfig
 from edge_sim.domain import Embedding, Frame
@@ -27,6 +26,7 @@ from edge_sim.protocols import Embedder
 from edge_sim.similarity import ssim_between, ssim_planes, ssim_to_all
 from edge_sim.sources import open_source
 from edge_sim.sources.synthetic import reference_frames, scene_states
+from edge_sim.stages import stages_of
 
 SCENE = "parking"
 REFERENCES_PER_STATE = 50

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edge_sim.assembly import stages_of
 from edge_sim.config import Config, WatchConfig
 from edge_sim.domain import UNKNOWN
 from edge_sim.enrolment import reference_of
@@ -25,6 +24,7 @@ from edge_sim.sources.synthetic import (
     scene_states,
     scene_truth,
 )
+from edge_sim.stages import stages_of
 
 FPS = 5.0
 TOLERANCE_FRAMES = 15

@@ -7,7 +7,6 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from edge_sim.assembly import stages_of
 from edge_sim.config import Config, WatchConfig
 from edge_sim.demo import DemoPlan, enrolled
 from edge_sim.domain import Frame, GrayImage, State
@@ -16,6 +15,7 @@ from edge_sim.gate import Gate
 from edge_sim.pipeline import Outcome, Pipeline, Region, Watch
 from edge_sim.sources import open_source
 from edge_sim.sources.synthetic import NUISANCES, scene_roi
+from edge_sim.stages import stages_of
 
 
 def noisy(level: float, seed: int, sigma: float = 3.0) -> GrayImage:

@@ -246,9 +246,10 @@ def _stages(args: argparse.Namespace) -> Stages:
 
 def _configured(args: argparse.Namespace) -> tuple[Region, tuple[Gallery, Stages]]:
     """Return region, gallery and stages of the watch that --config and --watch name."""
-    from edge_sim.assembly import open_gallery, region_of, stages_of
+    from edge_sim.assembly import open_gallery, region_of
     from edge_sim.config import load_config
     from edge_sim.errors import ConfigError
+    from edge_sim.stages import stages_of
 
     config = load_config(args.config)
     name = args.watch or (next(iter(config.watches)) if len(config.watches) == 1 else None)

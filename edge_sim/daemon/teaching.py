@@ -19,6 +19,7 @@ from edge_sim.loop import Step
 from edge_sim.pipeline import Watch
 from edge_sim.protocols import Embedder
 from edge_sim.sinks.remote import Teach
+from edge_sim.stages import stages_of
 
 KEPT_PER_WATCH = 8
 """Pictures of the last events, in memory only."""
@@ -129,7 +130,7 @@ class Teacher:
         config = rig.config
         with assembly.open_gallery(config) as store:
             gallery = store.gallery(watch.name, model_id=rig.embedder.model_id)
-        scorer = assembly.stages_of(config, config.watches[watch.name]).scorer(gallery)
+        scorer = stages_of(config, config.watches[watch.name]).scorer(gallery)
         found = []
         for shown in self._shown.get(watch.name, ()):
             match = scorer.best_match(shown.probe)

@@ -1,0 +1,55 @@
+"""How a watch makes scorer, decider and monitor for a gallery."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from edge_sim.config import Config, WatchConfig
+from edge_sim.deciding import AdaptiveDecider
+from edge_sim.domain import GrayImage
+from edge_sim.errors import ConfigError
+from edge_sim.gallery import Gallery
+from edge_sim.pipeline import Stages
+from edge_sim.protocols import Scorer
+from edge_sim.scene import SceneMonitor
+from edge_sim.scoring import GalleryScorer, Structural
+
+
+def stages_of(config: Config, watch: WatchConfig) -> Stages:
+    """Return how `watch` makes scorer, decider and monitor for a gallery."""
+    return Stages(
+        scorer=partial(GalleryScorer, structural=_structural(config.score.ssim_engine)),
+        decider=partial(_decider, watch),
+        monitor=SceneMonitor,
+    )
+
+
+def _decider(watch: WatchConfig, gallery: Gallery, scorer: Scorer) -> AdaptiveDecider:
+    return AdaptiveDecider(
+        scorer.leave_one_out(),
+        gallery,
+        sensitivity=watch.sensitivity,
+        matches=watch.confirm.matches,
+        of=watch.confirm.of,
+    )
+
+
+def _structural(engine: str) -> Structural | None:
+    """Return another structural similarity than edge_sim's own; None for that."""
+    if engine == "opencv":
+        return None
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError as error:
+        raise ConfigError(
+            "score.ssim_engine: scikit-image is not installed; pip install 'edge_sim[ssim]'"
+        ) from error
+
+    def compare(a: GrayImage, b: GrayImage) -> float:
+        return float(
+            structural_similarity(
+                a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+            )
+        )
+
+    return compare
