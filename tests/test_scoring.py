@@ -255,3 +255,18 @@ def test_only_views_that_all_references_have_are_used() -> None:
     bare = Embedding(without.embedding.vector, None, "cells@1")
     assert "layout" in stacked_evidence([with_cells])
     assert "layout" not in stacked_evidence([with_cells, replace(without, embedding=bare)])
+
+
+def test_a_picture_alone_in_its_light_is_left_out_with_the_centre_that_it_gave() -> None:
+    rng = np.random.default_rng(3)
+    rows = normalised(rng.normal(size=(9, 12)))
+    states = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1])
+    lights = np.array(["day", "day", "day", "ir", "day", "day", "day", "ir", "ir"])
+    labels = Labels(states, lights, 2)
+    others = np.delete(np.arange(9), 3)
+    rest = fit_ridge(rows[others], Labels(states[others], lights[others], 2))
+    assert "ir" in fit_ridge(rows, labels).view.centres
+    assert "ir" not in rest.view.centres
+    np.testing.assert_allclose(
+        fit_ridge(rows, labels).left_out[3], rest.predict(rows[3], "ir"), atol=1e-5
+    )

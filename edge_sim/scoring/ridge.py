@@ -114,6 +114,17 @@ def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:
 
     Every state counts the same, however many references it has.
     """
+    ridge = _fitted(rows, labels, blocks)
+    for row in _lone(labels, ridge.view):
+        # Without it its condition has no centre of its own, which the closed form cannot know.
+        others = np.delete(np.arange(len(rows)), row)
+        rest = Labels(labels.states[others], labels.conditions[others], labels.number)
+        without = _fitted(rows[others], rest, blocks)
+        ridge.left_out[row] = without.predict(rows[row], str(labels.conditions[row]))
+    return ridge
+
+
+def _fitted(rows: FloatMatrix, labels: Labels, blocks: int) -> Ridge:
     view = _view_of(rows, labels, blocks)
     ready = view.project_all(rows, labels.conditions).astype(np.float64)
     counts = np.bincount(labels.states, minlength=labels.number).astype(np.float64)
@@ -128,6 +139,21 @@ def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:
         bias=dual.sum(axis=0).astype(np.float32),
         left_out=(targets - dual / np.diag(inverse)[:, None]).astype(np.float32),
     )
+
+
+def _lone(labels: Labels, view: View) -> list[int]:
+    """Return the references that alone give their condition its centre, and are not all there is.
+
+    At most one per state and condition.
+    """
+    counts = np.bincount(labels.states, minlength=labels.number)
+    found = []
+    for condition in view.centres:
+        here = np.flatnonzero(labels.conditions == condition)
+        alone = np.bincount(labels.states[here], minlength=labels.number) == 1
+        own = labels.states[here]
+        found += here[alone[own] & (counts[own] > 1)].tolist()
+    return found
 
 
 def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
