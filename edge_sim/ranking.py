@@ -152,21 +152,23 @@ def ordered(question: Question, rows: Rows, numbers: NDArray[np.intp], k: int) -
         k: At most so many.
     """
     exact = rows.astype(np.float64)
-    difference = np.abs(exact - question.vector)
-    manhattan = difference.sum(axis=1)
+    vector = question.vector.astype(np.float64)
     if question.metric is Metric.MANHATTAN:
-        scores = manhattan
+        scores = np.abs(exact - vector).sum(axis=1)
     elif question.metric is Metric.EUCLIDEAN:
-        scores = np.sqrt((difference * difference).sum(axis=1))
+        scores = np.linalg.norm(exact - vector, axis=1)
     else:
-        scores = exact @ question.vector.astype(np.float64)
+        scores = exact @ vector
     if question.metric is Metric.COSINE:
         scores = np.clip(scores, -1.0, 1.0)
     shown = scores.astype(np.float32)
     falls = question.metric.is_distance == question.least
     key = -shown if falls else shown
-    # Of equal scores the nearer by Manhattan distance goes first, or the farther if `least`.
-    tie = -manhattan if question.least else manhattan
+    tie = np.zeros(len(key))
+    if len(np.unique(key)) < len(key):
+        # Of equal scores the nearer by Manhattan distance goes first, or the farther if `least`.
+        manhattan = np.abs(exact - vector).sum(axis=1)
+        tie = -manhattan if question.least else manhattan
     order = np.lexsort((numbers, tie, key))[:k]
     return Neighbours(numbers[order], shown[order])
 

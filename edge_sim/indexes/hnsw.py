@@ -23,11 +23,16 @@ from edge_sim.ranking import NOTHING, Metric, Neighbours, RowMask, Rows, ordered
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
 """Candidates looked at while a row is put in; more make a better graph, more slowly."""
-POOL = 320
-"""Candidates ranked exactly per search, at least; also how widely the graph is searched."""
-POOL_PER_K = 3
+WIDTH, WIDTH_PER_K = 256, 2.5
+"""How widely the graph is searched, at least: over 1,000,000 x 512 in bunches of 100, recall@100
+is 0.976 at 256 and 0.987 at 304, in 2.8 and 3.1 ms."""
+POOL, POOL_PER_K = 128, 1.5
+"""Candidates of the graph that are ranked exactly, at least; twice as many found no more."""
 FEW = 20_000
 """A filter that leaves no more rows than this is answered by a pass over them."""
+LET_GO_EVERY = 16
+"""Searches between two times that pages of the originals are given back; a search touches about
+10 MB of a file."""
 STORAGES = {"int8": "i8", "float16": "f16"}
 
 
@@ -49,6 +54,7 @@ class HnswIndex:
         self.metric = metric
         self._graph = graph
         self._originals = originals
+        self._searches = 0
         self._exact = ExactIndex(originals, metric=metric, unit=True)
 
     @property
@@ -81,21 +87,24 @@ class HnswIndex:
         left = len(self) if numbers is None else len(numbers)
         if left == 0:
             return NOTHING
-        pool = max(POOL, POOL_PER_K * k) * len(self) // left
-        if least or (numbers is not None and left <= FEW) or pool >= len(self):
+        share = left / len(self)
+        width = round(max(WIDTH, WIDTH_PER_K * k) / share)
+        if least or (numbers is not None and left <= FEW) or width >= len(self):
             return self._exact.search(question.vector, k, among=among, least=least)
-        found = self._near(question.vector, pool)
+        found = self._near(question.vector, width, round(max(POOL, POOL_PER_K * k) / share))
         if among is not None:
             found = found[among[found]]
             if len(found) < min(k, left):
                 return self._exact.search(question.vector, k, among=among)
         question = asked(vector, k, self.dimension, metric=self.metric, least=False)
         answer = ordered(question, self._originals[found], found, k)
-        _let_go(self._originals)
+        self._searches += 1
+        if self._searches % LET_GO_EVERY == 0:
+            _let_go(self._originals)
         return answer
 
-    def _near(self, vector: NDArray[np.float32], pool: int) -> NDArray[np.intp]:
-        self._graph.expansion_search = pool
+    def _near(self, vector: NDArray[np.float32], width: int, pool: int) -> NDArray[np.intp]:
+        self._graph.expansion_search = width
         keys = self._graph.search(vector, pool, threads=1).keys
         return np.sort(np.asarray(keys, np.int64)).astype(np.intp)
 
@@ -158,7 +167,7 @@ def _new_graph(dimension: int, dtype: str) -> Any:
         dtype=dtype,
         connectivity=CONNECTIVITY,
         expansion_add=EXPANSION_ADD,
-        expansion_search=POOL,
+        expansion_search=WIDTH,
         enable_key_lookups=False,
     )
 
