@@ -16,8 +16,8 @@ import msgspec
 from edge_sim.config_daemon import DaemonConfig, HealthConfig, check_health
 from edge_sim.config_section import Count, Name, PositiveSeconds, Ratio, Seconds, Section
 from edge_sim.config_sinks import OutboxConfig, SinkConfig, StdoutSink
-from edge_sim.config_yaml import RESERVED_NAMES, YamlReader, compose, nearest
-from edge_sim.domain import Roi
+from edge_sim.config_yaml import YamlReader, compose, nearest
+from edge_sim.domain import Roi, is_reserved
 from edge_sim.errors import ConfigError
 
 
@@ -151,7 +151,7 @@ def _check(config: Config, reader: YamlReader) -> None:
                 f"of {watch.confirm.of}",
             )
         for state in watch.states:
-            if state in RESERVED_NAMES:
+            if is_reserved(state):
                 raise reader.error(f"{path}.states", f"{path}.states: {state!r} is reserved")
 
 

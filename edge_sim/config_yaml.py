@@ -11,9 +11,8 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 import yaml
 
+from edge_sim.domain import is_reserved
 from edge_sim.errors import ConfigError
-
-RESERVED_NAMES = frozenset({"unknown", "none"})
 
 SECRETS = frozenset({"uri", "url", "password", "secret", "token"})
 """Keys whose values may hold `${NAME}`, and are not shown."""
@@ -96,7 +95,7 @@ class YamlReader:
         for key, child in self._pairs(node, path):
             here = f"{path}.{key}"
             self._lines[here] = child.start_mark.line + 1
-            if key in RESERVED_NAMES:
+            if is_reserved(key):
                 raise self.error(here, f"{here}: the name {key!r} is reserved")
             try:
                 msgspec.convert(key, kinds[0])
@@ -162,7 +161,8 @@ class YamlReader:
     def error(self, path: str, message: str) -> ConfigError:
         """Return the error that says `message` about the key at `path`."""
         line = self._lines.get(path)
-        return ConfigError(f"{self._where}{f':{line}' if line else ''}: {message}")
+        one_line = " ".join(message.split())  # a key may hold line ends
+        return ConfigError(f"{self._where}{f':{line}' if line else ''}: {one_line}")
 
 
 def _is_empty(node: yaml.Node) -> bool:

@@ -29,8 +29,19 @@ FloatCells = NDArray[np.float32]
 UNKNOWN = "unknown"
 """The state that every watch has besides its own."""
 
+_RESERVED_NAMES = frozenset({UNKNOWN, "none"})
+
 THUMBNAIL_PX = 96
 """Side of the grey thumbnail that structural similarity is computed on."""
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether no watch, state or source may be called so, in any case of letters.
+
+    `unknown` is what a watch says in doubt, `none` is how other programs write that there is
+    nothing.
+    """
+    return name.casefold() in _RESERVED_NAMES
 
 
 class UnknownReason(str, Enum):

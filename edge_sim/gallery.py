@@ -12,13 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import Embedding, FloatMatrix, Reference
+from edge_sim.domain import Embedding, FloatMatrix, Reference, is_reserved
 from edge_sim.errors import GalleryError, ModelError
 from edge_sim.ranking import Metric, Question, closeness, ordered, shortlist, table
-
-RESERVED_NAMES = frozenset({"unknown", "none"})
-"""Never the name of a watch or state, in any case: `unknown` is what a watch says in doubt, and
-`none` is how other programs write that there is nothing."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -34,7 +30,7 @@ def checked_name(kind: str, name: str) -> str:
             f"{name[:80]!r} cannot be the name of a {kind}: "
             f"use 1 to 64 letters, digits, `_` and `-`"
         )
-    if name.casefold() in RESERVED_NAMES:
+    if is_reserved(name):
         raise GalleryError(f"{name!r} cannot be the name of a {kind}: the word is reserved")
     return name
 

@@ -120,6 +120,9 @@ def test_every_example_is_valid(path: Path) -> None:
         (MINIMAL.replace("0.6]", "1.6]"), "test:4: watches.gate.roi[3]: Expected float <= 1"),
         (MINIMAL.replace(", 0.6]", "]"), "test:4: watches.gate.roi: needs 4 values, got 3"),
         (MINIMAL.replace("gate:", "unknown:"), "the name 'unknown' is reserved"),
+        (MINIMAL.replace("gate:", "Unknown:"), "the name 'Unknown' is reserved"),
+        (MINIMAL.replace("{roi", "{states: [open, NONE], roi"), "'NONE' is reserved"),
+        (MINIMAL.replace("gate:", '"gate\\n":'), "a name has 1 to 64 letters, digits, _ or -"),
         (MINIMAL.replace("gate:", "'my gate':"), "a name has 1 to 64 letters, digits, _ or -"),
         (
             MINIMAL.replace("{roi", "{source: yart, roi"),

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from edge_sim.config import Config
-from edge_sim.config_yaml import RESERVED_NAMES
 from edge_sim.daemon.keeper import Keeper
 from edge_sim.daemon.post import Post
 from edge_sim.daemon.teaching import Lesson
+from edge_sim.domain import is_reserved
 from edge_sim.errors import CommandError
 from edge_sim.gallery import checked_name
 from edge_sim.health.access import Access
@@ -67,7 +67,7 @@ def _taught(teach: Callable[[Teach], Lesson], body: bytes) -> Mapping[str, objec
     except msgspec.DecodeError as error:
         raise CommandError(f"the body is no teach order: {error}") from error
     for word in (order.watch, order.state):
-        if word in RESERVED_NAMES:
+        if is_reserved(word):
             raise CommandError(f"the name {word!r} is reserved")
     checked_name("state", order.state)
     lesson = teach(Teach(order.watch, order.state, order.event))
