@@ -14,6 +14,7 @@ from embedder_training.pack import held_out
 from embedder_training.targets import Views, open_view, ready_views
 
 PAIR_SHARE = 16  # one sample in sixteen is repeated with an object pasted in
+MIRROR_SHARE = 0.5
 REFRESH_STEPS = 500  # how often finished views are looked for
 
 
@@ -29,6 +30,19 @@ class Place:
 def to_input(pixels: Tensor) -> Tensor:
     """Return uint8 (N, S, S, 3) as float (N, 3, S, S) in [0, 1]."""
     return pixels.permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def mirror(pixels: Tensor, cells: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Return (N, S, S, 3) and (N, C, G, G) with half of the samples turned left to right.
+
+    The teachers' features of a mirrored photo are those of the photo within the student's error,
+    so every stored view serves twice.
+    """
+    chosen = draw.uniform(0.0, 1.0, len(pixels)) < MIRROR_SHARE
+    return (
+        torch.where(chosen[:, None, None, None], pixels.flip(2), pixels),
+        torch.where(chosen[:, None, None, None], cells.flip(3), cells),
+    )
 
 
 def normalise(batch: Tensor) -> Tensor:
@@ -100,6 +114,7 @@ class Batches:
         generator.manual_seed((self._seed * 1_000_003 + step) * 64 + self._place.rank)
         draw = Draw(generator, device)
         pixels, first, second = self._gather(*self._chosen(step))
+        pixels, second = mirror(pixels, second, draw)
         pairs = self._size // PAIR_SHARE
         whole = len(pixels)
         batch = small_moves(to_input(pixels), side, draw)
