@@ -35,6 +35,7 @@ FLOORS = {
     "drift": 4,
     "score_log": 5,
     "review": 6,
+    "review_folder": 5,
     "audit": 7,
     "evaluation": 7,
     "loop": 5,
