@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from edge_sim.deciding.decider import AdaptiveDecider
 from edge_sim.deciding.levels import Drift, Level, Memory, level_from, levels_of, threshold_of
+from edge_sim.deciding.standing import Settings, Standing, Vote
 
 __all__ = [
     "AdaptiveDecider",
     "Drift",
     "Level",
     "Memory",
+    "Settings",
+    "Standing",
+    "Vote",
     "level_from",
     "levels_of",
     "threshold_of",

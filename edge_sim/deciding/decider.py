@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from edge_sim.deciding.evidence import ChangeEvidence
 from edge_sim.deciding.levels import Drift, Level, Memory, levels_of, threshold_of
+from edge_sim.deciding.standing import Settings, Standing, Vote
 from edge_sim.domain import (
     UNKNOWN,
     Match,
@@ -30,12 +31,6 @@ _PAUSE_INTERVALS = 20.0
 """Looks further apart than this many usual intervals do not confirm each other."""
 _UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.CAMERA_MOVED})
 _USUAL_CONDITION = "day"
-
-
-@dataclass(frozen=True, slots=True)
-class _Vote:
-    state: State
-    probability: float
 
 
 class AdaptiveDecider:
@@ -71,18 +66,14 @@ class AdaptiveDecider:
         matches: int = 3,
         of: int = 5,
     ) -> None:
-        if not 0.0 <= sensitivity <= 1.0:
-            raise ValueError(f"sensitivity must be 0 to 1, got {sensitivity}")
-        if not 1 <= matches <= of:
-            raise ValueError(f"confirmation needs 1 <= matches <= of, got {matches} of {of}")
-        self._levels = levels_of(gallery, left_out)
-        self._sensitivity = sensitivity
-        self._matches = matches
+        levels = levels_of(gallery, left_out)
+        self._settings = Settings(levels, sensitivity, matches, of)
         self._said: State | None = None
         self._last_state: str | None = None
         factor: float = 2.0 ** (1.0 - 2.0 * sensitivity)
         self._evidence = ChangeEvidence(_EVIDENCE_PER_VOTE * matches * factor)
-        self._votes: deque[_Vote] = deque(maxlen=of)
+        self._standing = Standing()
+        self._votes: deque[Vote] = deque(maxlen=of)
         self._lessons: deque[tuple[str, str, float]] = deque()
         self._drifts: dict[tuple[str, str], Drift] = {}
         self._condition = _USUAL_CONDITION
@@ -90,23 +81,46 @@ class AdaptiveDecider:
         self._last_s: float | None = None
         self._interval_s: float | None = None
 
+    @classmethod
+    def following(cls, settings: Settings) -> AdaptiveDecider:
+        """Return a decider that goes by `settings` and needs no gallery: to decide again."""
+        decider = cls(
+            (),
+            Gallery(),
+            sensitivity=settings.sensitivity,
+            matches=settings.matches,
+            of=settings.of,
+        )
+        decider._settings = settings
+        return decider
+
+    @property
+    def settings(self) -> Settings:
+        """What it goes by."""
+        return self._settings
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stood at its last look, before that look decided anything."""
+        return self._standing
+
     @property
     def state(self) -> State:
         """What is said now."""
         if self._said is not None:
             return self._said
-        reason = UnknownReason.STARTING if self._levels else UnknownReason.NO_REFERENCES
+        reason = UnknownReason.STARTING if self._settings.levels else UnknownReason.NO_REFERENCES
         return State(UNKNOWN, reason)
 
     @property
     def levels(self) -> Mapping[str, Level]:
         """What the gallery says of the scores of each state."""
-        return dict(self._levels)
+        return dict(self._settings.levels)
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
         """Levels in force in the condition of the last look, per state."""
-        return {state: self._threshold(state) for state in self._levels}
+        return {state: self._threshold(state) for state in self._settings.levels}
 
     @property
     def pending(self) -> bool:
@@ -118,10 +132,12 @@ class AdaptiveDecider:
         self._follow_time(observation.captured_at_s)
         self._condition = observation.condition
         if self._waits_for_light(observation):
+            self._standing = replace(self._standing, waited=True)
             return None
         self._weigh(observation)
         vote = self._vote(observation)
         self._votes.append(vote)
+        self._standing = self._stand(observation)
         change = self._decided(vote, observation)
         self._learn(vote, observation, changed=change is not None)
         return change
@@ -130,7 +146,7 @@ class AdaptiveDecider:
         """Say `state` without a change; a state that the gallery does not have is ignored."""
         if state.reason in (UnknownReason.STARTING, UnknownReason.NO_REFERENCES):
             return
-        if state.name == UNKNOWN or state.name in self._levels:
+        if state.name == UNKNOWN or state.name in self._settings.levels:
             self._say(state)
             self._forget_votes()
 
@@ -143,7 +159,7 @@ class AdaptiveDecider:
     def restore(self, memory: Memory) -> None:
         """Take over what an earlier decider of this watch learned; unknown states are ignored."""
         self._drifts = {
-            key: drift for key, drift in memory.drifts.items() if key[0] in self._levels
+            key: drift for key, drift in memory.drifts.items() if key[0] in self._settings.levels
         }
         if memory.state is not None:
             reason = None if memory.reason is None else UnknownReason(memory.reason)
@@ -156,20 +172,20 @@ class AdaptiveDecider:
         self._lighting_looks += 1
         return self._lighting_looks <= (self._votes.maxlen or 0)
 
-    def _vote(self, observation: Observation) -> _Vote:
+    def _vote(self, observation: Observation) -> Vote:
         match = observation.match
         if observation.impediment is not None and not self._is_overruled(observation):
-            return _Vote(State(UNKNOWN, observation.impediment), 0.0)
+            return Vote(State(UNKNOWN, observation.impediment), 0.0)
         if match is None:
-            return _Vote(State(UNKNOWN, UnknownReason.NO_REFERENCES), 0.0)
+            return Vote(State(UNKNOWN, UnknownReason.NO_REFERENCES), 0.0)
         best = match.best
         level = self._threshold(best.state)
-        stays = self._said is not None and best.state == self._said.name
+        stays = self._stays(match)
         if best.score.combined < (level.leave if stays else level.enter):
-            return _Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
+            return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
         if match.margin < self._least_margin(stays):
-            return _Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
-        return _Vote(State(best.state), best.probability)
+            return Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
+        return Vote(State(best.state), best.probability)
 
     def _is_overruled(self, observation: Observation) -> bool:
         """Whether the camera cannot have moved: the picture is as familiar as they come.
@@ -180,14 +196,14 @@ class AdaptiveDecider:
         if observation.impediment is not UnknownReason.CAMERA_MOVED or match is None:
             return False
         state = match.best.state
-        usual = (self._threshold(state).leave + self._levels[state].centre) / 2.0
+        usual = (self._threshold(state).leave + self._settings.levels[state].centre) / 2.0
         return match.best.score.combined >= usual
 
-    def _decided(self, vote: _Vote, observation: Observation) -> StateChange | None:
+    def _decided(self, vote: Vote, observation: Observation) -> StateChange | None:
         if _same(vote.state, self._said):
             return None
         agreeing = [item for item in self._votes if _same(item.state, vote.state)]
-        if len(agreeing) < self._matches or not self._is_believed(vote.state.name):
+        if len(agreeing) < self._settings.matches or not self._is_believed(vote.state.name):
             return None
         after = vote.state
         confidence = sum(item.probability for item in agreeing) / len(agreeing)
@@ -212,7 +228,7 @@ class AdaptiveDecider:
             return True
         return self._evidence.suffices_for(state)
 
-    def _learn(self, vote: _Vote, observation: Observation, *, changed: bool) -> None:
+    def _learn(self, vote: Vote, observation: Observation, *, changed: bool) -> None:
         if changed or self.pending:
             self._lessons.clear()
             return
@@ -224,7 +240,7 @@ class AdaptiveDecider:
             return
         state, condition, combined = self._lessons.popleft()
         key = (state, condition)
-        residual = combined - self._levels[state].centre
+        residual = combined - self._settings.levels[state].centre
         self._drifts[key] = self._drifts.get(key, Drift()).after(residual)
 
     def _follow_time(self, now_s: float) -> None:
@@ -242,13 +258,27 @@ class AdaptiveDecider:
         self._lessons.clear()
         self._evidence.forget()
 
+    def _stand(self, observation: Observation) -> Standing:
+        match = observation.match
+        return Standing(
+            votes=tuple(self._votes),
+            evidence=self._evidence.sums,
+            evidence_needed=self._evidence.needed,
+            margin_needed=0.0 if match is None else self._least_margin(self._stays(match)),
+        )
+
+    def _stays(self, match: Match) -> bool:
+        return self._said is not None and match.best.state == self._said.name
+
     def _threshold(self, state: str) -> Threshold:
+        settings = self._settings
         drift = self._drifts.get((state, self._condition), Drift())
-        return threshold_of(self._levels[state], drift, self._sensitivity)
+        level = threshold_of(settings.levels[state], drift, settings.sensitivity)
+        return settings.imposed_on(level)
 
     def _least_margin(self, stays: bool) -> float:
         # Half as much to stay as to come: a state is not left because it became a little unclear.
-        factor: float = 2.0 ** (1.0 - 2.0 * self._sensitivity)
+        factor: float = 2.0 ** (1.0 - 2.0 * self._settings.sensitivity)
         return min(MARGIN * factor, 0.9) * (0.5 if stays else 1.0)
 
 

@@ -25,8 +25,13 @@ class ChangeEvidence:
     """
 
     def __init__(self, needed: float) -> None:
-        self._needed = needed
+        self.needed = needed
         self._sums: dict[str, float] = {}
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """What speaks for each state so far, 0 and up; empty right after a change."""
+        return dict(self._sums)
 
     def weigh(self, match: Match, last: str) -> None:
         """Add what one look says against the state `last`."""
@@ -39,7 +44,7 @@ class ChangeEvidence:
 
     def suffices_for(self, state: str) -> bool:
         """Whether the looks so far make a change to `state` believable."""
-        return self._sums.get(state, 0.0) >= self._needed
+        return self._sums.get(state, 0.0) >= self.needed
 
     def forget(self) -> None:
         """Start anew."""

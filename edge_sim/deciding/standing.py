@@ -1,0 +1,88 @@
+"""What a decider goes by and where it stands, so that a decision can be explained and repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge_sim.deciding.levels import Level
+from edge_sim.domain import State, Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that an `AdaptiveDecider` goes by; another one with the same decides the same.
+
+    Args:
+        levels: What the gallery says of the scores of each state.
+        sensitivity: 0 to 1; 0.5 is the calibrated point, higher reports weaker changes.
+        matches: Votes that a change takes.
+        of: Votes that count; at least `matches`.
+        enter: Level at which every state is entered, 0 to 1, whatever the gallery says; None lets
+            the level adapt. A `leave` above it brings it up to there.
+        leave: Level below which every state is left, 0 to 1; None lets it adapt, never above
+            `enter`.
+
+    Raises:
+        ValueError: A number is out of range, or `leave` lies above `enter`.
+    """
+
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    sensitivity: float = 0.5
+    matches: int = 3
+    of: int = 5
+    enter: float | None = None
+    leave: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.sensitivity <= 1.0:
+            raise ValueError(f"sensitivity must be 0 to 1, got {self.sensitivity}")
+        if not 1 <= self.matches <= self.of:
+            raise ValueError(
+                f"confirmation needs 1 <= matches <= of, got {self.matches} of {self.of}"
+            )
+        for name, level in (("enter", self.enter), ("leave", self.leave)):
+            if level is not None and not 0.0 <= level <= 1.0:
+                raise ValueError(f"{name} must be 0 to 1, got {level}")
+        if self.enter is not None and self.leave is not None and self.leave > self.enter:
+            raise ValueError(f"leave {self.leave} lies above enter {self.enter}")
+
+    def imposed_on(self, adapted: Threshold) -> Threshold:
+        """Return the threshold with the levels that are fixed; the other one gives way to them."""
+        enter = adapted.enter if self.enter is None else self.enter
+        leave = adapted.leave if self.leave is None else self.leave
+        if self.enter is None:
+            return Threshold(max(enter, leave), leave)
+        return Threshold(enter, min(leave, enter))
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one look speaks for.
+
+    Args:
+        state: A state, or `unknown` with the reason.
+        probability: Of the state, 0 to 1; 0 for `unknown`.
+    """
+
+    state: State
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a decider stood at its last look, before that look decided anything.
+
+    Args:
+        votes: That count, the oldest first; the last one is of this very look.
+        evidence: Sum of the log odds of each other state against the last one said, 0 and up.
+        evidence_needed: Sum from which a change from one state to another is believed.
+        margin_needed: Lead over the runner-up that the look had to have, 0 to 1.
+        waited: Whether the look cast no vote because the light was changing.
+    """
+
+    votes: tuple[Vote, ...] = ()
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    evidence_needed: float = 0.0
+    margin_needed: float = 0.0
+    waited: bool = False
