@@ -1,0 +1,182 @@
+"""Pictures and what is computed from them: frames, embeddings, probes, references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.domain.names import UNKNOWN
+
+BgrImage = NDArray[np.uint8]
+"""(H, W, 3) uint8, OpenCV channel order."""
+GrayImage = NDArray[np.uint8]
+"""(H, W) uint8."""
+FloatVector = NDArray[np.float32]
+"""(D,) float32."""
+FloatMatrix = NDArray[np.float32]
+"""(N, D) float32, C-contiguous."""
+FloatCells = NDArray[np.float32]
+"""(G, G, C) float32: one descriptor per cell of a G x G grid over the region."""
+
+THUMBNAIL_PX = 96
+"""Side of the grey thumbnail that structural similarity is computed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """A region of interest in fractions of the frame: `0 <= x1 < x2 <= 1`, same for y.
+
+    Raises:
+        ValueError: The numbers are not finite, not in order or outside the frame.
+    """
+
+    x1: float = 0.0
+    y1: float = 0.0
+    x2: float = 1.0
+    y2: float = 1.0
+
+    def __post_init__(self) -> None:
+        corners = (self.x1, self.y1, self.x2, self.y2)
+        if not (0.0 <= self.x1 < self.x2 <= 1.0 and 0.0 <= self.y1 < self.y2 <= 1.0):
+            raise ValueError(
+                f"roi must be [x1, y1, x2, y2] with 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1, "
+                f"got {list(corners)}"
+            )
+
+
+FULL_FRAME = Roi()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture with its time.
+
+    Args:
+        pixels: (H, W, 3) uint8 BGR. A source hands over a fresh buffer and keeps none.
+        captured_at_s: Monotonic seconds; only differences mean anything.
+        unix_time_s: Seconds since 1970 UTC at capture; for people and logs, never for durations.
+        index: 0-based; a gap means dropped frames.
+        source: Name of the source, safe to log.
+    """
+
+    pixels: BgrImage
+    captured_at_s: float
+    unix_time_s: float
+    index: int
+    source: str
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        if pixels.shape[0] < 1 or pixels.shape[1] < 1:
+            raise ValueError(f"pixels must not be empty, got {pixels.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What the model makes of one region.
+
+    Args:
+        vector: (D,) float32 of unit length: what is seen.
+        spatial: (G, G, C) float32, not normalised: where it is seen; None if the model has none.
+        model_id: Embeddings are never compared across model ids.
+
+    Raises:
+        ValueError: A wrong shape or dtype, NaN or infinity, or a vector that is not unit length.
+    """
+
+    vector: FloatVector
+    spatial: FloatCells | None
+    model_id: str
+
+    def __post_init__(self) -> None:
+        vector = self.vector
+        if vector.ndim != 1 or vector.dtype != np.float32:
+            raise ValueError(f"vector must be float32 (D,), got {vector.dtype} {vector.shape}")
+        norm_squared = float(vector @ vector)
+        if not abs(norm_squared - 1.0) < 1e-3:  # also catches NaN
+            raise ValueError(f"vector must have unit length, got {norm_squared**0.5:.4f}")
+        if self.spatial is not None:
+            cells = self.spatial
+            if cells.ndim != 3 or cells.dtype != np.float32:
+                raise ValueError(
+                    f"spatial must be float32 (G, G, C), got {cells.dtype} {cells.shape}"
+                )
+            if not np.isfinite(cells).all():
+                raise ValueError("spatial must be finite, got NaN or infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Readings of one region that say whether a decision can be made on it.
+
+    Args:
+        luma: Mean grey level, 0 to 255.
+        contrast: Standard deviation of the grey level, 0 to 127.5.
+        sharpness: Variance of the Laplacian of the thumbnail, grey levels squared.
+        chroma: Mean of |Cb - 128| + |Cr - 128|, 0 to 255; below about 3 the picture is grey.
+        clipped_dark: Fraction of pixels at grey level 8 or below, 0 to 1.
+        clipped_bright: Fraction of pixels at grey level 247 or above, 0 to 1.
+    """
+
+    luma: float
+    contrast: float
+    sharpness: float
+    chroma: float
+    clipped_dark: float
+    clipped_bright: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """What is computed from a frame for one watch.
+
+    Args:
+        embedding: From the embedder, over the watch's region.
+        thumbnail: (96, 96) uint8 grey, squashed from the region.
+        quality: Readings of the region.
+        captured_at_s: Of the frame.
+        unix_time_s: Of the frame.
+        frame_index: Of the frame.
+    """
+
+    embedding: Embedding
+    thumbnail: GrayImage
+    quality: Quality
+    captured_at_s: float
+    unix_time_s: float
+    frame_index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """An enrolled picture of a state.
+
+    Args:
+        reference_id: Unique in the gallery file.
+        state: Never `unknown`.
+        embedding: As the probe's.
+        thumbnail: As the probe's.
+        condition: Light regime at enrolment: `day`, `dusk`, `ir`, `dark`.
+        enrolled_at: Aware, UTC.
+        metadata: Free `key: value` strings.
+    """
+
+    reference_id: str
+    state: str
+    embedding: Embedding
+    thumbnail: GrayImage
+    condition: str
+    enrolled_at: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.state == UNKNOWN:
+            raise ValueError(f"a reference cannot have the state {UNKNOWN!r}")
+        if self.enrolled_at.tzinfo is None:
+            raise ValueError("enrolled_at must carry a time zone")
