@@ -1,0 +1,222 @@
+"""ScoreLog: appends what watches saw, in bounded space."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+import edge_sim
+from edge_sim.deciding import Memory, Settings
+from edge_sim.domain import Match, State
+from edge_sim.errors import DataError
+from edge_sim.events import Origin, state_changed, utc_text
+from edge_sim.pipeline import Outcome
+from edge_sim.protocols import Decider
+from edge_sim.score_log.lines import SCHEMA, DeciderLine, ScoreLine, learned, score_line
+
+EVERY_S = 60.0
+"""Between two lines of a watch: half a megabyte a day and watch, no two of the same moment."""
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """A decider whose decisions can be made again from what it says of itself."""
+
+    @property
+    def settings(self) -> Settings:
+        """What it goes by."""
+
+    def snapshot(self) -> Memory:
+        """Return what it says and has learned."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deciding:
+    """Where a look was decided: what its event says of its origin, and by which decider."""
+
+    device: str
+    source: str
+    decider: Decider
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """What the log knows of one watch."""
+
+    deciding: Deciding
+    decider: Repeatable
+    model: str
+    gallery_revision: int
+    looks: int = 0
+    last_match: Match | None = None
+
+
+class ScoreLog:
+    """Appends a line per watch and interval; the old file goes to `<name>.1` when it is full.
+
+    With an interval of 0 every look is written whole, if the caller says where it was decided:
+    such a log can be replayed. About 700 bytes per look with two states, 450 where the gate was
+    shut; a new decider, after another gallery or a restart, is written down before its first look.
+
+    Args:
+        path: Of the file; its folder must exist.
+        every_s: Seconds of frame time between two lines of a watch; 0 for every look.
+        max_mb: Of one file, so that two of them are kept at most.
+    """
+
+    def __init__(self, path: Path, *, every_s: float = EVERY_S, max_mb: float = 20.0) -> None:
+        self._path = path
+        self._every_s = every_s
+        self._max_bytes = int(max_mb * 1e6)
+        self._last_s: dict[str, float] = {}
+        self._rows: dict[str, _Row] = {}
+        self._stream = _opened(path)
+
+    def note(
+        self, outcome: Outcome, gallery_revision: int, deciding: Deciding | None = None
+    ) -> None:
+        """Write a line if one is due for the watch.
+
+        Args:
+            outcome: Of the look.
+            gallery_revision: That it was compared with.
+            deciding: Where it was decided; None writes a summary only.
+
+        Raises:
+            DataError: The disk is full or gone.
+        """
+        if not self._is_due(outcome):
+            return
+        decider = None if deciding is None else deciding.decider
+        if self._every_s > 0.0 or deciding is None or not isinstance(decider, Repeatable):
+            summary = _encoded(score_line(outcome, gallery_revision))
+            if self._stream.tell() + len(summary) > self._max_bytes:
+                self._rotate()
+            self._append(summary)
+            return
+        row = self._rows.get(outcome.watch)
+        if row is None or row.decider is not decider:
+            looks, model = row.looks if row else 0, outcome.probe.embedding.model_id
+            row = _Row(deciding, decider, model, gallery_revision, looks)
+            self._rows[outcome.watch] = row
+            self._append(_encoded(_first_decider_line(row, outcome)))
+        row.looks += 1
+        self._append(_encoded(_whole_line(row, outcome)))
+        if self._stream.tell() > self._max_bytes:
+            self._rotate()
+            for line in self._present_deciders(outcome):
+                self._append(_encoded(line))
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._stream.close()
+
+    def _is_due(self, outcome: Outcome) -> bool:
+        at_s = outcome.observation.captured_at_s
+        last_s = self._last_s.get(outcome.watch)
+        # Time that ran backwards counts as due.
+        if last_s is not None and 0.0 <= at_s - last_s < self._every_s:
+            return False
+        self._last_s[outcome.watch] = at_s
+        return True
+
+    def _append(self, content: bytes) -> None:
+        try:
+            self._stream.write(content)
+            self._stream.flush()
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot append ({error.strerror})") from error
+
+    def _present_deciders(self, outcome: Outcome) -> Iterator[DeciderLine]:
+        """Yield where every watch stands, so that a log whose beginning is gone can be read."""
+        at = utc_text(outcome.observation.unix_time_s)
+        for watch, row in self._rows.items():
+            row.last_match = None
+            yield _decider_line(row, watch, at)
+
+    def _rotate(self) -> None:
+        self._stream.close()
+        try:
+            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot be put aside ({error.strerror})") from error
+        self._stream = _opened(self._path)
+
+
+def _first_decider_line(row: _Row, outcome: Outcome) -> DeciderLine:
+    """Return what a decider was before the look in `outcome`, its first.
+
+    One look teaches it nothing yet, so all that may have changed is what it says.
+    """
+    line = _decider_line(row, outcome.watch, utc_text(outcome.observation.unix_time_s))
+    said: State | None = None
+    if outcome.change is not None:
+        said = outcome.change.before
+    elif line.state is not None:
+        said = outcome.state
+    return msgspec.structs.replace(
+        line,
+        state=None if said is None else said.name,
+        reason=said.reason.value if said and said.reason else None,
+        begun=True,
+    )
+
+
+def _decider_line(row: _Row, watch: str, at: str) -> DeciderLine:
+    deciding = row.deciding
+    memory = row.decider.snapshot()
+    return DeciderLine(
+        at=at,
+        device=deciding.device,
+        source=deciding.source,
+        watch=watch,
+        model=row.model,
+        gallery_revision=row.gallery_revision,
+        settings=row.decider.settings,
+        state=memory.state,
+        reason=memory.reason,
+        drifts=learned(memory),
+        begun=False,
+        look=row.looks + 1,
+        edge_sim=edge_sim.__version__,
+    )
+
+
+def _whole_line(row: _Row, outcome: Outcome) -> ScoreLine:
+    look = outcome.observation
+    repeated = look.match is not None and look.match is row.last_match
+    row.last_match = look.match
+    event = None
+    if outcome.change is not None:
+        deciding = row.deciding
+        origin = Origin(
+            deciding.device, deciding.source, outcome.watch, row.model, row.gallery_revision
+        )
+        event = state_changed(outcome.change, origin).id
+    return msgspec.structs.replace(
+        score_line(outcome, row.gallery_revision),
+        look=row.looks,
+        observation=replace(look, match=None) if repeated else look,
+        repeated=repeated,
+        event=event,
+        schema=SCHEMA,
+    )
+
+
+def _encoded(line: ScoreLine | DeciderLine) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _opened(path: Path) -> io.BufferedWriter:
+    try:
+        stream = path.open("ab")
+        if stream.tell() and path.read_bytes()[-1:] != b"\n":
+            stream.write(b"\n")  # cut short by a power failure: it must spoil no other line
+    except OSError as error:
+        raise DataError(f"{path}: cannot append ({error.strerror})") from error
+    return stream
