@@ -1,0 +1,1 @@
+"""The parts of `tools/soak.py`, one noun a module."""
