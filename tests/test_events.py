@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from edge_sim.domain import State, UnknownReason
+from edge_sim.domain import (
+    Doubt,
+    Drifted,
+    ImplausibleTransition,
+    Notice,
+    Overdue,
+    OverdueCleared,
+    ProblemCleared,
+    ProblemRaised,
+    SceneProblem,
+    State,
+    TooLong,
+    TooShort,
+    UnknownReason,
+)
 from edge_sim.events import (
+    Event,
+    OfWatch,
     Origin,
     SourceLost,
     from_json_line,
     json_schema,
+    noticed,
     state_changed,
+    tag_of,
     to_json_line,
     utc_text,
 )
-from tests.builders import change
+from tests.builders import change, observation
 
 ORIGIN = Origin(device="shed", source="yard", watch="gate", model="m@1/p1", gallery_revision=4)
 UNSURE = State("unknown", UnknownReason.NOVEL)
@@ -73,6 +92,8 @@ def test_a_state_change_says_what_decided_it() -> None:
         },
         "model": "m@1/p1",
         "gallery_revision": 4,
+        "before_lasted_s": None,
+        "doubts": [],
     }
 
 
@@ -84,15 +105,77 @@ def test_the_same_change_has_the_same_id_and_another_change_another() -> None:
     assert first.id != later.id
 
 
+SINCE_S = 1_700_000_000.0
+NOTICES: dict[str, Notice] = {
+    "scene_impaired": ProblemRaised(SceneProblem.COVERED, SINCE_S, 10.0),
+    "scene_cleared": ProblemCleared(SceneProblem.COVERED, SINCE_S, 70.0),
+    "overdue": Overdue("open", SINCE_S, 600.0, 600.0, 2),
+    "overdue_cleared": OverdueCleared("open", SINCE_S, 900.0),
+    "too_short": TooShort("open", "closed", SINCE_S, 1.0, 5.0),
+    "too_long": TooLong("open", SINCE_S, 7200.0, 3600.0),
+    "implausible_transition": ImplausibleTransition("closed", "gone"),
+    "drift": Drifted("open", "ir", 0.61234, 0.25, 0.8, 0.6, "fall", 120, "look at the lens"),
+}
+
+
+def notice_event(notice: Notice) -> Event:
+    return noticed(notice, observation(index=7), ORIGIN, change_id="c" * 16)
+
+
+@pytest.mark.parametrize(("tag", "notice"), NOTICES.items(), ids=NOTICES)
+def test_every_notice_has_a_kind_of_event_that_says_where_it_comes_from(
+    tag: str, notice: Notice
+) -> None:
+    event = notice_event(notice)
+    assert tag_of(event) == tag
+    assert isinstance(event, OfWatch)
+    assert (event.device, event.source, event.watch) == ("shed", "yard", "gate")
+    assert (event.at, event.frame) == ("2023-11-14T22:13:27.000Z", 7)
+
+
+def test_a_problem_says_since_when_and_for_how_long() -> None:
+    event = json.loads(to_json_line(notice_event(NOTICES["scene_cleared"])))
+    assert event["problem"] == "covered"
+    assert (event["since"], event["lasted_s"]) == ("2023-11-14T22:13:20.000Z", 70.0)
+
+
+def test_a_rule_that_a_change_broke_names_the_change() -> None:
+    event = json.loads(to_json_line(notice_event(NOTICES["too_short"])))
+    assert event["change"] == "c" * 16
+    assert (event["state"], event["after"], event["limit_s"]) == ("open", "closed", 5.0)
+
+
+def test_drift_says_what_to_do_and_with_which_gallery() -> None:
+    event = json.loads(to_json_line(notice_event(NOTICES["drift"])))
+    assert (event["psi"], event["action"]) == (0.6123, "look at the lens")
+    assert (event["model"], event["gallery_revision"]) == ("m@1/p1", 4)
+
+
+def test_two_problems_at_one_look_have_two_ids() -> None:
+    found = [notice_event(notice) for notice in NOTICES.values()]
+    found.append(notice_event(ProblemRaised(SceneProblem.FROZEN, SINCE_S, 10.0)))
+    assert len({event.id for event in found}) == len(found)
+    assert notice_event(NOTICES["overdue"]) == notice_event(NOTICES["overdue"])
+
+
+def test_a_change_tells_what_speaks_against_it_and_how_long_the_state_before_lasted() -> None:
+    doubted = replace(change(State("closed"), State("open")), doubts=(Doubt.TOO_SHORT,))
+    event = json.loads(to_json_line(state_changed(doubted, ORIGIN, 1.23456)))
+    assert (event["doubts"], event["before_lasted_s"]) == (["too_short"], 1.235)
+    first = state_changed(change(None, State("open")), ORIGIN, 1.0)
+    assert first.before_lasted_s is None
+
+
 @pytest.mark.parametrize(
     "event",
     [
         state_changed(change(None, UNSURE), ORIGIN),
         SourceLost("1", "shed", "yard", "2026-01-31T12:00:00.000Z", "no frame for 20 s"),
+        *map(notice_event, NOTICES.values()),
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_an_event_survives_the_wire(event: SourceLost) -> None:
+def test_an_event_survives_the_wire(event: Event) -> None:
     assert from_json_line(to_json_line(event)) == event
 
 
@@ -102,7 +185,12 @@ def test_a_line_that_is_no_event_is_refused() -> None:
 
 
 def test_the_schema_names_every_kind_of_event() -> None:
-    assert {"StateChanged", "SourceLost", "SourceRestored"} <= json_schema()["$defs"].keys()
+    found = {
+        item["properties"]["type"]["enum"][0]
+        for item in json_schema()["$defs"].values()
+        if "type" in item.get("properties", {})
+    }
+    assert found == {"state_changed", "source_lost", "source_restored", *NOTICES}
 
 
 def test_time_is_written_in_utc_with_milliseconds() -> None:

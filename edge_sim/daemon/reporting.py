@@ -6,7 +6,8 @@ import logging
 
 from edge_sim.daemon.feeder import Feeder
 from edge_sim.daemon.rig import Rig
-from edge_sim.events import Event, SourceLost, StateChanged
+from edge_sim.domain import SceneProblem
+from edge_sim.events import Event, OfWatch, SourceLost, StateChanged, tag_of
 from edge_sim.health.board import Board
 from edge_sim.protocols import FrameSource
 from edge_sim.sinks.remote import Site, WatchCard
@@ -43,7 +44,10 @@ def counts_of(source: FrameSource) -> dict[str, int]:
 
 
 def log_event(event: Event) -> None:
-    """One line per change, `key=value`, for journald and grep."""
+    """One line per event, `key=value`, for journald and grep."""
+    if isinstance(event, OfWatch):
+        logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
+        return
     if not isinstance(event, StateChanged):
         verb = "source_lost" if isinstance(event, SourceLost) else "source_restored"
         logger.info("%s source=%s id=%s", verb, event.source, event.id)
@@ -57,6 +61,17 @@ def log_event(event: Event) -> None:
         event.confidence,
         event.id,
     )
+
+
+def _facts(event: OfWatch) -> str:
+    """Return the fields that are of this kind alone, those that are set."""
+    own = [name for name in event.__struct_fields__ if name not in OfWatch.__struct_fields__]
+    facts = {name: getattr(event, name) for name in own if name != "action"}
+    return " ".join(f"{name}={_word(value)}" for name, value in facts.items() if value is not None)
+
+
+def _word(value: object) -> object:
+    return value.value if isinstance(value, SceneProblem) else value
 
 
 def summary(board: Board) -> str:

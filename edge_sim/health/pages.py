@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edge_sim.errors import EdgeSimError
-from edge_sim.events import Event, utc_text
+from edge_sim.events import Event, tag_of, utc_text
 from edge_sim.health.board import Board
 from edge_sim.health.status import SourceStatus, WatchStatus
 from edge_sim.outbox import OutboxCounts
@@ -116,8 +116,7 @@ class Pages:
 def stream_chunk(number: int, event: Event) -> bytes:
     """Return one server-sent event."""
     data = msgspec.json.encode(event)
-    kind = event.__struct_config__.tag
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, str(kind).encode(), data)
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, tag_of(event).encode(), data)
 
 
 def _json(status: int, body: Mapping[str, Any]) -> Page:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from threading import Lock
 
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
-from edge_sim.events import Event, StateChanged, to_json_line
+from edge_sim.events import Event, OfWatch, StateChanged, tag_of, to_json_line
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a program without a slash is looked for, and its own `PATH`."""
@@ -28,8 +28,9 @@ class CommandSink:
 
     The arguments are passed as they are: no shell sees them. The program gets a small environment
     of its own, with nothing of this process in it: `PATH`, `LANG`, `EDGE_SIM_EVENT_TYPE`,
-    `EDGE_SIM_EVENT_ID`, and for a state change `EDGE_SIM_WATCH`, `EDGE_SIM_BEFORE` (empty at the
-    first decision) and `EDGE_SIM_AFTER`. What it prints goes to this process's standard error.
+    `EDGE_SIM_EVENT_ID`, `EDGE_SIM_WATCH` unless the event is about a source, and for a state change
+    `EDGE_SIM_BEFORE` (empty at the first decision) and `EDGE_SIM_AFTER`.
+    What it prints goes to this process's standard error.
 
     Args:
         argv: Program and arguments.
@@ -125,12 +126,13 @@ def _environment(event: Event) -> dict[str, str]:
     facts = {
         "PATH": SEARCH_PATH,
         "LANG": "C.UTF-8",
-        "EDGE_SIM_EVENT_TYPE": str(event.__struct_config__.tag),
+        "EDGE_SIM_EVENT_TYPE": tag_of(event),
         "EDGE_SIM_EVENT_ID": event.id,
     }
+    if isinstance(event, StateChanged | OfWatch):
+        facts["EDGE_SIM_WATCH"] = event.watch
     if isinstance(event, StateChanged):
         facts |= {
-            "EDGE_SIM_WATCH": event.watch,
             "EDGE_SIM_BEFORE": event.before or "",
             "EDGE_SIM_AFTER": event.after,
         }
