@@ -1,0 +1,25 @@
+"""Replaying: the decisions of a score log made again, with the settings of then or with others.
+
+course = Course()
+reading = Reading([course])
+for seen in reading.looks(read_lines([Path("scores.jsonl")])):
+    ...
+outcome = compared(reading.logged, course.events)
+"""
+
+from __future__ import annotations
+
+from edge_sim.replaying.comparing import Comparison, Moved, compared
+from edge_sim.replaying.course import Course, Wish
+from edge_sim.replaying.reading import Happened, Reading, Seen
+
+__all__ = [
+    "Comparison",
+    "Course",
+    "Happened",
+    "Moved",
+    "Reading",
+    "Seen",
+    "Wish",
+    "compared",
+]

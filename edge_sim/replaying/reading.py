@@ -1,0 +1,203 @@
+"""Reading: the looks of a log in order, given to several courses at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from edge_sim.deciding import Level
+from edge_sim.domain import Match, Observation, State, StateChange, UnknownReason
+from edge_sim.errors import DataError
+from edge_sim.replaying.course import Course
+from edge_sim.score_log import BadLine, DeciderLine, Line, ScoreLine
+from edge_sim.score_log.lines import SCHEMA
+
+SHOWN_FAULTS = 10
+_LAST_SECOND_S = 253_402_300_799.0  # of the year 9999
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A change as it was decided at the time.
+
+    Args:
+        event_id: Of the event.
+        watch: That it is of.
+        look: Number of the look that decided.
+        unix_time_s: Of that look.
+        before: What was said; None before the first decision.
+        after: What was said from then on.
+    """
+
+    event_id: str
+    watch: str
+    look: int
+    unix_time_s: float
+    before: State | None
+    after: State
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look of the log.
+
+    Args:
+        line: As it is written.
+        observation: What it was decided from, its match filled in.
+        said: What the watch said then.
+        changes: What each course makes of it, in their order.
+    """
+
+    line: ScoreLine
+    observation: Observation
+    said: State
+    changes: tuple[StateChange | None, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """How far the looks of one watch have been read."""
+
+    levels: Mapping[str, Level]
+    said: State | None
+    next_look: int
+    last_match: Match | None = None
+
+
+class Reading:
+    """Gives the looks of a log to courses, and counts what stands between them and the truth.
+
+    A log with every look of every watch since its deciders began decides again exactly as it was.
+    What is missing is counted: `missing` looks that are not in the log, `unread` ones that cannot
+    be placed, `midway` beginnings in the middle of a decider's work, `summaries` without what
+    decisions are made from, `bad` lines with the first `faults`.
+
+    Args:
+        courses: At least one.
+    """
+
+    def __init__(self, courses: Sequence[Course]) -> None:
+        self._courses = tuple(courses)
+        self._places: dict[str, _Place] = {}
+        self.logged: list[Happened] = []
+        self.whole = self.summaries = self.missing = self.unread = self.midway = self.bad = 0
+        self.versions: set[str] = set()
+        self.faults: list[str] = []
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is missing: the same settings then give the logged events."""
+        return not (self.missing or self.unread or self.midway)
+
+    def looks(self, lines: Iterable[Line | BadLine]) -> Iterator[Seen]:
+        """Yield every look after the courses have decided it.
+
+        Raises:
+            DataError: The log was written by a newer edge_sim, or a wish cannot be granted.
+        """
+        for line in lines:
+            if isinstance(line, BadLine):
+                self._note(f"{line.place}: {line.fault}")
+            elif isinstance(line, DeciderLine):
+                _check_schema(line)
+                self._begin(line)
+            elif isinstance(line, ScoreLine):
+                _check_schema(line)
+                seen = self._look(line)
+                if seen is not None:
+                    yield seen
+
+    def _begin(self, line: DeciderLine) -> None:
+        place = self._places.get(line.watch)
+        if not line.begun:
+            if place is not None and place.next_look == line.look:
+                return  # the log was put aside here and goes on: the courses know more than this
+            self.midway += 1
+        if place is not None and line.look > place.next_look:
+            self.missing += line.look - place.next_look
+        try:
+            said = _state(line.state, line.reason)
+            for course in self._courses:
+                course.begin(line)
+        except ValueError as error:
+            if isinstance(error, DataError):
+                raise
+            self._note(f"{line.watch}, before look {line.look}: {error}")
+            return
+        self.versions.add(line.edge_sim)
+        self._places[line.watch] = _Place(line.settings.levels, said, line.look)
+
+    def _look(self, line: ScoreLine) -> Seen | None:
+        if line.observation is None:
+            self.summaries += 1
+            return None
+        place = self._places.get(line.watch)
+        if place is None:
+            self.unread += 1
+            return None
+        if line.look != place.next_look:
+            self.missing += max(line.look - place.next_look, 1)
+            place.last_match = None
+        place.next_look = line.look + 1
+        observation = _filled(line, line.observation, place)
+        try:
+            said = _state(line.state, line.reason)
+        except ValueError as error:
+            self._note(f"{line.watch}, look {line.look}: {error}")
+            said = None
+        if observation is None or said is None:
+            self.unread += 1
+            return None
+        fault = _fault(observation, place.levels)
+        if fault:
+            self._note(f"{line.watch}, look {line.look}: {fault}")
+            self.unread += 1
+            return None
+        place.last_match = observation.match
+        if line.event is not None:
+            at_s = observation.unix_time_s
+            self.logged.append(Happened(line.event, line.watch, line.look, at_s, place.said, said))
+        place.said = said if line.event is not None else place.said
+        self.whole += 1
+        changes = tuple(
+            course.decide(line.watch, line.look, observation) for course in self._courses
+        )
+        return Seen(line, observation, said, changes)
+
+    def _note(self, fault: str) -> None:
+        self.bad += 1
+        if len(self.faults) < SHOWN_FAULTS:
+            self.faults.append(fault)
+
+
+def _state(name: str | None, reason: str | None) -> State | None:
+    if name is None:
+        return None
+    return State(name, None if reason is None else UnknownReason(reason))
+
+
+def _filled(line: ScoreLine, observation: Observation, place: _Place) -> Observation | None:
+    """Return the observation with its match; None if that was in a line that is missing."""
+    if not line.repeated:
+        return observation
+    return None if place.last_match is None else replace(observation, match=place.last_match)
+
+
+def _fault(observation: Observation, levels: Mapping[str, Level]) -> str:
+    """Return why no decider could have seen this; empty if one could."""
+    if not 0.0 <= observation.unix_time_s <= _LAST_SECOND_S:
+        return f"there is no time {observation.unix_time_s}"
+    for item in () if observation.match is None else observation.match.states:
+        if item.state not in levels:
+            return f"its decider knows no state {item.state!r}"
+        if not 0.0 <= item.probability <= 1.0:
+            return f"{item.probability} is no probability"
+    return ""
+
+
+def _check_schema(line: DeciderLine | ScoreLine) -> None:
+    if line.schema > SCHEMA:
+        raise DataError(
+            f"the log was written by a newer edge_sim (schema {line.schema}, this one reads up to "
+            f"{SCHEMA}); upgrade edge_sim"
+        )
