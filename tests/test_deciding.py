@@ -32,6 +32,7 @@ from edge_sim.gallery import Gallery
 from tests.builders import observation, reference
 
 NOVEL = State(UNKNOWN, UnknownReason.NOVEL)
+EMPTY = State(UNKNOWN, UnknownReason.NO_REFERENCES)
 AMBIGUOUS = State(UNKNOWN, UnknownReason.AMBIGUOUS)
 
 
@@ -134,9 +135,24 @@ def test_the_first_decision_comes_from_nothing_and_carries_what_decided() -> Non
 
 def test_an_empty_gallery_says_so() -> None:
     subject = AdaptiveDecider((), Gallery())
-    assert subject.state == State(UNKNOWN, UnknownReason.NO_REFERENCES)
-    assert run(subject, looks("...")) == [(2, State(UNKNOWN, UnknownReason.NO_REFERENCES))]
+    assert subject.state == State(UNKNOWN, UnknownReason.STARTING)
+    assert run(subject, looks("...")) == [(2, EMPTY)]
+    assert subject.state == EMPTY
     assert subject.thresholds == {}
+
+
+def test_an_empty_gallery_that_was_told_is_not_told_again() -> None:
+    subject = AdaptiveDecider((), Gallery())
+    subject.resume(EMPTY)
+    assert run(subject, looks("......")) == []
+
+
+def test_the_first_state_after_an_empty_gallery_follows_what_was_said() -> None:
+    subject = decider()
+    subject.resume(EMPTY)
+    change = [subject.observe(look) for look in looks("ooo")][-1]
+    assert change is not None
+    assert (change.before, change.after) == (EMPTY, State("open"))
 
 
 def test_unknown_is_never_confident() -> None:

@@ -19,14 +19,14 @@ from edge_sim.daemon.memory import (
 )
 from edge_sim.daemon.rig import Rig
 from edge_sim.domain import UNKNOWN, State, UnknownReason
-from edge_sim.events import Event, StateChanged
+from edge_sim.events import StateChanged
 from edge_sim.health.board import Board
 
 logger = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Knows what every watch last reported, and writes it down.
+    """Knows what every watch last said, and writes it down.
 
     Args:
         path: Of the state file; None keeps nothing.
@@ -36,7 +36,6 @@ class Keeper:
     def __init__(self, path: Path | None, board: Board) -> None:
         self._file = StateFile(path)
         self._board = board
-        self._reported: dict[str, tuple[str, str | None]] = {}
         self.sensitivities: dict[str, float] = {}
         """Set by people while running; they go before the configuration."""
 
@@ -69,7 +68,6 @@ class Keeper:
                 logger.warning("watch %s starts anew: it remembered no state that is one", name)
                 continue
             recall(watch, known)
-            self._reported[name] = (state.name, known.reason)
             self._board.recall(name, state, known.in_state_s)
         for name, lane in rig.lanes.items():
             if name in memory.lost_sources and not lane.is_lost:
@@ -89,18 +87,6 @@ class Keeper:
     def save(self, rig: Rig) -> bool:
         """Write everything down; return whether it is on disk."""
         return self._file.save(self.current(rig))
-
-    def news(self, events: tuple[Event, ...]) -> list[Event]:
-        """Return the events without first decisions that were already reported before a restart."""
-        found: list[Event] = []
-        for event in events:
-            if isinstance(event, StateChanged):
-                said = (event.after, event.reason)
-                if event.before is None and self._reported.get(event.watch) == said:
-                    continue
-                self._reported[event.watch] = said
-            found.append(event)
-        return found
 
 
 def with_sensitivities(config: Config, sensitivities: Mapping[str, float]) -> Config:

@@ -146,7 +146,7 @@ class Daemon:
             self._do_chores(now_s)
 
     def _report(self, turn: Turn) -> None:
-        events = self._keeper.news(turn.step.events)
+        events = turn.step.events
         self._post.put(events)
         self.board.looked(turn.source, turn.step, counts_of(self._rig.lanes[turn.source].source))
         self._teacher.note(self._rig, turn.source, turn.step)

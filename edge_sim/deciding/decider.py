@@ -106,11 +106,8 @@ class AdaptiveDecider:
 
     @property
     def state(self) -> State:
-        """What is said now."""
-        if self._said is not None:
-            return self._said
-        reason = UnknownReason.STARTING if self._settings.levels else UnknownReason.NO_REFERENCES
-        return State(UNKNOWN, reason)
+        """What is said now; `unknown: starting` until the first decision."""
+        return self._said or State(UNKNOWN, UnknownReason.STARTING)
 
     @property
     def levels(self) -> Mapping[str, Level]:
@@ -144,8 +141,8 @@ class AdaptiveDecider:
 
     def resume(self, state: State) -> None:
         """Say `state` without a change; a state that the gallery does not have is ignored."""
-        if state.reason in (UnknownReason.STARTING, UnknownReason.NO_REFERENCES):
-            return
+        if state.reason is UnknownReason.STARTING:
+            return  # nothing was said yet
         if state.name == UNKNOWN or state.name in self._settings.levels:
             self._say(state)
             self._forget_votes()
