@@ -20,6 +20,7 @@ from edge_sim.deciding import (
 )
 from edge_sim.domain import (
     UNKNOWN,
+    Doubt,
     Match,
     Observation,
     Score,
@@ -29,6 +30,7 @@ from edge_sim.domain import (
     UnknownReason,
 )
 from edge_sim.gallery import Gallery
+from edge_sim.rules import Rules
 from tests.builders import observation, reference
 
 NOVEL = State(UNKNOWN, UnknownReason.NOVEL)
@@ -57,7 +59,7 @@ REFERENCES = Gallery(
 LEFT_OUT = (OPEN,) * 6 + (CLOSED,) * 6
 
 
-def decider(**options: float) -> AdaptiveDecider:
+def decider(**options: float | Rules) -> AdaptiveDecider:
     return AdaptiveDecider(LEFT_OUT, REFERENCES, **options)  # type: ignore[arg-type]
 
 
@@ -345,3 +347,64 @@ def test_drift_stays_within_its_bounds(residuals: list[float]) -> None:
         drift = drift.after(residual)
     assert abs(drift.shift) <= 0.2
     assert drift.looks == len(residuals)
+
+
+DOOR = Rules(allowed={"open": ()}, min_duration_s={"open": 10.0})
+
+
+def test_a_change_against_the_rules_needs_all_votes_and_is_marked() -> None:
+    subject = decider(rules=DOOR)
+    changes = [subject.observe(look) for look in looks("o" * 20 + "c" * 8)]
+    told = [(at, change.doubts) for at, change in enumerate(changes) if change is not None]
+    assert told == [(2, ()), (24, (Doubt.NOT_ALLOWED,))]
+
+
+def test_a_change_against_the_rules_needs_twice_the_evidence() -> None:
+    subject = decider(rules=DOOR)
+    for look in looks("o" * 20 + "c"):
+        subject.observe(look)
+    assert subject.standing.doubts == (Doubt.NOT_ALLOWED,)
+    assert subject.standing.evidence_needed == pytest.approx(2 * decider_needs())
+
+
+def decider_needs() -> float:
+    subject = decider()
+    subject.observe(looks("o")[0])
+    return subject.standing.evidence_needed
+
+
+def test_a_flicker_that_the_rules_forbid_is_not_told_where_it_would_be_without_them() -> None:
+    text = "o" * 20 + "cccc" + "o" * 10
+    assert [state.name for _, state in run(decider(), looks(text))] == ["open", "closed", "open"]
+    assert [state.name for _, state in run(decider(rules=DOOR), looks(text))] == ["open"]
+
+
+def test_a_state_left_too_soon_is_held_until_it_may_be_over_or_the_evidence_is_strong() -> None:
+    rules = Rules(min_duration_s={"open": 4.0})
+    assert run(decider(rules=rules), looks("oooccccc"))[1] == (6, State("closed"))
+    strict = decider(rules=Rules(min_duration_s={"open": 60.0}))
+    changes = [subject for look in looks("oooccccc") if (subject := strict.observe(look))]
+    assert [item.doubts for item in changes] == [(), (Doubt.TOO_SHORT,)]
+    assert changes[1].cause.frame_index == 7
+
+
+def test_after_darkness_no_change_is_implausible() -> None:
+    changes = [
+        change
+        for subject in [decider(rules=DOOR)]
+        for look in looks("o" * 20 + "d" * 6 + "c" * 4)
+        if (change := subject.observe(look))
+    ]
+    assert [item.after.name for item in changes] == ["open", UNKNOWN, "closed"]
+    assert changes[-1].doubts == ()
+
+
+def test_after_a_restart_no_change_is_implausible_until_the_state_was_seen_again() -> None:
+    subject = decider(rules=DOOR)
+    subject.restore(Memory("open"))
+    changes = [change for look in looks("c" * 4) if (change := subject.observe(look))]
+    assert [item.doubts for item in changes] == [()]
+    subject = decider(rules=DOOR)
+    subject.restore(Memory("open"))
+    changes = [change for look in looks("oo" + "c" * 5) if (change := subject.observe(look))]
+    assert [item.doubts for item in changes] == [(Doubt.NOT_ALLOWED,)]

@@ -25,6 +25,7 @@ FLOORS = {
     "scoring": 3,
     "scene": 3,
     "gate": 3,
+    "rules": 2,
     "deciding": 3,
     "gallery_store": 3,
     "model_library": 4,

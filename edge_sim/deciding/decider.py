@@ -9,6 +9,7 @@ from dataclasses import replace
 from edge_sim.deciding.evidence import ChangeEvidence
 from edge_sim.deciding.levels import Drift, Level, Memory, levels_of, threshold_of
 from edge_sim.deciding.standing import Settings, Standing, Vote
+from edge_sim.deciding.stay import Stay
 from edge_sim.domain import (
     UNKNOWN,
     Match,
@@ -19,13 +20,16 @@ from edge_sim.domain import (
     UnknownReason,
 )
 from edge_sim.gallery import Gallery
+from edge_sim.rules import NO_RULES, Rules
 
 MARGIN = 0.2
 """Least lead of the best state over the runner-up, in probability, at sensitivity 0.5."""
 _EVIDENCE_PER_VOTE = 1.33
-"""Evidence that a change from one state to another needs, for each vote it needs: three looks at
-86 %. Over eight data sets played in order this takes away more than half of the false changes that
-counting votes alone lets through; 1 to 1.7 changes the mean F1 by less than 0.005."""
+"""Evidence that a change of state needs, for each vote it needs: three looks at 86 %. Over eight
+data sets played in order this takes away more than half of the false changes that counting votes
+alone lets through; 1 to 1.7 changes the mean F1 by less than 0.005."""
+_AGAINST_RULES = 2.0
+"""What a change against the rules needs, times the evidence, and all votes: rules may be wrong."""
 _SURE = 0.9  # probability from which a look teaches the level of its state
 _PAUSE_INTERVALS = 20.0
 """Looks further apart than this many usual intervals do not confirm each other."""
@@ -39,8 +43,8 @@ class AdaptiveDecider:
     A look votes for the most probable state if `combined` reaches its threshold and its lead is
     clear, for the impediment if there is one, else for `unknown: novel` or `unknown: ambiguous`.
     `matches` votes out of the last `of` change what is said; a change from one state to another
-    also needs them to be clear (`ChangeEvidence`). While the light is changing no votes
-    are cast; only if that lasts longer than `of` looks, it is said.
+    also needs them to be clear (`ChangeEvidence`). While the light is changing no votes are cast;
+    only if that lasts longer than `of` looks, it is said.
 
     The thresholds start from the leave-one-out scores of the gallery and follow slow drift, per
     state and condition. Only looks that are surely of the state in force, with no change pending
@@ -52,6 +56,7 @@ class AdaptiveDecider:
         sensitivity: 0 to 1; 0.5 is the calibrated point, higher reports weaker changes.
         matches: Votes that it takes.
         of: Votes that count; at least `matches`.
+        rules: A change against them needs all votes and twice the evidence, and is marked.
 
     Raises:
         ValueError: `sensitivity`, `matches` or `of` are out of range.
@@ -65,9 +70,11 @@ class AdaptiveDecider:
         sensitivity: float = 0.5,
         matches: int = 3,
         of: int = 5,
+        rules: Rules = NO_RULES,
     ) -> None:
         levels = levels_of(gallery, left_out)
-        self._settings = Settings(levels, sensitivity, matches, of)
+        self._settings = Settings(levels, sensitivity, matches, of, rules=rules)
+        self._stay = Stay()
         self._said: State | None = None
         self._last_state: str | None = None
         factor: float = 2.0 ** (1.0 - 2.0 * sensitivity)
@@ -132,6 +139,7 @@ class AdaptiveDecider:
             self._standing = replace(self._standing, waited=True)
             return None
         self._weigh(observation)
+        self._stay.look(observation)
         vote = self._vote(observation)
         self._votes.append(vote)
         self._standing = self._stand(observation)
@@ -200,17 +208,20 @@ class AdaptiveDecider:
         if _same(vote.state, self._said):
             return None
         agreeing = [item for item in self._votes if _same(item.state, vote.state)]
-        if len(agreeing) < self._settings.matches or not self._is_believed(vote.state.name):
-            return None
+        doubts = self._standing.doubts
+        needed = self._settings.of if doubts else self._settings.matches
         after = vote.state
+        if len(agreeing) < needed or not self._is_believed(after.name):
+            return None
         confidence = sum(item.probability for item in agreeing) / len(agreeing)
-        change = StateChange(self._said, after, observation, self.thresholds, confidence)
-        self._say(after)
+        change = StateChange(self._said, after, observation, self.thresholds, confidence, doubts)
+        self._say(after, observation.captured_at_s)
         self._lessons.clear()
         return change
 
-    def _say(self, state: State) -> None:
+    def _say(self, state: State, at_s: float | None = None) -> None:
         self._said = state
+        self._stay.say(state, at_s)
         if state.name != UNKNOWN:
             self._last_state = state.name
             self._evidence.forget()
@@ -223,7 +234,7 @@ class AdaptiveDecider:
     def _is_believed(self, state: str) -> bool:
         if state == UNKNOWN or self._last_state in (None, state):
             return True
-        return self._evidence.suffices_for(state)
+        return self._evidence.sums.get(state, 0.0) >= self._standing.evidence_needed
 
     def _learn(self, vote: Vote, observation: Observation, *, changed: bool) -> None:
         if changed or self.pending:
@@ -254,14 +265,18 @@ class AdaptiveDecider:
         self._votes.clear()
         self._lessons.clear()
         self._evidence.forget()
+        self._stay.lose_sight()
 
     def _stand(self, observation: Observation) -> Standing:
         match = observation.match
+        wanted, rules = self._votes[-1].state.name, self._settings.rules
+        doubts = self._stay.doubts_about(wanted, observation.captured_at_s, rules)
         return Standing(
             votes=tuple(self._votes),
             evidence=self._evidence.sums,
-            evidence_needed=self._evidence.needed,
+            evidence_needed=self._evidence.needed * (_AGAINST_RULES if doubts else 1.0),
             margin_needed=0.0 if match is None else self._least_margin(self._stays(match)),
+            doubts=doubts,
         )
 
     def _stays(self, match: Match) -> bool:

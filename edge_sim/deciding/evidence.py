@@ -42,10 +42,6 @@ class ChangeEvidence:
             step = min(max(step, -_MOST_PER_LOOK), _MOST_PER_LOOK) - _SLACK
             self._sums[state] = max(self._sums.get(state, 0.0) + step, 0.0)
 
-    def suffices_for(self, state: str) -> bool:
-        """Whether the looks so far make a change to `state` believable."""
-        return self._sums.get(state, 0.0) >= self.needed
-
     def forget(self) -> None:
         """Start anew."""
         self._sums.clear()

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_sim.deciding.levels import Level
-from edge_sim.domain import State, Threshold
+from edge_sim.domain import Doubt, State, Threshold
+from edge_sim.rules import NO_RULES, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Settings:
             the level adapt. A `leave` above it brings it up to there.
         leave: Level below which every state is left, 0 to 1; None lets it adapt, never above
             `enter`.
+        rules: Which changes are implausible.
 
     Raises:
         ValueError: A number is out of range, or `leave` lies above `enter`.
@@ -33,6 +35,7 @@ class Settings:
     of: int = 5
     enter: float | None = None
     leave: float | None = None
+    rules: Rules = NO_RULES
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.sensitivity <= 1.0:
@@ -79,6 +82,7 @@ class Standing:
         evidence_needed: Sum from which a change from one state to another is believed.
         margin_needed: Lead over the runner-up that the look had to have, 0 to 1.
         waited: Whether the look cast no vote because the light was changing.
+        doubts: What the rules have against the change that the look speaks for.
     """
 
     votes: tuple[Vote, ...] = ()
@@ -86,3 +90,4 @@ class Standing:
     evidence_needed: float = 0.0
     margin_needed: float = 0.0
     waited: bool = False
+    doubts: tuple[Doubt, ...] = ()

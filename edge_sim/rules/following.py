@@ -1,0 +1,126 @@
+"""RuleFollower: tells when a state is overdue, lasts too long, or was left against the rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from edge_sim.domain import (
+    UNKNOWN,
+    Doubt,
+    ImplausibleTransition,
+    Notice,
+    Observation,
+    Overdue,
+    OverdueCleared,
+    State,
+    StateChange,
+    TooLong,
+    TooShort,
+)
+from edge_sim.rules.rules import Rules
+
+
+class RuleMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a `RuleFollower` knows, to be kept over a restart.
+
+    `in_state_s` counts only while the device was running. `overdue` is how often it was told.
+    """
+
+    state: str | None = None
+    since_unix_s: float = 0.0
+    in_state_s: float = 0.0
+    overdue: int = 0
+    too_long: bool = False
+
+
+class RuleFollower:
+    """Follows how long a watch has been in its last known state.
+
+    `unknown` interrupts nothing: as long as no other state is said, nothing tells that the last
+    one was left. But nothing is told about it either until it is said again. Time is that of the
+    looks, so a clock that is set changes nothing; time that ran backwards counts as none.
+
+    Args:
+        rules: In force.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._now = RuleMemory()
+        self._last_s: float | None = None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a state was told to be overdue and was not left since."""
+        return self._now.overdue > 0
+
+    @property
+    def watches_overdue(self) -> bool:
+        """Whether any state can be overdue."""
+        return bool(self._rules.overdue_s)
+
+    def follow(self, look: Observation, said: State, change: StateChange | None) -> list[Notice]:
+        """Return what there is to tell after a look; called once per look, in time order."""
+        self._pass_time(look.captured_at_s)
+        notices: list[Notice] = []
+        if said.name not in (UNKNOWN, self._now.state):
+            notices += self._left(said.name, change)
+            self._now = RuleMemory(said.name, look.unix_time_s)
+        if said.name != UNKNOWN:
+            notices += self._limits()
+        return notices
+
+    def snapshot(self) -> RuleMemory:
+        """Return what to keep over a restart."""
+        return self._now
+
+    def restore(self, memory: RuleMemory) -> None:
+        """Go on from there."""
+        self._now = memory
+
+    def _pass_time(self, at_s: float) -> None:
+        passed_s = 0.0 if self._last_s is None else max(at_s - self._last_s, 0.0)
+        self._last_s = at_s
+        if self._now.state is not None:
+            in_state_s = self._now.in_state_s + passed_s
+            self._now = msgspec.structs.replace(self._now, in_state_s=in_state_s)
+
+    def _left(self, after: str, change: StateChange | None) -> Iterator[Notice]:
+        now = self._now
+        if now.state is None:
+            return
+        if now.overdue:
+            yield OverdueCleared(now.state, now.since_unix_s, now.in_state_s)
+        doubts = () if change is None else change.doubts
+        if Doubt.NOT_ALLOWED in doubts:
+            yield ImplausibleTransition(now.state, after)
+        if Doubt.TOO_SHORT in doubts:
+            least_s = self._rules.min_duration_s[now.state]
+            yield TooShort(now.state, after, now.since_unix_s, now.in_state_s, least_s)
+
+    def _limits(self) -> Iterator[Notice]:
+        now = self._now
+        state = now.state or UNKNOWN
+        most_s = self._rules.max_duration_s.get(state)
+        if most_s is not None and now.in_state_s > most_s and not now.too_long:
+            self._now = msgspec.structs.replace(self._now, too_long=True)
+            yield TooLong(state, now.since_unix_s, now.in_state_s, most_s)
+        limit_s = self._rules.overdue_s.get(state, math.inf)
+        told = self._times_overdue(now.in_state_s, limit_s)
+        if told == 0 < now.overdue:  # the rule was taken away, or grants more time by now
+            self._now = msgspec.structs.replace(self._now, overdue=0)
+            yield OverdueCleared(state, now.since_unix_s, now.in_state_s)
+        elif told > now.overdue:
+            # Of several repetitions that fell into a gap between two looks, one is told.
+            self._now = msgspec.structs.replace(self._now, overdue=told)
+            yield Overdue(state, now.since_unix_s, now.in_state_s, limit_s, told)
+
+    def _times_overdue(self, in_state_s: float, limit_s: float) -> int:
+        beyond_s = in_state_s - limit_s
+        if beyond_s < 0.0:
+            return 0
+        repeat_s = self._rules.repeat_s
+        return 1 if repeat_s is None else 1 + int(beyond_s / repeat_s)
