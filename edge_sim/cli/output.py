@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
 
 import msgspec
@@ -64,6 +65,36 @@ def progress(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
             _draw(stream, label, done, total, now_s - started_s)
     stream.write("\n" if done else "")
     stream.flush()
+
+
+@contextmanager
+def byte_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Give a function that draws bytes done, of how many in all, while stderr is a terminal."""
+    stream = sys.stderr
+    started_s = time.monotonic()
+    drawn_s = 0.0
+    begun = -1
+
+    def draw(done: int, total: int | None) -> None:
+        nonlocal drawn_s, begun
+        now_s = time.monotonic()
+        if not stream.isatty() or (now_s - drawn_s < 0.1 and done != total):
+            return
+        drawn_s = now_s
+        begun = done if begun < 0 else begun  # what an earlier try brought is no speed of this one
+        rate = (done - begun) / 1e6 / max(now_s - started_s, 1e-3)
+        whole = f"{done / 1e6:.1f}"
+        if total:
+            filled = min(30, 30 * done // total)
+            whole = f"[{'#' * filled}{'-' * (30 - filled)}] {whole}/{total / 1e6:.1f}"
+        stream.write(f"\r{label} {whole} MB  {rate:.1f} MB/s\x1b[K")
+        stream.flush()
+
+    try:
+        yield draw
+    finally:
+        stream.write("\n" if begun >= 0 else "")
+        stream.flush()
 
 
 def _draw(stream: TextIO, label: str, done: int, total: int | None, elapsed_s: float) -> None:

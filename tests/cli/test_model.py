@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
 from edge_sim.cli.main import main
+from edge_sim.model_library import PUBLIC
 from tests.embedders.tiny_models import (
     Operator,
     Tensor,
@@ -17,6 +19,7 @@ from tests.embedders.tiny_models import (
     one_operator_model,
     pooling,
 )
+from tests.model_library.archive_server import packed, serving
 
 CEIL, LOGISTIC = 104, 14
 
@@ -152,7 +155,7 @@ def test_import_writes_tflite_files_only(
 ) -> None:
     path.write_bytes(classifier_model())
     assert main(["model", "import", str(path), "--out", str(tmp_path / "cut.bin")]) == 1
-    assert "--out must end in .tflite" in capsys.readouterr().err
+    assert "must end in .tflite" in capsys.readouterr().err
 
 
 def test_import_into_a_folder_that_is_not_there_is_one_line(
@@ -161,3 +164,90 @@ def test_import_into_a_folder_that_is_not_there_is_one_line(
     path.write_bytes(classifier_model())
     assert main(["model", "import", str(path), "--out", str(tmp_path / "no" / "cut.tflite")]) == 1
     assert capsys.readouterr().err.endswith("cannot write (No such file or directory)\n")
+
+
+def test_list_shows_the_default_model_and_those_of_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.tflite").write_bytes(grid_model())
+    (tmp_path / "bad.tflite").write_bytes(b"nonsense")
+    assert main(["model", "list", "--folder", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["default", "shipped", "embedder"],
+        ["bad", "imported", "unusable"],
+        ["m", "imported", "embedder"],
+    ]
+    assert "bad.tflite: " in printed.err
+    assert main(["model", "list", "--folder", str(tmp_path), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["public"] == ["v3-small"]
+    assert [item["card"] for item in listed["models"]] == ["matches its card", "refused", "no card"]
+    assert [item["shape"] for item in listed["models"][0]["outputs"]] == [[1, 256], [1, 4, 4, 64]]
+
+
+def test_import_without_out_writes_into_the_folder(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_bytes(classifier_model())
+    folder = tmp_path / "new" / "models"
+    assert main(["model", "import", str(path), "--folder", str(folder)]) == 0
+    assert sorted(item.name for item in folder.iterdir()) == ["m.json", "m.tflite"]
+    assert main(["model", "import", str(path), "--folder", str(path)]) == 1
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_the_folder_is_where_the_system_keeps_the_data_of_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert main(["model", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["folder"] == str(tmp_path / "edge_sim" / "models")
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["model", "list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["folder"]
+    assert found == str(tmp_path / ".local" / "share" / "edge_sim" / "models")
+
+
+def test_pull_offline_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v3.tgz"
+        assert main(["model", "pull", "v3-small", "--from", url, "--folder", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"edge-sim: {url}: cannot be reached (Connection refused)")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pull_fetches_the_real_model(
+    real_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    public = PUBLIC["v3-small"]
+    path = real_data.parent / "models" / public.member
+    if not path.is_file():
+        pytest.skip(f"no {path.name} at {path.parent}")
+    monkeypatch.setenv("no_proxy", "*")
+    arguments = ["model", "pull", "v3-small", "--folder", str(tmp_path), "--json"]
+    with serving(packed({f"v3/{public.member}": path.read_bytes()})) as shop:
+        assert main([*arguments, "--from", shop.url]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["dimension"], facts["was_there"], facts["ok"]) == (1024, False, True)
+    assert main(["model", "verify", str(tmp_path / "v3-small.tflite")]) == 0
+    assert main([*arguments, "--from", shop.url]) == 0
+    assert '"was_there": true' in capsys.readouterr().out
+
+
+def test_only_known_models_are_pulled(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["model", "pull", "v4-huge"])
+    assert caught.value.code == 2
+    assert "v3-small" in capsys.readouterr().err
