@@ -1,0 +1,33 @@
+"""Explaining: what is kept of an event, and the account of it in plain words."""
+
+from __future__ import annotations
+
+from edge_sim.explaining.account import Account, StateRow, account_of, said_text
+from edge_sim.explaining.keeping import LATEST, ExplanationFile, choose, find_explanation
+from edge_sim.explaining.recording import Recorder
+from edge_sim.explaining.records import (
+    Explanation,
+    SeenLook,
+    configuration_digest,
+    from_event,
+    gallery_digest,
+    seen_look,
+)
+
+__all__ = [
+    "LATEST",
+    "Account",
+    "Explanation",
+    "ExplanationFile",
+    "Recorder",
+    "SeenLook",
+    "StateRow",
+    "account_of",
+    "choose",
+    "configuration_digest",
+    "find_explanation",
+    "from_event",
+    "gallery_digest",
+    "said_text",
+    "seen_look",
+]

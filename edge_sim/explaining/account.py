@@ -1,0 +1,140 @@
+"""The account of an event in plain words: why this state, why then, what would have changed it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from edge_sim.domain import UNKNOWN, State
+from edge_sim.explaining.reasons import impeded, what_if_of, why_state_of
+from edge_sim.explaining.records import Explanation
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """One state at the deciding look.
+
+    Args:
+        state: Name of the state.
+        reference: Id of its reference most like the picture.
+        cosine: Of the global embeddings, -1 to 1.
+        ssim: Structural similarity of the thumbnails, -1 to 1; null where it was not computed.
+        score: What levels are compared with, 0 to 1.
+        enter: Level in force at which the state is entered; null if it was not kept.
+        leave: Level in force below which the state is left; null if it was not kept.
+        probability: Among the states of the gallery, 0 to 1.
+        evidence: Sum that spoke for it against the state last said; null if it was not kept.
+    """
+
+    state: str
+    reference: str
+    cosine: float
+    ssim: float | None
+    score: float
+    enter: float | None
+    leave: float | None
+    probability: float
+    evidence: float | None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """An event for people: sentences, and one row per state, the most probable first."""
+
+    headline: str
+    why_state: tuple[str, ...]
+    why_then: tuple[str, ...]
+    what_if: tuple[str, ...]
+    states: tuple[StateRow, ...]
+
+
+def account_of(explanation: Explanation) -> Account:
+    """Return the account of an explanation; what was not kept is left out, not guessed."""
+    event = explanation.event
+    before = "start" if event.before is None else said_text(event.before, event.before_reason)
+    return Account(
+        headline=f"{event.watch}: {before} -> {said_text(event.after, event.reason)}",
+        why_state=why_state_of(explanation),
+        why_then=_why_then(explanation),
+        what_if=what_if_of(explanation),
+        states=_rows(explanation),
+    )
+
+
+def said_text(name: str, reason: str | None) -> str:
+    """Return what a watch says, `unknown` with its reason in brackets."""
+    return f"{name} ({reason})" if reason else name
+
+
+def _why_then(explanation: Explanation) -> tuple[str, ...]:
+    event, standing, settings = explanation.event, explanation.standing, explanation.settings
+    if standing is None or settings is None:
+        return ("Only the event is known: votes and evidence were not kept with it.",)
+    sentences = [_votes_text(explanation)]
+    if event.after == UNKNOWN:
+        sentences.append("A change to unknown needs votes only.")
+    elif event.before is None:
+        sentences.append("It is the first decision of the watch, so votes alone decide.")
+    elif not standing.evidence:
+        sentences.append("No state was named since the start, so votes alone decide.")
+    elif not _returns(explanation):
+        sentences.append(
+            f"The evidence for {event.after} against the state named last stood at "
+            f"{standing.evidence[event.after]:.2f}; {standing.evidence_needed:.2f} was needed."
+        )
+    else:
+        sentences.append("It is the state named last, so votes alone bring it back.")
+    if impeded(explanation):
+        sentences.append("The picture was impeded, but so familiar that the look counted.")
+    return tuple(sentences)
+
+
+def _returns(explanation: Explanation) -> bool:
+    """Whether the watch comes back from `unknown` to the state that its evidence is against."""
+    standing, after = explanation.standing, explanation.event.after
+    if standing is None:
+        return False
+    return standing.evidence.get(after, 0.0) < standing.evidence_needed
+
+
+def _votes_text(explanation: Explanation) -> str:
+    standing, settings = explanation.standing, explanation.settings
+    if standing is None or settings is None:
+        return ""
+    counts = Counter(_state_text(vote.state) for vote in standing.votes)
+    after = said_text(explanation.event.after, explanation.event.reason)
+    others = ", ".join(f"{number} {text}" for text, number in counts.items() if text != after)
+    number = len(standing.votes)
+    looks = "look" if number == 1 else f"{number} looks"
+    rest = f" and {others}" if others else ""
+    return (
+        f"Of the last {looks} {counts[after]} said {after}{rest}; {settings.matches} of "
+        f"{settings.of} were needed."
+    )
+
+
+def _state_text(state: State) -> str:
+    return said_text(state.name, state.reason.value if state.reason else None)
+
+
+def _rows(explanation: Explanation) -> tuple[StateRow, ...]:
+    match, standing = explanation.cause.match, explanation.standing
+    levels = explanation.event.thresholds
+    rows = []
+    for item in () if match is None else match.states:
+        level = levels.get(item.state)
+        rows.append(
+            StateRow(
+                state=item.state,
+                reference=item.reference_id,
+                cosine=round(item.score.cosine, 4),
+                ssim=None if item.score.ssim is None else round(item.score.ssim, 4),
+                score=round(item.score.combined, 4),
+                enter=None if level is None else level.enter,
+                leave=None if level is None else level.leave,
+                probability=round(item.probability, 4),
+                evidence=None
+                if standing is None
+                else round(standing.evidence.get(item.state, 0.0), 2),
+            )
+        )
+    return tuple(rows)

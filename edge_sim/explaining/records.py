@@ -1,0 +1,176 @@
+"""What is kept of an event, so that it can be explained without the video."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+import edge_sim
+from edge_sim.config import Config
+from edge_sim.deciding import Settings, Standing
+from edge_sim.domain import (
+    Match,
+    Observation,
+    Quality,
+    Score,
+    State,
+    StateScore,
+    Threshold,
+    UnknownReason,
+)
+from edge_sim.events import Levels, StateChanged
+from edge_sim.gallery import Gallery
+from edge_sim.score_log import LearnedDrift
+
+SCHEMA = 1
+_DIGEST_BYTES = 8
+
+
+class SeenLook(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One look around the event.
+
+    Args:
+        at_s: Seconds of frame time after the event; negative before it.
+        unix_time_s: Of the frame.
+        state: What the watch said from then on, with the `reason` of `unknown`.
+        scores: `Score.combined` per state, 0 to 1; empty if the gallery is.
+        levels: In force, per state.
+        margin: Lead of the best state in probability, 0 to 1; null without a match.
+        luma: Mean grey level, 0 to 255.
+        condition: Light regime.
+        impediment: Why the look could not be decided on; null if it could.
+    """
+
+    at_s: float
+    unix_time_s: float
+    state: str
+    scores: dict[str, float]
+    levels: dict[str, Levels]
+    margin: float | None
+    luma: float
+    condition: str
+    reason: str | None = None
+    impediment: str | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True, tag="explanation", tag_field="type"):
+    """An event with all that decided it.
+
+    Args:
+        event: As it was sent.
+        cause: The look that decided, in full precision where it was kept.
+        settings: What the decider went by; null if only the event is known.
+        standing: Votes and evidence at the moment; null if only the event is known.
+        drifts: How far the levels had adapted.
+        looks: Around the event, the oldest first; those after it only from a score log.
+        gallery: Digest of the references; empty if unknown.
+        configuration: Digest of the sections that decide: model, score and watch; empty if unknown.
+        edge_sim: Version that decided; empty if unknown.
+        picture: JPEG of the region in colour; null unless pictures are kept.
+        thumbnail: PNG of the (96, 96) grey picture that structural similarity saw; null likewise.
+    """
+
+    event: StateChanged
+    cause: Observation
+    settings: Settings | None = None
+    standing: Standing | None = None
+    drifts: tuple[LearnedDrift, ...] = ()
+    looks: tuple[SeenLook, ...] = ()
+    gallery: str = ""
+    configuration: str = ""
+    edge_sim: str = ""
+    picture: bytes | None = None
+    thumbnail: bytes | None = None
+    schema: int = SCHEMA
+
+
+def seen_look(
+    observation: Observation,
+    said: State,
+    thresholds: Mapping[str, Threshold],
+    event_at_s: float,
+) -> SeenLook:
+    """Return one look as it is kept, its time counted from the event."""
+    match = observation.match
+    return SeenLook(
+        at_s=round(observation.captured_at_s - event_at_s, 3),
+        unix_time_s=round(observation.unix_time_s, 3),
+        state=said.name,
+        reason=said.reason.value if said.reason else None,
+        scores={} if match is None else {s.state: round(s.score.combined, 4) for s in match.states},
+        levels={
+            state: Levels(round(level.enter, 4), round(level.leave, 4))
+            for state, level in thresholds.items()
+        },
+        margin=None if match is None else round(match.margin, 4),
+        luma=round(observation.quality.luma, 1),
+        condition=observation.condition,
+        impediment=observation.impediment.value if observation.impediment else None,
+    )
+
+
+def from_event(event: StateChanged) -> Explanation:
+    """Return what an event alone tells of itself; its numbers are rounded as they were sent."""
+    states = tuple(
+        StateScore(
+            item.state,
+            item.reference_id,
+            Score(item.cosine, item.ssim, item.combined),
+            item.probability,
+        )
+        for item in event.matches
+    )
+    quality = Quality(**msgspec.structs.asdict(event.quality))
+    reason = None if event.reason is None else UnknownReason(event.reason)
+    impediment = reason if reason in _IMPEDIMENTS else None
+    cause = Observation(
+        captured_at_s=event.captured_at_s,
+        unix_time_s=unix_time_s(event.at),
+        frame_index=event.frame,
+        match=Match(states) if states else None,
+        condition=event.condition,
+        impediment=impediment,
+        quality=quality,
+    )
+    return Explanation(event, cause)
+
+
+def unix_time_s(at: str) -> float:
+    """Return the seconds since 1970 of a time as events write it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
+
+
+def gallery_digest(gallery: Gallery) -> str:
+    """Return 16 hexadecimal digits that depend on every reference of a gallery."""
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for reference in gallery:
+        digest.update(f"{reference.reference_id}\0{reference.state}\0".encode())
+        digest.update(reference.embedding.vector.tobytes())
+    return digest.hexdigest()
+
+
+def configuration_digest(config: Config, watch: str) -> str:
+    """Return 16 hexadecimal digits that depend on all that a configuration says of a decision."""
+    decides = (config.model, config.score, config.watches.get(watch))
+    return hashlib.blake2b(msgspec.json.encode(decides), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def present_version() -> str:
+    """Return the version of edge_sim that decides here."""
+    return edge_sim.__version__
+
+
+_IMPEDIMENTS = frozenset(UnknownReason) - {
+    UnknownReason.STARTING,
+    UnknownReason.NO_REFERENCES,
+    UnknownReason.NOVEL,
+    UnknownReason.AMBIGUOUS,
+    UnknownReason.STALE,
+}

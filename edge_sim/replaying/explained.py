@@ -1,0 +1,82 @@
+"""Explanations from a score log: the looks before and after every event, decided again."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from edge_sim.domain import Observation, State, Threshold
+from edge_sim.explaining import Explanation, SeenLook, seen_look
+from edge_sim.replaying.course import Course
+from edge_sim.replaying.reading import Reading, Seen
+from edge_sim.score_log import BadLine, Line, learned
+
+LOOKS_BEFORE, LOOKS_AFTER = 60, 30
+"""Of an event, kept around it."""
+
+_Look = tuple[Observation, State, Mapping[str, Threshold]]
+
+
+@dataclass(slots=True, eq=False)
+class _Growing:
+    """An explanation whose looks after the event are still being read."""
+
+    explanation: Explanation
+    looks: list[SeenLook] = field(default_factory=list)
+
+    def whole(self) -> Explanation:
+        looks = (*self.explanation.looks, *self.looks)
+        return msgspec.structs.replace(self.explanation, looks=looks)
+
+
+def explanations(
+    lines: Iterable[Line | BadLine], reading: Reading, course: Course
+) -> Iterator[Explanation]:
+    """Yield the explanation of every event that deciding the log again gives, in order.
+
+    Args:
+        lines: From `score_log.read_lines`.
+        reading: With `course` as its first course; tells afterwards what the log lacks.
+        course: With the settings of the log.
+
+    Raises:
+        DataError: As in `Reading.looks`.
+    """
+    before: defaultdict[str, deque[_Look]] = defaultdict(lambda: deque(maxlen=LOOKS_BEFORE))
+    growing: dict[str, _Growing] = {}
+    for seen in reading.looks(lines):
+        watch = seen.line.watch
+        decider = course.deciders[watch]
+        look = (seen.observation, decider.state, decider.thresholds)
+        before[watch].append(look)
+        open_one = growing.get(watch)
+        if open_one is not None and seen.changes[0] is None:
+            open_one.looks.append(_kept(look, open_one.explanation))
+            if len(open_one.looks) >= LOOKS_AFTER:
+                yield growing.pop(watch).whole()
+        elif seen.changes[0] is not None:
+            if open_one is not None:
+                yield open_one.whole()
+            growing[watch] = _Growing(_explanation(seen, course, tuple(before[watch])))
+    yield from (item.whole() for item in growing.values())
+
+
+def _explanation(seen: Seen, course: Course, looks: tuple[_Look, ...]) -> Explanation:
+    decider = course.deciders[seen.line.watch]
+    event = course.events[-1][1]
+    bare = Explanation(
+        event=event,
+        cause=seen.observation,
+        settings=decider.settings,
+        standing=decider.standing,
+        drifts=learned(decider.snapshot()),
+    )
+    return msgspec.structs.replace(bare, looks=tuple(_kept(look, bare) for look in looks))
+
+
+def _kept(look: _Look, explanation: Explanation) -> SeenLook:
+    observation, said, thresholds = look
+    return seen_look(observation, said, thresholds, explanation.cause.captured_at_s)
