@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_sim.deciding.decider import AdaptiveDecider
 from edge_sim.deciding.levels import Drift, Level, Memory, level_from, levels_of, threshold_of
-from edge_sim.deciding.standing import Settings, Standing, Vote
+from edge_sim.deciding.standing import Settings, Standing, Vote, agree
 
 __all__ = [
     "AdaptiveDecider",
@@ -14,6 +14,7 @@ __all__ = [
     "Settings",
     "Standing",
     "Vote",
+    "agree",
     "level_from",
     "levels_of",
     "threshold_of",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from edge_sim.deciding.evidence import ChangeEvidence
 from edge_sim.deciding.levels import Drift, Level, Memory, levels_of, threshold_of
-from edge_sim.deciding.standing import Settings, Standing, Vote
+from edge_sim.deciding.standing import Settings, Standing, Vote, agree
 from edge_sim.deciding.stay import Stay
 from edge_sim.domain import (
     UNKNOWN,
@@ -33,7 +33,6 @@ _AGAINST_RULES = 2.0
 _SURE = 0.9  # probability from which a look teaches the level of its state
 _PAUSE_INTERVALS = 20.0
 """Looks further apart than this many usual intervals do not confirm each other."""
-_UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.CAMERA_MOVED})
 _USUAL_CONDITION = "day"
 
 
@@ -129,7 +128,7 @@ class AdaptiveDecider:
     @property
     def pending(self) -> bool:
         """Whether a change is being confirmed, so that looking again sooner would help."""
-        return bool(self._votes) and not _same(self._votes[-1].state, self._said)
+        return bool(self._votes) and not agree(self._votes[-1].state, self._said)
 
     def observe(self, observation: Observation) -> StateChange | None:
         """Return the change that `observation` completes, if it does."""
@@ -205,9 +204,9 @@ class AdaptiveDecider:
         return match.best.score.combined >= usual
 
     def _decided(self, vote: Vote, observation: Observation) -> StateChange | None:
-        if _same(vote.state, self._said):
+        if agree(vote.state, self._said):
             return None
-        agreeing = [item for item in self._votes if _same(item.state, vote.state)]
+        agreeing = [item for item in self._votes if agree(item.state, vote.state)]
         doubts = self._standing.doubts
         needed = self._settings.of if doubts else self._settings.matches
         after = vote.state
@@ -292,10 +291,3 @@ class AdaptiveDecider:
         # Half as much to stay as to come: a state is not left because it became a little unclear.
         factor: float = 2.0 ** (1.0 - 2.0 * self._settings.sensitivity)
         return min(MARGIN * factor, 0.9) * (0.5 if stays else 1.0)
-
-
-def _same(a: State, b: State | None) -> bool:
-    """Whether two votes agree; any two that call the picture unlike do."""
-    if b is None or a.name != b.name:
-        return False
-    return a.reason == b.reason or (a.reason in _UNLIKE and b.reason in _UNLIKE)

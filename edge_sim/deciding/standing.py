@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_sim.deciding.levels import Level
-from edge_sim.domain import Doubt, State, Threshold
+from edge_sim.domain import Doubt, State, Threshold, UnknownReason
 from edge_sim.rules import NO_RULES, Rules
+
+_UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.CAMERA_MOVED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,10 @@ class Standing:
     margin_needed: float = 0.0
     waited: bool = False
     doubts: tuple[Doubt, ...] = ()
+
+
+def agree(a: State, b: State | None) -> bool:
+    """Return whether two votes agree; any two that call the picture unlike do."""
+    if b is None or a.name != b.name:
+        return False
+    return a.reason == b.reason or (a.reason in _UNLIKE and b.reason in _UNLIKE)

@@ -6,6 +6,7 @@ from collections import Counter
 
 import msgspec
 
+from edge_sim.deciding import Settings, Standing, agree
 from edge_sim.domain import UNKNOWN, State
 from edge_sim.explaining.reasons import impeded, what_if_of, why_state_of
 from edge_sim.explaining.records import Explanation
@@ -69,7 +70,13 @@ def _why_then(explanation: Explanation) -> tuple[str, ...]:
     event, standing, settings = explanation.event, explanation.standing, explanation.settings
     if standing is None or settings is None:
         return ("Only the event is known: votes and evidence were not kept with it.",)
-    sentences = [_votes_text(explanation)]
+    sentences = [_votes_text(standing, settings)]
+    if standing.doubts:
+        doubts = " and ".join(doubt.value for doubt in standing.doubts)
+        sentences.append(
+            f"The rules of the watch call this change implausible ({doubts}), so every vote and "
+            f"twice the evidence were asked for."
+        )
     if event.after == UNKNOWN:
         sentences.append("A change to unknown needs votes only.")
     elif event.before is None:
@@ -96,20 +103,22 @@ def _returns(explanation: Explanation) -> bool:
     return standing.evidence.get(after, 0.0) < standing.evidence_needed
 
 
-def _votes_text(explanation: Explanation) -> str:
-    standing, settings = explanation.standing, explanation.settings
-    if standing is None or settings is None:
-        return ""
+def _votes_text(standing: Standing, settings: Settings) -> str:
     counts = Counter(_state_text(vote.state) for vote in standing.votes)
-    after = said_text(explanation.event.after, explanation.event.reason)
-    others = ", ".join(f"{number} {text}" for text, number in counts.items() if text != after)
-    number = len(standing.votes)
-    looks = "look" if number == 1 else f"{number} looks"
-    rest = f" and {others}" if others else ""
-    return (
-        f"Of the last {looks} {counts[after]} said {after}{rest}; {settings.matches} of "
-        f"{settings.of} were needed."
+    said = " and ".join(f"{number} {text}" for text, number in counts.most_common())
+    after = standing.votes[-1].state if standing.votes else None
+    agreeing = sum(agree(vote.state, after) for vote in standing.votes)
+    needed = f"all {settings.of}" if standing.doubts else f"{settings.matches} of {settings.of}"
+    alike = (
+        " novel, ambiguous and camera_moved count as one."
+        if agreeing > counts[_last(after)]
+        else ""
     )
+    return f"The last {len(standing.votes)} looks said {said}: {needed} had to agree.{alike}"
+
+
+def _last(state: State | None) -> str:
+    return "" if state is None else _state_text(state)
 
 
 def _state_text(state: State) -> str:

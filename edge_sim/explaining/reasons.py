@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edge_sim.deciding import agree
 from edge_sim.domain import UNKNOWN, Match, State, StateScore, UnknownReason
 from edge_sim.explaining.records import Explanation
 from edge_sim.explaining.turning import Turn, evidence_turn, turns_of
@@ -169,8 +170,8 @@ def _to_the_votes(explanation: Explanation) -> Iterator[str]:
     if standing is None or settings is None:
         return
     after = standing.votes[-1].state if standing.votes else None
-    agreeing = sum(vote.state == after for vote in standing.votes)
-    if agreeing == settings.matches:
+    agreeing = sum(agree(vote.state, after) for vote in standing.votes)
+    if agreeing == (settings.of if standing.doubts else settings.matches):
         yield (
             f"One of these {agreeing} looks saying otherwise: the change would have come later or "
             f"not at all."
