@@ -12,7 +12,10 @@ from edge_sim.sources.synthetic.scenes import SCENES, TRANSITION, render
 from edge_sim.sources.synthetic.source import (
     SyntheticSource,
     open_synthetic,
+    scene_effect,
+    scene_lost_at,
     scene_roi,
+    scene_seed,
     scene_states,
     scene_truth,
 )
@@ -25,7 +28,10 @@ __all__ = [
     "open_synthetic",
     "reference_frames",
     "render",
+    "scene_effect",
+    "scene_lost_at",
     "scene_roi",
+    "scene_seed",
     "scene_states",
     "scene_truth",
 ]

@@ -6,7 +6,8 @@ from edge_sim.domain import BgrImage, Frame, Roi
 from edge_sim.errors import SourceError
 from edge_sim.sources.capture import upright
 from edge_sim.sources.options import SourceOptions
-from edge_sim.sources.synthetic.nuisances import compose
+from edge_sim.sources.synthetic.nuisances import compose, view_lost_at
+from edge_sim.sources.synthetic.nuisances.plan import Effect
 from edge_sim.sources.synthetic.pose import Pose
 from edge_sim.sources.synthetic.scenes import SCENES
 from edge_sim.sources.synthetic.schedule import Moment, schedule
@@ -31,7 +32,7 @@ class SyntheticSource:
         self._rotate = rotate
         self._scene = SCENES[spec.scene]
         self._moments = _moments(spec)
-        self._effect = compose(spec.nuisances, seed=spec.seed, frames=spec.frames, fps=spec.fps)
+        self._effect = _effect(spec)
         self._index = 0
         self._drawn: tuple[Pose, BgrImage] | None = None
         self._closed = False
@@ -88,6 +89,36 @@ def scene_truth(uri: str) -> tuple[str, ...]:
     return tuple(moment.state for moment in _moments(read_spec(uri)))
 
 
+def scene_effect(uri: str) -> Effect:
+    """Return what the nuisances of a clip do to its pictures: (pixels, frame index) -> pixels.
+
+    Raises:
+        ConfigError: As `open_source`.
+    """
+    return _effect(read_spec(uri))
+
+
+def scene_lost_at(uri: str) -> int | None:
+    """Return the frame of a clip from which on its camera looks elsewhere; None if it never does.
+
+    From there on the pictures tell nothing of the scene's state.
+
+    Raises:
+        ConfigError: As `open_source`.
+    """
+    spec = read_spec(uri)
+    return view_lost_at(spec.nuisances, seed=spec.seed, frames=spec.frames, fps=spec.fps)
+
+
+def scene_seed(uri: str) -> int:
+    """Return the seed of a clip.
+
+    Raises:
+        ConfigError: As `open_source`.
+    """
+    return read_spec(uri).seed
+
+
 def scene_states(scene: str) -> tuple[str, ...]:
     """Return the states of a scene, given by name or by uri.
 
@@ -104,6 +135,10 @@ def scene_roi(scene: str) -> Roi:
         ConfigError: There is no such scene.
     """
     return SCENES[read_spec(scene).scene].roi
+
+
+def _effect(spec: SyntheticSpec) -> Effect:
+    return compose(spec.nuisances, seed=spec.seed, frames=spec.frames, fps=spec.fps)
 
 
 def _moments(spec: SyntheticSpec) -> tuple[Moment, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from edge_sim.domain import BgrImage
-from edge_sim.sources.synthetic.nuisances.camera import bump, bump_large, noise
+from edge_sim.sources.synthetic.nuisances.camera import bump, bump_large, noise, struck_at
 from edge_sim.sources.synthetic.nuisances.light import (
     exposure,
     ir_night,
@@ -48,7 +48,7 @@ def compose(names: Iterable[str], *, seed: int, frames: int, fps: float) -> Effe
     if missing:
         raise KeyError(min(missing))
     effects = [
-        make(Plan(np.random.default_rng([seed, zlib.crc32(name.encode())]), frames, fps))
+        make(_plan(name, seed=seed, frames=frames, fps=fps))
         for name, make in NUISANCES.items()
         if name in wanted
     ]
@@ -59,3 +59,17 @@ def compose(names: Iterable[str], *, seed: int, frames: int, fps: float) -> Effe
         return pixels
 
     return apply
+
+
+def view_lost_at(names: Iterable[str], *, seed: int, frames: int, fps: float) -> int | None:
+    """Return the frame from which on the camera looks elsewhere, for good; None if it never does.
+
+    Arguments as those of `compose`.
+    """
+    if bump_large.__name__ not in names:
+        return None
+    return struck_at(_plan(bump_large.__name__, seed=seed, frames=frames, fps=fps))
+
+
+def _plan(name: str, *, seed: int, frames: int, fps: float) -> Plan:
+    return Plan(np.random.default_rng([seed, zlib.crc32(name.encode())]), frames, fps)

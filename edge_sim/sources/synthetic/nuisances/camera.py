@@ -48,8 +48,13 @@ def bump_large(plan: Plan) -> Effect:
     return _knock(plan, shift_px=(110.0, 170.0), turn_deg=(4.0, 9.0))
 
 
+def struck_at(plan: Plan) -> int:
+    """Return the frame of the knock: what both knocks draw from their plan first."""
+    return round(plan.between(0.4, 0.6) * plan.frames)
+
+
 def _knock(plan: Plan, *, shift_px: tuple[float, float], turn_deg: tuple[float, float]) -> Effect:
-    struck = round(plan.between(0.4, 0.6) * plan.frames)
+    struck = struck_at(plan)
     length, toward = plan.between(*shift_px), plan.between(0.0, math.tau)
     turn = plan.between(*turn_deg) * (1 - 2 * int(plan.rng.integers(0, 2)))
     matrix = cv2.getRotationMatrix2D((WIDTH_PX / 2, HEIGHT_PX / 2), turn, 1.0)
