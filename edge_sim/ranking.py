@@ -136,10 +136,13 @@ def shortlist(values: NDArray[np.float32], k: int, slack: float) -> NDArray[np.i
         k: At least 1.
         slack: By how much each value may be wrong.
     """
-    if k < values.size:
-        floor = np.partition(_promising(values, k), -k)[-k] - 2.0 * slack
-        return np.flatnonzero((values >= floor) & (values > -np.inf))
-    return np.flatnonzero(values > -np.inf)
+    if k >= values.size:
+        return np.flatnonzero(values > -np.inf)
+    pool = np.flatnonzero(values >= _floor(values, k) - 2.0 * slack)
+    found = values[pool]
+    if k < found.size:
+        pool = pool[found >= np.partition(found, -k)[-k] - 2.0 * slack]
+    return pool[values[pool] > -np.inf]
 
 
 def ordered(question: Question, rows: Rows, numbers: NDArray[np.intp], k: int) -> Neighbours:
@@ -199,19 +202,18 @@ def _row_products(rows: Rows, vector: NDArray[np.float32]) -> NDArray[np.float32
     return np.asarray(np.einsum("ij,j->i", rows, vector), np.float32)
 
 
-def _promising(values: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    """Return some of the values that hold the k largest among them; all of them if few.
+def _floor(values: NDArray[np.float32], k: int) -> float:
+    """Return a number that at least k of the values reach, near the k-th largest of them.
 
-    The k-th largest of the maxima of groups is a floor under the k-th largest of all: a group
-    that reaches it has a value that does. Far cheaper than a partition of everything.
+    The k-th largest of the maxima of groups is one: a group that reaches it has a value that
+    does. Far cheaper than a partition of everything.
     """
     deep = values.size // _GROUPS
     if deep < 8 or k > _GROUPS // 2:
-        return values
+        return float(np.partition(values, -k)[-k])
     # Read down the columns: adjacent values fall into different groups, and maxima vectorise.
     maxima = values[: deep * _GROUPS].reshape(deep, _GROUPS).max(axis=0)
-    chosen: NDArray[np.float32] = values[values >= np.partition(maxima, -k)[-k]]
-    return chosen
+    return float(np.partition(maxima, -k)[-k])
 
 
 def _manhattan(vector: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_sim.errors import SearchError
+from edge_sim.indexes.coding import installed_multiplier
 from edge_sim.indexes.exact import ExactIndex
 from edge_sim.indexes.exact_int8 import Int8Index
 from edge_sim.indexes.hnsw import HnswIndex, build_graph, is_available, open_graph
@@ -67,7 +68,7 @@ def _exact(rows: Rows, _graph: Path | None, metric: Metric) -> Index:
 
 
 def _exact_int8(rows: Rows, _graph: Path | None, metric: Metric) -> Index:
-    return Int8Index(rows, metric=metric)
+    return Int8Index(rows, metric=metric, multiplier=installed_multiplier())
 
 
 def _hnsw(rows: Rows, graph: Path | None, metric: Metric) -> Index:

@@ -43,3 +43,18 @@ def permitted(among: RowMask | None, count: int) -> NDArray[np.intp] | None:
     if among.shape != (count,) or among.dtype != np.bool_:
         raise SearchError(f"a filter needs {count} bools, got {among.dtype} {among.shape}")
     return np.flatnonzero(among)
+
+
+def angular(metric: Metric, words: str) -> Metric:
+    """Return the metric of an index that ranks unit rows by their angle.
+
+    Args:
+        metric: Asked for.
+        words: Start of the message.
+
+    Raises:
+        ValueError: Manhattan distance, which ranks unit rows in an order of its own.
+    """
+    if metric is Metric.MANHATTAN:
+        raise ValueError(f"{words} by angle; rank by Manhattan with ExactIndex")
+    return metric

@@ -1,0 +1,129 @@
+"""Rows as 8-bit numbers, and all their products with a vector at once.
+
+The products come from numkong, which usearch brings along: 1.6 ms for 100,000 x 256 where the same
+rows in float32 take 3.4 (Zen 4, one thread, CPU time). Without it the rows are kept unsigned, as
+OpenCV's nearest neighbours want them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.ranking import Rows, blocks_of
+
+_LARGEST = 127
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """8-bit rows: `(codes - middle) * scale` is near the original.
+
+    Args:
+        codes: (N, D) int8 about 0, or uint8 about 128.
+        scale: Of one step.
+        moved: How far at most a row was moved by the rounding.
+        longest: Length of the longest original.
+    """
+
+    codes: NDArray[Any]
+    scale: float
+    moved: float
+    longest: float
+
+    @property
+    def middle(self) -> int:
+        """What stands for zero."""
+        return middle_of(self.codes.dtype)
+
+
+def coded_rows(rows: Rows, dtype: type[np.integer[Any]]) -> Coded:
+    """Return (N, D) rows as int8 or uint8, all of one scale.
+
+    Raises:
+        ValueError: NaN or infinity in a row.
+    """
+    scale = _scale(rows)
+    codes = np.empty(rows.shape, dtype)
+    moved = longest = 0.0
+    for block in blocks_of(len(rows), 4 * rows.shape[1]):
+        part = rows[block].astype(np.float32)
+        if np.isnan(part).any():
+            raise ValueError("vectors must be finite, got NaN or infinity")
+        codes[block] = rounded(part, scale, dtype)
+        rest = part - restored(codes[block], scale)
+        moved = max(moved, float(np.linalg.norm(rest, axis=1).max(initial=0.0)))
+        longest = max(longest, float(np.linalg.norm(part, axis=1).max(initial=0.0)))
+    return Coded(codes, scale, moved, longest)
+
+
+def rounded(rows: NDArray[np.float32], scale: float, dtype: type[np.integer[Any]]) -> NDArray[Any]:
+    """Return rows as 8-bit numbers; what is out of range goes to its end."""
+    middle = middle_of(np.dtype(dtype))
+    whole = np.rint(rows / np.float32(scale)) + np.float32(middle)
+    kept = np.clip(whole, middle - _LARGEST - bool(middle), middle + _LARGEST)
+    return np.asarray(kept, dtype)
+
+
+def restored(codes: NDArray[Any], scale: float) -> NDArray[np.float32]:
+    """Return what 8-bit numbers stand for."""
+    middle = np.float32(middle_of(codes.dtype))
+    return np.asarray((codes.astype(np.float32) - middle) * np.float32(scale), np.float32)
+
+
+def middle_of(dtype: np.dtype[Any]) -> int:
+    """Return the number that stands for zero."""
+    return 128 if dtype == np.uint8 else 0
+
+
+class Multiplier:
+    """Products of int8 rows with a vector.
+
+    Args:
+        pairs: `numkong.cdist`.
+    """
+
+    def __init__(self, pairs: Any) -> None:
+        self._pairs = pairs
+
+    def products(
+        self, known: Coded, vector: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], float]:
+        """Return (N,) float32 products, in some unit, and by how much each may be wrong in it.
+
+        The error is proven: the products of the codes are whole numbers and exact but for the
+        rounding to float32; what rounding took from row and vector is known, and Cauchy and
+        Schwarz say how much it can matter.
+        """
+        scale = max(float(np.abs(vector).max(initial=0.0)), 1e-6) / _LARGEST
+        codes = rounded(vector[None], scale, np.int8)
+        values = np.empty((1, len(known.codes)), np.float32)
+        self._pairs(codes, known.codes, metric="dot", out=values, out_dtype="float32")
+        lost = float(np.linalg.norm(vector - restored(codes, scale)[0]))
+        length = float(np.linalg.norm(vector))
+        wrong = known.moved * length + (known.longest + known.moved) * lost
+        step = known.scale * scale
+        largest = (known.longest + known.moved) * (length + lost)
+        return values[0], 1.001 * (wrong + 2.0**-23 * largest) / step
+
+
+def installed_multiplier() -> Multiplier | None:
+    """Return one where numkong is installed."""
+    try:
+        numkong: Any = importlib.import_module("numkong")
+    except ImportError:
+        return None
+    return Multiplier(numkong.cdist)
+
+
+def _scale(rows: Rows) -> float:
+    largest = 0.0
+    for block in blocks_of(len(rows), 4 * rows.shape[1]):
+        largest = max(largest, float(np.abs(rows[block]).max(initial=0.0)))
+    if not np.isfinite(largest):
+        raise ValueError("vectors must be finite, got NaN or infinity")
+    return max(largest, 1e-6) / _LARGEST
