@@ -11,6 +11,7 @@ from types import TracebackType
 
 from edge_sim.config import Config, SourceConfig, WatchConfig
 from edge_sim.config_sinks import kind_of, sink_options
+from edge_sim.config_yaml import nearest
 from edge_sim.domain import GrayImage, Roi
 from edge_sim.embedders import open_embedder
 from edge_sim.errors import ConfigError, EdgeSimError, SinkError
@@ -263,8 +264,13 @@ def check_states(name: str, watch: WatchConfig, gallery: Gallery) -> None:
     """Check that the gallery knows every configured state; an empty gallery may be filled later.
 
     Raises:
-        ConfigError: A configured state has no reference.
+        ConfigError: A configured state has no reference, or a rule names a state that is none.
     """
+    known = watch.states or gallery.states
+    for state in sorted(watch.rules.rules.states.difference(known)) if known else ():
+        raise ConfigError(
+            f"watches.{name}.rules: there is no state {state!r}{nearest(state, known)}"
+        )
     missing = [state for state in watch.states if state not in gallery.states]
     if missing and len(gallery):
         raise ConfigError(

@@ -13,9 +13,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edge_sim.config_daemon import DaemonConfig, HealthConfig, check_health
+from edge_sim.config_daemon import (
+    DaemonConfig,
+    HealthConfig,
+    ReviewConfig,
+    check_health,
+    check_review,
+)
+from edge_sim.config_records import ExplanationsConfig, ScoreLogConfig
 from edge_sim.config_section import Count, Name, PositiveSeconds, Ratio, Seconds, Section
 from edge_sim.config_sinks import OutboxConfig, SinkConfig, StdoutSink
+from edge_sim.config_watch import ProblemsConfig, RulesConfig, check_rules
 from edge_sim.config_yaml import YamlReader, compose, nearest
 from edge_sim.domain import Roi, is_reserved
 from edge_sim.errors import ConfigError
@@ -67,6 +75,8 @@ class WatchConfig(Section, frozen=True):
     gate: bool = True
     sensitivity: Ratio = 0.5
     confirm: ConfirmConfig = ConfirmConfig()
+    rules: RulesConfig = RulesConfig()
+    problems: ProblemsConfig = ProblemsConfig()
 
 
 class ScoreConfig(Section, frozen=True):
@@ -86,6 +96,9 @@ class Config(Section, frozen=True):
     watches: dict[Name, WatchConfig] = msgspec.field(default_factory=dict)
     sinks: tuple[SinkConfig, ...] = (StdoutSink(),)
     outbox: OutboxConfig = OutboxConfig()
+    explanations: ExplanationsConfig = ExplanationsConfig()
+    score_log: ScoreLogConfig = ScoreLogConfig()
+    review: ReviewConfig = ReviewConfig()
     daemon: DaemonConfig = DaemonConfig()
     health: HealthConfig = HealthConfig()
     folder: str = "."
@@ -137,6 +150,7 @@ def parse_config(
 def _check(config: Config, reader: YamlReader) -> None:
     """Raise for what only the whole configuration can tell."""
     check_health(config.health, reader)
+    check_review(config.review, on_disk=config.outbox.storage == "disk", reader=reader)
     for name, watch in config.watches.items():
         path = f"watches.{name}"
         _check_source(config, watch, path, reader)
@@ -153,6 +167,7 @@ def _check(config: Config, reader: YamlReader) -> None:
         for state in watch.states:
             if is_reserved(state):
                 raise reader.error(f"{path}.states", f"{path}.states: {state!r} is reserved")
+        check_rules(watch.rules, watch.states, f"{path}.rules", reader)
 
 
 def _check_source(config: Config, watch: WatchConfig, path: str, reader: YamlReader) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -64,7 +65,8 @@ class YamlReader:
         try:
             msgspec.convert(plain, kind)
         except msgspec.ValidationError as error:
-            raise self.error(path, f"{path}: {_readable(error)}") from error
+            hint = nearest(plain, _words_of(kind))
+            raise self.error(path, f"{path}: {_readable(error)}{hint}") from error
         return plain
 
     def _section(self, node: yaml.Node, kind: type[msgspec.Struct], path: str) -> Any:
@@ -169,9 +171,17 @@ def _is_empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
+def _words_of(kind: Any) -> list[str]:
+    """Return the words that may stand where one of a few is wanted."""
+    is_choice = isinstance(kind, type) and issubclass(kind, Enum)
+    return [str(member.value) for member in kind] if is_choice else []
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return a hint that names the nearest of the known words, or all of them."""
     known = list(known)
+    if not known:
+        return ""
     near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
 

@@ -6,7 +6,7 @@ No I/O, no clock: the same frames give the same events.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_sim.domain import (
     FULL_FRAME,
@@ -16,6 +16,7 @@ from edge_sim.domain import (
     Frame,
     GrayImage,
     Match,
+    Notice,
     Observation,
     Probe,
     Roi,
@@ -23,11 +24,12 @@ from edge_sim.domain import (
     StateChange,
     Threshold,
 )
-from edge_sim.events import Origin, StateChanged, state_changed
+from edge_sim.events import Event, Origin, noticed, state_changed
 from edge_sim.gallery import Gallery
 from edge_sim.gate import Gate
 from edge_sim.imaging import crop, halved, masked, measure
-from edge_sim.protocols import Decider, Embedder, Monitor, Scorer
+from edge_sim.protocols import Decider, Embedder, Follower, Monitor, Scorer
+from edge_sim.rules import TimeInState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,18 +98,31 @@ class Pace:
         return since_last_s < 0 or since_last_s >= wanted_s - 5e-4
 
 
+def _as_it_is(match: Match, probe: Probe, gallery: Gallery) -> Match:  # noqa: ARG001
+    return match
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """How a watch makes its parts for a gallery; called again whenever the gallery changes."""
+    """How a watch makes its parts for a gallery; called again whenever the gallery changes.
+
+    `followers` is called once: what they follow goes on under another gallery. `detail` adds to
+    the match of a look that is told to somebody what no decision needs.
+    """
 
     scorer: Callable[[Gallery], Scorer]
     decider: Callable[[Gallery, Scorer], Decider]
     monitor: Callable[[Gallery], Monitor]
+    followers: Callable[[], Sequence[Follower]] = tuple
+    detail: Callable[[Match, Probe, Gallery], Match] = _as_it_is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What one look at a watch gave; `embedded` is false where the gate spared the embedding."""
+    """What one look at a watch gave; `embedded` is false where the gate spared the embedding.
+
+    `before_lasted_s` is for how long the state before a change was said; None without a change.
+    """
 
     watch: str
     probe: Probe
@@ -116,6 +131,8 @@ class Outcome:
     thresholds: Mapping[str, Threshold]
     change: StateChange | None
     embedded: bool = True
+    before_lasted_s: float | None = None
+    notices: tuple[Notice, ...] = ()
 
 
 class Watch:
@@ -147,6 +164,8 @@ class Watch:
         self._stages = stages
         self._last_look_s: float | None = None
         self._latest: tuple[Embedding, Match | None] | None = None
+        self.followers = tuple(stages.followers())
+        self._time = TimeInState()
         self._equip(gallery)
 
     @property
@@ -164,6 +183,10 @@ class Watch:
         before = self._decider.state
         self._equip(gallery)
         self._decider.resume(before)
+
+    def recall_time(self, in_state_s: float) -> None:
+        """Say that what is said now has been said for so long: after a restart."""
+        self._time = TimeInState(self._decider.state, in_state_s)
 
     def look(self, frame: Frame, embedder: Embedder) -> Outcome | None:
         """Return the outcome of looking at `frame`; None if it is not yet time to look."""
@@ -184,8 +207,24 @@ class Watch:
             quality=probe.quality,
         )
         change = self._decider.observe(observation)
-        state, thresholds = self._decider.state, self._decider.thresholds
-        return Outcome(self.name, probe, observation, state, thresholds, change, embedded)
+        if change is not None and match is not None:
+            match = self._stages.detail(match, probe, self._gallery)
+            observation = replace(observation, match=match)
+            change = replace(change, cause=observation)
+        state = self._decider.state
+        lasted_s = self._time.follow(state, observation.captured_at_s)
+        follow = [item.follow(observation, state, change) for item in self.followers]
+        return Outcome(
+            watch=self.name,
+            probe=probe,
+            observation=observation,
+            state=state,
+            thresholds=self._decider.thresholds,
+            change=change,
+            embedded=embedded,
+            before_lasted_s=None if change is None else lasted_s,
+            notices=tuple(notice for notices in follow for notice in notices),
+        )
 
     def _compared(self, frame: Frame, embedder: Embedder) -> tuple[Probe, Match | None, bool]:
         """Return the probe of `frame`, its match, and whether it was embedded for it."""
@@ -232,11 +271,18 @@ class Pipeline:
         looks = (watch.look(frame, self._embedder) for watch in self.watches)
         return tuple(outcome for outcome in looks if outcome is not None)
 
-    def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[StateChanged]:
-        """Yield the event of each outcome that is a change."""
+    def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[Event]:
+        """Yield the event of each outcome that is a change, and what else there is to tell."""
         revision_of = {watch.name: watch.gallery.revision for watch in self.watches}
         for outcome in outcomes:
+            if outcome.change is None and not outcome.notices:
+                continue
+            revision = revision_of[outcome.watch]
+            origin = Origin(self.device, source, outcome.watch, self.model_id, revision)
+            change_id = None
             if outcome.change is not None:
-                revision = revision_of[outcome.watch]
-                origin = Origin(self.device, source, outcome.watch, self.model_id, revision)
-                yield state_changed(outcome.change, origin)
+                changed = state_changed(outcome.change, origin, outcome.before_lasted_s)
+                change_id = changed.id
+                yield changed
+            for notice in outcome.notices:
+                yield noticed(notice, outcome.observation, origin, change_id=change_id)

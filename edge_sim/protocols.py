@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from edge_sim.domain import (
     FloatVector,
     Frame,
     Match,
+    Notice,
     Observation,
     Probe,
     SceneReading,
@@ -151,6 +152,21 @@ class Monitor(Protocol):
 
     def inspect(self, probe: Probe) -> SceneReading:
         """Return condition and impediment of this look; called once per look, in time order."""
+
+
+class Follower(Protocol):
+    """Watches over what a watch sees and says; it stays when the gallery changes."""
+
+    def follow(
+        self, look: Observation, said: State, change: StateChange | None
+    ) -> Sequence[Notice]:
+        """Return what there is to tell after a look; called once per look, in time order.
+
+        Args:
+            look: What was seen.
+            said: What the watch says from now on.
+            change: That the look completed; None if it did not.
+        """
 
 
 class EventSink(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from edge_sim.config import Config, SourceConfig, WatchConfig, load_config, parse_config
 from edge_sim.config_daemon import DaemonConfig, HealthConfig
 from edge_sim.config_sinks import FileSink, MqttSink, OutboxConfig, WebhookSink, kind_of
+from edge_sim.config_watch import ProblemsConfig, RulesConfig
 from edge_sim.errors import ConfigError
+from edge_sim.rules import Rules
 from edge_sim.sinks import KINDS
 
 MINIMAL = """\
@@ -47,7 +50,16 @@ def test_the_default_file_says_exactly_the_defaults(repository: Path) -> None:
 
 @pytest.mark.parametrize(
     "section",
-    [Config, SourceConfig, WatchConfig, OutboxConfig, DaemonConfig, HealthConfig],
+    [
+        Config,
+        SourceConfig,
+        WatchConfig,
+        RulesConfig,
+        ProblemsConfig,
+        OutboxConfig,
+        DaemonConfig,
+        HealthConfig,
+    ],
     ids=lambda s: s.__name__,
 )
 def test_the_default_file_shows_every_key(repository: Path, section: type[msgspec.Struct]) -> None:
@@ -56,6 +68,8 @@ def test_the_default_file_shows_every_key(repository: Path, section: type[msgspe
         Config: table,
         SourceConfig: table["sources"]["camera"],
         WatchConfig: table["watches"]["bowl"],
+        RulesConfig: table["watches"]["bowl"]["rules"],
+        ProblemsConfig: table["watches"]["bowl"]["problems"],
         OutboxConfig: table["outbox"],
         DaemonConfig: table["daemon"],
         HealthConfig: table["health"],
@@ -268,3 +282,56 @@ def test_the_server_may_listen_beyond_this_machine_with_a_token() -> None:
     config = parse_config(text, where="test", environ={"TOKEN": "0123456789abcdef"})
     assert config.health.address == ("::", 9713)
     assert config.health.token == "0123456789abcdef"
+
+
+RULED = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    states: [open, closed]\n    rules:\n"
+
+
+def test_rules_become_the_value_that_a_watch_goes_by() -> None:
+    text = RULED + (
+        "      allowed: {closed: [open]}\n"
+        "      min_duration_s: {open: 2}\n"
+        "      max_duration_s: {open: 3600}\n"
+        "      overdue_s: {open: 600}\n"
+        "      repeat_s: 300\n"
+    )
+    assert parse_config(text, where="test").watches["gate"].rules.rules == Rules(
+        {"closed": ("open",)}, {"open": 2.0}, {"open": 3600.0}, {"open": 600.0}, 300.0
+    )
+
+
+def test_states_called_on_and_off_are_states_in_rules_too() -> None:
+    text = RULED.replace("[open, closed]", "[on, off]") + "      allowed: {on: [off]}\n"
+    rules = parse_config(text, where="test").watches["gate"].rules.rules
+    assert rules.allowed == {"on": ("off",)}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("overdue_s: {opne: 600}", "test:6: watches.gate.rules.overdue_s: no state 'opne' (did"),
+        ("allowed: {closed: [opne]}", "test:6: watches.gate.rules.allowed: no state 'opne' (did"),
+        ("overdue_s: {open: 0}", "test:6: watches.gate.rules.overdue_s.open: "),
+        ("overdue_s: {open: ten minutes}", "test:6: watches.gate.rules.overdue_s.open: "),
+        ("repeat_s: 5", "test:6: watches.gate.rules.repeat_s: there is nothing to repeat"),
+        ("overdue: {open: 600}", "unknown key 'watches.gate.rules.overdue' (did you mean 'overd"),
+        (
+            "{min_duration_s: {open: 9}, max_duration_s: {open: 3}}",
+            "watches.gate.rules: open cannot last 9.0 s at least and less at most",
+        ),
+    ],
+)
+def test_rules_that_cannot_be_are_refused_where_they_stand(line: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_config(f"{RULED}      {line}\n", where="test")
+
+
+def test_a_problem_that_there_is_not_is_refused_with_the_nearest() -> None:
+    text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {tell: [coverd]}\n"
+    with pytest.raises(ConfigError, match=r"tell\[0\].*'coverd' \(did you mean 'covered'\?\)"):
+        parse_config(text, where="test")
+
+
+def test_no_problem_at_all_may_be_told() -> None:
+    text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {tell: []}\n"
+    assert parse_config(text, where="test").watches["gate"].problems.manners.problems == ()

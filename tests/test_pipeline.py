@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from edge_sim.domain import (
     UNKNOWN,
     Frame,
+    ImplausibleTransition,
     Match,
+    Notice,
     Observation,
     Probe,
     Roi,
@@ -22,7 +25,7 @@ from edge_sim.domain import (
     Threshold,
     UnknownReason,
 )
-from edge_sim.events import StateChanged
+from edge_sim.events import Event, StateChanged, TransitionImplausible, tag_of
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Pace, Pipeline, Region, Stages, Watch, make_probe
 from edge_sim.protocols import Scorer
@@ -100,6 +103,61 @@ def half_lit(index: int = 0) -> Frame:
     return Frame(pixels, float(index), float(index), index, "fake")
 
 
+class Counting:
+    """Tells every third look."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def follow(self, look: Observation, said: State, change: StateChange | None) -> list[Notice]:
+        self.looks += 1
+        return [ImplausibleTransition("a", said.name)] if self.looks % 3 == 0 else []
+
+
+def test_what_a_follower_notices_becomes_an_event_after_the_change_of_the_same_look() -> None:
+    stages = replace(STAGES, followers=lambda: (Counting(),))
+    line = pipeline(Watch("light", LIGHT_AND_DARK, stages))
+    frames = [flat_frame(level, index=at) for at, level in enumerate([10, 10, 240, 240, 240, 240])]
+    events = [e for frame in frames for e in line.events_of(line.process(frame), "fake")]
+    assert [tag_of(event) for event in events] == [
+        "state_changed",
+        "state_changed",
+        "implausible_transition",
+        "implausible_transition",
+    ]
+    first, second = (e for e in events if isinstance(e, TransitionImplausible))
+    assert (first.change, second.change) == (events[1].id, None)
+
+
+def test_a_follower_goes_on_under_another_gallery() -> None:
+    counting = Counting()
+    light = Watch("light", LIGHT_AND_DARK, replace(STAGES, followers=lambda: (counting,)))
+    line = pipeline(light)
+    line.process(flat_frame(240))
+    light.use(Gallery([*LIGHT_AND_DARK]))
+    line.process(flat_frame(240, index=1))
+    assert counting.looks == 2
+
+
+def test_a_change_says_how_long_the_state_before_lasted() -> None:
+    line = pipeline(watch())
+    levels = [10, 10, 10, 240]
+    frames = [flat_frame(level, index=at) for at, level in enumerate(levels)]
+    events = [e for frame in frames for e in line.events_of(line.process(frame), "fake")]
+    assert [e.before_lasted_s for e in events if isinstance(e, StateChanged)] == [0.0, 3.0]
+
+
+def test_time_in_a_state_goes_on_after_a_restart() -> None:
+    light = watch()
+    light.decider.resume(State("dark"))
+    light.recall_time(100.0)
+    line = pipeline(light)
+    frames = [flat_frame(level, index=at) for at, level in enumerate([10, 240])]
+    (event,) = [e for frame in frames for e in line.events_of(line.process(frame), "fake")]
+    assert isinstance(event, StateChanged)
+    assert event.before_lasted_s == 101.0
+
+
 def test_each_watch_sees_its_own_region() -> None:
     both = pipeline(watch(roi=Roi(0, 0, 0.5, 1)), watch(roi=Roi(0.5, 0, 1, 1)))
     left, right = both.process(half_lit())
@@ -109,13 +167,17 @@ def test_each_watch_sees_its_own_region() -> None:
 def test_the_same_frames_give_the_same_events() -> None:
     frames = [flat_frame(level, index=at) for at, level in enumerate([10, 10, 240, 240, 10])]
 
-    def events() -> list[StateChanged]:
+    def events() -> list[Event]:
         line = pipeline(watch())
         return [e for frame in frames for e in line.events_of(line.process(frame), "fake")]
 
     first, second = events(), events()
     assert first == second
-    assert [event.after for event in first] == ["dark", "light", "dark"]
+    assert [event.after for event in first if isinstance(event, StateChanged)] == [
+        "dark",
+        "light",
+        "dark",
+    ]
 
 
 def test_an_event_names_model_gallery_and_source() -> None:
