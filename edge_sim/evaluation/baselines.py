@@ -1,7 +1,7 @@
-"""What a user would write first, behind the same protocols, to be compared with.
+"""Scorers that a user would write first, to be compared with.
 
 `nearest-cosine` and a fixed threshold of 0.9 is the usual recipe for image similarity; `ssim` and
-`thumbnail` need no model at all.
+`thumbnail` need no model at all; `softmax-head` trains a classifier.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import Match, Probe, Reference, Score, StateScore
+from edge_sim.evaluation.softmax_head import SoftmaxHead
 from edge_sim.gallery import Gallery
 from edge_sim.imaging import squash
 from edge_sim.protocols import Scorer
@@ -108,5 +109,6 @@ SCORERS: Mapping[str, Callable[[Gallery], Scorer]] = {
     "nearest-cosine": nearest_cosine,
     "ssim": ssim_alone,
     "thumbnail": thumbnail_cosine,
+    "softmax-head": SoftmaxHead,
 }
 """Name on the command line -> scorer of a gallery."""

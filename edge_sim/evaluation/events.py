@@ -18,6 +18,8 @@ LEAST_FRAMES = 3
 """A state that lasts fewer frames is not asked for: three looks confirm a change."""
 TOLERANCE_FRAMES = 5
 """A change reported this many frames after its state has ended still counts for it."""
+ANY = "*"
+"""State of an entry reported by a detector that names none."""
 
 
 class EventsResult(msgspec.Struct, frozen=True):
@@ -32,9 +34,12 @@ class EventsResult(msgspec.Struct, frozen=True):
         recall: Part of the true ones that are reported; 1 if there is none.
         f1: Harmonic mean of both.
         false_events: Reported without a true one, `unknown: novel` in a clip of one state too.
+            A detector that names no states is taken to name the right one whenever it sounds in
+            time, and to know the first one.
         false_per_1000: The same for 1000 frames.
         delay_frames: Mean from the true to the reported entry; None without one.
-        unknown_share: Part of the frames at which the watch said `unknown`.
+        unknown_share: Part of the frames at which the watch said `unknown`; None, as the next two,
+            for a detector that names no states.
         wrong_share: Part of the clean frames at which it said another state.
         sure_wrong: Entries into a wrong state reported with a confidence of 0.9 and more.
     """
@@ -49,9 +54,9 @@ class EventsResult(msgspec.Struct, frozen=True):
     false_events: float
     false_per_1000: float
     delay_frames: float | None
-    unknown_share: float
-    wrong_share: float
-    sure_wrong: float
+    unknown_share: float | None
+    wrong_share: float | None
+    sure_wrong: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +68,15 @@ class Played:
         said: State in force after each of them.
         changes: (place in `rows`, change) of each change.
         matches: Of each row; None where the gallery is empty.
+        alarms: Places at which a detector that names no states sounded, the three fields before
+            are empty then; None for what names states.
     """
 
     rows: tuple[int, ...]
     said: tuple[State, ...]
     changes: tuple[tuple[int, StateChange], ...]
     matches: tuple[Match | None, ...]
+    alarms: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,36 +132,71 @@ def judge(seen: SeenSet, played: Played) -> EventsResult:
     state itself; each true entry counts once, in order.
     """
     labels = [seen.labels[row] for row in played.rows]
+    if played.alarms is not None:
+        return _judged_alarms(seen.name, labels, played.alarms)
     true = true_entries(labels)
     reported = reported_entries(played.changes)
     pairs = paired(true, reported)
-    false = len(reported) - len(pairs)
+    novelties = 0
     if len(set(labels) - {None}) == 1:
-        false += sum(1 for _, change in played.changes if _is_false_novelty(change))
-    precision = len(pairs) / len(reported) if reported else 1.0
-    recall = len(pairs) / len(true) if true else 1.0
-    delays = [max(reported[b].place - true[a].place, 0) for a, b in pairs]
+        novelties = sum(1 for _, change in played.changes if _is_false_novelty(change))
     hit = {b for _, b in pairs}
     wrong = [
         said.name not in (UNKNOWN, label)
         for said, label in zip(played.said, labels, strict=True)
         if label is not None
     ]
+    found = _figures(seen.name, labels, (len(true), len(reported), len(pairs)), novelties)
+    return msgspec.structs.replace(
+        found,
+        delay_frames=_delay(true, reported, pairs),
+        unknown_share=float(np.mean([said.name == UNKNOWN for said in played.said])),
+        wrong_share=float(np.mean(wrong)) if wrong else 0.0,
+        sure_wrong=sum(1 for at, e in enumerate(reported) if at not in hit and e.confidence >= 0.9),
+    )
+
+
+def _judged_alarms(name: str, labels: Sequence[str | None], alarms: Sequence[int]) -> EventsResult:
+    """Return the figures of a detector, the entry into the first state given to it."""
+    true = true_entries(labels)
+    reported = [Entry(place, place, place + 1, ANY) for place in alarms]
+    pairs = paired(true[1:], reported)
+    given = min(len(true), 1)
+    counts = len(true), given + len(reported), given + len(pairs)
+    found = _figures(name, labels, counts, 0)
+    return msgspec.structs.replace(found, delay_frames=_delay(true[1:], reported, pairs))
+
+
+def _figures(
+    name: str, labels: Sequence[str | None], counts: tuple[int, int, int], novelties: int
+) -> EventsResult:
+    """Return what follows from the numbers of true, reported and matching entries."""
+    true, reported, hits = counts
+    false = reported - hits + novelties
+    precision = hits / reported if reported else 1.0
+    recall = hits / true if true else 1.0
     return EventsResult(
-        name=seen.name,
+        name=name,
         frames=len(labels),
-        true_changes=len(true),
-        reported=len(reported),
+        true_changes=true,
+        reported=reported,
         precision=precision,
         recall=recall,
         f1=f1(precision, recall),
         false_events=false,
         false_per_1000=1000.0 * false / max(len(labels), 1),
-        delay_frames=float(np.mean(delays)) if delays else None,
-        unknown_share=float(np.mean([said.name == UNKNOWN for said in played.said])),
-        wrong_share=float(np.mean(wrong)) if wrong else 0.0,
-        sure_wrong=sum(1 for at, e in enumerate(reported) if at not in hit and e.confidence >= 0.9),
+        delay_frames=None,
+        unknown_share=None,
+        wrong_share=None,
+        sure_wrong=None,
     )
+
+
+def _delay(
+    true: Sequence[Entry], reported: Sequence[Entry], pairs: Sequence[tuple[int, int]]
+) -> float | None:
+    delays = [max(reported[b].place - true[a].place, 0) for a, b in pairs]
+    return float(np.mean(delays)) if delays else None
 
 
 def mean_result(results: Sequence[EventsResult]) -> EventsResult:
@@ -224,7 +267,7 @@ def paired(true: Sequence[Entry], reported: Sequence[Entry]) -> list[tuple[int, 
     for at, entry in enumerate(reported):
         for candidate in range(start, len(true)):
             wanted = true[candidate]
-            if entry.state == wanted.state and wanted.first <= entry.place < wanted.end:
+            if entry.state in (ANY, wanted.state) and wanted.first <= entry.place < wanted.end:
                 pairs.append((candidate, at))
                 start = candidate + 1
                 break

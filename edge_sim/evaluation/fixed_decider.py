@@ -16,10 +16,15 @@ class FixedDecider:
     Args:
         threshold: Of `Score.combined`.
         in_a_row: Looks that must agree.
+        holds: Whether looks below the threshold are passed over, neither counted nor breaking the
+            row; else they say `unknown: novel`.
     """
 
-    def __init__(self, *, threshold: float = THRESHOLD, in_a_row: int = IN_A_ROW) -> None:
+    def __init__(
+        self, *, threshold: float = THRESHOLD, in_a_row: int = IN_A_ROW, holds: bool = False
+    ) -> None:
         self._threshold = Threshold(threshold, threshold)
+        self._holds = holds
         self._in_a_row = in_a_row
         self._said = State(UNKNOWN, UnknownReason.STARTING)
         self._candidate = self._said
@@ -46,6 +51,8 @@ class FixedDecider:
         wanted = State(UNKNOWN, UnknownReason.NOVEL)
         if match is not None and match.best.score.combined >= self._threshold.enter:
             wanted = State(match.best.state)
+        elif self._holds:
+            return None
         self._count = self._count + 1 if wanted == self._candidate else 1
         self._candidate = wanted
         if self._count < self._in_a_row or wanted == self._said:

@@ -8,9 +8,40 @@ import numpy as np
 
 from edge_sim.errors import DataError
 from edge_sim.evaluation.seen import SeenSet
+from edge_sim.evaluation.states import Protocol, draws
 from edge_sim.gallery import Gallery
 
 DAY_S = 86400.0
+CLIP_REFERENCES = 8
+"""Per state, for a clip that is played with references from before or beside it."""
+
+Plan = tuple[Gallery, Sequence[int]]
+"""A gallery and the rows that are played with it."""
+
+
+def plans_for(clip: SeenSet, protocol: Protocol, *, beside: SeenSet | None = None) -> list[Plan]:
+    """Return how a clip is played.
+
+    With references from `beside`; or, for a clip of one state, from its own beginning; else with
+    references drawn from the clip itself, the rest of which is played, once for each draw.
+
+    Args:
+        clip: To be played.
+        protocol: How many references, draws and which seed.
+        beside: A set of the same view.
+
+    Raises:
+        DataError: The order of the frames is not known, or there are too few.
+    """
+    if not clip.is_ordered:
+        raise DataError(f"{clip.name}: the order of its frames is not that of shooting")
+    rows = range(len(clip.probes))
+    if beside is not None:
+        return [(gallery_beside(clip, beside, protocol.references), rows)]
+    if len(clip.states) == 1:
+        picked = set(first_rows(clip, protocol.references))
+        return [(clip.gallery(sorted(picked)), [row for row in rows if row not in picked])]
+    return [(clip.gallery(picked), asked) for picked, asked in draws(clip, protocol)]
 
 
 def first_rows(seen: SeenSet, number: int) -> tuple[int, ...]:

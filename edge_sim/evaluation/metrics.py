@@ -74,6 +74,16 @@ def roc_curve(familiar: NDArray[Any], novel: NDArray[Any]) -> tuple[NDArray[Any]
     return false, found
 
 
+def precision_recall_curve(
+    familiar: NDArray[Any], novel: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return (recall, precision) of calling unknown what lies at or below each level, rising."""
+    levels = np.unique(np.concatenate([familiar, novel]))
+    found = np.array([int(np.sum(novel <= level)) for level in levels])
+    called = found + np.array([int(np.sum(familiar <= level)) for level in levels])
+    return found / len(novel), found / called
+
+
 def f1(precision: float, recall: float) -> float:
     """Return the harmonic mean; 0 where both are."""
     total = precision + recall
@@ -86,3 +96,32 @@ def average_precision(relevant: NDArray[np.bool_]) -> float:
     if len(hits) == 0:
         return 0.0
     return float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1)))
+
+
+def interpolated_precision(relevant: NDArray[np.bool_], recalls: NDArray[Any]) -> NDArray[Any]:
+    """Return the highest precision of one ranked list at or beyond each recall, 0 to 1.
+
+    0 everywhere if nothing in the list is relevant.
+    """
+    hits = np.flatnonzero(relevant)
+    if len(hits) == 0:
+        return np.zeros(len(recalls))
+    numbers = np.arange(1, len(hits) + 1)
+    best = np.maximum.accumulate((numbers / (hits + 1))[::-1])[::-1]
+    places = np.searchsorted(numbers / len(hits), recalls - 1e-9)
+    return np.asarray(best[places])
+
+
+def mean_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of every number that all rows may have; nested ones too, others left out.
+
+    None where a row has no value is passed over.
+    """
+    means: dict[str, Any] = {}
+    for name in rows[0] if rows else ():
+        values = [row[name] for row in rows if row[name] is not None]
+        if values and all(isinstance(value, (int, float)) for value in values):
+            means[name] = sum(values) / len(values)
+        elif name == "open_set" and values:
+            means[name] = mean_figures(values)
+    return means

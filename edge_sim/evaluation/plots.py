@@ -11,7 +11,8 @@ import numpy as np
 from edge_sim.domain import UNKNOWN
 from edge_sim.errors import DataError
 from edge_sim.evaluation.events import Played
-from edge_sim.evaluation.metrics import roc_curve
+from edge_sim.evaluation.metrics import precision_recall_curve, roc_curve
+from edge_sim.evaluation.retrieval import RECALL_AT, RECALL_LEVELS, RetrievalResult
 from edge_sim.evaluation.seen import SeenSet
 from edge_sim.evaluation.states import Answers
 
@@ -19,20 +20,21 @@ _DPI = 110
 
 
 def plot_states(answers: Sequence[Answers], path: Path) -> None:
-    """Write a row per set: scores of known and novel frames, ROC, calibration, confusion.
+    """Write a row per set: scores of known and novel frames, ROC, PR, calibration, confusion.
 
     Raises:
         DataError: matplotlib is missing, or the file cannot be written.
     """
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(
-        len(answers), 4, figsize=(16, 3.2 * len(answers)), squeeze=False, layout="constrained"
+        len(answers), 5, figsize=(20, 3.4 * len(answers)), squeeze=False, layout="constrained"
     )
     for row, item in zip(axes, answers, strict=True):
         _scores(row[0], item)
         _roc(row[1], item)
-        _calibration(row[2], item)
-        _confusion(row[3], item)
+        _precision(row[2], item)
+        _calibration(row[3], item)
+        _confusion(row[4], item)
     _save(figure, path, pyplot)
 
 
@@ -49,6 +51,45 @@ def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
     for axis, (seen, played) in zip(axes[:, 0], clips, strict=True):
         _timeline(axis, seen, played)
     _save(figure, path, pyplot)
+
+
+def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
+    """Write precision over recall, and recall over the number of answers, of all collections.
+
+    Raises:
+        DataError: matplotlib is missing, or the file cannot be written.
+    """
+    pyplot = _pyplot()
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    for one in results:
+        label = f"{one.name}, mAP {one.mean_average_precision:.3f}"
+        left.plot(RECALL_LEVELS, one.precision_at_recall, marker="o", label=label)
+        recalls = [getattr(one, f"recall_at_{number}") for number in RECALL_AT]
+        right.plot(RECALL_AT, recalls, marker="o", label=one.name)
+    left.set(xlabel="recall", ylabel="interpolated precision", xlim=(0, 1), ylim=(0, 1.02))
+    right.set(xscale="log", xlabel="answers looked at", ylabel="questions with a hit")
+    right.set(ylim=(0, 1.02))
+    right.set_xticks(RECALL_AT, [str(number) for number in RECALL_AT])
+    for axis in (left, right):
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    _save(figure, path, pyplot)
+
+
+def check(path: Path) -> None:
+    """Check that a plot can be drawn and where it goes, before the work that it shows.
+
+    Raises:
+        DataError: matplotlib is missing, there is no such folder, or a kind of file that it
+            cannot write.
+    """
+    pyplot = _pyplot()
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent} to write the plot to")
+    kinds = sorted(pyplot.figure().canvas.get_supported_filetypes())
+    pyplot.close()
+    if path.suffix.removeprefix(".") not in kinds:
+        raise DataError(f"{path}: a plot cannot be such a file; there are {', '.join(kinds)}")
 
 
 def _scores(axis: Any, item: Answers) -> None:
@@ -69,6 +110,16 @@ def _roc(axis: Any, item: Answers) -> None:
     open_set = item.result.open_set
     title = "open set" if open_set is None else f"open set, AUROC {open_set.auroc:.3f}"
     axis.set(title=title, xlabel="false unknown", ylabel="unknown found", aspect="equal")
+
+
+def _precision(axis: Any, item: Answers) -> None:
+    if len(item.familiar):
+        recall, precision = precision_recall_curve(item.familiar, item.novel)
+        axis.plot(recall, precision)
+        chance = len(item.novel) / (len(item.novel) + len(item.familiar))
+        axis.axhline(chance, color="grey", linewidth=0.8)
+    axis.set(title="open set", xlabel="unknown found", ylabel="precision of unknown")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
 
 
 def _calibration(axis: Any, item: Answers) -> None:

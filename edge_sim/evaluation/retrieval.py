@@ -10,11 +10,12 @@ import numpy as np
 
 from edge_sim.domain import FloatMatrix
 from edge_sim.errors import DataError
-from edge_sim.evaluation.metrics import average_precision
+from edge_sim.evaluation.metrics import average_precision, interpolated_precision
 from edge_sim.similarity import normalised
 
 RECALL_AT = (1, 5, 10, 100)
-PRECISION_AT = 5
+PRECISION_AT = (5, 10)
+RECALL_LEVELS = np.linspace(0.0, 1.0, 11)
 
 
 class RetrievalResult(msgspec.Struct, frozen=True):
@@ -25,10 +26,13 @@ class RetrievalResult(msgspec.Struct, frozen=True):
         pictures: That ask.
         classes: In it.
         recall_at_1: Part of the questions with a picture of the class first; likewise the others.
-        precision_at_5: Part of the class among the first five.
+        precision_at_5: Part of the class among the first five; likewise the other.
         mean_average_precision: Over whole rankings.
-        latency_ms: Median time of one question.
+        precision_at_recall: Mean interpolated precision at recalls of 0, 0.1 .. 1 (the 11 points of
+            Salton and McGill, Introduction to Modern Information Retrieval, 1983).
+        latency_ms: Median time of one question, embedding not included.
         queries_per_s: One question after the other.
+        embed_ms: Median time of one embedding; None if it was not measured.
     """
 
     name: str
@@ -39,9 +43,12 @@ class RetrievalResult(msgspec.Struct, frozen=True):
     recall_at_10: float
     recall_at_100: float
     precision_at_5: float
+    precision_at_10: float
     mean_average_precision: float
+    precision_at_recall: tuple[float, ...]
     latency_ms: float
     queries_per_s: float
+    embed_ms: float | None = None
 
 
 def evaluate_retrieval(
@@ -64,7 +71,9 @@ def evaluate_retrieval(
         raise DataError(f"{name}: no class has two pictures")
     rows = normalised(vectors - vectors.mean(axis=0) if centred else vectors)
     hits = np.zeros(len(RECALL_AT))
-    precision = precision_mean = 0.0
+    precision = np.zeros(len(PRECISION_AT))
+    curve = np.zeros(len(RECALL_LEVELS))
+    average = 0.0
     times = []
     for row in asking:
         started = perf_counter()
@@ -74,8 +83,9 @@ def evaluate_retrieval(
         times.append(perf_counter() - started)
         relevant = labels[order] == labels[row]
         hits += [bool(relevant[:number].any()) for number in RECALL_AT]
-        precision += float(relevant[:PRECISION_AT].mean())
-        precision_mean += average_precision(relevant)
+        precision += [float(relevant[:number].mean()) for number in PRECISION_AT]
+        curve += interpolated_precision(relevant, RECALL_LEVELS)
+        average += average_precision(relevant)
     number = len(asking)
     recall = hits / number
     return RetrievalResult(
@@ -86,8 +96,10 @@ def evaluate_retrieval(
         recall_at_5=float(recall[1]),
         recall_at_10=float(recall[2]),
         recall_at_100=float(recall[3]),
-        precision_at_5=precision / number,
-        mean_average_precision=precision_mean / number,
+        precision_at_5=float(precision[0] / number),
+        precision_at_10=float(precision[1] / number),
+        mean_average_precision=average / number,
+        precision_at_recall=tuple(float(value) for value in curve / number),
         latency_ms=1000.0 * float(np.median(times)),
         queries_per_s=number / sum(times),
     )

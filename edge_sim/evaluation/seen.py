@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TypeVar
 
-from edge_sim.domain import Probe, Reference
+from edge_sim.domain import BgrImage, Probe, Reference
 from edge_sim.errors import DataError, SourceError
 from edge_sim.evaluation.datasets import LabelledSet
 from edge_sim.gallery import Gallery
@@ -31,6 +31,7 @@ class SeenSet:
         labels: Of the frames; None where a frame shows no state cleanly.
         is_dated: Whether the probes' times are dates.
         is_ordered: Whether the order is that of shooting.
+        look: The pixels of a row's region, read anew; None for a set without pictures.
     """
 
     name: str
@@ -38,6 +39,7 @@ class SeenSet:
     labels: tuple[str | None, ...]
     is_dated: bool = False
     is_ordered: bool = True
+    look: Callable[[int], BgrImage] | None = None
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -52,6 +54,20 @@ class SeenSet:
     def clean_rows(self) -> tuple[int, ...]:
         """Rows of the frames that show a state cleanly."""
         return tuple(row for row, label in enumerate(self.labels) if label is not None)
+
+    def condition(self, row: int) -> str:
+        """Return the light regime of a frame by itself: `day`, `dusk`, `ir` or `dark`."""
+        return condition_of(self.probes[row].quality)
+
+    def pixels(self, row: int) -> BgrImage:
+        """Return the region of a frame, read anew: a set keeps no pictures in memory.
+
+        Raises:
+            DataError: The set has no pictures, or the file cannot be read.
+        """
+        if self.look is None:
+            raise DataError(f"{self.name}: the set has no pictures")
+        return self.look(row)
 
     def reference(self, row: int, state: str | None = None) -> Reference:
         """Return a frame as a reference of its state, or of `state`.
@@ -68,7 +84,7 @@ class SeenSet:
             state=label,
             embedding=probe.embedding,
             thumbnail=probe.thumbnail,
-            condition=condition_of(probe.quality),
+            condition=self.condition(row),
             enrolled_at=datetime.fromtimestamp(probe.unix_time_s, tz=timezone.utc),
         )
 
@@ -83,21 +99,26 @@ def see(labelled: LabelledSet, embedder: Embedder, *, region: Region, track: Tra
     Raises:
         DataError: A picture cannot be read.
     """
+
+    def look(row: int) -> BgrImage:
+        try:
+            return region.pixels_of(read_picture(labelled.frames[row].path))
+        except SourceError as error:
+            raise DataError(str(error)) from error
+
     probes = []
     for number in track(range(len(labelled.frames)), labelled.name):
         frame = labelled.frames[number]
-        try:
-            pixels = read_picture(frame.path)
-        except SourceError as error:
-            raise DataError(str(error)) from error
         probes.append(
             make_probe(
                 embedder,
-                region.pixels_of(pixels),
+                look(number),
                 captured_at_s=frame.time_s,
                 unix_time_s=frame.time_s,
                 frame_index=number,
             )
         )
     labels = tuple(frame.state if frame.is_clean else None for frame in labelled.frames)
-    return SeenSet(labelled.name, tuple(probes), labels, labelled.is_dated, labelled.is_ordered)
+    return SeenSet(
+        labelled.name, tuple(probes), labels, labelled.is_dated, labelled.is_ordered, look
+    )

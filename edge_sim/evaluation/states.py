@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sim.conditions import CONDITIONS
 from edge_sim.deciding import Drift, levels_of, threshold_of
 from edge_sim.domain import Match
 from edge_sim.errors import DataError
@@ -26,6 +27,7 @@ from edge_sim.gallery import Gallery
 from edge_sim.protocols import Scorer
 
 MakeScorer = Callable[[Gallery], Scorer]
+LeaveLevels = Callable[[Gallery, Scorer], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,34 @@ class OpenSet(msgspec.Struct, frozen=True):
     false_unknown: float
 
 
+class Cell(msgspec.Struct, frozen=True):
+    """A state in one light.
+
+    Args:
+        frames: Clean ones of the set.
+        accuracy: Part of the answers that were right; None if none was asked for.
+    """
+
+    frames: int
+    accuracy: float | None
+
+
 class StatesResult(msgspec.Struct, frozen=True):
-    """Figures of one set; means over the draws."""
+    """Figures of one set; means over the draws.
+
+    Args:
+        name: Of the set.
+        frames: That show a state cleanly.
+        states: Sorted.
+        balanced_accuracy: Mean over the states of the part said rightly.
+        deviation: Standard deviation of it over the draws.
+        calibration_error: Expected calibration error of the probability said.
+        sure_share: Part of the answers given with a probability of 0.9 and more.
+        sure_accuracy: Part of these that is right; None if there is none.
+        open_set: None where it was not asked for.
+        confusion: True state -> said state -> frames, over all draws.
+        conditions: State -> light regime -> frames and accuracy.
+    """
 
     name: str
     frames: int
@@ -74,6 +102,7 @@ class StatesResult(msgspec.Struct, frozen=True):
     sure_accuracy: float | None
     open_set: OpenSet | None
     confusion: dict[str, dict[str, int]]
+    conditions: dict[str, dict[str, Cell]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +116,26 @@ class Answers:
     novel: NDArray[Any]
 
 
-def evaluate_states(seen: SeenSet, make_scorer: MakeScorer, protocol: Protocol) -> Answers:
+def learned_levels(gallery: Gallery, scorer: Scorer) -> Mapping[str, float]:
+    """Return the leave level of every state as the decider starts with it."""
+    levels = levels_of(gallery, scorer.leave_one_out())
+    return {state: threshold_of(level, Drift(), 0.5).leave for state, level in levels.items()}
+
+
+def evaluate_states(
+    seen: SeenSet,
+    make_scorer: MakeScorer,
+    protocol: Protocol,
+    *,
+    leave_levels: LeaveLevels = learned_levels,
+) -> Answers:
     """Return figures and answers of the protocol on one set.
+
+    Args:
+        seen: The set.
+        make_scorer: Of a gallery.
+        protocol: How the frames are drawn.
+        leave_levels: Of a gallery and its scorer: below, a frame is called unknown.
 
     Raises:
         DataError: A state has a single frame, or there is only one state.
@@ -97,6 +144,7 @@ def evaluate_states(seen: SeenSet, make_scorer: MakeScorer, protocol: Protocol) 
         raise DataError(f"{seen.name}: needs at least two states, has {len(seen.states)}")
     truth: list[str] = []
     said: list[str] = []
+    rows: list[int] = []
     sure: list[float] = []
     rates: list[float] = []
     unknowns = _Unknowns()
@@ -108,9 +156,10 @@ def evaluate_states(seen: SeenSet, make_scorer: MakeScorer, protocol: Protocol) 
         rates.append(balanced_accuracy(confusion(true, answers)))
         truth += true
         said += answers
+        rows += asked
         sure += [match.best.probability for match in matches]
         if protocol.open_set:
-            _leave_states_out(seen, make_scorer, (picked, asked), unknowns)
+            _leave_states_out(seen, (make_scorer, leave_levels), (picked, asked), unknowns)
     right = np.array([a == b for a, b in zip(truth, said, strict=True)])
     probability = np.array(sure)
     confident = probability >= SURE
@@ -125,6 +174,7 @@ def evaluate_states(seen: SeenSet, make_scorer: MakeScorer, protocol: Protocol) 
         sure_accuracy=float(np.mean(right[confident])) if confident.any() else None,
         open_set=unknowns.summary() if protocol.open_set else None,
         confusion=confusion(truth, said),
+        conditions=_by_condition(seen, rows, right),
     )
     familiar, novel = unknowns.pooled()
     return Answers(result, probability, right, familiar, novel)
@@ -174,18 +224,36 @@ class _Unknowns:
         return np.concatenate(self.familiar), np.concatenate(self.novel)
 
 
+def _by_condition(
+    seen: SeenSet, rows: Sequence[int], right: NDArray[Any]
+) -> dict[str, dict[str, Cell]]:
+    """Return state -> light -> cell; `right` says which answers, to `rows`, were."""
+    answers: dict[tuple[str, str], list[bool]] = {}
+    for row, is_right in zip(rows, right, strict=True):
+        answers.setdefault((str(seen.labels[row]), seen.condition(row)), []).append(bool(is_right))
+    table: dict[str, dict[str, Cell]] = {}
+    for state in seen.states:
+        lights = [seen.condition(row) for row in seen.rows_of(state)]
+        table[state] = {}
+        for light in (name for name in CONDITIONS if name in lights):
+            given = answers.get((state, light))
+            accuracy = float(np.mean(given)) if given else None
+            table[state][light] = Cell(lights.count(light), accuracy)
+    return table
+
+
 def _leave_states_out(
     seen: SeenSet,
-    make_scorer: MakeScorer,
+    made_by: tuple[MakeScorer, LeaveLevels],
     rows: tuple[Sequence[int], Sequence[int]],
     into: _Unknowns,
 ) -> None:
     picked, asked = rows
+    make_scorer, leave_levels = made_by
     for left_out in seen.states:
         gallery = seen.gallery(row for row in picked if seen.labels[row] != left_out)
         scorer = make_scorer(gallery)
-        levels = levels_of(gallery, scorer.leave_one_out())
-        leave = {state: threshold_of(level, Drift(), 0.5).leave for state, level in levels.items()}
+        leave = leave_levels(gallery, scorer)
         best = [_match(scorer, seen, row).best for row in asked]
         combined = np.array([item.score.combined for item in best])
         below = np.array([item.score.combined < leave[item.state] for item in best])

@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from edge_sim.cli.main import main
 from tests.evaluation.folders import write_set, write_tar
+from tests.pictured import picture
 
 FIFTEEN_MINUTES = timedelta(minutes=15)
 NO_MODEL = ["--model", "thumbnail"]
@@ -92,12 +94,13 @@ def test_references_can_come_from_another_set_of_the_same_view(
 def test_baselines_run_through_the_same_harness(
     tmp_path: Path, shelf: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for scorer in ("nearest-cosine", "ssim", "thumbnail"):
+    for scorer in ("nearest-cosine", "ssim", "thumbnail", "softmax-head"):
         found = report(capsys, "states", str(shelf), "--draws", "1", "--scorer", scorer)
         assert found["scorer"] == scorer
     played = str(clip(tmp_path / "gate"))
-    found = report(capsys, "events", played, "--draws", "1", "--scorer", "nearest-cosine")
-    assert found["kind"] == "events"
+    for scorer in ("nearest-cosine", "mog2"):
+        found = report(capsys, "events", played, "--draws", "1", "--scorer", scorer)
+        assert (found["kind"], found["scorer"]) == ("events", scorer)
 
 
 def test_retrieval_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +116,14 @@ def test_retrieval_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
         pytest.param(["states", "nowhere"], "no such folder", id="no folder"),
         pytest.param(["retrieval", "nowhere.tar"], "cannot be read", id="no tar"),
         pytest.param(["states", ".", "--draws", "0"], "1 or more", id="no draws"),
+        pytest.param(["states", ".", "--seed", "-1"], "--seed", id="negative seed"),
+        pytest.param(["states", ".", "--threshold", "0.5"], "no fixed", id="no such setting"),
+        pytest.param(["events", ".", "--sensitivity", "nan"], "0 to 1", id="sensitivity NaN"),
+        pytest.param(
+            ["events", ".", "--sensitivity", "0.4", "--scorer", "ssim"], "not of ssim", id="of ours"
+        ),
+        pytest.param(["events", ".", "--watch", "gate"], "--config", id="watch of nothing"),
+        pytest.param(["compare", ".", "--references", "0"], "1 or more", id="no references"),
     ],
 )
 def test_a_mistake_ends_in_one_line(
@@ -139,3 +150,61 @@ def test_a_plot_without_matplotlib_names_the_extra_and_with_it_is_a_picture(
     assert main(["evaluate", *arguments]) == (0 if installed else 1)
     assert out.is_file() == installed
     assert ("edge_sim[plot]" in capsys.readouterr().err) != installed
+
+
+def test_methods_are_compared_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played, still = clip(tmp_path / "gate"), write_set(tmp_path / "road", ["empty"] * 30)
+    names = ["--scorers", "gallery", "ssim", "mog2", "scenedetect"]
+    arguments = [str(played), "--clips", str(still), "--draws", "1", *names]
+    found = report(capsys, "compare", *arguments)
+    assert (found["schema"], found["kind"]) == (1, "compare")
+    by_name = {one["method"]: one for one in found["methods"]}
+    assert list(by_name) == names[1:]
+    assert by_name["gallery"]["summary"]["f1"] == pytest.approx(1.0)
+    assert [one["name"] for one in by_name["ssim"]["events"]] == ["gate", "road"]
+    assert by_name["mog2"]["states"] is None
+    missing = importlib.util.find_spec("scenedetect") is None
+    assert (by_name["scenedetect"]["skipped"] is not None) == missing
+    assert main(["evaluate", "compare", *arguments, *NO_MODEL]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].startswith("gallery")
+    assert ("scenedetect: skipped" in printed.err) == missing
+
+
+def test_states_in_several_lights_are_told_by_light(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_set(tmp_path / "shelf", ["left", "right"] * 6)
+    for at in (0, 2):
+        cv2.imwrite(
+            str(folder / f"{at:04}.png"), cv2.cvtColor(picture("left", at), cv2.COLOR_BGR2GRAY)
+        )
+    assert main(["evaluate", "states", str(folder), "--draws", "1", *NO_MODEL]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].split() == [
+        "set",
+        "state,",
+        "accuracy",
+        "by",
+        "light",
+        "day",
+        "dusk",
+        "ir",
+        "dark",
+    ]
+    assert "of 2" in lines[-2]
+    [one] = report(capsys, "states", str(folder), "--draws", "1")["sets"]
+    assert one["conditions"]["left"]["ir"]["frames"] == 2
+
+
+@pytest.mark.parametrize("kind", ["states", "events", "retrieval"])
+def test_what_cannot_be_plotted_is_told_before_the_work(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    for name, words in (("a.mp4", "cannot be such a file"), ("none/a.png", "no folder")):
+        out = str(tmp_path / name)
+        assert main(["evaluate", kind, "nowhere", "--plot", out, *NO_MODEL]) == 1
+        assert words in capsys.readouterr().err

@@ -29,7 +29,11 @@ def fixed() -> Decider:
     return FixedDecider()
 
 
-@pytest.fixture(params=[adaptive, fixed], ids=lambda make: make.__name__)
+def holding() -> Decider:
+    return FixedDecider(holds=True)
+
+
+@pytest.fixture(params=[adaptive, fixed, holding], ids=lambda make: make.__name__)
 def decider(request: pytest.FixtureRequest) -> Decider:
     make: Callable[[], Decider] = request.param
     return make()

@@ -135,7 +135,7 @@ def test_a_clip_is_played_with_the_stages_of_a_device() -> None:
     gallery = seen_set(["empty"] * 5 + ["left"] * 5, start=1000).gallery(range(10))
     found = judge(seen, play(seen, range(26), gallery, STAGES))
     assert found.f1 == 1.0
-    assert found.wrong_share < 0.2
+    assert (found.wrong_share or 0.0) < 0.2
 
 
 def test_early_references_of_a_dated_clip_lie_within_its_first_day() -> None:

@@ -14,6 +14,9 @@ from edge_sim.evaluation.metrics import (
     calibration_error,
     confusion,
     f1,
+    interpolated_precision,
+    mean_figures,
+    precision_recall_curve,
     recall_at_false_rate,
     roc_curve,
 )
@@ -67,3 +70,29 @@ def test_average_precision_of_a_worked_example() -> None:
 def test_f1_of_nothing_is_nothing() -> None:
     assert f1(0.0, 0.0) == 0.0
     assert f1(1.0, 0.5) == pytest.approx(2.0 / 3.0)
+
+
+def test_interpolated_precision_is_the_best_at_or_beyond_a_recall() -> None:
+    ranked = np.array([True, False, True, False, False, True])
+    found = interpolated_precision(ranked, np.array([0.0, 1 / 3, 0.5, 2 / 3, 1.0]))
+    assert found == pytest.approx([1.0, 1.0, 2 / 3, 2 / 3, 0.5])
+    assert interpolated_precision(np.array([False]), np.array([0.0, 1.0])).tolist() == [0.0, 0.0]
+
+
+@given(familiar=scores, novel=scores)
+def test_the_precision_recall_curve_ends_at_everything(
+    familiar: list[float], novel: list[float]
+) -> None:
+    recall, precision = precision_recall_curve(np.array(familiar), np.array(novel))
+    assert recall[-1] == 1.0
+    assert precision[-1] == pytest.approx(len(novel) / (len(novel) + len(familiar)))
+    assert (np.diff(recall) >= 0).all()
+
+
+def test_means_pass_over_what_is_missing_and_leave_words_out() -> None:
+    rows = [
+        {"name": "a", "f1": 1.0, "delay": None, "open_set": {"auroc": 0.5}},
+        {"name": "b", "f1": 0.5, "delay": 3.0, "open_set": None},
+    ]
+    assert mean_figures(rows) == {"f1": 0.75, "delay": 3.0, "open_set": {"auroc": 0.5}}
+    assert mean_figures([]) == {}

@@ -19,6 +19,9 @@ def test_separate_classes_are_found_perfectly() -> None:
     found = evaluate_retrieval("four", vectors, [name for name in "abcd" for _ in range(6)])
     assert found.recall_at_1 == found.mean_average_precision == found.precision_at_5 == 1.0
     assert (found.pictures, found.classes) == (24, 4)
+    assert found.precision_at_10 == 0.5  # a class has five others
+    assert found.precision_at_recall == (1.0,) * 11
+    assert found.embed_ms is None
 
 
 def test_a_picture_alone_in_its_class_does_not_ask() -> None:

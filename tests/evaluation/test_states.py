@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge_sim.errors import DataError
@@ -35,6 +37,34 @@ def test_clear_states_are_told_apart_and_a_left_out_one_is_noticed() -> None:
     assert set(result.confusion) == {"empty", "left", "right"}
     assert len(answers.probability) == len(answers.right) == 2 * (36 - 15)
     assert len(answers.novel) < len(answers.familiar)
+
+
+def test_frames_and_accuracy_are_told_by_state_and_light() -> None:
+    seen = seen_set(["left", "right"] * 8)
+    grey = replace(seen.probes[0].quality, chroma=0.0)
+    probes = (replace(seen.probes[0], quality=grey), *seen.probes[1:])
+    result = evaluate_states(
+        replace(seen, probes=probes), GalleryScorer, Protocol(references=3, draws=3, open_set=False)
+    ).result
+    assert set(result.conditions["left"]) == {"day", "ir"}
+    assert set(result.conditions["right"]) == {"day"}
+    assert result.conditions["left"]["ir"].frames == 1
+    assert sum(cell.frames for cells in result.conditions.values() for cell in cells.values()) == 16
+    assert result.conditions["right"]["day"].accuracy == 1.0
+
+
+def test_a_light_that_was_never_asked_for_has_no_accuracy() -> None:
+    seen = seen_set(["left", "right"] * 2)
+    grey = replace(seen.probes[0].quality, chroma=0.0)
+    only = replace(seen, probes=(replace(seen.probes[0], quality=grey), *seen.probes[1:]))
+    rows = {
+        seed: evaluate_states(
+            only, GalleryScorer, Protocol(references=1, draws=1, seed=seed, open_set=False)
+        ).result.conditions["left"]["ir"]
+        for seed in range(8)
+    }
+    assert {cell.accuracy is None for cell in rows.values()} == {True, False}
+    assert all(cell.frames == 1 for cell in rows.values())
 
 
 def test_the_open_set_can_be_left_out() -> None:

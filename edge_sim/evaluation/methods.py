@@ -1,0 +1,183 @@
+"""Methods to be measured: edge_sim and what a user would take instead, chosen by name."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol as Seam
+
+from edge_sim.deciding import AdaptiveDecider
+from edge_sim.errors import DataError
+from edge_sim.evaluation.baselines import SCORERS
+from edge_sim.evaluation.change_detectors import (
+    AdaptiveCuts,
+    ChangeDetector,
+    ForegroundShare,
+    watched,
+)
+from edge_sim.evaluation.events import Played, play
+from edge_sim.evaluation.fixed_decider import FixedDecider
+from edge_sim.evaluation.seen import SeenSet
+from edge_sim.evaluation.states import (
+    Answers,
+    LeaveLevels,
+    Protocol,
+    evaluate_states,
+    learned_levels,
+)
+from edge_sim.gallery import Gallery
+from edge_sim.pipeline import Stages
+from edge_sim.protocols import Scorer
+from edge_sim.scene import SceneMonitor
+
+OURS = "gallery"
+THRESHOLDS: Mapping[str, float] = {
+    "nearest-cosine": 0.9,
+    "ssim": 0.3,
+    "thumbnail": 0.95,
+    "softmax-head": 0.8,
+}
+"""Fixed level of `combined` per scorer. 0.9 is what tutorials on image similarity say, 0.8 what
+recorders take for a softmax; the other two have the best mean F1 of events on nine labelled sets in
+order and one clip, of 0.3 to 0.7 and of 0.8 to 0.98."""
+
+
+class Method(Seam):
+    """Answers for frames by themselves, and for clips in order."""
+
+    def states(self, seen: SeenSet, protocol: Protocol) -> Answers:
+        """Return the answers of the frame-by-frame protocol.
+
+        Raises:
+            DataError: The set is too small, or the method names no states.
+        """
+
+    def play(self, clip: SeenSet, rows: Sequence[int], gallery: Gallery) -> Played:
+        """Return what is said while the rows are played in order.
+
+        Raises:
+            DataError: A picture cannot be read, or a package is missing.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StateMethod:
+    """A scorer with a decider.
+
+    Args:
+        stages: How to make them for a gallery.
+        leave_levels: Below, a frame by itself is called unknown.
+    """
+
+    stages: Stages
+    leave_levels: LeaveLevels = learned_levels
+
+    def states(self, seen: SeenSet, protocol: Protocol) -> Answers:
+        """Return the answers of the frame-by-frame protocol."""
+        return evaluate_states(seen, self.stages.scorer, protocol, leave_levels=self.leave_levels)
+
+    def play(self, clip: SeenSet, rows: Sequence[int], gallery: Gallery) -> Played:
+        """Return what is said while the rows are played in order."""
+        return play(clip, rows, gallery, self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmMethod:
+    """A detector that says when something changes, and not to what."""
+
+    name: str
+    make_detector: Callable[[], ChangeDetector]
+
+    def states(self, seen: SeenSet, protocol: Protocol) -> Answers:  # noqa: ARG002
+        """Refuse: a detector names no states.
+
+        Raises:
+            DataError: Always.
+        """
+        raise DataError(f"{self.name} names no states; compare it with `evaluate events`")
+
+    def play(
+        self,
+        clip: SeenSet,
+        rows: Sequence[int],
+        gallery: Gallery,  # noqa: ARG002
+    ) -> Played:
+        """Return when it sounds while the rows are shown to it in order."""
+        return watched(clip, rows, self.make_detector)
+
+
+def ours(sensitivity: float = 0.5) -> Method:
+    """Return the method of the devices: learned scores, adaptive thresholds, scene health."""
+    return StateMethod(
+        Stages(
+            scorer=SCORERS[OURS],
+            decider=lambda gallery, scorer: AdaptiveDecider(
+                scorer.leave_one_out(), gallery, sensitivity=sensitivity
+            ),
+            monitor=SceneMonitor,
+        )
+    )
+
+
+def fixed(name: str, threshold: float | None = None) -> Method:
+    """Return a scorer with a guessed threshold and three looks in a row.
+
+    Args:
+        name: Of the scorer, one of `THRESHOLDS`.
+        threshold: Of `combined`; the one of `THRESHOLDS` by default.
+    """
+    level = THRESHOLDS[name] if threshold is None else threshold
+    holds = name == "softmax-head"  # its users see the last state while it is not sure
+
+    def decider(gallery: Gallery, scorer: Scorer) -> FixedDecider:  # noqa: ARG001
+        return FixedDecider(threshold=level, holds=holds)
+
+    def levels(gallery: Gallery, scorer: Scorer) -> Mapping[str, float]:  # noqa: ARG001
+        return dict.fromkeys(gallery.states, level)
+
+    return StateMethod(Stages(SCORERS[name], decider, SceneMonitor), levels)
+
+
+DETECTORS: Mapping[str, Callable[[], ChangeDetector]] = {
+    "mog2": ForegroundShare,
+    "scenedetect": AdaptiveCuts,
+}
+"""Name -> detector that says when, and not to what."""
+NAMES = (OURS, *THRESHOLDS, *DETECTORS)
+"""Every method, as on the command line."""
+
+
+def method_of(name: str, *, sensitivity: float = 0.5, threshold: float | None = None) -> Method:
+    """Return the method of a name in `NAMES`.
+
+    Args:
+        name: Of the method.
+        sensitivity: Of ours, 0 to 1.
+        threshold: Of those with a fixed one, 0 to 1; its usual one by default.
+
+    Raises:
+        DataError: There is no such method, or it has no such setting, or out of range.
+    """
+    if not 0.0 <= sensitivity <= 1.0:
+        raise DataError(f"the sensitivity must be 0 to 1, got {sensitivity}")
+    if threshold is not None and name not in THRESHOLDS:
+        raise DataError(f"{name} has no fixed threshold; {', '.join(THRESHOLDS)} have one")
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise DataError(f"the threshold must be 0 to 1, got {threshold}")
+    if name == OURS:
+        return ours(sensitivity)
+    if name in THRESHOLDS:
+        return fixed(name, threshold)
+    if name in DETECTORS:
+        return AlarmMethod(name, DETECTORS[name])
+    raise DataError(f"there is no method {name!r}; there are {', '.join(NAMES)}")
+
+
+_PACKAGES = {"scenedetect": "scenedetect"}
+
+
+def missing_package(name: str) -> str | None:
+    """Return the package that a method needs and that is not installed; None if all is there."""
+    package = _PACKAGES.get(name)
+    return package if package and importlib.util.find_spec(package) is None else None
