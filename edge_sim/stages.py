@@ -12,15 +12,16 @@ from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Stages
 from edge_sim.protocols import Scorer
 from edge_sim.scene import SceneMonitor
-from edge_sim.scoring import GalleryScorer, Structural
+from edge_sim.scoring import GalleryScorer, Structural, with_structure
 
 
 def stages_of(config: Config, watch: WatchConfig) -> Stages:
     """Return how `watch` makes scorer, decider and monitor for a gallery."""
     return Stages(
-        scorer=partial(GalleryScorer, structural=_structural(config.score.ssim_engine)),
+        scorer=GalleryScorer,
         decider=partial(_decider, watch),
         monitor=SceneMonitor,
+        detail=partial(with_structure, structural=_structural(config.score.ssim_engine)),
     )
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from edge_sim.domain import Embedding, Match
 from edge_sim.gallery import Gallery
-from edge_sim.scoring import GalleryScorer
+from edge_sim.scoring import GalleryScorer, with_structure
 from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
 from edge_sim.scoring.evidence import evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import NOISE, fit_span
 from edge_sim.scoring.gallery_scorer import MODELLED_REFERENCES
+from edge_sim.scoring.joint import JointRidge
 from edge_sim.scoring.ridge import RIDGE, Labels, fit_ridge
 from edge_sim.similarity import normalised, ssim
 from tests.pictured import enrolled, gallery, probe
@@ -47,7 +48,8 @@ def test_a_picture_of_the_gallery_is_fully_familiar() -> None:
         best = match.best
         assert (best.state, best.reference_id) == (reference.state, reference.reference_id)
         assert best.score.combined == pytest.approx(1.0, abs=1e-4)
-        assert best.score.ssim == pytest.approx(1.0, abs=1e-4)
+        told = with_structure(match, look, references).best
+        assert told.score.ssim == pytest.approx(1.0, abs=1e-4)
         assert best.score.cosine == pytest.approx(1.0, abs=1e-4)
 
 
@@ -116,12 +118,31 @@ def test_without_cells_the_other_views_decide() -> None:
     assert "layout" not in scorer.trust
 
 
+def test_structural_similarity_is_added_to_the_three_best_states_and_changes_nothing_else() -> None:
+    references = gallery(2, ("empty", "left", "right", "top"))
+    look = probe("left", 5)
+    match = matched(GalleryScorer(references), "left", 5)
+    told = with_structure(match, look, references)
+    ssims = [item.score.ssim for item in told.states]
+    expected = [
+        ssim(look.thumbnail, references[item.reference_id].thumbnail) for item in match.states[:3]
+    ]
+    assert ssims == [*(pytest.approx(value, abs=1e-5) for value in expected), None]
+    bare = [replace(item, score=replace(item.score, ssim=None)) for item in told.states]
+    assert bare == list(match.states)
+
+
 def test_another_structural_similarity_can_be_chosen() -> None:
-    plain = matched(GalleryScorer(gallery(2)), "left", 5)
-    other = matched(GalleryScorer(gallery(2), structural=ssim), "left", 5)
-    assert plain.best.score.ssim == pytest.approx(other.best.score.ssim, abs=1e-5)
-    fixed = matched(GalleryScorer(gallery(2), structural=lambda a, b: 0.25), "left", 5)
-    assert fixed.best.score.ssim == 0.25
+    references = gallery(2)
+    match = matched(GalleryScorer(references), "left", 5)
+    told = with_structure(match, probe("left", 5), references, structural=lambda a, b: 0.25)
+    assert told.best.score.ssim == 0.25
+
+
+def test_a_reference_that_is_gone_has_no_structural_similarity() -> None:
+    match = matched(GalleryScorer(gallery(2)), "left", 5)
+    told = with_structure(match, probe("left", 5), Gallery())
+    assert told == match
 
 
 def test_leaving_one_out_equals_a_gallery_without_it() -> None:
@@ -181,7 +202,7 @@ def test_the_span_of_one_vector_explains_by_its_cosine() -> None:
     other = normalised(np.array([4.0, 3.0, 5.0], np.float32))
     span = fit_span(vector[None])
     expected = 1.0 - float(vector @ other) ** 2 / (1.0 + NOISE)
-    assert span.unexplained(other) == pytest.approx(expected, abs=1e-6)
+    assert span.unexplained(vector[None] @ other) == pytest.approx(expected, abs=1e-6)
     assert span.left_out[0] == pytest.approx(1.0)
 
 
@@ -189,8 +210,9 @@ def test_left_out_spans_equal_fits_without_the_reference() -> None:
     rows = normalised(np.random.default_rng(1).normal(size=(6, 20)) + 1.0)
     left_out = fit_span(rows).left_out
     for row in range(6):
-        without = fit_span(np.delete(rows, row, axis=0))
-        assert left_out[row] == pytest.approx(without.unexplained(rows[row]), abs=1e-4)
+        others = np.delete(rows, row, axis=0)
+        unexplained = fit_span(others).unexplained(others @ rows[row])
+        assert left_out[row] == pytest.approx(unexplained, abs=1e-4)
 
 
 def test_the_regression_solves_its_normal_equations() -> None:
@@ -205,6 +227,32 @@ def test_the_regression_solves_its_normal_equations() -> None:
         features.T @ features + RIDGE * np.eye(6), features.T @ np.eye(3)[labels]
     )
     np.testing.assert_allclose(ridge.predict(rows, "day"), features @ solved, atol=1e-4)
+
+
+@pytest.mark.parametrize("lights", [("day",), ("day", "ir")], ids=str)
+@pytest.mark.parametrize("condition", ["day", "ir", "dusk"])
+def test_all_views_at_once_say_what_they_say_one_by_one(
+    lights: tuple[str, ...], condition: str
+) -> None:
+    rng = np.random.default_rng(4)
+    views = {"plain": rng.normal(size=(24, 6)), "cells": rng.normal(size=(24, 12))}
+    rows = {name: normalised(item) for name, item in views.items()}
+    labels = Labels(
+        np.arange(24) % 3, np.array([lights[at // 3 % len(lights)] for at in range(24)]), 3
+    )
+    ridges = {
+        name: fit_ridge(item, labels, blocks=4 if name == "cells" else 1)
+        for name, item in rows.items()
+    }
+    trust = {"plain": 0.3, "cells": 0.7}
+    joint = JointRidge(ridges, trust)
+    for row in range(6):
+        expected = sum(
+            trust[name] * ridge.predict(rows[name][row], condition)
+            for name, ridge in ridges.items()
+        )
+        found = joint.predict(np.concatenate([item[row] for item in rows.values()]), condition)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_what_a_condition_does_to_all_states_alike_is_taken_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from edge_sim.scoring.gallery_scorer import GalleryScorer, Structural, check_model
+from edge_sim.scoring.gallery_scorer import GalleryScorer, check_model
+from edge_sim.scoring.structural import Structural, with_structure
 
-__all__ = ["GalleryScorer", "Structural", "check_model"]
+__all__ = ["GalleryScorer", "Structural", "check_model", "with_structure"]

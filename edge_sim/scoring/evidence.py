@@ -34,6 +34,7 @@ STRUCTURE_PX = 24
 TONE_PX = 12
 _HALF_PX = 48
 _NEIGHBOURHOOD_SIGMA_PX = 2.0  # of the halved thumbnail
+_WINDOW = cv2.getGaussianKernel(17, _NEIGHBOURHOOD_SIGMA_PX, cv2.CV_32F)
 # Grey levels added to the local deviation: keeps sensor noise on flat walls from becoming texture.
 _NOISE_LEVELS = 6.0
 _LEAST_LENGTH = np.float32(1e-12)  # a flat picture has no structure: zero stays zero
@@ -56,10 +57,11 @@ def evidence_of(item: Pictured) -> dict[str, FloatVector]:
 
     `layout` is missing where the model gives no cells.
     """
+    half = _shrunk(item.thumbnail.astype(np.float32), _HALF_PX)
     views = {
         APPEARANCE: item.embedding.vector,
-        STRUCTURE: _structure(item.thumbnail),
-        TONE: _unit(_shrunk(item.thumbnail.astype(np.float32), TONE_PX)),
+        STRUCTURE: _structure(half),
+        TONE: _unit(_shrunk(half, TONE_PX)),
     }
     cells = item.embedding.spatial
     if cells is not None:
@@ -76,13 +78,16 @@ def stacked_evidence(items: Sequence[Pictured]) -> dict[str, FloatMatrix]:
     return {name: np.stack([view[name] for view in views]) for name in WEIGHTS if name in names}
 
 
-def _structure(thumbnail: GrayImage) -> FloatVector:
+def _structure(half: NDArray[np.float32]) -> FloatVector:
     # Halved first: the neighbourhood is wide, and blurring it at full size costs four times more.
-    pixels = _shrunk(thumbnail.astype(np.float32), _HALF_PX)
-    mean = cv2.GaussianBlur(pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
-    square = cv2.GaussianBlur(pixels * pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
-    local = np.asarray((pixels - mean) / (deviation + _NOISE_LEVELS), np.float32)
+    mean = np.asarray(cv2.sepFilter2D(half, -1, _WINDOW, _WINDOW), np.float32)
+    deviation = np.asarray(cv2.sepFilter2D(half * half, -1, _WINDOW, _WINDOW), np.float32)
+    deviation -= mean * mean
+    np.maximum(deviation, 0.0, out=deviation)
+    np.sqrt(deviation, out=deviation)
+    deviation += _NOISE_LEVELS
+    local = np.subtract(half, mean, out=mean)
+    local /= deviation
     return _unit(_shrunk(local, STRUCTURE_PX))
 
 

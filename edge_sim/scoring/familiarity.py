@@ -23,18 +23,22 @@ NOISE = 0.02
 class Span:
     """The softened span of the references of one state.
 
+    It is a matrix on the cosines of a probe with the references, which are known anyway: no other
+    product with the long vectors is needed.
+
     Args:
-        basis: (R, D) float32; the explained part of a unit vector x is |basis @ x|^2.
+        coefficients: (R, N) float32; of the cosines c of a unit vector with the references,
+            |coefficients @ c|^2 is the explained part.
         left_out: (N,) unexplained part of each reference by the others; 1 if there are none.
     """
 
-    basis: FloatMatrix
+    coefficients: FloatMatrix
     left_out: NDArray[np.float32]
 
-    def unexplained(self, row: NDArray[np.float32]) -> float:
-        """Return the part of a (D,) unit vector outside the span, 0 to 1."""
-        explained = float(np.square(self.basis @ row).sum())
-        return min(max(1.0 - explained, 0.0), 1.0)
+    def unexplained(self, cosines: NDArray[np.float32]) -> float:
+        """Return the part of a unit vector outside the span, 0 to 1, from its (N,) cosines."""
+        explained = self.coefficients @ cosines
+        return min(max(1.0 - float(explained @ explained), 0.0), 1.0)
 
 
 def fit_span(rows: FloatMatrix) -> Span:
@@ -44,7 +48,7 @@ def fit_span(rows: FloatMatrix) -> Span:
     values = np.maximum(values, 0.0)
     kept = values > 1e-6
     # explained = sum_j s_j^2 / (s_j^2 + noise) (v_j . x)^2, with v_j = rows' u_j / s_j
-    basis = (vectors[:, kept] / np.sqrt(values[kept] + NOISE)).T @ rows
+    coefficients = (vectors[:, kept] / np.sqrt(values[kept] + NOISE)).T
     shrunk = np.square(vectors) @ (1.0 / (values + NOISE))  # diagonal of (K + noise)^-1
     left_out = np.clip(1.0 / shrunk - NOISE, 0.0, 1.0)
-    return Span(basis.astype(np.float32), left_out.astype(np.float32))
+    return Span(np.ascontiguousarray(coefficients, np.float32), left_out.astype(np.float32))

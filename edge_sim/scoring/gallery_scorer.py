@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ from edge_sim.conditions import condition_of
 from edge_sim.domain import (
     FloatMatrix,
     FloatVector,
-    GrayImage,
     Match,
     Probe,
     Reference,
@@ -24,18 +23,12 @@ from edge_sim.gallery import Gallery
 from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import Span, fit_span
+from edge_sim.scoring.joint import JointRidge
 from edge_sim.scoring.ridge import Labels, Ridge, fit_ridge
-from edge_sim.similarity import SsimPlanes, ssim_between, ssim_planes
 
 MODELLED_REFERENCES = 400
 """References that the regression and the spans are fitted on; the nearest one is sought in all."""
-SSIM_STATES = 3
-"""SSIM is computed for the best reference of this many states."""
 _LEAVE_ONE_OUT_ROWS = 256
-_CACHED_PLANES = 32
-
-Structural = Callable[[GrayImage, GrayImage], float]
-"""Structural similarity of two thumbnails, -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +47,11 @@ class GalleryScorer:
     which all states have references, a picture is compared with the middle of those alone.
     How familiar: `combined` is the part of the probe that the references of the state explain
     (`familiarity`), 1 for a picture of the gallery. The cosine is that of the global embeddings.
+    Structural similarity decides nothing and is left out: `structural.with_structure` adds it.
 
     Args:
         gallery: The references; a new scorer is made when they change.
         weights: Trust in each view before the gallery is seen; views left out are not used.
-        structural: Structural similarity of two thumbnails; None for edge_sim's own with
-            the references prepared once.
     """
 
     def __init__(
@@ -67,18 +59,21 @@ class GalleryScorer:
         gallery: Gallery,
         *,
         weights: Mapping[str, float] = WEIGHTS,
-        structural: Structural | None = None,
     ) -> None:
         self._gallery = gallery
-        self._structural = structural
-        self._planes: dict[str, SsimPlanes] = {}
         if not len(gallery):
             return
         views = stacked_evidence(gallery.references)
         self._views = {name: rows for name, rows in views.items() if weights.get(name, 0.0) > 0.0}
         total = sum(weights[name] for name in self._views)
         self._weights = {name: weights[name] / total for name in self._views}
-        self._rows = _joined(self._views, self._weights)
+        self._stretch = np.concatenate(
+            [
+                np.full(rows.shape[1], np.sqrt(self._weights[name]), np.float32)
+                for name, rows in self._views.items()
+            ]
+        )
+        self._rows = _joined(self._views) * self._stretch
         self._modelled = _modelled(gallery)
         self._fit()
 
@@ -87,14 +82,11 @@ class GalleryScorer:
         if not len(self._gallery):
             return None
         check_model(probe, self._gallery)
-        views = evidence_of(probe)
-        row = _joined(views, self._weights)
-        cosines = self._rows @ row
-        unexplained = np.array([span.unexplained(row) for span in self._spans], np.float32)
-        likeness = self._likeness(cosines, unexplained)
-        values = self._states_of(views, condition_of(probe.quality))
-        odds = probabilities(values, self._sharpness)
-        return self._match(probe, likeness, odds, ssim_states=SSIM_STATES)
+        joined = self._joined_evidence(probe)
+        cosines = self._rows @ (joined * self._stretch)
+        likeness = self._likeness(cosines, self._unexplained(cosines))
+        values = self._states_of(joined, condition_of(probe.quality))
+        return self._match(probe, likeness, probabilities(values, self._sharpness))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
         """Return, per reference in gallery order, its match against all the others."""
@@ -120,6 +112,7 @@ class GalleryScorer:
         states = len(gallery.states)
         self._columns = [np.flatnonzero(gallery.state_rows == s) for s in range(states)]
         members = [picked[labels == state] for state in range(states)]
+        self._members = members
         self._spans: list[Span] = [fit_span(self._rows[rows]) for rows in members]
         self._alone = np.full(len(gallery), -1.0, np.float32)
         for span, rows in zip(self._spans, members, strict=True):
@@ -127,19 +120,21 @@ class GalleryScorer:
         counts = np.bincount(labels, minlength=states)
         self._place = np.full(len(gallery), -1, np.intp)
         self._place[picked] = np.arange(len(picked))
-        self._ridges: dict[str, Ridge] = {}
+        self._ridge: JointRidge | None = None
         self._trust: dict[str, float] = {}
         self._sharpness = 1.0
         if states < 2:
             return
         conditions = np.array([item.condition for item in gallery.references])[picked]
         known = Labels(labels, conditions, states)
+        ridges: dict[str, Ridge] = {}
         for name, rows in self._views.items():
             blocks = self._cells() if name == LAYOUT else 1
-            self._ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
-        left_out = {name: ridge.left_out for name, ridge in self._ridges.items()}
+            ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
+        left_out = {name: ridge.left_out for name, ridge in ridges.items()}
         judged = counts[labels] > 1
         self._trust = trust_in_views(left_out, labels, judged, self._weights)
+        self._ridge = JointRidge(ridges, self._trust)
         self._own = np.zeros((len(picked), states), np.float32)
         for name, weight in self._trust.items():
             self._own += np.float32(weight) * left_out[name]
@@ -149,11 +144,19 @@ class GalleryScorer:
         cells = self._gallery.references[0].embedding.spatial
         return 1 if cells is None else cells.shape[0] * cells.shape[1]
 
-    def _states_of(self, views: Mapping[str, FloatVector], condition: str) -> FloatVector:
-        values = np.zeros(len(self._gallery.states), np.float32)
-        for name, ridge in self._ridges.items():
-            values += np.float32(self._trust[name]) * ridge.predict(views[name], condition)
-        return values
+    def _joined_evidence(self, probe: Probe) -> FloatVector:
+        views = evidence_of(probe)
+        return np.concatenate([views[name] for name in self._views])
+
+    def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
+        if self._ridge is None:
+            return np.zeros(len(self._gallery.states), np.float32)
+        return self._ridge.predict(joined, condition)
+
+    def _unexplained(self, cosines: FloatVector) -> FloatVector:
+        """Return (S,) what the span of each state leaves unexplained, from (N,) cosines."""
+        pairs = zip(self._spans, self._members, strict=True)
+        return np.array([span.unexplained(cosines[rows]) for span, rows in pairs], np.float32)
 
     def _likeness(self, cosines: FloatVector, unexplained: FloatVector) -> _Likeness:
         nearest = np.array([rows[np.argmax(cosines[rows])] for rows in self._columns], np.intp)
@@ -165,62 +168,36 @@ class GalleryScorer:
         """Return the match of reference `row` against the others; `cosines` is overwritten."""
         gallery = self._gallery
         own = int(gallery.state_rows[row])
-        cosines[row] = -np.inf
-        unexplained = np.array([span.unexplained(self._rows[row]) for span in self._spans])
+        unexplained = self._unexplained(cosines)
         if self._alone[row] >= 0.0:
             unexplained[own] = self._alone[row]
-        likeness = self._likeness(cosines, unexplained.astype(np.float32))
+        cosines[row] = -np.inf
+        likeness = self._likeness(cosines, unexplained)
         place = int(self._place[row])
-        if place >= 0 and self._ridges:
+        if place >= 0 and self._ridge is not None:
             values = self._own[place]
         else:
-            views = {name: rows[row] for name, rows in self._views.items()}
-            values = self._states_of(views, gallery.references[row].condition)
+            joined = np.concatenate([rows[row] for rows in self._views.values()])
+            values = self._states_of(joined, gallery.references[row].condition)
         odds = probabilities(values, self._sharpness)
         if len(self._columns[own]) == 1:  # without it the gallery does not have its state
             likeness.nearest[own] = -1
             odds[own] = 0.0
             odds /= odds.sum()
-        return self._match(gallery.references[row], likeness, odds, ssim_states=0)
+        return self._match(gallery.references[row], likeness, odds)
 
-    def _match(
-        self,
-        item: Probe | Reference,
-        likeness: _Likeness,
-        odds: FloatVector,
-        *,
-        ssim_states: int,
-    ) -> Match:
+    def _match(self, item: Probe | Reference, likeness: _Likeness, odds: FloatVector) -> Match:
         states = []
-        structural = self._structural_of(item.thumbnail) if ssim_states else None
-        present = [
-            state for state in np.argsort(-odds, kind="stable") if likeness.nearest[state] >= 0
-        ]
-        for rank, state in enumerate(present):
+        for state in np.argsort(-odds, kind="stable"):
+            if likeness.nearest[state] < 0:
+                continue
             reference = self._gallery.references[likeness.nearest[state]]
-            ssim = structural(reference) if structural and rank < ssim_states else None
             combined = 1.0 - float(likeness.unexplained[state])
             cosine = float(item.embedding.vector @ reference.embedding.vector)
-            score = Score(min(max(cosine, -1.0), 1.0), ssim, combined)
+            score = Score(min(max(cosine, -1.0), 1.0), None, combined)
             name = self._gallery.states[state]
             states.append(StateScore(name, reference.reference_id, score, float(odds[state])))
         return Match(tuple(states))
-
-    def _structural_of(self, thumbnail: GrayImage) -> Callable[[Reference], float]:
-        """Return the structural similarity of `thumbnail` with a reference, as a function."""
-        if self._structural is not None:
-            chosen = self._structural
-            return lambda reference: chosen(thumbnail, reference.thumbnail)
-        own = ssim_planes(thumbnail)
-        return lambda reference: ssim_between(own, self._planes_of(reference))
-
-    def _planes_of(self, reference: Reference) -> SsimPlanes:
-        known = self._planes.get(reference.reference_id)
-        if known is None:
-            if len(self._planes) >= _CACHED_PLANES:
-                self._planes.clear()
-            known = self._planes[reference.reference_id] = ssim_planes(reference.thumbnail)
-        return known
 
 
 def check_model(probe: Probe, gallery: Gallery) -> None:
@@ -236,10 +213,9 @@ def check_model(probe: Probe, gallery: Gallery) -> None:
         )
 
 
-def _joined(views: Mapping[str, NDArray[np.float32]], weights: Mapping[str, float]) -> FloatMatrix:
-    """Return the views side by side, so that inner products are weighted means of cosines."""
-    scaled = [views[name] * np.float32(np.sqrt(weight)) for name, weight in weights.items()]
-    return np.ascontiguousarray(np.concatenate(scaled, axis=-1))
+def _joined(views: Mapping[str, FloatMatrix]) -> FloatMatrix:
+    """Return the views side by side: (N, D) float32."""
+    return np.ascontiguousarray(np.concatenate(list(views.values()), axis=-1))
 
 
 def _modelled(gallery: Gallery) -> NDArray[np.intp]:

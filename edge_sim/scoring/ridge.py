@@ -17,7 +17,8 @@ from edge_sim.domain import FloatMatrix, FloatVector
 
 RIDGE = 0.1
 """Regularisation, in units of the squared length of a view; 0.03 to 0.3 is flat."""
-_LEAST_LENGTH = np.float32(1e-12)
+LEAST_LENGTH = np.float32(1e-12)
+"""Shorter is zero: a row that is nothing but centre stays zero."""
 _SHRINKAGE = 1.0  # of the per-dimension spread within states, towards its mean; 0.3 to 3 is flat
 
 
@@ -62,13 +63,13 @@ class View:
 
         The deviations within states are evened out before the whole is brought to length.
         """
-        centred = rows - self._middle(rows, condition)
+        centred = rows - self.middle(rows, condition)
         if self.blocks > 1:
             shape = (*centred.shape[:-1], self.blocks, -1)
             centred = _unit_rows(centred.reshape(shape)).reshape(centred.shape)
         return _unit_rows(centred * self.scale)
 
-    def _middle(self, rows: NDArray[np.float32], condition: str) -> NDArray[np.float32]:
+    def middle(self, rows: NDArray[np.float32], condition: str) -> NDArray[np.float32]:
         """Return what to subtract from each row.
 
         In a condition that not all states have, that of the condition the row is nearest to.
@@ -159,7 +160,7 @@ def _lone(labels: Labels, view: View) -> list[int]:
 def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (..., D) rows at length 1; zero stays zero. For rows known to be finite and tame."""
     lengths = np.sqrt(np.einsum("...d,...d->...", rows, rows))
-    return np.asarray(rows / np.maximum(lengths, _LEAST_LENGTH)[..., None], np.float32)
+    return np.asarray(rows / np.maximum(lengths, LEAST_LENGTH)[..., None], np.float32)
 
 
 def _view_of(rows: FloatMatrix, labels: Labels, blocks: int) -> View:
