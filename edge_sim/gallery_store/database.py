@@ -1,7 +1,4 @@
-"""The SQLite file under the store: making it, opening it, and saying plainly what is wrong.
-
-No sqlite3 error leaves this package: `translated` turns each into a `GalleryError` of one line.
-"""
+"""The SQLite file under the store: making it, opening it, and saying plainly what is wrong."""
 
 from __future__ import annotations
 
@@ -9,17 +6,22 @@ import os
 import secrets
 import sqlite3
 import struct
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
+from edge_sim import sqlite_file
 from edge_sim.errors import GalleryError
+from edge_sim.sqlite_file import MAGIC, FileKind, check_format, transaction
 
-APPLICATION_ID = 0x65_53_69_6D  # "eSim"
-FORMAT = 1
-"""Goes up when an older edge_sim could not read the file any more."""
+__all__ = ["open_database", "transaction", "translated"]
 
-_MAGIC = b"SQLite format 3\0"
+GALLERY = FileKind(
+    noun="a gallery",
+    application_id=0x65_53_69_6D,  # "eSim"
+    format=1,
+    error=GalleryError,
+    remedy="restore a copy, or move it away and enrol again",
+)
 _HEADER_SIZE = 100
 _APPLICATION_ID_AT = 68  # https://www.sqlite.org/fileformat.html#the_database_header
 
@@ -93,36 +95,16 @@ def open_database(
         connection = _connect(path, read_only, timeout_s)
     try:
         with translated(path):
-            _check_format(connection, path)
+            check_format(connection, path, GALLERY)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> AbstractContextManager[None]:
     """Turn errors of SQLite and of the file system into `GalleryError`, cause kept."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise GalleryError(f"{path}: {_explained(error)}") from error
-    except OSError as error:
-        raise GalleryError(f"{path}: {error.strerror or error}") from error
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[None]:
-    """Do everything inside or nothing; a reader sees one moment throughout."""
-    connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite may have rolled back by itself, on a full disk for instance.
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
+    return sqlite_file.translated(path, GALLERY)
 
 
 def _create(path: Path) -> None:
@@ -135,8 +117,7 @@ def _create(path: Path) -> None:
             connection.execute("PRAGMA page_size = 8192")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            connection.executescript(sqlite_file.stamp(GALLERY))
             # Where the file system cannot do WAL, SQLite keeps its rollback journal: as safe.
             connection.execute("PRAGMA journal_mode = WAL")
         _put_in_place(temporary, path)
@@ -164,12 +145,12 @@ def _check_header(path: Path) -> None:
         raise GalleryError(f"{path} is a directory, not a gallery file")
     with path.open("rb") as file:
         header = file.read(_HEADER_SIZE)
-    if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
+    if len(header) < _HEADER_SIZE or not header.startswith(MAGIC):
         raise GalleryError(
             f"{path} is not a gallery file, or its start is damaged; it was left as it is"
         )
     (found,) = struct.unpack_from(">I", header, _APPLICATION_ID_AT)
-    if found != APPLICATION_ID:
+    if found != GALLERY.application_id:
         raise GalleryError(f"{path} is a database of another program, not a gallery file")
 
 
@@ -192,12 +173,8 @@ def _connect(path: Path, read_only: bool, timeout_s: float) -> sqlite3.Connectio
 
 def _checked(uri: str, timeout_s: float) -> sqlite3.Connection:
     """Return a connection whose light tables are sound; big ones are checked as they are read."""
-    connection = sqlite3.connect(uri, timeout=timeout_s, isolation_level=None, uri=True)
+    connection = sqlite_file.connected(uri, timeout_s=timeout_s, uri=True)
     try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA cell_size_check = ON")
         for table in ("revisions", "versions"):
             (verdict,) = connection.execute(f"PRAGMA integrity_check({table})").fetchone()
             if verdict != "ok":
@@ -206,45 +183,3 @@ def _checked(uri: str, timeout_s: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found > FORMAT:
-        raise GalleryError(
-            f"{path} was written by a newer edge_sim (format {found}, this one knows {FORMAT}); "
-            f"upgrade edge_sim"
-        )
-    if found < FORMAT:
-        raise GalleryError(f"{path} has the unknown gallery format {found}")
-
-
-def _explained(error: sqlite3.Error) -> str:
-    # By message: `sqlite_errorcode` came with Python 3.11.
-    text = str(error)
-    for sign, meaning in _MEANINGS.items():
-        if sign in text:
-            return meaning
-    if type(error) is sqlite3.DatabaseError:
-        return _DAMAGED
-    return f"SQLite says: {text}"
-
-
-_DAMAGED = (
-    "the gallery file is damaged; it was left as it is: restore a copy, or move it away and enrol "
-    "again"
-)
-_MEANINGS = {
-    "locked": "another process is writing the gallery; try again",
-    "readonly": "the gallery cannot be written: the disk, the file or this access is read-only",
-    "disk is full": "the disk is full; nothing was changed",
-    "disk I/O error": "the disk failed while the gallery was read or written; nothing was changed",
-    "unable to open": (
-        "the gallery cannot be opened: the file or its directory is not readable and writable"
-    ),
-    "malformed": _DAMAGED,
-    "not a database": _DAMAGED,
-    "no such table": _DAMAGED,
-    "no such column": _DAMAGED,
-    "Could not decode": _DAMAGED,
-}

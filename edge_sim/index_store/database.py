@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from edge_sim import sqlite_file
 from edge_sim.errors import SearchError
+from edge_sim.sqlite_file import MAGIC, FileKind, transaction
 
-APPLICATION_ID = 0x65_53_69_78  # "eSix"
-FORMAT = 1
-"""Goes up when an older edge_sim could not read the file any more."""
+INDEX = FileKind(
+    noun="an index",
+    application_id=0x65_53_69_78,  # "eSix"
+    format=1,
+    error=SearchError,
+    remedy="delete its folder and build it again",
+)
 NAME = "index.db"
 BUSY_TIMEOUT_S = 10.0
 
-_MAGIC = b"SQLite format 3\0"
 # `path` is what the file system says, which need not be text. A file without a content is unread,
 # and `fault` says why. `changes` counts commits, so that files made from the rows can be dated.
 _SCHEMA = """
@@ -64,7 +69,7 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
         )
     with translated(path):
         _check_magic(path)
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite_file.connected(path, timeout_s=BUSY_TIMEOUT_S)
         try:
             _prepare(connection, path, create)
         except BaseException:
@@ -73,41 +78,19 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
     return connection
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> AbstractContextManager[None]:
     """Turn errors of SQLite and of the disk into a `SearchError` of one line."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        words = str(error)
-        if "full" in words:
-            raise SearchError(f"{path}: the disk is full; make room and run it again") from error
-        if "locked" in words or "busy" in words:
-            raise SearchError(f"{path}: another process is writing; try again later") from error
-        if "malformed" in words or "not a database" in words:
-            raise SearchError(
-                f"{path}: the index is damaged; delete its folder and build it again"
-            ) from error
-        raise SearchError(f"{path}: {words}") from error
-    except OSError as error:
-        raise SearchError(f"{error.filename or path}: {error.strerror or error}") from error
+    return sqlite_file.translated(path, INDEX)
 
 
 @contextmanager
 def writing(connection: sqlite3.Connection) -> Iterator[None]:
     """Make one transaction of what is done inside, and count it as a change."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection, writes=True):
         yield
         connection.execute(
             "UPDATE settings SET value = CAST(value AS INTEGER) + 1 WHERE name = 'changes'"
         )
-        connection.execute("COMMIT")
-    except BaseException:
-        # A full disk may have rolled back already.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _make_folder(folder: Path) -> None:
@@ -124,23 +107,17 @@ def _make_folder(folder: Path) -> None:
 def _check_magic(path: Path) -> None:
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
+            if file.read(len(MAGIC)) != MAGIC:
                 raise SearchError(f"{path}: not an index of edge_sim")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if (application, version) == (APPLICATION_ID, FORMAT):
+    if not sqlite_file.is_new(connection, path, INDEX):
         return
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application == APPLICATION_ID:
-        raise SearchError(f"{path}: written by a newer edge_sim (format {version}); update it")
-    if tables or not create:
+    if not create:
         raise SearchError(f"{path}: not an index of edge_sim")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(
         f"BEGIN IMMEDIATE; {_SCHEMA}; INSERT INTO settings VALUES ('changes', '0');"
-        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        f"{sqlite_file.stamp(INDEX)} COMMIT;"
     )

@@ -14,14 +14,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from edge_sim import sqlite_file
 from edge_sim.errors import SinkError
 from edge_sim.outbox.meter import WriteMeter
+from edge_sim.sqlite_file import FileKind, is_damage, transaction
 
 logger = logging.getLogger(__name__)
 
-APPLICATION_ID = 0x65_53_4F_62  # "eSOb"
-FORMAT = 1
-"""Goes up when an older edge_sim could not read the file any more."""
+OUTBOX = FileKind(
+    noun="an outbox",
+    application_id=0x65_53_4F_62,  # "eSOb"
+    format=1,
+    error=SinkError,
+    remedy="it is moved aside when edge_sim starts",
+)
 
 CHECKPOINT_BYTES = 1 << 20
 """A log of 1 MiB is some 100 events; replaying it after a crash takes milliseconds."""
@@ -31,14 +37,12 @@ _LOG_HEADER, _FRAME_HEADER, _PAGE_NUMBER = 32, 24, 4
 # Another process that looks into the file holds a commit up for no longer than this.
 _BUSY_S = 1.0
 
-_SCHEMA = (
-    "CREATE TABLE events (seq INTEGER PRIMARY KEY, kept_at_s REAL NOT NULL, body BLOB NOT NULL)",
-    "CREATE TABLE latest (watch TEXT PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL)"
-    " WITHOUT ROWID",
-    "CREATE TABLE cursors (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {FORMAT}",
-)
+_SCHEMA = """
+CREATE TABLE events (seq INTEGER PRIMARY KEY, kept_at_s REAL NOT NULL, body BLOB NOT NULL);
+CREATE TABLE latest (watch TEXT PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE cursors (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+"""
 
 
 class Journal:
@@ -71,7 +75,7 @@ class Journal:
         try:
             return cls._opened(path, meter)
         except sqlite3.DatabaseError as error:
-            if path is None or not _is_damage(error):
+            if path is None or not is_damage(error):
                 raise SinkError(f"{path}: the outbox cannot be opened ({error})") from error
             _move_aside(path, error)
         try:
@@ -81,12 +85,8 @@ class Journal:
 
     @classmethod
     def _opened(cls, path: Path | None, meter: WriteMeter) -> Journal:
-        connection = sqlite3.connect(
-            ":memory:" if path is None else path,
-            timeout=_BUSY_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        place = ":memory:" if path is None else path
+        connection = sqlite_file.connected(place, timeout_s=_BUSY_S, any_thread=True)
         try:
             _prepare(connection, path)
             return cls(connection, path, meter)
@@ -106,14 +106,8 @@ class Journal:
             sqlite3.Error: Nothing was done: the disk is full, gone or held by somebody else.
         """
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._connection, writes=True):
                 yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # a full disk rolls back by itself
-                    self._connection.execute("ROLLBACK")
-                raise
         finally:
             self._count()
         if self._log_size > CHECKPOINT_BYTES:
@@ -164,33 +158,14 @@ class Journal:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION_ID and (application or tables):
-        raise SinkError(f"{path} is a database of another program, not an outbox")
+    fresh = sqlite_file.is_new(connection, path, OUTBOX)
     connection.execute("PRAGMA journal_mode = WAL")
-    # A commit is on disk when it returns, also when the power fails right after.
-    connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    connection.execute("PRAGMA trusted_schema = OFF")
-    if not tables:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute("COMMIT")
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found > FORMAT:
-        raise SinkError(
-            f"{path} was written by a newer edge_sim (format {found}); upgrade edge_sim"
-        )
+    if fresh:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {sqlite_file.stamp(OUTBOX)} COMMIT;")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"malformed: {verdict}")
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    # By message: `sqlite_errorcode` came with Python 3.11.
-    return any(sign in str(error) for sign in ("malformed", "no such table", "no such column"))
 
 
 def _move_aside(path: Path, error: sqlite3.DatabaseError) -> None:

@@ -1,0 +1,163 @@
+"""What every SQLite file of edge_sim has in common: whose it is, settings, plain words for errors.
+
+No sqlite3 error leaves the packages that keep a file: `translated` turns each into one line of
+their own error. A file carries an application id and a format, so that one of another program, or
+of a newer edge_sim, is left as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_sim.errors import EdgeSimError
+
+MAGIC = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """What a file is.
+
+    Args:
+        noun: With its article, as in `an index`.
+        application_id: In the header of the file.
+        format: Goes up when an older edge_sim could not read the file any more.
+        error: Raised for all that is wrong with it.
+        remedy: What to do with a damaged one.
+    """
+
+    noun: str
+    application_id: int
+    format: int
+    error: type[EdgeSimError]
+    remedy: str
+
+    @property
+    def bare_noun(self) -> str:
+        """Without the article."""
+        return self.noun.partition(" ")[2]
+
+
+def connected(
+    place: str | Path, *, timeout_s: float, uri: bool = False, any_thread: bool = False
+) -> sqlite3.Connection:
+    """Return a connection in autocommit mode that trusts nothing in the file.
+
+    Args:
+        place: Path, `:memory:`, or with `uri` a `file:` uri.
+        timeout_s: How long to wait for another process.
+        uri: Whether `place` is one.
+        any_thread: Used under a lock of the caller's, from any thread.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+    """
+    connection = sqlite3.connect(
+        place,
+        timeout=timeout_s,
+        isolation_level=None,
+        uri=uri,
+        check_same_thread=not any_thread,
+    )
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        # A commit is on disk when it returns, also when the power fails right after.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_new(connection: sqlite3.Connection, path: Path | None, kind: FileKind) -> bool:
+    """Return whether nothing was made in the file yet; its schema may be.
+
+    Raises:
+        EdgeSimError: `kind.error`: it belongs to another program, or to another edge_sim.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != kind.application_id:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application or tables:
+            raise kind.error(f"{path} is a database of another program, not {kind.noun}")
+        return True
+    check_format(connection, path, kind)
+    return False
+
+
+def check_format(connection: sqlite3.Connection, path: Path | None, kind: FileKind) -> None:
+    """Raise `kind.error` if the file is of a format that this edge_sim does not know."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > kind.format:
+        raise kind.error(
+            f"{path} was written by a newer edge_sim (format {found}, this one knows "
+            f"{kind.format}); upgrade edge_sim"
+        )
+    if found < kind.format:
+        raise kind.error(f"{path} has the unknown {kind.bare_noun} format {found}")
+
+
+def stamp(kind: FileKind) -> str:
+    """Return the statements that say what a file is, to be run with its schema."""
+    return f"PRAGMA application_id = {kind.application_id}; PRAGMA user_version = {kind.format};"
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[None]:
+    """Do everything inside or nothing; a reader sees one moment throughout."""
+    connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite may have rolled back by itself, on a full disk for instance.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def translated(path: Path, kind: FileKind) -> Iterator[None]:
+    """Turn errors of SQLite and of the file system into `kind.error`, cause kept."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise kind.error(f"{path}: {explained(error, kind)}") from error
+    except OSError as error:
+        raise kind.error(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that a file of SQLite is not as SQLite wrote it."""
+    # By message: `sqlite_errorcode` came with Python 3.11.
+    return any(sign in str(error) for sign in _DAMAGE)
+
+
+def explained(error: sqlite3.Error, kind: FileKind) -> str:
+    """Return what an error means to the user."""
+    text, noun = str(error), kind.bare_noun
+    for sign, meaning in _MEANINGS.items():
+        if sign in text:
+            return meaning.format(noun=noun)
+    if is_damage(error) or type(error) is sqlite3.DatabaseError:
+        return f"the {noun} file is damaged; it was left as it is: {kind.remedy}"
+    return f"SQLite says: {text}"
+
+
+_DAMAGE = ("malformed", "no such table", "no such column", "Could not decode")
+_MEANINGS = {
+    "locked": "another process is writing the {noun}; try again",
+    "busy": "another process is writing the {noun}; try again",
+    "readonly": "the {noun} cannot be written: the disk, the file or this access is read-only",
+    "disk is full": "the disk is full; nothing was changed, make room and try again",
+    "disk I/O error": ("the disk failed while the {noun} was read or written; nothing was changed"),
+    "unable to open": (
+        "the {noun} cannot be opened: the file or its directory is not readable and writable"
+    ),
+}
