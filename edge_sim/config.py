@@ -77,6 +77,7 @@ class WatchConfig(Section, frozen=True):
     confirm: ConfirmConfig = ConfirmConfig()
     rules: RulesConfig = RulesConfig()
     problems: ProblemsConfig = ProblemsConfig()
+    drift_every_s: PositiveSeconds | None = 1800.0
 
 
 class ScoreConfig(Section, frozen=True):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from edge_sim.config_section import PositiveSeconds, Section
+from edge_sim.config_section import Count, PositiveSeconds, Seconds, Section
 from edge_sim.config_yaml import YamlReader
 
 LISTEN_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
@@ -22,6 +22,15 @@ class DaemonConfig(Section, frozen=True):
     save_interval_s: PositiveSeconds = 300.0
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     cpu_share: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class ReviewConfig(Section, frozen=True):
+    """Frames that a watch is unsure of, kept for a person to name."""
+
+    path: str | None = None
+    max_frames: Count = 200
+    max_mb: Annotated[float, msgspec.Meta(gt=0)] = 100.0
+    every_s: Seconds = 600.0
 
 
 class HealthConfig(Section, frozen=True):
@@ -40,6 +49,16 @@ class HealthConfig(Section, frozen=True):
             return None
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+def check_review(review: ReviewConfig, *, on_disk: bool, reader: YamlReader) -> None:
+    """Raise `ConfigError` for pictures on the disk of a device that is to keep nothing there."""
+    if review.path is not None and not on_disk:
+        raise reader.error(
+            "review.path",
+            "review.path: keeps pictures on the disk, and outbox.storage: memory keeps nothing of "
+            "an event there; choose one",
+        )
 
 
 def check_health(health: HealthConfig, reader: YamlReader) -> None:

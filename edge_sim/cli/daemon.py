@@ -45,8 +45,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--state-dir",
         type=Path,
         metavar="DIR",
-        help="where relative paths of outbox and state file start (the folder of the "
-        "configuration)",
+        help="where relative paths of outbox, state file and review folder start (the folder of "
+        "the configuration)",
     )
     parser.set_defaults(handler=_daemon)
 
@@ -70,7 +70,7 @@ def _daemon(args: argparse.Namespace) -> int:
 
 
 def configured(path: Path, state_dir: Path | None) -> Config:
-    """Return the configuration, its outbox and state file in `state_dir`.
+    """Return the configuration, its outbox, state file and review folder in `state_dir`.
 
     Raises:
         ConfigError: It cannot be used.
@@ -86,7 +86,10 @@ def configured(path: Path, state_dir: Path | None) -> Config:
     daemon = config.daemon
     if state is not None:
         daemon = msgspec.structs.replace(daemon, state=str(base / state))
-    return msgspec.structs.replace(config, outbox=outbox, daemon=daemon)
+    review = config.review
+    if review.path is not None:
+        review = msgspec.structs.replace(review, path=str(base / review.path))
+    return msgspec.structs.replace(config, outbox=outbox, daemon=daemon, review=review)
 
 
 def set_up_logging(verbosity: int, *, journal: bool) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 
 from edge_sim.config import Config
 from edge_sim.daemon.bell import Bell
+from edge_sim.daemon.doubts import Doubts
 from edge_sim.daemon.front import open_front
 from edge_sim.daemon.keeper import Keeper, with_sensitivities
 from edge_sim.daemon.memory import DeviceMemory
@@ -62,6 +63,7 @@ class Daemon:
         self._orders = Orders(self._bell)
         self._worker = Worker(self._bell, clock=self._world.clock)
         self._teacher = Teacher(self._world.now)
+        self._doubts = Doubts(config)
         self._stop = False
         self._reload = False
         self._ready = False
@@ -150,6 +152,7 @@ class Daemon:
         self._post.put(events)
         self.board.looked(turn.source, turn.step, counts_of(self._rig.lanes[turn.source].source))
         self._teacher.note(self._rig, turn.source, turn.step)
+        self._doubts.note(self._rig.watches, turn.step)
         for event in events:
             self.board.went(event)
             log_event(event)
@@ -207,6 +210,8 @@ class Daemon:
         memory = self._keeper.current(old_rig)
         old_rig.close(keeping=kept)
         self._config, self._rig = config, rig
+        if config.review != old_config.review:
+            self._doubts = Doubts(config)
         self._take(rig, memory)
         rig.start()
         self._post.describe(site_of(self._rig))
