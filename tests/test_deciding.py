@@ -408,3 +408,37 @@ def test_after_a_restart_no_change_is_implausible_until_the_state_was_seen_again
     subject.restore(Memory("open"))
     changes = [change for look in looks("oo" + "c" * 5) if (change := subject.observe(look))]
     assert [item.doubts for item in changes] == [(Doubt.NOT_ALLOWED,)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (UnknownReason.CAMERA_MOVED, State("closed")),
+        (UnknownReason.NOVEL, State("closed")),
+        (UnknownReason.OVEREXPOSED, State("closed")),
+        (UnknownReason.BLURRED, State("closed")),
+        (UnknownReason.COVERED, State(UNKNOWN, UnknownReason.COVERED)),
+        (UnknownReason.DARK, State(UNKNOWN, UnknownReason.DARK)),
+        (UnknownReason.FROZEN, State(UNKNOWN, UnknownReason.FROZEN)),
+    ],
+)
+def test_a_familiar_picture_refutes_what_could_not_look_familiar(
+    reason: UnknownReason, expected: State
+) -> None:
+    subject = decider()
+    hindered = [replace(look, impediment=reason) for look in looks("ccc", start=3)]
+    assert run(subject, [*looks("ooo"), *hindered]) == [(2, State("open")), (5, expected)]
+
+
+def test_a_view_that_is_lost_votes_for_no_state() -> None:
+    subject = decider()
+    odd = seen(("closed", 0.4, 0.99), ("open", 0.2, 0.01))
+    lost = [
+        replace(look, match=odd, impediment=UnknownReason.NOVEL) for look in looks("cc", start=3)
+    ]
+    moved = [
+        replace(look, match=odd, impediment=UnknownReason.CAMERA_MOVED)
+        for look in looks("c", start=5)
+    ]
+    told_of = run(subject, [*looks("ooo"), *lost, *moved])
+    assert told_of == [(2, State("open")), (5, State(UNKNOWN, UnknownReason.CAMERA_MOVED))]

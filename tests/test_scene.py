@@ -157,6 +157,17 @@ def test_a_camera_turned_away_has_moved_until_it_is_turned_back() -> None:
     assert found[13:] == [None] * 3
 
 
+def test_until_it_is_sure_that_the_camera_moved_the_view_is_novel() -> None:
+    away = [shifted(pixels, 37, 21) for pixels in usual(3)]
+    found = reasons(usual(5) + away + usual(1))
+    assert found[5:] == [
+        UnknownReason.NOVEL,
+        UnknownReason.NOVEL,
+        UnknownReason.CAMERA_MOVED,
+        None,
+    ]
+
+
 @pytest.mark.parametrize("shift", [(3, 2), (-6, 4), (0, -8)])
 def test_a_small_knock_is_borne(shift: tuple[int, int]) -> None:
     knocked = [shifted(pixels, *shift) for pixels in usual(8)]

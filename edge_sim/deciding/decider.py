@@ -34,6 +34,16 @@ _SURE = 0.9  # probability from which a look teaches the level of its state
 _PAUSE_INTERVALS = 20.0
 """Looks further apart than this many usual intervals do not confirm each other."""
 _USUAL_CONDITION = "day"
+_OVERRULED = frozenset(
+    {
+        UnknownReason.CAMERA_MOVED,
+        UnknownReason.NOVEL,
+        UnknownReason.OVEREXPOSED,
+        UnknownReason.BLURRED,
+    }
+)
+"""Impediments that a familiar picture refutes. A flat or black one is like any flat picture, a
+frozen one was familiar once: those stand."""
 
 
 class AdaptiveDecider:
@@ -192,12 +202,13 @@ class AdaptiveDecider:
         return Vote(State(best.state), best.probability)
 
     def _is_overruled(self, observation: Observation) -> bool:
-        """Whether the camera cannot have moved: the picture is as familiar as they come.
+        """Whether the impediment is none: the picture is as familiar as they come.
 
-        Where no fixed background is in the region, everything in it may change at once.
+        Where no fixed background is in the region everything in it may change at once, and what
+        is too bright or not sharp may still show its state as clearly as the references do.
         """
         match = observation.match
-        if observation.impediment is not UnknownReason.CAMERA_MOVED or match is None:
+        if observation.impediment not in _OVERRULED or match is None:
             return False
         state = match.best.state
         usual = (self._threshold(state).leave + self._settings.levels[state].centre) / 2.0
@@ -226,7 +237,9 @@ class AdaptiveDecider:
             self._evidence.forget()
 
     def _weigh(self, observation: Observation) -> None:
-        if self._last_state is None or observation.match is None or observation.impediment:
+        if self._last_state is None or observation.match is None:
+            return
+        if observation.impediment is not None and not self._is_overruled(observation):
             return
         self._evidence.weigh(observation.match, self._last_state)
 

@@ -29,7 +29,8 @@ class SceneMonitor:
     - `dark`, `overexposed`, `covered`, `blurred`: from the picture, beside the references; a
       picture that goes dark at once, but not black, was covered.
     - `camera_moved`: no part of the picture shows what any reference shows there, in 3 looks that
-      agree with each other. Shifts up to a tenth of the region's side are borne.
+      agree with each other; `novel` until then. Shifts up to a tenth of the region's side are
+      borne.
     - `lighting`: the mean level has just jumped while the structure stayed.
     - `frozen`: the very same picture again and again from a source whose pictures hardly ever
       repeat.
@@ -69,6 +70,8 @@ class SceneMonitor:
             return SceneReading(condition, UnknownReason.FROZEN)
         if moved:
             return SceneReading(condition, UnknownReason.CAMERA_MOVED)
+        if self._lost_looks > 0:
+            return SceneReading(condition, UnknownReason.NOVEL)
         return SceneReading(condition, UnknownReason.LIGHTING if lighting else None)
 
     def _seen(self, probe: Probe) -> UnknownReason | None:
