@@ -108,12 +108,20 @@ def ssim_between(a: SsimPlanes, b: SsimPlanes) -> float:
     count. Equal to scikit-image's `structural_similarity(gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False, data_range=255)` to 1e-4.
     """
+    return _mean(ssim_map(a, b))
+
+
+def ssim_map(a: SsimPlanes, b: SsimPlanes) -> NDArray[np.float32]:
+    """Return (T - 10, T - 10) float32, -1 to 1: where two pictures are alike and where not.
+
+    The mean of it is `ssim_between`; the window's radius is missing on every side.
+    """
     similarity = _structure_of(a, b)
     luminance = a.level * b.level
     luminance += 0.5 * _C1
     luminance /= a.energy + b.energy
     similarity *= luminance
-    return _mean(similarity)
+    return similarity
 
 
 def ssim_to_all(probe: SsimPlanes, references: Sequence[SsimPlanes]) -> FloatVector:

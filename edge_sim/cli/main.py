@@ -29,6 +29,8 @@ GROUPS = (
     "duplicates",
     "calibrate",
     "stats",
+    "explain",
+    "replay",
     "evaluate",
     "embed",
     "doctor",

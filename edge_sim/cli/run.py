@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from edge_sim.cli.gallery_context import positive, seconds
 from edge_sim.cli.output import note
 
 if TYPE_CHECKING:
+    from edge_sim.loop import Step
+    from edge_sim.pipeline import Watch
     from edge_sim.score_log import ScoreLog
 
 
@@ -30,10 +33,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"
     )
     parser.add_argument(
-        "--score-log", type=Path, metavar="FILE", help="append what is seen, for `edge-sim stats`"
+        "--score-log",
+        type=Path,
+        metavar="FILE",
+        help="append what is seen, for `edge-sim stats` and `replay`",
     )
     parser.add_argument(
-        "--score-every", type=seconds, default=60.0, metavar="S", help="of each watch; default 60"
+        "--score-every",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="of each watch; default 60; 0 writes every look whole, which `replay` needs",
     )
     parser.set_defaults(handler=_run)
 
@@ -44,6 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     from edge_sim.cli.recording import record
     from edge_sim.daemon.bell import Bell
     from edge_sim.daemon.foreground import foreground_steps
+    from edge_sim.daemon.records import Records
     from edge_sim.report import Timeline, check_path, write
     from edge_sim.tally import Tally
 
@@ -60,6 +71,8 @@ def _run(args: argparse.Namespace) -> int:
         signal.signal(number, ask_to_stop)
     tally, timeline = Tally(), Timeline()
     with ExitStack() as stack:
+        # The score log of the configuration is the daemon's; here the option asks for one.
+        records = stack.enter_context(closing(Records(config, score_log=False)))
         device = stack.enter_context(build(config))
         log = _score_log(args, stack)
         watches = {watch.name: watch for watch in device.watches}
@@ -69,9 +82,9 @@ def _run(args: argparse.Namespace) -> int:
                 tally.add(step)
                 if args.report is not None:
                     record(timeline, step, regions)
+                records.note(watches, step)
                 if log is not None:
-                    for outcome in step.outcomes:
-                        log.note(outcome, watches[outcome.watch].gallery.revision)
+                    _note_scores(log, step, watches, config.device)
                 if args.max_frames is not None and tally.frames >= args.max_frames:
                     break
         finally:
@@ -82,6 +95,17 @@ def _run(args: argparse.Namespace) -> int:
                 write(timeline, args.report, title=f"edge-sim run -c {args.config}")
                 note(f"timeline: {args.report}")
     return 0
+
+
+def _note_scores(log: ScoreLog, step: Step, watches: Mapping[str, Watch], device: str) -> None:
+    from edge_sim.score_log import Deciding
+
+    if step.frame is None:
+        return
+    for outcome in step.outcomes:
+        watch = watches[outcome.watch]
+        deciding = Deciding(device, step.frame.source, watch.decider)
+        log.note(outcome, watch.gallery.revision, deciding)
 
 
 def _score_log(args: argparse.Namespace, stack: ExitStack) -> ScoreLog | None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from edge_sim.explaining.account import Account, StateRow, account_of, said_text
+from edge_sim.explaining.account import (
+    Account,
+    StateRow,
+    account_of,
+    origin_text,
+    said_text,
+    where_text,
+)
 from edge_sim.explaining.keeping import LATEST, ExplanationFile, choose, find_explanation
 from edge_sim.explaining.recording import Recorder
 from edge_sim.explaining.records import (
@@ -28,6 +35,8 @@ __all__ = [
     "find_explanation",
     "from_event",
     "gallery_digest",
+    "origin_text",
     "said_text",
     "seen_look",
+    "where_text",
 ]

@@ -66,6 +66,28 @@ def said_text(name: str, reason: str | None) -> str:
     return f"{name} ({reason})" if reason else name
 
 
+def origin_text(explanation: Explanation) -> str:
+    """Return what decided: model, gallery, configuration and version, in one line."""
+    event, settings = explanation.event, explanation.settings
+    parts = [f"model {event.model}", f"gallery revision {event.gallery_revision}"]
+    if explanation.gallery:
+        parts[-1] += f" ({explanation.gallery})"
+    if explanation.configuration:
+        parts.append(f"configuration {explanation.configuration}")
+    if settings is not None:
+        parts.append(f"sensitivity {settings.sensitivity:g}")
+        parts.append(f"confirm {settings.matches} of {settings.of}")
+    if explanation.edge_sim:
+        parts.append(f"edge_sim {explanation.edge_sim}")
+    return "Decided with " + ", ".join(parts)
+
+
+def where_text(explanation: Explanation) -> str:
+    """Return where the event is from: frame, source, light and id, in one line."""
+    event = explanation.event
+    return f"frame {event.frame} of {event.source}, light {event.condition}, event {event.id}"
+
+
 def _why_then(explanation: Explanation) -> tuple[str, ...]:
     event, standing, settings = explanation.event, explanation.standing, explanation.settings
     if standing is None or settings is None:

@@ -14,7 +14,6 @@ from edge_sim.domain import BgrImage, GrayImage, Observation, State, Threshold
 from edge_sim.events import StateChanged
 from edge_sim.explaining.records import (
     Explanation,
-    SeenLook,
     gallery_digest,
     present_version,
     seen_look,
@@ -94,17 +93,16 @@ class Recorder:
             settings=reasons.settings if reasons else None,
             standing=reasons.standing if reasons else None,
             drifts=learned(reasons.snapshot()) if reasons else (),
-            looks=tuple(_kept(look, outcome.observation.captured_at_s) for look in looks),
+            looks=tuple(
+                seen_look(look.observation, look.said, look.thresholds, outcome.observation)
+                for look in looks
+            ),
             gallery=gallery_digest(watch.gallery),
             configuration=self._configuration(watch.name),
             edge_sim=present_version(),
             picture=picture,
             thumbnail=thumbnail,
         )
-
-
-def _kept(look: _Remembered, event_at_s: float) -> SeenLook:
-    return seen_look(look.observation, look.said, look.thresholds, event_at_s)
 
 
 def _png(thumbnail: GrayImage) -> bytes:

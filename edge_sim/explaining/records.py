@@ -42,6 +42,7 @@ class SeenLook(msgspec.Struct, frozen=True, omit_defaults=True):
         luma: Mean grey level, 0 to 255.
         condition: Light regime.
         impediment: Why the look could not be decided on; null if it could.
+        decided: Whether this is the look that gave the event.
     """
 
     at_s: float
@@ -54,6 +55,7 @@ class SeenLook(msgspec.Struct, frozen=True, omit_defaults=True):
     condition: str
     reason: str | None = None
     impediment: str | None = None
+    decided: bool = False
 
 
 class Explanation(msgspec.Struct, frozen=True, tag="explanation", tag_field="type"):
@@ -91,12 +93,12 @@ def seen_look(
     observation: Observation,
     said: State,
     thresholds: Mapping[str, Threshold],
-    event_at_s: float,
+    cause: Observation,
 ) -> SeenLook:
-    """Return one look as it is kept, its time counted from the event."""
+    """Return one look as it is kept, its time counted from the look that decided, `cause`."""
     match = observation.match
     return SeenLook(
-        at_s=round(observation.captured_at_s - event_at_s, 3),
+        at_s=round(observation.captured_at_s - cause.captured_at_s, 3),
         unix_time_s=round(observation.unix_time_s, 3),
         state=said.name,
         reason=said.reason.value if said.reason else None,
@@ -109,6 +111,7 @@ def seen_look(
         luma=round(observation.quality.luma, 1),
         condition=observation.condition,
         impediment=observation.impediment.value if observation.impediment else None,
+        decided=observation is cause,
     )
 
 

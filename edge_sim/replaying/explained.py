@@ -79,4 +79,4 @@ def _explanation(seen: Seen, course: Course, looks: tuple[_Look, ...]) -> Explan
 
 def _kept(look: _Look, explanation: Explanation) -> SeenLook:
     observation, said, thresholds = look
-    return seen_look(observation, said, thresholds, explanation.cause.captured_at_s)
+    return seen_look(observation, said, thresholds, explanation.cause)

@@ -85,6 +85,11 @@ class Reading:
         self.faults: list[str] = []
 
     @property
+    def watches(self) -> tuple[str, ...]:
+        """That have begun, in the order of the log."""
+        return tuple(self._places)
+
+    @property
     def is_exact(self) -> bool:
         """Whether nothing is missing: the same settings then give the logged events."""
         return not (self.missing or self.unread or self.midway)

@@ -10,7 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import BgrImage, State, StateChange, Threshold, UnknownReason
+from edge_sim.domain import (
+    BgrImage,
+    Observation,
+    State,
+    StateChange,
+    Threshold,
+    UnknownReason,
+)
 from edge_sim.events import StateChanged
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Outcome
@@ -113,12 +120,20 @@ class Track:
 
     def record(self, outcome: Outcome, crop: BgrImage | None) -> None:
         """Take one look over."""
+        change = outcome.change
+        picture = None if change is None else _picture(outcome, crop)
+        self.record_look(_look_of(outcome), change, picture)
+
+    def record_look(
+        self, look: Look, change: StateChange | None, picture: NDArray[np.uint8] | None
+    ) -> None:
+        """Take one look over that is known without its probe."""
         # A source that starts over, such as a file played twice, must not draw lines backwards.
-        at_s = max(outcome.observation.captured_at_s, self._last_s or float("-inf"))
-        self._last_s = at_s
-        look = _look_of(outcome, at_s)
-        if outcome.change is not None:
-            self._keep_moment(look, outcome.change, _picture(outcome, crop))
+        if self._last_s is not None and look.at_s < self._last_s:
+            look = replace(look, at_s=self._last_s)
+        self._last_s = look.at_s
+        if change is not None:
+            self._keep_moment(look, change, picture)
         elif self.looks_seen % self._stride == 0:
             self._plain.append(look)
         self.looks_seen += 1
@@ -126,7 +141,9 @@ class Track:
             self._plain = self._plain[::2]
             self._stride *= 2
 
-    def _keep_moment(self, look: Look, change: StateChange, picture: NDArray[np.uint8]) -> None:
+    def _keep_moment(
+        self, look: Look, change: StateChange, picture: NDArray[np.uint8] | None
+    ) -> None:
         self.moments_seen += 1
         self.moments.append(Moment(self.moments_seen, look, change, picture))
         pictured = [i for i, moment in enumerate(self.moments) if moment.picture is not None]
@@ -184,19 +201,43 @@ class Timeline:
             track.gallery_revision = event.gallery_revision
         track.record(outcome, crop)
 
+    def add_look(
+        self,
+        watch: str,
+        look: Look,
+        change: StateChange | None = None,
+        picture: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Record one look of which no outcome is at hand, as in a replay.
+
+        Args:
+            watch: Whose look it is.
+            look: Its readings; `Look.at_s` is the place on the time axis.
+            change: That it decided; becomes a numbered event.
+            picture: (H, W, 3) or (H, W) uint8 of the event; None shows none.
+        """
+        self._track(watch).record_look(look, change, picture)
+
     def _track(self, watch: str) -> Track:
         return self._tracks.setdefault(watch, Track(watch))
 
 
-def _look_of(outcome: Outcome, at_s: float) -> Look:
+def _look_of(outcome: Outcome) -> Look:
     observation = outcome.observation
+    return look_of(observation, outcome.state, outcome.thresholds, observation.captured_at_s)
+
+
+def look_of(
+    observation: Observation, state: State, thresholds: Mapping[str, Threshold], at_s: float
+) -> Look:
+    """Return what an observation adds to the lines, at a place on the time axis."""
     match = observation.match
     return Look(
         at_s=at_s,
         unix_time_s=observation.unix_time_s,
-        state=outcome.state,
+        state=state,
         scores={} if match is None else {s.state: s.score.combined for s in match.states},
-        thresholds=outcome.thresholds,
+        thresholds=thresholds,
         margin=None if match is None else match.margin,
         luma=observation.quality.luma,
         condition=observation.condition,

@@ -1,0 +1,239 @@
+"""`edge-sim explain`: why a watch said what it said, and what would have changed it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.errors import DataError, GalleryError
+
+if TYPE_CHECKING:
+    from edge_sim.explaining import Account, Explanation
+    from edge_sim.gallery import Gallery
+    from edge_sim.gallery_store import GalleryStore
+    from edge_sim.report.explanation import Shown
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "explain",
+        help="say why a watch changed what it says, and what would have changed it",
+        description="Explains one change of state: why this state, why then, and which threshold "
+        "would have turned it by how much. With -c it is looked up in the explanations that `run` "
+        "and `daemon` keep; a score log with every look explains it too, and what came after; an "
+        "event file only tells what is in the event.",
+    )
+    parser.add_argument(
+        "event", metavar="EVENT_ID", help="id of the event, its first digits, or `last`"
+    )
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="of the device")
+    parser.add_argument("--explanations", type=Path, metavar="FILE", help="instead of that in -c")
+    parser.add_argument("--score-log", type=Path, metavar="LOG", help="with every look in it")
+    parser.add_argument("--events", type=Path, metavar="FILE", help="JSON lines of a file sink")
+    parser.add_argument("--gallery", type=Path, metavar="FILE", help="instead of that in -c")
+    parser.add_argument(
+        "--report", type=Path, metavar="OUT", help="a page with pictures and the timeline (.html)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(handler=_explain)
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from edge_sim.explaining import account_of
+
+    if args.report is not None:
+        from edge_sim.report.explanation import check_page
+
+        check_page(args.report)
+    explanation = _found(args)
+    account = account_of(explanation)
+    if args.report is not None:
+        from edge_sim.report import write_page
+        from edge_sim.report.explanation import explanation_page
+
+        page = explanation_page(explanation, account, _references(args, explanation))
+        write_page(args.report, page)
+        note(f"{args.report}: written")
+    if args.json:
+        print_json(_as_json(explanation, account))
+    else:
+        _print(explanation, account)
+    return 0
+
+
+def _found(args: argparse.Namespace) -> Explanation:
+    """Return what the sources know of the event, the one that knows most first.
+
+    Raises:
+        DataError: No source was named, or none of them has the event.
+    """
+    import msgspec
+
+    kept = _kept_path(args)
+    if kept is None and args.score_log is None and args.events is None:
+        raise DataError(
+            "say where the event is kept: -c CONFIG, --explanations FILE, --score-log LOG or "
+            "--events FILE"
+        )
+    found: Explanation | None = None
+    refusals: list[DataError] = []
+    wanted = args.event
+    if kept is not None:
+        found = _tried(lambda: _from_kept(kept, wanted), refusals)
+    if args.score_log is not None:
+        wanted = found.event.id if found else wanted
+        logged = _tried(lambda: _from_log(args.score_log, wanted), refusals)
+        if found is not None and logged is not None:
+            found = msgspec.structs.replace(found, looks=logged.looks)
+        found = found or logged
+    if found is None and args.events is not None:
+        found = _tried(lambda: _from_events(args.events, wanted), refusals)
+    if found is None:
+        raise refusals[0]
+    for refusal in refusals:
+        note(str(refusal))
+    return found
+
+
+def _tried(ask: Callable[[], Explanation], refusals: list[DataError]) -> Explanation | None:
+    try:
+        return ask()
+    except DataError as error:
+        refusals.append(error)
+        return None
+
+
+def _kept_path(args: argparse.Namespace) -> Path | None:
+    from edge_sim.daemon.records import explanations_path
+
+    named: Path | None = args.explanations
+    if named is not None or args.config is None:
+        return named
+    from edge_sim.cli.configuration import load
+
+    return explanations_path(load(args.config))
+
+
+def _from_kept(path: Path, wanted: str) -> Explanation:
+    from edge_sim.explaining import find_explanation
+
+    return find_explanation([path], wanted)
+
+
+def _from_log(path: Path, wanted: str) -> Explanation:
+    from edge_sim.explaining import choose
+    from edge_sim.replaying import Course, Reading, explanations
+    from edge_sim.score_log import read_lines
+
+    course = Course()
+    reading = Reading([course])
+    every = {item.event.id: item for item in explanations(read_lines([path]), reading, course)}
+    if not every and reading.summaries:
+        raise DataError(
+            f"{path}: holds a summary of some looks, not what they were decided from; write it "
+            f"with --score-every 0"
+        )
+    ids = sorted(every, key=lambda event_id: every[event_id].cause.unix_time_s)
+    found = every[choose(ids, wanted, str(path))]
+    if not reading.is_exact:
+        note(f"{path}: looks are missing, so votes and evidence may differ from those of then")
+    return found
+
+
+def _from_events(path: Path, wanted: str) -> Explanation:
+    from edge_sim.events import StateChanged
+    from edge_sim.explaining import choose, from_event
+    from edge_sim.score_log import read_lines
+
+    events = {line.id: line for line in read_lines([path]) if isinstance(line, StateChanged)}
+    chosen = events[choose(list(events), wanted, str(path))]
+    try:
+        return from_event(chosen)
+    except ValueError as error:
+        raise DataError(f"{path}: the event {chosen.id} makes no sense ({error})") from error
+
+
+def _references(args: argparse.Namespace, explanation: Explanation) -> Mapping[str, Shown]:
+    """Return the references of the match that are still in the gallery."""
+    from edge_sim.gallery_store import GalleryStore
+    from edge_sim.imaging import decode
+    from edge_sim.report.explanation import Shown
+
+    path = args.gallery
+    if path is None and args.config is not None:
+        from edge_sim.cli.configuration import load
+
+        config = load(args.config)
+        path = config.path(config.gallery.path)
+    match = explanation.cause.match
+    if path is None or match is None:
+        return {}
+    shown: dict[str, Shown] = {}
+    with GalleryStore.open(path, read_only=True) as store:
+        gallery = _gallery_then(store, explanation)
+        for item in match.states:
+            try:
+                reference = gallery[item.reference_id]
+                crop = decode(store.crop(item.reference_id))
+            except (GalleryError, ValueError) as error:
+                note(f"{path}: {error}")
+                continue
+            shown[item.reference_id] = Shown(crop, reference.thumbnail)
+    return shown
+
+
+def _gallery_then(store: GalleryStore, explanation: Explanation) -> Gallery:
+    """Return the gallery as it was at the event; as it is, if that cannot be rebuilt."""
+    event = explanation.event
+    try:
+        return store.gallery(event.watch, revision=event.gallery_revision)
+    except GalleryError:
+        return store.gallery(event.watch)
+
+
+def _as_json(explanation: Explanation, account: Account) -> dict[str, object]:
+    import msgspec
+
+    facts = msgspec.to_builtins(explanation)
+    for name in ("picture", "thumbnail", "type"):
+        facts.pop(name)
+    return {**facts, "account": msgspec.to_builtins(account)}
+
+
+def _print(explanation: Explanation, account: Account) -> None:
+    from edge_sim.explaining import origin_text, where_text
+
+    at = explanation.event.at.replace("T", " ").replace("Z", " UTC")
+    print(account.headline)
+    print(f"{at}, {where_text(explanation)}")
+    for title, sentences in (
+        ("Why this", account.why_state),
+        ("Why then", account.why_then),
+        ("What would have changed it", account.what_if),
+    ):
+        if sentences:
+            print(f"\n{title}")
+        for sentence in sentences:
+            print(f"  {sentence}")
+    if account.states:
+        print()
+        _print_states(account)
+    print(f"\n{origin_text(explanation)}")
+
+
+def _print_states(account: Account) -> None:
+    heads = ["state", "probability", "score", "enter", "leave", "evidence", "cosine", "ssim"]
+    print_table(
+        [*heads, "nearest reference"],
+        [
+            [
+                *(row.state, row.probability, row.score, row.enter, row.leave),
+                *(row.evidence, row.cosine, row.ssim, row.reference),
+            ]
+            for row in account.states
+        ],
+    )

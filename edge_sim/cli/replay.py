@@ -1,0 +1,235 @@
+"""`edge-sim replay`: decide a score log again, with other settings, and see which events change."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_sim.cli.output import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from edge_sim.replaying import Course, LogState, Reading, ReplayResult, Seen, WatchReplay, Wish
+    from edge_sim.replaying.summary import ReplayedEvent, SweepRow
+    from edge_sim.report import Timeline
+    from edge_sim.score_log import BadLine, Line
+
+_SWEEP_STEPS = 10
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "replay",
+        help="decide a score log again, with other settings, and list events gained and lost",
+        description="Reads a log that `edge-sim run --score-log FILE --score-every 0` or the "
+        "daemon wrote, and makes every decision again from its scores: no picture is needed. With "
+        "the settings of then the events are exactly those of then; with others it tells which "
+        "would be gained, lost or moved.",
+    )
+    parser.add_argument(
+        "--from-scores", nargs="+", type=Path, required=True, metavar="LOG", help="score logs"
+    )
+    parser.add_argument("--sensitivity", type=share, metavar="X", help="0 to 1, for every watch")
+    parser.add_argument("--confirm", type=confirm, metavar="M/N", help="M of the last N looks")
+    parser.add_argument("--enter", type=share, metavar="X", help="fixed level to enter a state")
+    parser.add_argument("--leave", type=share, metavar="X", help="fixed level to leave a state")
+    parser.add_argument("--watch", metavar="NAME", help="only this one")
+    parser.add_argument(
+        "--sweep", action="store_true", help="count the events of sensitivities from 0 to 1"
+    )
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw both (.html or .png)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(handler=_replay)
+
+
+def share(text: str) -> float:
+    """Return a number from 0 to 1.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return value
+
+
+def confirm(text: str) -> tuple[int, int]:
+    """Return the two numbers of `M/N`.
+
+    Raises:
+        ArgumentTypeError: They are no confirmation.
+    """
+    first, _, second = text.partition("/")
+    if first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second) <= 1000:
+        return int(first), int(second)
+    raise argparse.ArgumentTypeError(f"{text!r} is no confirmation; give M/N, such as 3/5")
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from edge_sim.replaying import (
+        Course,
+        Reading,
+        ReplayResult,
+        Wish,
+        asked_of,
+        log_state,
+        sweep_rows,
+        watch_replays,
+    )
+    from edge_sim.report import Timeline, check_path, write
+
+    if args.plot is not None:
+        check_path(args.plot)
+    matches, of = args.confirm or (None, None)
+    wish = Wish(args.sensitivity, matches, of, args.enter, args.leave)
+    swept = [Course(_with_sensitivity(wish, step)) for step in _sweep(args.sweep)]
+    then, asked = Course(), Course(wish)
+    reading = Reading([then, asked, *swept])
+    timeline = Timeline()
+    for seen in progress(reading.looks(_lines(args)), None, "replay"):
+        if args.plot is not None:
+            _draw(timeline, seen, then, asked)
+    state = log_state(reading)
+    _require_looks(args, reading, state)
+    result = ReplayResult(
+        asked_of(wish), watch_replays(reading, asked), sweep_rows(reading, swept), state
+    )
+    if args.plot is not None:
+        write(timeline, args.plot, title=f"edge-sim replay, {_asked_text(result)}")
+        note(f"{args.plot}: written")
+    if args.json:
+        print_json(result)
+    else:
+        _print(result)
+    return 0
+
+
+def _lines(args: argparse.Namespace) -> Iterator[Line | BadLine]:
+    from edge_sim.score_log import DeciderLine, ScoreLine, read_lines
+
+    for line in read_lines(args.from_scores):
+        if not isinstance(line, DeciderLine | ScoreLine) or args.watch in (None, line.watch):
+            yield line
+
+
+def _sweep(wanted: bool) -> list[float]:
+    return [step / _SWEEP_STEPS for step in range(_SWEEP_STEPS + 1)] if wanted else []
+
+
+def _with_sensitivity(wish: Wish, sensitivity: float) -> Wish:
+    from dataclasses import replace
+
+    return replace(wish, sensitivity=sensitivity)
+
+
+def _require_looks(args: argparse.Namespace, reading: Reading, state: LogState) -> None:
+    """Refuse a log in which there is nothing to decide.
+
+    Raises:
+        DataError: There is none, with what the log holds instead.
+    """
+    from edge_sim.errors import DataError
+
+    if reading.whole:
+        return
+    names = ", ".join(str(path) for path in args.from_scores)
+    if reading.summaries:
+        raise DataError(
+            f"{names}: holds a summary of some looks ({reading.summaries}), not what they were "
+            f"decided from; write it with --score-every 0"
+        )
+    if args.watch is not None:
+        raise DataError(f"{names}: there is no look of a watch {args.watch!r}")
+    fault = f" (such as {state.faults[0]})" if state.faults else ""
+    raise DataError(
+        f"{names}: holds no looks to decide{fault}; write it with `edge-sim run --score-log FILE "
+        f"--score-every 0`"
+    )
+
+
+def _draw(timeline: Timeline, seen: Seen, then: Course, asked: Course) -> None:
+    from edge_sim.report.timeline import look_of
+
+    watch, at_s = seen.line.watch, seen.observation.unix_time_s
+    for course, change, name in zip(
+        (then, asked), seen.changes, (f"{watch} as it was", f"{watch} as asked"), strict=False
+    ):
+        decider = course.deciders[watch]
+        look = look_of(seen.observation, decider.state, decider.thresholds, at_s)
+        timeline.add_look(name, look, change)
+
+
+def _print(result: ReplayResult) -> None:
+    for item in result.watches:
+        _print_watch(item, result)
+    if result.sweep:
+        _print_sweep(result.sweep)
+    state = result.log
+    if not state.exact:
+        note(
+            f"not exact: {state.missing} looks are missing, {state.unread} cannot be placed, "
+            f"{state.midway} beginnings lie in the middle of a run"
+        )
+    if state.bad_lines:
+        note(f"{state.bad_lines} lines cannot be read, such as {state.faults[0]}")
+
+
+def _print_watch(item: WatchReplay, result: ReplayResult) -> None:
+    text = _asked_text(result)
+    if item.logged == item.decided == item.same:
+        print(f"{item.watch}: {item.logged} events; {text} exactly the same")
+        return
+    print(
+        f"{item.watch}: {item.logged} events at the time; {text} {item.decided}: {item.same} the "
+        f"same, {len(item.moved)} moved, {len(item.gained)} gained, {len(item.lost)} lost"
+    )
+    rows = [
+        *((event.at, ["gained", *_cells(event), ""]) for event in item.gained),
+        *((event.at, ["lost", *_cells(event), ""]) for event in item.lost),
+        *(
+            (move.now.at, ["moved", *_cells(move.now), _shift_text(move.looks)])
+            for move in item.moved
+        ),
+    ]
+    rows.sort(key=lambda row: row[0])
+    print_table(["", "at", "event", "before", "after", ""], [cells for _, cells in rows])
+
+
+def _cells(event: ReplayedEvent) -> list[str]:
+    from edge_sim.explaining import said_text
+
+    before = "start" if event.before is None else said_text(event.before, event.before_reason)
+    return [event.at, event.id, before, said_text(event.after, event.reason)]
+
+
+def _shift_text(looks: int) -> str:
+    if looks == 0:
+        return "from another state"
+    number = "1 look" if abs(looks) == 1 else f"{abs(looks)} looks"
+    return f"{number} {'later' if looks > 0 else 'earlier'}"
+
+
+def _asked_text(result: ReplayResult) -> str:
+    if not result.asked:
+        return "with the settings of then"
+    return "with " + ", ".join(f"{name} {value:g}" for name, value in result.asked.items())
+
+
+def _print_sweep(rows: tuple[SweepRow, ...]) -> None:
+    heads = ["watch", "sensitivity", "events", "unknown", "same", "moved", "gained", "lost"]
+    print_table(
+        heads,
+        [
+            [
+                *(row.watch, f"{row.sensitivity:.1f}", row.events, row.unknown),
+                *(row.same, row.moved, row.gained, row.lost),
+            ]
+            for row in rows
+        ],
+    )

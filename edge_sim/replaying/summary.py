@@ -1,0 +1,197 @@
+"""What a replay comes to: the wire format of `edge-sim replay --json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edge_sim.domain import UNKNOWN
+from edge_sim.events import StateChanged, utc_text
+from edge_sim.replaying.comparing import Comparison, compared
+from edge_sim.replaying.course import Course, Wish
+from edge_sim.replaying.reading import Happened, Reading
+
+
+class ReplayedEvent(msgspec.Struct, frozen=True):
+    """A change, as it was or as it would be; `confidence` is null for what only the log tells."""
+
+    id: str
+    watch: str
+    at: str
+    before: str | None
+    before_reason: str | None
+    after: str
+    reason: str | None
+    confidence: float | None
+
+
+class MovedEvent(msgspec.Struct, frozen=True):
+    """An event for the same state, `looks` later than it was; earlier if negative."""
+
+    then: ReplayedEvent
+    now: ReplayedEvent
+    looks: int
+
+
+class WatchReplay(msgspec.Struct, frozen=True):
+    """One watch decided again.
+
+    `logged` and `decided` count events; `same` of them are the very same.
+    """
+
+    watch: str
+    logged: int
+    decided: int
+    same: int
+    moved: tuple[MovedEvent, ...]
+    gained: tuple[ReplayedEvent, ...]
+    lost: tuple[ReplayedEvent, ...]
+
+
+class SweepRow(msgspec.Struct, frozen=True):
+    """What one sensitivity would have given in one watch; `unknown` of the events are for that."""
+
+    watch: str
+    sensitivity: float
+    events: int
+    unknown: int
+    same: int
+    moved: int
+    gained: int
+    lost: int
+
+
+class LogState(msgspec.Struct, frozen=True):
+    """How whole the log is; `exact` says that nothing is missing. Fields as in `Reading`."""
+
+    looks: int
+    exact: bool
+    missing: int
+    unread: int
+    midway: int
+    summaries: int
+    bad_lines: int
+    faults: tuple[str, ...]
+    versions: tuple[str, ...]
+
+
+class ReplayResult(msgspec.Struct, frozen=True):
+    """All watches of a log, decided again with the settings in `asked`, the others as logged."""
+
+    asked: dict[str, float]
+    watches: tuple[WatchReplay, ...]
+    sweep: tuple[SweepRow, ...]
+    log: LogState
+    schema: int = 1
+
+
+def asked_of(wish: Wish) -> dict[str, float]:
+    """Return what a wish changes."""
+    names = ("sensitivity", "matches", "of", "enter", "leave")
+    values = {name: getattr(wish, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def watch_replays(reading: Reading, course: Course) -> tuple[WatchReplay, ...]:
+    """Return what a course makes of each watch, in the order of the log."""
+    return tuple(
+        _watch_replay(watch, *_of_watch(watch, reading, course)) for watch in reading.watches
+    )
+
+
+def sweep_rows(reading: Reading, courses: Sequence[Course]) -> tuple[SweepRow, ...]:
+    """Return a row per watch and course, with the sensitivity that it decided with."""
+    return tuple(
+        _sweep_row(watch, course, *_of_watch(watch, reading, course))
+        for watch in reading.watches
+        for course in courses
+    )
+
+
+def log_state(reading: Reading) -> LogState:
+    """Return how whole the log was."""
+    return LogState(
+        looks=reading.whole,
+        exact=reading.is_exact,
+        missing=reading.missing,
+        unread=reading.unread,
+        midway=reading.midway,
+        summaries=reading.summaries,
+        bad_lines=reading.bad,
+        faults=tuple(reading.faults),
+        versions=tuple(sorted(reading.versions)),
+    )
+
+
+def as_logged(item: Happened) -> ReplayedEvent:
+    """Return a logged change as it is printed."""
+    before = item.before
+    return ReplayedEvent(
+        id=item.event_id,
+        watch=item.watch,
+        at=utc_text(item.unix_time_s),
+        before=before.name if before else None,
+        before_reason=before.reason.value if before and before.reason else None,
+        after=item.after.name,
+        reason=item.after.reason.value if item.after.reason else None,
+        confidence=None,
+    )
+
+
+def as_decided(event: StateChanged) -> ReplayedEvent:
+    """Return a change of a course as it is printed."""
+    return ReplayedEvent(
+        id=event.id,
+        watch=event.watch,
+        at=event.at,
+        before=event.before,
+        before_reason=event.before_reason,
+        after=event.after,
+        reason=event.reason,
+        confidence=event.confidence,
+    )
+
+
+def _of_watch(
+    watch: str, reading: Reading, course: Course
+) -> tuple[list[Happened], list[tuple[int, StateChanged]]]:
+    logged = [item for item in reading.logged if item.watch == watch]
+    return logged, [item for item in course.events if item[1].watch == watch]
+
+
+def _watch_replay(
+    watch: str, logged: list[Happened], decided: list[tuple[int, StateChanged]]
+) -> WatchReplay:
+    found = compared(logged, decided)
+    return WatchReplay(
+        watch=watch,
+        logged=len(logged),
+        decided=len(decided),
+        same=len(found.same),
+        moved=_moved(found),
+        gained=tuple(map(as_decided, found.gained)),
+        lost=tuple(map(as_logged, found.lost)),
+    )
+
+
+def _moved(found: Comparison) -> tuple[MovedEvent, ...]:
+    return tuple(
+        MovedEvent(as_logged(item.then), as_decided(item.now), item.looks) for item in found.moved
+    )
+
+
+def _sweep_row(
+    watch: str, course: Course, logged: list[Happened], decided: list[tuple[int, StateChanged]]
+) -> SweepRow:
+    found = compared(logged, decided)
+    return SweepRow(
+        watch=watch,
+        sensitivity=course.deciders[watch].settings.sensitivity,
+        events=len(decided),
+        unknown=sum(event.after == UNKNOWN for _, event in decided),
+        same=len(found.same),
+        moved=len(found.moved),
+        gained=len(found.gained),
+        lost=len(found.lost),
+    )
