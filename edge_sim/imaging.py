@@ -102,23 +102,23 @@ def measure(pixels: BgrImage) -> tuple[GrayImage, Quality]:
     small = squash(pixels, THUMBNAIL_PX)
     luma = gray(small)
     mean, deviation = cv2.meanStdDev(luma)
-    histogram = cv2.calcHist([luma], [0], None, [256], [0, 256])
-    total = luma.size
     quality = Quality(
         luma=float(mean[0, 0]),
         contrast=float(deviation[0, 0]),
         sharpness=sharpness_of(luma),
         chroma=_chroma(small),
-        clipped_dark=float(histogram[: DARK_LEVEL + 1].sum()) / total,
-        clipped_bright=float(histogram[BRIGHT_LEVEL:].sum()) / total,
+        clipped_dark=1.0 - _share_above(luma, DARK_LEVEL),
+        clipped_bright=_share_above(luma, BRIGHT_LEVEL - 1),
     )
     return luma, quality
 
 
 def sharpness_of(thumbnail: GrayImage) -> float:
     """Return the variance of the Laplacian of a thumbnail, grey levels squared."""
-    deviation = cv2.meanStdDev(cv2.Laplacian(thumbnail, cv2.CV_16S))[1]
-    return float(deviation[0, 0]) ** 2
+    edges = cv2.Laplacian(thumbnail, cv2.CV_16S)
+    # Mean square less squared mean: both are whole numbers, so that nothing is lost.
+    square = cv2.norm(edges, cv2.NORM_L2SQR) / edges.size
+    return max(square - (cv2.sumElems(edges)[0] / edges.size) ** 2, 0.0)
 
 
 def masked(pixels: BgrImage, mask: GrayImage | None) -> BgrImage:
@@ -171,6 +171,11 @@ def _as_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 def _span(low: float, high: float, size: int) -> tuple[int, int]:
     first = min(round(low * size), size - 1)
     return first, max(round(high * size), first + 1)
+
+
+def _share_above(luma: GrayImage, level: int) -> float:
+    above = cv2.threshold(luma, level, 1, cv2.THRESH_BINARY)[1]
+    return cv2.countNonZero(above) / luma.size
 
 
 def _chroma(pixels: BgrImage) -> float:
