@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -45,8 +45,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--state-dir",
         type=Path,
         metavar="DIR",
-        help="where relative paths of outbox, state file and review folder start (the folder of "
-        "the configuration)",
+        help="where relative paths of all that is written start: outbox, state file, records "
+        "start (the folder of the configuration)",
     )
     parser.set_defaults(handler=_daemon)
 
@@ -70,7 +70,7 @@ def _daemon(args: argparse.Namespace) -> int:
 
 
 def configured(path: Path, state_dir: Path | None) -> Config:
-    """Return the configuration, its outbox, state file and review folder in `state_dir`.
+    """Return the configuration, what the daemon writes anchored in `state_dir`.
 
     Raises:
         ConfigError: It cannot be used.
@@ -86,10 +86,22 @@ def configured(path: Path, state_dir: Path | None) -> Config:
     daemon = config.daemon
     if state is not None:
         daemon = msgspec.structs.replace(daemon, state=str(base / state))
-    review = config.review
-    if review.path is not None:
-        review = msgspec.structs.replace(review, path=str(base / review.path))
-    return msgspec.structs.replace(config, outbox=outbox, daemon=daemon, review=review)
+    review, explanations, score_log = (
+        section if section.path is None else _in_folder(section, base)
+        for section in (config.review, config.explanations, config.score_log)
+    )
+    return msgspec.structs.replace(
+        config,
+        outbox=outbox,
+        daemon=daemon,
+        review=review,
+        explanations=explanations,
+        score_log=score_log,
+    )
+
+
+def _in_folder(section: Any, base: Path) -> Any:
+    return msgspec.structs.replace(section, path=str(base / section.path))
 
 
 def set_up_logging(verbosity: int, *, journal: bool) -> None:

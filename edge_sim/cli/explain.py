@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sim.cli.output import note, print_json, print_table
-from edge_sim.errors import DataError, GalleryError
+from edge_sim.errors import ConfigError, DataError, GalleryError
 
 if TYPE_CHECKING:
     from edge_sim.explaining import Account, Explanation
@@ -31,6 +31,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "event", metavar="EVENT_ID", help="id of the event, its first digits, or `last`"
     )
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="of the device")
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="as given to the daemon")
     parser.add_argument("--explanations", type=Path, metavar="FILE", help="instead of that in -c")
     parser.add_argument("--score-log", type=Path, metavar="LOG", help="with every look in it")
     parser.add_argument("--events", type=Path, metavar="FILE", help="JSON lines of a file sink")
@@ -113,9 +114,16 @@ def _kept_path(args: argparse.Namespace) -> Path | None:
     named: Path | None = args.explanations
     if named is not None or args.config is None:
         return named
-    from edge_sim.cli.configuration import load
+    from edge_sim.cli.daemon import configured
 
-    return explanations_path(load(args.config))
+    config = configured(args.config, args.state_dir)
+    path = explanations_path(config)
+    if path is None:
+        raise ConfigError(
+            f"{args.config}: no explanations are kept: explanations.path is null, or the outbox is "
+            f"in memory"
+        )
+    return path
 
 
 def _from_kept(path: Path, wanted: str) -> Explanation:
