@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import GrayImage
-from edge_sim.similarity import normalised
+from edge_sim.imaging import coarse, local_contrast
 
 _GRID = 4
 _PLANE_PX = 24
 _CELL_PX = _PLANE_PX // _GRID
-_NEIGHBOURHOOD_SIGMA_PX = 4.0
-_NOISE_LEVELS = 6.0
+_SIGMA_PX = 2.0  # of the neighbourhood, at half size
+_LEAST_LENGTH = np.float32(1e-12)
 _REFERENCES = 32
 _TRIED_FOR_SHIFT = 3
 _USUAL_AGREEMENT = 0.85  # of a picture with other references of the same fixed view
@@ -61,9 +61,9 @@ class View:
     def _fits_when_shifted(self, thumbnail: GrayImage) -> bool:
         side = thumbnail.shape[0]
         window = cv2.createHanningWindow((side, side), cv2.CV_32F)
-        plane = local_contrast(thumbnail)
+        plane = _edges(thumbnail)
         for reference in self._thumbnails[:: -(-len(self._thumbnails) // _TRIED_FOR_SHIFT)]:
-            shift, _ = cv2.phaseCorrelate(local_contrast(reference), plane, window)
+            shift, _ = cv2.phaseCorrelate(_edges(reference), plane, window)
             if max(abs(shift[0]), abs(shift[1])) > SMALL_SHIFT * side:
                 continue
             move = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float32)
@@ -86,22 +86,19 @@ def still(a: GrayImage, b: GrayImage) -> float:
     return float(_likeness(_cells(a), _cells(b)[None]).mean())
 
 
-def local_contrast(thumbnail: GrayImage) -> NDArray[np.float32]:
-    """Return each pixel less the mean and over the deviation of its neighbourhood."""
-    pixels = thumbnail.astype(np.float32)
-    mean = cv2.GaussianBlur(pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
-    square = cv2.GaussianBlur(pixels * pixels, (0, 0), _NEIGHBOURHOOD_SIGMA_PX)
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
-    return np.asarray((pixels - mean) / (deviation + _NOISE_LEVELS), np.float32)
+def _edges(thumbnail: GrayImage) -> NDArray[np.float32]:
+    """Return the edges at full size, where shifts are told to a fraction of a pixel."""
+    return local_contrast(thumbnail.astype(np.float32), sigma_px=2.0 * _SIGMA_PX)
 
 
 def _cells(thumbnail: GrayImage) -> Cells:
     """Return (16, 36) unit vectors, one per cell."""
-    plane = cv2.resize(
-        local_contrast(thumbnail), (_PLANE_PX, _PLANE_PX), interpolation=cv2.INTER_AREA
-    )
-    blocks = np.asarray(plane).reshape(_GRID, _CELL_PX, _GRID, _CELL_PX).transpose(0, 2, 1, 3)
-    return normalised(blocks.reshape(_GRID * _GRID, -1))
+    edges = local_contrast(coarse(thumbnail), _SIGMA_PX)
+    plane = np.asarray(cv2.resize(edges, (_PLANE_PX, _PLANE_PX), interpolation=cv2.INTER_AREA))
+    blocks = plane.reshape(_GRID, _CELL_PX, _GRID, _CELL_PX).transpose(0, 2, 1, 3)
+    cells = blocks.reshape(_GRID * _GRID, -1)
+    lengths = np.sqrt(np.einsum("cp,cp->c", cells, cells))
+    return np.asarray(cells / np.maximum(lengths, _LEAST_LENGTH)[:, None], np.float32)
 
 
 def _likeness(cells: Cells, others: Cells) -> NDArray[Any]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import Embedding, FloatMatrix, FloatVector, GrayImage
+from edge_sim.imaging import coarse, local_contrast
 
 APPEARANCE = "appearance"
 LAYOUT = "layout"
@@ -32,11 +33,6 @@ double of any weight changes the mean accuracy by less than 0.003."""
 
 STRUCTURE_PX = 24
 TONE_PX = 12
-_HALF_PX = 48
-_NEIGHBOURHOOD_SIGMA_PX = 2.0  # of the halved thumbnail
-_WINDOW = cv2.getGaussianKernel(17, _NEIGHBOURHOOD_SIGMA_PX, cv2.CV_32F)
-# Grey levels added to the local deviation: keeps sensor noise on flat walls from becoming texture.
-_NOISE_LEVELS = 6.0
 _LEAST_LENGTH = np.float32(1e-12)  # a flat picture has no structure: zero stays zero
 
 
@@ -57,10 +53,10 @@ def evidence_of(item: Pictured) -> dict[str, FloatVector]:
 
     `layout` is missing where the model gives no cells.
     """
-    half = _shrunk(item.thumbnail.astype(np.float32), _HALF_PX)
+    half = coarse(item.thumbnail)
     views = {
         APPEARANCE: item.embedding.vector,
-        STRUCTURE: _structure(half),
+        STRUCTURE: _unit(_shrunk(local_contrast(half), STRUCTURE_PX)),
         TONE: _unit(_shrunk(half, TONE_PX)),
     }
     cells = item.embedding.spatial
@@ -76,19 +72,6 @@ def stacked_evidence(items: Sequence[Pictured]) -> dict[str, FloatMatrix]:
     views = [evidence_of(item) for item in items]
     names = set.intersection(*(set(view) for view in views)) if views else set()
     return {name: np.stack([view[name] for view in views]) for name in WEIGHTS if name in names}
-
-
-def _structure(half: NDArray[np.float32]) -> FloatVector:
-    # Halved first: the neighbourhood is wide, and blurring it at full size costs four times more.
-    mean = np.asarray(cv2.sepFilter2D(half, -1, _WINDOW, _WINDOW), np.float32)
-    deviation = np.asarray(cv2.sepFilter2D(half * half, -1, _WINDOW, _WINDOW), np.float32)
-    deviation -= mean * mean
-    np.maximum(deviation, 0.0, out=deviation)
-    np.sqrt(deviation, out=deviation)
-    deviation += _NOISE_LEVELS
-    local = np.subtract(half, mean, out=mean)
-    local /= deviation
-    return _unit(_shrunk(local, STRUCTURE_PX))
 
 
 def _shrunk(plane: NDArray[np.float32], side_px: int) -> NDArray[np.float32]:
