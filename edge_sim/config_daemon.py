@@ -20,6 +20,7 @@ class DaemonConfig(Section, frozen=True):
 
     state: str | None = "state.json"
     save_interval_s: PositiveSeconds = 300.0
+    workers: Annotated[int, msgspec.Meta(ge=0, le=16)] = 1
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     cpu_share: Annotated[float, msgspec.Meta(gt=0)] | None = None
 

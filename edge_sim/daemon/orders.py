@@ -35,6 +35,11 @@ class Orders:
         self._bell.ring()
         return future
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a job to do."""
+        return not self._waiting.empty()
+
     def run_one(self) -> bool:
         """Do the oldest job; return whether there was one. Its error goes to its future."""
         try:

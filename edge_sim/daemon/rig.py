@@ -12,6 +12,7 @@ from edge_sim import assembly
 from edge_sim.config import Config
 from edge_sim.daemon.bell import Bell
 from edge_sim.daemon.feeder import RETRY_S, Feeder
+from edge_sim.daemon.hands import SharedEmbedders, hands_for
 from edge_sim.domain import BgrImage, Embedding
 from edge_sim.errors import GalleryError
 from edge_sim.gallery_store import GalleryStore
@@ -83,11 +84,19 @@ class Rig:
     """Model, gallery and one lane per source, of one configuration."""
 
     def __init__(
-        self, config: Config, embedder: Embedder, store: GalleryStore, lanes: dict[str, Lane]
+        self,
+        config: Config,
+        embedder: Embedder,
+        store: GalleryStore,
+        lanes: dict[str, Lane],
+        *,
+        hands: int = 1,
     ) -> None:
         self.config = config
         self.embedder = embedder
         self.lanes = lanes
+        self.hands = hands
+        """Sources that are looked at at the same time."""
         self._store = store
         self._seen_version = store.data_version()
         self._faults = 0
@@ -154,7 +163,9 @@ def build_rig(
     """
     watches_of = assembly.watches_by_source(config)
     with contextlib.ExitStack() as opened:
-        embedder = TimedEmbedder(assembly.open_model(config), world.clock, board.embedded)
+        hands = hands_for(config.daemon.workers, len(watches_of))
+        model = SharedEmbedders([assembly.open_model(config) for _ in range(hands)])
+        embedder = TimedEmbedder(model, world.clock, board.embedded)
         store = opened.enter_context(assembly.open_gallery(config))
         lanes = {}
         for name, watches in watches_of.items():
@@ -169,7 +180,7 @@ def build_rig(
             lanes[name] = Lane(source, pipeline, live=live, now=world.now, clock=world.clock)
             if old is not None and source is old.lanes[name].source and old.lanes[name].is_lost:
                 lanes[name].resume_lost()
-        rig = Rig(config, embedder, store, lanes)
+        rig = Rig(config, embedder, store, lanes, hands=hands)
         opened.pop_all()
     return rig
 

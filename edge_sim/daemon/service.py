@@ -67,6 +67,7 @@ class Daemon:
         self._stop = False
         self._reload = False
         self._ready = False
+        self._save_soon = False
         self._next_chores_s = 0.0
         self._next_save_s = 0.0
         self.board = Board(config.device, clock=self._world.clock)
@@ -126,9 +127,11 @@ class Daemon:
             self._notifier.status("waiting for the first picture")
             while not self._stop and not self._worker.done:
                 self._come_round()
+            self._settle()
         finally:
             self.board.close()
             _close_front(self._front)
+            self._worker.close()
             self._rig.close()
             self._keeper.save(self._rig)
             self._rig.join(_LEAVE_S)
@@ -137,15 +140,26 @@ class Daemon:
         turn = self._worker.turn(TICK_S)
         if turn is not None:
             self._report(turn)
+        self.board.beat()
+        now_s = self._world.clock()
+        is_chores_time = now_s >= self._next_chores_s
+        if not (is_chores_time or self._reload or self._save_soon or self._orders.waiting):
+            return
+        self._settle()  # what follows changes or reads what the workers work on
         self._orders.run_one()
         if self._reload:
             self._reload = False
             self._reload_all()
-        self.board.beat()
-        now_s = self._world.clock()
-        if now_s >= self._next_chores_s:
+        if self._save_soon:
+            self._save_soon = False
+            self._keeper.save(self._rig)
+        if is_chores_time:
             self._next_chores_s = now_s + TICK_S
             self._do_chores(now_s)
+
+    def _settle(self) -> None:
+        for turn in self._worker.settle():
+            self._report(turn)
 
     def _report(self, turn: Turn) -> None:
         events = turn.step.events
@@ -157,7 +171,7 @@ class Daemon:
             self.board.went(event)
             log_event(event)
         if any(not isinstance(event, StateChanged) for event in events):
-            self._keeper.save(self._rig)
+            self._save_soon = True
         if self._world.on_step is not None:
             self._world.on_step(turn.source, turn.step)
         if not self._ready and turn.step.outcomes:
@@ -250,7 +264,8 @@ class Daemon:
         self.board.describe(rig.lanes, watch_statuses(rig), model=rig.embedder.model_id)
         self._keeper.restore(rig, memory)
         share = rig.config.daemon.cpu_share
-        self._worker.use(rig.lanes.values(), None if share is None else Throttle(share))
+        throttle = None if share is None else Throttle(share)
+        self._worker.use(rig.lanes.values(), throttle, hands=rig.hands)
 
     def _on_command(self, command: Command) -> None:
         self._orders.submit(partial(self._obey, command))
