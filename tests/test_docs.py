@@ -52,7 +52,7 @@ def worked_example(tmp_path_factory: pytest.TempPathFactory, repository: Path) -
 
 
 def walk_through(repository: Path) -> list[str]:
-    (body,) = (b for b in blocks(repository / "README.md", "sh") if "edge-sim capture" in b)
+    (body,) = (b for b in blocks(repository / "README.md", "sh") if "edge-sim gallery capture" in b)
     return [line for line in body.splitlines() if line.startswith("edge-sim ")]
 
 

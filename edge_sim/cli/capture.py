@@ -1,4 +1,4 @@
-"""`edge-sim capture`: frames of a source to picture files, or straight into a gallery."""
+"""`edge-sim capture`: frames of a source to picture files. `gallery capture` makes references."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_sim.cli.gallery_context import (
-    Context,
-    context_of,
-    gallery_options,
-    picture_options,
-    positive,
-    seconds,
-)
+from edge_sim.cli.gallery_context import positive, seconds
 from edge_sim.cli.output import print_json, progress
 from edge_sim.errors import DataError, SourceError
 
 if TYPE_CHECKING:
+    from edge_sim.config import Config
     from edge_sim.domain import Frame
     from edge_sim.enrolment import Sampling
     from edge_sim.sources import SourceOptions
@@ -52,25 +46,30 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verb."""
     parser = commands.add_parser(
         "capture",
-        help="take pictures from a source, to files or into a gallery",
-        description="Writes frames of SOURCE as pictures to --out, or enrols them in a gallery "
-        "with --watch and --state. SOURCE is anything that can be watched, or the name of a "
-        "source of the configuration given with -c.",
+        help="take pictures from a source, to files",
+        description="Writes frames of SOURCE as pictures. SOURCE is anything that can be watched, "
+        "or the name of a source of the configuration given with -c. To enrol frames straight "
+        "away use `edge-sim gallery capture`.",
     )
     parser.add_argument("source", metavar="SOURCE", help="/dev/video0, rtsp://..., clip.mp4, ...")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write pictures there")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="write them there")
+    sampling_options(parser)
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the files")
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="that SOURCE is the name of a source of"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(handler=_capture)
+
+
+def sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which frames of a source are taken."""
     parser.add_argument(
         "--count", type=_count, default=1, metavar="N", help="how many, or `all` (1)"
     )
     parser.add_argument(
         "--every", type=seconds, default=0.0, metavar="S", help="seconds between two frames"
     )
-    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the files")
-    parser.add_argument("--watch", metavar="NAME", help="enrol for this watch")
-    parser.add_argument("--state", metavar="STATE", help="that the pictures show")
-    gallery_options(parser)
-    picture_options(parser)
-    parser.set_defaults(handler=_capture, usage_error=parser.error)
 
 
 def _count(text: str) -> int | None:
@@ -80,38 +79,24 @@ def _count(text: str) -> int | None:
 def _capture(args: argparse.Namespace) -> int:
     from edge_sim.enrolment import Sampling
 
-    enrols = args.watch is not None or args.state is not None
-    if enrols == (args.out is not None) or (args.watch is None) != (args.state is None):
-        args.usage_error("say where to: either --out DIR, or --watch NAME and --state STATE")
-    context = context_of(args)
-    uri, options = _resolved(args.source, context)
-    sampling = Sampling(args.every, args.count)
-    if enrols:
-        return _enrol(args, context, uri, (sampling, options))
-    return _write(args, uri, sampling, options)
+    config = None
+    if args.config is not None:
+        from edge_sim.cli.configuration import load
+
+        config = load(args.config)
+    uri, options = resolved(args.source, config)
+    return _write(args, uri, Sampling(args.every, args.count), options)
 
 
-def _resolved(source: str, context: Context) -> tuple[str, SourceOptions]:
+def resolved(source: str, config: Config | None) -> tuple[str, SourceOptions]:
     """Return the uri and options of a source of the configuration, or of one typed in full."""
     from edge_sim.sources import SourceOptions
 
-    config = context.config
     if config is None or source not in config.sources:
         return source, SourceOptions()
     from edge_sim.assembly import resolved_uri, source_options
 
     return resolved_uri(config, source), source_options(source, config.sources[source])
-
-
-def _enrol(
-    args: argparse.Namespace, context: Context, uri: str, how: tuple[Sampling, SourceOptions]
-) -> int:
-    from edge_sim.cli.gallery_changes import enrol_and_print, plan_of
-    from edge_sim.enrolment import candidates_in
-
-    context.check_state(args.watch, args.state)
-    candidates = progress(candidates_in([uri], *how), args.count, "capture")
-    return enrol_and_print(args, context, [(plan_of(args, context, args.state), candidates)])
 
 
 def _write(args: argparse.Namespace, uri: str, sampling: Sampling, options: SourceOptions) -> int:

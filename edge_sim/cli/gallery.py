@@ -6,10 +6,16 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_sim.cli import gallery_audit
+from edge_sim.cli import gallery_audit, gallery_capture, gallery_review
 from edge_sim.cli import gallery_changes as changes
 from edge_sim.cli import gallery_views as views
-from edge_sim.cli.gallery_context import gallery_options, picture_options, positive, seconds
+from edge_sim.cli.gallery_context import (
+    gallery_options,
+    picture_options,
+    positive,
+    reference_options,
+    seconds,
+)
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -53,11 +59,34 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add.add_argument("--state", required=True, metavar="STATE")
     picture_options(add)
     add.add_argument(
+        "--from-review",
+        action="store_true",
+        help="PATH is the id of a frame that the daemon kept, as `gallery review` lists them",
+    )
+    gallery_review.folder_option(add)
+    add.set_defaults(usage_error=add.error)
+    add.add_argument(
         "--count", type=positive, metavar="N", help="at most N frames of a video or camera"
     )
     add.add_argument(
         "--every", type=seconds, default=0.0, metavar="S", help="seconds between two such frames"
     )
+    capture = _verb(
+        verbs,
+        "capture",
+        gallery_capture.capture,
+        help_text="enrol frames of a camera or other source, as they come",
+    )
+    gallery_capture.options(capture)
+    picture_options(capture)
+    review = _verb(
+        verbs,
+        "review",
+        gallery_review.review,
+        help_text="list the frames that the daemon was unsure of; teach or discard them",
+    )
+    gallery_review.options(review)
+    reference_options(review)
 
 
 def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:

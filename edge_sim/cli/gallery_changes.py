@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 def add(args: argparse.Namespace) -> int:
     """Enrol pictures of one state."""
+    if args.from_review:
+        from edge_sim.cli.gallery_review import teach
+
+        if args.roi or args.count or args.every:
+            args.usage_error("kept frames are regions already: no --roi, --count or --every")
+        return teach(args, args.places, args.state)
+    if args.review_folder is not None:
+        args.usage_error("--review-folder goes with --from-review")
     from edge_sim.enrolment import Sampling, candidates_in
 
     context = context_of(args)
@@ -68,21 +76,25 @@ def plan_of(args: argparse.Namespace, context: Context, state: str) -> Enrolment
 
 def enrol_and_print(args: argparse.Namespace, context: Context, batches: list[Batch]) -> int:
     """Enrol, print the report, and return the exit code: 1 if every picture was refused."""
+    report = enrolled(args, context, batches)
+    print_report(args, context, report)
+    return 0 if report.accepted else 1
+
+
+def enrolled(args: argparse.Namespace, context: Context, batches: list[Batch]) -> EnrolmentReport:
+    """Enrol, or with --dry-run find out what would become of the pictures."""
     from edge_sim.enrolment import assess, enrol_batches
     from edge_sim.gallery import Gallery
 
     embedder = context.embedder()
-    if args.dry_run:
-        gallery = Gallery()
-        if context.gallery.exists():
-            with context.store(read_only=True) as store:
-                gallery = store.gallery(args.watch, model_id=embedder.model_id)
-        report = assess(gallery, embedder, batches)[1]
-    else:
+    if not args.dry_run:
         with context.store(create=True) as store:
-            report = enrol_batches(store, embedder, batches)
-    _print_report(args, context, report)
-    return 0 if report.accepted else 1
+            return enrol_batches(store, embedder, batches)
+    gallery = Gallery()
+    if context.gallery.exists():
+        with context.store(read_only=True) as store:
+            gallery = store.gallery(batches[0][0].watch, model_id=embedder.model_id)
+    return assess(gallery, embedder, batches)[1]
 
 
 def remove(args: argparse.Namespace) -> int:
@@ -195,7 +207,8 @@ def _change(args: argparse.Namespace, edit: Callable[[GalleryStore], Revision | 
     return 0
 
 
-def _print_report(args: argparse.Namespace, context: Context, report: EnrolmentReport) -> None:
+def print_report(args: argparse.Namespace, context: Context, report: EnrolmentReport) -> None:
+    """Print what became of every picture."""
     if args.json:
         view = enrolment_view(
             report, gallery=str(context.gallery), watch=args.watch, dry_run=args.dry_run

@@ -42,6 +42,11 @@ def picture_options(parser: argparse.ArgumentParser) -> None:
         metavar="x1,y1,x2,y2",
         help="the region of the picture that counts, in fractions of it",
     )
+    reference_options(parser)
+
+
+def reference_options(parser: argparse.ArgumentParser) -> None:
+    """Add those of `picture_options` that also make sense for pictures of a region alone."""
     parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
     parser.add_argument(
         "--meta",

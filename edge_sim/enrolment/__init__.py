@@ -14,6 +14,7 @@ from edge_sim.enrolment.candidates import (
     Sampling,
     Unreadable,
     candidates_in,
+    frames_of,
     sampled,
 )
 from edge_sim.enrolment.crops import as_stored, encoded_crop, reference_of
@@ -52,6 +53,7 @@ __all__ = [
     "enrol",
     "enrol_batches",
     "export_states",
+    "frames_of",
     "is_archive",
     "pictures_of",
     "reembed",

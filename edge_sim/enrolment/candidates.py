@@ -89,10 +89,27 @@ def candidates_in(
         elif path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
             yield read_candidate(path)
         else:
-            with closing(open_source(place, options or SourceOptions())) as source:
-                for frame in sampled(source, sampling or Sampling()):
-                    name = shown(f"{masked(place)}#{frame.index}")
-                    yield Candidate(name, frame.pixels, frame.unix_time_s or None)
+            yield from frames_of(place, sampling or Sampling(), options)
+
+
+def frames_of(
+    uri: str, sampling: Sampling, options: SourceOptions | None = None
+) -> Iterator[Candidate]:
+    """Yield frames of one source as candidates, each read when it is asked for.
+
+    Args:
+        uri: Anything that `open_source` opens; a folder of pictures is one, frame by frame.
+        sampling: Which frames.
+        options: Of the source.
+
+    Raises:
+        SourceError: It is not there, or is lost.
+        ConfigError: A uri that cannot be.
+    """
+    with closing(open_source(uri, options or SourceOptions())) as source:
+        for frame in sampled(source, sampling):
+            name = shown(f"{masked(uri)}#{frame.index}")
+            yield Candidate(name, frame.pixels, frame.unix_time_s or None)
 
 
 def pictures_in(folder: Path) -> list[Path]:

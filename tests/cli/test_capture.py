@@ -1,4 +1,4 @@
-"""`edge-sim capture`: frames to files that sort, or straight into a gallery."""
+"""`edge-sim capture`: frames to files that sort."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.gallery_store import GalleryStore
 from edge_sim.sources.pictures import read_picture
 
 Captured = pytest.CaptureFixture[str]
@@ -55,16 +54,6 @@ def test_all_takes_what_the_source_has(capsys: Captured) -> None:
         assert (read_picture(f"in/{name}") == read_picture(f"copy/{name}")).all()
 
 
-def test_frames_can_go_straight_into_a_gallery(capsys: Captured) -> None:
-    names = ["--watch", "gate", "--state", "closed", "--roi", "0,0,0.5,1", "--model", "thumbnail"]
-    assert main(["capture", GATE, *names, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [item["id"] for item in found["added"]] == ["r1"]
-    with GalleryStore.open("gallery.db") as store:
-        assert store.record("r1").metadata["from"] == f"{GATE}#0"
-        assert "taken_at" in store.record("r1").metadata
-
-
 def test_a_source_of_the_configuration_is_called_by_its_name(capsys: Captured) -> None:
     Path("sub").mkdir()
     main(["capture", GATE, "--out", "sub/pictures", "--count", "2"])
@@ -79,7 +68,6 @@ def test_a_source_of_the_configuration_is_called_by_its_name(capsys: Captured) -
         (["no.mp4", "--out", "out"], "no.mp4"),
         (["empty", "--out", "out"], "no pictures"),
         ([GATE, "--out", "file.txt"], "cannot write"),
-        ([GATE, "--watch", "a b", "--state", "x", "--model", "thumbnail"], "name of a watch"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -100,9 +88,6 @@ def test_a_mistake_is_one_line(arguments: list[str], words: str, capsys: Capture
     [
         [],
         [GATE],
-        [GATE, "--out", "out", "--watch", "gate", "--state", "x"],
-        [GATE, "--watch", "gate"],
-        [GATE, "--state", "x"],
         [GATE, "--out", "out", "--count", "0"],
         [GATE, "--out", "out", "--count", "many"],
         [GATE, "--out", "out", "--every", "soon"],

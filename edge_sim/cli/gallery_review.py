@@ -1,0 +1,213 @@
+"""`edge-sim gallery review`: frames that the daemon was unsure of, to be named or thrown away."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge_sim.cli.gallery_changes import enrolled, print_report
+from edge_sim.cli.gallery_context import context_of, metadata_of
+from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.errors import DataError
+from edge_sim.review_folder import KeptFrame, ReviewFolder, ReviewItem, picture_of
+
+if TYPE_CHECKING:
+    from edge_sim.enrolment import Candidate, Unreadable
+    from edge_sim.report.album import Card, Section
+
+ALL = "all"
+_BEST_STATES = 3
+
+
+class KeptView(msgspec.Struct, frozen=True):
+    """One kept frame; `facts` is null where its .json is damaged."""
+
+    id: str
+    picture: str
+    bytes: int
+    facts: KeptFrame | None
+
+
+class KeptList(msgspec.Struct, frozen=True):
+    """What `review` prints; `discarded` tells whether the frames are gone now."""
+
+    folder: str
+    frames: tuple[KeptView, ...]
+    discarded: bool = False
+    schema: int = 1
+
+
+def folder_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the folder."""
+    parser.add_argument(
+        "--review-folder", type=Path, metavar="DIR", help="of kept frames, if not as in -c"
+    )
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb, besides those of every picture."""
+    parser.add_argument(
+        "ids", nargs="*", metavar="ID", help="of kept frames, or `all`; all are listed if left out"
+    )
+    folder_option(parser)
+    parser.add_argument("--watch", metavar="NAME", help="only frames of this one")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--teach", metavar="STATE", help="they show this state: enrol them")
+    action.add_argument("--discard", action="store_true", help="delete them")
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def review(args: argparse.Namespace) -> int:
+    """List the kept frames, or teach or discard those that are named."""
+    if (args.teach or args.discard) and not args.ids:
+        args.usage_error(f"say which frames: their ids, or `{ALL}`")
+    if args.teach:
+        return teach(args, args.ids, args.teach)
+    if args.model or args.meta or args.force:
+        args.usage_error("--model, --meta and --force go with --teach")
+    folder = _folder(args)
+    items = _chosen(folder, args.ids or [ALL], args.watch)
+    if args.report is not None:
+        _write_page(args.report, folder, items)
+    if args.discard and not args.dry_run:
+        folder.discard(items)
+    _print(args, folder, items)
+    return 0
+
+
+def teach(args: argparse.Namespace, ids: list[str], state: str) -> int:
+    """Enrol kept frames as a state of their watch; those that were taken leave the folder."""
+    from edge_sim.enrolment import EnrolmentPlan
+
+    folder = _folder(args)
+    items = _chosen(folder, ids, args.watch)
+    if not items:
+        raise DataError(f"{folder.root}: no kept frame to teach")
+    watches = {_watch(item) for item in items}
+    if len(watches) > 1:
+        raise DataError(f"the frames are of {', '.join(sorted(watches))}; choose with --watch")
+    args.watch = watches.pop()
+    context = context_of(args)
+    context.check_state(args.watch, state)
+    # What was kept is the region already, masked.
+    metadata = {"taught": "yes", **metadata_of(args.meta)}
+    plan = EnrolmentPlan(args.watch, state, metadata=metadata, force=args.force)
+    report = enrolled(args, context, [(plan, _candidates(items))])
+    if report.revision is not None:
+        taken = {item.name for item in report.accepted}
+        folder.discard(tuple(item for item in items if _name(item) in taken))
+    print_report(args, context, report)
+    if report.rejected and not args.json:
+        note("refused frames stay where they are; --force enrols them, --discard deletes them")
+    return 0 if report.accepted else 1
+
+
+def _folder(args: argparse.Namespace) -> ReviewFolder:
+    if args.review_folder is not None:
+        return ReviewFolder(args.review_folder)
+    config = context_of(args).config
+    if config is None:
+        raise DataError("say where the frames are kept: --review-folder DIR, or -c FILE")
+    if config.review.path is None:
+        raise DataError(
+            f"{args.config}: keeps no frames; set review.path, or give --review-folder DIR"
+        )
+    return ReviewFolder(config.path(config.review.path))
+
+
+def _chosen(folder: ReviewFolder, ids: list[str], watch: str | None) -> tuple[ReviewItem, ...]:
+    if ids == [ALL]:
+        return folder.items(watch)
+    items = tuple(folder.item(name) for name in dict.fromkeys(ids))
+    for item in items:
+        if watch not in (None, _watch(item)):
+            raise DataError(f"frame {item.review_id} is of {_watch(item)}, not of {watch}")
+    return items
+
+
+def _candidates(items: Iterable[ReviewItem]) -> Iterator[Candidate | Unreadable]:
+    from edge_sim.enrolment import Candidate, Unreadable
+
+    for item in items:
+        taken_s = None if item.facts is None else item.facts.unix_time_s or None
+        try:
+            yield Candidate(_name(item), picture_of(item), taken_s)
+        except DataError as error:
+            yield Unreadable(_name(item), str(error))
+
+
+def _name(item: ReviewItem) -> str:
+    return f"review {item.review_id}"
+
+
+def _watch(item: ReviewItem) -> str:
+    return item.review_id.partition("/")[0]
+
+
+def _print(args: argparse.Namespace, folder: ReviewFolder, items: tuple[ReviewItem, ...]) -> None:
+    gone = args.discard and not args.dry_run
+    if args.json:
+        views = tuple(
+            KeptView(item.review_id, str(item.picture), item.size_bytes, item.facts)
+            for item in items
+        )
+        print_json(KeptList(str(folder.root), views, gone))
+        return
+    if items:
+        print_table(["id", "said", "light", "scores"], [_row(item) for item in items])
+    size = sum(item.size_bytes for item in items)
+    wish = "discarded" if gone else "would be discarded" if args.discard else "kept"
+    note(f"{folder.root}: {len(items)} frames {wish}, {size / 1e6:.1f} MB")
+
+
+def _row(item: ReviewItem) -> tuple[str, str, str, str]:
+    facts = item.facts
+    if facts is None:
+        return (item.review_id, "?", "?", "its facts are damaged")
+    said = facts.said if facts.reason is None else f"{facts.said}: {facts.reason}"
+    scores = ", ".join(_scores(facts))
+    return (item.review_id, said, facts.condition, scores or "no references")
+
+
+def _scores(facts: KeptFrame) -> list[str]:
+    return [
+        f"{score.state} {score.probability:.2f} ({score.combined:.2f})"
+        for score in facts.scores[:_BEST_STATES]
+    ]
+
+
+def _write_page(path: Path, folder: ReviewFolder, items: tuple[ReviewItem, ...]) -> None:
+    from edge_sim.report import write_page
+    from edge_sim.report.album import Section, album
+
+    if path.suffix.lower() != ".html":
+        raise DataError(f"{path}: the report is written as .html")
+
+    def sections() -> Iterator[Section]:
+        for watch in sorted({_watch(item) for item in items}):
+            own = [item for item in items if _watch(item) == watch]
+            yield Section(watch, f"{len(own)} frames, the oldest first", map(_card, own))
+
+    facts = [
+        f"{len(items)} frames in {folder.root}",
+        "edge-sim gallery review ID --teach STATE enrols one, --discard deletes it",
+    ]
+    write_page(path, album("Frames to review", facts, sections()))
+
+
+def _card(item: ReviewItem) -> Card:
+    from edge_sim.report.album import Card
+
+    try:
+        pixels = picture_of(item)
+    except DataError:
+        pixels = None
+    facts = item.facts
+    lines = () if facts is None else (_row(item)[1], facts.at, *_scores(facts))
+    guess = "?" if facts is None else facts.guess or "no guess"
+    return Card(pixels, (guess, *lines, item.review_id))
