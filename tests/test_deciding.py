@@ -234,8 +234,8 @@ def test_doubtful_looks_need_more_of_them_to_change_a_state() -> None:
     subject = decider()
     run(subject, looks("ooo"))
     rows = [observation(doubtful, index=at) for at in range(3, 20)]
-    # log(0.71 / 0.31) - 0.5 = 0.33 a look, and 4 are needed: the thirteenth look.
-    assert run(subject, rows) == [(15, State("closed"))]
+    # log(0.71 / 0.31) - 0.5 = 0.33 a look, and 2.4 are needed: the eighth look.
+    assert run(subject, rows) == [(10, State("closed"))]
 
 
 def test_doubt_between_two_states_says_unknown_and_not_the_other_one() -> None:
