@@ -1,13 +1,16 @@
 """Hours of operation in minutes: four cameras with every kind of fault, one daemon, real sinks.
 
     python tools/soak.py --frames 1000000 --out soak
+    python tools/soak.py --stream 100 --out stream
 
 Time is data: frames carry times a second apart and come as fast as they are looked at. Cameras are
 lost, do not open, freeze, tear, go dark, give noise; the clock jumps by a day; the receiver of the
 webhook refuses, hangs up and goes away; people teach, edit the gallery and break the configuration;
 gallery and outbox are locked by others. At the end: was an event lost, or told twice, is the last
 state right, and did memory, descriptors or threads grow? `soak/report.json` says so and
-`soak/soak.png` shows it; the exit code is 1 if something is wrong.
+`soak/soak.png` shows it; the exit code is 1 if something is wrong. With --stream, in real time: a
+camera on loopback is cut, frozen, garbled, silenced and brought back so many times; does the daemon
+find it again within its pauses, and is no thread or descriptor left over?
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from soaking.device import WATCH_OF
 from soaking.judgement import problems_of, wrong_end
 from soaking.operation import Operation
 from soaking.samples import LIMITS, draw, grown, growth
+from soaking.stream import StreamTrial
 
 _ENOUGH = 50_000
 """Frames from which on growth is told from warming up."""
@@ -62,19 +66,31 @@ def main(argv: list[str] | None = None) -> int:
     """Run the soak and return its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--frames", type=int, default=1_000_000, help="of all cameras together")
+    parser.add_argument("--stream", type=int, metavar="CYCLES", help="break a real stream instead")
     parser.add_argument("--model", choices=("default", "thumbnail"), default="default")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("soak"), help="a new folder")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True)
     logging.basicConfig(filename=args.out / "soak.log", level=logging.WARNING)
-    operation = Operation(args.out, args.frames, args.seed, args.model)
-    report = report_of(operation, args.frames, operation.run())
+    report = _streamed(args) if args.stream else _soaked(args)
     text = json.dumps(report, indent=2)
     (args.out / "report.json").write_text(text + "\n")
-    draw(operation.samples, args.out / "soak.png", title=f"{args.frames} frames, four cameras")
     print(text)
     return 1 if report["problems"] else 0
+
+
+def _soaked(args: argparse.Namespace) -> dict[str, object]:
+    operation = Operation(args.out, args.frames, args.seed, args.model)
+    report = report_of(operation, args.frames, operation.run())
+    draw(operation.samples, args.out / "soak.png", title=f"{args.frames} frames, four cameras")
+    return report
+
+
+def _streamed(args: argparse.Namespace) -> dict[str, object]:
+    trial = StreamTrial(args.out, args.seed)
+    trial.run(args.stream)
+    return trial.report()
 
 
 if __name__ == "__main__":
