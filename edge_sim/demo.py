@@ -27,6 +27,7 @@ from edge_sim.sources.synthetic import (
 from edge_sim.stages import stages_of
 
 FPS = 5.0
+DEVICE = "demo"
 TOLERANCE_FRAMES = 15
 """An event counts for a true change up to this many frames after it: 3 s of scene time."""
 
@@ -86,9 +87,9 @@ class Demo:
         self.region = Region(scene_roi(plan.scene))
         self.gallery = enrolled(plan, self.region, embedder)
         stages = stages_of(Config(), WatchConfig())
-        watch = Watch(plan.scene, self.gallery, stages, region=self.region, gate=Gate())
+        self.watch = Watch(plan.scene, self.gallery, stages, region=self.region, gate=Gate())
         source = open_source(plan.uri)
-        pipeline = Pipeline(embedder, [watch], "demo")
+        pipeline = Pipeline(embedder, [self.watch], DEVICE)
         self._lane = Lane(source, pipeline, live=False, now=lambda: 0.0)
 
     def steps(self) -> Iterator[Step]:

@@ -45,8 +45,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--state-dir",
         type=Path,
         metavar="DIR",
-        help="where relative paths of all that is written start: outbox, state file, records "
-        "start (the folder of the configuration)",
+        help="where relative paths of what is written start: outbox, state file, review folder, "
+        "explanations, score log (the folder of the configuration)",
     )
     parser.set_defaults(handler=_daemon)
 

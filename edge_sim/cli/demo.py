@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_sim.cli.gallery_context import positive
 from edge_sim.cli.output import note, print_json_line, progress
+
+if TYPE_CHECKING:
+    from edge_sim.demo import Verdict
 
 SCENES = ("bowl", "gate", "parking", "lamp")
 
@@ -37,14 +41,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"
     )
+    parser.add_argument(
+        "--score-log", type=Path, metavar="FILE", help="write every look, for `edge-sim replay`"
+    )
     parser.set_defaults(handler=_demo)
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from edge_sim.cli.recording import record
-    from edge_sim.demo import Demo, DemoPlan, Judge
+    from edge_sim.cli.recording import note_scores, record
+    from edge_sim.demo import DEVICE, Demo, DemoPlan, Judge
     from edge_sim.embedders import open_embedder
     from edge_sim.report import Timeline, check_path, write
+    from edge_sim.score_log import ScoreLog
 
     started_s = time.monotonic()
     if args.report is not None:
@@ -58,21 +66,29 @@ def _demo(args: argparse.Namespace) -> int:
     )
     judge = Judge(demo.truth)
     timeline = Timeline()
+    log = None if args.score_log is None else ScoreLog(args.score_log, every_s=0.0)
     for step in progress(demo.steps(), plan.frames, "frames"):
         judge.add(step)
         record(timeline, step, {plan.scene: demo.region})
+        if log is not None:
+            note_scores(log, step, {plan.scene: demo.watch}, DEVICE)
         for event in step.events:
             print_json_line(event)
     demo.close()
-    verdict = judge.verdict()
-    note(
-        f"{verdict.frames} frames in {time.monotonic() - started_s:.1f} s: "
-        f"{verdict.found} of {verdict.true_changes} true states reported, "
-        f"{verdict.false_changes} false, {verdict.unknown_share:.0%} of the time unknown"
-    )
+    if log is not None:
+        log.close()
+    note(_verdict_text(judge.verdict(), time.monotonic() - started_s))
     if args.report is not None:
         timeline.describe(plan.scene, demo.gallery, source=plan.uri)
         title = f"edge-sim demo --scene {plan.scene} --seed {plan.seed}"
         write(timeline, args.report, title=title, truth={plan.scene: demo.timed_truth()})
         note(f"timeline: {args.report}")
     return 0
+
+
+def _verdict_text(verdict: Verdict, took_s: float) -> str:
+    return (
+        f"{verdict.frames} frames in {took_s:.1f} s: "
+        f"{verdict.found} of {verdict.true_changes} true states reported, "
+        f"{verdict.false_changes} false, {verdict.unknown_share:.0%} of the time unknown"
+    )

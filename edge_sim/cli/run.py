@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +12,6 @@ from edge_sim.cli.gallery_context import positive, seconds
 from edge_sim.cli.output import note
 
 if TYPE_CHECKING:
-    from edge_sim.loop import Step
-    from edge_sim.pipeline import Watch
     from edge_sim.score_log import ScoreLog
 
 
@@ -51,7 +48,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _run(args: argparse.Namespace) -> int:
     from edge_sim.assembly import build
     from edge_sim.cli.configuration import load
-    from edge_sim.cli.recording import record
+    from edge_sim.cli.recording import note_scores, record
     from edge_sim.daemon.bell import Bell
     from edge_sim.daemon.foreground import foreground_steps
     from edge_sim.daemon.records import Records
@@ -84,7 +81,7 @@ def _run(args: argparse.Namespace) -> int:
                     record(timeline, step, regions)
                 records.note(watches, step)
                 if log is not None:
-                    _note_scores(log, step, watches, config.device)
+                    note_scores(log, step, watches, config.device)
                 if args.max_frames is not None and tally.frames >= args.max_frames:
                     break
         finally:
@@ -95,17 +92,6 @@ def _run(args: argparse.Namespace) -> int:
                 write(timeline, args.report, title=f"edge-sim run -c {args.config}")
                 note(f"timeline: {args.report}")
     return 0
-
-
-def _note_scores(log: ScoreLog, step: Step, watches: Mapping[str, Watch], device: str) -> None:
-    from edge_sim.score_log import Deciding
-
-    if step.frame is None:
-        return
-    for outcome in step.outcomes:
-        watch = watches[outcome.watch]
-        deciding = Deciding(device, step.frame.source, watch.decider)
-        log.note(outcome, watch.gallery.revision, deciding)
 
 
 def _score_log(args: argparse.Namespace, stack: ExitStack) -> ScoreLog | None:
