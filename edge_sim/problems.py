@@ -115,13 +115,9 @@ class SceneHealth:
         self._tracks: dict[SceneProblem, _Track] = {}
         self._last_s: float | None = None
         self._passed_s = 0.0
-
-    @property
-    def told(self) -> Mapping[SceneProblem, float]:
-        """Problems that were told and are not over, with the Unix time at which they began."""
-        return {
-            problem: track.since_unix_s for problem, track in self._tracks.items() if track.raised
-        }
+        self.told: Mapping[SceneProblem, float] = {}
+        """Problems that were told and are not over, with the Unix time at which they began;
+        replaced as a whole, so any thread may read it."""
 
     @property
     def can_tell(self) -> bool:
@@ -144,13 +140,15 @@ class SceneHealth:
             for problem, track in self._tracks.items()
             if track.raised or track.bad_looks or track.rested_s < self._manners.again_s
         }
+        if notices:
+            self._show()
         return notices
 
     def snapshot(self) -> tuple[ProblemMemory, ...]:
         """Return what to keep over a restart."""
         return tuple(
             ProblemMemory(problem, track.raised, track.since_unix_s, track.lasted_s, track.rested_s)
-            for problem, track in sorted(self._tracks.items())
+            for problem, track in sorted(tuple(self._tracks.items()))
             if math.isfinite(track.rested_s)
         )
 
@@ -165,6 +163,12 @@ class SceneHealth:
             )
             for item in memory
             if item.raised or item.problem in self._manners.problems
+        }
+        self._show()
+
+    def _show(self) -> None:
+        self.told = {
+            problem: track.since_unix_s for problem, track in self._tracks.items() if track.raised
         }
 
     def _after(

@@ -7,32 +7,46 @@ from functools import partial
 from edge_sim.config import Config, WatchConfig
 from edge_sim.deciding import AdaptiveDecider
 from edge_sim.domain import GrayImage
+from edge_sim.drift import DriftFollower, baselines_of
 from edge_sim.errors import ConfigError
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Stages
-from edge_sim.protocols import Scorer
+from edge_sim.problems import SceneHealth
+from edge_sim.protocols import Follower, Scorer
+from edge_sim.rules import RuleFollower
 from edge_sim.scene import SceneMonitor
 from edge_sim.scoring import GalleryScorer, Structural, with_structure
 
 
 def stages_of(config: Config, watch: WatchConfig) -> Stages:
     """Return how `watch` makes scorer, decider and monitor for a gallery."""
+    drift = DriftFollower(watch.drift_every_s)
     return Stages(
         scorer=GalleryScorer,
-        decider=partial(_decider, watch),
+        decider=partial(_decider, watch, drift),
         monitor=SceneMonitor,
         detail=partial(with_structure, structural=_structural(config.score.ssim_engine)),
+        followers=partial(_followers, watch, drift),
     )
 
 
-def _decider(watch: WatchConfig, gallery: Gallery, scorer: Scorer) -> AdaptiveDecider:
+def _decider(
+    watch: WatchConfig, drift: DriftFollower, gallery: Gallery, scorer: Scorer
+) -> AdaptiveDecider:
+    left_out = scorer.leave_one_out()
+    drift.compare_with(baselines_of(gallery, left_out))
     return AdaptiveDecider(
-        scorer.leave_one_out(),
+        left_out,
         gallery,
         sensitivity=watch.sensitivity,
         matches=watch.confirm.matches,
         of=watch.confirm.of,
+        rules=watch.rules.rules,
     )
+
+
+def _followers(watch: WatchConfig, drift: DriftFollower) -> tuple[Follower, ...]:
+    return SceneHealth(watch.problems.manners), RuleFollower(watch.rules.rules), drift
 
 
 def _structural(engine: str) -> Structural | None:

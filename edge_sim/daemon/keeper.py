@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edge_sim.config import Config
+from edge_sim.daemon.followed import recall_followed, with_followed
 from edge_sim.daemon.memory import (
     DeviceMemory,
     StateFile,
@@ -68,6 +69,8 @@ class Keeper:
                 logger.warning("watch %s starts anew: it remembered no state that is one", name)
                 continue
             recall(watch, known)
+            watch.recall_time(known.in_state_s)
+            recall_followed(watch, known)
             self._board.recall(name, state, known.in_state_s)
         for name, lane in rig.lanes.items():
             if name in memory.lost_sources and not lane.is_lost:
@@ -76,7 +79,7 @@ class Keeper:
     def current(self, rig: Rig) -> DeviceMemory:
         """Return what is to be remembered now."""
         watches = {
-            name: memory_of(watch, self._board.in_state_s(name))
+            name: with_followed(memory_of(watch, self._board.in_state_s(name)), watch)
             for name, watch in rig.watches.items()
         }
         lost = tuple(name for name, lane in rig.lanes.items() if lane.is_lost)

@@ -14,8 +14,12 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from edge_sim.deciding.levels import Drift, Memory
-from edge_sim.events import StateChanged
+from edge_sim.domain import UNKNOWN
+from edge_sim.drift import DriftSnapshot
+from edge_sim.events import StateChanged, unix_time_s
 from edge_sim.pipeline import Watch
+from edge_sim.problems import ProblemMemory
+from edge_sim.rules import RuleMemory
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +38,15 @@ class LearnedDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one watch said and learned; `in_state_s` counts only while the device was running."""
+    """What one watch said, learned and told; times count only while the device was running."""
 
     state: str | None = None
     reason: str | None = None
     in_state_s: float = 0.0
     drifts: tuple[LearnedDrift, ...] = ()
+    problems: tuple[ProblemMemory, ...] = ()
+    rules: RuleMemory | None = None
+    scores: DriftSnapshot | None = None
 
 
 class DeviceMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,8 +153,11 @@ def reconciled(memory: WatchMemory, reported: StateChanged | None) -> WatchMemor
     """Return `memory` as the last event says: what was reported is what was said."""
     if reported is None or (memory.state, memory.reason) == (reported.after, reported.reason):
         return memory
+    rules = memory.rules
+    if rules is not None and reported.after not in (UNKNOWN, rules.state):
+        rules = RuleMemory(reported.after, unix_time_s(reported.at))
     return msgspec.structs.replace(
-        memory, state=reported.after, reason=reported.reason, in_state_s=0.0
+        memory, state=reported.after, reason=reported.reason, in_state_s=0.0, rules=rules
     )
 
 

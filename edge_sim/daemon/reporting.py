@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 
 from edge_sim.daemon.feeder import Feeder
+from edge_sim.daemon.followed import standing_of
 from edge_sim.daemon.rig import Rig
 from edge_sim.domain import SceneProblem
 from edge_sim.events import Event, OfWatch, SourceLost, StateChanged, tag_of
 from edge_sim.health.board import Board
+from edge_sim.pipeline import Watch
 from edge_sim.protocols import FrameSource
 from edge_sim.sinks.remote import Site, WatchCard
 
@@ -17,18 +19,31 @@ logger = logging.getLogger(__name__)
 
 def site_of(rig: Rig) -> Site:
     """Return what a far end must know of the device."""
-    watches = rig.config.watches
     cards = tuple(
-        WatchCard(
-            name=watch.name,
-            source=source,
-            states=watches[watch.name].states or watch.gallery.states,
-            sensitivity=watches[watch.name].sensitivity,
-        )
+        _card(rig, source, watch)
         for source, lane in rig.lanes.items()
         for watch in lane.pipeline.watches
     )
     return Site(cards, rig.embedder.model_id)
+
+
+def _card(rig: Rig, source: str, watch: Watch) -> WatchCard:
+    configured = rig.config.watches[watch.name]
+    standing = standing_of(watch)
+    return WatchCard(
+        name=watch.name,
+        source=source,
+        states=configured.states or watch.gallery.states,
+        sensitivity=configured.sensitivity,
+        problems=standing.problems,
+        overdue=standing.overdue,
+    )
+
+
+def show_standing(rig: Rig, board: Board) -> None:
+    """Put on the board what the watches have told besides their state."""
+    for name, watch in rig.watches.items():
+        board.stands(name, standing_of(watch))
 
 
 def counts_of(source: FrameSource) -> dict[str, int]:

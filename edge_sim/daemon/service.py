@@ -15,7 +15,8 @@ from edge_sim.daemon.keeper import Keeper, with_sensitivities
 from edge_sim.daemon.memory import DeviceMemory
 from edge_sim.daemon.orders import Orders
 from edge_sim.daemon.post import Post, same_post
-from edge_sim.daemon.reporting import counts_of, log_event, site_of, summary
+from edge_sim.daemon.records import Records
+from edge_sim.daemon.reporting import counts_of, log_event, show_standing, site_of, summary
 from edge_sim.daemon.rig import Rig, World, build_rig, kept_source, watch_statuses
 from edge_sim.daemon.teaching import Lesson, Teacher
 from edge_sim.daemon.throttle import Throttle
@@ -64,6 +65,7 @@ class Daemon:
         self._worker = Worker(self._bell, clock=self._world.clock)
         self._teacher = Teacher(self._world.now)
         self._doubts = Doubts(config)
+        self._records = Records(config)
         self._stop = False
         self._reload = False
         self._ready = False
@@ -104,6 +106,7 @@ class Daemon:
             self._notifier.stopping()
             self._orders.refuse_all()
             self._post.close()
+            self._records.close()
             logger.info("stopped")
 
     def teach(self, command: Teach, limit_s: float = 10.0) -> Lesson:
@@ -166,10 +169,13 @@ class Daemon:
         self._post.put(events)
         self.board.looked(turn.source, turn.step, counts_of(self._rig.lanes[turn.source].source))
         self._teacher.note(self._rig, turn.source, turn.step)
+        self._records.note(self._rig.watches, turn.step)
         self._doubts.note(self._rig.watches, turn.step)
         for event in events:
             self.board.went(event)
             log_event(event)
+        if events:
+            show_standing(self._rig, self.board)
         if any(not isinstance(event, StateChanged) for event in events):
             self._save_soon = True
         if self._world.on_step is not None:
@@ -184,6 +190,7 @@ class Daemon:
                 self._rig.lanes, watch_statuses(self._rig), model=self._rig.embedder.model_id
             )
             self._post.describe(site_of(self._rig))
+        show_standing(self._rig, self.board)
         if now_s >= self._next_save_s:
             if self._next_save_s:
                 self._keeper.save(self._rig)
@@ -224,6 +231,8 @@ class Daemon:
         memory = self._keeper.current(old_rig)
         old_rig.close(keeping=kept)
         self._config, self._rig = config, rig
+        self._records.close()
+        self._records = Records(config)
         if config.review != old_config.review:
             self._doubts = Doubts(config)
         self._take(rig, memory)
@@ -263,6 +272,7 @@ class Daemon:
         self.board.device = rig.config.device
         self.board.describe(rig.lanes, watch_statuses(rig), model=rig.embedder.model_id)
         self._keeper.restore(rig, memory)
+        show_standing(rig, self.board)
         share = rig.config.daemon.cpu_share
         throttle = None if share is None else Throttle(share)
         self._worker.use(rig.lanes.values(), throttle, hands=rig.hands)

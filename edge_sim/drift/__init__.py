@@ -10,6 +10,7 @@ move. Feed looks some minutes apart: neighbours in a video are one look, not man
 
 from __future__ import annotations
 
+from edge_sim.drift.follower import EVERY_S, DriftFollower
 from edge_sim.drift.following import (
     LEAST_BASELINE,
     LEAST_LOOKS,
@@ -35,12 +36,14 @@ from edge_sim.drift.measures import (
 
 __all__ = [
     "ALARM",
+    "EVERY_S",
     "LEAST_BASELINE",
     "LEAST_LOOKS",
     "LEAST_SHARE",
     "NOTABLE_PSI",
     "TOLERANCE",
     "Baseline",
+    "DriftFollower",
     "DriftReading",
     "DriftSnapshot",
     "Key",

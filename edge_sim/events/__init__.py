@@ -28,6 +28,7 @@ from edge_sim.events.wire import (
     json_schema,
     tag_of,
     to_json_line,
+    unix_time_s,
     utc_text,
 )
 
@@ -57,5 +58,6 @@ __all__ = [
     "state_changed",
     "tag_of",
     "to_json_line",
+    "unix_time_s",
     "utc_text",
 ]

@@ -24,6 +24,15 @@ def utc_text(unix_time_s: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def unix_time_s(text: str) -> float:
+    """Return seconds since 1970 of a time as `utc_text` writes it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
 def tag_of(event: Event) -> str:
     """Return the `type` of `event`, as in `state_changed`."""
     return str(event.__struct_config__.tag)

@@ -10,8 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from edge_sim.domain import UNKNOWN, State
-from edge_sim.events import Event, SourceLost, StateChanged
-from edge_sim.health.status import INFERENCE_BUCKETS_S, Durations, Health, SourceStatus, WatchStatus
+from edge_sim.events import Event, SourceLost, StateChanged, tag_of
+from edge_sim.health.status import (
+    INFERENCE_BUCKETS_S,
+    Durations,
+    Health,
+    SourceStatus,
+    Standing,
+    WatchStatus,
+)
 from edge_sim.loop import Step
 from edge_sim.pipeline import Outcome
 
@@ -37,6 +44,7 @@ class Board:
         self._watches: dict[str, WatchStatus] = {}
         self._events: deque[tuple[int, Event]] = deque(maxlen=KEPT_EVENTS)
         self._event_count = 0
+        self._kinds: Counter[str] = Counter()
         self._arrived = threading.Condition(self._lock)
         self._durations: Counter[int] = Counter()
         self._durations_sum_s = 0.0
@@ -89,6 +97,7 @@ class Board:
         """Note an event that was reported."""
         with self._lock:
             self._event_count += 1
+            self._kinds[tag_of(event)] += 1
             self._events.append((self._event_count, event))
             if isinstance(event, StateChanged):
                 self._count_change(event)
@@ -110,6 +119,11 @@ class Board:
             known = self._watches[watch]
             entered_s = self.clock() - in_state_s
             self._watches[watch] = replace(known, state=state, entered_at_s=entered_s)
+
+    def stands(self, watch: str, standing: Standing) -> None:
+        """Note what a watch has told besides its state."""
+        with self._lock:
+            self._watches[watch] = replace(self._watches[watch], standing=standing)
 
     def in_state_s(self, watch: str) -> float:
         """Return for how long `watch` says what it says, while the device was running."""
@@ -135,6 +149,12 @@ class Board:
         with self._lock:
             slots = range(len(INFERENCE_BUCKETS_S) + 1)
             return Durations(tuple(self._durations[at] for at in slots), self._durations_sum_s)
+
+    @property
+    def reported(self) -> Mapping[str, int]:
+        """How many events of each type were reported since the start."""
+        with self._lock:
+            return dict(self._kinds)
 
     def health(self) -> Health:
         """Return whether the device works.

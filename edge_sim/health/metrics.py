@@ -54,6 +54,7 @@ class BoardCollector(Collector):
         yield from self._of_sources()
         yield from self._of_watches()
         yield from self._of_changes()
+        yield from self._of_standing()
         yield from self._of_inference()
         yield from self._of_delivery()
 
@@ -111,6 +112,29 @@ class BoardCollector(Collector):
                 unknown.add_metric([item.name, reason], seconds)
             looks.add_metric([item.name], item.looks)
         yield from (changes, unknown, looks)
+
+    def _of_standing(self) -> Iterator[Metric]:
+        problem = _gauge(
+            "problem_active", "1 while it was told and is not over", "watch", "problem"
+        )
+        overdue = _gauge("overdue", "1 while the state lasts too long", "watch")
+        labels = ("watch", "state", "condition")
+        psi = _gauge("drift_psi", "Population stability index of recent scores", *labels)
+        drifted = _gauge("drifted", "1 where scores no longer lie where they did", *labels)
+        for item in self._board.watches:
+            for name in item.standing.problems or ():
+                problem.add_metric([item.name, name], 1.0)
+            if item.standing.overdue is not None:
+                overdue.add_metric([item.name], float(item.standing.overdue))
+            for reading in item.standing.drifts:
+                if reading.psi is not None:
+                    psi.add_metric([item.name, reading.state, reading.condition], reading.psi)
+                where = [item.name, reading.state, reading.condition]
+                drifted.add_metric(where, float(reading.drifted))
+        reported = _counter("events_reported", "Events, by type", "type")
+        for kind, number in sorted(self._board.reported.items()):
+            reported.add_metric([kind], number)
+        yield from (problem, overdue, psi, drifted, reported)
 
     def _of_inference(self) -> Iterator[Metric]:
         skipped = _counter("inferences_skipped", "Looks without an embedding", "reason")

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from edge_sim.drift import DriftReading
 from edge_sim.errors import EdgeSimError
 from edge_sim.events import Event, tag_of, utc_text
 from edge_sim.health.board import Board
@@ -147,6 +148,20 @@ def _watch(item: WatchStatus, in_state_s: float) -> dict[str, object]:
         "probability": {name: round(value, 4) for name, value in item.probability.items()},
         "margin": None if item.margin is None else round(item.margin, 4),
         "condition": item.condition or None,
+        "problems": item.standing.problems,
+        "overdue": item.standing.overdue,
+        "drift": [_drift(reading) for reading in item.standing.drifts],
         "looks": item.looks,
         "gallery_revision": item.revision,
+    }
+
+
+def _drift(reading: DriftReading) -> dict[str, object]:
+    return {
+        "state": reading.state,
+        "condition": reading.condition,
+        "looks": reading.looks,
+        "psi": None if reading.psi is None else round(reading.psi, 4),
+        "drifted": reading.drifted,
+        "action": reading.action or None,
     }

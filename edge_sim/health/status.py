@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_sim.domain import State
+from edge_sim.drift import DriftReading
 
 INFERENCE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Upper limits of a histogram, seconds."""
@@ -43,6 +44,21 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a watch has told besides its state, and is not over.
+
+    Args:
+        problems: Trouble with the picture -> since when (UTC); None if none is ever told.
+        overdue: Whether its state lasts too long; None if no state can.
+        drifts: Where the scores of each state and light stand.
+    """
+
+    problems: Mapping[str, str] | None = None
+    overdue: bool | None = None
+    drifts: tuple[DriftReading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WatchStatus:
     """One watch.
 
@@ -62,6 +78,7 @@ class WatchStatus:
         unknown_s: Reason -> seconds, since the start.
         revision: Of its gallery.
         looked_at_s: Frame time of the last look; None before the first.
+        standing: What else it has told.
     """
 
     name: str
@@ -79,6 +96,7 @@ class WatchStatus:
     unknown_s: Mapping[str, float] = field(default_factory=dict)
     revision: int = 0
     looked_at_s: float | None = None
+    standing: Standing = Standing()
 
 
 @dataclass(frozen=True, slots=True)

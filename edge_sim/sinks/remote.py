@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -18,12 +18,16 @@ class WatchCard:
         source: Name of its source.
         states: That it can say, without `unknown`.
         sensitivity: In force now, 0 to 1.
+        problems: Trouble with the picture -> since when; None if none is ever told.
+        overdue: Whether its state lasts too long; None if no state can.
     """
 
     name: str
     source: str
     states: tuple[str, ...]
     sensitivity: float
+    problems: Mapping[str, str] | None = None
+    overdue: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,17 @@ pytest.importorskip("prometheus_client", reason="the extra `metrics` is not inst
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_sim.domain import State, UnknownReason
+from edge_sim.drift import DriftReading
 from edge_sim.health.board import Board
+from edge_sim.health.status import Standing
 from tests.health.servers import pages_of
 from tests.health.test_board import CHANGED, Time, board, look
+
+STANDING = Standing(
+    problems={"covered": "2026-01-31T12:00:00.000Z"},
+    overdue=True,
+    drifts=(DriftReading("open", "ir", 40, 0.5, 0.8, 0.61, 0.4, "fall", 0.3),),
+)
 
 
 def samples(of: Board) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -32,6 +40,7 @@ def seen() -> Board:
     look(made, State("unknown", UnknownReason.DARK), index=4, embedded=False)
     made.went(CHANGED)
     made.embedded(0.002)
+    made.stands("gate", STANDING)
     time.now_s += 8.0
     return made
 
@@ -48,6 +57,11 @@ def test_the_figures_are_those_of_the_board() -> None:
     assert value("edge_sim_state", watch="gate", state="unknown") == 1
     assert value("edge_sim_state", watch="gate", state="open") == 0
     assert value("edge_sim_state_duration_seconds", watch="gate") == 8.0
+    assert value("edge_sim_problem_active", watch="gate", problem="covered") == 1
+    assert value("edge_sim_overdue", watch="gate") == 1
+    assert value("edge_sim_drift_psi", watch="gate", state="open", condition="ir") == 0.61
+    assert value("edge_sim_drifted", watch="gate", state="open", condition="ir") == 1
+    assert value("edge_sim_events_reported_total", type="state_changed") == 1
     changed = {"watch": "gate", "from": "closed", "to": "open"}
     assert found["edge_sim_state_changes_total", tuple(sorted(changed.items()))] == 1
     assert value("edge_sim_similarity_ratio", watch="gate", state="open") == 0.9

@@ -14,12 +14,19 @@ from threading import Event as Signal
 
 import pytest
 
+from edge_sim.domain import (
+    Overdue,
+    OverdueCleared,
+    ProblemCleared,
+    ProblemRaised,
+    SceneProblem,
+)
 from edge_sim.errors import CommandError, ConfigError, SinkError
-from edge_sim.events import SourceRestored, StateChanged, from_json_line
+from edge_sim.events import Event, SourceRestored, StateChanged, from_json_line
 from edge_sim.outbox import Courier, Delivery, Outbox
 from edge_sim.sinks.mqtt import MqttOptions, MqttSink
 from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
-from tests.outbox.events import changed, lost
+from tests.outbox.events import changed, lost, told
 from tests.sinks.broker import PASSWORD, TIMEOUT_S, USER, Broker, Certificates, Listener, retained
 from tests.sinks.waiting import wait_until
 
@@ -89,6 +96,67 @@ def test_a_lost_source_comes_back(sink: MqttSink, listener: Listener) -> None:
     assert listener.wait_on(f"{BASE}/sources/yard/available", b"online")
     assert listener.wait(lambda: len(listener.on(f"{BASE}/event")) == 2)
     assert [from_json_line(line) for line in listener.on(f"{BASE}/event")] == [lost(1), back]
+
+
+def told_on(listener: Listener) -> list[Event]:
+    return [from_json_line(line) for line in listener.on(f"{BASE}/gate/event")]
+
+
+COVERED = ProblemRaised(SceneProblem.COVERED, 1_700_000_000.0, 10.0)
+CLEAR = ProblemCleared(SceneProblem.COVERED, 1_700_000_000.0, 70.0)
+TELLING = Site((WatchCard("gate", "yard", ("closed", "open"), 0.5, problems={}, overdue=False),))
+
+
+def test_trouble_with_the_picture_is_retained_until_it_is_over(
+    broker: Broker, listener: Listener
+) -> None:
+    topic = f"{BASE}/gate/problems"
+    on = b'{"problem":"on","covered":"2023-11-14T22:13:20.000Z"}'
+    with closing(Connected(broker).wait()) as sink:
+        sink.describe(TELLING)
+        sink.emit(told(COVERED))
+        assert listener.wait_on(topic, on)
+        sink.emit(told(CLEAR, 8))
+        assert listener.wait(lambda: told_on(listener) == [told(COVERED), told(CLEAR, 8)])
+        assert listener.on(topic) == [b'{"problem":"off"}', on, b'{"problem":"off"}']
+    held = retained(broker)
+    assert held[topic] == b'{"problem":"off"}'
+    assert json.loads(held[CONFIG])["components"]["gate.problem"]["device_class"] == "problem"
+
+
+def test_an_overdue_state_turns_its_sensor_on_and_off_again(
+    broker: Broker, listener: Listener
+) -> None:
+    topic = f"{BASE}/gate/overdue"
+    overdue = told(Overdue("open", 1_700_000_000.0, 600.0, 600.0))
+    over = told(OverdueCleared("open", 1_700_000_000.0, 900.0), 9)
+    with closing(Connected(broker).wait()) as sink:
+        sink.describe(TELLING)
+        sink.emit(overdue)
+        assert listener.wait_on(topic, b"on")
+        sink.emit(over)
+        assert listener.wait(lambda: told_on(listener) == [overdue, over])
+        assert listener.on(topic) == [b"off", b"on", b"off"]
+    held = retained(broker)
+    assert held[topic] == b"off"
+    assert json.loads(held[CONFIG])["components"]["gate.overdue"]["payload_on"] == "on"
+
+
+def test_a_broker_that_forgot_everything_is_told_of_trouble_from_before_a_restart(
+    broker: Broker,
+) -> None:
+    card = WatchCard("gate", "yard", ("open",), 0.5, problems={"dark": "x"}, overdue=True)
+    connected = Connected(broker)
+    with closing(connected.wait()) as sink:
+        sink.describe(Site((card,)))
+        broker.kill()
+        connected.ready.clear()
+        broker.start()
+        assert sink.is_connected or connected.ready.wait(TIMEOUT_S)
+        sink.emit(changed(1))  # its receipt comes after those of the greeting
+        held = retained(broker)
+    assert held[f"{BASE}/gate/problems"] == b'{"problem":"on","dark":"x"}'
+    assert held[f"{BASE}/gate/overdue"] == b"on"
 
 
 def test_the_broker_says_offline_when_the_device_goes(broker: Broker, listener: Listener) -> None:

@@ -69,7 +69,10 @@ class BinarySensor(Entity, kw_only=True, tag="binary_sensor"):
     payload_on: Text
     payload_off: Text
     value_template: Text | None = None
-    device_class: Literal["opening", "occupancy", "presence", "connectivity"] | None = None
+    json_attributes_topic: Topic | None = None
+    device_class: Literal["opening", "occupancy", "presence", "connectivity", "problem"] | None = (
+        None
+    )
 
 
 class Button(Entity, kw_only=True, tag="button"):
@@ -102,6 +105,8 @@ CARDS = st.builds(
     st.lists(NAMES.filter(lambda name: name != "unknown"), unique=True, max_size=4).map(tuple)
     | st.sampled_from([("open", "closed"), ("off", "on"), ("free", "taken")]),
     st.floats(0.0, 1.0),
+    st.none() | st.just({}) | st.just({"covered": "2026-01-31T12:00:00.000Z"}),
+    st.none() | st.booleans(),
 )
 SITES = st.builds(
     Site,
@@ -171,6 +176,19 @@ def test_other_states_are_no_binary_sensor() -> None:
     site = Site((WatchCard("bowl", "yard", ("empty", "food"), 0.5),))
     kinds = [type(each) for each in checked(site).components.values()]
     assert kinds == [BinarySensor, Sensor, Number, Button, Button]  # the first: connectivity
+
+
+def test_trouble_and_overdue_are_problem_sensors_where_the_watch_ever_tells_them() -> None:
+    site = Site((WatchCard("bowl", "yard", ("empty", "food"), 0.5, problems={}, overdue=False),))
+    components = checked(site).components
+    problem, overdue = components["bowl.problem"], components["bowl.overdue"]
+    assert isinstance(problem, BinarySensor)
+    assert isinstance(overdue, BinarySensor)
+    assert {problem.device_class, overdue.device_class} == {"problem"}
+    assert problem.state_topic == problem.json_attributes_topic == "edge_sim/porch/bowl/problems"
+    assert problem.value_template == "{{ value_json.problem }}"
+    assert overdue.state_topic == "edge_sim/porch/bowl/overdue"
+    assert not {"gate.problem", "gate.overdue"} & checked(SITE).components.keys()
 
 
 def test_every_state_can_be_taught_with_a_button() -> None:

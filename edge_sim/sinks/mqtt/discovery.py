@@ -98,6 +98,7 @@ def _entities(card: WatchCard, topics: Topics) -> Iterator[tuple[str, dict[str, 
                 _binary(card, on, off, topics)
                 | ({"device_class": device_class} if device_class else {}),
             )
+    yield from _standing(card, topics)
     yield (
         f"{watch}.sensitivity",
         _described(card, "sensitivity", topics)
@@ -123,6 +124,39 @@ def _entities(card: WatchCard, topics: Topics) -> Iterator[tuple[str, dict[str, 
                 "entity_category": "config",
                 "command_topic": topics.command(watch, _TEACH),
                 "payload_press": state,
+            },
+        )
+
+
+def _standing(card: WatchCard, topics: Topics) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what a watch may tell besides its state, where it ever does."""
+    if card.problems is not None:
+        yield (
+            f"{card.name}.problem",
+            _described(card, "problem", topics)
+            | {
+                "platform": "binary_sensor",
+                "name": f"{card.name} problem",
+                "device_class": "problem",
+                "entity_category": "diagnostic",
+                "state_topic": topics.problems(card.name),
+                "value_template": "{{ value_json.problem }}",
+                "payload_on": "on",
+                "payload_off": "off",
+                "json_attributes_topic": topics.problems(card.name),
+            },
+        )
+    if card.overdue is not None:
+        yield (
+            f"{card.name}.overdue",
+            _described(card, "overdue", topics)
+            | {
+                "platform": "binary_sensor",
+                "name": f"{card.name} overdue",
+                "device_class": "problem",
+                "state_topic": topics.overdue(card.name),
+                "payload_on": "on",
+                "payload_off": "off",
             },
         )
 

@@ -13,6 +13,7 @@ from edge_sim.sinks.mqtt import discovery
 from edge_sim.sinks.mqtt.commands import VERBS, read_command
 from edge_sim.sinks.mqtt.link import Link, Talk
 from edge_sim.sinks.mqtt.options import MqttOptions
+from edge_sim.sinks.mqtt.standing import Standing
 from edge_sim.sinks.mqtt.topics import (
     OFFLINE,
     ONLINE,
@@ -47,6 +48,7 @@ class MqttSink:
         self._site = Site()
         self._shown: dict[str, StateChanged] = {}
         self._sources: dict[str, bool] = {}
+        self._standing = Standing(self._topics)
         self._refusals = 0
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
@@ -97,7 +99,8 @@ class MqttSink:
                 self._shown[event.watch] = event
             elif (about := source_of(event)) is not None:
                 self._sources[about[0]] = about[1]
-        self._link.publish(messages_of(event, self._topics))
+            retained = self._standing.after(event)
+        self._link.publish([*retained, *messages_of(event, self._topics)])
 
     def close(self) -> None:
         """Say `offline` and disconnect."""
@@ -109,6 +112,7 @@ class MqttSink:
             self._site = site
             for card in site.watches:
                 self._sources.setdefault(card.source, True)
+                self._standing.describe(card)
         self._link.send(self._announcement())
         self._forget_stale()
 
@@ -148,6 +152,7 @@ class MqttSink:
     def _announcement(self) -> list[Message]:
         with self._lock:
             site, sources = self._site, dict(self._sources)
+            standing = [item for card in site.watches for item in self._standing.messages(card)]
         found = [Message(self._topics.available, ONLINE, retain=True)]
         if site.watches and self._discovery is not None:
             payload = json.dumps(discovery.announcement(site, self._topics)).encode()
@@ -156,7 +161,7 @@ class MqttSink:
         for card in site.watches:
             topic = self._topics.sensitivity(card.name)
             found.append(Message(topic, f"{card.sensitivity:g}".encode(), retain=True))
-        return found
+        return [*found, *standing]
 
     def _states(self) -> list[Message]:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -51,8 +52,16 @@ class Topics:
         return f"{self._base}/{_part(watch)}/attributes"
 
     def event(self, watch: str) -> str:
-        """Every change of the state as JSON, not retained."""
+        """Every event of the watch as JSON, not retained."""
         return f"{self._base}/{_part(watch)}/event"
+
+    def problems(self, watch: str) -> str:
+        """Trouble with the picture, as JSON, retained: `problem` is `on` or `off`."""
+        return f"{self._base}/{_part(watch)}/problems"
+
+    def overdue(self, watch: str) -> str:
+        """`on` or `off`, retained: whether the state lasts too long."""
+        return f"{self._base}/{_part(watch)}/overdue"
 
     def sensitivity(self, watch: str) -> str:
         """The sensitivity in force, retained."""
@@ -64,7 +73,13 @@ class Topics:
 
     def of_watch(self, watch: str) -> tuple[str, ...]:
         """Return all retained topics of a watch."""
-        return self.state(watch), self.attributes(watch), self.sensitivity(watch)
+        return (
+            self.state(watch),
+            self.attributes(watch),
+            self.problems(watch),
+            self.overdue(watch),
+            self.sensitivity(watch),
+        )
 
     @property
     def _base(self) -> str:
@@ -90,6 +105,17 @@ def state_messages(event: StateChanged, topics: Topics) -> list[Message]:
     ]
 
 
+def problems_message(watch: str, problems: Mapping[str, str], topics: Topics) -> Message:
+    """Return the retained message that says what is wrong with the picture, and since when."""
+    body = {"problem": "on" if problems else "off", **problems}
+    return Message(topics.problems(watch), msgspec.json.encode(body), retain=True)
+
+
+def overdue_message(watch: str, topics: Topics, *, overdue: bool) -> Message:
+    """Return the retained message that says whether the state lasts too long."""
+    return Message(topics.overdue(watch), b"on" if overdue else b"off", retain=True)
+
+
 def source_message(source: str, topics: Topics, *, online: bool) -> Message:
     """Return the retained message that says whether a source gives frames."""
     return Message(topics.source_available(source), ONLINE if online else OFFLINE, retain=True)
@@ -112,6 +138,8 @@ def _attributes(event: StateChanged) -> bytes:
             "condition": event.condition,
             "probabilities": {match.state: match.probability for match in event.matches},
             "before": event.before,
+            "before_lasted_s": event.before_lasted_s,
+            "doubts": event.doubts,
             "event_id": event.id,
             "source": event.source,
             "model": event.model,
