@@ -1,8 +1,8 @@
 """The gate: a picture like the last embedded one needs no embedding.
 
-Most frames of a fixed camera show nothing new. The gate compares grey thumbnails block by block and
-learns from the source itself how much its noise moves a block, so that it opens for a small object
-in a corner and stays closed for a grainy night picture.
+Most frames of a fixed camera show nothing new. The gate compares glimpses block by block and learns
+from the source itself how much its noise moves a block, so that it opens for a small object in a
+corner and stays closed for a grainy night picture.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ from statistics import median
 import cv2
 import numpy as np
 
-from edge_sim.domain import THUMBNAIL_PX, GrayImage
+from edge_sim.domain import GrayImage
 
 _BLOCKS = 12
-"""Blocks per side: 8x8 pixels of the thumbnail each, about the smallest thing worth seeing."""
+"""Blocks per side: 8x8 pixels of a thumbnail each, about the smallest thing worth seeing."""
 _LEARNED_FROM = 64
 _LEAST_LEARNED = 8
 _NOISE_FACTOR = 1.6
 _FLOOR = 0.75
 _CEILING = 5.0
 _MAX_AGE_S = 30.0
-
-assert THUMBNAIL_PX % _BLOCKS == 0
 
 
 class Gate:
@@ -40,6 +38,8 @@ class Gate:
         self._previous: GrayImage | None = None
         self._embedded: GrayImage | None = None
         self._embedded_at_s = 0.0
+        self.is_repeated = False
+        """Whether the last look showed the very picture before it, noise included."""
 
     @property
     def level(self) -> float:
@@ -48,23 +48,26 @@ class Gate:
             return 0.0
         return min(max(_NOISE_FACTOR * median(self._steps), _FLOOR), _CEILING)
 
-    def is_shut(self, thumbnail: GrayImage, at_s: float) -> bool:
-        """Return whether `thumbnail` shows nothing new; called once per look, in time order.
+    def is_shut(self, glimpse: GrayImage, at_s: float) -> bool:
+        """Return whether `glimpse` shows nothing new; called once per look, in time order.
 
         Args:
-            thumbnail: (96, 96) uint8 grey.
+            glimpse: (h, w) uint8, as `imaging.glimpse` makes it; always of one shape.
             at_s: Time of the frame; time that runs backwards opens the gate.
         """
-        if self._previous is not None:
-            self._steps.append(_worst_block(thumbnail, self._previous))
-        self._previous = thumbnail
-        if self._embedded is None or not 0.0 <= at_s - self._embedded_at_s < _MAX_AGE_S:
+        if self._previous is not None and self._previous.shape == glimpse.shape:
+            step = _worst_block(glimpse, self._previous)
+            self.is_repeated = step == 0.0
+            self._steps.append(step)
+        self._previous = glimpse
+        seen = self._embedded
+        if seen is None or not 0.0 <= at_s - self._embedded_at_s < _MAX_AGE_S:
             return False
-        return _worst_block(thumbnail, self._embedded) <= self.level
+        return seen.shape == glimpse.shape and _worst_block(glimpse, seen) <= self.level
 
-    def embedded(self, thumbnail: GrayImage, at_s: float) -> None:
+    def embedded(self, glimpse: GrayImage, at_s: float) -> None:
         """Note that this picture was embedded: later ones are compared with it."""
-        self._embedded = thumbnail
+        self._embedded = glimpse
         self._embedded_at_s = at_s
 
 
@@ -72,4 +75,4 @@ def _worst_block(a: GrayImage, b: GrayImage) -> float:
     """Return the largest mean absolute difference of a block, grey levels."""
     difference = cv2.absdiff(a, b).astype(np.float32)
     blocks = cv2.resize(difference, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA)
-    return float(blocks.max())
+    return cv2.norm(blocks, cv2.NORM_INF)

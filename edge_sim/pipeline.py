@@ -9,17 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_sim.domain import (
-    FULL_FRAME,
-    THUMBNAIL_PX,
     BgrImage,
-    Embedding,
     Frame,
-    GrayImage,
     Match,
     Notice,
     Observation,
     Probe,
-    Roi,
     State,
     StateChange,
     Threshold,
@@ -27,26 +22,10 @@ from edge_sim.domain import (
 from edge_sim.events import Event, Origin, noticed, state_changed
 from edge_sim.gallery import Gallery
 from edge_sim.gate import Gate
-from edge_sim.imaging import crop, halved, masked, measure
 from edge_sim.protocols import Decider, Embedder, Follower, Monitor, Scorer
 from edge_sim.rules import TimeInState
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Region:
-    """Where a watch looks.
-
-    Args:
-        roi: In fractions of the frame.
-        mask: (h, w) uint8 over the region, 0 where pixels do not count; None to count all.
-    """
-
-    roi: Roi = FULL_FRAME
-    mask: GrayImage | None = None
-
-    def pixels_of(self, frame: BgrImage) -> BgrImage:
-        """Return the region's pixels: a view, or a copy where a mask applies."""
-        return masked(crop(frame, self.roi), self.mask)
+from edge_sim.sight import Region as Region  # where a watch looks is part of this interface
+from edge_sim.sight import Sight, Sights
 
 
 def make_probe(
@@ -61,22 +40,16 @@ def make_probe(
 
     The live path and enrolment both go through here: otherwise scores drift apart.
     """
-    pixels = shrunk(pixels, embedder)
-    thumbnail, quality = measure(pixels)
+    sight = Sight(pixels, embedder)
+    thumbnail, quality = sight.readings
     return Probe(
-        embedding=embedder.embed(pixels),
+        embedding=sight.embedding,
         thumbnail=thumbnail,
         quality=quality,
         captured_at_s=captured_at_s,
         unix_time_s=unix_time_s,
         frame_index=frame_index,
     )
-
-
-def shrunk(pixels: BgrImage, embedder: Embedder) -> BgrImage:
-    """Return a region halved to what embedding and thumbnail both start from, computed once."""
-    side_px = max(embedder.input_px, THUMBNAIL_PX)
-    return halved(pixels, side_px, side_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +136,7 @@ class Watch:
         self._gate = gate
         self._stages = stages
         self._last_look_s: float | None = None
-        self._latest: tuple[Embedding, Match | None] | None = None
+        self._latest: tuple[Probe, Match | None] | None = None
         self.followers = tuple(stages.followers())
         self._time = TimeInState()
         self._equip(gallery)
@@ -188,14 +161,15 @@ class Watch:
         """Say that what is said now has been said for so long: after a restart."""
         self._time = TimeInState(self._decider.state, in_state_s)
 
-    def look(self, frame: Frame, embedder: Embedder) -> Outcome | None:
-        """Return the outcome of looking at `frame`; None if it is not yet time to look."""
+    def look(self, sights: Sights) -> Outcome | None:
+        """Return the outcome of looking at a frame; None if it is not yet time to look."""
+        frame = sights.frame
         if self._last_look_s is not None:
             since_last_s = frame.captured_at_s - self._last_look_s
             if not self._pace.is_due(since_last_s, self._decider.pending):
                 return None
         self._last_look_s = frame.captured_at_s
-        probe, match, embedded = self._compared(frame, embedder)
+        probe, match, embedded = self._compared(frame, sights.of(self.region))
         reading = self._monitor.inspect(probe)
         observation = Observation(
             captured_at_s=probe.captured_at_s,
@@ -226,21 +200,31 @@ class Watch:
             notices=tuple(notice for notices in follow for notice in notices),
         )
 
-    def _compared(self, frame: Frame, embedder: Embedder) -> tuple[Probe, Match | None, bool]:
+    def _compared(self, frame: Frame, sight: Sight) -> tuple[Probe, Match | None, bool]:
         """Return the probe of `frame`, its match, and whether it was embedded for it."""
-        pixels = shrunk(self.region.pixels_of(frame.pixels), embedder)
-        thumbnail, quality = measure(pixels)
-        at_s = frame.captured_at_s
-        shut = self._gate is not None and self._gate.is_shut(thumbnail, at_s)
-        known = self._latest if shut else None
-        embedding = known[0] if known else embedder.embed(pixels)
-        probe = Probe(embedding, thumbnail, quality, at_s, frame.unix_time_s, frame.index)
-        if known:
-            return probe, known[1], False
+        gate, at_s = self._gate, frame.captured_at_s
+        repeated = None
+        if gate is not None:
+            shut = gate.is_shut(sight.glimpse, at_s)
+            repeated = gate.is_repeated
+            if shut and self._latest is not None:
+                # Nothing new to see: neither in the region nor in its light.
+                last, match = self._latest
+                return _as_before(last, frame, repeated=repeated), match, False
+        thumbnail, quality = sight.readings
+        probe = Probe(
+            embedding=sight.embedding,
+            thumbnail=thumbnail,
+            quality=quality,
+            captured_at_s=at_s,
+            unix_time_s=frame.unix_time_s,
+            frame_index=frame.index,
+            repeated=repeated,
+        )
         match = self._scorer.best_match(probe)
-        self._latest = embedding, match
-        if self._gate is not None:
-            self._gate.embedded(thumbnail, at_s)
+        self._latest = probe, match
+        if gate is not None:
+            gate.embedded(sight.glimpse, at_s)
         return probe, match, True
 
     def _equip(self, gallery: Gallery) -> None:
@@ -249,6 +233,19 @@ class Watch:
         self._decider = self._stages.decider(gallery, self._scorer)
         self._monitor = self._stages.monitor(gallery)
         self._latest = None  # another gallery matches differently
+
+
+def _as_before(probe: Probe, frame: Frame, *, repeated: bool) -> Probe:
+    """Return the probe of an earlier look as that of `frame`."""
+    return Probe(
+        embedding=probe.embedding,
+        thumbnail=probe.thumbnail,
+        quality=probe.quality,
+        captured_at_s=frame.captured_at_s,
+        unix_time_s=frame.unix_time_s,
+        frame_index=frame.index,
+        repeated=repeated,
+    )
 
 
 class Pipeline:
@@ -268,7 +265,8 @@ class Pipeline:
 
     def process(self, frame: Frame) -> tuple[Outcome, ...]:
         """Return the outcome of every watch that was due."""
-        looks = (watch.look(frame, self._embedder) for watch in self.watches)
+        sights = Sights(frame, self._embedder)
+        looks = [watch.look(sights) for watch in self.watches]
         return tuple(outcome for outcome in looks if outcome is not None)
 
     def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[Event]:

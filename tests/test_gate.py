@@ -67,6 +67,21 @@ def test_time_that_runs_backwards_opens_the_gate() -> None:
     assert not gate.is_shut(noisy(100, 50), -1.0)
 
 
+def test_a_picture_of_another_size_opens_the_gate() -> None:
+    gate = settled()
+    assert not gate.is_shut(noisy(100, 50)[:48], 5.0)
+    gate.embedded(noisy(100, 50)[:48], 5.0)
+    assert gate.is_shut(noisy(100, 51)[:48], 5.2)
+
+
+def test_the_gate_knows_the_very_same_picture_from_one_like_it() -> None:
+    gate = settled()
+    gate.is_shut(noisy(100, 50), 5.0)
+    assert not gate.is_repeated
+    gate.is_shut(noisy(100, 50), 5.2)
+    assert gate.is_repeated
+
+
 def outcomes_of(plan: DemoPlan, frames: list[Frame], gate: Gate | None) -> list[Outcome]:
     embedder = open_embedder("thumbnail")
     region = Region(scene_roi(plan.scene))

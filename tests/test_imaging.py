@@ -17,6 +17,7 @@ from edge_sim.imaging import (
     crop,
     decode,
     encode_jpeg,
+    glimpse,
     halved,
     masked,
     measure,
@@ -196,3 +197,29 @@ def test_a_squash_fills_the_buffer_it_is_given() -> None:
     target = np.zeros((20, 30, 3), np.uint8)
     assert squash_into(coloured(200, 300), target) is target
     np.testing.assert_array_equal(target[0, 0], coloured()[0, 0])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (96, 96), (480, 640), (1081, 1923)], ids=str)
+def test_a_glimpse_has_24_rows_and_more_where_the_picture_has(shape: tuple[int, int]) -> None:
+    seen = glimpse(np.full((*shape, 3), 77, np.uint8))
+    assert (seen == 77).all()
+    assert min(shape[0], 24) <= seen.shape[0] <= 200
+    assert seen.shape[1] >= min(3 * shape[1], 24)
+
+
+def test_a_glimpse_of_a_view_is_that_of_its_copy() -> None:
+    frame = np.random.default_rng(3).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    view = frame[37:411, 101:498]
+    np.testing.assert_array_equal(glimpse(view), glimpse(view.copy()))
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (480, 640), (1080, 1920)], ids=str)
+def test_a_thing_of_two_thumbnail_pixels_shows_in_a_glimpse_wherever_it_is(
+    shape: tuple[int, int],
+) -> None:
+    empty = np.full((*shape, 3), 100, np.uint8)
+    tall, wide = -(-2 * shape[0] // 96), -(-2 * shape[1] // 96)
+    for top in range(0, shape[0] - tall, max(shape[0] // 7, 1)):
+        there = empty.copy()
+        there[top : top + tall, -wide - 3 : -3] = 180
+        assert np.abs(glimpse(there).astype(int) - glimpse(empty)).max() >= 10

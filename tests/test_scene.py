@@ -188,6 +188,18 @@ def test_the_very_same_picture_from_a_lively_source_is_frozen_until_it_lives_aga
     assert found[80:] == [None] * 3
 
 
+def test_whoever_saw_the_whole_picture_says_whether_it_is_the_same() -> None:
+    monitor = SceneMonitor(gallery(4))
+    probes = [replace(look(pixels, at), repeated=False) for at, pixels in enumerate(usual(60))]
+    one = look(picture("empty", 99), 60)
+    for probe in [*probes, replace(one, repeated=False)]:
+        monitor.inspect(probe)
+    lively = [monitor.inspect(replace(one, repeated=False)).impediment for _ in range(20)]
+    still = [monitor.inspect(replace(one, repeated=True)).impediment for _ in range(20)]
+    assert lively == [None] * 20
+    assert still[10:] == [UnknownReason.FROZEN] * 10
+
+
 def test_a_source_without_noise_is_never_frozen() -> None:
     pictures = [picture("empty", at // 6) for at in range(240)] + [picture("left", 1)] * 40
     assert UnknownReason.FROZEN not in reasons(pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -107,7 +108,9 @@ class Embedding:
                 raise ValueError(
                     f"spatial must be float32 (G, G, C), got {cells.dtype} {cells.shape}"
                 )
-            if not np.isfinite(cells).all():
+            flat = cells.ravel()
+            # Squares cannot cancel each other; one product is far quicker than asking each number.
+            if not math.isfinite(flat @ flat) and not np.isfinite(flat).all():
                 raise ValueError("spatial must be finite, got NaN or infinity")
 
 
@@ -143,6 +146,8 @@ class Probe:
         captured_at_s: Of the frame.
         unix_time_s: Of the frame.
         frame_index: Of the frame.
+        repeated: Whether the picture is the one before it, noise included; None where only the
+            thumbnails can tell.
     """
 
     embedding: Embedding
@@ -151,6 +156,7 @@ class Probe:
     captured_at_s: float
     unix_time_s: float
     frame_index: int
+    repeated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

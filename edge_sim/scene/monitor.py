@@ -47,6 +47,7 @@ class SceneMonitor:
         self._view = View(thumbnails)
         self._tracker = ConditionTracker()
         self._previous: Probe | None = None
+        self._judged: tuple[GrayImage, bool] | None = None
         self._lumas: list[float] = []
         self._was_covered = False
         self._lost_looks = 0
@@ -98,7 +99,10 @@ class SceneMonitor:
         previous = self._previous
         if previous is None:
             return False
-        if (probe.thumbnail == previous.thumbnail).all():
+        repeated = probe.repeated
+        if repeated is None:
+            repeated = bool((probe.thumbnail == previous.thumbnail).all())
+        if repeated:
             self._same_looks += 1
         else:
             if self._same_looks < _FROZEN_LOOKS or not self._never_repeats():
@@ -111,10 +115,16 @@ class SceneMonitor:
         """Whether the source was lively before the present row of equal pictures."""
         return self._looks >= _LEARNED_LOOKS and self._repeats <= _RARE * self._looks
 
+    def _is_lost(self, thumbnail: GrayImage) -> bool:
+        # A look that shows nothing new comes with the thumbnail of the one before it.
+        if self._judged is None or self._judged[0] is not thumbnail:
+            self._judged = thumbnail, self._view.is_lost(thumbnail)
+        return self._judged[1]
+
     def _is_moved(self, probe: Probe, *, readable: bool) -> bool:
         if not readable:
             return False
-        if not self._view.is_lost(probe.thumbnail):
+        if not self._is_lost(probe.thumbnail):
             self._lost_looks = 0
             return False
         # Somebody right before the lens also hides everything, but does not stand still.

@@ -1,0 +1,110 @@
+"""What the watches see of one frame, each part worked out once and only if it is asked for.
+
+Watches on one source share the frame; those that look at the same region share all that is
+computed from it, down to the embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_sim.domain import (
+    FULL_FRAME,
+    THUMBNAIL_PX,
+    BgrImage,
+    Embedding,
+    Frame,
+    GrayImage,
+    Quality,
+    Roi,
+)
+from edge_sim.imaging import crop, glimpse, halved, masked, measure
+from edge_sim.protocols import Embedder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Where a watch looks.
+
+    Args:
+        roi: In fractions of the frame.
+        mask: (h, w) uint8 over the region, 0 where pixels do not count; None to count all.
+    """
+
+    roi: Roi = FULL_FRAME
+    mask: GrayImage | None = None
+
+    def pixels_of(self, frame: BgrImage) -> BgrImage:
+        """Return the region's pixels: a view, or a copy where a mask applies."""
+        return masked(crop(frame, self.roi), self.mask)
+
+
+class Sight:
+    """One region of one frame.
+
+    Args:
+        pixels: (H, W, 3) uint8 BGR of the region, before the mask.
+        embedder: That embeds it.
+        mask: Of the region.
+    """
+
+    __slots__ = ("_embedder", "_embedding", "_glimpse", "_mask", "_pixels", "_readings", "_small")
+
+    def __init__(
+        self, pixels: BgrImage, embedder: Embedder, *, mask: GrayImage | None = None
+    ) -> None:
+        self._pixels = pixels
+        self._embedder = embedder
+        self._mask = mask
+        self._glimpse: GrayImage | None = None
+        self._small: BgrImage | None = None
+        self._readings: tuple[GrayImage, Quality] | None = None
+        self._embedding: Embedding | None = None
+
+    @property
+    def glimpse(self) -> GrayImage:
+        """For the gate: see `imaging.glimpse`."""
+        if self._glimpse is None:
+            self._glimpse = masked(glimpse(self._pixels), self._mask)
+        return self._glimpse
+
+    @property
+    def readings(self) -> tuple[GrayImage, Quality]:
+        """Thumbnail and quality."""
+        if self._readings is None:
+            self._readings = measure(self._halved())
+        return self._readings
+
+    @property
+    def embedding(self) -> Embedding:
+        """What the model makes of it."""
+        if self._embedding is None:
+            self._embedding = self._embedder.embed(self._halved())
+        return self._embedding
+
+    def _halved(self) -> BgrImage:
+        # Embedding and thumbnail start from the same halved region, computed once.
+        if self._small is None:
+            side_px = max(self._embedder.input_px, THUMBNAIL_PX)
+            self._small = halved(masked(self._pixels, self._mask), side_px, side_px)
+        return self._small
+
+
+class Sights:
+    """The regions of one frame that were asked for so far."""
+
+    __slots__ = ("_embedder", "_known", "frame")
+
+    def __init__(self, frame: Frame, embedder: Embedder) -> None:
+        self.frame = frame
+        self._embedder = embedder
+        self._known: dict[tuple[Roi, int], Sight] = {}
+
+    def of(self, region: Region) -> Sight:
+        """Return what is seen in a region."""
+        key = region.roi, id(region.mask)
+        sight = self._known.get(key)
+        if sight is None:
+            pixels = crop(self.frame.pixels, region.roi)
+            sight = self._known[key] = Sight(pixels, self._embedder, mask=region.mask)
+        return sight
