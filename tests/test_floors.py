@@ -31,6 +31,8 @@ FLOORS = {
     "problems": 2,
     "deciding": 3,
     "gallery_store": 3,
+    "adaptation": 4,
+    "head": 2,
     "model_library": 4,
     "outbox": 4,
     "pipeline": 4,

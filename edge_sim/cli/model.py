@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_sim.cli import model_adapt
 from edge_sim.cli import model_changes as changes
 from edge_sim.cli import model_views as views
+from edge_sim.cli.gallery_context import gallery_options
 
 Handler = Callable[[argparse.Namespace], int]
 Verbs = argparse._SubParsersAction
@@ -34,6 +36,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     cut.add_argument("--license", default="unknown", help="SPDX identifier of the weights")
     fetch = _pull(verbs)
+    _adapt(verbs)
     for either in (listing, cut, fetch):
         either.add_argument(
             "--folder", type=Path, metavar="DIR", help="of models (~/.local/share/edge_sim/models)"
@@ -70,3 +73,17 @@ def _pull(verbs: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         help="another address of the archive, or a copy of it",
     )
     return fetch
+
+
+def _adapt(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    adapt = verbs.add_parser(
+        "adapt",
+        help="learn from the labelled references of a site by what to search it",
+        description="Learns what tells the states of a watch apart, tries it on references left "
+        "out, and keeps it in the gallery if searches gain by it. States are decided as before: "
+        "they use all references already.",
+    )
+    adapt.add_argument("watch", nargs="?", metavar="WATCH", help="only this one; all if left out")
+    gallery_options(adapt)
+    adapt.add_argument("--dry-run", action="store_true", help="say what would be gained; no more")
+    adapt.set_defaults(handler=model_adapt.adapt)

@@ -14,9 +14,11 @@ import msgspec
 from edge_sim.cli.gallery_context import key_and_value, positive
 from edge_sim.cli.index import SCALES, shown
 from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.cli.search_head import check_head, head_for_index, head_of_store, head_options
 
 if TYPE_CHECKING:
     from edge_sim.domain import BgrImage
+    from edge_sim.head import Head
     from edge_sim.protocols import Embedder
     from edge_sim.search import Answer, Collection, Hit, Query, Wanted
 
@@ -43,6 +45,7 @@ class Found(msgspec.Struct, frozen=True):
     metric: str
     scale: str
     least: bool
+    learned: bool
     index: str
     pictures: int
     eligible: int
@@ -69,6 +72,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--least", action="store_true", help="the least similar first")
     parser.add_argument("--metric", choices=METRICS, default="cosine")
     parser.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
+    head_options(parser)
     parser.add_argument("--state", metavar="S", help="only of this state, or folder of an index")
     parser.add_argument(
         "--where",
@@ -91,21 +95,21 @@ class _Opened:
 
     collection: Collection
     embedder: Embedder
+    head: Head | None
     picture: Callable[[Hit], BgrImage | None]
     tag: Callable[[list[str], str], int]
 
 
 def search(args: argparse.Namespace) -> int:
     """Find and print; exit code 0 also where nothing is found."""
-    from edge_sim.errors import DataError, SearchError
+    from edge_sim.errors import DataError
     from edge_sim.gallery import checked_name
     from edge_sim.index_store import Scale
-    from edge_sim.search import Searcher, Wanted
+    from edge_sim.search import Searcher, Wanted, adapted, adapted_query
 
     if args.report is not None and args.report.suffix.lower() != ".html":
         raise DataError(f"{args.report}: the report is written as .html")
-    if args.index is not None and args.watch is not None:
-        raise SearchError("--watch goes with --gallery; an index has no watches")
+    check_head(args)
     if args.tag is not None:
         checked_name("tag", args.tag)
     where = tuple(args.where)
@@ -121,13 +125,16 @@ def search(args: argparse.Namespace) -> int:
     )
     pixels = _read(args.query)
     with _opened(args) as opened:
-        query = _query(opened.embedder, pixels)
-        answer = Searcher(opened.collection).search(query, wanted)
+        collection, query = opened.collection, _query(opened.embedder, pixels)
+        if opened.head is not None:
+            collection = adapted(collection, opened.head)
+            query = adapted_query(query, opened.head)
+        answer = Searcher(collection).search(query, wanted)
         names = [hit.name for hit in answer.hits]
         tagged = opened.tag(names, args.tag) if args.tag is not None and names else 0
         if args.report is not None:
             _write_report(args, answer, pixels, opened.picture)
-    _print(args, answer, wanted, tagged)
+    _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
     return 0
 
 
@@ -167,6 +174,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
             yield _Opened(
                 collection_of_index(index),
                 open_embedder(args.model or index.plan.model),
+                head_for_index(args),
                 of_file,
                 lambda names, tag: index.tag(map(Path, names), tag),
             )
@@ -179,12 +187,15 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
         yield _Opened(
             collection_of_store(store, watch=args.watch),
             open_embedder(args.model),
+            head_of_store(args, store),
             lambda hit: decode(store.crop(hit.name)),
             mark,
         )
 
 
-def _print(args: argparse.Namespace, answer: Answer, wanted: Wanted, tagged: int) -> None:
+def _print(
+    args: argparse.Namespace, answer: Answer, wanted: Wanted, *, tagged: int, learned: bool
+) -> None:
     if args.json:
         print_json(
             Found(
@@ -193,6 +204,7 @@ def _print(args: argparse.Namespace, answer: Answer, wanted: Wanted, tagged: int
                 metric=wanted.metric,
                 scale=wanted.scale.value,
                 least=wanted.least,
+                learned=learned,
                 index=answer.kind,
                 pictures=answer.pictures,
                 eligible=answer.eligible,
@@ -203,9 +215,8 @@ def _print(args: argparse.Namespace, answer: Answer, wanted: Wanted, tagged: int
         return
     if answer.hits:
         _print_hits(args, answer)
-    note(
-        f"{len(answer.hits)} of {answer.pictures} pictures ({answer.kind}){_remark(answer, wanted)}"
-    )
+    by = f"{answer.kind}, by the learned likeness" if learned else answer.kind
+    note(f"{len(answer.hits)} of {answer.pictures} pictures ({by}){_remark(answer, wanted)}")
     if args.tag is not None:
         note(f"{tagged} newly tagged {args.tag}")
 

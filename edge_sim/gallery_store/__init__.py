@@ -16,6 +16,7 @@ from edge_sim.gallery_store.calibrations import (
     keep_calibration,
     kept_calibrations,
 )
+from edge_sim.gallery_store.heads import KeptHead, keep_heads, kept_head
 from edge_sim.gallery_store.records import (
     Alteration,
     Difference,
@@ -32,11 +33,14 @@ __all__ = [
     "Enrolled",
     "GalleryStore",
     "KeptCalibration",
+    "KeptHead",
     "KeptRate",
     "KeptThreshold",
     "ReferenceRecord",
     "Revision",
     "Reworked",
     "keep_calibration",
+    "keep_heads",
     "kept_calibrations",
+    "kept_head",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_sim.domain import Embedding, GrayImage
 from edge_sim.errors import GalleryError
-from edge_sim.gallery_store import rows
+from edge_sim.gallery_store import head_rows, rows
 from edge_sim.gallery_store.records import Enrolled, Reworked
 
 _CONTENT = rows.CONTENT_COLUMNS
@@ -105,7 +105,8 @@ def rework(
 
 
 def restore(connection: sqlite3.Connection, number: int, target: int) -> None:
-    """Make the live rows equal to those of revision `target`; equal rows are left alone."""
+    """Make references and heads those of revision `target`; equal rows are left alone."""
+    head_rows.restore(connection, number, target)
     values = {"number": number, "target": target}
     connection.execute(
         "UPDATE versions AS now SET until = :number WHERE now.until IS NULL AND NOT EXISTS "

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_sim.domain import Reference
 from edge_sim.errors import GalleryError
-from edge_sim.gallery_store import rows
+from edge_sim.gallery_store import head_rows, rows
 from edge_sim.gallery_store.records import Alteration, Difference, ReferenceRecord, Revision
 from edge_sim.imaging import decode
 
@@ -137,6 +137,7 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield str(error)
     yield from _damaged_embeddings(connection)
     yield from _damaged_pictures(connection)
+    yield from head_rows.problems(connection)
 
 
 def _damaged_embeddings(connection: sqlite3.Connection) -> Iterator[str]:

@@ -92,7 +92,7 @@ class GalleryStore:
     @property
     def revision(self) -> int:
         """Number of the last change; 0 in a new file."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return history.head(connection)
 
     def data_version(self) -> int:
@@ -100,7 +100,7 @@ class GalleryStore:
 
         Cheap enough to ask between two frames: it reads one page.
         """
-        with self._reading() as connection:
+        with self.reading() as connection:
             return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
     def watches(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class GalleryStore:
         Raises:
             GalleryError: References of another model, no such revision, or a damaged row.
         """
-        with self._reading() as connection:
+        with self.reading() as connection:
             number = history.checked_revision(connection, revision)
             references = rows.references_of(history.gallery_rows(connection, watch, number))
         if model_id is not None:
@@ -134,7 +134,7 @@ class GalleryStore:
         revision: int | None = None,
     ) -> tuple[ReferenceRecord, ...]:
         """Return what is known of the references, without their arrays, in order of enrolment."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             number = history.checked_revision(connection, revision)
             found = history.records_at(connection, number)
         return tuple(
@@ -154,7 +154,7 @@ class GalleryStore:
         Raises:
             GalleryError: There never was such a reference.
         """
-        with self._reading() as connection:
+        with self.reading() as connection:
             return history.crop(connection, reference_id)
 
     def add(self, watch: str, enrolled: Sequence[Enrolled]) -> Revision:
@@ -166,14 +166,14 @@ class GalleryStore:
         checked_name("watch", watch)
         states = ", ".join(sorted({checked_name("state", item.state) for item in enrolled}))
         detail = f"{len(enrolled)} to {watch} ({states})"
-        with self._changing("add", detail) as (connection, number):
+        with self.changing("add", detail) as (connection, number):
             editing.add(connection, number, watch, enrolled)
         return self._written(number)
 
     def remove(self, reference_ids: Iterable[str]) -> Revision:
         """Remove references; their pictures stay in the file for `undo`."""
         ids = editing.unique(reference_ids)
-        with self._changing("remove", editing.named(ids)) as (connection, number):
+        with self.changing("remove", editing.named(ids)) as (connection, number):
             editing.end(connection, number, ids)
         return self._written(number)
 
@@ -181,7 +181,7 @@ class GalleryStore:
         """Say that references show another state."""
         ids = editing.unique(reference_ids)
         checked_name("state", state)
-        with self._changing("relabel", f"{editing.named(ids)} to {state}") as (connection, number):
+        with self.changing("relabel", f"{editing.named(ids)} to {state}") as (connection, number):
             editing.rewrite(connection, number, ids, state=state)
         return self._written(number)
 
@@ -193,7 +193,7 @@ class GalleryStore:
         """
         ids = editing.unique(reference_ids)
         checked_name("watch", watch)
-        with self._changing("move", f"{editing.named(ids)} to {watch}") as (connection, number):
+        with self.changing("move", f"{editing.named(ids)} to {watch}") as (connection, number):
             editing.rewrite(connection, number, ids, watch=watch)
             editing.check_single_model(connection, watch)
         return self._written(number)
@@ -208,7 +208,7 @@ class GalleryStore:
             checked_name("tag", tag)
         marks = [*(f"+{tag}" for tag in new), *(f"-{tag}" for tag in old)]
         detail = " ".join([editing.named(ids), *marks])
-        with self._changing("tag", detail) as (connection, number):
+        with self.changing("tag", detail) as (connection, number):
             editing.retag(connection, number, ids, new, old)
         return self._written(number)
 
@@ -219,7 +219,7 @@ class GalleryStore:
             GalleryError: One of them is not there, or a watch would mix two models.
         """
         detail = f"{len(reworked)} with {', '.join(editing.models_of(reworked))}"
-        with self._changing("reembed", detail) as (connection, number):
+        with self.changing("reembed", detail) as (connection, number):
             for watch in editing.rework(connection, number, reworked):
                 editing.check_single_model(connection, watch)
         return self._written(number)
@@ -230,7 +230,7 @@ class GalleryStore:
         Raises:
             GalleryError: There is none.
         """
-        with self._changing("undo", "") as (connection, number):
+        with self.changing("undo", "") as (connection, number):
             content = history.content_of(connection, number - 1)
             if content == 0:
                 raise GalleryError(f"{self.path}: there is no change to undo")
@@ -245,7 +245,7 @@ class GalleryStore:
         Raises:
             GalleryError: There is no such revision, or it is the present one.
         """
-        with self._changing("rollback", f"to revision {revision}") as (connection, number):
+        with self.changing("rollback", f"to revision {revision}") as (connection, number):
             # The new revision is in the table already; it is no target.
             if not 0 <= revision < number - 1:
                 raise GalleryError(
@@ -257,29 +257,31 @@ class GalleryStore:
 
     def log(self, *, limit: int | None = None) -> tuple[Revision, ...]:
         """Return the changes, the newest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return history.revisions(connection, limit=limit)
 
     def diff(self, before: int, after: int) -> Difference:
         """Return what is different at revision `after` from `before`."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             for number in (before, after):
                 history.checked_revision(connection, number)
             return history.difference(connection, before, after)
 
     def check(self) -> tuple[str, ...]:
         """Return what is wrong with the file, a line each; reads all of it."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return tuple(history.problems(connection))
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give one moment of the file, for what this package keeps beside references."""
         connection = self._open_connection()
         with translated(self.path), transaction(connection, writes=False):
             yield connection
 
     @contextmanager
-    def _changing(self, verb: str, detail: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+    def changing(self, verb: str, detail: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """Give a transaction and the number of the revision that it makes."""
         connection = self._open_connection()
         at = datetime.fromtimestamp(self._clock(), tz=timezone.utc).isoformat()
         with translated(self.path), transaction(connection, writes=True):
@@ -289,7 +291,7 @@ class GalleryStore:
             yield connection, number
 
     def _written(self, number: int) -> Revision:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return history.revisions(connection, number=number)[0]
 
     def _open_connection(self) -> sqlite3.Connection:

@@ -6,9 +6,9 @@ import numpy as np
 
 from edge_sim.domain import Embedding, FloatVector
 from edge_sim.errors import SearchError
+from edge_sim.head import unit_cells
 from edge_sim.index_store.records import Scale
 from edge_sim.ranking import Rows
-from edge_sim.similarity import normalised
 
 
 def one_vector(embedding: Embedding, scale: Scale) -> FloatVector:
@@ -26,9 +26,7 @@ def one_vector(embedding: Embedding, scale: Scale) -> FloatVector:
         raise SearchError(
             f"the model {embedding.model_id} has no spatial output; take --scale global"
         )
-    cells = normalised(embedding.spatial.reshape(-1, embedding.spatial.shape[-1]))
-    spatial = normalised(cells.ravel())
-    return np.concatenate([embedding.vector, spatial]).astype(np.float32)
+    return np.concatenate([embedding.vector, unit_cells(embedding.spatial)])
 
 
 def part_of(rows: Rows, dimension: int, scale: Scale) -> Rows:

@@ -5,6 +5,7 @@ for hit in searcher.search(Query(embedding, thumbnail), Wanted(top_k=10)).hits:
     print(hit.name, hit.score)
 """
 
+from edge_sim.search.adapting import adapted, adapted_query
 from edge_sim.search.collection import (
     Collection,
     collection_of_gallery,
@@ -22,6 +23,8 @@ __all__ = [
     "Query",
     "Searcher",
     "Wanted",
+    "adapted",
+    "adapted_query",
     "collection_of_gallery",
     "collection_of_index",
     "collection_of_store",

@@ -1,0 +1,11 @@
+"""Learning a head on the labelled references of a watch, and proving that it helps.
+
+trial = tried(gallery)
+if trial.is_gain:
+    keep_heads(store, {"bowl": trial.head})
+"""
+
+from edge_sim.adaptation.fitting import fit_head
+from edge_sim.adaptation.trial import LEAST_REFERENCES, Trial, tried
+
+__all__ = ["LEAST_REFERENCES", "Trial", "fit_head", "tried"]
