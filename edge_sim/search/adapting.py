@@ -31,7 +31,9 @@ def adapted(collection: Collection, head: Head) -> Collection:
     size = head.vector.centre.size
     needs = 0 if head.cells is None else head.cells.centre.size
     if len(rows) and collection.vectors.shape[1] < size + needs:
-        raise SearchError("the head needs the cells of the pictures; build the index with --scale both")
+        raise SearchError(
+            "the head needs the cells of the pictures; build the index with --scale both"
+        )
     for start in range(0, len(rows), _CHUNK_ROWS):
         part = np.asarray(collection.vectors[start : start + _CHUNK_ROWS], np.float32)
         cells = part[:, size:] if needs else None
