@@ -42,7 +42,7 @@ def looks(text: str, *, step_s: float = 1.0) -> list[Observation]:
         "o": seen(0.85, 0.97),
         "s": seen(0.8, 0.96, "shut"),
         "n": seen(0.2, 0.9),
-        "d": seen(0.7, 0.55),
+        "d": seen(0.7, 0.54),
     }
     made = []
     for place, letter in enumerate(text):
