@@ -68,7 +68,7 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from edge_sim.evaluation.events import mean_result
+    from edge_sim.evaluation.events import check_asked, mean_result
     from edge_sim.pipeline import Region
 
     _check(args)
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         clip = see_set(args, path, embedder, region)
         plans = _plans(args, clip, beside) if settled is None else _whole(clip, settled[0])
         rounds = _play(method, clip, plans)
+        check_asked(clip, [result for result, _ in rounds])
         results.append(mean_result([result for result, _ in rounds]))
         played.append((clip, rounds[0][1]))
     if args.plot is not None:

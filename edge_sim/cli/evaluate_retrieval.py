@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.evaluate_options import add_output, check_plot, embedder_of, plotted
@@ -13,7 +12,6 @@ from edge_sim.cli.output import progress
 
 if TYPE_CHECKING:
     from edge_sim.evaluation import RetrievalResult
-    from edge_sim.protocols import Embedder
 
 
 def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,9 +29,19 @@ def register(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    from edge_sim.evaluation import read_tar, retrieve
+
     check_plot(args.plot)
     embedder = embedder_of(args)
-    results = [_measured(path, embedder, centred=not args.no_centring) for path in args.paths]
+    results = [
+        retrieve(
+            path.stem,
+            progress(read_tar(path), None, path.name),
+            embedder,
+            centred=not args.no_centring,
+        )
+        for path in args.paths
+    ]
     if args.plot is not None:
         from edge_sim.evaluation.plots import plot_retrieval
 
@@ -41,22 +49,6 @@ def run(args: argparse.Namespace) -> int:
         plotted(args.plot)
     print_report(args, "retrieval", results, [_row(result) for result in results])
     return 0
-
-
-def _measured(path: Path, embedder: Embedder, *, centred: bool) -> RetrievalResult:
-    import msgspec
-    import numpy as np
-
-    from edge_sim.evaluation import evaluate_retrieval, read_tar
-
-    classes, vectors, times_s = [], [], []
-    for name, pixels in progress(read_tar(path), None, path.name):
-        started_s = perf_counter()
-        vectors.append(embedder.embed(pixels).vector)
-        times_s.append(perf_counter() - started_s)
-        classes.append(name)
-    found = evaluate_retrieval(path.stem, np.stack(vectors), classes, centred=centred)
-    return msgspec.structs.replace(found, embed_ms=1000.0 * float(np.median(times_s)))
 
 
 def _row(result: RetrievalResult) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_sim.evaluation.datasets import LabelledFrame, LabelledSet, read_set, read_tar
 from edge_sim.evaluation.events import EventsResult, judge, play
-from edge_sim.evaluation.retrieval import RetrievalResult, evaluate_retrieval
+from edge_sim.evaluation.retrieval import RetrievalResult, evaluate_retrieval, retrieve
 from edge_sim.evaluation.seen import SeenSet, see
 from edge_sim.evaluation.states import Answers, Protocol, StatesResult, evaluate_states
 
@@ -23,5 +23,6 @@ __all__ = [
     "play",
     "read_set",
     "read_tar",
+    "retrieve",
     "see",
 ]

@@ -18,7 +18,7 @@ SIDE_PX = 256
 _FOREGROUND = 255  # MOG2 marks shadows with 127
 FOREGROUND_SHARE = 0.1
 """Part of the region in the foreground that is a change: of 0.02 to 0.6 the one with the best mean
-F1 for MOG2 on nine labelled sets in order and one clip."""
+F1 for MOG2 on eight labelled sets in order and one clip."""
 IN_A_ROW = 3
 LEAST_SCENE_FRAMES = 3
 

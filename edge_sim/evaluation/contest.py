@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edge_sim.evaluation.events import EventsResult, judge, mean_result
+from edge_sim.evaluation.events import EventsResult, check_asked, judge, mean_result
 from edge_sim.evaluation.galleries import CLIP_REFERENCES, plans_for
 from edge_sim.evaluation.methods import DETECTORS, Method, method_of, missing_package
 from edge_sim.evaluation.metrics import mean_figures
@@ -133,6 +133,8 @@ def compete(
         states = tuple(
             method.states(seen, protocol).result for seen in track(several, f"{label}: states")
         )
+    else:
+        protocol = replace(protocol, draws=1)  # it takes no references
     ordered = [seen for seen in (*own_sets, *own_clips) if seen.is_ordered]
     events = tuple(
         _played(method, clip, protocol, _beside(clip, own_sets))
@@ -177,7 +179,9 @@ def _played(
     if beside is not None or len(clip.states) == 1:
         protocol = replace(protocol, references=CLIP_REFERENCES)
     plans = plans_for(clip, protocol, beside=beside)
-    return mean_result([judge(clip, method.play(clip, rows, own)) for own, rows in plans])
+    results = [judge(clip, method.play(clip, rows, own)) for own, rows in plans]
+    check_asked(clip, results)
+    return mean_result(results)
 
 
 def _beside(clip: SeenSet, sets: Sequence[SeenSet]) -> SeenSet | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from edge_sim.domain import BgrImage
+from edge_sim.domain import BgrImage, is_reserved
 from edge_sim.errors import DataError
 from edge_sim.imaging import decode
 from edge_sim.sources.times import read_time
@@ -18,6 +18,8 @@ LABELS = "labels.csv"
 NEITHER = "transition"
 """Label of frames that show no state cleanly: never a reference, never asked for."""
 _BOUNDARY = "boundary"  # in the nuisance column: between two states of a continuous process
+_TOO_MANY = "\n"  # no column is called so
+_FIRST_DATE_S = 1e8  # March 1973; smaller numbers count frames or seconds
 REST = "not_"
 """Prefix of the state that all others are taken together as."""
 
@@ -77,32 +79,46 @@ def read_set(folder: Path) -> LabelledSet:
     """Return the labelled set in a folder: `labels.csv` with the columns frame and state.
 
     A column `nuisance` that holds `boundary`, or the state `transition`, keeps a frame out of
-    references and questions. A column whose name holds `time` dates the frames; without one they
-    are taken as ordered only if there is a column `order` or `*_index`, or META.json does not
-    call the order unknown.
+    references and questions. A column whose name holds `time` dates the frames, which are then put
+    in the order of time. Without dates the order of the table is taken as that of shooting, unless
+    META.json calls it not known.
 
     Raises:
-        DataError: No table, a missing column, a picture that is not there, or no state at all.
+        DataError: No table, a missing column, a picture that is not there or is named twice, a name
+            that no state may have, dates among other things, or no state at all.
     """
     table = folder / LABELS
     rows = _rows(table)
-    for column in ("frame", "state"):
-        if column not in rows[0]:
-            raise DataError(f"{table}: no column {column!r}; there are {', '.join(rows[0])}")
-    times, is_dated = _times(rows)
-    frames = []
-    for number, (row, time_s) in enumerate(zip(rows, times, strict=True), start=2):
-        path = folder / (row["frame"] or "")
-        if not row["frame"] or not path.is_file():
-            raise DataError(f"{table}, line {number}: there is no picture {path}")
-        if not row["state"]:
-            raise DataError(f"{table}, line {number}: no state")
-        is_clean = row["state"] != NEITHER and _BOUNDARY not in (row.get("nuisance") or "")
-        frames.append(LabelledFrame(path, row["state"], is_clean, time_s))
+    times, is_dated = _times(table, rows)
+    frames: list[LabelledFrame] = []
+    line_of: dict[Path, int] = {}
+    for line, (row, time_s) in enumerate(zip(rows, times, strict=True), start=2):
+        frame = _frame(folder, row, time_s, f"{table}, line {line}")
+        if line_of.setdefault(frame.path, line) != line:
+            raise DataError(
+                f"{table}, line {line}: {row['frame']} is in line {line_of[frame.path]}"
+            )
+        frames.append(frame)
+    if is_dated:
+        frames.sort(key=lambda frame: frame.time_s)
     result = LabelledSet(folder.name, tuple(frames), is_dated, is_dated or _is_ordered(folder))
     if not result.states:
         raise DataError(f"{table}: no frame shows a state")
     return result
+
+
+def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
+    """Return one row of the table; `where` it stands begins every error."""
+    path = folder / row["frame"]
+    if not row["frame"] or not path.is_file():
+        raise DataError(f"{where}: there is no picture {path}")
+    state = row["state"].strip()
+    if not state:
+        raise DataError(f"{where}: no state")
+    if is_reserved(state):
+        raise DataError(f"{where}: the name {state!r} is reserved; call the state otherwise")
+    is_clean = state != NEITHER and _BOUNDARY not in (row.get("nuisance") or "")
+    return LabelledFrame(path, state, is_clean, time_s)
 
 
 def read_tar(path: Path) -> Iterator[tuple[str, BgrImage]]:
@@ -143,26 +159,44 @@ def _rows(table: Path) -> list[dict[str, str]]:
         raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, restval="", strict=True))
+            reader = csv.DictReader(file, restval="", restkey=_TOO_MANY, strict=True)
+            rows = list(reader)
+            names = list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: cannot be read: {error}") from error
     if not rows:
         raise DataError(f"{table}: the table is empty")
+    for column in ("frame", "state"):
+        if names.count(column) != 1:
+            number = "two columns" if column in names else "no column"
+            raise DataError(f"{table}: {number} {column!r}; there are {', '.join(names)}")
+    for line, row in enumerate(rows, start=2):
+        if _TOO_MANY in row:
+            raise DataError(f"{table}, line {line}: more fields than the {len(names)} columns")
     return rows
 
 
-def _times(rows: list[dict[str, str]]) -> tuple[list[float], bool]:
+def _times(table: Path, rows: list[dict[str, str]]) -> tuple[list[float], bool]:
     """Return a time per row, and whether they are dates."""
     places = [float(number) for number in range(len(rows))]
-    column = next((name for name in rows[0] if name and "time" in name.lower()), None)
-    if column is None:
+    column = next((name for name in rows[0] if "time" in name.lower()), None)
+    times = [] if column is None else [_date(row[column]) for row in rows]
+    dates = [time_s for time_s in times if time_s is not None]
+    if not dates:
         return places, False
+    if len(dates) < len(rows):
+        line = times.index(None) + 2
+        raise DataError(f"{table}, line {line}: no date under {column!r}, as other lines have")
+    return dates, True
+
+
+def _date(text: str) -> float | None:
+    """Return seconds since 1970; None for what is no date, or a count of frames or seconds."""
     try:
-        times = [read_time(row[column]) for row in rows]
+        time_s = read_time(text)
     except ValueError:
-        return places, False
-    is_dated = not any(row[column].strip().isdecimal() for row in rows)
-    return (times, True) if is_dated else (places, False)
+        return None
+    return time_s if time_s >= _FIRST_DATE_S else None
 
 
 def _is_ordered(folder: Path) -> bool:
@@ -170,7 +204,9 @@ def _is_ordered(folder: Path) -> bool:
     if not meta.is_file():
         return True
     try:
-        order = str(json.loads(meta.read_text(encoding="utf-8")).get("temporal_order", ""))
-    except (OSError, ValueError, AttributeError) as error:
+        notes = json.loads(meta.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{meta}: cannot be read: {error}") from error
-    return "not known" not in order
+    if not isinstance(notes, dict):
+        raise DataError(f"{meta}: must hold an object, holds {type(notes).__name__}")
+    return "not known" not in str(notes.get("temporal_order", ""))

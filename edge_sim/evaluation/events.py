@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from edge_sim.domain import UNKNOWN, Match, Observation, State, StateChange, UnknownReason
+from edge_sim.errors import DataError
 from edge_sim.evaluation.metrics import f1
 from edge_sim.evaluation.seen import SeenSet
 from edge_sim.gallery import Gallery
@@ -197,6 +198,18 @@ def _delay(
 ) -> float | None:
     delays = [max(reported[b].place - true[a].place, 0) for a, b in pairs]
     return float(np.mean(delays)) if delays else None
+
+
+def check_asked(clip: SeenSet, results: Sequence[EventsResult]) -> None:
+    """Check that a clip asked for something: figures of nothing would be perfect.
+
+    Raises:
+        DataError: In no round a state lasted long enough.
+    """
+    if not any(result.true_changes for result in results):
+        raise DataError(
+            f"{clip.name}: no state lasts {LEAST_FRAMES} frames, references not counted"
+        )
 
 
 def mean_result(results: Sequence[EventsResult]) -> EventsResult:

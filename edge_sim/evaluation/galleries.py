@@ -52,7 +52,10 @@ def first_rows(seen: SeenSet, number: int) -> tuple[int, ...]:
     """
     rows = seen.clean_rows
     if len(rows) <= number:
-        raise DataError(f"{seen.name}: {len(rows)} frames, needs more than {number}")
+        raise DataError(
+            f"{seen.name}: {len(rows)} frames, needs more than {number} to take so many "
+            "references; ask for fewer with --references"
+        )
     if not seen.is_dated:
         return rows[:number]
     start_s = seen.probes[rows[0]].unix_time_s

@@ -154,17 +154,25 @@ def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
     names = [*seen.states, UNKNOWN]
     height = {name: -0.12 * (place + 1) for place, name in enumerate(names)}
     places = np.arange(len(played.rows))
-    combined = [np.nan if m is None else m.best.score.combined for m in played.matches]
-    axis.plot(places, combined, linewidth=0.8, color="black", label="combined of the best state")
     true = [height.get(seen.labels[row] or UNKNOWN, np.nan) for row in played.rows]
-    said = [height.get(state.name, np.nan) for state in played.said]
     axis.scatter(places, true, s=9, color="lightgrey", label="true")
-    axis.scatter(places, np.array(said) - 0.03, s=3, color="tab:red", label="said")
-    for place, _ in played.changes:
-        axis.axvline(place, color="tab:blue", linewidth=0.5)
-    axis.set_yticks(list(height.values()), names, fontsize=7)
-    axis.set(title=seen.name, xlim=(0, len(places)))
-    axis.legend(fontsize=7, loc="upper right")
+    if played.alarms is None:
+        combined = [np.nan if m is None else m.best.score.combined for m in played.matches]
+        said = [height.get(state.name, np.nan) for state in played.said]
+        axis.plot(
+            places, combined, linewidth=0.8, color="black", label="combined of the best state"
+        )
+        axis.scatter(places, np.array(said) - 0.03, s=3, color="tab:red", label="said")
+    told = [place for place, _ in played.changes] if played.alarms is None else played.alarms
+    for number, place in enumerate(told):
+        axis.axvline(
+            place, color="tab:blue", linewidth=0.5, label=None if number else "change reported"
+        )
+    levels = (0.0, 0.5, 1.0)
+    axis.set_yticks([*height.values(), *levels], [*names, *map(str, levels)], fontsize=7)
+    axis.set_title(seen.name, loc="left")
+    axis.set(xlabel="frame", xlim=(0, len(places)))
+    axis.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
 
 
 def _pyplot() -> Any:

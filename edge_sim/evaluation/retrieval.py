@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 
 import msgspec
 import numpy as np
 
-from edge_sim.domain import FloatMatrix
+from edge_sim.domain import BgrImage, FloatMatrix
 from edge_sim.errors import DataError
 from edge_sim.evaluation.metrics import average_precision, interpolated_precision
+from edge_sim.protocols import Embedder
 from edge_sim.similarity import normalised
 
 RECALL_AT = (1, 5, 10, 100)
@@ -49,6 +50,36 @@ class RetrievalResult(msgspec.Struct, frozen=True):
     latency_ms: float
     queries_per_s: float
     embed_ms: float | None = None
+
+
+def retrieve(
+    name: str,
+    pictures: Iterable[tuple[str, BgrImage]],
+    embedder: Embedder,
+    *,
+    centred: bool = True,
+) -> RetrievalResult:
+    """Return the figures of labelled pictures, embedded one after the other.
+
+    Args:
+        name: Of the collection.
+        pictures: (class, pixels), as `read_tar` gives them.
+        embedder: To be measured.
+        centred: Whether the mean of the collection is subtracted before the cosine.
+
+    Raises:
+        DataError: Fewer than two pictures, or no class with two.
+    """
+    classes, vectors, times_s = [], [], []
+    for label, pixels in pictures:
+        started_s = perf_counter()
+        vectors.append(embedder.embed(pixels).vector)
+        times_s.append(perf_counter() - started_s)
+        classes.append(label)
+    if not vectors:
+        raise DataError(f"{name}: there is no picture")
+    found = evaluate_retrieval(name, np.stack(vectors), classes, centred=centred)
+    return msgspec.structs.replace(found, embed_ms=1000.0 * float(np.median(times_s)))
 
 
 def evaluate_retrieval(

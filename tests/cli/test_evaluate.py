@@ -152,6 +152,15 @@ def test_a_plot_without_matplotlib_names_the_extra_and_with_it_is_a_picture(
     assert ("edge_sim[plot]" in capsys.readouterr().err) != installed
 
 
+def test_a_clip_that_asks_for_nothing_is_not_perfect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(write_set(tmp_path / "flicker", ["left", "right"] * 8))
+    for kind in ("events", "compare"):
+        assert main(["evaluate", kind, folder, "--references", "1", *NO_MODEL]) == 1
+        assert "flicker: no state lasts 3 frames" in capsys.readouterr().err
+
+
 def test_methods_are_compared_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

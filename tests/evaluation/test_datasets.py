@@ -66,6 +66,12 @@ def test_one_state_can_be_judged_against_the_rest(tmp_path: Path) -> None:
         pytest.param("frame,state\n", "empty", id="no rows"),
         pytest.param("frame,state\n0000.png,\n", "line 2: no state", id="no state"),
         pytest.param("frame,state\n,left\n", "line 2", id="no name"),
+        pytest.param("frame,state\n0000.png,  \n", "line 2: no state", id="blank state"),
+        pytest.param("frame,state\n0000.png,Unknown\n", "line 2.*reserved", id="reserved"),
+        pytest.param("frame,state\n0000.png,a\n0000.png,a\n", "3.*in line 2", id="twice"),
+        pytest.param("frame,state,state\n0000.png,a,b\n", "two columns", id="columns twice"),
+        pytest.param("frame,state\n0000.png,a,b\n", "line 2: more fields", id="too many fields"),
+        pytest.param("frame,state\n.,a\n", "no picture", id="a folder"),
         pytest.param("frame,state\n0000.png,transition\n", "no frame shows", id="no clean frame"),
     ],
 )
@@ -89,11 +95,52 @@ def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
         read_set(folder)
 
 
-def test_a_broken_note_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_broken_note_is_told(tmp_path: Path, text: str) -> None:
     folder = write_set(tmp_path / "shelf", ["left"])
-    (folder / "META.json").write_text("{")
+    (folder / "META.json").write_text(text)
     with pytest.raises(DataError, match="META"):
         read_set(folder)
+
+
+def dated(folder: Path, *moments: str) -> Path:
+    rows = [f"{at:04}.png,left,{moment}" for at, moment in enumerate(moments)]
+    return table(folder, "\n".join(["frame,state,timestamp", *rows]))
+
+
+def test_dated_frames_come_in_the_order_of_time(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"] * 3)
+    found = read_set(dated(folder, "20260103-0000", "20260101-0000", "20260102-0000"))
+    assert [frame.path.name for frame in found.frames] == ["0001.png", "0002.png", "0000.png"]
+    assert found.is_dated
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param(("1", "2", "3"), id="counted"),
+        pytest.param(("0.5", "1.5", "2.5"), id="seconds of a clip"),
+        pytest.param(("nan", "nan", "nan"), id="not a number"),
+        pytest.param(("", "", ""), id="blank"),
+    ],
+)
+def test_a_column_without_dates_dates_nothing(tmp_path: Path, moments: tuple[str, ...]) -> None:
+    found = read_set(dated(write_set(tmp_path / "shelf", ["left"] * 3), *moments))
+    assert not found.is_dated
+    assert [frame.time_s for frame in found.frames] == [0.0, 1.0, 2.0]
+
+
+def test_dates_run_together_and_unix_times_are_dates(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"] * 2)
+    found = read_set(dated(folder, "20260101000000", "1767225601"))
+    assert [frame.time_s for frame in found.frames] == [1767225600.0, 1767225601.0]
+
+
+@pytest.mark.parametrize("wrong", ["nan", "", "soon", "7"])
+def test_a_line_without_a_date_among_dates_is_told(tmp_path: Path, wrong: str) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"] * 3)
+    with pytest.raises(DataError, match="line 3: no date under 'timestamp'"):
+        read_set(dated(folder, "20260101-0000", wrong, "20260102-0000"))
 
 
 def test_a_tar_gives_classes_and_pictures(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edge_sim.errors import DataError
-from edge_sim.evaluation import evaluate_retrieval
+from edge_sim.evaluation import evaluate_retrieval, retrieve
 from edge_sim.evaluation.baselines import SCORERS
 from edge_sim.similarity import normalised
-from tests.pictured import gallery, probe
+from tests.pictured import CellsEmbedder, gallery, picture, probe
 
 
 def test_separate_classes_are_found_perfectly() -> None:
@@ -46,3 +46,12 @@ def test_a_baseline_tells_clear_states_apart(name: str) -> None:
         match = scorer.best_match(probe(state, 3))
         assert match is not None
         assert match.best.state == state
+
+
+def test_pictures_are_embedded_and_timed() -> None:
+    pictures = [(state, picture(state, at)) for state in ("left", "right") for at in range(4)]
+    found = retrieve("drawn", pictures, CellsEmbedder())
+    assert found.recall_at_1 == 1.0
+    assert found.embed_ms is not None
+    with pytest.raises(DataError, match="no picture"):
+        retrieve("nothing", [], CellsEmbedder())

@@ -1,0 +1,110 @@
+"""The tables that the comparison writes into the documents."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_sim.errors import DataError
+from edge_sim.evaluation import Protocol
+from edge_sim.evaluation.contest import Entrant, Standing, Summary, compete
+from tests.conftest import REPOSITORY
+from tests.evaluation.folders import seen_set, write_set, write_tar
+
+sys.path.insert(0, str(REPOSITORY / "tools"))
+compare = importlib.import_module("compare")
+document = importlib.import_module("comparing.document")
+tables = importlib.import_module("comparing.tables")
+
+SETS = {"ours": [seen_set(["empty"] * 9 + ["left"] * 9)]}
+PROTOCOL = Protocol(references=3, draws=1)
+
+
+@pytest.fixture(scope="module")
+def standings() -> list[Standing]:
+    found = [
+        compete(Entrant(name, model), SETS, {}, PROTOCOL, track=lambda items, label: items)
+        for name, model in (("gallery", "ours"), ("thumbnail", None))
+    ]
+    return [*found, Standing("scenedetect", None, None, "it is not installed", Summary())]
+
+
+def columns(table: str) -> set[int]:
+    return {line.count("|") for line in table.splitlines() if line.startswith("|")}
+
+
+def test_the_short_table_has_a_row_for_every_method_that_was_measured(
+    standings: list[Standing],
+) -> None:
+    text = tables.figures_of_readme(standings, "ours")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 2
+    assert len(columns(text)) == 1
+    assert "edge_sim, ours" in rows[2]
+    assert "1.000 (drawn)" in rows[2]
+    assert "right 100.0 % of the time" in text
+
+
+def test_the_full_tables_name_models_and_what_was_skipped(standings: list[Standing]) -> None:
+    text = tables.tables_of(standings, {}, {"ours": "cells@1"})
+    assert "`ours` is cells@1." in text
+    assert "PySceneDetect, adaptive detector: not measured, it is not installed." in text
+    assert "| drawn | 1.000 | 1.000 |" in text
+
+
+def test_the_measured_part_of_a_document_is_replaced_and_nothing_else() -> None:
+    old = f"# A\n{document.BEGIN}\nold\n{document.END}\n# B\n"
+    new = document.with_section(old, "new\n")
+    assert new == f"# A\n{document.BEGIN}\nnew\n{document.END}\n# B\n"
+    assert document.with_section(new, "new") == new
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("# A\n", id="no marks"),
+        pytest.param(f"{document.END}{document.BEGIN}", id="wrong order"),
+        pytest.param(f"{document.BEGIN}{document.END}{document.BEGIN}{document.END}", id="twice"),
+    ],
+)
+def test_a_document_without_its_marks_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="marks"):
+        document.with_section(text, "new")
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/evaluation.md"])
+def test_the_documents_have_their_marks(name: str) -> None:
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    assert document.END in document.with_section(text, "new")
+
+
+def test_everything_is_measured_printed_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set(tmp_path / "data" / "states" / "shelf", ["empty", "left"] * 8)
+    write_set(tmp_path / "data" / "sequences" / "road", ["empty"] * 30)
+    (tmp_path / "data" / "retrieval").mkdir()
+    write_tar(tmp_path / "data" / "retrieval" / "things.tar", ["left", "right"], 3)
+    page = tmp_path / "page.md"
+    page.write_text(f"{document.BEGIN}\n{document.END}\n")
+    models = ["--model", "thumbnail", "--official", "thumbnail"]
+    common = [
+        "--data",
+        str(tmp_path),
+        "--draws",
+        "1",
+        *models,
+        "--json",
+        str(tmp_path / "all.json"),
+    ]
+    assert compare.main([*common, "--write", "--readme", str(page), "--document", str(page)]) == 0
+    assert "| things | ours |" in page.read_text()
+    figures = json.loads((tmp_path / "all.json").read_text())
+    assert {one["method"] for one in figures["standings"]} >= {"gallery", "mog2", "softmax-head"}
+    capsys.readouterr()
+    assert compare.main(["--data", str(tmp_path / "nowhere")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1

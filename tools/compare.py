@@ -1,0 +1,173 @@
+"""The tables of README.md and docs/evaluation.md: edge_sim beside what one would take instead.
+
+    python tools/compare.py            print them
+    python tools/compare.py --write    put them where they stand
+
+Measured on the labelled sets, clips and collections below --data; a method whose package is absent
+(extra `bench`) is skipped with a line. Pictures are embedded with the default model and with
+Google's quantized v3-small, the methods that use an embedding run on both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from comparing import figures_of_readme, tables_of, with_section
+
+from edge_sim.cli.output import note, progress
+from edge_sim.embedders import open_embedder
+from edge_sim.errors import DataError, EdgeSimError
+from edge_sim.evaluation import (
+    Protocol,
+    RetrievalResult,
+    SeenSet,
+    read_set,
+    read_tar,
+    retrieve,
+    see,
+)
+from edge_sim.evaluation.contest import Entrant, Standing, compete, entrants
+from edge_sim.evaluation.methods import NAMES
+from edge_sim.pipeline import Region
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+OURS, OFFICIAL = "ours", "v3-small"
+"""Names of the two models in the tables."""
+LENIENT = (Entrant("nearest-cosine", OURS, 0.65), Entrant("nearest-cosine", OFFICIAL, 0.6))
+"""The levels of cosine with the best mean F1 of events on these very clips, of 0.6 to 0.95."""
+T = TypeVar("T")
+AGAINST_REST = "normal"  # all faults of a production line together
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is measured on, as each model sees it."""
+
+    sets: dict[str, list[SeenSet]]
+    clips: dict[str, list[SeenSet]]
+    retrieval: dict[str, list[RetrievalResult]]
+    models: dict[str, str]
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Everything that was measured.
+
+    Args:
+        standings: Of every entrant.
+        retrieval: Model -> collections.
+        models: Name of a model in the tables -> its id.
+    """
+
+    standings: list[Standing]
+    retrieval: dict[str, list[RetrievalResult]]
+    models: dict[str, str]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and write where it is asked for."""
+    args = _parser().parse_args(argv)
+    started_s = time.monotonic()
+    try:
+        found = measure(args)
+    except EdgeSimError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 1
+    note(f"measured in {time.monotonic() - started_s:.0f} s")
+    if args.json is not None:
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    short = figures_of_readme(found.standings, OURS)
+    full = tables_of(found.standings, found.retrieval, found.models)
+    if not args.write:
+        print(f"{short}\n\n{full}")
+        return 0
+    for path, text in ((args.readme, short), (args.document, full)):
+        path.write_text(with_section(path.read_text(encoding="utf-8"), text), encoding="utf-8")
+        note(f"{path}: written")
+    return 0
+
+
+def measure(args: argparse.Namespace) -> Comparison:
+    """Return what every method reaches.
+
+    Raises:
+        DataError: The data or the other model is not there, or cannot be evaluated.
+    """
+    material = _material(args)
+    protocol = Protocol(draws=args.draws)
+    standings = []
+    for entrant in (*entrants(NAMES, (OURS, OFFICIAL)), *LENIENT):
+        standing = compete(entrant, material.sets, material.clips, protocol, track=_tracked)
+        if standing.skipped is not None:
+            note(f"{entrant.method}: skipped, {standing.skipped}")
+        standings.append(standing)
+    return Comparison(standings, material.retrieval, material.models)
+
+
+def _material(args: argparse.Namespace) -> Material:
+    data = args.data / "data"
+    sets = _folders(data / "states")
+    clips = _folders(data / "sequences")
+    tars = sorted((data / "retrieval").glob("*.tar"))
+    found = Material({}, {}, {}, {})
+    for name, path in ((OURS, args.model), (OFFICIAL, args.official or _official(args.data))):
+        embedder = open_embedder(path)
+        found.models[name] = embedder.model_id
+        for folders, into in ((sets, found.sets), (clips, found.clips)):
+            into[name] = [
+                see(
+                    read_set(folder).against_rest(AGAINST_REST),
+                    embedder,
+                    region=Region(),
+                    track=_tracked,
+                )
+                for folder in folders
+            ]
+        found.retrieval[name] = [
+            retrieve(tar.stem, progress(read_tar(tar), None, f"{name}: {tar.name}"), embedder)
+            for tar in tars
+        ]
+    return found
+
+
+def _folders(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        raise DataError(f"{parent}: there is no such folder; name the data with --data")
+    return sorted(path for path in parent.iterdir() if path.is_dir())
+
+
+def _official(data: Path) -> str:
+    return str(data / "models" / "v3-small_uint8_embedding.tflite")
+
+
+def _tracked(items: Sequence[T], label: str) -> Iterable[T]:
+    return progress(items, len(items), label)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("EDGE_SIM_DATA", REPOSITORY.parent / "shared")),
+        help="with data/states, data/sequences, data/retrieval and models",
+    )
+    parser.add_argument("--model", default="default", help="ours, a .tflite file")
+    parser.add_argument("--official", help="the other .tflite file")
+    parser.add_argument("--draws", type=int, default=6, help="galleries for each set")
+    parser.add_argument("--json", type=Path, help="write every figure there")
+    parser.add_argument("--write", action="store_true", help="replace the tables in the documents")
+    parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
+    parser.add_argument("--document", type=Path, default=REPOSITORY / "docs" / "evaluation.md")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
