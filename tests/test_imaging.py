@@ -193,6 +193,15 @@ def test_halving_first_changes_little_against_one_step(shape: tuple[int, int]) -
     assert np.abs(squash(smooth.astype(np.uint8), 96).astype(int) - one_step).mean() < 3.0
 
 
+@pytest.mark.parametrize("shape", [(480, 640), (481, 643), (1081, 1923), (2, 400_000)], ids=str)
+def test_large_pictures_are_halved_like_small_ones(shape: tuple[int, int]) -> None:
+    frame = np.random.default_rng(5).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    tall, wide = shape[0] // 2, shape[1] // 2
+    even = frame[: 2 * tall, : 2 * wide].astype(np.uint16)
+    quads = even.reshape(tall, 2, wide, 2, 3).sum(axis=(1, 3))
+    np.testing.assert_array_equal(halved(frame, tall, wide), (quads + 2) // 4)
+
+
 def test_a_squash_fills_the_buffer_it_is_given() -> None:
     target = np.zeros((20, 30, 3), np.uint8)
     assert squash_into(coloured(200, 300), target) is target
