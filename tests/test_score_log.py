@@ -8,15 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from edge_sim.deciding import AdaptiveDecider, Level, Settings
 from edge_sim.domain import Probe, State, UnknownReason
 from edge_sim.errors import DataError
 from edge_sim.events import Origin, state_changed, to_json_line
 from edge_sim.pipeline import Outcome
-from edge_sim.score_log import BadLine, ScoreLine, ScoreLog, read_lines
+from edge_sim.score_log import (
+    BadLine,
+    DeciderLine,
+    Deciding,
+    ScoreLine,
+    ScoreLog,
+    read_lines,
+)
 from tests import pictured
 from tests.builders import change, match, observation
 
 PROBE: Probe = pictured.probe("left", 1)
+LEVEL = Level(0.8, 0.05, 0.3, 6)
 
 
 def outcome(at_s: float, *, watch: str = "gate", state: State | None = None) -> Outcome:
@@ -121,3 +130,64 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     log.close()
+
+
+def whole(path: Path, *outcomes: Outcome, decider: AdaptiveDecider, every_s: float = 0.0) -> None:
+    log = ScoreLog(path, every_s=every_s)
+    for item in outcomes:
+        log.note(item, 3, Deciding("porch", "cam", decider))
+    log.close()
+
+
+def test_with_every_look_a_log_holds_what_was_decided_from(tmp_path: Path) -> None:
+    decider = AdaptiveDecider.following(Settings({"open": LEVEL, "shut": LEVEL}))
+    look = outcome(0.1)
+    whole(tmp_path / "s.jsonl", look, decider=decider)
+    first, line = read(tmp_path / "s.jsonl")
+    assert isinstance(first, DeciderLine)
+    assert (first.device, first.source, first.watch, first.look) == ("porch", "cam", "gate", 1)
+    assert (first.settings, first.state, first.begun) == (decider.settings, None, True)
+    assert isinstance(line, ScoreLine)
+    assert line.observation == look.observation
+    assert (line.look, line.event, line.schema) == (1, None, 2)
+
+
+def test_a_match_that_stayed_the_same_is_written_once(tmp_path: Path) -> None:
+    decider = AdaptiveDecider.following(Settings({"open": LEVEL, "shut": LEVEL}))
+    first = outcome(0.0)
+    again = replace(first, observation=replace(first.observation, captured_at_s=1.0))
+    whole(tmp_path / "s.jsonl", first, again, outcome(2.0), decider=decider)
+    lines = [line for line in read(tmp_path / "s.jsonl") if isinstance(line, ScoreLine)]
+    assert [line.repeated for line in lines] == [False, True, False]
+    assert lines[1].observation is not None
+    assert lines[1].observation.match is None
+
+
+def test_the_event_of_a_look_is_named_by_its_id(tmp_path: Path) -> None:
+    decider = AdaptiveDecider.following(Settings({"open": LEVEL, "shut": LEVEL}))
+    made = change(None, State("open"))
+    item = replace(outcome(7.0), observation=made.cause, change=made)
+    whole(tmp_path / "s.jsonl", item, decider=decider)
+    origin = Origin("porch", "cam", "gate", PROBE.embedding.model_id, 3)
+    line = read(tmp_path / "s.jsonl")[1]
+    assert isinstance(line, ScoreLine)
+    assert line.event == state_changed(made, origin).id
+
+
+def test_now_and_then_is_a_summary_whoever_decided(tmp_path: Path) -> None:
+    decider = AdaptiveDecider.following(Settings())
+    whole(tmp_path / "s.jsonl", outcome(0.0), outcome(2.0), decider=decider, every_s=1.0)
+    lines = read(tmp_path / "s.jsonl")
+    assert len(lines) == 2
+    assert all(isinstance(line, ScoreLine) and line.observation is None for line in lines)
+
+
+def test_lines_of_before_whole_looks_are_read_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text(
+        '{"type":"score","at":"2026-01-31T12:00:00.000Z","watch":"gate","state":"open",'
+        '"reason":null,"condition":"day","best":"open","combined":0.9,"probability":0.9,'
+        '"gallery_revision":3,"schema":1}\n'
+    )
+    (line,) = read(tmp_path / "s.jsonl")
+    assert isinstance(line, ScoreLine)
+    assert (line.combined, line.look, line.observation) == (0.9, 0, None)
