@@ -6,6 +6,7 @@ A writer makes a new gallery; a reader swaps one reference to it between two fra
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -48,20 +49,43 @@ class Found:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class CalibratedLevel:
+    """What `edge-sim calibrate --write` found for one state.
+
+    Args:
+        threshold: Of `Score.combined`, 0 to 1; at or above it is the state.
+        same: Scores of the state that it rests on.
+        origin: When, for what promise and on what, for people.
+    """
+
+    threshold: float
+    same: int
+    origin: str
+
+
 class Gallery:
     """The references of one watch.
 
     Args:
         references: In enrolment order; ids unique, all of one model.
         revision: Of the gallery file that they were read from; 0 in memory only.
+        calibrated: State -> level that was calibrated on exactly these references.
 
     Raises:
         GalleryError: Two references share an id, or models are mixed.
     """
 
-    def __init__(self, references: Iterable[Reference] = (), *, revision: int = 0) -> None:
+    def __init__(
+        self,
+        references: Iterable[Reference] = (),
+        *,
+        revision: int = 0,
+        calibrated: Mapping[str, CalibratedLevel] | None = None,
+    ) -> None:
         self._references = tuple(references)
         self.revision = revision
+        self.calibrated: Mapping[str, CalibratedLevel] = dict(calibrated or {})
         self._by_id = {item.reference_id: item for item in self._references}
         if len(self._by_id) != len(self._references):
             raise GalleryError("two references of the gallery share an id")
@@ -115,6 +139,12 @@ class Gallery:
             return None
         stacked = np.stack([item for item in spatial if item is not None])
         return stacked.reshape(len(spatial), -1, stacked.shape[-1])
+
+    def coverage(self) -> dict[str, dict[str, int]]:
+        """Return how many references there are of each state in each light that any has."""
+        counts = Counter((item.state, item.condition) for item in self._references)
+        lights = sorted({light for _, light in counts})
+        return {state: {light: counts[state, light] for light in lights} for state in self.states}
 
     def of_state(self, state: str) -> tuple[Reference, ...]:
         """Return the references of one state, in enrolment order."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_sim.domain import UNKNOWN
 from edge_sim.drift import Baseline, DriftReading, Key, ScoreDrift
-from edge_sim.events import SourceLost, StateChanged
+from edge_sim.events import OfWatch, SourceLost, StateChanged, tag_of
 from edge_sim.score_log import BadLine, Line, ScoreLine
 
 SHOWN_FAULTS = 10
@@ -38,7 +38,7 @@ class WatchStats(msgspec.Struct, frozen=True):
     """One watch: `low` and `high` of its scores are the 5 % and 95 % points.
 
     `said` counts looks of the score log by state, `unknown` with its reason; `drift_began` is when
-    a reading first told of drift.
+    a reading first told of drift. `told` counts events other than changes by type.
     """
 
     watch: str
@@ -50,6 +50,7 @@ class WatchStats(msgspec.Struct, frozen=True):
     reasons: Mapping[str, int]
     scores: tuple[ScoreStats, ...]
     drift_began: str | None
+    told: Mapping[str, int]
 
 
 class Review(msgspec.Struct, frozen=True):
@@ -75,6 +76,7 @@ class Traces:
     reasons: Counter[str] = field(default_factory=Counter)
     scores: defaultdict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
     drift_began: str | None = None
+    told: Counter[str] = field(default_factory=Counter)
 
 
 def review(
@@ -101,13 +103,15 @@ def review(
                 faults.append(f"{line.place}: {line.fault}")
         elif isinstance(line, SourceLost):
             lost[line.source] += 1
-        elif isinstance(line, ScoreLine | StateChanged):
+        elif isinstance(line, ScoreLine | StateChanged | OfWatch):
             if line.watch not in traces:
                 traces[line.watch] = Traces(ScoreDrift(baselines.get(line.watch, {})))
             trace = traces[line.watch]
             trace.times.append(line.at)
             if isinstance(line, ScoreLine):
                 _look(trace, line)
+            elif isinstance(line, OfWatch):
+                trace.told[tag_of(line)] += 1
             else:
                 _change(trace, line)
                 from_events[line.watch].append(line)
@@ -158,6 +162,7 @@ def _stats(watch: str, trace: Traces) -> WatchStats:
         reasons=dict(trace.reasons.most_common()),
         scores=tuple(_scores(trace, reading) for reading in trace.drift.readings()),
         drift_began=trace.drift_began,
+        told=dict(trace.told.most_common()),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -135,3 +137,13 @@ def test_an_empty_gallery_is_a_gallery() -> None:
     assert (len(gallery), gallery.states, gallery.model_id) == (0, (), None)
     assert gallery.matrix.shape == (0, 0)
     assert "no state" in repr(gallery)
+
+
+def test_the_coverage_counts_every_state_in_every_light_that_there_is() -> None:
+    night = replace(reference("b", "open", 0, 1), condition="ir")
+    pictures = [reference("a", "open", 1, 0), night, reference("c", "closed", 1, 0)]
+    assert Gallery(pictures).coverage() == {
+        "closed": {"day": 1, "ir": 0},
+        "open": {"day": 1, "ir": 1},
+    }
+    assert Gallery().coverage() == {}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_sim.domain import State
+from edge_sim.domain import ProblemCleared, ProblemRaised, SceneProblem, State
 from edge_sim.drift import baseline_of
 from edge_sim.events import Origin, SourceLost, StateChanged, state_changed, utc_text
 from edge_sim.review import review
 from edge_sim.score_log import BadLine, ScoreLine
 from tests.builders import change
+from tests.outbox.events import told
 
 BASELINES = {"gate": {("open", "day"): baseline_of(np.random.default_rng(1).normal(0.8, 0.05, 60))}}
 
@@ -84,3 +85,12 @@ def test_events_alone_give_scores_where_there_is_no_score_log() -> None:
 def test_an_empty_log_says_nothing() -> None:
     found, traces = review([], BASELINES)
     assert (found.watches, found.lines, traces) == ((), 0, {})
+
+
+def test_other_events_of_a_watch_are_counted_by_type() -> None:
+    raised = told(ProblemRaised(SceneProblem.COVERED, 0.0, 10.0))
+    cleared = told(ProblemCleared(SceneProblem.COVERED, 0.0, 60.0))
+    found, _ = review([raised, cleared, raised, event()], {})
+    (gate,) = found.watches
+    assert gate.told == {"scene_impaired": 2, "scene_cleared": 1}
+    assert gate.changes == 1

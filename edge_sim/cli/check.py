@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """One thing that was looked at; for a gallery `coverage` is state -> light -> references."""
 
     part: str
     ok: bool
     detail: str
+    coverage: dict[str, dict[str, int]] | None = None
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -60,6 +61,8 @@ def _check(args: argparse.Namespace) -> int:
     else:
         rows = [("ok" if item.ok else "FAIL", item.part, item.detail) for item in findings]
         print_table(["", "part", "detail"], rows)
+        for item in findings:
+            _print_coverage(item)
     return 0 if report.ok else 1
 
 
@@ -91,16 +94,41 @@ def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]
         return
     with store:
         for name in config.watches:
-            yield _tried(f"gallery of {name}", partial(_references, config, store, name, model_id))
+            yield _gallery_finding(config, store, name, model_id)
 
 
-def _references(config: Config, store: GalleryStore, name: str, model_id: str | None) -> str:
+def _gallery_finding(
+    config: Config, store: GalleryStore, name: str, model_id: str | None
+) -> Finding:
     from edge_sim import assembly
+    from edge_sim.errors import EdgeSimError
 
-    gallery = store.gallery(name, model_id=model_id)
-    assembly.check_states(name, config.watches[name], gallery)
+    part = f"gallery of {name}"
+    try:
+        gallery = store.gallery(name, model_id=model_id)
+        assembly.check_states(name, config.watches[name], gallery)
+    except EdgeSimError as error:
+        return Finding(part, False, str(error))
     counts = [f"{state} {len(gallery.of_state(state))}" for state in gallery.states]
-    return ", ".join(counts) or "no reference yet: it will say unknown"
+    if not counts:
+        return Finding(part, True, "no reference yet: it will say unknown", {})
+    coverage = gallery.coverage()
+    missing = [
+        f"no {state} in {light}"
+        for state, lights in coverage.items()
+        for light, number in lights.items()
+        if not number
+    ]
+    return Finding(part, True, "; ".join([", ".join(counts), *missing]), coverage)
+
+
+def _print_coverage(item: Finding) -> None:
+    """Print which lights the references of a watch cover, where there are several."""
+    rows = [(state, *lights.values()) for state, lights in (item.coverage or {}).items()]
+    if rows and len(rows[0]) > 2:
+        (first, *_) = (item.coverage or {}).values()
+        print()
+        print_table([item.part, *first], rows)
 
 
 def _first_frame(config: Config, name: str) -> str:

@@ -95,6 +95,9 @@ def _print_watch(item: WatchStats) -> None:
     if item.reasons:
         reasons = ", ".join(f"{reason} {number}" for reason, number in item.reasons.items())
         print(f"unknown because: {reasons}")
+    if item.told:
+        told = ", ".join(f"{kind} {number}" for kind, number in item.told.items())
+        print(f"told: {told}")
     if item.scores:
         heads = ["state", "light", "looks", "5 %", "median", "95 %", "expected", "psi", "limit", ""]
         rows = [

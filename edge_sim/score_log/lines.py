@@ -9,7 +9,7 @@ import msgspec
 
 from edge_sim.deciding import Drift, Memory, Settings
 from edge_sim.domain import Observation
-from edge_sim.events import SourceLost, SourceRestored, StateChanged, utc_text
+from edge_sim.events import Event, SourceLost, SourceRestored, utc_text
 from edge_sim.pipeline import Outcome
 
 SCHEMA = 2
@@ -74,7 +74,7 @@ class DeciderLine(msgspec.Struct, frozen=True, tag="decider", tag_field="type"):
     schema: int = SCHEMA
 
 
-Line: TypeAlias = ScoreLine | DeciderLine | StateChanged | SourceLost | SourceRestored
+Line: TypeAlias = ScoreLine | DeciderLine | Event
 SourceLines: TypeAlias = SourceLost | SourceRestored
 
 

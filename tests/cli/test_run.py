@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import main
+from edge_sim.gallery_store import Enrolled, GalleryStore
 from tests.devices import make_device
 
 
@@ -67,6 +68,42 @@ def test_check_finds_everything_in_order(tmp_path: Path, capfd: pytest.CaptureFi
     parts = {item["part"]: item["detail"] for item in report["findings"]}
     assert parts["gallery of lamp"] == "off 5, on 5"
     assert parts["source camera"].startswith("640x480; regions: lamp ")
+
+
+def test_check_tells_which_light_no_picture_of_a_state_was_taken_in(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = make_device(tmp_path)
+    with GalleryStore.open(tmp_path / "gallery.db") as store:
+        lamp = store.gallery("lamp").references[0]
+        store.add(
+            "lamp",
+            [
+                Enrolled(
+                    state="on",
+                    embedding=lamp.embedding,
+                    thumbnail=lamp.thumbnail,
+                    crop=b"png",
+                    condition="ir",
+                    enrolled_at=lamp.enrolled_at,
+                    metadata={},
+                )
+            ],
+        )
+    assert main(["check", "-c", str(config), "--json"]) == 0
+    (found,) = [
+        item
+        for item in json.loads(capfd.readouterr().out)["findings"]
+        if item["part"] == "gallery of lamp"
+    ]
+    assert found["coverage"]["on"]["ir"] == 1
+    assert found["coverage"]["off"]["ir"] == 0
+    assert found["detail"].startswith("off 5, on 6; ")
+    assert "no off in ir" in found["detail"]
+    assert main(["check", "-c", str(config)]) == 0
+    table = capfd.readouterr().out.splitlines()
+    heading = next(line for line in table if line.startswith("gallery of lamp"))
+    assert heading.split()[3:] == sorted(found["coverage"]["on"])
 
 
 def test_check_tells_every_fault_not_only_the_first(
