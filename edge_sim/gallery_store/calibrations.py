@@ -6,6 +6,7 @@ revision it was made at, so that a reader can tell whether it is still of the pr
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from os import PathLike
 from pathlib import Path
@@ -13,8 +14,16 @@ from pathlib import Path
 import msgspec
 
 from edge_sim.errors import GalleryError
-from edge_sim.gallery_store.database import open_database, transaction, translated
-from edge_sim.gallery_store.store import BUSY_TIMEOUT_S
+from edge_sim.gallery import CalibratedLevel
+from edge_sim.gallery_store.database import (
+    BUSY_TIMEOUT_S,
+    open_database,
+    transaction,
+    translated,
+)
+
+STATE_SCORE = "state"
+"""The score whose thresholds the decider starts from: `combined` of a picture against a state."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS calibrations (
@@ -59,6 +68,12 @@ class KeptCalibration(msgspec.Struct, frozen=True):
     revision: int
     thresholds: tuple[KeptThreshold, ...]
 
+    @property
+    def origin(self) -> str:
+        """When, for what promise and on what, for people."""
+        sign = "at most" if self.aim == "fpr" else "at least"
+        return f"calibrated {self.at[:10]} for {self.aim} {sign} {self.value:g} on {self.sample}"
+
 
 def keep_calibration(
     path: str | PathLike[str], kept: KeptCalibration, *, timeout_s: float = BUSY_TIMEOUT_S
@@ -88,14 +103,60 @@ def kept_calibrations(
     place = Path(path)
     connection = open_database(place, create=False, read_only=True, timeout_s=timeout_s)
     with closing(connection), translated(place), transaction(connection, writes=False):
-        known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'calibrations'"
-        if connection.execute(known).fetchone() is None:
-            return ()
-        rows = connection.execute("SELECT content FROM calibrations ORDER BY watch, score")
-        texts = [content for (content,) in rows]
+        texts = _contents(connection, "ORDER BY watch, score")
     try:
-        return tuple(msgspec.json.decode(text, type=KeptCalibration) for text in texts)
-    except msgspec.DecodeError as error:
+        return tuple(map(_decoded, texts))
+    except GalleryError as error:
+        raise GalleryError(f"{place}: {error}") from error
+
+
+def calibrated_levels(
+    connection: sqlite3.Connection, watch: str, revision: int
+) -> dict[str, CalibratedLevel]:
+    """Return the calibrated level of each state; none where the references are others by now.
+
+    Runs inside a transaction.
+
+    Raises:
+        GalleryError: The calibration is damaged.
+    """
+    found = _contents(connection, "WHERE watch = ? AND score = ?", watch, STATE_SCORE)
+    if not found:
+        return {}
+    kept = _decoded(found[0])
+    present = _references(connection, watch, revision)
+    if not present or present != _references(connection, watch, kept.revision):
+        return {}
+    return {
+        item.name: CalibratedLevel(item.threshold, item.same, kept.origin)
+        for item in kept.thresholds
+    }
+
+
+def _contents(connection: sqlite3.Connection, which: str, *values: str) -> list[str]:
+    known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'calibrations'"
+    if connection.execute(known).fetchone() is None:
+        return []
+    rows = connection.execute(f"SELECT content FROM calibrations {which}", values)
+    return [content for (content,) in rows]
+
+
+def _decoded(text: str) -> KeptCalibration:
+    try:
+        return msgspec.json.decode(text, type=KeptCalibration)
+    except (msgspec.DecodeError, TypeError) as error:
         raise GalleryError(
-            f"{place}: a calibration is damaged; `edge-sim calibrate --write` makes it anew"
+            "a calibration is damaged; `edge-sim calibrate --write` makes it anew"
         ) from error
+
+
+def _references(
+    connection: sqlite3.Connection, watch: str, revision: int
+) -> list[tuple[int, str, int, str]]:
+    """Return what the scores of a watch rest on: which pictures of which state, as embedded."""
+    rows = connection.execute(
+        "SELECT ordinal, state, embedding, condition FROM versions WHERE watch = :watch "
+        "AND since <= :revision AND (until IS NULL OR until > :revision) ORDER BY ordinal",
+        {"watch": watch, "revision": revision},
+    )
+    return rows.fetchall()

@@ -22,6 +22,8 @@ GALLERY = FileKind(
     error=GalleryError,
     remedy="restore a copy, or move it away and enrol again",
 )
+BUSY_TIMEOUT_S = 10.0
+"""How long to wait for another writer: far longer than any change of a sane gallery takes."""
 _HEADER_SIZE = 100
 _APPLICATION_ID_AT = 68  # https://www.sqlite.org/fileformat.html#the_database_header
 

@@ -15,7 +15,8 @@ from typing import Any
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import Gallery, checked_name
 from edge_sim.gallery_store import editing, history, rows
-from edge_sim.gallery_store.database import open_database, transaction, translated
+from edge_sim.gallery_store.calibrations import calibrated_levels
+from edge_sim.gallery_store.database import BUSY_TIMEOUT_S, open_database, transaction, translated
 from edge_sim.gallery_store.records import (
     Difference,
     Enrolled,
@@ -23,9 +24,6 @@ from edge_sim.gallery_store.records import (
     Revision,
     Reworked,
 )
-
-BUSY_TIMEOUT_S = 10.0
-"""How long to wait for another writer: far longer than any change of a sane gallery takes."""
 
 
 class GalleryStore:
@@ -122,9 +120,10 @@ class GalleryStore:
         with self.reading() as connection:
             number = history.checked_revision(connection, revision)
             references = rows.references_of(history.gallery_rows(connection, watch, number))
+            calibrated = calibrated_levels(connection, watch, number)
         if model_id is not None:
             history.check_model(references, watch, model_id)
-        return Gallery(references, revision=number)
+        return Gallery(references, revision=number, calibrated=calibrated)
 
     def records(
         self,
