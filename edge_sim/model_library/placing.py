@@ -12,6 +12,7 @@ from edge_sim.embedders.card import SCHEMA as CARD_SCHEMA
 from edge_sim.embedders.card import Card, CardInput, CardOutput, CardOutputs, card_path
 from edge_sim.embedders.classifier_cut import embedder_bytes
 from edge_sim.embedders.model_file import ModelFile, read_model_file
+from edge_sim.embedders.tensors import plan_tensors
 from edge_sim.embedders.tflite import TfliteEmbedder, open_tflite
 from edge_sim.errors import ModelError
 from edge_sim.model_library.soundness import red_to_blue_cosine
@@ -35,12 +36,13 @@ def import_classifier(source: ModelFile, out: Path, *, license_name: str) -> Tfl
         if taken.exists():
             raise ModelError(f"{taken}: is there already; remove it or give another name")
     data = embedder_bytes(source)
+    plan_tensors(source, None)  # What is wrong with the picture it wants is said of this file.
     try:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=out.parent) as shop:
             draft = Path(shop) / out.name
             _write(draft, data)
             _write(card_path(draft), _card(source, read_model_file(draft), license_name))
-            red_to_blue_cosine(open_tflite(draft))
+            _try_out(draft, out)
             # The card first: without its model it is nothing, a model without its card is taken
             # for one of whom nobody knows where it comes from.
             card_path(draft).replace(card_path(out))
@@ -48,6 +50,14 @@ def import_classifier(source: ModelFile, out: Path, *, license_name: str) -> Tfl
     except OSError as error:
         raise ModelError(f"{out}: cannot write ({error.strerror or error})") from error
     return open_tflite(out)
+
+
+def _try_out(draft: Path, out: Path) -> None:
+    try:
+        red_to_blue_cosine(open_tflite(draft))
+    except ModelError as error:
+        # The user knows the final name only.
+        raise ModelError(str(error).replace(str(draft), str(out))) from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 from pathlib import Path
 
@@ -88,20 +89,31 @@ def test_verify_refuses_a_model_that_answers_the_same_to_everything(
     assert "answers the same to different pictures" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["info", "verify"])
+@pytest.mark.parametrize("verb", ["info", "verify", "import"])
 @pytest.mark.parametrize(
     "data",
-    [b"", b"nonsense", grid_model()[:300], one_operator_model(inputs=[(1, 48)])],
-    ids=["empty", "nonsense", "cut off", "no picture"],
+    [
+        b"",
+        b"nonsense",
+        b"\x10\0\0\0TFL3" + random.Random(0).randbytes(2000),
+        grid_model()[:300],
+        one_operator_model(inputs=[(1, 48)]),
+        one_operator_model(inputs=[(1, 16, 16, 3), (1, 16, 16, 3)]),
+        one_operator_model(signature=(1, -1, -1, 3)),
+    ],
+    ids=["empty", "nonsense", "random", "cut off", "no picture", "two inputs", "dynamic shape"],
 )
 def test_a_file_that_is_no_embedder_is_one_line(
-    path: Path, capsys: pytest.CaptureFixture[str], verb: str, data: bytes
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, data: bytes
 ) -> None:
     path.write_bytes(data)
-    assert main(["model", verb, str(path)]) == 1
+    folder = tmp_path / "models"
+    where = ["--folder", str(folder)] if verb == "import" else []
+    assert main(["model", verb, str(path), *where]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"edge-sim: {path}: ")
     assert error.count("\n") == 1
+    assert not list(folder.glob("*"))
 
 
 def _blind_model() -> bytes:

@@ -149,12 +149,12 @@ def one_operator_model(
     return model_bytes(tensors, [operator], inputs=range(len(inputs)), outputs=[output])
 
 
-def classifier_model() -> bytes:
+def classifier_model(*, signature: tuple[int, ...] = ()) -> bytes:
     """Return a classifier: cells (1, 4, 4, 3), their mean, a last layer of 5 classes, softmax."""
     rng = random.Random(0)
     kernel = tuple(rng.uniform(-1, 1) for _ in range(15))
     tensors = [
-        Tensor("input", (1, 16, 16, 3), "float32"),
+        Tensor("input", (1, 16, 16, 3), "float32", signature=signature),
         Tensor("cells", (1, 4, 4, 3), "float32"),
         Tensor("pooled", (1, 1, 1, 3), "float32"),
         Tensor("kernel", (5, 1, 1, 3), "float32", weights=kernel),

@@ -9,10 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from edge_sim.embedders.flatbuffer_writer import Field, Node, Scalar
 from edge_sim.embedders.model_file import ModelFile, read_model_file
 from edge_sim.errors import ModelError
 from edge_sim.model_library import import_classifier
-from tests.embedders.tiny_models import classifier_model
+from tests.embedders.tiny_models import (
+    CONV_2D,
+    Operator,
+    Tensor,
+    classifier_model,
+    model_bytes,
+    pooling,
+)
+
+CEIL, LOGISTIC = 104, 14
 
 
 @pytest.fixture
@@ -57,3 +67,39 @@ def test_a_folder_that_cannot_be_written_is_one_line(source: ModelFile) -> None:
     with pytest.raises(ModelError, match=r"/proc/m\.tflite: cannot write") as caught:
         import_classifier(source, Path("/proc/m.tflite"), license_name="MIT")
     assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_of_pictures_of_any_size_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "any.tflite"
+    path.write_bytes(classifier_model(signature=(1, -1, -1, 3)))
+    with pytest.raises(ModelError, match=r"any\.tflite: the input .* has no fixed size"):
+        import_classifier(read_model_file(path), tmp_path / "m.tflite", license_name="MIT")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_cut_that_does_not_work_is_told_by_the_name_it_was_to_have(tmp_path: Path) -> None:
+    path = tmp_path / "blind.tflite"
+    path.write_bytes(blind_classifier())
+    with pytest.raises(ModelError, match=r"m\.tflite: the model ") as caught:
+        import_classifier(read_model_file(path), tmp_path / "m.tflite", license_name="MIT")
+    assert ".new-" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def blind_classifier() -> bytes:
+    """Return a classifier that rounds the sigmoid of what it sees up: to one, for any picture."""
+    tensors = [
+        Tensor("input", (1, 16, 16, 3), "float32"),
+        *(Tensor(name, (1, 1, 1, 3), "float32") for name in ("mean", "sigmoid", "ones")),
+        Tensor("kernel", (2, 1, 1, 3), "float32", weights=(1.0,) * 6),
+        Tensor("bias", (2,), "float32", weights=(0.1, 0.2)),
+        Tensor("logits", (1, 1, 1, 2), "float32"),
+    ]
+    steps: dict[int, Field] = {slot: Scalar("i", 1) for slot in (1, 2, 4, 5)}
+    operators = [
+        pooling(0, 1, window=16),
+        Operator(LOGISTIC, (1,), (2,)),
+        Operator(CEIL, (2,), (3,)),
+        Operator(CONV_2D, (3, 4, 5), (6,), 1, Node({0: Scalar("b", 1), **steps})),
+    ]
+    return model_bytes(tensors, operators, inputs=[0], outputs=[6])
