@@ -18,7 +18,7 @@ def print_report(
     """Print the results as JSON, or the rows with their mean and the worst marked.
 
     Args:
-        args: With json, model and, but for retrieval, scorer.
+        args: With json, model and, but for retrieval, scorer and threshold (null: its own one).
         kind: Of evaluation.
         results: Structs with the figures of each set.
         rows: Columns of each set for people; the one that `JUDGED_BY` names tells the worst.
@@ -30,7 +30,7 @@ def print_report(
     if args.json:
         report = {"schema": SCHEMA, "kind": kind, "model": args.model, "sets": results}
         if kind != "retrieval":
-            report["scorer"] = args.scorer
+            report |= {"scorer": args.scorer, "threshold": args.threshold}
         mean = mean_figures([msgspec.to_builtins(result) for result in results])
         print_json(report | {"mean": mean})
         return

@@ -68,7 +68,7 @@ def retrieve(
         centred: Whether the mean of the collection is subtracted before the cosine.
 
     Raises:
-        DataError: Fewer than two pictures, or no class with two.
+        DataError: Fewer than two pictures, no class with two, or a single class.
     """
     classes, vectors, times_s = [], [], []
     for label, pixels in pictures:
@@ -94,12 +94,14 @@ def evaluate_retrieval(
         centred: Whether the mean of the collection is subtracted before the cosine.
 
     Raises:
-        DataError: Fewer than two pictures, or no class with two.
+        DataError: Fewer than two pictures, no class with two, or a single class.
     """
     labels = np.asarray(classes)
     asking = [row for row in range(len(labels)) if int((labels == labels[row]).sum()) > 1]
     if not asking:
         raise DataError(f"{name}: no class has two pictures")
+    if len(set(classes)) < 2:
+        raise DataError(f"{name}: all pictures are of the class {classes[0]!r}; needs two classes")
     rows = normalised(vectors - vectors.mean(axis=0) if centred else vectors)
     hits = np.zeros(len(RECALL_AT))
     precision = np.zeros(len(PRECISION_AT))

@@ -29,6 +29,8 @@ def test_a_picture_alone_in_its_class_does_not_ask() -> None:
     assert evaluate_retrieval("odd", vectors, ["a", "a", "b", "c", "c"]).pictures == 4
     with pytest.raises(DataError, match="no class has two"):
         evaluate_retrieval("odd", vectors, list("abcde"))
+    with pytest.raises(DataError, match="two classes"):
+        evaluate_retrieval("odd", vectors, ["a"] * 5)
 
 
 def test_random_vectors_are_found_by_chance() -> None:
