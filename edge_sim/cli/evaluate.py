@@ -1,15 +1,27 @@
-"""`edge-sim evaluate states|events|retrieval|compare`: figures on labelled pictures."""
+"""`edge-sim evaluate states|events|nuisances|retrieval|compare`: figures on labelled pictures."""
 
 from __future__ import annotations
 
 import argparse
 
-from edge_sim.cli import evaluate_compare, evaluate_events, evaluate_retrieval, evaluate_states
+from edge_sim.cli import (
+    evaluate_compare,
+    evaluate_events,
+    evaluate_nuisances,
+    evaluate_retrieval,
+    evaluate_states,
+)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
     parser = commands.add_parser("evaluate", help="measure states, events or retrieval")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
-    for kind in (evaluate_states, evaluate_events, evaluate_retrieval, evaluate_compare):
+    for kind in (
+        evaluate_states,
+        evaluate_events,
+        evaluate_nuisances,
+        evaluate_retrieval,
+        evaluate_compare,
+    ):
         kind.register(kinds)

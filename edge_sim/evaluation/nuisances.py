@@ -32,7 +32,7 @@ from edge_sim.sources.synthetic import (
     scene_truth,
 )
 
-FPS = 5.0
+FPS = 2.5
 DWELL_S = 12.0
 NOTHING = "nothing"
 """Name of the clips that nothing disturbs."""
@@ -49,14 +49,14 @@ class Trials:
 
     Args:
         seeds: Clips per combination; the scenes take turns, each seed is another day.
-        frames: Of a clip; 240 at 5 per second show two or three states.
+        frames: Of a clip; 120 at 2.5 per second show two or three states.
         references: Pictures enrolled of each state.
         scenes: Names of synthetic scenes.
         first_seed: The others follow it.
     """
 
     seeds: int = 50
-    frames: int = 240
+    frames: int = 120
     references: int = 5
     scenes: tuple[str, ...] = tuple(SCENES)
     first_seed: int = 0
@@ -103,6 +103,17 @@ class NuisanceResult(msgspec.Struct, frozen=True):
     unknown_share: float
     wrong_share: float
     worst_clip: str | None
+
+
+def wanted_nuisances(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the nuisances of these names, all of them for None, in the order in which they act.
+
+    Raises:
+        ConfigError: There is no such nuisance.
+    """
+    for name in names or ():
+        scene_effect(disturbed(f"synthetic:{next(iter(SCENES))}?seed=0", (name,)))
+    return tuple(name for name in NUISANCES if names is None or name in names)
 
 
 def combinations(names: Iterable[str], *, pairs: bool) -> list[Combination]:

@@ -25,7 +25,7 @@ def plot_states(answers: Sequence[Answers], path: Path) -> None:
     Raises:
         DataError: matplotlib is missing, or the file cannot be written.
     """
-    pyplot = _pyplot()
+    pyplot = backend()
     figure, axes = pyplot.subplots(
         len(answers), 5, figsize=(20, 3.4 * len(answers)), squeeze=False, layout="constrained"
     )
@@ -35,7 +35,7 @@ def plot_states(answers: Sequence[Answers], path: Path) -> None:
         _precision(row[2], item)
         _calibration(row[3], item)
         _confusion(row[4], item)
-    _save(figure, path, pyplot)
+    save(figure, path, pyplot)
 
 
 def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
@@ -44,13 +44,13 @@ def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
     Raises:
         DataError: matplotlib is missing, or the file cannot be written.
     """
-    pyplot = _pyplot()
+    pyplot = backend()
     figure, axes = pyplot.subplots(
         len(clips), 1, figsize=(14, 2.6 * len(clips)), squeeze=False, layout="constrained"
     )
     for axis, (seen, played) in zip(axes[:, 0], clips, strict=True):
         _timeline(axis, seen, played)
-    _save(figure, path, pyplot)
+    save(figure, path, pyplot)
 
 
 def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
@@ -59,7 +59,7 @@ def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
     Raises:
         DataError: matplotlib is missing, or the file cannot be written.
     """
-    pyplot = _pyplot()
+    pyplot = backend()
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     for one in results:
         label = f"{one.name}, mAP {one.mean_average_precision:.3f}"
@@ -73,7 +73,7 @@ def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
     for axis in (left, right):
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
-    _save(figure, path, pyplot)
+    save(figure, path, pyplot)
 
 
 def check(path: Path) -> None:
@@ -83,7 +83,7 @@ def check(path: Path) -> None:
         DataError: matplotlib is missing, there is no such folder, or a kind of file that it
             cannot write.
     """
-    pyplot = _pyplot()
+    pyplot = backend()
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent} to write the plot to")
     kinds = sorted(pyplot.figure().canvas.get_supported_filetypes())
@@ -175,7 +175,12 @@ def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
     axis.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
 
 
-def _pyplot() -> Any:
+def backend() -> Any:
+    """Return matplotlib's pyplot, set to draw into files.
+
+    Raises:
+        DataError: matplotlib is missing.
+    """
     try:
         import matplotlib
     except ImportError as error:
@@ -186,7 +191,12 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _save(figure: Any, path: Path, pyplot: Any) -> None:
+def save(figure: Any, path: Path, pyplot: Any) -> None:
+    """Write a figure of `backend()` and close it.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
     try:
         figure.savefig(path, dpi=_DPI)
     except (OSError, ValueError) as error:

@@ -217,3 +217,15 @@ def test_what_cannot_be_plotted_is_told_before_the_work(
         out = str(tmp_path / name)
         assert main(["evaluate", kind, "nowhere", "--plot", out, *NO_MODEL]) == 1
         assert words in capsys.readouterr().err
+
+
+def test_the_nuisance_suite_is_reported_and_names_what_there_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--seeds", "1", "--nuisances", "hand,noise", "--pairs"]
+    found = report(capsys, "nuisances", *arguments)
+    assert (found["kind"], found["seeds"]) == ("nuisances", 1)
+    assert [one["name"] for one in found["sets"]] == ["nothing", "hand", "noise", "hand+noise"]
+    assert {"f1", "sure_wrong", "unknown_share"} <= set(found["mean"])
+    assert main(["evaluate", "nuisances", "--nuisances", "noize"]) != 0
+    assert "noize" in capsys.readouterr().err
