@@ -15,6 +15,7 @@ from edge_sim.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from edge_sim.config import Config
+    from edge_sim.gallery import Gallery
     from edge_sim.gallery_store import GalleryStore
 
 
@@ -119,7 +120,21 @@ def _gallery_finding(
         for light, number in lights.items()
         if not number
     ]
-    return Finding(part, True, "; ".join([", ".join(counts), *missing]), coverage)
+    levels = _calibration(store, name, gallery)
+    return Finding(part, True, "; ".join([", ".join(counts), *missing, *levels]), coverage)
+
+
+def _calibration(store: GalleryStore, watch: str, gallery: Gallery) -> list[str]:
+    """Return what the levels start from, where something was calibrated."""
+    from edge_sim.gallery_store import kept_calibrations
+    from edge_sim.gallery_store.calibrations import STATE_SCORE
+
+    if gallery.calibrated:
+        return sorted({f"levels {item.origin}" for item in gallery.calibrated.values()})
+    kept = kept_calibrations(store.path)
+    if any(item.watch == watch and item.score == STATE_SCORE for item in kept):
+        return ["its references changed since it was calibrated: run `edge-sim calibrate` again"]
+    return []
 
 
 def _print_coverage(item: Finding) -> None:

@@ -77,6 +77,8 @@ def origin_text(explanation: Explanation) -> str:
     if settings is not None:
         parts.append(f"sensitivity {settings.sensitivity:g}")
         parts.append(f"confirm {settings.matches} of {settings.of}")
+        known = [item.calibrated for item in settings.levels.values() if item.calibrated]
+        parts += sorted({f"levels {item.origin}" for item in known})
     if explanation.edge_sim:
         parts.append(f"edge_sim {explanation.edge_sim}")
     return "Decided with " + ", ".join(parts)

@@ -13,6 +13,7 @@ from edge_sim.domain import UNKNOWN, Observation, Score, UnknownReason
 from edge_sim.events import state_changed
 from edge_sim.explaining import Explanation, account_of, from_event, origin_text, where_text
 from edge_sim.explaining.turning import evidence_turn, standing_at, turns_of
+from edge_sim.gallery import CalibratedLevel
 from edge_sim.rules import Rules
 from edge_sim.score_log import learned
 from tests.replaying.logs import ORIGIN, SETTINGS, looks, seen
@@ -195,3 +196,16 @@ def test_where_and_with_what_it_was_decided_fits_one_line() -> None:
 def test_a_standing_without_votes_is_explained() -> None:
     bare = msgspec.structs.replace(explained(looks("ooo")), standing=Standing())
     assert account_of(bare).why_then
+
+
+def test_levels_that_were_calibrated_say_when_and_on_what() -> None:
+    origin = "calibrated 2026-01-31 for precision at least 0.9 on 40 references of gate"
+    levels = {
+        state: replace(level, calibrated=CalibratedLevel(0.6, 20, origin))
+        for state, level in SETTINGS.levels.items()
+    }
+    settings = replace(SETTINGS, levels=levels)
+    explanation = explained(looks("ooosss"), settings)
+    assert origin_text(explanation).count(f"levels {origin}") == 1
+    again = msgspec.json.decode(msgspec.json.encode(explanation), type=Explanation)
+    assert again.settings == settings

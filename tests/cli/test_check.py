@@ -1,0 +1,52 @@
+"""`edge-sim check` says what the levels of a watch start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_sim.cli.main import main
+from tests.enrolment.pictures import saved, scene
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery of four pictures of two states."""
+    monkeypatch.chdir(tmp_path)
+    for layout, state in enumerate(("open", "open", "shut", "shut"), start=1):
+        saved(tmp_path / "in" / state, f"{layout}.png", scene(layout))
+    Path("config.yaml").write_text(
+        "model: {path: thumbnail}\nsources: {cam: {uri: in/open}}\nwatches: {gate: {}}\n"
+    )
+    arguments = ["-c", "config.yaml", "--watch", "gate", "--force"]
+    assert main(["gallery", "import", "in", *arguments]) == 0
+
+
+def gallery_line(capsys: Captured) -> str:
+    capsys.readouterr()
+    assert main(["check", "-c", "config.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return next(line for line in lines if "gallery of gate" in line)
+
+
+def calibrate() -> None:
+    wish = ["--score", "state", "--recall", "0.5", "--write"]
+    assert main(["calibrate", "--gallery", "gallery.db", *wish]) == 0
+
+
+def test_without_a_calibration_nothing_is_said_of_one(capsys: Captured) -> None:
+    assert "calibrat" not in gallery_line(capsys)
+
+
+def test_a_calibration_in_force_is_named_with_its_origin(capsys: Captured) -> None:
+    calibrate()
+    assert "for recall at least 0.5 on 4 references of gate" in gallery_line(capsys)
+
+
+def test_a_calibration_of_other_references_is_told(capsys: Captured) -> None:
+    calibrate()
+    assert main(["gallery", "rm", "r1"]) == 0
+    assert "run `edge-sim calibrate` again" in gallery_line(capsys)
