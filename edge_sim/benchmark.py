@@ -56,14 +56,36 @@ class Comparison(msgspec.Struct, frozen=True):
     scale: float = 1.0
 
 
+class Figure(msgspec.Struct, frozen=True):
+    """A number that is no ratio: the start of a process, its memory.
+
+    Args:
+        name: What was measured.
+        value: In `unit`.
+        unit: `ms`, `MB` ...
+        goal: At most this; None where the figure is only stated.
+    """
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the goal is reached; None without one."""
+        return None if self.goal is None else self.value <= self.goal
+
+
 class Measurement(msgspec.Struct, frozen=True):
-    """All timings and ratios of one run, and what it ran on."""
+    """All timings, ratios and figures of one run, and what it ran on."""
 
     machine: dict[str, str]
     timings: tuple[Timing, ...]
     ratios: tuple[Ratio, ...]
     skipped: tuple[str, ...] = ()
-    schema: int = 1
+    figures: tuple[Figure, ...] = ()
+    schema: int = 2
 
 
 def interleaved(

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_sim.benchmark import Case, Comparison
 from edge_sim.config import Config, WatchConfig
-from edge_sim.domain import Embedding, Frame
+from edge_sim.domain import FULL_FRAME, Embedding, Frame, Roi
 from edge_sim.embedders import open_embedder
 from edge_sim.enrolment import reference_of
 from edge_sim.gallery import Gallery
@@ -31,12 +31,23 @@ from edge_sim.stages import stages_of
 SCENE = "parking"
 REFERENCES_PER_STATE = 50
 FRAMES = 24
+QUARTERS = tuple(Roi(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5))
 
 COMPARISONS = (
-    Comparison("embed one picture / bare invoke", "embed", "invoke", 1.15),
+    Comparison("embed a 640x480 picture / bare invoke", "embed", "invoke", 1.15),
+    Comparison("embed a 256x256 region / bare invoke", "embed, 256x256", "invoke", 1.15),
     Comparison("process, 100 references / bare invoke", "process", "invoke", 1.5),
     Comparison("process, gate shut / bare invoke", "process, gate shut", "invoke", 0.15),
-    Comparison("4 watches / 4 x one watch", "process, 4 watches", "process", 0.8, scale=4.0),
+    Comparison(
+        "4 watches on one region / 4 x one", "process, 4 watches", "process", 0.8, scale=4.0
+    ),
+    Comparison(
+        "4 watches on quarters / 4 x one",
+        "process, 4 quarters",
+        "process, a quarter",
+        0.8,
+        scale=4.0,
+    ),
     Comparison("SSIM 1 against 8 / 8 calls", "SSIM 1:8", "SSIM 8 calls", 0.5),
 )
 
@@ -78,15 +89,19 @@ def make_bench(spec: str, *, threads: int = 1) -> Bench:
     times = iter(range(10**9))
     for _ in range(20):
         shut.process(_at(still, next(times) * 1e-3))
-    one, four = _pipeline(embedder, gallery), _pipeline(embedder, gallery, watches=4)
+    one, four = _pipeline(embedder, gallery), _pipeline(embedder, gallery, (FULL_FRAME,) * 4)
+    part, parts = _pipeline(embedder, gallery, QUARTERS[:1]), _pipeline(embedder, gallery, QUARTERS)
     bare = _pipeline(_Invoked(embedder, embedder.embed(still.pixels)), gallery)
     cases: dict[str, Case] = {
         "embed": lambda: embedder.embed(next(pictures).pixels),
+        "embed, 256x256": lambda: embedder.embed(next(pictures).pixels[100:356, 200:456]),
         "measure": lambda: measure(next(pictures).pixels),
         "process": lambda: one.process(next(pictures)),
         "process without embedding": lambda: bare.process(next(pictures)),
         "process, gate shut": lambda: shut.process(_at(still, next(times) * 1e-3)),
         "process, 4 watches": lambda: four.process(next(pictures)),
+        "process, a quarter": lambda: part.process(next(pictures)),
+        "process, 4 quarters": lambda: parts.process(next(pictures)),
         **_ssim_cases(gallery),
     }
     interpreter = getattr(embedder, "interpreter", None)
@@ -129,14 +144,22 @@ def _gallery(embedder: Embedder) -> Gallery:
 
 
 def _pipeline(
-    embedder: Embedder, gallery: Gallery, *, watches: int = 1, gated: bool = False
+    embedder: Embedder,
+    gallery: Gallery,
+    rois: Sequence[Roi] = (FULL_FRAME,),
+    *,
+    gated: bool = False,
 ) -> Pipeline:
     stages = stages_of(Config(), WatchConfig())
-    names = [f"watch-{number}" for number in range(watches)]
-    region = Region()
     made = [
-        Watch(name, gallery, stages, region=region, gate=Gate() if gated else None)
-        for name in names
+        Watch(
+            f"watch-{number}",
+            gallery,
+            stages,
+            region=Region(roi),
+            gate=Gate() if gated else None,
+        )
+        for number, roi in enumerate(rois)
     ]
     return Pipeline(embedder, made, "bench")
 
