@@ -26,14 +26,30 @@ SHRINKAGE = 1.0
 VECTOR_SHARE = 0.3
 """Of the global vector in what a head says of the states, the rest is the cells'. On ten labelled
 sets 0.15 to 0.3 is flat, 0.5 ranks worse (DESIGN.md, decision 16)."""
+MODELLED_REFERENCES = 1000
+"""A fit takes time with the cube of their number, and memory with its square."""
+
+
+def thinned(gallery: Gallery) -> Gallery:
+    """Return at most 1000 references, evenly over the enrolment of each state; all if fewer."""
+    if len(gallery) <= MODELLED_REFERENCES:
+        return gallery
+    share = max(MODELLED_REFERENCES // len(gallery.states), 4)
+    picked = []
+    for state in range(len(gallery.states)):
+        rows = np.flatnonzero(gallery.state_rows == state)
+        places = np.linspace(0, len(rows) - 1, min(share, len(rows))).round().astype(np.intp)
+        picked += rows[places].tolist()
+    return Gallery((gallery.references[row] for row in sorted(picked)), revision=gallery.revision)
 
 
 def fit_head(gallery: Gallery) -> Head:
-    """Return the head of the references of one watch.
+    """Return the head of the references of one watch; of many references, see `thinned`.
 
     Raises:
         GalleryError: Fewer than two states.
     """
+    gallery = thinned(gallery)
     if gallery.model_id is None or len(gallery.states) < 2:
         raise GalleryError("a head tells states apart: it needs references of two states or more")
     labels, number = gallery.state_rows, len(gallery.states)

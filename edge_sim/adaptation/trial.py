@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.adaptation.fitting import fit_head
+from edge_sim.adaptation.fitting import fit_head, thinned
 from edge_sim.domain import FloatMatrix
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import Gallery
@@ -29,7 +29,7 @@ class Trial:
 
     Args:
         head: Fitted on all references.
-        references: How many there are.
+        references: How many it was tried on.
         before: Order by plain cosine of the global vectors.
         after: Order by heads that were fitted without the reference.
         low: Lower end of the 95 % interval of the gain `after - before`.
@@ -70,6 +70,7 @@ def tried(gallery: Gallery) -> Trial:
     Raises:
         GalleryError: Fewer than two states, or fewer than 4 references of one.
     """
+    gallery = thinned(gallery)
     labels = gallery.state_rows
     counts = np.bincount(labels, minlength=len(gallery.states))
     few = [

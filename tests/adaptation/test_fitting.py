@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_sim.adaptation import fit_head
+from edge_sim.adaptation.fitting import thinned
 from edge_sim.domain import Reference
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import Gallery
@@ -74,6 +75,16 @@ def test_references_that_are_all_the_same_picture_are_no_crash() -> None:
         for copy in range(5)
     ]
     assert np.isfinite(fit_head(Gallery(copies)).adapted(look(0, 5)).vector).all()
+
+
+def test_many_references_are_thinned_evenly_and_no_state_is_lost() -> None:
+    gallery = gallery_of((1500, 6, 30), cells=False)
+    fewer = thinned(gallery)
+    assert [len(fewer.of_state(state)) for state in fewer.states] == [333, 6, 30]
+    kept = [int(item.reference_id[1:]) for item in fewer.of_state("s0")]
+    assert (kept[0], kept[-1]) == (0, 1499)
+    assert max(np.diff(kept)) <= 5
+    assert thinned(fewer) is fewer
 
 
 def _marked(item: Reference) -> Reference:
