@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edge_sim.errors import DataError
-from edge_sim.explaining.records import Explanation
+from edge_sim.explaining.records import Explanation, checked
 
 LATEST = "last"
 """Asks for the newest event instead of one with an id."""
@@ -75,8 +75,8 @@ def find_explanation(paths: Iterable[Path], wanted: str) -> Explanation:
                 found[match[1].decode()] = line
     chosen = choose(list(found), wanted, " or ".join(names))
     try:
-        return _DECODER.decode(found[chosen])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return checked(_DECODER.decode(found[chosen]))
+    except (msgspec.DecodeError, ValueError) as error:
         raise DataError(f"{names[0]}: what is kept of {chosen} cannot be read ({error})") from error
 
 

@@ -23,7 +23,7 @@ from edge_sim.domain import (
 )
 from edge_sim.events import Levels, StateChanged
 from edge_sim.gallery import Gallery
-from edge_sim.score_log import LearnedDrift
+from edge_sim.score_log import LearnedDrift, fault_of
 
 SCHEMA = 1
 _DIGEST_BYTES = 8
@@ -138,7 +138,33 @@ def from_event(event: StateChanged) -> Explanation:
         impediment=impediment,
         quality=quality,
     )
-    return Explanation(event, cause)
+    return checked(Explanation(event, cause))
+
+
+def checked(explanation: Explanation) -> Explanation:
+    """Return an explanation that was read, if everything in it can have happened.
+
+    Raises:
+        ValueError: It cannot; the file was changed by something else.
+    """
+    event = explanation.event
+    unix_time_s(event.at)
+    said = [(event.after, event.reason)]
+    said += [] if event.before is None else [(event.before, event.before_reason)]
+    said += [(look.state, look.reason) for look in explanation.looks]
+    for name, reason in said:
+        State(name, None if reason is None else UnknownReason(reason))
+    for levels in (event.thresholds, *(look.levels for look in explanation.looks)):
+        for level in levels.values():
+            Threshold(level.enter, level.leave)
+    for look in explanation.looks:
+        if look.impediment is not None:
+            UnknownReason(look.impediment)
+    if explanation.settings is not None:
+        fault = fault_of(explanation.cause, explanation.settings.levels)
+        if fault:
+            raise ValueError(fault)
+    return explanation
 
 
 def unix_time_s(at: str) -> float:

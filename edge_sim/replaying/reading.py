@@ -9,11 +9,10 @@ from edge_sim.deciding import Level
 from edge_sim.domain import Match, Observation, State, StateChange, UnknownReason
 from edge_sim.errors import DataError
 from edge_sim.replaying.course import Course
-from edge_sim.score_log import BadLine, DeciderLine, Line, ScoreLine
+from edge_sim.score_log import BadLine, DeciderLine, Line, ScoreLine, fault_of
 from edge_sim.score_log.lines import SCHEMA
 
 SHOWN_FAULTS = 10
-_LAST_SECOND_S = 253_402_300_799.0  # of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class Reading:
         if observation is None or said is None:
             self.unread += 1
             return None
-        fault = _fault(observation, place.levels)
+        fault = fault_of(observation, place.levels)
         if fault:
             self._note(f"{line.watch}, look {line.look}: {fault}")
             self.unread += 1
@@ -186,18 +185,6 @@ def _filled(line: ScoreLine, observation: Observation, place: _Place) -> Observa
     if not line.repeated:
         return observation
     return None if place.last_match is None else replace(observation, match=place.last_match)
-
-
-def _fault(observation: Observation, levels: Mapping[str, Level]) -> str:
-    """Return why no decider could have seen this; empty if one could."""
-    if not 0.0 <= observation.unix_time_s <= _LAST_SECOND_S:
-        return f"there is no time {observation.unix_time_s}"
-    for item in () if observation.match is None else observation.match.states:
-        if item.state not in levels:
-            return f"its decider knows no state {item.state!r}"
-        if not 0.0 <= item.probability <= 1.0:
-            return f"{item.probability} is no probability"
-    return ""
 
 
 def _check_schema(line: DeciderLine | ScoreLine) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
 
-from edge_sim.deciding import Drift, Memory, Settings
+from edge_sim.deciding import Drift, Level, Memory, Settings
 from edge_sim.domain import Observation
 from edge_sim.events import Event, SourceLost, SourceRestored, utc_text
 from edge_sim.pipeline import Outcome
 
+_LAST_SECOND_S = 253_402_300_799.0  # of the year 9999
 SCHEMA = 2
 """Of lines that hold whole looks; 1 is the summary alone, which every schema still has."""
 
@@ -84,6 +86,18 @@ class BadLine:
 
     place: str
     fault: str
+
+
+def fault_of(observation: Observation, levels: Mapping[str, Level]) -> str:
+    """Return why no decider with these levels could have seen this; empty if one could."""
+    if not 0.0 <= observation.unix_time_s <= _LAST_SECOND_S:
+        return f"there is no time {observation.unix_time_s}"
+    for item in () if observation.match is None else observation.match.states:
+        if item.state not in levels:
+            return f"its decider knows no state {item.state!r}"
+        if not 0.0 <= item.probability <= 1.0:
+            return f"{item.probability} is no probability"
+    return ""
 
 
 def score_line(outcome: Outcome, gallery_revision: int) -> ScoreLine:

@@ -107,3 +107,26 @@ def test_a_full_disk_and_a_missing_folder_are_one_line(tmp_path: Path) -> None:
             ExplanationFile(tmp_path / "e.jsonl").append(BASE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"reason":null,"confidence"', b'"reason":"weather","confidence"'),
+        (b'"after":"shut"', b'"after":"unknown"'),
+        (b'"at":"2023', b'"at":"then'),
+        (b'"state":"shut","reference_id"', b'"state":"ajar","reference_id"'),
+        (b'"probability":0.96}', b'"probability":9.6}'),
+        (b'"enter":0.', b'"enter":7.'),
+        (b'"matches":3', b'"matches":9'),
+        (b'"condition":"day","impediment":null', b'"condition":"day","impediment":"rain"'),
+    ],
+)
+def test_what_cannot_have_happened_is_not_explained(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "e.jsonl"
+    kept(path, 1)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(DataError, match="cannot be read"):
+        find_explanation([path], "last")
