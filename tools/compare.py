@@ -2,6 +2,7 @@
 
     python tools/compare.py            print them
     python tools/compare.py --write    put them where they stand
+    python tools/compare.py --json all.json, later --measured all.json --write
 
 Measured on the labelled sets, clips and collections below --data; a method whose package is absent
 (extra `bench`) is skipped with a line. Pictures are embedded with the default model and with
@@ -74,24 +75,46 @@ class Comparison(msgspec.Struct, frozen=True):
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write where it is asked for."""
     args = _parser().parse_args(argv)
-    started_s = time.monotonic()
     try:
-        found = measure(args)
+        found = _timed(args) if args.measured is None else _read(args.measured)
+        _report(args, found)
     except EdgeSimError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1
-    note(f"measured in {time.monotonic() - started_s:.0f} s")
+    return 0
+
+
+def _timed(args: argparse.Namespace) -> Comparison:
+    started_s, busy_s = time.monotonic(), time.process_time()
+    found = measure(args)
+    took_s, busy_s = time.monotonic() - started_s, time.process_time() - busy_s
+    note(f"measured in {took_s:.0f} s, {busy_s:.0f} s of processor time")
+    return found
+
+
+def _read(path: Path) -> Comparison:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Comparison)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataError(f"{path}: not what --json writes: {error}") from error
+
+
+def _report(args: argparse.Namespace, found: Comparison) -> None:
+    """Print what was found, or write it where it is asked for.
+
+    Raises:
+        DataError: A document has no place for it.
+    """
     if args.json is not None:
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     short = figures_of_readme(found.standings, OURS)
     full = tables_of(found.standings, found.retrieval, found.models)
     if not args.write:
         print(f"{short}\n\n{full}")
-        return 0
+        return
     for path, text in ((args.readme, short), (args.document, full)):
         path.write_text(with_section(path.read_text(encoding="utf-8"), text), encoding="utf-8")
         note(f"{path}: written")
-    return 0
 
 
 def measure(args: argparse.Namespace) -> Comparison:
@@ -163,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--official", help="the other .tflite file")
     parser.add_argument("--draws", type=int, default=6, help="galleries for each set")
     parser.add_argument("--json", type=Path, help="write every figure there")
+    parser.add_argument("--measured", type=Path, metavar="JSON", help="take the figures from there")
     parser.add_argument("--write", action="store_true", help="replace the tables in the documents")
     parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
     parser.add_argument("--document", type=Path, default=REPOSITORY / "docs" / "evaluation.md")

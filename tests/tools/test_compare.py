@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_sim.errors import DataError
@@ -45,6 +46,8 @@ def test_the_short_table_has_a_row_for_every_method_that_was_measured(
     assert len(rows) == 2 + 2
     assert len(columns(text)) == 1
     assert "edge_sim, ours" in rows[2]
+    others = [msgspec.structs.replace(standings[0], model="other"), *standings[1:]]
+    assert "edge_sim, other" not in tables.figures_of_readme(others, "ours")
     assert "1.000 (drawn)" in rows[2]
     assert "right 100.0 % of the time" in text
 
@@ -105,6 +108,13 @@ def test_everything_is_measured_printed_and_written(
     assert "| things | ours |" in page.read_text()
     figures = json.loads((tmp_path / "all.json").read_text())
     assert {one["method"] for one in figures["standings"]} >= {"gallery", "mog2", "softmax-head"}
+    told = page.read_text()
+    again = ["--measured", str(tmp_path / "all.json"), "--write"]
+    page.write_text(f"{document.BEGIN}\n{document.END}\n")
+    assert compare.main([*again, "--readme", str(page), "--document", str(page)]) == 0
+    assert page.read_text() == told
     capsys.readouterr()
+    assert compare.main(["--measured", str(page)]) == 1
+    assert "not what --json writes" in capsys.readouterr().err
     assert compare.main(["--data", str(tmp_path / "nowhere")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1

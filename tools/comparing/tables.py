@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edge_sim.conditions import CONDITIONS
 from edge_sim.evaluation import EventsResult, RetrievalResult, StatesResult
 from edge_sim.evaluation.contest import Standing
+from edge_sim.evaluation.methods import OURS, THRESHOLDS
 
 _TITLES = {
     "gallery": "edge_sim",
@@ -23,12 +25,28 @@ Row = Sequence[str]
 def figures_of_readme(standings: Sequence[Standing], own_model: str) -> str:
     """Return the short table and the sentence on how sure answers are.
 
+    Every method stands there with the model that its users would take: edge_sim with its own, the
+    others with the other one.
+
     Args:
         standings: Of every entrant; what was skipped is left out.
-        own_model: Name of the model whose edge_sim the sentence is about.
+        own_model: Name of the model of edge_sim.
     """
-    measured = [item for item in standings if item.skipped is None]
-    head = ("method", "accuracy", "worst set", "unseen states", "events, F1", "worst", "false")
+    measured = [
+        item
+        for item in standings
+        if item.skipped is None
+        and (item.model is None or (item.model == own_model) == (item.method == OURS))
+    ]
+    head = (
+        "method",
+        "accuracy",
+        "worst set",
+        "unseen states",
+        "events, F1",
+        "worst clip",
+        "false reports",
+    )
     rows = []
     for item in measured:
         one = item.summary
@@ -43,14 +61,7 @@ def figures_of_readme(standings: Sequence[Standing], own_model: str) -> str:
                 _figure(one.false_in_still_clips, places=0),
             )
         )
-    sure = next(
-        (
-            _sureness(item)
-            for item in measured
-            if (item.method, item.model) == ("gallery", own_model)
-        ),
-        "",
-    )
+    sure = next((_sureness(item) for item in measured if item.method == OURS), "")
     return f"{_table(head, rows)}\n\n{sure}".strip()
 
 
@@ -156,12 +167,13 @@ def _events_table(standings: Sequence[Standing]) -> str:
 def _by_set(standings: Sequence[Standing], figure: str) -> str:
     if not standings:
         return ""
+    standings = [item for item in standings if item.threshold is None]  # no matter by frame
     names = [result.name for result in standings[0].states or ()]
     rows = []
     for place, name in enumerate(names):
         cells = [_of_state(item.states[place], figure) for item in standings if item.states]
         rows.append((name, *map(_figure, cells)))
-    return _table(("set", *map(_title, standings)), rows)
+    return _table(("set", *map(_short_title, standings)), rows)
 
 
 def _of_state(result: StatesResult, figure: str) -> float | None:
@@ -181,7 +193,7 @@ def _by_clip(standings: Sequence[Standing]) -> str:
     for place, name in enumerate(names):
         cells = [_of_clip(item.events[place]) for item in played if item.events]
         rows.append((name, *cells))
-    return _table(("clip", *map(_title, played)), rows)
+    return _table(("clip", *map(_short_title, played)), rows)
 
 
 def _of_clip(result: EventsResult) -> str:
@@ -192,17 +204,14 @@ def _of_clip(result: EventsResult) -> str:
 def _by_light(standings: Sequence[Standing]) -> str:
     """Return state x light of the first method, for the sets with more than one light."""
     rows = []
-    lights: list[str] = []
     results = standings[0].states if standings else None
     varied = [
         result
         for result in results or ()
         if len({light for cells in result.conditions.values() for light in cells}) > 1
     ]
-    for result in varied:
-        lights += [
-            light for cells in result.conditions.values() for light in cells if light not in lights
-        ]
+    seen = {light for result in varied for cells in result.conditions.values() for light in cells}
+    lights = [light for light in CONDITIONS if light in seen]
     for result in varied:
         for state, cells in result.conditions.items():
             texts = [
@@ -244,7 +253,13 @@ def _title(standing: Standing) -> str:
     words = _TITLES.get(standing.method, standing.method)
     if standing.model is not None:
         words += f", {standing.model}"
-    return words if standing.threshold is None else f"{words}, from {standing.threshold:g}"
+    level = THRESHOLDS.get(standing.method) if standing.threshold is None else standing.threshold
+    return words if level is None else f"{words}, from {level:g}"
+
+
+def _short_title(standing: Standing) -> str:
+    words = standing.method if standing.model is None else f"{standing.method}, {standing.model}"
+    return words if standing.threshold is None else f"{words}, {standing.threshold:g}"
 
 
 def _sureness(standing: Standing) -> str:
