@@ -22,7 +22,7 @@ from edge_sim.config_daemon import (
 )
 from edge_sim.config_records import ExplanationsConfig, ScoreLogConfig
 from edge_sim.config_section import Count, Name, PositiveSeconds, Ratio, Seconds, Section
-from edge_sim.config_sinks import OutboxConfig, SinkConfig, StdoutSink
+from edge_sim.config_sinks import OutboxConfig, SinkConfig, StdoutSink, check_images
 from edge_sim.config_watch import ProblemsConfig, RulesConfig, check_rules
 from edge_sim.config_yaml import YamlReader, compose, nearest
 from edge_sim.domain import Roi, is_reserved
@@ -151,7 +151,9 @@ def parse_config(
 def _check(config: Config, reader: YamlReader) -> None:
     """Raise for what only the whole configuration can tell."""
     check_health(config.health, reader)
-    check_review(config.review, on_disk=config.outbox.storage == "disk", reader=reader)
+    on_disk = config.outbox.storage == "disk"
+    check_review(config.review, on_disk=on_disk, reader=reader)
+    check_images(config.sinks, on_disk=on_disk, reader=reader)
     for name, watch in config.watches.items():
         path = f"watches.{name}"
         _check_source(config, watch, path, reader)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from edge_sim.config_section import Megabytes, Port, PositiveSeconds, Section
+from edge_sim.config_section import Megabytes, Port, PositiveSeconds, Seconds, Section
+from edge_sim.config_yaml import YamlReader
 
 Mode = Annotated[str, msgspec.Meta(pattern=r"^[0-7]{3}$")]
 PositiveMegabytes = Annotated[float, msgspec.Meta(gt=0)]
@@ -46,6 +48,8 @@ class MqttSink(Section, frozen=True, tag="mqtt", tag_field="kind"):
     timeout_s: PositiveSeconds = 10.0
     discovery: bool = True
     discovery_prefix: str = "homeassistant"
+    image: bool = False
+    stats_interval_s: Seconds = 60.0
 
 
 class WebhookSink(Section, frozen=True, tag="webhook", tag_field="kind"):
@@ -106,6 +110,17 @@ def sink_options(sink: SinkConfig, *, device: str, folder: Path) -> dict[str, An
     if isinstance(sink, UnixSocketSink):
         options["mode"] = int(sink.mode, 8)
     return options
+
+
+def check_images(sinks: Sequence[SinkConfig], *, on_disk: bool, reader: YamlReader) -> None:
+    """Raise `ConfigError` for pictures from a device that is to keep nothing of an event."""
+    for at, sink in enumerate(sinks):
+        if isinstance(sink, MqttSink) and sink.image and not on_disk:
+            raise reader.error(
+                f"sinks[{at}].image",
+                f"sinks[{at}].image: the broker keeps a picture of every event, and "
+                "outbox.storage: memory keeps nothing of an event; choose one",
+            )
 
 
 def kind_of(sink: SinkConfig) -> str:

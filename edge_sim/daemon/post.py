@@ -9,7 +9,8 @@ from edge_sim import assembly
 from edge_sim.config import Config
 from edge_sim.events import Event, StateChanged
 from edge_sim.outbox import Delivery, OutboxCounts
-from edge_sim.sinks.remote import Command, Remote, Site
+from edge_sim.protocols import EventSink
+from edge_sim.sinks.remote import Command, DeviceStats, Illustrated, Remote, Reporting, Site
 
 DRAIN_S = 0.8
 """At the end: what is not out by then waits on disk for the next start."""
@@ -21,19 +22,33 @@ class Post:
     Args:
         config: Its device, sinks and outbox.
         on_command: Takes what comes in from remote sinks; must return at once.
+        open_sinks: Opens the sinks of the configuration.
 
     Raises:
         SinkError: A sink or the outbox cannot be opened.
     """
 
-    def __init__(self, config: Config, on_command: Callable[[Command], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_command: Callable[[Command], None],
+        *,
+        open_sinks: Callable[[Config], list[EventSink]] = assembly.open_sinks,
+    ) -> None:
         with contextlib.ExitStack() as opened:
-            sinks = assembly.open_sinks(config)
+            sinks = open_sinks(config)
             for sink in sinks:
                 opened.callback(sink.close)
             self._outbox = assembly.open_outbox(config, sinks)
             opened.pop_all()
         self._remotes = [sink for sink in sinks if isinstance(sink, Remote)]
+        self._galleries = [
+            sink for sink in sinks if isinstance(sink, Illustrated) and sink.wants_pictures
+        ]
+        self._reporting = [
+            sink for sink in sinks if isinstance(sink, Reporting) and sink.stats_interval_s > 0.0
+        ]
+        self._next_report_s = {sink.name: 0.0 for sink in self._reporting}
         self._delivery = Delivery(self._outbox, sinks)
         for remote in self._remotes:
             remote.listen(on_command)
@@ -52,6 +67,26 @@ class Post:
         """Take events: on disk when this returns, if the disk takes any."""
         if events:
             self._outbox.put(events)
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether a sink is to show pictures."""
+        return bool(self._galleries)
+
+    def show_picture(self, watch: str, jpeg: bytes) -> None:
+        """Show the region of a watch wherever that is configured."""
+        for sink in self._galleries:
+            sink.show_picture(watch, jpeg)
+
+    def report(self, now_s: float, stats: Callable[[OutboxCounts], DeviceStats]) -> None:
+        """Show how the device does where it is time to; `now_s` is monotonic."""
+        due = [sink for sink in self._reporting if now_s >= self._next_report_s[sink.name]]
+        if not due:
+            return
+        figures = stats(self.counts())
+        for sink in due:
+            self._next_report_s[sink.name] = now_s + sink.stats_interval_s
+            sink.show_stats(figures)
 
     def latest(self, device: str) -> Mapping[str, StateChanged]:
         """Return the last reported change of every watch of `device`."""

@@ -9,17 +9,17 @@ from functools import partial
 
 from edge_sim.config import Config
 from edge_sim.daemon.bell import Bell
-from edge_sim.daemon.doubts import Doubts
 from edge_sim.daemon.front import open_front
 from edge_sim.daemon.keeper import Keeper, with_sensitivities
 from edge_sim.daemon.memory import DeviceMemory
 from edge_sim.daemon.orders import Orders
 from edge_sim.daemon.post import Post, same_post
-from edge_sim.daemon.records import Records
 from edge_sim.daemon.reporting import counts_of, log_event, show_standing, site_of, summary
 from edge_sim.daemon.rig import Rig, World, build_rig, kept_source, watch_statuses
-from edge_sim.daemon.teaching import Lesson, Teacher
+from edge_sim.daemon.teaching import Lesson
 from edge_sim.daemon.throttle import Throttle
+from edge_sim.daemon.vitals import Vitals
+from edge_sim.daemon.witnesses import Witnesses, show_pictures
 from edge_sim.daemon.worker import Turn, Worker
 from edge_sim.errors import CommandError, EdgeSimError
 from edge_sim.events import StateChanged
@@ -63,9 +63,7 @@ class Daemon:
         self._bell = Bell()
         self._orders = Orders(self._bell)
         self._worker = Worker(self._bell, clock=self._world.clock)
-        self._teacher = Teacher(self._world.now)
-        self._doubts = Doubts(config)
-        self._records = Records(config)
+        self._witnesses = Witnesses(config, self._world.now)
         self._stop = False
         self._reload = False
         self._ready = False
@@ -73,6 +71,7 @@ class Daemon:
         self._next_chores_s = 0.0
         self._next_save_s = 0.0
         self.board = Board(config.device, clock=self._world.clock)
+        self._vitals = Vitals(self.board)
         state = config.daemon.state
         self._keeper = Keeper(None if state is None else config.path(state), self.board)
 
@@ -97,6 +96,7 @@ class Daemon:
         try:
             memory = self._keeper.load(self._post.latest(self._config.device))
             config = with_sensitivities(self._config, self._keeper.sensitivities)
+            self._witnesses.use(config)
             self._rig = self._built(config)
             try:
                 self._run(memory)
@@ -106,7 +106,7 @@ class Daemon:
             self._notifier.stopping()
             self._orders.refuse_all()
             self._post.close()
-            self._records.close()
+            self._witnesses.close()
             logger.info("stopped")
 
     def teach(self, command: Teach, limit_s: float = 10.0) -> Lesson:
@@ -168,9 +168,8 @@ class Daemon:
         events = turn.step.events
         self._post.put(events)
         self.board.looked(turn.source, turn.step, counts_of(self._rig.lanes[turn.source].source))
-        self._teacher.note(self._rig, turn.source, turn.step)
-        self._records.note(self._rig.watches, turn.step)
-        self._doubts.note(self._rig.watches, turn.step)
+        self._witnesses.note(self._rig, turn.source, turn.step)
+        show_pictures(self._rig.watches, turn.step, self._post)
         for event in events:
             self.board.went(event)
             log_event(event)
@@ -191,6 +190,7 @@ class Daemon:
             )
             self._post.describe(site_of(self._rig))
         show_standing(self._rig, self.board)
+        self._post.report(now_s, self._vitals.stats)
         if now_s >= self._next_save_s:
             if self._next_save_s:
                 self._keeper.save(self._rig)
@@ -231,10 +231,7 @@ class Daemon:
         memory = self._keeper.current(old_rig)
         old_rig.close(keeping=kept)
         self._config, self._rig = config, rig
-        self._records.close()
-        self._records = Records(config)
-        if config.review != old_config.review:
-            self._doubts = Doubts(config)
+        self._witnesses.use(config)
         self._take(rig, memory)
         rig.start()
         self._post.describe(site_of(self._rig))
@@ -290,7 +287,7 @@ class Daemon:
             logger.warning("command refused: %s", error)
 
     def _teach(self, command: Teach) -> Lesson:
-        lesson = self._teacher.teach(self._rig, command)
+        lesson = self._witnesses.teacher.teach(self._rig, command)
         self._rig.refresh()
         logger.info(
             "taught watch=%s state=%s reference=%s revision=%d flips=%d",

@@ -63,6 +63,65 @@ class SetSensitivity:
 Command: TypeAlias = Teach | SetSensitivity
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceStats:
+    """How a device does.
+
+    Args:
+        uptime_s: Since its daemon started.
+        rss_mb: Memory of the process, megabytes; None where the system does not tell.
+        cpu_share: Of one core, since the last figures.
+        frames: Looked at since the start.
+        looks: Of watches, since the start.
+        events: Told since the start.
+        sources: Configured.
+        sources_up: Of them, those that give frames.
+        outbox_waiting: Events that a sink has not got.
+        outbox_dropped: Events that a sink never gets, since the start.
+        written_mb_last_day: To the disk, outbox only.
+    """
+
+    uptime_s: float
+    rss_mb: float | None
+    cpu_share: float
+    frames: int
+    looks: int
+    events: int
+    sources: int
+    sources_up: int
+    outbox_waiting: int
+    outbox_dropped: int
+    written_mb_last_day: float
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """A sink that can show a picture of a watch."""
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether it is to show them: pictures leave the device only where that is configured."""
+
+    def show_picture(self, watch: str, jpeg: bytes) -> None:
+        """Show the region as it was when the watch decided; returns at once."""
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A sink that can show how the device does."""
+
+    @property
+    def name(self) -> str:
+        """Safe to log."""
+
+    @property
+    def stats_interval_s(self) -> float:
+        """Seconds between two reports; 0 wants none."""
+
+    def show_stats(self, stats: DeviceStats) -> None:
+        """Show the figures; returns at once."""
+
+
 @runtime_checkable
 class Remote(Protocol):
     """A sink through which people can talk back."""

@@ -22,8 +22,8 @@ from edge_sim.sinks.mqtt.topics import Topics
 from edge_sim.sinks.remote import Site, WatchCard
 
 # The schema, after https://www.home-assistant.io/integrations/mqtt/ (device discovery payload) and
-# the pages sensor.mqtt, binary_sensor.mqtt, button.mqtt and number.mqtt. A key it does not know is
-# an error: Home Assistant would ignore or refuse it.
+# the pages sensor.mqtt, binary_sensor.mqtt, button.mqtt, number.mqtt and image.mqtt. A key it does
+# not know is an error: Home Assistant would ignore or refuse it.
 Topic = Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,256}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
@@ -59,9 +59,25 @@ class Entity(Strict, kw_only=True, tag_field="platform"):
 
 class Sensor(Entity, kw_only=True, tag="sensor"):
     state_topic: Topic
-    json_attributes_topic: Topic
-    device_class: Literal["enum"]  # `options` are for this class alone
-    options: Annotated[list[Text], msgspec.Meta(min_length=1)]
+    json_attributes_topic: Topic | None = None
+    value_template: Text | None = None
+    device_class: Literal["enum", "data_size", "duration"] | None = None
+    options: Annotated[list[Text], msgspec.Meta(min_length=1)] | None = None
+    state_class: Literal["measurement", "total", "total_increasing"] | None = None
+    unit_of_measurement: Literal["MB", "%", "s"] | None = None
+
+    def __post_init__(self) -> None:
+        # `options` are for the class enum alone, which in turn knows no state class and no unit.
+        assert (self.device_class == "enum") == (self.options is not None)
+        assert self.options is None or not (self.state_class or self.unit_of_measurement)
+        units = {"data_size": "MB", "duration": "s"}
+        if self.device_class in units:
+            assert self.unit_of_measurement == units[self.device_class]
+
+
+class Image(Entity, kw_only=True, tag="image"):
+    image_topic: Topic
+    content_type: Literal["image/jpeg"]
 
 
 class BinarySensor(Entity, kw_only=True, tag="binary_sensor"):
@@ -93,7 +109,7 @@ class Announcement(Strict, kw_only=True):
     device: Device
     origin: Origin
     components: Annotated[
-        dict[str, Sensor | BinarySensor | Button | Number], msgspec.Meta(min_length=1)
+        dict[str, Sensor | BinarySensor | Button | Number | Image], msgspec.Meta(min_length=1)
     ]
 
 
@@ -117,15 +133,17 @@ SITE = Site((WatchCard("gate", "yard", ("closed", "open"), 0.5),), "m@1")
 TOPICS = Topics("edge_sim", "porch")
 
 
-def checked(site: Site, topics: Topics = TOPICS) -> Announcement:
-    payload = json.dumps(announcement(site, topics))
+def checked(
+    site: Site, topics: Topics = TOPICS, *, images: bool = False, stats: bool = False
+) -> Announcement:
+    payload = json.dumps(announcement(site, topics, images=images, stats=stats))
     return msgspec.json.decode(payload, type=Announcement)
 
 
 @settings(max_examples=25)
 @given(site=SITES, device=NAMES)
 def test_any_device_is_announced_in_the_documented_form(site: Site, device: str) -> None:
-    told = checked(site, Topics("edge_sim", device))
+    told = checked(site, Topics("edge_sim", device), images=True, stats=True)
     ids = [each.unique_id for each in told.components.values()]
     assert len(set(ids)) == len(ids)
     assert re.fullmatch(
@@ -189,6 +207,21 @@ def test_trouble_and_overdue_are_problem_sensors_where_the_watch_ever_tells_them
     assert problem.value_template == "{{ value_json.problem }}"
     assert overdue.state_topic == "edge_sim/porch/bowl/overdue"
     assert not {"gate.problem", "gate.overdue"} & checked(SITE).components.keys()
+
+
+def test_pictures_and_figures_are_announced_only_where_they_are_shown() -> None:
+    plain = checked(SITE).components
+    assert not [key for key in plain if key.startswith("stats.") or key.endswith(".image")]
+    full = checked(SITE, images=True, stats=True).components
+    image = full["gate.image"]
+    assert isinstance(image, Image)
+    assert image.image_topic == "edge_sim/porch/gate/image"
+    figures = {key: item for key, item in full.items() if key.startswith("stats.")}
+    assert len(figures) == 4
+    for item in figures.values():
+        assert isinstance(item, Sensor)
+        assert item.state_topic == "edge_sim/porch/stats"
+        assert item.entity_category == "diagnostic"
 
 
 def test_every_state_can_be_taught_with_a_button() -> None:

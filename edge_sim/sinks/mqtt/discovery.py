@@ -1,7 +1,7 @@
 """How the device announces itself to Home Assistant: one message for the whole device.
 
 Facts from https://www.home-assistant.io/integrations/mqtt/ (device discovery) and the pages of the
-platforms sensor, binary_sensor, button and number.
+platforms sensor, binary_sensor, button, number and image.
 """
 
 from __future__ import annotations
@@ -26,6 +26,29 @@ _POLARITY: dict[tuple[str, str], str | None] = {
 
 _TEACH, _SENSITIVITY = VERBS
 
+# Key, name, where the value is in `stats`, and what it is; the device classes have these units.
+_FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    (
+        "memory",
+        "memory",
+        "{{ value_json.rss_mb }}",
+        {"device_class": "data_size", "unit_of_measurement": "MB"},
+    ),
+    (
+        "cpu",
+        "processor",
+        "{{ (value_json.cpu_share * 100) | round(1) }}",
+        {"unit_of_measurement": "%"},
+    ),
+    ("waiting", "events waiting", "{{ value_json.outbox_waiting }}", {}),
+    (
+        "uptime",
+        "uptime",
+        "{{ value_json.uptime_s }}",
+        {"device_class": "duration", "unit_of_measurement": "s"},
+    ),
+)
+
 
 def discovery_topic(prefix: str, device: str) -> str:
     """Return where the announcement of a device is retained."""
@@ -37,12 +60,25 @@ def birth_topic(prefix: str) -> str:
     return f"{prefix}/status"
 
 
-def announcement(site: Site, topics: Topics) -> dict[str, Any]:
-    """Return the device with all its entities."""
+def announcement(
+    site: Site, topics: Topics, *, images: bool = False, stats: bool = False
+) -> dict[str, Any]:
+    """Return the device with all its entities.
+
+    Args:
+        site: What there is to announce.
+        topics: Of the device.
+        images: Whether pictures of the watches are shown.
+        stats: Whether the figures of the device are.
+    """
     device = topics.device
     components: dict[str, Any] = {"available": _connectivity(topics)}
+    if stats:
+        components |= dict(_figures(topics))
     for card in site.watches:
-        components |= {key: value for key, value in _entities(card, topics)}
+        components |= dict(_entities(card, topics))
+        if images:
+            components[f"{card.name}.image"] = _image(card, topics)
     return {
         "device": {
             "identifiers": [f"edge_sim:{device}"],
@@ -183,6 +219,34 @@ def _described(card: WatchCard, part: str, topics: Topics) -> dict[str, Any]:
         ],
         "availability_mode": "all",
     }
+
+
+def _image(card: WatchCard, topics: Topics) -> dict[str, Any]:
+    return _described(card, "image", topics) | {
+        "platform": "image",
+        "name": f"{card.name} image",
+        "image_topic": topics.image(card.name),
+        "content_type": "image/jpeg",
+    }
+
+
+def _figures(topics: Topics) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the figures of the device. Names of watches hold no dot, so keys differ."""
+    for key, name, template, more in _FIGURES:
+        yield (
+            f"stats.{key}",
+            {
+                "platform": "sensor",
+                "name": name,
+                "unique_id": f"edge_sim:{topics.device}:stats:{key}",
+                "availability": [{"topic": topics.available}],
+                "entity_category": "diagnostic",
+                "state_class": "measurement",
+                "state_topic": topics.stats,
+                "value_template": template,
+                **more,
+            },
+        )
 
 
 def _connectivity(topics: Topics) -> dict[str, Any]:

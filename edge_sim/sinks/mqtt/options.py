@@ -34,6 +34,8 @@ class MqttOptions:
         timeout_s: For connecting, and for the broker's receipt of an event.
         discovery: Announce the device to Home Assistant.
         discovery_prefix: Where it listens for that.
+        image: Show the region of a watch when it decides.
+        stats_interval_s: Between two reports of how the device does; 0 for none.
         backoff_s: Pauses between attempts to connect, the last one repeated.
     """
 
@@ -53,6 +55,8 @@ class MqttOptions:
     timeout_s: float = 10.0
     discovery: bool = True
     discovery_prefix: str = "homeassistant"
+    image: bool = False
+    stats_interval_s: float = 60.0
     backoff_s: tuple[float, ...] = (1.0, 5.0, 10.0, 60.0)
 
     @property

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Any
 
 from edge_sim.errors import CommandError
 from edge_sim.events import Event, StateChanged
@@ -13,6 +14,7 @@ from edge_sim.sinks.mqtt import discovery
 from edge_sim.sinks.mqtt.commands import VERBS, read_command
 from edge_sim.sinks.mqtt.link import Link, Talk
 from edge_sim.sinks.mqtt.options import MqttOptions
+from edge_sim.sinks.mqtt.showing import Showing
 from edge_sim.sinks.mqtt.standing import Standing
 from edge_sim.sinks.mqtt.topics import (
     OFFLINE,
@@ -24,7 +26,7 @@ from edge_sim.sinks.mqtt.topics import (
     source_of,
     state_messages,
 )
-from edge_sim.sinks.remote import Command, Site
+from edge_sim.sinks.remote import Command, DeviceStats, Site
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class MqttSink:
         self._shown: dict[str, StateChanged] = {}
         self._sources: dict[str, bool] = {}
         self._standing = Standing(self._topics)
+        self._showing = Showing(self._topics, images=options.image)
         self._refusals = 0
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
@@ -113,6 +116,7 @@ class MqttSink:
             for card in site.watches:
                 self._sources.setdefault(card.source, True)
                 self._standing.describe(card)
+        self._showing.keep(card.name for card in site.watches)
         self._link.send(self._announcement())
         self._forget_stale()
 
@@ -126,6 +130,24 @@ class MqttSink:
             for event in latest:
                 self._shown.setdefault(event.watch, event)
         self._link.send(self._states())
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether it is configured to show them."""
+        return self._options.image
+
+    @property
+    def stats_interval_s(self) -> float:
+        """Seconds between two reports; 0 wants none."""
+        return self._options.stats_interval_s
+
+    def show_picture(self, watch: str, jpeg: bytes) -> None:
+        """Publish the region of a watch as it was when it decided."""
+        self._link.send(self._showing.picture(watch, jpeg))
+
+    def show_stats(self, stats: DeviceStats) -> None:
+        """Publish how the device does."""
+        self._link.send(self._showing.stats(stats))
 
     def when_ready(self, on_ready: Callable[[], None]) -> None:
         """Call `on_ready` whenever a connection stands."""
@@ -143,7 +165,7 @@ class MqttSink:
 
     def _greeting(self) -> list[Message]:
         """Return what a new connection begins with."""
-        return [*self._announcement(), *self._states()]
+        return [*self._announcement(), *self._states(), *self._showing.messages()]
 
     def _ready(self) -> None:
         if self._on_ready is not None:
@@ -155,13 +177,21 @@ class MqttSink:
             standing = [item for card in site.watches for item in self._standing.messages(card)]
         found = [Message(self._topics.available, ONLINE, retain=True)]
         if site.watches and self._discovery is not None:
-            payload = json.dumps(discovery.announcement(site, self._topics)).encode()
+            payload = json.dumps(self._described(site)).encode()
             found.append(Message(self._discovery_topic(self._discovery), payload, retain=True))
         found += [source_message(name, self._topics, online=sources[name]) for name in sources]
         for card in site.watches:
             topic = self._topics.sensitivity(card.name)
             found.append(Message(topic, f"{card.sensitivity:g}".encode(), retain=True))
         return [*found, *standing]
+
+    def _described(self, site: Site) -> dict[str, Any]:
+        return discovery.announcement(
+            site,
+            self._topics,
+            images=self._options.image,
+            stats=self._options.stats_interval_s > 0.0,
+        )
 
     def _states(self) -> list[Message]:
         with self._lock:
@@ -188,7 +218,7 @@ class MqttSink:
             if former is None or not site.watches or self._discovery is None:
                 return
             self._former = None
-        current = discovery.announcement(site, self._topics)
+        current = self._described(site)
         stale = discovery.stale_components(former, current)
         if not stale:
             return
@@ -196,6 +226,12 @@ class MqttSink:
         kept = {card.name for card in site.watches}
         gone = {key.partition(".")[0] for key in stale} - kept
         empty = [topic for watch in gone for topic in self._topics.of_watch(watch)]
+        # A picture that is not to be shown any more must not stay with the broker.
+        empty += [
+            self._topics.image(key.removesuffix(".image"))
+            for key in stale
+            if key.endswith(".image") and key.removesuffix(".image") in kept
+        ]
         self._link.send(
             [
                 Message(self._discovery_topic(self._discovery), payload, retain=True),

@@ -67,6 +67,15 @@ class Topics:
         """The sensitivity in force, retained."""
         return f"{self._base}/{_part(watch)}/sensitivity/state"
 
+    def image(self, watch: str) -> str:
+        """The region when the watch last decided, JPEG, retained; only if that is configured."""
+        return f"{self._base}/{_part(watch)}/image"
+
+    @property
+    def stats(self) -> str:
+        """How the device does, as JSON, retained."""
+        return f"{self._base}/stats"
+
     def command(self, watch: str, verb: str) -> str:
         """Where commands arrive; `+` as the watch means all of them."""
         return f"{self._base}/{watch if watch == '+' else _part(watch)}/{verb}/set"
@@ -79,6 +88,7 @@ class Topics:
             self.problems(watch),
             self.overdue(watch),
             self.sensitivity(watch),
+            self.image(watch),
         )
 
     @property
