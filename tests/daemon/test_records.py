@@ -9,11 +9,15 @@ import pytest
 
 from edge_sim.assembly import build
 from edge_sim.config import Config, load_config
+from edge_sim.daemon.keeper import with_sensitivities
 from edge_sim.daemon.records import Records, explanations_path
 from edge_sim.events import StateChanged
-from edge_sim.explaining import find_explanation
+from edge_sim.explaining import configuration_digest, find_explanation
 from edge_sim.replaying import Course, Reading, compared
 from edge_sim.score_log import read_lines
+from edge_sim.sinks.remote import SetSensitivity
+from tests.daemon.cameras import Camera, Show, lamp_config
+from tests.daemon.test_service import await_events, running, show
 from tests.devices import make_device
 
 
@@ -90,3 +94,24 @@ def test_nothing_is_kept_where_nothing_may_be(tmp_path: Path, extra: str, kept: 
     assert (explanations_path(config) is not None) == kept
     assert (tmp_path / "explanations.jsonl").exists() == kept
     assert (tmp_path / "s.jsonl").exists() == ("memory" not in extra)
+
+
+def test_the_daemon_explains_with_the_sensitivity_that_was_set_before_its_restart(
+    tmp_path: Path,
+) -> None:
+    config = lamp_config(tmp_path)
+    camera, frames = Camera(), Show()
+    with running(config, {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "on")
+        daemon._on_command(SetSensitivity("lamp", 0.8))
+        show(daemon, camera, frames, "on", 3)
+    camera = Camera()
+    with running(config, {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "off")
+        await_events(daemon, 1)
+    found = find_explanation([tmp_path / "explanations.jsonl"], "last")
+    assert found.event.after == "off"
+    assert found.settings is not None
+    assert found.settings.sensitivity == 0.8
+    changed = with_sensitivities(config, {"lamp": 0.8})
+    assert found.configuration == configuration_digest(changed, "lamp")
