@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.cli.calibrate_samples import LIKENESS, Sample, Trial, sample_of
+from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.errors import DataError
 
 if TYPE_CHECKING:
-    from edge_sim.calibration import Choice, Curve, Pairs, Wish
+    from edge_sim.calibration import Choice, Wish
     from edge_sim.gallery_store import KeptCalibration, KeptRate, KeptThreshold
 
 SCHEMA = 1
@@ -22,32 +22,11 @@ DEFAULT_PRECISION = 0.9
 
 
 class Calibrated(msgspec.Struct, frozen=True):
-    """What `calibrate` prints; `written` tells whether the gallery file keeps it."""
+    """What `calibrate` prints; `written` tells whether it is kept."""
 
     calibration: KeptCalibration
     written: bool
     schema: int = SCHEMA
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """Labelled scores of one threshold; `pairs` where they are all pairs among pictures."""
-
-    name: str
-    curve: Curve
-    pairs: Pairs | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """All labelled scores, and what they are of."""
-
-    trials: list[Trial]
-    words: str
-    model: str = ""
-    watch: str = ""
-    revision: int = 0
-    remarks: list[str] = field(default_factory=list)
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,9 +47,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--watch", metavar="NAME", help="of the gallery; the only one if left out")
     parser.add_argument(
         "--score",
-        choices=("cosine", "state"),
+        choices=("cosine", "state", LIKENESS),
         default="cosine",
-        help="cosine of two pictures, or the score of a picture for a state (with --gallery)",
+        help="cosine of two pictures, the score of a picture for a state (with --gallery), or what "
+        "near-duplicates are told by",
     )
     wish = parser.add_mutually_exclusive_group()
     wish.add_argument("--precision", type=float, metavar="P", help="at least; default 0.9")
@@ -78,7 +58,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     wish.add_argument("--recall", type=float, metavar="R", help="at least")
     parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
     parser.add_argument("--plot", type=Path, metavar="OUT", help=".png or .html with the curves")
-    parser.add_argument("--write", action="store_true", help="keep the result in the gallery file")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="INDEX",
+        help="where --write keeps a likeness",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="keep the result, in the gallery file or in --index"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=calibrate)
 
@@ -87,12 +75,10 @@ def calibrate(args: argparse.Namespace) -> int:
     """Find, print, plot and keep the thresholds."""
     _check(args)
     wish = _wish(args)
-    sample = _sample(args)
+    sample = sample_of(args)
     kept = _kept(args, sample, wish)
     if args.write:
-        from edge_sim.gallery_store import keep_calibration
-
-        keep_calibration(args.gallery, kept)
+        _write(args, kept)
     if args.plot is not None:
         from edge_sim.report.calibration import curves
         from edge_sim.report.diagram import write_sheet
@@ -109,18 +95,38 @@ def _zipped(sample: Sample, kept: KeptCalibration) -> list[tuple[Trial, KeptThre
 
 
 def _check(args: argparse.Namespace) -> None:
+    likeness = args.score == LIKENESS
     if args.gallery is None:
-        for name in ("watch", "write"):
-            if getattr(args, name):
-                raise DataError(f"--{name} goes with --gallery")
+        if args.watch:
+            raise DataError("--watch goes with --gallery")
+        if args.write and not (likeness and args.index):
+            raise DataError("--write goes with --gallery, or with --score likeness and --index")
         if args.score == "state":
             raise DataError("--score state goes with --gallery: it leaves each reference out")
     elif args.model is not None:
         raise DataError("--model goes with --pairs and --folder; a gallery has its own")
+    elif likeness:
+        raise DataError("--score likeness goes with --pairs and --folder")
+    if likeness and args.model is not None:
+        raise DataError("--score likeness needs no --model")
+    if args.index is not None and not (likeness and args.write):
+        raise DataError("--index goes with --score likeness and --write")
     if args.plot is not None:
         from edge_sim.report.diagram import check_sheet
 
         check_sheet(args.plot)
+
+
+def _write(args: argparse.Namespace, kept: KeptCalibration) -> None:
+    if args.index is None:
+        from edge_sim.gallery_store import keep_calibration
+
+        keep_calibration(args.gallery, kept)
+        return
+    from edge_sim.index_store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        store.keep_calibration(kept)
 
 
 def _wish(args: argparse.Namespace) -> Wish:
@@ -131,97 +137,6 @@ def _wish(args: argparse.Namespace) -> Wish:
         if value is not None:
             return Wish(aim, value)
     return Wish(Aim.PRECISION, DEFAULT_PRECISION)
-
-
-def _sample(args: argparse.Namespace) -> Sample:
-    if args.pairs is not None:
-        return _of_table(args)
-    return _of_folder(args) if args.folder is not None else _of_gallery(args)
-
-
-def _of_table(args: argparse.Namespace) -> Sample:
-    from edge_sim.calibration import curve_of
-    from edge_sim.calibration_table import read_pairs
-
-    embedder: list[str] = []
-
-    def score(rows: list[tuple[Path, Path]]) -> list[float]:
-        from edge_sim.embedders import open_embedder
-        from edge_sim.sources.pictures import read_picture
-
-        model = open_embedder(args.model)
-        embedder.append(model.model_id)
-        paths = sorted({path for pair in rows for path in pair})
-        vectors = {
-            path: model.embed(read_picture(path)).vector
-            for path in progress(paths, len(paths), "embed")
-        }
-        return [float(vectors[a] @ vectors[b]) for a, b in rows]
-
-    scores, same = read_pairs(args.pairs, score)
-    model_id = embedder[0] if embedder else ""
-    words = f"{len(scores)} pairs of {args.pairs}"
-    return Sample([Trial("pairs", curve_of(scores, same))], words, model_id)
-
-
-def _of_folder(args: argparse.Namespace) -> Sample:
-    import numpy as np
-
-    from edge_sim.embedders import open_embedder
-    from edge_sim.enrolment import Unreadable, candidates_in, classes_in
-
-    classes = classes_in(args.folder)
-    embedder = open_embedder(args.model)
-    vectors, labels, remarks = [], [], []
-    for number, (name, folders) in enumerate(classes.items()):
-        for found in progress(candidates_in(map(str, folders)), None, name):
-            if isinstance(found, Unreadable):
-                remarks.append(f"not read: {found.name}: {found.fault}")
-                continue
-            vectors.append(embedder.embed(found.pixels).vector)
-            labels.append(number)
-    if not vectors:
-        raise DataError(f"{args.folder}: not one picture can be read")
-    words = f"{len(labels)} pictures of {len(classes)} classes in {args.folder}"
-    trial = _pairs_trial(np.stack(vectors), np.array(labels))
-    return Sample([trial], words, embedder.model_id, remarks=remarks)
-
-
-def _of_gallery(args: argparse.Namespace) -> Sample:
-    from edge_sim.calibration import curve_of, state_trials
-    from edge_sim.cli.gallery_context import only_watch
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.scoring import GalleryScorer
-
-    with GalleryStore.open(args.gallery, read_only=True) as store:
-        watch = only_watch(store, args.watch)
-        gallery = store.gallery(watch)
-    if len(gallery.states) < 2:
-        raise DataError(f"{args.gallery}: watch {watch!r} has one state; two can be told apart")
-    words = f"{len(gallery)} references of {watch}"
-    model = str(gallery.model_id)
-    if args.score == "cosine":
-        trials = [_pairs_trial(gallery.matrix, gallery.state_rows)]
-    else:
-        left_out = GalleryScorer(gallery).leave_one_out()
-        trials = []
-        for state, (scores, own) in state_trials(gallery, left_out).items():
-            if not own.any():
-                raise DataError(f"{args.gallery}: state {state!r} has one reference; add another")
-            trials.append(Trial(state, curve_of(scores, own)))
-    return Sample(trials, words, model, watch, gallery.revision)
-
-
-def _pairs_trial(vectors: object, labels: object) -> Trial:
-    import numpy as np
-
-    from edge_sim.calibration import Pairs, curve_of, picked_pictures
-
-    matrix, classes = np.asarray(vectors, np.float32), np.asarray(labels)
-    picked = picked_pictures(len(matrix))
-    chosen = matrix[picked]
-    pairs = Pairs(chosen @ chosen.T, classes[picked])
-    return Trial("pairs", curve_of(*pairs.flat()), pairs)
 
 
 def _kept(args: argparse.Namespace, sample: Sample, wish: Wish) -> KeptCalibration:
@@ -288,7 +203,7 @@ def _print(args: argparse.Namespace, kept: KeptCalibration, remarks: list[str]) 
     sign = "at most" if kept.aim == "fpr" else "at least"
     print(f"{kept.score} for {kept.aim} of {sign} {kept.value:g}, on {kept.sample}")
     if args.write:
-        print(f"{args.gallery}: kept")
+        print(f"{args.index or args.gallery}: kept")
 
 
 def _spelled(rate: KeptRate) -> str:

@@ -62,7 +62,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("place", type=Path, metavar="DIR|INDEX")
     parser.add_argument(
-        "--threshold", type=float, default=0.82, metavar="X", help="likeness; default 0.82"
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="likeness; by default what `calibrate --score likeness` left in the index, else 0.82",
     )
     parser.add_argument(
         "--sequence",
@@ -90,6 +93,7 @@ def duplicates(args: argparse.Namespace) -> int:
         raise SearchError("--null says how --delete-list is written; give both or neither")
     with ExitStack() as stack:
         store = _open(args, stack)
+        args.threshold = _threshold(args, store)
         entries = store.entries()
         groups = _groups(args, entries, store.looks())
         root = store.plan.root
@@ -99,6 +103,20 @@ def duplicates(args: argparse.Namespace) -> int:
             _write_report(args, root, entries, groups)
         _print(args, root, entries, groups)
     return 0
+
+
+def _threshold(args: argparse.Namespace, store: IndexStore) -> float:
+    """Return the likeness asked for, that of the index, or the usual one."""
+    from edge_sim.duplicates import THRESHOLD
+
+    if args.threshold is not None:
+        return float(args.threshold)
+    kept = store.calibration()
+    if kept is None:
+        return THRESHOLD
+    value = kept.thresholds[0].threshold
+    note(f"likeness {value:.4f} and above: {kept.origin}")
+    return value
 
 
 def _groups(

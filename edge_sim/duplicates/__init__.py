@@ -4,6 +4,6 @@ Nothing is deleted here or anywhere in edge_sim: the result is a list.
 """
 
 from edge_sim.duplicates.grouping import Group, Kept, duplicate_groups, worth_of
-from edge_sim.duplicates.likeness import THRESHOLD
+from edge_sim.duplicates.likeness import THRESHOLD, likeness_among
 
-__all__ = ["THRESHOLD", "Group", "Kept", "duplicate_groups", "worth_of"]
+__all__ = ["THRESHOLD", "Group", "Kept", "duplicate_groups", "likeness_among", "worth_of"]

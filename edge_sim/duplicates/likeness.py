@@ -69,6 +69,15 @@ def likeness(one: Looks, others: Looks) -> Vectors:
     return np.asarray(np.maximum(whole.max(axis=1), back.max(axis=1)), np.float32)
 
 
+def likeness_among(looks: Looks) -> Vectors:
+    """Return (N, N) float32 symmetric: how far each of (N, 48, 48) looks is each other."""
+    whole, trimmed = whole_vectors(looks), trimmed_vectors(looks)
+    found = np.full((len(looks), len(looks)), -1.0, np.float32)
+    for cut in range(trimmed.shape[1]):
+        np.maximum(found, trimmed[:, cut] @ whole.T, out=found)
+    return np.asarray(np.maximum(found, found.T), np.float32)
+
+
 def _cut(looks: Looks, matrices: Vectors, cuts: tuple[tuple[int, int], ...]) -> Vectors:
     found = np.empty((len(looks), len(cuts), _SIDE * _SIDE), np.float32)
     for at in range(0, len(looks), 256):

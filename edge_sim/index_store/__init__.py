@@ -10,6 +10,7 @@ are missing or out of date they are made again.
 """
 
 from edge_sim.index_store.building import Report, Watching, update
+from edge_sim.index_store.looks import look_of
 from edge_sim.index_store.records import LOOK_PX, Entry, Info, PictureTable, Plan, Scale, Unread
 from edge_sim.index_store.store import IndexStore
 from edge_sim.index_store.vectors import one_vector, part_of
@@ -25,6 +26,7 @@ __all__ = [
     "Scale",
     "Unread",
     "Watching",
+    "look_of",
     "one_vector",
     "part_of",
     "update",

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from edge_sim.domain import BgrImage, GrayImage, Quality
 from edge_sim.errors import ModelError
-from edge_sim.imaging import MAX_PIXELS, decode, measure, squash
-from edge_sim.index_store.records import LOOK_PX, Scale, Unread
+from edge_sim.imaging import MAX_PIXELS, decode, measure
+from edge_sim.index_store.looks import look_of_thumbnail
+from edge_sim.index_store.records import Scale, Unread
 from edge_sim.index_store.rows import LEFT_OUT, Known, Looked
 from edge_sim.index_store.scanning import FileState, Scan, scan
 from edge_sim.index_store.store import IndexStore
@@ -175,7 +176,7 @@ def _looked(read: _Read, embedder: Embedder, scale: Scale) -> Looked | Known:
         shape=(width, height),
         sharpness=quality.sharpness,
         contrast=quality.contrast,
-        look=squash(small, LOOK_PX),
+        look=look_of_thumbnail(small),
         vector=one_vector(embedding, scale),
         dimension=embedding.vector.size,
     )

@@ -16,6 +16,8 @@ from edge_sim.domain import FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.index_store.records import LOOK_PX, Entry, Plan, Unread
 
+CALIBRATION = "calibration"
+"""Name of the setting that holds the threshold of near-duplicates."""
 LEFT_OUT = "left out by hand"
 
 
@@ -74,6 +76,11 @@ class Counts:
 def settings(connection: sqlite3.Connection) -> dict[str, str]:
     """Return all settings."""
     return dict(connection.execute("SELECT name, value FROM settings"))
+
+
+def set_calibration(connection: sqlite3.Connection, text: str) -> None:
+    """Keep the calibration of near-duplicates."""
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
 
 
 def settle(connection: sqlite3.Connection, plan: Plan) -> None:

@@ -10,17 +10,20 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.gallery import checked_name
+from edge_sim.gallery_store import KeptCalibration
 from edge_sim.index_store import derived, rows
 from edge_sim.index_store.database import NAME, open_database, translated, writing
 from edge_sim.index_store.locking import exclusive
 from edge_sim.index_store.records import Entry, Info, PictureTable, Plan, Scale, Unread
 from edge_sim.index_store.rows import Known, Looked
 from edge_sim.indexes import AUTO, KINDS
+from edge_sim.sqlite_file import transaction
 
 
 class IndexStore:
@@ -198,6 +201,23 @@ class IndexStore:
         plan = self.plan
         with self._reading() as connection:
             derived.make(connection, self.path, plan.kind, watching)
+
+    def calibration(self) -> KeptCalibration | None:
+        """Return the calibrated threshold of near-duplicates, if one was kept."""
+        with self._reading() as connection:
+            text = rows.settings(connection).get(rows.CALIBRATION)
+        try:
+            return None if text is None else msgspec.json.decode(text, type=KeptCalibration)
+        except msgspec.DecodeError as error:
+            raise SearchError(
+                f"{self.path}: its calibration is damaged; `edge-sim calibrate` makes it anew"
+            ) from error
+
+    def keep_calibration(self, kept: KeptCalibration) -> None:
+        """Keep the threshold of near-duplicates, in place of an older one."""
+        # No change of the pictures: files made from them stay as good as they were.
+        with self._reading() as connection, transaction(connection, writes=True):
+            rows.set_calibration(connection, msgspec.json.encode(kept).decode())
 
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the index, a line each; reads all of it."""

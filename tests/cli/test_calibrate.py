@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +193,66 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["calibrate", *arguments])
     assert stopped.value.code == 2
+
+
+def copies(here: Path) -> None:
+    """Three pictures, each in a folder with its brighter and its smaller copy."""
+    for number in range(1, 4):
+        pixels = read_picture(here / "in" / "open" / "1.png") if number == 1 else scene(number + 3)
+        for name, copy in (("a", pixels), ("b", pixels // 8 * 7), ("c", pixels[::2, ::2])):
+            saved(here / "copies" / str(number), f"{name}.png", np.ascontiguousarray(copy))
+
+
+def test_the_likeness_of_near_duplicates_is_calibrated_for_an_index(
+    here: Path, capsys: Captured
+) -> None:
+    copies(here)
+    place = ["--index", "x.index", "--write"]
+    build = ["index", "build", "copies", "--out", "x.index", "--model", "thumbnail"]
+    assert main(build) == 0
+    found = answer(capsys, "--folder", "copies", "--score", "likeness", "--recall", "0.9", *place)
+    (threshold,) = found["thresholds"]
+    assert (found["score"], threshold["same"], threshold["different"]) == ("likeness", 9, 27)
+    capsys.readouterr()
+    assert main(["duplicates", "x.index", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["threshold"] == threshold["threshold"]
+    assert "calibrated 20" in printed.err
+    assert "for recall at least 0.9" in printed.err
+    assert main(["duplicates", "x.index", "--json", "--threshold", "0.9"]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] == 0.9
+
+
+def test_without_a_calibration_duplicates_take_the_usual_threshold(
+    here: Path, capsys: Captured
+) -> None:
+    assert main(["duplicates", "in", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] == 0.82
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--pairs", "pairs.csv", "--index", "x"], "--score likeness and --write"),
+        (["--pairs", "pairs.csv", "--score", "likeness", "--write"], "likeness and --index"),
+        (["--folder", "in", "--score", "likeness", "--model", "thumbnail"], "needs no --model"),
+        (["--gallery", "g.db", "--score", "likeness"], "--pairs and --folder"),
+        (["--folder", "in", "--score", "likeness", "--index", "none", "--write"], "index build"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_likeness_goes_with_an_index_only(
+    here: Path, capsys: Captured, options: list[str], words: str
+) -> None:
+    assert words in mistake(capsys, *options)
+
+
+def test_a_damaged_calibration_of_an_index_says_how_to_make_it_anew(
+    here: Path, capsys: Captured
+) -> None:
+    assert main(["index", "build", "in", "--out", "x.index", "--model", "thumbnail"]) == 0
+    with closing(sqlite3.connect("x.index/index.db")) as file, file:
+        file.execute("INSERT INTO settings VALUES ('calibration', '{')")
+    capsys.readouterr()
+    assert main(["duplicates", "x.index"]) == 1
+    assert "its calibration is damaged" in capsys.readouterr().err
