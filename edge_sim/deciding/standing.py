@@ -22,9 +22,9 @@ class Settings:
         matches: Votes that a change takes.
         of: Votes that count; at least `matches`.
         enter: Level at which every state is entered, 0 to 1, whatever the gallery says; None lets
-            the level adapt. A `leave` above it brings it up to there.
-        leave: Level below which every state is left, 0 to 1; None lets it adapt, never above
-            `enter`.
+            it adapt, never below a fixed `leave`.
+        leave: Level below which every state is left, 0 to 1; None lets it adapt, never above a
+            fixed `enter`.
         rules: Which changes are implausible.
 
     Raises:
