@@ -15,7 +15,7 @@ import msgspec
 
 from edge_sim.deciding.levels import Drift, Memory
 from edge_sim.domain import UNKNOWN
-from edge_sim.drift import DriftSnapshot
+from edge_sim.drift import DriftMemory
 from edge_sim.events import StateChanged, unix_time_s
 from edge_sim.pipeline import Watch
 from edge_sim.problems import ProblemMemory
@@ -46,7 +46,7 @@ class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drifts: tuple[LearnedDrift, ...] = ()
     problems: tuple[ProblemMemory, ...] = ()
     rules: RuleMemory | None = None
-    scores: DriftSnapshot | None = None
+    scores: DriftMemory | None = None
 
 
 class DeviceMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ move. Feed looks some minutes apart: neighbours in a video are one look, not man
 
 from __future__ import annotations
 
-from edge_sim.drift.follower import EVERY_S, DriftFollower
+from edge_sim.drift.follower import EVERY_S, LEAST_FALL, DriftFollower, DriftMemory
 from edge_sim.drift.following import (
     LEAST_BASELINE,
     LEAST_LOOKS,
@@ -38,12 +38,14 @@ __all__ = [
     "ALARM",
     "EVERY_S",
     "LEAST_BASELINE",
+    "LEAST_FALL",
     "LEAST_LOOKS",
     "LEAST_SHARE",
     "NOTABLE_PSI",
     "TOLERANCE",
     "Baseline",
     "DriftFollower",
+    "DriftMemory",
     "DriftReading",
     "DriftSnapshot",
     "Key",

@@ -176,11 +176,11 @@ def test_what_was_told_and_followed_is_in_the_state_file(tmp_path: Path) -> None
     assert lamp.rules is not None
     assert (lamp.rules.state, lamp.rules.overdue) == ("on", 1)
     assert lamp.scores is not None
-    assert [(item.state, item.test.looks) for item in lamp.scores.tracks] == [("on", 7)]
+    assert [(item.state, item.test.looks) for item in lamp.scores.scores.tracks] == [("on", 7)]
 
 
 def test_scores_that_drift_are_told_with_what_to_do(tmp_path: Path) -> None:
-    """Against references that scored far lower than what is seen now."""
+    """Against references that scored far higher than what is seen now."""
     config = ruled(tmp_path, "drift_every_s: 1")
     camera, frames = Camera(), Show()
     with running(config, {"camera": camera}) as daemon:
@@ -200,6 +200,6 @@ def test_scores_that_drift_are_told_with_what_to_do(tmp_path: Path) -> None:
 
 
 def baselines() -> dict[tuple[str, str], Baseline]:
-    """Scores at enrolment far below what the drawn lamp gets."""
-    scores = np.random.default_rng(3).normal(0.3, 0.05, 40)
+    """Scores at enrolment above what any picture gets."""
+    scores = np.random.default_rng(3).normal(1.4, 0.05, 40)
     return {("on", condition): baseline_of(scores) for condition in CONDITIONS}

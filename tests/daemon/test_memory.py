@@ -15,8 +15,10 @@ from edge_sim.daemon.memory import (
     WatchMemory,
     reconciled,
 )
-from edge_sim.domain import State
-from edge_sim.events import Origin, state_changed
+from edge_sim.domain import UNKNOWN, SceneProblem, State, UnknownReason
+from edge_sim.events import Origin, state_changed, unix_time_s
+from edge_sim.problems import ProblemMemory
+from edge_sim.rules import RuleMemory
 from tests.builders import change
 
 ORIGIN = Origin("shed", "yard", "gate", "fake@1", 1)
@@ -37,6 +39,25 @@ watch_memories = st.builds(
         ),
         max_size=3,
     ).map(tuple),
+    problems=st.lists(
+        st.builds(
+            ProblemMemory,
+            problem=st.sampled_from(SceneProblem),
+            raised=st.booleans(),
+            since_unix_s=st.floats(0, 1e10),
+            lasted_s=st.floats(0, 1e9),
+            rested_s=st.floats(0, 1e9),
+        ),
+        max_size=2,
+    ).map(tuple),
+    rules=st.none()
+    | st.builds(
+        RuleMemory,
+        state=st.sampled_from(["open", None]),
+        in_state_s=st.floats(0, 1e9),
+        overdue=st.integers(0, 100),
+        too_long=st.booleans(),
+    ),
 )
 
 
@@ -108,3 +129,11 @@ def test_what_was_reported_counts_more_than_what_was_written_down() -> None:
     fitting = WatchMemory(state="open", in_state_s=500.0)
     assert reconciled(fitting, CHANGED) == fitting
     assert reconciled(stale, None) == stale
+
+
+def test_a_state_that_was_left_before_the_power_went_is_not_overdue_after_it() -> None:
+    overdue = RuleMemory("closed", 5.0, in_state_s=900.0, overdue=1)
+    found = reconciled(WatchMemory(state="closed", rules=overdue), CHANGED)
+    assert found.rules == RuleMemory("open", unix_time_s(CHANGED.at))
+    unsure = state_changed(change(State("closed"), State(UNKNOWN, UnknownReason.NOVEL)), ORIGIN)
+    assert reconciled(WatchMemory(state="closed", rules=overdue), unsure).rules == overdue
