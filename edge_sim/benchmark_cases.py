@@ -20,7 +20,7 @@ from edge_sim.embedders import open_embedder
 from edge_sim.enrolment import reference_of
 from edge_sim.gallery import Gallery
 from edge_sim.gate import Gate
-from edge_sim.imaging import measure
+from edge_sim.imaging import crop, measure
 from edge_sim.pipeline import Pipeline, Region, Watch
 from edge_sim.protocols import Embedder
 from edge_sim.similarity import ssim_between, ssim_planes, ssim_to_all
@@ -85,13 +85,15 @@ def make_bench(spec: str, *, threads: int = 1) -> Bench:
     gallery = _gallery(embedder)
     pictures = cycle(frames)
     still = frames[0]
-    shut = _pipeline(embedder, gallery, gated=True)
+    shut = _pipeline(embedder, [(FULL_FRAME, gallery)], gated=True)
     times = iter(range(10**9))
     for _ in range(20):
         shut.process(_at(still, next(times) * 1e-3))
-    one, four = _pipeline(embedder, gallery), _pipeline(embedder, gallery, (FULL_FRAME,) * 4)
-    part, parts = _pipeline(embedder, gallery, QUARTERS[:1]), _pipeline(embedder, gallery, QUARTERS)
-    bare = _pipeline(_Invoked(embedder, embedder.embed(still.pixels)), gallery)
+    full = (FULL_FRAME, gallery)
+    quarters = [(roi, _gallery(embedder, roi)) for roi in QUARTERS]
+    one, four = _pipeline(embedder, [full]), _pipeline(embedder, [full] * 4)
+    part, parts = _pipeline(embedder, quarters[:1]), _pipeline(embedder, quarters)
+    bare = _pipeline(_Invoked(embedder, embedder.embed(still.pixels)), [full])
     cases: dict[str, Case] = {
         "embed": lambda: embedder.embed(next(pictures).pixels),
         "embed, 256x256": lambda: embedder.embed(next(pictures).pixels[100:356, 200:456]),
@@ -131,7 +133,7 @@ def _frames() -> Sequence[Frame]:
         return list(iter(source.read, None))
 
 
-def _gallery(embedder: Embedder) -> Gallery:
+def _gallery(embedder: Embedder, roi: Roi = FULL_FRAME) -> Gallery:
     references = []
     for state in scene_states(SCENE):
         few = reference_frames(SCENE, state, 10)
@@ -139,16 +141,13 @@ def _gallery(embedder: Embedder) -> Gallery:
         for number in range(REFERENCES_PER_STATE):
             noise = rng.integers(0, 9, few[0].pixels.shape, dtype=np.uint8)
             pixels = np.minimum(few[number % 10].pixels, 246) + noise
-            references.append(reference_of(embedder, pixels, f"{state}-{number}", state))
+            seen = crop(pixels, roi)
+            references.append(reference_of(embedder, seen, f"{state}-{number}", state))
     return Gallery(references)
 
 
 def _pipeline(
-    embedder: Embedder,
-    gallery: Gallery,
-    rois: Sequence[Roi] = (FULL_FRAME,),
-    *,
-    gated: bool = False,
+    embedder: Embedder, watched: Sequence[tuple[Roi, Gallery]], *, gated: bool = False
 ) -> Pipeline:
     stages = stages_of(Config(), WatchConfig())
     made = [
@@ -159,7 +158,7 @@ def _pipeline(
             region=Region(roi),
             gate=Gate() if gated else None,
         )
-        for number, roi in enumerate(rois)
+        for number, (roi, gallery) in enumerate(watched)
     ]
     return Pipeline(embedder, made, "bench")
 
