@@ -9,6 +9,7 @@ CONDITIONS = (DAY, DUSK, IR, DARK)
 
 _DARK_LUMA = 14.0
 _GREY_CHROMA = 3.0  # JPEG and sensor noise leave a grey picture at 0 to 3
+_WHITE_LUMA = 220.0  # a white region has no room for colour: it says nothing about the light
 _DUSK_LUMA = 62.0
 _HYSTERESIS = 0.12  # a level must be passed by this part before the condition changes
 
@@ -16,8 +17,8 @@ _HYSTERESIS = 0.12  # a level must be passed by this part before the condition c
 def condition_of(quality: Quality, current: str | None = None) -> str:
     """Return the light regime of a picture: `day`, `dusk`, `ir` or `dark`.
 
-    A picture without light is dark, one without colour is infrared (or a black and white camera),
-    one with colour and little light is dusk, the rest is day.
+    A picture without light is dark, one without colour is infrared (or a black and white camera)
+    unless it is nearly white, one with colour and little light is dusk, the rest is day.
 
     Args:
         quality: Readings of the region.
@@ -26,7 +27,8 @@ def condition_of(quality: Quality, current: str | None = None) -> str:
     """
     if quality.luma < _border(_DARK_LUMA, current == DARK):
         return DARK
-    if quality.chroma < _border(_GREY_CHROMA, current == IR):
+    is_grey = quality.chroma < _border(_GREY_CHROMA, current == IR)
+    if is_grey and quality.luma < _border(_WHITE_LUMA, current == IR):
         return IR
     return DUSK if quality.luma < _border(_DUSK_LUMA, current == DUSK) else DAY
 

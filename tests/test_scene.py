@@ -40,6 +40,7 @@ def quality(**readings: float) -> Quality:
         pytest.param({"luma": 40.0}, "dusk", id="little light"),
         pytest.param({"luma": 40.0, "chroma": 1.0}, "ir", id="grey"),
         pytest.param({"chroma": 2.0}, "ir", id="grey and bright"),
+        pytest.param({"luma": 245.0, "chroma": 0.4}, "day", id="white has no room for colour"),
         pytest.param({"luma": 6.0}, "dark", id="no light"),
         pytest.param({"luma": 6.0, "chroma": 0.0}, "dark", id="no light, grey"),
     ],
