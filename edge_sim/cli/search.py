@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from edge_sim.cli.gallery_context import key_and_value, positive
 from edge_sim.cli.index import SCALES, shown
 from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.cli.search_head import check_head, head_for_index, head_of_store, head_options
+from edge_sim.cli.search_least import CALIBRATED, check_least, least_score, resolved_least
 
 if TYPE_CHECKING:
     from edge_sim.domain import BgrImage
@@ -82,7 +83,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="KEY=VALUE",
         help="only pictures with this value, tag=NAME too; several: all of them",
     )
-    parser.add_argument("--min-score", type=float, metavar="X", help="only at or above it")
+    parser.add_argument(
+        "--min-score",
+        type=least_score,
+        metavar="X",
+        help="only at or above it; `calibrated`: what `calibrate --gallery` found for cosine",
+    )
     parser.add_argument("--tag", metavar="NAME", help="mark what is found")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -110,6 +116,7 @@ def search(args: argparse.Namespace) -> int:
     if args.report is not None and args.report.suffix.lower() != ".html":
         raise DataError(f"{args.report}: the report is written as .html")
     check_head(args)
+    check_least(args)
     if args.tag is not None:
         checked_name("tag", args.tag)
     where = tuple(args.where)
@@ -120,7 +127,7 @@ def search(args: argparse.Namespace) -> int:
         metric=args.metric,
         least=args.least,
         where=where,
-        min_score=args.min_score,
+        min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=Scale(args.scale),
     )
     pixels = _read(args.query)
@@ -129,6 +136,9 @@ def search(args: argparse.Namespace) -> int:
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
+        learned = opened.head is not None
+        least = resolved_least(args, opened.embedder.model_id, learned=learned)
+        wanted = replace(wanted, min_score=least)
         answer = Searcher(collection).search(query, wanted)
         names = [hit.name for hit in answer.hits]
         tagged = opened.tag(names, args.tag) if args.tag is not None and names else 0
