@@ -1,10 +1,11 @@
-"""`edge-sim evaluate states|events|nuisances|retrieval|compare`: figures on labelled pictures."""
+"""`edge-sim evaluate`: figures on labelled pictures and on drawn ones, one kind each."""
 
 from __future__ import annotations
 
 import argparse
 
 from edge_sim.cli import (
+    evaluate_ablate,
     evaluate_compare,
     evaluate_events,
     evaluate_nuisances,
@@ -23,5 +24,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         evaluate_nuisances,
         evaluate_retrieval,
         evaluate_compare,
+        evaluate_ablate,
     ):
         kind.register(kinds)

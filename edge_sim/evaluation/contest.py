@@ -34,6 +34,21 @@ class Entrant:
     threshold: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What methods are measured on.
+
+    Args:
+        sets: Labelled sets, as one embedding model sees them.
+        clips: That are only played.
+        protocol: How references are drawn.
+    """
+
+    sets: Sequence[SeenSet]
+    clips: Sequence[SeenSet]
+    protocol: Protocol
+
+
 class Summary(msgspec.Struct, frozen=True):
     """Figures of one method over all sets; None where it was not measured.
 
@@ -125,23 +140,36 @@ def compete(
         return Standing(entrant.method, entrant.model, entrant.threshold, reason, Summary())
     method = method_of(entrant.method, threshold=entrant.threshold)
     model = entrant.model or next(iter(sets))
-    own_sets, own_clips = sets[model], clips.get(model, ())
     label = entrant.method if entrant.model is None else f"{entrant.method}, {entrant.model}"
-    states = None
-    if entrant.method not in DETECTORS:
-        several = [seen for seen in own_sets if len(seen.states) > 1]
-        states = tuple(
-            method.states(seen, protocol).result for seen in track(several, f"{label}: states")
-        )
+    field = Field(sets[model], clips.get(model, ()), protocol)
+    if entrant.method in DETECTORS:
+        field = replace(field, protocol=replace(protocol, draws=1))  # it takes no references
+        states = None
     else:
-        protocol = replace(protocol, draws=1)  # it takes no references
-    ordered = [seen for seen in (*own_sets, *own_clips) if seen.is_ordered]
-    events = tuple(
-        _played(method, clip, protocol, _beside(clip, own_sets))
-        for clip in track(ordered, f"{label}: events")
-    )
+        states = states_on(field, method, track=track, label=label)
+    events = events_on(field, method, track=track, label=label)
     summary = summarised(states or (), events)
     return Standing(entrant.method, entrant.model, entrant.threshold, None, summary, states, events)
+
+
+def states_on(
+    field: Field, method: Method, *, track: Track[SeenSet], label: str
+) -> tuple[StatesResult, ...]:
+    """Return what a method reaches frame by frame, on every set of more than one state."""
+    several = [seen for seen in field.sets if len(seen.states) > 1]
+    shown = track(several, f"{label}: states")
+    return tuple(method.states(seen, field.protocol).result for seen in shown)
+
+
+def events_on(
+    field: Field, method: Method, *, track: Track[SeenSet], label: str
+) -> tuple[EventsResult, ...]:
+    """Return what a method reports, on every clip and every set whose order is known."""
+    ordered = [seen for seen in (*field.sets, *field.clips) if seen.is_ordered]
+    return tuple(
+        _played(method, clip, field.protocol, _beside(clip, field.sets))
+        for clip in track(ordered, f"{label}: events")
+    )
 
 
 def summarised(states: Sequence[StatesResult], events: Sequence[EventsResult]) -> Summary:

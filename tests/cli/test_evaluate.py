@@ -222,10 +222,22 @@ def test_what_cannot_be_plotted_is_told_before_the_work(
 def test_the_nuisance_suite_is_reported_and_names_what_there_is_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = ["--seeds", "1", "--nuisances", "hand,noise", "--pairs"]
+    arguments = ["--seeds", "1", "--nuisances", "hand,covered", "--pairs"]
     found = report(capsys, "nuisances", *arguments)
     assert (found["kind"], found["seeds"]) == ("nuisances", 1)
-    assert [one["name"] for one in found["sets"]] == ["nothing", "hand", "noise", "hand+noise"]
+    assert [one["name"] for one in found["sets"]] == ["nothing", "hand", "covered", "hand+covered"]
     assert {"f1", "sure_wrong", "unknown_share"} <= set(found["mean"])
     assert main(["evaluate", "nuisances", "--nuisances", "noize"]) != 0
     assert "noize" in capsys.readouterr().err
+
+
+def test_parts_are_turned_off_one_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = clip(tmp_path / "clip")
+    found = report(capsys, "ablate", str(folder), "--draws", "1", "--references", "3")
+    assert found["kind"] == "ablate"
+    parts = {one["part"]: one["summary"] for one in found["parts"]}
+    assert parts["everything"]["balanced_accuracy"] is not None
+    assert parts["votes without cumulative evidence"]["balanced_accuracy"] is None
+    assert parts["votes without cumulative evidence"]["f1"] is not None
