@@ -41,12 +41,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verb."""
     parser = commands.add_parser(
         "check",
-        help="try configuration, model, gallery and sources without running",
+        help="try configuration, model, gallery, sources and sinks without running",
         description="Read the configuration, load the model, open the gallery, take one frame "
-        "from every source and cut every region. Exit code 0 if all is well, 78 if the "
-        "configuration is wrong, 1 otherwise.",
+        "from every source and cut every region, log in at every broker, ask every web address, "
+        "and see that files can be written; no event is sent. Exit code 0 if all is well, 78 if "
+        "the configuration is wrong, 1 otherwise.",
     )
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
+    parser.add_argument(
+        "--offline", action="store_true", help="leave out sinks that need the network"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_check)
 
@@ -55,7 +59,7 @@ def _check(args: argparse.Namespace) -> int:
     from edge_sim.cli.configuration import load
 
     config = load(args.config)
-    findings = tuple(_findings(config))
+    findings = (*_findings(config), *_sink_findings(config, offline=args.offline))
     report = CheckReport(str(args.config), all(item.ok for item in findings), findings)
     if args.json:
         print_json(report)
@@ -82,6 +86,20 @@ def _findings(config: Config) -> Iterator[Finding]:
     yield from _gallery_findings(config, model_ids[0] if model_ids else None)
     for name in watches_of:
         yield _tried(f"source {name}", partial(_first_frame, config, name))
+
+
+def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
+    from edge_sim.config_sinks import kind_of, sink_options
+    from edge_sim.sinks.trying import REMOTE, try_sink
+
+    for number, sink in enumerate(config.sinks, start=1):
+        kind = kind_of(sink)
+        part = f"sink {number}, {kind}"
+        if offline and kind in REMOTE:
+            yield Finding(part, True, "not tried (--offline)")
+            continue
+        options = sink_options(sink, device=config.device, folder=config.path(""))
+        yield _tried(part, partial(try_sink, kind, **options))
 
 
 def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]:

@@ -102,7 +102,8 @@ class WebhookSink:
             SinkError: No connection, no answer in time, any other answer; or the sink was closed.
         """
         body = to_json_line(event)
-        status, location = self._answer(body, self._headers(event, body))
+        headers = self._headers(body) | {EVENT_ID_HEADER: event.id}
+        status, location = self._answer("POST", body, headers)
         if 200 <= status < 300:
             return
         if status in REFUSALS:
@@ -117,7 +118,17 @@ class WebhookSink:
             self._closed = True
         self._cut_off()
 
-    def _answer(self, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
+    def ask(self) -> int:
+        """Ask what the address takes (OPTIONS), and return the status of the answer.
+
+        Raises:
+            SinkError: No connection, no answer in time; or the sink was closed.
+        """
+        return self._answer("OPTIONS", None, self._headers(b""))[0]
+
+    def _answer(
+        self, method: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, str | None]:
         """Return status and `Location` of the answer."""
         connection, expired = self._connected(), Signal()
 
@@ -131,7 +142,7 @@ class WebhookSink:
         try:
             target = self._url.path or "/"
             target += f"?{self._url.query}" if self._url.query else ""
-            connection.request("POST", target, body=body, headers=headers)
+            connection.request(method, target, body=body, headers=headers)
             answer = connection.getresponse()
             return answer.status, answer.getheader("Location")
         except (OSError, http.client.HTTPException, UnicodeError) as error:
@@ -165,12 +176,8 @@ class WebhookSink:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
 
-    def _headers(self, event: Event, body: bytes) -> dict[str, str]:
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "edge_sim",
-            EVENT_ID_HEADER: event.id,
-        }
+    def _headers(self, body: bytes) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "User-Agent": "edge_sim"}
         if self._secret is not None:
             headers[SIGNATURE_HEADER] = signature(self._secret, body)
         if self._token is not None:

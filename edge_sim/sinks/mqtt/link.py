@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -153,17 +154,7 @@ class Link:
         return was_up
 
     def _new_client(self) -> paho.Client:
-        options = self._options
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=options.client_id or f"edge_sim-{options.device}",
-            protocol=paho.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = options.timeout_s
-        client.username_pw_set(options.username, options.current_password())
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
+        client = client_of(self._options, self._tls, self._options.own_client_id)
         client.will_set(
             self._talk.will.topic, self._talk.will.payload, qos=1, retain=self._talk.will.retain
         )
@@ -213,6 +204,25 @@ class Link:
 
     def _received(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
         self._talk.received(message.topic, bytes(message.payload), message.retain)
+
+
+def client_of(options: MqttOptions, tls: ssl.SSLContext | None, client_id: str) -> paho.Client:
+    """Return a client that knows how to get in; it is not connected.
+
+    Raises:
+        SinkError: The password cannot be read.
+    """
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=paho.MQTTv311,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = options.timeout_s
+    client.username_pw_set(options.username, options.current_password())
+    if tls is not None:
+        client.tls_set_context(tls)
+    return client
 
 
 def _published(client: paho.Client, message: Message) -> paho.MQTTMessageInfo:

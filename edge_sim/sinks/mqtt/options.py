@@ -65,6 +65,11 @@ class MqttOptions:
         return self.port or (_TLS_PORT if self.tls else _PORT)
 
     @property
+    def own_client_id(self) -> str:
+        """What the device calls itself at the broker."""
+        return self.client_id or f"edge_sim-{self.device}"
+
+    @property
     def name(self) -> str:
         """Broker and first topic; safe to log."""
         return f"mqtt {self.host}:{self.broker_port}/{self.topic_prefix}/{self.device}"
