@@ -94,7 +94,6 @@ def test_an_empty_gallery_matches_nothing() -> None:
     scorer = GalleryScorer(Gallery())
     assert scorer.best_match(probe("left", 0)) is None
     assert scorer.leave_one_out() == ()
-    assert scorer.trust == {}
 
 
 def test_a_gallery_of_one_state_says_how_familiar_and_is_sure_of_the_state() -> None:
@@ -115,7 +114,6 @@ def test_without_cells_the_other_views_decide() -> None:
     match = scorer.best_match(look)
     assert match is not None
     assert match.best.state == "right"
-    assert "layout" not in scorer.trust
 
 
 def test_structural_similarity_is_added_to_the_three_best_states_and_changes_nothing_else() -> None:

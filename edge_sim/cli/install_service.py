@@ -52,6 +52,7 @@ class _File:
 
 
 def _install(args: argparse.Namespace) -> int:
+    from edge_sim.resources import config_path
     from edge_sim.systemd import UnitPlan
 
     program = args.program or Path(sys.argv[0]).resolve()
@@ -60,7 +61,8 @@ def _install(args: argparse.Namespace) -> int:
     plan = UnitPlan(program, args.config, args.user, tuple(args.device))
     for file in _files(plan):
         _write(file, args.root, dry_run=args.dry_run)
-    note(_NEXT_STEPS.format(config=args.config, user=args.user))
+    default = config_path("default.yaml")
+    note(_NEXT_STEPS.format(config=args.config, user=args.user, default=default))
     return 0
 
 
@@ -122,7 +124,7 @@ health:
 _NEXT_STEPS = """\
 next:
   sudo systemd-sysusers && sudo install -d -o {user} -g {user} -m 750 /var/lib/edge_sim
-  sudo nano {config}
+  sudo nano {config}  # every key with its default: {default}
   sudo -u {user} edge-sim gallery add -c {config} --watch bowl --state empty PICTURES...
   sudo -u {user} edge-sim check -c {config}
   sudo systemctl daemon-reload && sudo systemctl enable --now edge_sim

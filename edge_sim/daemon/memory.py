@@ -23,7 +23,6 @@ from edge_sim.rules import RuleMemory
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = "state.json"
 _MAX_BYTES = 4_000_000
 
 

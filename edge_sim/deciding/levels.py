@@ -54,11 +54,6 @@ class Level:
     references: int
     calibrated: CalibratedLevel | None = None
 
-    @property
-    def is_known(self) -> bool:
-        """Whether there were enough references to know."""
-        return self.references >= ENOUGH_REFERENCES
-
 
 @dataclass(frozen=True, slots=True)
 class Drift:

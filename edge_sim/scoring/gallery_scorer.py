@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from edge_sim.domain import (
 from edge_sim.errors import ModelError
 from edge_sim.gallery import Gallery
 from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
+from edge_sim.scoring.conflicts import conflicts
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import Span, fit_span
 from edge_sim.scoring.joint import JointRidge
@@ -102,9 +103,14 @@ class GalleryScorer:
         return tuple(matches)
 
     @property
-    def trust(self) -> Mapping[str, float]:
-        """Weight of each view in this gallery; they sum to 1. Empty for a single state."""
-        return dict(self._trust) if len(self._gallery) else {}
+    def notes(self) -> tuple[str, ...]:
+        """What in the gallery keeps it from knowing better, a line each, for people."""
+        return (*(f"{found}" for found in conflicts(self._gallery)), *self._lone_states())
+
+    def _lone_states(self) -> Iterator[str]:
+        for state in self._gallery.states:
+            if len(self._gallery.of_state(state)) == 1:
+                yield f"{state} has a single reference: how sure it is of it cannot be known"
 
     def _fit(self) -> None:
         gallery, picked = self._gallery, self._modelled

@@ -9,6 +9,7 @@ import pytest
 from edge_sim.cli.install_service import CONFIG_TEXT
 from edge_sim.cli.main import main
 from edge_sim.config import parse_config
+from edge_sim.resources import config_path
 
 PROGRAM = ["--program", "/usr/local/bin/edge-sim"]
 
@@ -24,6 +25,7 @@ def test_a_dry_run_prints_everything_and_writes_nothing(
     out, err = capfd.readouterr()
     assert "ExecStart=/usr/local/bin/edge-sim daemon -c /etc/edge_sim/config.yaml" in out
     assert "systemctl enable --now edge_sim" in err
+    assert str(config_path("default.yaml")) in err
     assert list(tmp_path.iterdir()) == []
 
 
