@@ -54,33 +54,31 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="say what a watch shows: its picture becomes a reference",
         description="Add what a watch sees now, or saw at a recent event, to its references. The "
         "running daemon is asked if health.listen and health.token are configured; otherwise one "
-        "frame is taken from the source. `edge-sim gallery undo` takes it back.",
+        "frame is taken from the source. The daemon has the pictures of the last events of a "
+        "watch; those of older ones are there with explanations.pictures. `edge-sim gallery undo` "
+        "takes it back.",
     )
     parser.add_argument("watch")
     parser.add_argument("state")
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="as given to the daemon")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--event", metavar="ID", help="the picture of this event, from the daemon")
+    which.add_argument("--event", metavar="ID", help="the picture of this event")
     which.add_argument("--now", action="store_true", help="what is seen now; the default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_teach)
 
 
 def _teach(args: argparse.Namespace) -> int:
-    from edge_sim.cli.configuration import load
+    from edge_sim.cli.daemon import configured
     from edge_sim.config_yaml import nearest
 
-    config = load(args.config)
+    config = configured(args.config, args.state_dir)
     if args.watch not in config.watches:
         hint = nearest(args.watch, config.watches)
         raise CommandError(f"there is no watch {args.watch!r}{hint}")
     taught = _asked(config, args.watch, args.state, args.event)
-    if taught is None and args.event is not None:
-        raise CommandError(
-            "pictures of events are with the daemon only; it must run, and health.listen and "
-            "health.token must be configured"
-        )
-    taught = taught or _direct(config, args.watch, args.state)
+    taught = taught or _direct(config, args.watch, args.state, args.event)
     if args.json:
         print_json(taught)
     else:
@@ -126,16 +124,25 @@ def _connection(config: Config, host: str, port: int) -> http.client.HTTPConnect
     return http.client.HTTPSConnection(host, port, timeout=_ANSWER_S, context=context)
 
 
-def _direct(config: Config, watch: str, state: str) -> TaughtView:
-    """Take one frame from the source; the running daemon notices the changed gallery."""
+def _direct(config: Config, watch: str, state: str, event: str | None) -> TaughtView:
+    """Take what is kept of the event, or one frame from the source.
+
+    A daemon that runs notices the changed gallery.
+    """
     from edge_sim import assembly
+    from edge_sim.daemon.past import picture_of_event
     from edge_sim.daemon.teaching import teach_picture
     from edge_sim.sinks.remote import Teach
 
-    note("no daemon was asked: one frame is taken from the source")
-    candidate = _seen_now(config, watch)
+    command = Teach(watch, state, event)
+    if event is None:
+        note("no daemon was asked: one frame is taken from the source")
+        candidate = _seen_now(config, watch)
+    else:
+        note("no daemon was asked: the picture is the one that was kept of the event")
+        candidate = picture_of_event(config, command)
     embedder = assembly.open_model(config)
-    lesson = teach_picture(config, embedder, Teach(watch, state), candidate, time.time)
+    lesson = teach_picture(config, embedder, command, candidate, time.time)
     return TaughtView(watch, state, lesson.reference_id, lesson.revision, lesson.overruled)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from edge_sim import assembly
 from edge_sim.config import Config
 from edge_sim.config_yaml import nearest
+from edge_sim.daemon.past import picture_of_event
 from edge_sim.daemon.rig import Rig
 from edge_sim.domain import BgrImage, Frame, Match, Probe
 from edge_sim.enrolment import Candidate, EnrolmentPlan, Refusal, as_stored, enrol
@@ -22,7 +23,7 @@ from edge_sim.sinks.remote import Teach
 from edge_sim.stages import stages_of
 
 KEPT_PER_WATCH = 8
-"""Pictures of the last events, in memory only."""
+"""Pictures of the last events, in memory; older ones are on disk if explanations keep them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +116,7 @@ class Teacher:
                 if shown.event_id == command.event_id:
                     name = f"event {shown.event_id}"
                     return Candidate(name, shown.pixels, shown.unix_time_s)
-            raise CommandError(
-                f"no picture of the event {command.event_id} of {watch.name} is kept; those of "
-                f"the last {KEPT_PER_WATCH} events since the start are"
-            )
+            return picture_of_event(rig.config, command)
         source = next(name for name, lane in rig.lanes.items() if watch in lane.pipeline.watches)
         frame = self._frames.get(source)
         if frame is None:

@@ -40,7 +40,12 @@ def test_without_a_daemon_a_frame_is_taken_from_the_source(
     ("arguments", "extra", "message"),
     [
         (["lmap", "on"], "", "there is no watch 'lmap' (did you mean 'lamp'?)"),
-        (["lamp", "on", "--event", "1"], "", "pictures of events are with the daemon only"),
+        (["lamp", "on", "--event", "1"], "", "no picture of the event 1 is kept: "),
+        (
+            ["lamp", "on", "--event", "1"],
+            "explanations: {path: null}\n",
+            "explanations.path is null",
+        ),
         (["lamp", "bad name"], "", "bad name"),
         (["lamp", "unknown"], "", "unknown"),
     ],
@@ -97,3 +102,43 @@ def test_a_daemon_that_does_not_run_is_no_obstacle(
     extra = f"health: {{listen: '127.0.0.1:{free_port()}', token: {TOKEN}}}\n"
     assert main(["teach", "lamp", "dim", "-c", config_of(tmp_path, extra)]) == 0
     assert "revision" in capfd.readouterr().out
+
+
+def told_by_a_former_daemon(folder: Path, extra: str) -> str:
+    """Run a daemon that tells two changes, end it, and return the id of the first."""
+    config = lamp_config(folder, extra)
+    camera, frames = Camera(), Show()
+    daemon = Daemon(config, reload=lambda: config, world=world_of({"camera": camera}))
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        show(daemon, camera, frames, "on")
+        show(daemon, camera, frames, "off")
+        return await_events(daemon, 2)[0].id
+    finally:
+        daemon.request_stop()
+        thread.join(LIMIT_S)
+
+
+def test_an_event_of_a_former_run_can_be_taught_without_a_daemon(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event = told_by_a_former_daemon(tmp_path, "explanations: {pictures: true}\n")
+    path = str(tmp_path / "config.yaml")
+    assert main(["teach", "lamp", "glowing", "-c", path, "--event", event[:8], "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert "kept of the event" in err
+    with GalleryStore.open(tmp_path / "gallery.db") as store:
+        (reference,) = store.gallery("lamp").of_state("glowing")
+        assert reference.reference_id == json.loads(out)["reference_id"]
+        (like,) = [item for item in store.records(state="glowing")]
+        assert like.metadata["from"] == f"event {event}"
+
+
+def test_an_event_whose_picture_was_not_kept_is_told_as_that(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event = told_by_a_former_daemon(tmp_path, "")
+    path = str(tmp_path / "config.yaml")
+    assert main(["teach", "lamp", "glowing", "-c", path, "--event", event]) == 1
+    assert "explanations.pictures: true for the next one" in capfd.readouterr().err
