@@ -86,8 +86,9 @@ def sqlite_vec(workbench: Workbench) -> Peer:
 
 
 def _peer(name: str, run: Case, goal: float | None = None) -> Peer:
-    comparison = Comparison(f"exact search / {name}", "exact search", name, goal)
-    return Peer({name: run}, (comparison,))
+    pairs = (("exact-int8 search", goal), ("exact search", None))
+    ratios = (Comparison(f"{ours} / {name}", ours, name, wanted) for ours, wanted in pairs)
+    return Peer({name: run}, tuple(ratios))
 
 
 def _vectors(count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
