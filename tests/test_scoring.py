@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from edge_sim.domain import Embedding, Match
 from edge_sim.gallery import Gallery
-from edge_sim.scoring import GalleryScorer, with_structure
+from edge_sim.scoring import GalleryScorer, conflicts, with_structure
 from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
+from edge_sim.scoring.conflicts import MOST_TOLD
 from edge_sim.scoring.evidence import evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import NOISE, fit_span
 from edge_sim.scoring.gallery_scorer import MODELLED_REFERENCES
@@ -316,3 +317,68 @@ def test_a_picture_alone_in_its_light_is_left_out_with_the_centre_that_it_gave()
     np.testing.assert_allclose(
         fit_ridge(rows, labels).left_out[3], rest.predict(rows[3], "ir"), atol=1e-5
     )
+
+
+def twins(state: str = "right") -> Gallery:
+    twin = enrolled("left", 3)
+    return Gallery(
+        [
+            *gallery(2, ("left", "right")).references,
+            twin,
+            replace(twin, reference_id="twin", state=state),
+        ]
+    )
+
+
+def test_the_same_picture_under_two_states_is_a_conflict_and_under_one_is_none() -> None:
+    (found,) = conflicts(twins())
+    assert (found.first.reference_id, found.second.reference_id) == ("left-3", "twin")
+    assert str(found) == "left-3 (left) and twin (right) show the same picture"
+    assert conflicts(twins("left")) == ()
+    assert conflicts(gallery(5)) == ()
+    assert conflicts(Gallery()) == ()
+
+
+def test_a_picture_saved_anew_is_still_the_same() -> None:
+    twin = enrolled("left", 3)
+    grain = np.random.default_rng(1).integers(-1, 2, twin.thumbnail.shape)
+    again = np.clip(twin.thumbnail.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+    other = replace(twin, reference_id="again", state="right", thumbnail=again)
+    assert len(conflicts(Gallery([twin, other]))) == 1
+
+
+def test_an_embedding_that_two_pictures_share_is_no_conflict() -> None:
+    twin = enrolled("left", 3)
+    other = replace(twin, reference_id="dark", state="right", thumbnail=twin.thumbnail // 2)
+    assert conflicts(Gallery([twin, other])) == ()
+
+
+def test_however_many_conflicts_there_are_not_all_are_told() -> None:
+    twin = enrolled("left", 3)
+    many = [
+        replace(twin, reference_id=f"{state}-{at}", state=state)
+        for state in ("left", "right")
+        for at in range(40)
+    ]
+    assert len(conflicts(Gallery(many))) == MOST_TOLD
+
+
+def test_the_scorer_notes_what_keeps_it_from_knowing_better() -> None:
+    assert GalleryScorer(gallery(3)).notes == ()
+    assert GalleryScorer(Gallery()).notes == ()
+    alone = Gallery([*twins().references, enrolled("top", 1)])
+    conflict, lone = GalleryScorer(alone).notes
+    assert "twin (right)" in conflict
+    assert lone.startswith("top has a single reference")
+
+
+def test_ten_thousand_references_are_scored_and_searched_for_conflicts() -> None:
+    base = gallery(5).references
+    many = [
+        replace(base[at % len(base)], reference_id=f"r{at}", state=base[at % len(base)].state)
+        for at in range(10_000)
+    ]
+    big = Gallery(many)
+    scorer = GalleryScorer(big)
+    assert matched(scorer, "right", 7).best.state == "right"
+    assert conflicts(big) == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_sim.audit.findings import Cell, Suspect
+from edge_sim.audit.findings import Cell, Contradiction, Suspect
 from edge_sim.domain import Reference
 
 LIGHTS = {
@@ -26,6 +26,7 @@ class Facts:
         watch: Its name.
         cells: Every state in every light that any of them has.
         suspects: References whose label is doubted.
+        contradictions: Pictures that are in the gallery under two states.
         weakest: The reference that the others are least sure of, the state that it is taken for
             instead, and the probability of its own; None if none can be judged.
         loneliest: The reference farthest from its fellows; None if none has any.
@@ -34,6 +35,7 @@ class Facts:
     watch: str
     cells: Sequence[Cell]
     suspects: Sequence[Suspect]
+    contradictions: Sequence[Contradiction]
     weakest: tuple[Reference, str, float] | None
     loneliest: Reference | None
 
@@ -41,9 +43,10 @@ class Facts:
 def next_picture(facts: Facts) -> str:
     """Return which picture would help most, in one sentence.
 
-    In this order: states to tell apart at all; labels that may be wrong, since they spoil what
-    follows; a second picture of each state; lights that other states have and this one lacks;
-    too few looks; the look that is told apart least; the look farthest from all others.
+    In this order: states to tell apart at all; pictures under two states and labels that may be
+    wrong, since they spoil what follows; a second picture of each state; lights that other states
+    have and this one lacks; too few looks; the look that is told apart least; the look farthest
+    from all others.
     """
     counts: dict[str, int] = {}
     for cell in facts.cells:
@@ -54,6 +57,8 @@ def next_picture(facts: Facts) -> str:
             f"Take pictures of two states of {facts.watch!r} at least{known}: "
             f"with fewer there is nothing to tell apart."
         )
+    if facts.contradictions:
+        return _decide(facts.contradictions[0])
     if facts.suspects:
         return _relabel(facts.suspects[0])
     state = min(counts, key=lambda name: counts[name])
@@ -65,6 +70,13 @@ def next_picture(facts: Facts) -> str:
 def light_words(condition: str) -> str:
     """Return a light regime as people say it."""
     return LIGHTS.get(condition, f"in the light {condition!r}")
+
+
+def _decide(found: Contradiction) -> str:
+    return (
+        f"Remove {found.id} or {found.same_as} before you take another picture: they show the same "
+        f"picture as {found.state!r} and as {found.other_state!r}, and one of them is wrong."
+    )
 
 
 def _relabel(suspect: Suspect) -> str:

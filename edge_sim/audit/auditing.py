@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,6 +14,7 @@ from edge_sim.audit.coverage import distances, redundant_rows
 from edge_sim.audit.findings import (
     Audit,
     Cell,
+    Contradiction,
     Gap,
     PairFinding,
     Redundant,
@@ -25,6 +26,7 @@ from edge_sim.conditions import CONDITIONS
 from edge_sim.deciding.levels import ENOUGH_REFERENCES
 from edge_sim.domain import FloatMatrix, Match, Reference
 from edge_sim.gallery import Gallery
+from edge_sim.scoring import conflicts
 
 ANY = "any"
 SUSPICIOUS = 0.8
@@ -82,10 +84,12 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
     suspects = tuple(_suspects(references, judged, apart))
     right = [item.own > item.odds[item.rival] for item in witnesses]
     weakest = min(witnesses, key=lambda item: item.own - item.odds[item.rival], default=None)
+    contradictions = tuple(_contradictions(gallery))
     facts = Facts(
         watch,
         cells,
         suspects,
+        contradictions,
         None if weakest is None else (weakest.reference, weakest.rival, weakest.own),
         _loneliest(references, apart),
     )
@@ -105,8 +109,15 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
             )
             for row, keeper in redundant.items()
         ),
+        contradictions=contradictions,
         next_picture=next_picture(facts),
     )
+
+
+def _contradictions(gallery: Gallery) -> Iterator[Contradiction]:
+    for found in conflicts(gallery):
+        first, second = found.first, found.second
+        yield Contradiction(second.reference_id, second.state, first.reference_id, first.state)
 
 
 def _judged(gallery: Gallery, left_out: Sequence[Match | None]) -> list[_Judged]:

@@ -58,6 +58,15 @@ class Redundant(msgspec.Struct, frozen=True):
     distance: float
 
 
+class Contradiction(msgspec.Struct, frozen=True):
+    """Two references of different states that show the same picture: one of them is wrong."""
+
+    id: str
+    state: str
+    same_as: str
+    other_state: str
+
+
 class Cell(msgspec.Struct, frozen=True):
     """References of one state in one light; `looks` counts those that are not redundant."""
 
@@ -79,4 +88,5 @@ class Audit(msgspec.Struct, frozen=True):
     cells: tuple[Cell, ...]
     suspects: tuple[Suspect, ...]
     redundant: tuple[Redundant, ...]
+    contradictions: tuple[Contradiction, ...]
     next_picture: str

@@ -121,6 +121,7 @@ def _gallery_finding(
 ) -> Finding:
     from edge_sim import assembly
     from edge_sim.errors import EdgeSimError
+    from edge_sim.scoring import conflicts
 
     part = f"gallery of {name}"
     try:
@@ -139,7 +140,10 @@ def _gallery_finding(
         if not number
     ]
     levels = _calibration(store, name, gallery)
-    return Finding(part, True, "; ".join([", ".join(counts), *missing, *levels]), coverage)
+    wrong = [str(found) for found in conflicts(gallery)]
+    advice = ["remove the wrong ones with `edge-sim gallery rm`"] if wrong else []
+    told = "; ".join([", ".join(counts), *wrong, *advice, *missing, *levels])
+    return Finding(part, not wrong, told, coverage)
 
 
 def _calibration(store: GalleryStore, watch: str, gallery: Gallery) -> list[str]:

@@ -149,6 +149,11 @@ def _print(item: Audit) -> None:
         print_table(
             ["told apart", "light", "right", "lead", "of"], [_pair_row(pair) for pair in item.pairs]
         )
+    for one in item.contradictions:
+        print(
+            f"{one.same_as} and {one.id} show the same picture, as {one.other_state} and as "
+            f"{one.state}: one of them is wrong"
+        )
     for suspect in item.suspects:
         print(
             f"{suspect.id} may be mislabelled: {suspect.state}, but looks like "

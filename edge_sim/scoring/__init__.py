@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from edge_sim.scoring.conflicts import Conflict, conflicts
 from edge_sim.scoring.gallery_scorer import GalleryScorer, check_model
 from edge_sim.scoring.structural import Structural, with_structure
 
-__all__ = ["GalleryScorer", "Structural", "check_model", "with_structure"]
+__all__ = [
+    "Conflict",
+    "GalleryScorer",
+    "Structural",
+    "check_model",
+    "conflicts",
+    "with_structure",
+]

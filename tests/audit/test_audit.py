@@ -235,3 +235,13 @@ def test_a_prune_that_would_lose_a_state_is_refused() -> None:
         keepers(FULL, 1)
     assert len(keepers(FULL, 2)) == 2
     assert len(keepers(FULL, 99)) == 12
+
+
+def test_one_picture_under_two_states_is_told_before_anything_else() -> None:
+    (first, *rest) = fan("open", 0.0)
+    twin = replace(first, reference_id="twin", state="shut")
+    found = examined(gallery([first, *rest], fan("shut", 120.0), [twin]))
+    (one,) = found.contradictions
+    assert (one.id, one.state, one.same_as, one.other_state) == ("twin", "shut", "opend0", "open")
+    assert found.next_picture.startswith("Remove twin or opend0 before")
+    assert examined(FULL).contradictions == ()

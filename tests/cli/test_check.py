@@ -50,3 +50,21 @@ def test_a_calibration_of_other_references_is_told(capsys: Captured) -> None:
     calibrate()
     assert main(["gallery", "rm", "r1"]) == 0
     assert "run `edge-sim calibrate` again" in gallery_line(capsys)
+
+
+def test_one_picture_enrolled_as_two_states_fails_and_is_named(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    saved(tmp_path / "again" / "shut", "open.png", scene(1))
+    arguments = ["-c", "config.yaml", "--watch", "gate", "--force"]
+    assert main(["gallery", "import", "again", *arguments]) == 0
+    capsys.readouterr()
+    assert main(["check", "-c", "config.yaml"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if "gallery of gate" in line)
+    assert line.startswith("FAIL")
+    assert "show the same picture" in line
+    assert "(open)" in line
+    assert "(shut)" in line
+    assert main(["gallery", "audit", "-c", "config.yaml"]) == 0
+    assert "show the same picture, as open and as shut" in capsys.readouterr().out
