@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_sim.domain import FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.index_store.records import LOOK_PX, Entry, Plan, Unread
+from edge_sim.sqlite_file import transaction
 
 CALIBRATION = "calibration"
 """Name of the setting that holds the threshold of near-duplicates."""
@@ -224,15 +225,9 @@ def leave_out(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
 def tag(connection: sqlite3.Connection, paths: Iterable[Path], name: str) -> int:
     """Put a tag on pictures."""
     numbers = [_number(connection, path) for path in paths]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection, writes=True):
         values = [(number, name) for number in numbers]
         done = connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", values)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
     return done.rowcount
 
 

@@ -242,10 +242,12 @@ class IndexStore:
             names = ", ".join([AUTO, *sorted(KINDS)])
             raise SearchError(f"no kind of index {plan.kind!r}; there are {names}")
         with self._reading() as connection:
-            found = rows.settings(connection)
-            if "root" not in found:
+            is_new = "root" not in rows.settings(connection)
+        if is_new:
+            # All settings or none: half of them would be no index and no new one.
+            with self._changing() as connection:
                 rows.settle(connection, plan)
-                return
+            return
         own = self.plan
         if own.root != plan.root:
             raise SearchError(
