@@ -442,3 +442,38 @@ def test_a_view_that_is_lost_votes_for_no_state() -> None:
     ]
     told_of = run(subject, [*looks("ooo"), *lost, *moved])
     assert told_of == [(2, State("open")), (5, State(UNKNOWN, UnknownReason.CAMERA_MOVED))]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(seen(("open", NAN, 0.95), ("closed", 0.3, 0.05)), id="familiarity"),
+        pytest.param(seen(("open", 0.8, NAN), ("closed", 0.3, NAN)), id="probability"),
+        pytest.param(seen(("open", NAN, NAN), ("closed", NAN, NAN)), id="both"),
+    ],
+)
+def test_scores_that_are_no_numbers_say_unknown_and_leave_nothing_behind(broken: Match) -> None:
+    subject = decider()
+    run(subject, looks("c" * 12))
+    before = subject.snapshot()
+    told_of = run(subject, [observation(broken, index=at) for at in range(12, 32)])
+    assert [state.name for _, state in told_of] == [UNKNOWN]
+    assert subject.snapshot().drifts == before.drifts
+    assert run(subject, looks("ooooo", start=32)) == [(34, State("open"))]
+
+
+def test_a_day_without_a_frame_keeps_the_state_and_asks_for_three_looks_again() -> None:
+    subject = decider()
+    run(subject, looks("ooo"))
+    assert run(subject, looks("cc", start=86_400)) == []
+    assert subject.state == State("open")
+    assert run(subject, looks("c", start=86_402)) == [(86_402, State("closed"))]
+
+
+def test_the_same_moment_again_and_again_is_one_row_of_looks() -> None:
+    subject = decider()
+    still = [replace(look, captured_at_s=5.0) for look in looks("ooo")]
+    assert run(subject, still) == [(2, State("open"))]

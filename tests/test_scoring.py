@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from edge_sim.domain import Embedding, Match
 from edge_sim.gallery import Gallery
+from edge_sim.pipeline import make_probe
 from edge_sim.scoring import GalleryScorer, conflicts, with_structure
 from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
 from edge_sim.scoring.conflicts import MOST_TOLD
@@ -20,7 +22,7 @@ from edge_sim.scoring.gallery_scorer import MODELLED_REFERENCES
 from edge_sim.scoring.joint import JointRidge
 from edge_sim.scoring.ridge import RIDGE, Labels, fit_ridge
 from edge_sim.similarity import normalised, ssim
-from tests.pictured import enrolled, gallery, probe
+from tests.pictured import CellsEmbedder, enrolled, gallery, picture, probe
 
 
 def matched(scorer: GalleryScorer, state: str, seed: int) -> Match:
@@ -382,3 +384,18 @@ def test_ten_thousand_references_are_scored_and_searched_for_conflicts() -> None
     scorer = GalleryScorer(big)
     assert matched(scorer, "right", 7).best.state == "right"
     assert conflicts(big) == ()
+
+
+def test_references_of_different_sizes_are_compared_like_any_others() -> None:
+    sizes = [(640, 480), (33, 900), (96, 96), (1920, 1080)]
+    references = []
+    for at, item in enumerate(gallery(4).references):
+        pixels = cv2.resize(picture(item.state, at), sizes[at % len(sizes)])
+        made = make_probe(CellsEmbedder(), np.asarray(pixels, np.uint8))
+        references.append(replace(item, embedding=made.embedding, thumbnail=made.thumbnail))
+    scorer = GalleryScorer(Gallery(references))
+    assert [matched(scorer, state, 50).best.state for state in ("empty", "left", "right")] == [
+        "empty",
+        "left",
+        "right",
+    ]

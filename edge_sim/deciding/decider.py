@@ -195,9 +195,10 @@ class AdaptiveDecider:
         best = match.best
         level = self._threshold(best.state)
         stays = self._stays(match)
-        if best.score.combined < (level.leave if stays else level.enter):
+        # Asked this way round, so that a score that is no number is unlike, not familiar.
+        if not best.score.combined >= (level.leave if stays else level.enter):
             return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
-        if match.margin < self._least_margin(stays):
+        if not match.margin >= self._least_margin(stays):
             return Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
         return Vote(State(best.state), best.probability)
 

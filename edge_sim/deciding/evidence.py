@@ -34,8 +34,10 @@ class ChangeEvidence:
         return dict(self._sums)
 
     def weigh(self, match: Match, last: str) -> None:
-        """Add what one look says against the state `last`."""
+        """Add what one look says against the state `last`; nothing if it is not in numbers."""
         odds = {item.state: item.probability + _NEVER_CERTAIN for item in match.states}
+        if not all(math.isfinite(probability) for probability in odds.values()):
+            return
         before = odds.get(last, _NEVER_CERTAIN)
         for state, probability in odds.items():
             step = math.log(probability / before)
