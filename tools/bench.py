@@ -4,7 +4,8 @@
 
 Peers come with the extra `bench`; those that are absent are skipped with a line. What counts is the
 ratio of two cases timed in turn in the same process on one thread. `--cpu-time` counts the
-processor's time instead of the clock's, for a machine that does other things as well.
+processor's time instead of the clock's, for a machine that does other things as well. `--figures`
+adds what is measured of whole processes: `start`, `video` (needs ffmpeg) and `memory` (minutes).
 """
 
 from __future__ import annotations
@@ -16,9 +17,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from bench_figures import FIGURES, Effort
 from bench_peers import PEERS, Workbench
 
-from edge_sim.benchmark import Case, Comparison, Measurement, interleaved, ratios_of, timings_of
+from edge_sim.benchmark import (
+    Case,
+    Comparison,
+    Figure,
+    Measurement,
+    interleaved,
+    ratios_of,
+    timings_of,
+)
 from edge_sim.benchmark_cases import COMPARISONS, machine, make_bench
 from edge_sim.cli.output import note, print_table, progress
 from edge_sim.errors import EdgeSimError
@@ -43,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(args: argparse.Namespace) -> Measurement:
-    """Return timings and ratios of edge_sim and of every peer that is installed."""
+    """Return timings and ratios of edge_sim and of every peer that is installed, and figures."""
     bench = make_bench(args.model, threads=args.threads)
     workbench = Workbench(embedder=bench.embedder, official=args.official, rows=args.rows)
     cases: dict[str, Case] = dict(bench.cases)
@@ -66,7 +76,24 @@ def measure(args: argparse.Namespace) -> Measurement:
     )
     facts = machine(bench.embedder, args.threads)
     facts["clock"] = "processor time" if args.cpu_time else "wall"
-    return Measurement(facts, timings_of(seconds), ratios_of(seconds, comparisons), tuple(skipped))
+    figures = _figures(args, skipped)
+    ratios = ratios_of(seconds, comparisons)
+    return Measurement(facts, timings_of(seconds), ratios, tuple(skipped), figures)
+
+
+def _figures(args: argparse.Namespace, skipped: list[str]) -> tuple[Figure, ...]:
+    """Return the figures asked for; what cannot be measured here is added to `skipped`."""
+    effort = Effort(args.repeats, args.memory_frames)
+    found = [_figures_of(name, effort, skipped) for name in args.figures or ()]
+    return tuple(figure for figures in found for figure in figures)
+
+
+def _figures_of(name: str, effort: Effort, skipped: list[str]) -> Sequence[Figure]:
+    try:
+        return FIGURES[name](effort)
+    except (ImportError, FileNotFoundError, EdgeSimError) as error:
+        skipped.append(f"{name}: {error}")
+        return ()
 
 
 def _print(found: Measurement) -> None:
@@ -79,6 +106,13 @@ def _print(found: Measurement) -> None:
     marks = {None: "", True: "met", False: "missed"}
     ratios = [(item.name, item.ratio, item.goal, marks[item.is_met]) for item in found.ratios]
     print_table(["ratio", "measured", "goal", ""], ratios)
+    if found.figures:
+        print()
+        figures = [
+            (item.name, item.value, item.unit, item.goal, marks[item.is_met])
+            for item in found.figures
+        ]
+        print_table(["figure", "measured", "", "goal", ""], figures)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--rows", type=int, default=100_000, help="of the search benchmark")
+    parser.add_argument("--figures", nargs="*", choices=list(FIGURES), help="these as well")
+    parser.add_argument("--repeats", type=int, default=5, help="of each process and film")
+    parser.add_argument("--memory-frames", type=int, default=100_000)
     parser.add_argument("--only", nargs="*", choices=list(PEERS), help="these peers")
     parser.add_argument("--cpu-time", action="store_true", help="count processor time")
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -1,0 +1,41 @@
+"""What is measured of whole processes and files, not call by call. `FIGURES` is the only table."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_sim.benchmark import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure.
+
+    Args:
+        repeats: Of each process or pass; the median counts.
+        memory_frames: That the process whose memory is measured goes through.
+    """
+
+    repeats: int = 5
+    memory_frames: int = 100_000
+
+
+Measure = Callable[[Effort], Sequence[Figure]]
+"""Raises ImportError or FileNotFoundError where something that it needs is absent."""
+
+
+def _prepared(module: str) -> Measure:
+    def measure(effort: Effort) -> Sequence[Figure]:
+        found: Sequence[Figure] = importlib.import_module(f"bench_figures.{module}").measure(effort)
+        return found
+
+    return measure
+
+
+FIGURES: Mapping[str, Measure] = {
+    "start": _prepared("start"),
+    "video": _prepared("video"),
+    "memory": _prepared("memory"),
+}
