@@ -47,17 +47,11 @@ def shelf(shipped: Path, folder: Path) -> tuple[Shelved, ...]:
     """Return the models in both folders, those that came with edge_sim first, by name.
 
     A folder that is not there has none. Nothing is loaded into a runtime.
-
-    Raises:
-        ModelError: A folder cannot be read.
     """
     found = []
     for place, origin in ((shipped, SHIPPED), (folder, IMPORTED)):
-        try:
-            # A name with a dot in front is a model that is being written.
-            paths = sorted(path for path in place.glob("*.tflite") if path.name[0] != ".")
-        except OSError as error:
-            raise ModelError(f"{place}: cannot read the folder ({error.strerror})") from error
+        # A name with a dot in front is a model that is being written.
+        paths = sorted(path for path in place.glob("*.tflite") if path.name[0] != ".")
         found += [shelved(path, origin) for path in paths]
     return tuple(found)
 

@@ -52,6 +52,7 @@ def test_a_head_comes_back_as_it_was_learned(store: GalleryStore) -> None:
     found = in_force(store)
     probe = embedding(99)
     np.testing.assert_array_equal(found.adapted(probe).vector, head.adapted(probe).vector)
+    assert store.check() == ()
     assert (found.states, found.model_id) == (("closed", "open"), head.model_id)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import socket
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +129,35 @@ def test_a_full_disk_is_one_line(shop: Shop) -> None:
 def test_a_folder_that_is_not_there_is_one_line(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot write \(No such file or directory\)"):
         download(shop.url, tmp_path / "no" / "file.part", opener=OPENER)
+
+
+class BreakingAnswer:
+    """Some bytes, then what a reset connection gives."""
+
+    status = 200
+    headers: Message[str, str] = Message()
+
+    def __init__(self) -> None:
+        self.blocks = iter([CONTENT[:1000]])
+
+    def read(self, _size: int) -> bytes:
+        for block in self.blocks:
+            return block
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class BreakingOpener:
+    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
+        return BreakingAnswer()
+
+
+def test_a_connection_that_is_reset_keeps_what_has_arrived(part: Path) -> None:
+    with pytest.raises(ModelError, match=r"broke \(Connection reset by peer\); run it again"):
+        download("http://host/file", part, opener=BreakingOpener())
+    assert part.read_bytes() == CONTENT[:1000]
 
 
 def test_two_downloads_of_one_file_do_not_mix(shop: Shop, part: Path) -> None:

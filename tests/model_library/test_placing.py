@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +18,7 @@ from tests.embedders.tiny_models import (
     model_bytes,
     pooling,
 )
+from tests.model_library.full_disk import largest_file
 
 CEIL, LOGISTIC = 104, 14
 
@@ -30,17 +28,6 @@ def source(tmp_path: Path) -> ModelFile:
     path = tmp_path / "classifier.tflite"
     path.write_bytes(classifier_model())
     return read_model_file(path)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Let the system refuse to write a file beyond `size` bytes, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [0, 100, 600])

@@ -23,6 +23,7 @@ from tests.model_library.archive_server import (
     tiny,
     tiny_archive,
 )
+from tests.model_library.full_disk import largest_file
 
 
 @pytest.fixture
@@ -129,6 +130,25 @@ def test_a_damaged_copy_is_refused_and_kept(tmp_path: Path) -> None:
 def test_a_copy_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot read \(No such file"):
         pull(tiny("http://x.invalid/x"), tmp_path, opener=OPENER, source=str(tmp_path / "no.tgz"))
+
+
+def test_an_archive_that_unpacks_to_far_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.tgz"
+    copy.write_bytes(tiny_archive())
+    monkeypatch.setattr("edge_sim.model_library.public.UNPACKED_BYTES", 9_000)
+    with pytest.raises(ModelError, match="unpacks to far too much"):
+        pull(tiny("http://x.invalid/x"), tmp_path, opener=OPENER, source=str(copy))
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_model(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.tgz"
+    copy.write_bytes(tiny_archive())
+    folder = tmp_path / "models"
+    with largest_file(100), pytest.raises(ModelError, match=r"tiny\.tflite: cannot write"):
+        pull(tiny("http://x.invalid/x"), folder, opener=OPENER, source=str(copy))
+    assert names(folder) == []
 
 
 def test_a_card_without_its_model_is_written_anew(shop: Shop, tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Progress is drawn for people at a terminal and for nobody else."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+
+import pytest
+
+from edge_sim.cli.output import byte_progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bytes_are_drawn_on_a_terminal_up_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with byte_progress("fetch") as draw:
+        draw(1_000_000, 4_000_000)
+        draw(4_000_000, 4_000_000)
+    first, last = terminal.getvalue().split("\r")[1:]
+    assert first.startswith("fetch [#######-----------------------] 1.0/4.0 MB  0.0 MB/s")
+    assert last.startswith(f"fetch [{'#' * 30}] 4.0/4.0 MB")
+    assert last.endswith("\n")
+
+
+def test_an_unknown_size_is_drawn_without_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with byte_progress("fetch") as draw:
+        draw(2_500_000, None)
+    assert "fetch 2.5 MB" in terminal.getvalue()
+
+
+def test_the_line_ends_before_an_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with suppress(ConnectionError), byte_progress("fetch") as draw:
+        draw(1, 10)
+        raise ConnectionError("gone")
+    assert terminal.getvalue().endswith("\n")
+
+
+def test_nothing_is_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr("sys.stderr", file)
+    with byte_progress("fetch") as draw:
+        draw(1, 10)
+        draw(10, 10)
+    assert file.getvalue() == ""
