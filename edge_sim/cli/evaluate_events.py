@@ -21,6 +21,7 @@ from edge_sim.cli.evaluate_options import (
     tracked,
 )
 from edge_sim.cli.evaluate_report import print_report
+from edge_sim.cli.output import note
 
 if TYPE_CHECKING:
     from edge_sim.evaluation import EventsResult, SeenSet
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.paths:
         clip = see_set(args, path, embedder, region)
         plans = _plans(args, clip, beside) if settled is None else _whole(clip, settled[0])
+        _tell_untaught(clip, plans)
         rounds = _play(method, clip, plans)
         check_asked(clip, [result for result, _ in rounds])
         results.append(mean_result([result for result, _ in rounds]))
@@ -129,6 +131,14 @@ def _plans(args: argparse.Namespace, clip: SeenSet, beside: SeenSet | None) -> l
 
 def _whole(clip: SeenSet, gallery: Gallery) -> list[Plan]:
     return [(gallery, range(len(clip.probes)))]
+
+
+def _tell_untaught(clip: SeenSet, plans: list[Plan]) -> None:
+    """Say which states cannot be reported; a name written otherwise would look like a miss."""
+    untaught = sorted(set(clip.states).difference(*(gallery.states for gallery, _ in plans)))
+    if untaught:
+        taught = ", ".join(plans[0][0].states) or "nothing"
+        note(f"{clip.name}: no references of {', '.join(untaught)}; the gallery has {taught}")
 
 
 def _play(method: Method, clip: SeenSet, plans: list[Plan]) -> list[tuple[EventsResult, Played]]:

@@ -91,6 +91,19 @@ def test_references_can_come_from_another_set_of_the_same_view(
     assert one["f1"] == pytest.approx(1.0)
 
 
+def test_states_without_references_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_set(tmp_path / "other", ["empty"] * 40 + ["left"] * 40, step=timedelta(hours=1))
+    played = clip(tmp_path / "gate")
+    rows = (played / "labels.csv").read_text().replace("2026-03-01", "2026-03-02")
+    (played / "labels.csv").write_text(rows.replace(",left,", ",Left,"))
+    arguments = ["events", str(played), "--references-from", str(other), *NO_MODEL]
+    assert main(["evaluate", *arguments]) == 0
+    told = capsys.readouterr().err
+    assert "gate: no references of Left; the gallery has empty, left" in told
+
+
 def test_baselines_run_through_the_same_harness(
     tmp_path: Path, shelf: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
