@@ -12,6 +12,7 @@ from edge_sim.cli.gallery_context import positive, seconds
 from edge_sim.cli.output import note
 
 if TYPE_CHECKING:
+    from edge_sim.report import Timeline
     from edge_sim.score_log import ScoreLog
 
 
@@ -52,11 +53,9 @@ def _run(args: argparse.Namespace) -> int:
     from edge_sim.daemon.bell import Bell
     from edge_sim.daemon.foreground import foreground_steps
     from edge_sim.daemon.records import Records
-    from edge_sim.report import Timeline, check_path, write
     from edge_sim.tally import Tally
 
-    if args.report is not None:
-        check_path(args.report)
+    timeline = None if args.report is None else _timeline(args.report)
     config = load(args.config, source=args.source)
     bell, asked_to_stop = Bell(), [False]
 
@@ -66,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    tally, timeline = Tally(), Timeline()
+    tally = Tally()
     with ExitStack() as stack:
         # The score log of the configuration is the daemon's; here the option asks for one.
         records = stack.enter_context(closing(Records(config, score_log=False)))
@@ -77,7 +76,7 @@ def _run(args: argparse.Namespace) -> int:
         try:
             for step in foreground_steps(device, stop=lambda: asked_to_stop[0], bell=bell):
                 tally.add(step)
-                if args.report is not None:
+                if timeline is not None:
                     record(timeline, step, regions)
                 records.note(watches, step)
                 if log is not None:
@@ -86,12 +85,22 @@ def _run(args: argparse.Namespace) -> int:
                     break
         finally:
             note(tally.text())
-            if args.report is not None:
+            if timeline is not None:
+                from edge_sim.report import write
+
                 for watch in device.watches:
                     timeline.describe(watch.name, watch.gallery)
                 write(timeline, args.report, title=f"edge-sim run -c {args.config}")
                 note(f"timeline: {args.report}")
     return 0
+
+
+def _timeline(path: Path) -> Timeline:
+    # Imported only for those who want a report: it is a tenth of the start of a run.
+    from edge_sim.report import Timeline, check_path
+
+    check_path(path)
+    return Timeline()
 
 
 def _score_log(args: argparse.Namespace, stack: ExitStack) -> ScoreLog | None:
