@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,11 +14,12 @@ from edge_sim.daemon.teaching import Lesson
 from edge_sim.domain import is_reserved
 from edge_sim.errors import CommandError
 from edge_sim.gallery import checked_name
-from edge_sim.health.access import Access
 from edge_sim.health.board import Board
 from edge_sim.health.pages import Pages
-from edge_sim.health.server import HealthServer
 from edge_sim.sinks.remote import Teach
+
+if TYPE_CHECKING:
+    from edge_sim.health.server import HealthServer
 
 
 class TeachOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +45,10 @@ def open_front(
     section = config.health
     if section.address is None:
         return None
+    # Only here: `ssl` and `http.server` take 7 MB, which a device without a server need not hold.
+    from edge_sim.health.access import Access
+    from edge_sim.health.server import HealthServer
+
     access = Access(
         token=section.token,
         certificate=None if section.certificate is None else config.path(section.certificate),

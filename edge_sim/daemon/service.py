@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent import futures
 from functools import partial
+from typing import TYPE_CHECKING
 
 from edge_sim.config import Config
 from edge_sim.daemon.bell import Bell
@@ -13,7 +14,8 @@ from edge_sim.daemon.front import open_front
 from edge_sim.daemon.keeper import Keeper, with_sensitivities
 from edge_sim.daemon.memory import DeviceMemory
 from edge_sim.daemon.orders import Orders
-from edge_sim.daemon.post import Post, same_post
+from edge_sim.daemon.outlets import Outlets
+from edge_sim.daemon.post import Post
 from edge_sim.daemon.reporting import counts_of, log_event, show_standing, site_of, summary
 from edge_sim.daemon.rig import Rig, World, build_rig, kept_source, watch_statuses
 from edge_sim.daemon.teaching import Lesson
@@ -24,9 +26,11 @@ from edge_sim.daemon.worker import Turn, Worker
 from edge_sim.errors import CommandError, EdgeSimError
 from edge_sim.events import StateChanged
 from edge_sim.health.board import Board
-from edge_sim.health.server import HealthServer
 from edge_sim.sinks.remote import Command, SetSensitivity, Teach
 from edge_sim.systemd import Notifier
+
+if TYPE_CHECKING:
+    from edge_sim.health.server import HealthServer
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +96,7 @@ class Daemon:
             EdgeSimError: It cannot start, or a file that is played cannot be read.
         """
         self._notifier.status("starting")
-        self._post = Post(self._config, self._on_command)
+        self._outlets = Outlets(self._config, self._on_command, self._opened_front)
         try:
             memory = self._keeper.load(self._post.latest(self._config.device))
             config = with_sensitivities(self._config, self._keeper.sensitivities)
@@ -105,7 +109,7 @@ class Daemon:
         finally:
             self._notifier.stopping()
             self._orders.refuse_all()
-            self._post.close()
+            self._outlets.close()
             self._witnesses.close()
             logger.info("stopped")
 
@@ -123,7 +127,7 @@ class Daemon:
 
     def _run(self, memory: DeviceMemory) -> None:
         self._take(self._rig, memory)
-        self._front = open_front(self._config, self.board, self._post, self._keeper, self.teach)
+        self._outlets.open_front(self._config)
         try:
             self._post.start(site_of(self._rig))
             self._rig.start()
@@ -133,7 +137,7 @@ class Daemon:
             self._settle()
         finally:
             self.board.close()
-            _close_front(self._front)
+            self._outlets.close_front()
             self._worker.close()
             self._rig.close()
             self._keeper.save(self._rig)
@@ -219,12 +223,7 @@ class Daemon:
         rig = self._built(config, old_rig)
         kept = frozenset(name for name in rig.lanes if kept_source(config, name, old_rig))
         try:
-            self._swap_post(old_config, config)
-            try:
-                self._swap_front(old_config, config)
-            except EdgeSimError:
-                self._swap_post(config, old_config)
-                raise
+            self._outlets.change(old_config, config, site_of(old_rig))
         except EdgeSimError:
             rig.close(keeping=kept)
             raise
@@ -236,31 +235,12 @@ class Daemon:
         rig.start()
         self._post.describe(site_of(self._rig))
 
-    def _swap_post(self, old: Config, new: Config) -> None:
-        if same_post(old, new):
-            return
-        # Closed first: two connections of one client, or two sockets of one path, cannot be.
-        self._post.close()
-        try:
-            self._post = Post(new, self._on_command)
-        except EdgeSimError:
-            self._post = Post(old, self._on_command)
-            raise
-        finally:
-            self._post.start(site_of(self._rig))
+    @property
+    def _post(self) -> Post:
+        return self._outlets.post
 
-    def _swap_front(self, old: Config, new: Config) -> None:
-        if old.health == new.health and same_post(old, new):
-            return
-        _close_front(self._front)
-        opened = partial(
-            open_front, board=self.board, post=self._post, keeper=self._keeper, teach=self.teach
-        )
-        try:
-            self._front = opened(new)
-        except EdgeSimError:
-            self._front = opened(old)
-            raise
+    def _opened_front(self, config: Config, post: Post) -> HealthServer | None:
+        return open_front(config, self.board, post, self._keeper, self.teach)
 
     def _built(self, config: Config, old: Rig | None = None) -> Rig:
         return build_rig(config, world=self._world, bell=self._bell, board=self.board, old=old)
@@ -309,8 +289,3 @@ class Daemon:
         self._keeper.sensitivities = chosen
         self._keeper.save(self._rig)
         logger.info("sensitivity watch=%s value=%g", command.watch, command.sensitivity)
-
-
-def _close_front(front: HealthServer | None) -> None:
-    if front is not None:
-        front.close()
