@@ -50,6 +50,7 @@ def _prepared(module: str, function: str) -> Prepare:
 PEERS: Mapping[str, Prepare] = {
     "official": _prepared("models", "official"),
     "mediapipe": _prepared("models", "mediapipe"),
+    "imagededup": _prepared("models", "imagededup"),
     "scikit-image": _prepared("pixels", "scikit_image"),
     "mog2": _prepared("pixels", "mog2"),
     "pyscenedetect": _prepared("pixels", "pyscenedetect"),
