@@ -159,12 +159,12 @@ def _rows(explanation: Explanation) -> tuple[StateRow, ...]:
             StateRow(
                 state=item.state,
                 reference=item.reference_id,
-                cosine=round(item.score.cosine, 4),
-                ssim=None if item.score.ssim is None else round(item.score.ssim, 4),
-                score=round(item.score.combined, 4),
+                cosine=item.score.cosine,
+                ssim=item.score.ssim,
+                score=item.score.combined,
                 enter=None if level is None else level.enter,
                 leave=None if level is None else level.leave,
-                probability=round(item.probability, 4),
+                probability=item.probability,
                 evidence=None
                 if standing is None
                 else round(standing.evidence.get(item.state, 0.0), 2),

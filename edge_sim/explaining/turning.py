@@ -50,12 +50,14 @@ def turns_of(explanation: Explanation) -> tuple[Turn | None, Turn | None]:
 def evidence_turn(explanation: Explanation, after: str) -> float | None:
     """Return the sensitivity below which the evidence for `after` would not have sufficed.
 
-    None if none of 0 to 1 is so low, or it is not known.
+    None if none of 0 to 1 is so low, if votes alone decided, or if it is not known.
     """
     standing = explanation.standing
     if explanation.settings is None or standing is None or after not in standing.evidence:
         return None
     evidence = standing.evidence[after]
+    if evidence < standing.evidence_needed:
+        return None
     short = [
         step / _STEPS
         for step in range(_STEPS + 1)

@@ -64,6 +64,7 @@ def test_a_first_decision_a_return_and_unknown_need_votes_only() -> None:
     back = account_of(explained(looks("ooonnnooo")))
     assert back.headline == "gate: unknown (novel) -> open"
     assert back.why_then[-1] == "It is the state named last, so votes alone bring it back."
+    assert not any("evidence" in sentence.lower() for sentence in back.what_if)
     lost = account_of(explained(looks("ooonnn")))
     assert lost.why_then[-1] == "A change to unknown needs votes only."
 
