@@ -143,7 +143,7 @@ def search(args: argparse.Namespace) -> int:
         names = [hit.name for hit in answer.hits]
         tagged = opened.tag(names, args.tag) if args.tag is not None and names else 0
         if args.report is not None:
-            _write_report(args, answer, pixels, opened.picture)
+            _write_report(args, answer, pixels, opened)
     _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
     return 0
 
@@ -266,7 +266,7 @@ def _write_report(
     args: argparse.Namespace,
     answer: Answer,
     pixels: BgrImage,
-    picture: Callable[[Hit], BgrImage | None],
+    opened: _Opened,
 ) -> None:
     from edge_sim.report import write_page
     from edge_sim.report.album import Card, Section, album
@@ -274,9 +274,10 @@ def _write_report(
     query = Section("Query", "", [Card(pixels, (shown(args.query.name),), marked=True)])
     order = "Least similar" if args.least else "Most similar"
     cards = (
-        Card(picture(hit), (f"{hit.rank}. {hit.score:.3f}", *reversed(_words(hit))))
+        Card(opened.picture(hit), (f"{hit.rank}. {hit.score:.3f}", *reversed(_words(hit))))
         for hit in answer.hits
     )
-    found = Section(f"{order} by {args.metric}", f"{len(answer.hits)} pictures", cards)
+    by = args.metric if opened.head is None else f"{args.metric} of the learned likeness"
+    found = Section(f"{order} by {by}", f"{len(answer.hits)} pictures", cards)
     among = f"among {answer.pictures} pictures of {shown(args.index or args.gallery)}"
     write_page(args.report, album("Search", [among], [query, found]))

@@ -66,8 +66,9 @@ def test_a_gallery_is_searched_by_what_was_learned_in_it(run: Run) -> None:
     assert (after["learned"], states(after)) == (True, ["on"] * 8)
     assert search(run, *here, "--plain")["hits"] == before["hits"]
     assert not search(run, *here, "--metric", "cosine", "--plain")["learned"]
-    _, _, err = run("search", "--query", "query.png", *here)
+    _, _, err = run("search", "--query", "query.png", *here, "--report", "found.html")
     assert "by the learned likeness" in err
+    assert "Most similar by cosine of the learned likeness" in Path("found.html").read_text()
     run("gallery", "undo")
     assert search(run, *here)["hits"] == before["hits"]
 
