@@ -52,7 +52,8 @@ def test_one_true_change_is_reported_and_nothing_else(
 ) -> None:
     capfd.readouterr()
     assert main(["run", "-c", str(site)]) == 0
-    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    events = [line for line in lines if line["type"] == "state_changed"]
     told = [event["after"] for event in events if event["after"] != "unknown"]
     changes = [after for at, after in enumerate(told) if at == 0 or told[at - 1] != after]
     assert changes == ["container_present", "container_gone"]
