@@ -7,8 +7,8 @@ corner and stays closed for a grainy night picture.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
-from statistics import median
 
 import cv2
 import numpy as np
@@ -34,7 +34,8 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._steps: deque[float] = deque(maxlen=_LEARNED_FROM)
+        self._steps: deque[float] = deque()
+        self._ordered: list[float] = []  # the same steps, so that their median is at hand
         self._previous: GrayImage | None = None
         self._embedded: GrayImage | None = None
         self._embedded_at_s = 0.0
@@ -44,9 +45,11 @@ class Gate:
     @property
     def level(self) -> float:
         """Grey levels by which a block may differ now; 0 while the noise is not known."""
-        if len(self._steps) < _LEAST_LEARNED:
+        known = len(self._ordered)
+        if known < _LEAST_LEARNED:
             return 0.0
-        return min(max(_NOISE_FACTOR * median(self._steps), _FLOOR), _CEILING)
+        median = (self._ordered[(known - 1) // 2] + self._ordered[known // 2]) / 2.0
+        return min(max(_NOISE_FACTOR * median, _FLOOR), _CEILING)
 
     def is_shut(self, glimpse: GrayImage, at_s: float) -> bool:
         """Return whether `glimpse` shows nothing new; called once per look, in time order.
@@ -58,7 +61,7 @@ class Gate:
         if self._previous is not None and self._previous.shape == glimpse.shape:
             step = _worst_block(glimpse, self._previous)
             self.is_repeated = step == 0.0
-            self._steps.append(step)
+            self._learn(step)
         self._previous = glimpse
         seen = self._embedded
         if seen is None or not 0.0 <= at_s - self._embedded_at_s < _MAX_AGE_S:
@@ -69,6 +72,12 @@ class Gate:
         """Note that this picture was embedded: later ones are compared with it."""
         self._embedded = glimpse
         self._embedded_at_s = at_s
+
+    def _learn(self, step: float) -> None:
+        self._steps.append(step)
+        insort(self._ordered, step)
+        if len(self._steps) > _LEARNED_FROM:
+            del self._ordered[bisect_left(self._ordered, self._steps.popleft())]
 
 
 def _worst_block(a: GrayImage, b: GrayImage) -> float:

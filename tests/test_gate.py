@@ -67,6 +67,17 @@ def test_time_that_runs_backwards_opens_the_gate() -> None:
     assert not gate.is_shut(noisy(100, 50), -1.0)
 
 
+def test_the_level_follows_the_noise_of_the_last_looks() -> None:
+    gate = settled(1.0)
+    quiet = gate.level
+    for at in range(70):
+        gate.is_shut(noisy(100, at, 12.0), 5 + at / 5)
+    assert gate.level > 2.0 * quiet
+    for at in range(70):
+        gate.is_shut(noisy(100, at, 1.0), 30 + at / 5)
+    assert gate.level == pytest.approx(quiet, rel=0.1)
+
+
 def test_a_picture_of_another_size_opens_the_gate() -> None:
     gate = settled()
     assert not gate.is_shut(noisy(100, 50)[:48], 5.0)
