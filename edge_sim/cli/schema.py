@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from edge_sim.cli.output import print_json
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
-    parser = commands.add_parser("schema", help="print the JSON schema of events or configuration")
-    parser.add_argument("what", choices=["event", "config"])
+    parser = commands.add_parser(
+        "schema", help="print the JSON schema of events, configuration, explanations or score logs"
+    )
+    parser.add_argument("what", choices=["event", "config", "explanation", "replay", "score-log"])
     parser.set_defaults(handler=_schema)
 
 
 def _schema(args: argparse.Namespace) -> int:
-    if args.what == "event":
-        from edge_sim import events
+    import msgspec
 
-        print_json(events.json_schema())
-    else:
-        import msgspec
+    from edge_sim import events
 
-        from edge_sim.config import Config
-
-        print_json(msgspec.json.schema(Config))
+    is_event = args.what == "event"
+    print_json(events.json_schema() if is_event else msgspec.json.schema(_type_of(args.what)))
     return 0
+
+
+def _type_of(what: str) -> Any:
+    if what == "explanation":
+        from edge_sim.explaining import Explanation
+
+        return Explanation
+    if what == "replay":
+        from edge_sim.replaying import ReplayResult
+
+        return ReplayResult
+    if what == "score-log":
+        from edge_sim.score_log import DeciderLine, ScoreLine
+
+        return ScoreLine | DeciderLine
+    from edge_sim.config import Config
+
+    return Config

@@ -188,3 +188,10 @@ def test_the_daemon_s_state_directory_is_where_it_is_looked_for(
     assert (state / "explanations.jsonl").exists()
     assert main(["explain", "last", "-c", str(config), "--state-dir", str(state)]) == 0
     assert "Why this" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["event", "config", "explanation", "replay", "score-log"])
+def test_what_is_written_has_a_schema(what: str, capsys: Captured) -> None:
+    assert main(["schema", what]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["$defs"]
