@@ -69,7 +69,8 @@ def adapt(args: argparse.Namespace) -> int:
         _print(views)
     if not any(view.learned for view in views):
         reasons = "; ".join(f"{view.watch}: {view.reason}" for view in views)
-        raise GalleryError(f"{context.gallery}: no likeness was learned: {reasons}")
+        older = "" if made is None else f"; what was learned earlier is out (revision {made})"
+        raise GalleryError(f"{context.gallery}: no likeness was learned: {reasons}{older}")
     _tell(views, made)
     return 0
 
@@ -104,7 +105,7 @@ def _keep(
     store: GalleryStore, trials: dict[str, tuple[int, Trial | str]], revision: int
 ) -> int | None:
     """Keep the heads that help, and take older ones out where the new one does not."""
-    from edge_sim.gallery_store import keep_heads, kept_head
+    from edge_sim.gallery_store import keep_heads
     from edge_sim.head import Head
 
     heads: dict[str, Head | None] = {}
@@ -113,12 +114,22 @@ def _keep(
         if not isinstance(trial, str) and trial.is_gain:
             heads[watch] = trial.head
             words.append(f"{watch} {trial.before:.3f} to {trial.after:.3f}")
-        elif kept_head(store, watch, store.gallery(watch, revision=revision)) is not None:
+        elif _has_head(store, watch, revision):
             heads[watch] = None
             words.append(f"{watch} taken out")
     if not heads:
         return None
     return keep_heads(store, heads, revision=revision, detail=", ".join(words)).number
+
+
+def _has_head(store: GalleryStore, watch: str, revision: int) -> bool:
+    from edge_sim.errors import GalleryError
+    from edge_sim.gallery_store import kept_head
+
+    try:
+        return kept_head(store, watch, store.gallery(watch, revision=revision)) is not None
+    except GalleryError:  # damaged, and so of no use
+        return True
 
 
 def _view(watch: str, tried: tuple[int, Trial | str]) -> Adapted:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_sim.adaptation import fit_head
 from edge_sim.cli.main import main
 from edge_sim.domain import Reference
-from edge_sim.gallery_store import Enrolled, GalleryStore
+from edge_sim.gallery_store import Enrolled, GalleryStore, keep_heads, kept_head
 from edge_sim.imaging import encode_jpeg
 from tests.adaptation.galleries import gallery_of
 from tests.pictures import picture
@@ -102,11 +104,26 @@ def test_a_head_that_would_not_be_learned_again_is_taken_out(here: Path, capsys:
         ids = [record.reference_id for record in store.records(watch="gate", state="s1")]
         store.remove(ids[:6])
     assert main(["model", "adapt", "gate"]) == 1
+    assert "what was learned earlier is out (revision 6)" in capsys.readouterr().err
     with GalleryStore.open("gallery.db", read_only=True) as store:
         assert (store.log(limit=1)[0].verb, store.log(limit=1)[0].detail) == (
             "adapt",
             "gate taken out",
         )
+
+
+def test_a_damaged_head_is_taken_out_where_nothing_new_is_learned(
+    here: Path, capsys: Captured
+) -> None:
+    with GalleryStore.open("gallery.db") as store:
+        head = fit_head(store.gallery("lamp"))
+        keep_heads(store, {"lamp": head}, revision=store.revision, detail="lamp")
+    with sqlite3.connect("gallery.db") as other:
+        other.execute("UPDATE heads SET crc = crc + 1")
+    other.close()
+    assert main(["model", "adapt", "lamp"]) == 1
+    with GalleryStore.open("gallery.db", read_only=True) as store:
+        assert kept_head(store, "lamp", store.gallery("lamp")) is None
 
 
 @pytest.mark.parametrize(
