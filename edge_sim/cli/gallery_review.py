@@ -159,7 +159,7 @@ def _print(args: argparse.Namespace, folder: ReviewFolder, items: tuple[ReviewIt
         print_json(KeptList(str(folder.root), views, gone))
         return
     if items:
-        print_table(["id", "said", "light", "scores"], [_row(item) for item in items])
+        print_table(["id", "said", "light", "probability (score)"], [_row(item) for item in items])
     size = sum(item.size_bytes for item in items)
     wish = "discarded" if gone else "would be discarded" if args.discard else "kept"
     note(f"{folder.root}: {len(items)} frames {wish}, {size / 1e6:.1f} MB")
