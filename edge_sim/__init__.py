@@ -4,7 +4,8 @@
 
     with edge_sim.build(edge_sim.load_config("config.yaml")) as device:
         for event in device.events():
-            print(event.watch, event.before, "->", event.after)
+            if isinstance(event, edge_sim.StateChanged):
+                print(event.watch, event.before, "->", event.after)
 
 Names are imported when first used, so that `import edge_sim` costs nothing.
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         SinkError,
         SourceError,
     )
+    from edge_sim.events import StateChanged
     from edge_sim.gallery import Gallery
     from edge_sim.gallery_store import GalleryStore
     from edge_sim.sources import open_source
@@ -53,6 +55,7 @@ _MODULE_OF = {
     "Roi": "domain",
     "SinkError": "errors",
     "SourceError": "errors",
+    "StateChanged": "events",
     "build": "assembly",
     "compare": "comparison",
     "load_config": "config",
@@ -78,6 +81,7 @@ __all__ = [
     "Roi",
     "SinkError",
     "SourceError",
+    "StateChanged",
     "build",
     "compare",
     "load_config",
