@@ -168,7 +168,7 @@ def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
         axis.axvline(
             place, color="tab:blue", linewidth=0.5, label=None if number else "change reported"
         )
-    levels = (0.0, 0.5, 1.0)
+    levels = (0.0, 0.5, 1.0) if played.alarms is None else ()
     axis.set_yticks([*height.values(), *levels], [*names, *map(str, levels)], fontsize=7)
     axis.set_title(seen.name, loc="left")
     axis.set(xlabel="frame", xlim=(0, len(places)))
