@@ -64,19 +64,19 @@ class GalleryScorer:
         self._gallery = gallery
         if not len(gallery):
             return
-        views = stacked_evidence(gallery.references)
-        self._views = {name: rows for name, rows in views.items() if weights.get(name, 0.0) > 0.0}
-        total = sum(weights[name] for name in self._views)
-        self._weights = {name: weights[name] / total for name in self._views}
+        stacked = stacked_evidence(gallery.references)
+        views = {name: rows for name, rows in stacked.items() if weights.get(name, 0.0) > 0.0}
+        total = sum(weights[name] for name in views)
+        self._weights = {name: weights[name] / total for name in views}
         self._stretch = np.concatenate(
             [
                 np.full(rows.shape[1], np.sqrt(self._weights[name]), np.float32)
-                for name, rows in self._views.items()
+                for name, rows in views.items()
             ]
         )
-        self._rows = _joined(self._views) * self._stretch
+        self._rows = _joined(views) * self._stretch
         self._modelled = _modelled(gallery)
-        self._fit()
+        self._fit(views)
 
     def best_match(self, probe: Probe) -> Match | None:
         """Return the states of the gallery for `probe`, the most probable first."""
@@ -112,7 +112,7 @@ class GalleryScorer:
             if len(self._gallery.of_state(state)) == 1:
                 yield f"{state} has a single reference: how sure it is of it cannot be known"
 
-    def _fit(self) -> None:
+    def _fit(self, views: Mapping[str, FloatMatrix]) -> None:
         gallery, picked = self._gallery, self._modelled
         labels = gallery.state_rows[picked]
         states = len(gallery.states)
@@ -134,7 +134,7 @@ class GalleryScorer:
         conditions = np.array([item.condition for item in gallery.references])[picked]
         known = Labels(labels, conditions, states)
         ridges: dict[str, Ridge] = {}
-        for name, rows in self._views.items():
+        for name, rows in views.items():
             blocks = self._cells() if name == LAYOUT else 1
             ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
         left_out = {name: ridge.left_out for name, ridge in ridges.items()}
@@ -152,7 +152,7 @@ class GalleryScorer:
 
     def _joined_evidence(self, probe: Probe) -> FloatVector:
         views = evidence_of(probe)
-        return np.concatenate([views[name] for name in self._views])
+        return np.concatenate([views[name] for name in self._weights])
 
     def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
         if self._ridge is None:
@@ -183,7 +183,7 @@ class GalleryScorer:
         if place >= 0 and self._ridge is not None:
             values = self._own[place]
         else:
-            joined = np.concatenate([rows[row] for rows in self._views.values()])
+            joined = self._rows[row] / self._stretch
             values = self._states_of(joined, gallery.references[row].condition)
         odds = probabilities(values, self._sharpness)
         if len(self._columns[own]) == 1:  # without it the gallery does not have its state
