@@ -33,8 +33,8 @@ def add(args: argparse.Namespace) -> int:
         if args.roi or args.count or args.every:
             args.usage_error("kept frames are regions already: no --roi, --count or --every")
         return teach(args, args.places, args.state)
-    if args.review_folder is not None:
-        args.usage_error("--review-folder goes with --from-review")
+    if args.review_folder is not None or args.state_dir is not None:
+        args.usage_error("--review-folder and --state-dir go with --from-review")
     from edge_sim.enrolment import Sampling, candidates_in
 
     context = context_of(args)

@@ -42,10 +42,11 @@ class KeptList(msgspec.Struct, frozen=True):
 
 
 def folder_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the folder."""
+    """Add the options that name the folder."""
     parser.add_argument(
         "--review-folder", type=Path, metavar="DIR", help="of kept frames, if not as in -c"
     )
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="as given to the daemon")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -110,9 +111,11 @@ def teach(args: argparse.Namespace, ids: list[str], state: str) -> int:
 def _folder(args: argparse.Namespace) -> ReviewFolder:
     if args.review_folder is not None:
         return ReviewFolder(args.review_folder)
-    config = context_of(args).config
-    if config is None:
+    if args.config is None:
         raise DataError("say where the frames are kept: --review-folder DIR, or -c FILE")
+    from edge_sim.cli.daemon import configured
+
+    config = configured(args.config, args.state_dir)
     if config.review.path is None:
         raise DataError(
             f"{args.config}: keeps no frames; set review.path, or give --review-folder DIR"

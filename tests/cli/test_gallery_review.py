@@ -152,6 +152,15 @@ def test_without_a_folder_it_is_said_how_to_name_one(capsys: Captured) -> None:
     assert "set review.path" in capsys.readouterr().err
 
 
+def test_the_folder_is_beside_the_state_of_the_daemon(kept: list[str], capsys: Captured) -> None:
+    Path("review").rename("elsewhere")
+    Path("state").mkdir()
+    Path("elsewhere").rename("state/review")
+    assert left(capsys) == []
+    assert review("--state-dir", "state") == 0
+    assert all(name in capsys.readouterr().out for name in kept)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -162,6 +171,7 @@ def test_without_a_folder_it_is_said_how_to_name_one(capsys: Captured) -> None:
         ["add", "--watch", "w", "--state", "s", "--from-review", "x", "--roi", "0,0,1,1"],
         ["add", "--watch", "w", "--state", "s", "--from-review", "x", "--count", "2"],
         ["add", "--watch", "w", "--state", "s", "x.png", "--review-folder", "r"],
+        ["add", "--watch", "w", "--state", "s", "x.png", "--state-dir", "r"],
     ],
     ids=" ".join,
 )
