@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edge_sim.deciding import agree
 from edge_sim.domain import UNKNOWN, Match, State, StateScore, UnknownReason
 from edge_sim.explaining.records import Explanation
-from edge_sim.explaining.turning import Turn, evidence_turn, turns_of
+from edge_sim.explaining.turning import Turn, evidence_turn, overruling_score, turns_of
 
 _IMPEDED = {
     UnknownReason.DARK: "It was too dark to tell: mean level {luma:.1f} of 255.",
@@ -58,7 +58,7 @@ def _what_if(explanation: Explanation) -> Iterator[str]:
     reason = event.reason
     impediment = explanation.cause.impediment
     if match is None or (impediment is not None and reason == impediment.value):
-        yield "No threshold: the scores of this look were not asked. It ends with the impediment."
+        yield from _without_impediment(explanation)
         return
     best = match.best
     level = _level(explanation, best.state)
@@ -68,6 +68,20 @@ def _what_if(explanation: Explanation) -> Iterator[str]:
         yield from _to_the_margin(explanation, match)
     yield from _to_the_votes(explanation)
     yield from _sensitivity(explanation)
+
+
+def _without_impediment(explanation: Explanation) -> Iterator[str]:
+    match, score = explanation.cause.match, overruling_score(explanation)
+    if match is None or score is None:
+        yield "No threshold: the scores of this look were not asked. It ends with the impediment."
+        return
+    best = match.best
+    away = score - best.score.combined
+    yield (
+        f"The score of {best.state} {away:.3f} higher ({score:.2f} or more): so familiar a picture "
+        f"would have refuted the impediment."
+    )
+    yield "Else no threshold: the scores were not asked. It ends with the impediment."
 
 
 def _novel(explanation: Explanation, match: Match) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edge_sim.deciding import AdaptiveDecider, Memory, Standing
-from edge_sim.domain import State
+from edge_sim.deciding import AdaptiveDecider, Memory, Settings, Standing
+from edge_sim.domain import Observation, State
 from edge_sim.explaining.records import Explanation
 
 _STEPS = 100
@@ -67,6 +67,26 @@ def evidence_turn(explanation: Explanation, after: str) -> float | None:
     return max((value for value in short if value < present), default=None)
 
 
+def overruling_score(explanation: Explanation) -> float | None:
+    """Return the least score of the best state that would have overruled the impediment.
+
+    In steps of 0.01, 0 to 1. None where no familiar picture refutes the impediment, where there
+    was none, or where it is not known.
+    """
+    cause, settings = explanation.cause, explanation.settings
+    if settings is None or cause.match is None or cause.impediment is None:
+        return None
+    best = cause.match.best
+    for step in range(_STEPS + 1):
+        score = replace(best.score, combined=step / _STEPS)
+        states = (replace(best, score=score), *cause.match.states[1:])
+        look = replace(cause, match=replace(cause.match, states=states))
+        vote = _vote(_standing_after(look, explanation, settings))
+        if vote is not None and vote.reason is not cause.impediment:
+            return step / _STEPS
+    return None
+
+
 def standing_at(explanation: Explanation, sensitivity: float) -> Standing:
     """Return where a decider would stand after the deciding look alone, at another sensitivity.
 
@@ -75,11 +95,16 @@ def standing_at(explanation: Explanation, sensitivity: float) -> Standing:
     """
     if explanation.settings is None:
         raise ValueError("the settings of the decider are not known")
+    settings = replace(explanation.settings, sensitivity=sensitivity)
+    return _standing_after(explanation.cause, explanation, settings)
+
+
+def _standing_after(look: Observation, explanation: Explanation, settings: Settings) -> Standing:
     event = explanation.event
     drifts = {(item.state, item.condition): item.drift for item in explanation.drifts}
-    decider = AdaptiveDecider.following(replace(explanation.settings, sensitivity=sensitivity))
+    decider = AdaptiveDecider.following(settings)
     decider.restore(Memory(event.before, event.before_reason, drifts))
-    decider.observe(explanation.cause)
+    decider.observe(look)
     return decider.standing
 
 

@@ -117,6 +117,26 @@ def test_an_impediment_is_explained_by_its_readings_and_asks_no_threshold() -> N
     assert account.what_if[0].startswith("No threshold")
 
 
+def test_an_impediment_that_a_familiar_picture_refutes_says_how_familiar() -> None:
+    moved = [
+        replace(look, impediment=UnknownReason.CAMERA_MOVED) if place >= 3 else look
+        for place, look in enumerate(looks("ooonnn"))
+    ]
+    explanation = explained(moved)
+    account = account_of(explanation)
+    assert account.headline == "gate: open -> unknown (camera_moved)"
+    higher, needed = numbers(account.what_if[0])
+    assert higher == pytest.approx(needed - 0.2, abs=1e-3)
+    match = explanation.cause.match
+    assert match is not None
+    for combined, reason in ((needed, None), (needed - 0.01, UnknownReason.CAMERA_MOVED)):
+        states = (replace(match.best, score=Score(0.9, 0.8, combined)), *match.states[1:])
+        decider = AdaptiveDecider.following(SETTINGS)
+        decider.restore(Memory("open"))
+        decider.observe(replace(explanation.cause, match=replace(match, states=states)))
+        assert decider.standing.votes[-1].state.reason is reason
+
+
 def test_the_turn_of_sensitivity_is_where_the_decider_turns() -> None:
     explanation = explained([replace(look, match=seen(0.53, 0.97)) for look in looks("ooo")])
     below, above = turns_of(explanation)
