@@ -158,7 +158,8 @@ def test_the_folder_is_beside_the_state_of_the_daemon(kept: list[str], capsys: C
     Path("elsewhere").rename("state/review")
     assert left(capsys) == []
     assert review("--state-dir", "state") == 0
-    assert all(name in capsys.readouterr().out for name in kept)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in kept)
 
 
 @pytest.mark.parametrize(
