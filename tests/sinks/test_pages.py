@@ -76,6 +76,7 @@ def test_the_topics_are_those_listed(repository: Path) -> None:
     assert listed == {
         topics.available,
         topics.events,
+        topics.stats,
         topics.source_available("yard"),
         *topics.of_watch("gate"),
         topics.event("gate"),
