@@ -17,6 +17,7 @@ SSIM_RADIUS_PX = 5  # an 11x11 window, as in the paper
 _C1 = (0.01 * 255.0) ** 2
 _C2 = (0.03 * 255.0) ** 2
 _MIDDLE = 128.0
+_WINDOW = cv2.getGaussianKernel(2 * SSIM_RADIUS_PX + 1, SSIM_SIGMA, cv2.CV_32F)
 
 
 def normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -89,7 +90,7 @@ def ssim_planes(image: GrayImage) -> SsimPlanes:
         raise ValueError(f"ssim needs a grey picture of {window}x{window} up, got {image.shape}")
     pixels = image.astype(np.float32)
     pixels -= _MIDDLE
-    mean, square = _blurred(pixels, pixels * pixels)
+    mean, square = _blurred(pixels), _blurred(pixels * pixels)
     level = mean + _MIDDLE
     energy = level * level
     energy += 0.5 * _C1
@@ -147,21 +148,17 @@ def ssim(a: GrayImage, b: GrayImage) -> float:
 
 def _structure_of(a: SsimPlanes, b: SsimPlanes) -> NDArray[np.float32]:
     """Return (2 cov + C2) / (var_a + var_b + C2) of each pixel, both parts halved."""
-    (structure,) = _blurred(a.pixels * b.pixels)
+    structure = _blurred(a.pixels * b.pixels)
     structure -= a.mean * b.mean
     structure += 0.5 * _C2
     structure /= a.spread + b.spread
     return structure
 
 
-def _blurred(*planes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Return the weighted means of each plane where the window lies within the picture."""
-    side, inner = 2 * SSIM_RADIUS_PX + 1, slice(SSIM_RADIUS_PX, -SSIM_RADIUS_PX)
-    # Two channels of one picture are blurred in 1.5 times the time of one, not in twice.
-    joined = planes[0][..., None] if len(planes) == 1 else cv2.merge(planes)
-    blurred: NDArray[Any] = cv2.GaussianBlur(joined, (side, side), SSIM_SIGMA)
-    parts = blurred.reshape(*joined.shape)[inner, inner]
-    return [np.ascontiguousarray(parts[..., at]) for at in range(len(planes))]
+def _blurred(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the weighted means of a plane where the window lies within the picture."""
+    inner = slice(SSIM_RADIUS_PX, -SSIM_RADIUS_PX)
+    return np.ascontiguousarray(cv2.sepFilter2D(plane, -1, _WINDOW, _WINDOW)[inner, inner])
 
 
 def _mean(plane: NDArray[np.float32]) -> float:
