@@ -153,11 +153,19 @@ def _from_log(path: Path, wanted: str) -> Explanation:
 
 
 def _from_events(path: Path, wanted: str) -> Explanation:
-    from edge_sim.events import StateChanged
+    from edge_sim.events import OfWatch, StateChanged, tag_of
     from edge_sim.explaining import choose, from_event
     from edge_sim.score_log import read_lines
 
-    events = {line.id: line for line in read_lines([path]) if isinstance(line, StateChanged)}
+    events = {}
+    for line in read_lines([path]):
+        if isinstance(line, StateChanged):
+            events[line.id] = line
+        elif isinstance(line, OfWatch) and line.id == wanted:
+            raise DataError(
+                f"{path}: the event {wanted} is {tag_of(line)}, which says itself why; only "
+                f"changes of state are explained"
+            )
     chosen = events[choose(list(events), wanted, str(path))]
     try:
         return from_event(chosen)

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
+from edge_sim.domain import Overdue
+from edge_sim.events import to_json_line
 from edge_sim.gallery_store import GalleryStore
 from tests.devices import make_device
+from tests.outbox.events import told
 
 Captured = pytest.CaptureFixture[str]
 
@@ -124,6 +127,16 @@ def test_an_unknown_id_names_the_nearest(device: Path, capsys: Captured) -> None
     )
     assert main(["explain", wanted, "--score-log", str(device / "scores.jsonl")]) == 1
     assert ids(device)[0] in capsys.readouterr().err
+
+
+def test_an_event_that_is_no_change_of_state_says_what_it_is(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    overdue = told(Overdue("open", 0.0, 600.0, 600.0))
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(to_json_line(overdue))
+    assert main(["explain", overdue.id, "--events", str(file)]) == 1
+    assert f"the event {overdue.id} is overdue, which says itself why" in capsys.readouterr().err
 
 
 def test_an_event_of_one_source_only_is_still_explained(device: Path, capsys: Captured) -> None:
