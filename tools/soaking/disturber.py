@@ -16,7 +16,7 @@ from edge_sim.errors import EdgeSimError
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.sinks.remote import Teach
 from soaking.camera import Camera
-from soaking.device import WATCH_OF, write_config
+from soaking.device import WATCH_OF
 
 _LOCKED_S = 0.3
 
@@ -28,8 +28,7 @@ class Disturber:
         daemon: That is disturbed.
         cameras: By source.
         folder: Of configuration and gallery.
-        model: Of the configuration.
-        port: Of the webhook.
+        write_config: Writes the configuration; a source named `reopened` differs.
         seed: Of everything random.
     """
 
@@ -39,16 +38,14 @@ class Disturber:
         cameras: dict[str, Camera],
         folder: Path,
         *,
-        model: str,
-        port: int,
+        write_config: Callable[..., Path],
         seed: int,
     ) -> None:
         self.done: Counter[str] = Counter()
         self._daemon = daemon
         self._cameras = cameras
         self._folder = folder
-        self._model = model
-        self._port = port
+        self._write_config = write_config
         self._rng = random.Random(seed)
         self._turns: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -82,7 +79,7 @@ class Disturber:
                 deed()
 
     def _reload(self) -> None:
-        write_config(self._folder, self._model, self._port)
+        self._write_config()
         self._daemon.request_reload()
 
     def _reload_nonsense(self) -> None:
@@ -91,7 +88,7 @@ class Disturber:
 
     def _reopen_source(self) -> None:
         source = self._rng.choice(tuple(self._cameras))
-        write_config(self._folder, self._model, self._port, reopened=source)
+        self._write_config(reopened=source)
         self._daemon.request_reload()
 
     def _teach_and_undo(self) -> None:

@@ -43,7 +43,8 @@ class Operation:
             for number, name in enumerate(WATCH_OF)
         }
         make_gallery(folder, model)
-        config = load_config(write_config(folder, model, port))
+        self._write_config = partial(write_config, folder, model, port)
+        config = load_config(self._write_config())
         self.samples: list[Sample] = []
         self.steps = self.looks = self.embedded = self.reloads = 0
         self._sample_every = max(frames // _SAMPLES, 1)
@@ -55,8 +56,9 @@ class Operation:
         )
         daemon = Daemon(config, reload=self._reload, world=world)
         self._daemon = daemon
-        self.disturber = Disturber(daemon, self.cameras, folder, model=model, port=port, seed=seed)
-        self._write_plain = partial(write_config, folder, model, port)
+        self.disturber = Disturber(
+            daemon, self.cameras, folder, write_config=self._write_config, seed=seed
+        )
 
     def run(self) -> float:
         """Run until the cameras end and everything is delivered; return the seconds it took."""
@@ -67,7 +69,7 @@ class Operation:
         self.disturber.close()
         # What was not delivered by the end is, after a restart.
         again = World(open_source=lambda _, name: _Patient(name, self), is_live=lambda _: False)
-        config = load_config(self._write_plain())
+        config = load_config(self._write_config())
         Daemon(config, reload=self._reload, world=again).run()
         self.receiver.shutdown()
         self.receiver.server_close()
