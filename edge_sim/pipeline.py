@@ -75,12 +75,21 @@ def _as_it_is(match: Match, probe: Probe, gallery: Gallery) -> Match:  # noqa: A
     return match
 
 
+Steady = Callable[[Probe, Region, Region], Region]
+"""(look, region as configured, region of the look) -> region of the next look."""
+
+
+def _staying(probe: Probe, home: Region, region: Region) -> Region:  # noqa: ARG001
+    return region
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """How a watch makes its parts for a gallery; called again whenever the gallery changes.
 
     `followers` is called once: what they follow goes on under another gallery. `detail` adds to
-    the match of a look that is told to somebody what no decision needs.
+    the match of a look that is told to somebody what no decision needs. `steady` makes the region
+    follow a camera that was knocked a little; by default it stays.
     """
 
     scorer: Callable[[Gallery], Scorer]
@@ -88,6 +97,7 @@ class Stages:
     monitor: Callable[[Gallery], Monitor]
     followers: Callable[[], Sequence[Follower]] = tuple
     detail: Callable[[Match, Probe, Gallery], Match] = _as_it_is
+    steady: Callable[[Gallery], Steady] = lambda gallery: _staying  # noqa: ARG005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +141,7 @@ class Watch:
         gate: Gate | None = None,
     ) -> None:
         self.name = name
-        self.region = region or Region()
+        self.region = self._home = region or Region()
         self._pace = pace or Pace()
         self._gate = gate
         self._stages = stages
@@ -185,6 +195,7 @@ class Watch:
             match = self._stages.detail(match, probe, self._gallery)
             observation = replace(observation, match=match)
             change = replace(change, cause=observation)
+        self.region = self._steady(probe, self._home, self.region)
         state = self._decider.state
         lasted_s = self._time.follow(state, observation.captured_at_s)
         follow = [item.follow(observation, state, change) for item in self.followers]
@@ -232,6 +243,7 @@ class Watch:
         self._scorer = self._stages.scorer(gallery)
         self._decider = self._stages.decider(gallery, self._scorer)
         self._monitor = self._stages.monitor(gallery)
+        self._steady = self._stages.steady(gallery)
         self._latest = None  # another gallery matches differently
 
 

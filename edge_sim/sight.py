@@ -38,6 +38,23 @@ class Region:
         """Return the region's pixels: a view, or a copy where a mask applies."""
         return masked(crop(frame, self.roi), self.mask)
 
+    def moved(self, x: float, y: float) -> Region:
+        """Return the region aside by parts of its width and height, as far as the frame reaches."""
+        x1, x2 = _aside(self.roi.x1, self.roi.x2, x)
+        y1, y2 = _aside(self.roi.y1, self.roi.y2, y)
+        return Region(Roi(x1, y1, x2, y2), self.mask)
+
+    def aside_of(self, home: Region) -> tuple[float, float]:
+        """Return by which parts of its width and height this region lies beside `home`."""
+        roi, other = self.roi, home.roi
+        x = (roi.x1 - other.x1) / (other.x2 - other.x1)
+        return x, (roi.y1 - other.y1) / (other.y2 - other.y1)
+
+
+def _aside(low: float, high: float, part: float) -> tuple[float, float]:
+    step = min(max(part * (high - low), -low), 1.0 - high)
+    return max(low + step, 0.0), min(high + step, 1.0)
+
 
 class Sight:
     """One region of one frame.

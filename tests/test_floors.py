@@ -36,6 +36,7 @@ FLOORS = {
     "model_library": 4,
     "outbox": 4,
     "pipeline": 4,
+    "steadying": 4,
     "comparison": 4,
     "calibration": 4,
     "calibration_table": 1,

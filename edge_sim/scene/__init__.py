@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from edge_sim.conditions import CONDITIONS, ConditionTracker, condition_of
-from edge_sim.scene.alignment import View
+from edge_sim.scene.alignment import SMALL_SHIFT, View
 from edge_sim.scene.impediments import Limits, impediment_of, limits_of
 from edge_sim.scene.monitor import SceneMonitor
 
 __all__ = [
     "CONDITIONS",
+    "SMALL_SHIFT",
     "ConditionTracker",
     "Limits",
     "SceneMonitor",

@@ -6,7 +6,7 @@ thing that comes or goes changes some cells; a camera that looks elsewhere chang
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -22,7 +22,10 @@ _CELL_PX = _PLANE_PX // _GRID
 _SIGMA_PX = 2.0  # of the neighbourhood, at half size
 _LEAST_LENGTH = np.float32(1e-12)
 _REFERENCES = 32
-_TRIED_FOR_SHIFT = 3
+_TRIED_FOR_SHIFT = 5
+_LEAST_GAIN = 0.02  # of the mean agreement, by which a shift must make a picture fit better
+_MOST_CELLS = 0.6
+"""A camera that was knocked shifts all cells, a thing that was moved only its own."""
 _USUAL_AGREEMENT = 0.85  # of a picture with other references of the same fixed view
 _LOST_SHARE = 0.45
 """Part of the references' agreement with each other below which the view is another one. Over ten
@@ -50,7 +53,7 @@ class View:
         """Return how well the cells agree with the best reference each, -1 to 1; 1 without any."""
         if self._cells is None:
             return 1.0
-        return float(_likeness(_cells(thumbnail), self._cells).max(axis=0).mean())
+        return float(_best_of(thumbnail, self._cells).mean())
 
     def is_lost(self, thumbnail: GrayImage) -> bool:
         """Return whether the picture shows another view, not just a slightly shifted one."""
@@ -58,19 +61,39 @@ class View:
             return False
         return not self._fits_when_shifted(thumbnail)
 
+    def shift_of(self, thumbnail: GrayImage) -> tuple[float, float]:
+        """Return by how many pixels, to the right and down, the whole picture is shifted.
+
+        (0, 0) where no small shift makes it fit the references better in most of its cells.
+        """
+        if self._cells is None:
+            return 0.0, 0.0
+        best, found = _best_of(thumbnail, self._cells), (0.0, 0.0)
+        as_it_is = best
+        for shift, back in self._shifted_back(thumbnail):
+            cells = _best_of(back, self._cells)
+            gained = float((cells > as_it_is).mean())
+            if cells.mean() > best.mean() + _LEAST_GAIN and gained >= _MOST_CELLS:
+                best, found = cells, shift
+        return found
+
     def _fits_when_shifted(self, thumbnail: GrayImage) -> bool:
+        return any(self.agreement(back) >= self._limit for _, back in self._shifted_back(thumbnail))
+
+    def _shifted_back(
+        self, thumbnail: GrayImage
+    ) -> Iterator[tuple[tuple[float, float], GrayImage]]:
+        """Yield the small shifts against some references, and the picture without them."""
         side = thumbnail.shape[0]
         window = cv2.createHanningWindow((side, side), cv2.CV_32F)
         plane = _edges(thumbnail)
         for reference in self._thumbnails[:: -(-len(self._thumbnails) // _TRIED_FOR_SHIFT)]:
-            shift, _ = cv2.phaseCorrelate(_edges(reference), plane, window)
-            if max(abs(shift[0]), abs(shift[1])) > SMALL_SHIFT * side:
+            (x, y), _ = cv2.phaseCorrelate(_edges(reference), plane, window)
+            if max(abs(x), abs(y)) > SMALL_SHIFT * side:
                 continue
-            move = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float32)
+            move = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
             back = cv2.warpAffine(thumbnail, move, (side, side), borderMode=cv2.BORDER_REPLICATE)
-            if self.agreement(np.asarray(back, np.uint8)) >= self._limit:
-                return True
-        return False
+            yield (float(x), float(y)), np.asarray(back, np.uint8)
 
     def _agreement_among_references(self) -> float:
         if self._cells is None or len(self._cells) < 2:
@@ -99,6 +122,11 @@ def _cells(thumbnail: GrayImage) -> Cells:
     cells = blocks.reshape(_GRID * _GRID, -1)
     lengths = np.sqrt(np.einsum("cp,cp->c", cells, cells))
     return np.asarray(cells / np.maximum(lengths, _LEAST_LENGTH)[:, None], np.float32)
+
+
+def _best_of(thumbnail: GrayImage, references: Cells) -> NDArray[Any]:
+    """Return (16,) how well each cell of a picture agrees with that of its best reference."""
+    return np.asarray(_likeness(_cells(thumbnail), references).max(axis=0))
 
 
 def _likeness(cells: Cells, others: Cells) -> NDArray[Any]:
