@@ -22,6 +22,7 @@ UNIT = st.floats(0.0, 1.0)
         {"sensitivity": float("nan")},
         {"matches": 0},
         {"matches": 6},
+        {"of": 10**20},
         {"enter": -0.1},
         {"leave": 2.0},
         {"enter": 0.3, "leave": 0.4},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0.0 <= self.sensitivity <= 1.0:
             raise ValueError(f"sensitivity must be 0 to 1, got {self.sensitivity}")
-        if not 1 <= self.matches <= self.of:
+        if not 1 <= self.matches <= self.of <= sys.maxsize:  # what a row of votes can hold
             raise ValueError(
                 f"confirmation needs 1 <= matches <= of, got {self.matches} of {self.of}"
             )

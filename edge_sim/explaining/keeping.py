@@ -71,8 +71,9 @@ def find_explanation(paths: Iterable[Path], wanted: str) -> Explanation:
         for line in _stored_lines(path):
             match = _ID.search(line)
             if match is not None:
-                found.pop(match[1].decode(), None)  # told again after a power cut: the last counts
-                found[match[1].decode()] = line
+                event_id = match[1].decode("utf-8", "replace")
+                found.pop(event_id, None)  # told again after a power cut: the last counts
+                found[event_id] = line
     chosen = choose(list(found), wanted, " or ".join(names))
     try:
         return checked(_DECODER.decode(found[chosen]))

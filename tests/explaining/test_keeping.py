@@ -83,6 +83,16 @@ def test_an_event_told_twice_after_a_power_cut_is_one(tmp_path: Path) -> None:
     assert find_explanation([tmp_path / "e.jsonl"], "last") == numbered(0)
 
 
+def test_an_id_of_bytes_that_are_no_text_breaks_nothing(tmp_path: Path) -> None:
+    file = kept(tmp_path / "e.jsonl", 1)
+    content = (tmp_path / "e.jsonl").read_bytes().replace(b'"id":"0000', b'"id":"\xff\xfe')
+    (tmp_path / "e.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        find_explanation([tmp_path / "e.jsonl"], "last")
+    file.append(numbered(1))
+    assert find_explanation([tmp_path / "e.jsonl"], "last") == numbered(1)
+
+
 @pytest.mark.parametrize("content", ["", "nonsense\n", '{"type":"score"}\n', "\x00\x01"])
 def test_a_foreign_file_holds_no_event(tmp_path: Path, content: str) -> None:
     (tmp_path / "e.jsonl").write_text(content)
