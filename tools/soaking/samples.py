@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -74,10 +75,16 @@ def draw(samples: Sequence[Sample], path: Path, *, title: str) -> None:
         ("cpu_s", "CPU time, s", "state3"),
     ):
         values = [float(getattr(item, key)) for item in samples]
-        high = max([*values, 1.0]) * 1.15
+        high = _round_top(max([*values, 1.0]) * 1.05)
         points = tuple(
             (item.frames / unit, value) for item, value in zip(samples, values, strict=True)
         )
-        up = Axis("", high=high, digits=0)
+        up = Axis("", high=high, digits=0 if high >= 5.0 else 1)
         panels.append(Diagram(name, across, up, (Series("", points, ink),)))
     write_sheet(path, sheet(panels, columns=2, title=title))
+
+
+def _round_top(value: float) -> float:
+    """Return the next number above that five equal steps divide into round ones."""
+    decade = 10.0 ** math.floor(math.log10(value))
+    return next(step * decade for step in (1.0, 1.5, 2.0, 2.5, 5.0, 10.0) if step * decade >= value)
