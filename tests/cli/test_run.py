@@ -75,7 +75,7 @@ def test_check_tells_which_light_no_picture_of_a_state_was_taken_in(
 ) -> None:
     config = make_device(tmp_path)
     with GalleryStore.open(tmp_path / "gallery.db") as store:
-        lamp = store.gallery("lamp").references[0]
+        lamp = store.gallery("lamp").of_state("on")[0]
         store.add(
             "lamp",
             [
