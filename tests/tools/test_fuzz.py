@@ -33,6 +33,18 @@ def test_an_input_that_breaks_a_target_is_found_and_told() -> None:
     assert "value=3" in tally.failures[0]
 
 
+def test_an_input_that_never_ends_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "BUSY_S", 0.05)
+
+    def once(number: int) -> str:
+        while number == 3:
+            pass
+        return "done"
+
+    tally = trial.feed(st.integers(0, 5), once, count=20, seed_of_all=1)
+    assert "no answer within" in tally.failures[0]
+
+
 def test_stray_files_and_tracebacks_in_logs_are_found(tmp_path: Path) -> None:
     device = tmp_path / "device"
     device.mkdir()
