@@ -21,11 +21,11 @@ from embedder_training.pack import Pixels
 Floats = npt.NDArray[np.float32]
 
 # Chosen on the states and retrieval sets among about thirty combinations (DESIGN.md).
-GLOBAL_PARTS = {"embed": 1.0, "block11": 1.0, "depthwise5": 0.85, "depthwise1": 0.65}
+GLOBAL_PARTS = {"embed": 1.0, "block11": 0.5, "depthwise5": 0.4, "depthwise1": 0.4}
 SPATIAL_PARTS = {"cells": 1.0, "block3": 0.7}
 EARLY_STRIDE = 4  # block3 is four times finer than the last map
 GLOBAL_DIM, SPATIAL_DIM = 256, 64
-GLOBAL_WHITENING, SPATIAL_WHITENING = 0.3, 0.25
+GLOBAL_WHITENING, SPATIAL_WHITENING = 0.1, 0.35
 FLOOR = 1e-4  # of the largest variance: below it an axis is noise
 FIT_BATCH = 64
 
