@@ -61,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.handler(args))
     except EdgeSimError as error:
-        # One line, whatever a library put into the cause.
-        print(f"edge-sim: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"edge-sim: {_one_line(str(error))}", file=sys.stderr)
         return EXIT_CONFIG if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -70,6 +69,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as in `edge-sim ... | head`; not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _one_line(text: str) -> str:
+    """Return an error as one line, whatever a library or a file's name put into it.
+
+    A name may hold what a terminal obeys, such as the escape that clears the screen.
+    """
+    words = " ".join(text.split())
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in words
+    )
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:

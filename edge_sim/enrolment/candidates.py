@@ -121,7 +121,7 @@ def pictures_in(folder: Path) -> list[Path]:
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        raise SourceError(f"{folder}: {error.strerror or error}") from error
+        raise SourceError(f"{shown(str(folder))}: {error.strerror or error}") from error
     found = [
         item
         for item in entries
@@ -131,7 +131,7 @@ def pictures_in(folder: Path) -> list[Path]:
         and item.is_file()
     ]
     if not found:
-        raise SourceError(f"{folder}: no pictures among {len(entries)} entries")
+        raise SourceError(f"{shown(str(folder))}: no pictures among {len(entries)} entries")
     return sorted(found, key=natural_key)
 
 

@@ -61,7 +61,8 @@ def classes_in(folder: Path) -> dict[str, tuple[Path, ...]]:
                 found[name] = (*found.get(name, ()), item)
     if not found:
         raise SourceError(
-            f"{folder}: no folders with pictures in it; make one for each state, pictures inside"
+            f"{shown(str(folder))}: no folders with pictures in it; make one for each state, "
+            "pictures inside"
         )
     return dict(sorted(found.items()))
 
@@ -79,8 +80,8 @@ def states_in(folder: Path) -> dict[str, tuple[Path, ...]]:
         state = state_name(name)
         if state in found:
             raise GalleryError(
-                f"{folder}: the folders {origin[state]!r} and {name!r} would both be the state "
-                f"{state!r}; rename one"
+                f"{shown(str(folder))}: the folders {origin[state]!r} and {name!r} would both be "
+                f"the state {state!r}; rename one"
             )
         found[state], origin[state] = folders, name
     return found
@@ -156,7 +157,7 @@ def _folders_in(folder: Path) -> list[Path]:
     try:
         entries = sorted(item for item in folder.iterdir() if item.is_dir())
     except OSError as error:
-        raise SourceError(f"{folder}: {error.strerror or error}") from error
+        raise SourceError(f"{shown(str(folder))}: {error.strerror or error}") from error
     return [
         item for item in entries if not item.name.startswith(".") and item.name not in _NOT_CLASSES
     ]

@@ -73,3 +73,12 @@ def test_only_the_named_verb_is_imported() -> None:
 
 def test_the_whole_parser_can_be_built() -> None:
     assert build_parser().prog == "edge-sim"
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_and_not_obeyed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "-c", str(tmp_path / "a\x1b[2Jb.yaml")]) == 78
+    err = capsys.readouterr().err
+    assert "a\\x1b[2Jb.yaml" in err
+    assert "\x1b" not in err

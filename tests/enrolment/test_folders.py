@@ -210,3 +210,11 @@ def test_a_list_cannot_smuggle_what_is_not_printable(tmp_path: Path) -> None:
     with GalleryStore.open(tmp_path / "b.db", create=True) as two:
         enrol_batches(two, EMBEDDER, imported(tmp_path / "out"))
         assert two.records()[0].metadata["from"] == r"a\x1b[2Jb\nc"
+
+
+def test_a_name_that_a_terminal_would_obey_is_escaped_in_the_error(tmp_path: Path) -> None:
+    folder = tmp_path / "in\x1b[2J"
+    folder.mkdir()
+    with pytest.raises(SourceError) as caught:
+        states_in(folder)
+    assert str(caught.value).isprintable()
