@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from edge_sim.errors import ConfigError
@@ -188,6 +189,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self._body()
         if body is not None:
             self._answer(self.server.pages.teach(body))
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request in one line: the usual page would repeat what was sent."""
+        logger.debug("health: %d %r %r", code, message, explain)
+        self._answer(Page(code, TEXT, f"{HTTPStatus(code).phrase.lower()}\n".encode("ascii")))
 
     def _may_ask(self) -> bool:
         if not self.server.rate.take():

@@ -91,6 +91,18 @@ def test_other_methods_are_refused(server: HealthServer, method: str) -> None:
     assert ask(server, "/state", method=method)[0] == 501
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"secret", b"secret secret", b"GET /secret HTTP/9.9\r\n\r\n", b"SECRET / HTTP/1.0\r\n\r\n"],
+)
+def test_what_is_no_request_is_answered_without_repeating_it(
+    server: HealthServer, content: bytes
+) -> None:
+    answer = throw(server, content)
+    assert answer
+    assert b"secret" not in answer.lower()
+
+
 def test_a_foreign_name_for_this_machine_is_refused(server: HealthServer) -> None:
     assert ask(server, "/state", headers={"Host": "evil.example"})[0] == 421
     assert ask(server, "/state", headers={"Host": "localhost:9713"})[0] == 200
