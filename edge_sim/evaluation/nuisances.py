@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import msgspec
 
 from edge_sim.domain import UNKNOWN, BgrImage, Frame, Reference, StateChange
-from edge_sim.evaluation.events import EventsResult, Played, judge
+from edge_sim.evaluation.events import LEAST_FRAMES, EventsResult, Played, judge
 from edge_sim.evaluation.metrics import f1
 from edge_sim.evaluation.seen import SeenSet
 from edge_sim.gallery import Gallery
@@ -201,13 +201,38 @@ def judged(uri: str, played: Played) -> EventsResult:
     labels = [
         None if state == TRANSITION or at >= lost else state for at, state in enumerate(truth)
     ]
-    asked = [item for item in played.changes if item[0] < lost or _is_wrong(item, truth)]
+    asked = [
+        item
+        for item in played.changes
+        if _has_lasted(item[0], truth, lost) or _is_wrong(item, truth)
+    ]
     return judge(SeenSet(uri, (), tuple(labels)), replace(played, changes=tuple(asked)))
+
+
+def _has_lasted(at: int, truth: Sequence[str], lost: int) -> bool:
+    """Return whether the state of frame `at`, or the one it turns into, is seen long enough.
+
+    A change may be told while it happens; where the camera is turned before the new state has
+    lasted for a few frames, it is not asked for.
+    """
+    first = _settled(at, truth)
+    state = truth[first] if first < len(truth) else TRANSITION
+    while first > 0 and truth[first - 1] == state != TRANSITION:
+        first -= 1
+    return first + LEAST_FRAMES <= lost
+
+
+def _settled(at: int, truth: Sequence[str]) -> int:
+    """Return the first frame from `at` on that shows a state; the clip's length if none does."""
+    return next((i for i in range(at, len(truth)) if truth[i] != TRANSITION), len(truth))
 
 
 def _is_wrong(item: tuple[int, StateChange], truth: Sequence[str]) -> bool:
     at, change = item
-    return change.after.name not in (UNKNOWN, truth[at]) and truth[at] != TRANSITION
+    earlier = next((i for i in range(at, -1, -1) if truth[i] != TRANSITION), at)
+    # Within a transition the state before it and the one after it are both right.
+    right = {truth[earlier], *truth[_settled(at, truth) :][:1], UNKNOWN}
+    return change.after.name not in right
 
 
 def _gallery(uri: str, count: int, embedder: Embedder, region: Region) -> Gallery:

@@ -113,6 +113,20 @@ def test_nothing_is_asked_for_once_the_camera_looks_elsewhere() -> None:
     assert judged(uri, saying([*before, moved], 120)).f1 == 1.0
 
 
+def test_a_change_told_while_it_happens_is_true_though_the_camera_is_turned_before_its_end() -> (
+    None
+):
+    uri = "synthetic:bowl?seed=16&frames=120&fps=2.5&dwell_s=12&nuisances=bump_large"
+    lost, truth = scene_lost_at(uri) or 0, scene_truth(uri)
+    during = lost - 2
+    assert truth[during] == "transition" != truth[lost - 1]
+    before = [item for item in truly(uri) if item[0] < during]
+    told = (during, State("empty" if before[-1][1].name == "food" else "food"))
+    assert judged(uri, saying([*before, told], 120)).false_events == 0
+    third = (during, State("tipped over"))
+    assert judged(uri, saying([*before, third], 120)).false_events == 1
+
+
 def test_a_wrong_state_after_the_camera_was_turned_is_false() -> None:
     uri = disturbed(CLIP, ("bump_large",))
     lost = scene_lost_at(uri) or 0
