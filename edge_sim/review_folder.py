@@ -27,8 +27,6 @@ from edge_sim.events import utc_text
 from edge_sim.imaging import decode
 from edge_sim.pipeline import Outcome
 
-FOLDER_NAME = "review"
-"""In the folder of the daemon's state."""
 NO_GUESS = "none"
 _SCHEMA = 1
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-\d+-[A-Za-z0-9_-]+")
