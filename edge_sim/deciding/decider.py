@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edge_sim.deciding.evidence import ChangeEvidence
-from edge_sim.deciding.levels import Drift, Level, Memory, levels_of, threshold_of
+from edge_sim.deciding.levels import Drift, Level, Memory, caution, levels_of, threshold_of
 from edge_sim.deciding.standing import Settings, Standing, Vote, agree
 from edge_sim.deciding.stay import Stay
 from edge_sim.domain import (
@@ -22,8 +22,6 @@ from edge_sim.domain import (
 from edge_sim.gallery import Gallery
 from edge_sim.rules import NO_RULES, Rules
 
-MARGIN = 0.2
-"""Least lead of the best state over the runner-up, in probability, at sensitivity 0.5."""
 _EVIDENCE_PER_VOTE = 0.8
 """Evidence that a change of state needs, for each vote it needs: three looks at 79 %. Eleven clips
 and sets played in order: votes alone invent 0.5 changes per clip, 0.8 leaves 0.2 and the best mean
@@ -86,8 +84,7 @@ class AdaptiveDecider:
         self._stay = Stay()
         self._said: State | None = None
         self._last_state: str | None = None
-        factor: float = 2.0 ** (1.0 - 2.0 * sensitivity)
-        self._evidence = ChangeEvidence(_EVIDENCE_PER_VOTE * matches * factor)
+        self._evidence = ChangeEvidence(_EVIDENCE_PER_VOTE * matches * caution(sensitivity))
         self._standing = Standing()
         self._votes: deque[Vote] = deque(maxlen=of)
         self._lessons: deque[tuple[str, str, float]] = deque()
@@ -172,9 +169,8 @@ class AdaptiveDecider:
 
     def restore(self, memory: Memory) -> None:
         """Take over what an earlier decider of this watch learned; unknown states are ignored."""
-        self._drifts = {
-            key: drift for key, drift in memory.drifts.items() if key[0] in self._settings.levels
-        }
+        known = self._settings.levels
+        self._drifts = {key: drift for key, drift in memory.drifts.items() if key[0] in known}
         if memory.state is not None:
             reason = None if memory.reason is None else UnknownReason(memory.reason)
             self.resume(State(memory.state, reason))
@@ -198,7 +194,7 @@ class AdaptiveDecider:
         # Asked this way round, so that a score that is no number is unlike, not familiar.
         if not best.score.combined >= (level.leave if stays else level.enter):
             return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
-        if not match.margin >= self._least_margin(stays):
+        if not match.margin >= self._settings.margin_needed(stays=stays):
             return Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
         return Vote(State(best.state), best.probability)
 
@@ -288,7 +284,9 @@ class AdaptiveDecider:
             votes=tuple(self._votes),
             evidence=self._evidence.sums,
             evidence_needed=self._evidence.needed * (_AGAINST_RULES if doubts else 1.0),
-            margin_needed=0.0 if match is None else self._least_margin(self._stays(match)),
+            margin_needed=0.0
+            if match is None
+            else self._settings.margin_needed(stays=self._stays(match)),
             doubts=doubts,
         )
 
@@ -300,8 +298,3 @@ class AdaptiveDecider:
         drift = self._drifts.get((state, self._condition), Drift())
         level = threshold_of(settings.levels[state], drift, settings.sensitivity)
         return settings.imposed_on(level)
-
-    def _least_margin(self, stays: bool) -> float:
-        # Half as much to stay as to come: a state is not left because it became a little unclear.
-        factor: float = 2.0 ** (1.0 - 2.0 * self._settings.sensitivity)
-        return min(MARGIN * factor, 0.9) * (0.5 if stays else 1.0)

@@ -117,6 +117,11 @@ def level_from(own: Sequence[float], others: Sequence[float]) -> Level:
     )
 
 
+def caution(sensitivity: float) -> float:
+    """Return how much clearer than at sensitivity 0.5 a change must be: 2 at 0, a half at 1."""
+    return float(2.0 ** (1.0 - 2.0 * sensitivity))
+
+
 def threshold_of(level: Level, drift: Drift, sensitivity: float) -> Threshold:
     """Return the levels in force.
 
@@ -130,7 +135,7 @@ def threshold_of(level: Level, drift: Drift, sensitivity: float) -> Threshold:
     if drift.spread is not None:
         seen = drift.looks / (drift.looks + _MEMORY_LOOKS)
         spread = max((1.0 - seen) * spread + seen * drift.spread, _LEAST_SPREAD)
-    factor: float = 2.0 ** (1.0 - 2.0 * sensitivity)
+    factor = caution(sensitivity)
     centre = level.centre + drift.shift
     between = level.others + _TOWARDS_OWN / factor * (centre - level.others)
     leave = min(between, centre - _SPREADS * factor * spread)

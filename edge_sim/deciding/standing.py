@@ -6,11 +6,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge_sim.deciding.levels import Level
+from edge_sim.deciding.levels import Level, caution
 from edge_sim.domain import Doubt, State, Threshold, UnknownReason
 from edge_sim.rules import NO_RULES, Rules
 
 _UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.CAMERA_MOVED})
+
+MARGIN = 0.2
+"""Least lead of the best state over the runner-up, in probability, at sensitivity 0.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,13 @@ class Settings:
                 raise ValueError(f"{name} must be 0 to 1, got {level}")
         if self.enter is not None and self.leave is not None and self.leave > self.enter:
             raise ValueError(f"leave {self.leave} lies above enter {self.enter}")
+
+    def margin_needed(self, *, stays: bool) -> float:
+        """Return the least lead over the runner-up, 0 to 0.9; half as much to stay as to come.
+
+        A state is not left because it became a little unclear.
+        """
+        return min(MARGIN * caution(self.sensitivity), 0.9) * (0.5 if stays else 1.0)
 
     def imposed_on(self, adapted: Threshold) -> Threshold:
         """Return the threshold with the levels that are fixed; the other one gives way to them."""
