@@ -30,7 +30,8 @@ from edge_sim.stages import stages_of
 
 SCENE = "parking"
 REFERENCES_PER_STATE = 50
-FRAMES = 24
+FRAMES = 8
+"""No more than stay in the last cache of a processor: a frame that was just decoded is there."""
 QUARTERS = tuple(Roi(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5))
 
 COMPARISONS = (

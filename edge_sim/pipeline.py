@@ -45,6 +45,7 @@ def make_probe(
     return Probe(
         embedding=sight.embedding,
         thumbnail=thumbnail,
+        edges=sight.edges,
         quality=quality,
         captured_at_s=captured_at_s,
         unix_time_s=unix_time_s,
@@ -226,6 +227,7 @@ class Watch:
         probe = Probe(
             embedding=sight.embedding,
             thumbnail=thumbnail,
+            edges=sight.edges,
             quality=quality,
             captured_at_s=at_s,
             unix_time_s=frame.unix_time_s,
@@ -252,6 +254,7 @@ def _as_before(probe: Probe, frame: Frame, *, repeated: bool) -> Probe:
     return Probe(
         embedding=probe.embedding,
         thumbnail=probe.thumbnail,
+        edges=probe.edges,
         quality=probe.quality,
         captured_at_s=frame.captured_at_s,
         unix_time_s=frame.unix_time_s,

@@ -59,8 +59,7 @@ class Embedder(Protocol):
     def input_px(self) -> int:
         """Side of the square that pictures are squashed to.
 
-        A picture halved before to no less than this (`imaging.halved`) gives the same embedding
-        but for rounding.
+        A picture squashed to this before gives the same embedding.
         """
 
     def embed(self, pixels: BgrImage) -> Embedding:

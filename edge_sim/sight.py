@@ -13,12 +13,14 @@ from edge_sim.domain import (
     THUMBNAIL_PX,
     BgrImage,
     Embedding,
+    FloatPlane,
     Frame,
     GrayImage,
     Quality,
     Roi,
 )
-from edge_sim.imaging import crop, glimpse, halved, masked, measure
+from edge_sim.edges import edges_of
+from edge_sim.imaging import crop, glimpse, masked, measure, squash
 from edge_sim.protocols import Embedder
 
 
@@ -65,7 +67,16 @@ class Sight:
         mask: Of the region.
     """
 
-    __slots__ = ("_embedder", "_embedding", "_glimpse", "_mask", "_pixels", "_readings", "_small")
+    __slots__ = (
+        "_edges",
+        "_embedder",
+        "_embedding",
+        "_glimpse",
+        "_mask",
+        "_pixels",
+        "_readings",
+        "_small",
+    )
 
     def __init__(
         self, pixels: BgrImage, embedder: Embedder, *, mask: GrayImage | None = None
@@ -76,6 +87,7 @@ class Sight:
         self._glimpse: GrayImage | None = None
         self._small: BgrImage | None = None
         self._readings: tuple[GrayImage, Quality] | None = None
+        self._edges: FloatPlane | None = None
         self._embedding: Embedding | None = None
 
     @property
@@ -89,22 +101,32 @@ class Sight:
     def readings(self) -> tuple[GrayImage, Quality]:
         """Thumbnail and quality."""
         if self._readings is None:
-            self._readings = measure(self._halved())
+            # Embedding and thumbnail start from the same small picture: the frame is read once.
+            shared = self._embedder.input_px >= THUMBNAIL_PX
+            self._readings = measure(self._squashed() if shared else self._masked())
         return self._readings
+
+    @property
+    def edges(self) -> FloatPlane:
+        """Of the thumbnail."""
+        if self._edges is None:
+            self._edges = edges_of(self.readings[0])
+        return self._edges
 
     @property
     def embedding(self) -> Embedding:
         """What the model makes of it."""
         if self._embedding is None:
-            self._embedding = self._embedder.embed(self._halved())
+            self._embedding = self._embedder.embed(self._squashed())
         return self._embedding
 
-    def _halved(self) -> BgrImage:
-        # Embedding and thumbnail start from the same halved region, computed once.
+    def _squashed(self) -> BgrImage:
         if self._small is None:
-            side_px = max(self._embedder.input_px, THUMBNAIL_PX)
-            self._small = halved(masked(self._pixels, self._mask), side_px, side_px)
+            self._small = squash(self._masked(), self._embedder.input_px)
         return self._small
+
+    def _masked(self) -> BgrImage:
+        return masked(self._pixels, self._mask)
 
 
 class Sights:

@@ -22,6 +22,7 @@ FLOORS = {
     "sources": 3,
     "embedders": 3,
     "indexes": 3,
+    "edges": 2,
     "sight": 3,
     "sinks": 3,
     "scoring": 3,

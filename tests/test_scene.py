@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_sim.domain import BgrImage, Probe, Quality, UnknownReason
+from edge_sim.edges import edges_of
 from edge_sim.gallery import Gallery
 from edge_sim.imaging import thumbnail
 from edge_sim.pipeline import make_probe
@@ -223,7 +224,9 @@ def test_without_references_only_plain_readings_count() -> None:
 
 def test_the_view_agrees_with_itself_and_with_nothing_else() -> None:
     view = View([thumbnail(pixels) for pixels in usual(4)])
-    assert view.agreement(thumbnail(picture("empty", 8))) > 0.8
-    assert not view.is_lost(thumbnail(picture("left", 8)))
-    assert view.is_lost(thumbnail(np.ascontiguousarray(picture("empty", 8)[::-1])))
-    assert not View([]).is_lost(thumbnail(picture("empty", 8)))
+    empty, left = thumbnail(picture("empty", 8)), thumbnail(picture("left", 8))
+    upside_down = np.ascontiguousarray(empty[::-1])
+    assert view.agreement(edges_of(empty)) > 0.8
+    assert not view.is_lost(left, edges_of(left))
+    assert view.is_lost(upside_down, edges_of(upside_down))
+    assert not View([]).is_lost(empty, edges_of(empty))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_sim.domain import Embedding, Match
+from edge_sim.edges import edges_of
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import make_probe
 from edge_sim.scoring import GalleryScorer, conflicts, with_structure
@@ -44,7 +45,10 @@ def test_a_picture_of_the_gallery_is_fully_familiar() -> None:
     scorer = GalleryScorer(references)
     for reference in references:
         look = replace(
-            probe("empty", 0), embedding=reference.embedding, thumbnail=reference.thumbnail
+            probe("empty", 0),
+            embedding=reference.embedding,
+            thumbnail=reference.thumbnail,
+            edges=edges_of(reference.thumbnail),
         )
         match = scorer.best_match(look)
         assert match is not None
@@ -152,7 +156,10 @@ def test_leaving_one_out_equals_a_gallery_without_it() -> None:
     for reference, match in list(zip(references, left_out, strict=True))[::4]:
         scorer = GalleryScorer(references.removing(reference.reference_id))
         look = replace(
-            probe("empty", 0), embedding=reference.embedding, thumbnail=reference.thumbnail
+            probe("empty", 0),
+            embedding=reference.embedding,
+            thumbnail=reference.thumbnail,
+            edges=edges_of(reference.thumbnail),
         )
         without = scorer.best_match(look)
         assert match is not None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edge_sim.deciding.evidence import ChangeEvidence
-from edge_sim.deciding.levels import Drift, Level, Memory, caution, levels_of, threshold_of
+from edge_sim.deciding.levels import Drift, Level, Memory, caution, levels_of
 from edge_sim.deciding.standing import Settings, Standing, Vote, agree
 from edge_sim.deciding.stay import Stay
 from edge_sim.domain import (
@@ -93,6 +93,7 @@ class AdaptiveDecider:
         self._lighting_looks = 0
         self._last_s: float | None = None
         self._interval_s: float | None = None
+        self._thresholds = self._settings.thresholds(self._drifts, self._condition)
 
     @classmethod
     def following(cls, settings: Settings) -> AdaptiveDecider:
@@ -105,6 +106,7 @@ class AdaptiveDecider:
             of=settings.of,
         )
         decider._settings = settings
+        decider._thresholds = settings.thresholds({}, _USUAL_CONDITION)
         return decider
 
     @property
@@ -130,7 +132,7 @@ class AdaptiveDecider:
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
         """Levels in force in the condition of the last look, per state."""
-        return {state: self._threshold(state) for state in self._settings.levels}
+        return self._thresholds
 
     @property
     def pending(self) -> bool:
@@ -140,7 +142,9 @@ class AdaptiveDecider:
     def observe(self, observation: Observation) -> StateChange | None:
         """Return the change that `observation` completes, if it does."""
         self._follow_time(observation.captured_at_s)
-        self._condition = observation.condition
+        if observation.condition != self._condition:
+            self._condition = observation.condition
+            self._thresholds = self._settings.thresholds(self._drifts, self._condition)
         if self._waits_for_light(observation):
             self._standing = replace(self._standing, waited=True)
             return None
@@ -171,6 +175,7 @@ class AdaptiveDecider:
         """Take over what an earlier decider of this watch learned; unknown states are ignored."""
         known = self._settings.levels
         self._drifts = {key: drift for key, drift in memory.drifts.items() if key[0] in known}
+        self._thresholds = self._settings.thresholds(self._drifts, self._condition)
         if memory.state is not None:
             reason = None if memory.reason is None else UnknownReason(memory.reason)
             self.resume(State(memory.state, reason))
@@ -189,7 +194,7 @@ class AdaptiveDecider:
         if match is None:
             return Vote(State(UNKNOWN, UnknownReason.NO_REFERENCES), 0.0)
         best = match.best
-        level = self._threshold(best.state)
+        level = self._thresholds[best.state]
         stays = self._stays(match)
         # Asked this way round, so that a score that is no number is unlike, not familiar.
         if not best.score.combined >= (level.leave if stays else level.enter):
@@ -208,7 +213,7 @@ class AdaptiveDecider:
         if observation.impediment not in _OVERRULED or match is None:
             return False
         state = match.best.state
-        usual = (self._threshold(state).leave + self._settings.levels[state].centre) / 2.0
+        usual = (self._thresholds[state].leave + self._settings.levels[state].centre) / 2.0
         return match.best.score.combined >= usual
 
     def _decided(self, vote: Vote, observation: Observation) -> StateChange | None:
@@ -221,7 +226,7 @@ class AdaptiveDecider:
         if len(agreeing) < needed or not self._is_believed(after.name):
             return None
         confidence = sum(item.probability for item in agreeing) / len(agreeing)
-        change = StateChange(self._said, after, observation, self.thresholds, confidence, doubts)
+        change = StateChange(self._said, after, observation, self._thresholds, confidence, doubts)
         self._say(after, observation.captured_at_s)
         self._lessons.clear()
         return change
@@ -259,6 +264,7 @@ class AdaptiveDecider:
         key = (state, condition)
         residual = combined - self._settings.levels[state].centre
         self._drifts[key] = self._drifts.get(key, Drift()).after(residual)
+        self._thresholds = self._settings.thresholds(self._drifts, self._condition)
 
     def _follow_time(self, now_s: float) -> None:
         if self._last_s is not None:
@@ -292,9 +298,3 @@ class AdaptiveDecider:
 
     def _stays(self, match: Match) -> bool:
         return self._said is not None and match.best.state == self._said.name
-
-    def _threshold(self, state: str) -> Threshold:
-        settings = self._settings
-        drift = self._drifts.get((state, self._condition), Drift())
-        level = threshold_of(settings.levels[state], drift, settings.sensitivity)
-        return settings.imposed_on(level)

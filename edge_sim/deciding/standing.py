@@ -6,12 +6,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge_sim.deciding.levels import Level, caution
+from edge_sim.deciding.levels import Drift, Level, caution, threshold_of
 from edge_sim.domain import Doubt, State, Threshold, UnknownReason
 from edge_sim.rules import NO_RULES, Rules
 
 _UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.CAMERA_MOVED})
 
+_NO_DRIFT = Drift()
 MARGIN = 0.2
 """Least lead of the best state over the runner-up, in probability, at sensitivity 0.5."""
 
@@ -63,8 +64,26 @@ class Settings:
         """
         return min(MARGIN * caution(self.sensitivity), 0.9) * (0.5 if stays else 1.0)
 
+    def thresholds(
+        self, drifts: Mapping[tuple[str, str], Drift], condition: str
+    ) -> dict[str, Threshold]:
+        """Return the levels in force in a condition, per state.
+
+        Args:
+            drifts: (state, condition) -> what was learned since the gallery was made.
+            condition: Light regime of the look.
+        """
+        return {
+            state: self.imposed_on(
+                threshold_of(level, drifts.get((state, condition), _NO_DRIFT), self.sensitivity)
+            )
+            for state, level in self.levels.items()
+        }
+
     def imposed_on(self, adapted: Threshold) -> Threshold:
         """Return the threshold with the levels that are fixed; the other one gives way to them."""
+        if self.enter is None and self.leave is None:
+            return adapted
         enter = adapted.enter if self.enter is None else self.enter
         leave = adapted.leave if self.leave is None else self.leave
         if self.enter is None:

@@ -20,6 +20,8 @@ FloatVector = NDArray[np.float32]
 """(D,) float32."""
 FloatMatrix = NDArray[np.float32]
 """(N, D) float32, C-contiguous."""
+FloatPlane = NDArray[np.float32]
+"""(H, W) float32."""
 FloatCells = NDArray[np.float32]
 """(G, G, C) float32: one descriptor per cell of a G x G grid over the region."""
 
@@ -142,6 +144,7 @@ class Probe:
     Args:
         embedding: From the embedder, over the watch's region.
         thumbnail: (96, 96) uint8 grey, squashed from the region.
+        edges: (24, 24) float32, `edges.edges_of` the thumbnail.
         quality: Readings of the region.
         captured_at_s: Of the frame.
         unix_time_s: Of the frame.
@@ -152,6 +155,7 @@ class Probe:
 
     embedding: Embedding
     thumbnail: GrayImage
+    edges: FloatPlane
     quality: Quality
     captured_at_s: float
     unix_time_s: float

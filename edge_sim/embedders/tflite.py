@@ -16,9 +16,9 @@ from edge_sim.embedders.model_file import ModelFile, TensorSpec, read_model_file
 from edge_sim.embedders.runtime import AUTO, BROKEN, Runtime, choose_runtime, first_line
 from edge_sim.embedders.tensors import TensorPlan, pixel_table, plan_tensors
 from edge_sim.errors import ModelError
-from edge_sim.imaging import squash_into
+from edge_sim.imaging import squash, squash_into
 
-PREPROCESSING = 1
+PREPROCESSING = 2
 """Version of what `embed` does to pixels; a change makes other embeddings, so another model id."""
 
 
@@ -88,7 +88,11 @@ class TfliteEmbedder:
 
     def _fill(self, pixels: BgrImage) -> None:
         """Write the squashed picture into the model's input, in its order and number format."""
-        small: NDArray[Any] = squash_into(pixels, self._small)
+        small: NDArray[Any] = pixels
+        if small.shape != self._small.shape:
+            if self._small.shape[0] != self._small.shape[1]:
+                pixels = squash(pixels, self.input_px)  # what `input_px` promises
+            small = squash_into(pixels, self._small)
         view = self._input()[0]
         is_rgb = self.plan.order == "RGB"
         if self._table is None:

@@ -28,7 +28,7 @@ class ThumbnailEmbedder:
     @property
     def model_id(self) -> str:
         """Fixed: there is no file."""
-        return "thumbnail@builtin/p1"
+        return "thumbnail@builtin/p2"
 
     @property
     def dimension(self) -> int:

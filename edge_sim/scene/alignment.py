@@ -13,13 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import GrayImage
-from edge_sim.imaging import coarse, local_contrast
+from edge_sim.domain import FloatPlane, GrayImage
+from edge_sim.edges import EDGES_PX, edges_of, local_contrast
 
 _GRID = 4
-_PLANE_PX = 24
-_CELL_PX = _PLANE_PX // _GRID
-_SIGMA_PX = 2.0  # of the neighbourhood, at half size
+_CELL_PX = EDGES_PX // _GRID
+_SIGMA_PX = 4.0  # of the neighbourhood, at full size
 _LEAST_LENGTH = np.float32(1e-12)
 _REFERENCES = 32
 _TRIED_FOR_SHIFT = 5
@@ -46,18 +45,25 @@ class View:
     def __init__(self, thumbnails: Sequence[GrayImage]) -> None:
         step = max(1, -(-len(thumbnails) // _REFERENCES))
         self._thumbnails = tuple(thumbnails[::step])
-        self._cells = np.stack([_cells(item) for item in self._thumbnails]) if thumbnails else None
+        self._cells = (
+            np.stack([_cells(edges_of(item)) for item in self._thumbnails]) if thumbnails else None
+        )
         self._limit = _LOST_SHARE * self._agreement_among_references()
 
-    def agreement(self, thumbnail: GrayImage) -> float:
+    def agreement(self, edges: FloatPlane) -> float:
         """Return how well the cells agree with the best reference each, -1 to 1; 1 without any."""
         if self._cells is None:
             return 1.0
-        return float(_best_of(thumbnail, self._cells).mean())
+        return float(_best_of(edges, self._cells).mean())
 
-    def is_lost(self, thumbnail: GrayImage) -> bool:
-        """Return whether the picture shows another view, not just a slightly shifted one."""
-        if self.agreement(thumbnail) >= self._limit:
+    def is_lost(self, thumbnail: GrayImage, edges: FloatPlane) -> bool:
+        """Return whether the picture shows another view, not just a slightly shifted one.
+
+        Args:
+            thumbnail: Of the picture.
+            edges: Of the thumbnail.
+        """
+        if self.agreement(edges) >= self._limit:
             return False
         return not self._fits_when_shifted(thumbnail)
 
@@ -68,17 +74,18 @@ class View:
         """
         if self._cells is None:
             return 0.0, 0.0
-        best, found = _best_of(thumbnail, self._cells), (0.0, 0.0)
+        best, found = _best_of(edges_of(thumbnail), self._cells), (0.0, 0.0)
         as_it_is = best
         for shift, back in self._shifted_back(thumbnail):
-            cells = _best_of(back, self._cells)
+            cells = _best_of(edges_of(back), self._cells)
             gained = float((cells > as_it_is).mean())
             if cells.mean() > best.mean() + _LEAST_GAIN and gained >= _MOST_CELLS:
                 best, found = cells, shift
         return found
 
     def _fits_when_shifted(self, thumbnail: GrayImage) -> bool:
-        return any(self.agreement(back) >= self._limit for _, back in self._shifted_back(thumbnail))
+        back = (back for _, back in self._shifted_back(thumbnail))
+        return any(self.agreement(edges_of(item)) >= self._limit for item in back)
 
     def _shifted_back(
         self, thumbnail: GrayImage
@@ -86,9 +93,9 @@ class View:
         """Yield the small shifts against some references, and the picture without them."""
         side = thumbnail.shape[0]
         window = cv2.createHanningWindow((side, side), cv2.CV_32F)
-        plane = _edges(thumbnail)
+        plane = _fine_edges(thumbnail)
         for reference in self._thumbnails[:: -(-len(self._thumbnails) // _TRIED_FOR_SHIFT)]:
-            (x, y), _ = cv2.phaseCorrelate(_edges(reference), plane, window)
+            (x, y), _ = cv2.phaseCorrelate(_fine_edges(reference), plane, window)
             if max(abs(x), abs(y)) > SMALL_SHIFT * side:
                 continue
             move = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
@@ -104,29 +111,27 @@ class View:
         return float(np.median(between.max(axis=1).mean(axis=-1)))
 
 
-def still(a: GrayImage, b: GrayImage) -> float:
-    """Return how alike the structure of two pictures is, whatever their light, -1 to 1."""
+def still(a: FloatPlane, b: FloatPlane) -> float:
+    """Return how alike the edges of two pictures are, -1 to 1."""
     return float(_likeness(_cells(a), _cells(b)[None]).mean())
 
 
-def _edges(thumbnail: GrayImage) -> NDArray[np.float32]:
+def _fine_edges(thumbnail: GrayImage) -> FloatPlane:
     """Return the edges at full size, where shifts are told to a fraction of a pixel."""
-    return local_contrast(thumbnail.astype(np.float32), sigma_px=2.0 * _SIGMA_PX)
+    return local_contrast(thumbnail.astype(np.float32), sigma_px=_SIGMA_PX)
 
 
-def _cells(thumbnail: GrayImage) -> Cells:
+def _cells(edges: FloatPlane) -> Cells:
     """Return (16, 36) unit vectors, one per cell."""
-    edges = local_contrast(coarse(thumbnail), _SIGMA_PX)
-    plane = np.asarray(cv2.resize(edges, (_PLANE_PX, _PLANE_PX), interpolation=cv2.INTER_AREA))
-    blocks = plane.reshape(_GRID, _CELL_PX, _GRID, _CELL_PX).transpose(0, 2, 1, 3)
+    blocks = edges.reshape(_GRID, _CELL_PX, _GRID, _CELL_PX).transpose(0, 2, 1, 3)
     cells = blocks.reshape(_GRID * _GRID, -1)
     lengths = np.sqrt(np.einsum("cp,cp->c", cells, cells))
     return np.asarray(cells / np.maximum(lengths, _LEAST_LENGTH)[:, None], np.float32)
 
 
-def _best_of(thumbnail: GrayImage, references: Cells) -> NDArray[Any]:
+def _best_of(edges: FloatPlane, references: Cells) -> NDArray[Any]:
     """Return (16,) how well each cell of a picture agrees with that of its best reference."""
-    return np.asarray(_likeness(_cells(thumbnail), references).max(axis=0))
+    return np.asarray(_likeness(_cells(edges), references).max(axis=0))
 
 
 def _likeness(cells: Cells, others: Cells) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_sim.conditions import ConditionTracker
-from edge_sim.domain import GrayImage, Probe, SceneReading, UnknownReason
+from edge_sim.domain import FloatPlane, Probe, SceneReading, UnknownReason
 from edge_sim.gallery import Gallery
 from edge_sim.scene.alignment import View, still
 from edge_sim.scene.impediments import impediment_of, limits_of
@@ -47,7 +47,7 @@ class SceneMonitor:
         self._view = View(thumbnails)
         self._tracker = ConditionTracker()
         self._previous: Probe | None = None
-        self._judged: tuple[GrayImage, bool] | None = None
+        self._judged: tuple[FloatPlane, bool] | None = None
         self._lumas: list[float] = []
         self._was_covered = False
         self._lost_looks = 0
@@ -93,7 +93,7 @@ class SceneMonitor:
         step = abs(now - before) / max(before, now, 1.0)
         jumped = step > max(LIGHT_STEP, _USUAL_STEPS * self._usual_step)
         self._usual_step += _STEP_MEMORY * (step - self._usual_step)
-        return jumped and _same_scene(self._previous.thumbnail, probe.thumbnail)
+        return jumped and _same_scene(self._previous, probe)
 
     def _is_frozen(self, probe: Probe) -> bool:
         previous = self._previous
@@ -115,25 +115,25 @@ class SceneMonitor:
         """Whether the source was lively before the present row of equal pictures."""
         return self._looks >= _LEARNED_LOOKS and self._repeats <= _RARE * self._looks
 
-    def _is_lost(self, thumbnail: GrayImage) -> bool:
-        # A look that shows nothing new comes with the thumbnail of the one before it.
-        if self._judged is None or self._judged[0] is not thumbnail:
-            self._judged = thumbnail, self._view.is_lost(thumbnail)
+    def _is_lost(self, probe: Probe) -> bool:
+        # A look that shows nothing new comes with the edges of the one before it.
+        if self._judged is None or self._judged[0] is not probe.edges:
+            self._judged = probe.edges, self._view.is_lost(probe.thumbnail, probe.edges)
         return self._judged[1]
 
     def _is_moved(self, probe: Probe, *, readable: bool) -> bool:
         if not readable:
             return False
-        if not self._is_lost(probe.thumbnail):
+        if not self._is_lost(probe):
             self._lost_looks = 0
             return False
         # Somebody right before the lens also hides everything, but does not stand still.
-        if self._previous is None or _same_scene(self._previous.thumbnail, probe.thumbnail):
+        if self._previous is None or _same_scene(self._previous, probe):
             self._lost_looks += 1
         else:
             self._lost_looks = 1
         return self._lost_looks >= _LOST_LOOKS
 
 
-def _same_scene(a: GrayImage, b: GrayImage) -> bool:
-    return still(a, b) > _SAME_STRUCTURE
+def _same_scene(a: Probe, b: Probe) -> bool:
+    return still(a.edges, b.edges) > _SAME_STRUCTURE

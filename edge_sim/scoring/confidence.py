@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -63,6 +64,15 @@ def fit_sharpness(
         ]
     )
     return float(_SHARPNESS_GRID[int(np.argmax(prior + likelihood))])
+
+
+def odds_of(values: FloatVector, sharpness: float) -> list[float]:
+    """Return `probabilities` of (S,) values: for the few states of a gallery a list is quicker."""
+    scaled = [sharpness * value for value in values.tolist()]
+    most = max(scaled)
+    raised = [math.exp(value - most) for value in scaled]
+    total = sum(raised)
+    return [value / total for value in raised]
 
 
 def probabilities(values: NDArray[np.float32], sharpness: float) -> FloatVector:

@@ -12,14 +12,12 @@ Four views of one region, each a unit vector, so that their inner product is a c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_sim.domain import Embedding, FloatMatrix, FloatVector, GrayImage
-from edge_sim.imaging import coarse, local_contrast
+from edge_sim.domain import FloatMatrix, FloatPlane, FloatVector, Probe, Reference
+from edge_sim.edges import edges_of, half_of
 
 APPEARANCE = "appearance"
 LAYOUT = "layout"
@@ -31,33 +29,21 @@ WEIGHTS: Mapping[str, float] = {APPEARANCE: 0.1, LAYOUT: 0.6, STRUCTURE: 0.1, TO
 over ten data sets, with the default model and with a larger one. The optimum is flat: half or
 double of any weight changes the mean accuracy by less than 0.003."""
 
-STRUCTURE_PX = 24
 TONE_PX = 12
 _LEAST_LENGTH = np.float32(1e-12)  # a flat picture has no structure: zero stays zero
 
 
-class Pictured(Protocol):
-    """A probe or a reference."""
-
-    @property
-    def embedding(self) -> Embedding:
-        """Of the region."""
-
-    @property
-    def thumbnail(self) -> GrayImage:
-        """Of the region."""
-
-
-def evidence_of(item: Pictured) -> dict[str, FloatVector]:
+def evidence_of(item: Probe | Reference) -> dict[str, FloatVector]:
     """Return the views of a probe or reference: name -> unit vector.
 
     `layout` is missing where the model gives no cells.
     """
-    half = coarse(item.thumbnail)
+    edges = item.edges if isinstance(item, Probe) else edges_of(item.thumbnail)
+    tone = cv2.resize(half_of(item.thumbnail), (TONE_PX, TONE_PX), interpolation=cv2.INTER_AREA)
     views = {
         APPEARANCE: item.embedding.vector,
-        STRUCTURE: _unit(_shrunk(local_contrast(half), STRUCTURE_PX)),
-        TONE: _unit(_shrunk(half, TONE_PX)),
+        STRUCTURE: _unit(edges),
+        TONE: _unit(np.asarray(tone, np.float32)),
     }
     cells = item.embedding.spatial
     if cells is not None:
@@ -67,18 +53,13 @@ def evidence_of(item: Pictured) -> dict[str, FloatVector]:
     return views
 
 
-def stacked_evidence(items: Sequence[Pictured]) -> dict[str, FloatMatrix]:
+def stacked_evidence(items: Sequence[Probe | Reference]) -> dict[str, FloatMatrix]:
     """Return the views of many: name -> (N, D) float32; only views that all of them have."""
     views = [evidence_of(item) for item in items]
     names = set.intersection(*(set(view) for view in views)) if views else set()
     return {name: np.stack([view[name] for view in views]) for name in WEIGHTS if name in names}
 
 
-def _shrunk(plane: NDArray[np.float32], side_px: int) -> NDArray[np.float32]:
-    small = cv2.resize(plane, (side_px, side_px), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32)
-
-
-def _unit(plane: NDArray[np.float32]) -> FloatVector:
+def _unit(plane: FloatPlane) -> FloatVector:
     flat = plane.reshape(-1)
     return np.asarray(flat / np.maximum(np.sqrt(flat @ flat), _LEAST_LENGTH), np.float32)

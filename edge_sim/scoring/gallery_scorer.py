@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from edge_sim.domain import (
 )
 from edge_sim.errors import ModelError
 from edge_sim.gallery import Gallery
-from edge_sim.scoring.confidence import fit_sharpness, probabilities, trust_in_views
+from edge_sim.scoring.confidence import fit_sharpness, odds_of, trust_in_views
 from edge_sim.scoring.conflicts import conflicts
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import Span, fit_span
@@ -34,10 +35,15 @@ _LEAVE_ONE_OUT_ROWS = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Likeness:
-    """One probe against every state: (S,) each."""
+    """One probe against every state, S values each; few enough that lists are quicker than arrays.
 
-    nearest: NDArray[np.intp]
-    unexplained: FloatVector
+    Args:
+        nearest: Row of the reference most like it; -1 where the state has no other.
+        unexplained: Part of the probe that the references of the state do not explain, 0 to 1.
+    """
+
+    nearest: list[int]
+    unexplained: list[float]
 
 
 class GalleryScorer:
@@ -87,7 +93,7 @@ class GalleryScorer:
         cosines = self._rows @ (joined * self._stretch)
         likeness = self._likeness(cosines, self._unexplained(cosines))
         values = self._states_of(joined, condition_of(probe.quality))
-        return self._match(probe, likeness, probabilities(values, self._sharpness))
+        return self._match(probe, likeness, odds_of(values, self._sharpness))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
         """Return, per reference in gallery order, its match against all the others."""
@@ -116,13 +122,15 @@ class GalleryScorer:
         gallery, picked = self._gallery, self._modelled
         labels = gallery.state_rows[picked]
         states = len(gallery.states)
-        self._columns = [np.flatnonzero(gallery.state_rows == s) for s in range(states)]
-        members = [picked[labels == state] for state in range(states)]
-        self._members = members
+        self._counts = np.bincount(gallery.state_rows, minlength=states)
+        self._by_state, self._parts = _grouped(gallery.state_rows, states)
+        within, self._member_parts = _grouped(labels, states)
+        self._members = picked[within]
+        members = [self._members[part] for part in self._member_parts]
         self._spans: list[Span] = [fit_span(self._rows[rows]) for rows in members]
         self._alone = np.full(len(gallery), -1.0, np.float32)
-        for span, rows in zip(self._spans, members, strict=True):
-            self._alone[rows] = span.left_out
+        for span, own in zip(self._spans, members, strict=True):
+            self._alone[own] = span.left_out
         counts = np.bincount(labels, minlength=states)
         self._place = np.full(len(gallery), -1, np.intp)
         self._place[picked] = np.arange(len(picked))
@@ -159,16 +167,18 @@ class GalleryScorer:
             return np.zeros(len(self._gallery.states), np.float32)
         return self._ridge.predict(joined, condition)
 
-    def _unexplained(self, cosines: FloatVector) -> FloatVector:
-        """Return (S,) what the span of each state leaves unexplained, from (N,) cosines."""
-        pairs = zip(self._spans, self._members, strict=True)
-        return np.array([span.unexplained(cosines[rows]) for span, rows in pairs], np.float32)
+    def _unexplained(self, cosines: FloatVector) -> list[float]:
+        """Return what the span of each state leaves unexplained, from (N,) cosines."""
+        own = cosines[self._members]
+        pairs = zip(self._spans, self._member_parts, strict=True)
+        return [span.unexplained(own[part]) for span, part in pairs]
 
-    def _likeness(self, cosines: FloatVector, unexplained: FloatVector) -> _Likeness:
-        nearest = np.array([rows[np.argmax(cosines[rows])] for rows in self._columns], np.intp)
+    def _likeness(self, cosines: FloatVector, unexplained: Sequence[float]) -> _Likeness:
+        own = cosines[self._by_state]
+        best = [part.start + int(own[part].argmax()) for part in self._parts]
         # The nearest reference without noise: a picture of the gallery itself is fully familiar.
-        alone = 1.0 - np.square(np.clip(cosines[nearest], 0.0, 1.0))
-        return _Likeness(nearest, np.minimum(unexplained, alone))
+        alone = [1.0 - min(max(cosine, 0.0), 1.0) ** 2 for cosine in own[best].tolist()]
+        return _Likeness(self._by_state[best].tolist(), list(map(min, unexplained, alone)))
 
     def _left_out(self, row: int, cosines: FloatVector) -> Match | None:
         """Return the match of reference `row` against the others; `cosines` is overwritten."""
@@ -176,7 +186,7 @@ class GalleryScorer:
         own = int(gallery.state_rows[row])
         unexplained = self._unexplained(cosines)
         if self._alone[row] >= 0.0:
-            unexplained[own] = self._alone[row]
+            unexplained[own] = float(self._alone[row])
         cosines[row] = -np.inf
         likeness = self._likeness(cosines, unexplained)
         place = int(self._place[row])
@@ -185,24 +195,24 @@ class GalleryScorer:
         else:
             joined = self._rows[row] / self._stretch
             values = self._states_of(joined, gallery.references[row].condition)
-        odds = probabilities(values, self._sharpness)
-        if len(self._columns[own]) == 1:  # without it the gallery does not have its state
+        odds = odds_of(values, self._sharpness)
+        if self._counts[own] == 1:  # without it the gallery does not have its state
             likeness.nearest[own] = -1
-            odds[own] = 0.0
-            odds /= odds.sum()
+            rest = sum(odds) - odds[own]
+            odds = [0.0 if state == own else value / rest for state, value in enumerate(odds)]
         return self._match(gallery.references[row], likeness, odds)
 
-    def _match(self, item: Probe | Reference, likeness: _Likeness, odds: FloatVector) -> Match:
+    def _match(self, item: Probe | Reference, likeness: _Likeness, odds: Sequence[float]) -> Match:
+        gallery, vector = self._gallery, item.embedding.vector
         states = []
-        for state in np.argsort(-odds, kind="stable"):
+        for state in sorted(range(len(odds)), key=odds.__getitem__, reverse=True):
             if likeness.nearest[state] < 0:
                 continue
-            reference = self._gallery.references[likeness.nearest[state]]
-            combined = 1.0 - float(likeness.unexplained[state])
-            cosine = float(item.embedding.vector @ reference.embedding.vector)
-            score = Score(min(max(cosine, -1.0), 1.0), None, combined)
-            name = self._gallery.states[state]
-            states.append(StateScore(name, reference.reference_id, score, float(odds[state])))
+            reference = gallery.references[likeness.nearest[state]]
+            cosine = float(vector @ reference.embedding.vector)
+            score = Score(min(max(cosine, -1.0), 1.0), None, 1.0 - likeness.unexplained[state])
+            name = gallery.states[state]
+            states.append(StateScore(name, reference.reference_id, score, odds[state]))
         return Match(tuple(states))
 
 
@@ -217,6 +227,13 @@ def check_model(probe: Probe, gallery: Gallery) -> None:
             f"the probe was embedded with {probe.embedding.model_id} and the gallery with "
             f"{gallery.model_id}; run `edge-sim gallery reembed`"
         )
+
+
+def _grouped(states: NDArray[np.intp], number: int) -> tuple[NDArray[np.intp], list[slice]]:
+    """Return the rows state after state, each in the order given, and where each state lies."""
+    ends = np.cumsum(np.bincount(states, minlength=number)).tolist()
+    parts = [slice(start, end) for start, end in pairwise([0, *ends])]
+    return np.argsort(states, kind="stable"), parts
 
 
 def _joined(views: Mapping[str, FloatMatrix]) -> FloatMatrix:

@@ -49,12 +49,12 @@ def test_a_folder_gives_a_row_per_picture_in_the_order_of_the_sidecar(
     sidecar = json.loads(out.with_suffix(".json").read_text())
     names = [Path(name).relative_to(folder).as_posix() for name in sidecar["names"]]
     assert names == ["a.png", "b.png", "deeper/c.JPG"]
-    assert sidecar["model_id"] == "thumbnail@builtin/p1"
+    assert sidecar["model_id"] == "thumbnail@builtin/p2"
     assert rows.dtype == np.float32
     for row, name in zip(rows, sidecar["names"], strict=True):
         np.testing.assert_array_equal(row, thumbnail_of(Path(name)))
     captured = capsys.readouterr()
-    assert captured.out == f"{out}: 3 x 289 float32 by thumbnail@builtin/p1\n"
+    assert captured.out == f"{out}: 3 x 289 float32 by thumbnail@builtin/p2\n"
     assert captured.err == ""
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edge_sim.domain import Embedding
+from edge_sim.edges import edges_of
 from edge_sim.errors import ModelError
 from edge_sim.evaluation.baselines import SCORERS
 from edge_sim.evaluation.softmax_head import SoftmaxHead
@@ -57,7 +58,10 @@ def test_a_picture_of_the_gallery_scores_one(make: Make) -> None:
     scorer = make(references)
     for reference in references:
         look = replace(
-            probe("empty", 0), embedding=reference.embedding, thumbnail=reference.thumbnail
+            probe("empty", 0),
+            embedding=reference.embedding,
+            thumbnail=reference.thumbnail,
+            edges=edges_of(reference.thumbnail),
         )
         match = scorer.best_match(look)
         assert match is not None

@@ -13,6 +13,7 @@ import pytest
 from edge_sim.config import Config, parse_config
 from edge_sim.daemon.doubts import Doubts, is_doubtful
 from edge_sim.domain import Frame, Match, Probe, State, Threshold, UnknownReason
+from edge_sim.edges import edges_of
 from edge_sim.errors import ConfigError
 from edge_sim.gallery import Gallery
 from edge_sim.loop import Step
@@ -26,7 +27,8 @@ from tests.test_pipeline import STAGES
 SURE = match(("open", 0.95), ("shut", 0.05))
 TORN = match(("open", 0.6), ("shut", 0.4))
 LEVELS = MappingProxyType({"open": Threshold(0.5, 0.4), "shut": Threshold(0.5, 0.4)})
-PROBE = Probe(embedding(1, 0), np.zeros((96, 96), np.uint8), GOOD_QUALITY, 0.0, 0.0, 0)
+BLACK = np.zeros((96, 96), np.uint8)
+PROBE = Probe(embedding(1, 0), BLACK, edges_of(BLACK), GOOD_QUALITY, 0.0, 0.0, 0)
 
 
 def looked(best: Match | None, at_s: float = 0.0) -> Outcome:

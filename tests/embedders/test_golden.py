@@ -70,5 +70,5 @@ def test_the_default_model_keeps_its_contract(embedder: TfliteEmbedder) -> None:
     assert embedder.plan.picture.dtype == "uint8"
     assert embedder.plan.spatial is not None
     assert embedder.plan.spatial.shape[:3] == (1, 4, 4)
-    assert embedder.model_id == f"edge_sim_small@{embedder.model.sha256[:12]}/p1"
+    assert embedder.model_id == f"edge_sim_small@{embedder.model.sha256[:12]}/p2"
     assert len(embedder.model.data) < 1_500_000

@@ -136,7 +136,7 @@ def test_a_card_picks_an_output_by_name_or_position(
 
 def test_the_model_id_is_name_hash_and_version(write_model: WriteModel) -> None:
     data = grid_model()
-    wanted = f"m@{sha256(data).hexdigest()[:12]}/p1"
+    wanted = f"m@{sha256(data).hexdigest()[:12]}/p2"
     assert open_embedder(write_model(data)).model_id == wanted
     assert open_embedder(write_model(data, {})).model_id == wanted
 
@@ -265,4 +265,4 @@ def test_a_card_makes_a_model_usable_that_is_ambiguous_without(write_model: Writ
     card = {"outputs": {"global": {"index": 0}, "spatial": {"index": 1}}}
     embedder = open_embedder(write_model(data, card))
     assert embedder.embed(picture()).vector.shape == (48,)
-    assert "/p1." in embedder.model_id
+    assert "/p2." in embedder.model_id

@@ -21,6 +21,7 @@ from edge_sim.domain import (
     Threshold,
     UnknownReason,
 )
+from edge_sim.edges import edges_of
 from edge_sim.pipeline import Outcome
 
 START_UNIX_S = 1_790_000_000.0
@@ -31,9 +32,11 @@ def probe_at(at_s: float, luma: float = 120.0) -> Probe:
     vector = np.zeros(8, np.float32)
     vector[0] = 1.0
     ramp = np.linspace(0.3, 1.0, 96) * luma
+    thumbnail = np.tile(np.clip(ramp, 0, 255).astype(np.uint8), (96, 1))
     return Probe(
         embedding=Embedding(vector, None, "fake-1234"),
-        thumbnail=np.tile(np.clip(ramp, 0, 255).astype(np.uint8), (96, 1)),
+        thumbnail=thumbnail,
+        edges=edges_of(thumbnail),
         quality=Quality(luma, 30.0, 100.0, 10.0, 0.0, 0.0),
         captured_at_s=at_s,
         unix_time_s=START_UNIX_S + at_s,
