@@ -1,5 +1,9 @@
 """Side-by-side timing: every case runs in turn, round after round, so that a machine whose speed
-drifts drifts for all of them. What counts is the ratio of medians within one run.
+drifts drifts for all of them. What counts is the ratio of two cases within one run.
+
+In its turn a case runs twice. The first time it finds the caches full of the case before it, as on
+a device that does other things between two looks; then right after itself, as in a loop. One is
+compared with one, and the other with the other.
 """
 
 from __future__ import annotations
@@ -7,6 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,12 +19,28 @@ Case = Callable[[], object]
 WARM_UP_ROUNDS = 5
 
 
+class Laps(NamedTuple):
+    """Seconds of every round of one case: its first call, and the one right after it."""
+
+    first: list[float]
+    again: list[float]
+
+
 class Timing(msgspec.Struct, frozen=True):
-    """How long one case takes, in milliseconds."""
+    """How long one case takes, in milliseconds.
+
+    Args:
+        name: Of the case.
+        median_ms: Right after itself.
+        p95_ms: 95th percentile of the same.
+        first_ms: Median after another case.
+        runs: Rounds.
+    """
 
     name: str
     median_ms: float
     p95_ms: float
+    first_ms: float
     runs: int
 
 
@@ -30,14 +51,16 @@ class Ratio(msgspec.Struct, frozen=True):
         name: What is compared.
         case: Numerator.
         against: Denominator.
-        ratio: Median over the rounds.
-        goal: At most this; None where the figure is only stated.
+        ratio: Each right after itself; median over the rounds.
+        first_ratio: Each after another case.
+        goal: For `ratio`, at most this; None where the figure is only stated.
     """
 
     name: str
     case: str
     against: str
     ratio: float
+    first_ratio: float
     goal: float | None
 
     @property
@@ -85,7 +108,7 @@ class Measurement(msgspec.Struct, frozen=True):
     ratios: tuple[Ratio, ...]
     skipped: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
-    schema: int = 2
+    schema: int = 3
 
 
 def interleaved(
@@ -94,45 +117,63 @@ def interleaved(
     *,
     clock: Callable[[], float] = time.perf_counter,
     watch: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> dict[str, list[float]]:
-    """Return the seconds of every round for each case, A B C A B C ...
+) -> dict[str, Laps]:
+    """Return the seconds of every round for each case, A A B B C C A A B B ...
 
     Args:
-        cases: Each is called once per round; five rounds of warm-up are not counted.
+        cases: Each is called twice per round; five rounds of warm-up are not counted.
         rounds: Counted rounds, 1 or more.
         clock: Seconds.
         watch: Wraps the rounds, for a progress bar.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    laps = {name: Laps([], []) for name in cases}
     for number in watch(range(rounds + WARM_UP_ROUNDS)):
         for name, case in cases.items():
-            started_s = clock()
-            case()
-            elapsed_s = clock() - started_s
-            if number >= WARM_UP_ROUNDS:
-                seconds[name].append(elapsed_s)
-    return seconds
+            for kind in laps[name]:
+                started_s = clock()
+                case()
+                elapsed_s = clock() - started_s
+                if number >= WARM_UP_ROUNDS:
+                    kind.append(elapsed_s)
+    return laps
 
 
-def timings_of(seconds: Mapping[str, Sequence[float]]) -> tuple[Timing, ...]:
+def timings_of(laps: Mapping[str, Laps]) -> tuple[Timing, ...]:
     """Return median and 95th percentile of each case."""
     return tuple(
-        Timing(name, _ms(statistics.median(runs)), _ms(_p95(runs)), len(runs))
-        for name, runs in seconds.items()
+        Timing(
+            name,
+            median_ms=_ms(statistics.median(runs.again)),
+            p95_ms=_ms(_p95(runs.again)),
+            first_ms=_ms(statistics.median(runs.first)),
+            runs=len(runs.again),
+        )
+        for name, runs in laps.items()
     )
 
 
-def ratios_of(
-    seconds: Mapping[str, Sequence[float]], comparisons: Iterable[Comparison]
-) -> tuple[Ratio, ...]:
+def ratios_of(laps: Mapping[str, Laps], comparisons: Iterable[Comparison]) -> tuple[Ratio, ...]:
     """Return the comparisons whose two cases were both measured."""
     found = []
     for item in comparisons:
-        if item.case in seconds and item.against in seconds:
-            pairs = zip(seconds[item.case], seconds[item.against], strict=True)
-            ratio = statistics.median(own / (other * item.scale) for own, other in pairs)
-            found.append(Ratio(item.name, item.case, item.against, round(ratio, 3), item.goal))
+        if item.case in laps and item.against in laps:
+            own, other = laps[item.case], laps[item.against]
+            again, first = _ratio(own.again, other.again), _ratio(own.first, other.first)
+            found.append(
+                Ratio(
+                    item.name,
+                    item.case,
+                    item.against,
+                    ratio=round(again / item.scale, 3),
+                    first_ratio=round(first / item.scale, 3),
+                    goal=item.goal,
+                )
+            )
     return tuple(found)
+
+
+def _ratio(own: Sequence[float], other: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(own, other, strict=True))
 
 
 def _p95(runs: Sequence[float]) -> float:

@@ -109,9 +109,7 @@ def make_bench(spec: str, *, threads: int = 1) -> Bench:
     }
     interpreter = getattr(embedder, "interpreter", None)
     if interpreter is not None:
-        # The first finds the caches full of the last case, which may be a peer's; what is compared
-        # with the second comes after an inference too.
-        cases = {"invoke, cold": interpreter.invoke, "invoke": interpreter.invoke, **cases}
+        cases = {"invoke": interpreter.invoke, **cases}
     return Bench(cases, embedder)
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge_sim.benchmark import Comparison, interleaved, ratios_of, timings_of
+from edge_sim.benchmark import Comparison, Laps, interleaved, ratios_of, timings_of
 from edge_sim.cli.main import main
 
 
@@ -31,23 +31,32 @@ def test_cases_run_in_turn_and_the_warm_up_does_not_count() -> None:
         order.append(name)
         clock.taking(seconds)
 
-    cases = {"a": lambda: case("a", 0.002), "b": lambda: case("b", 0.004)}
-    seconds = interleaved(cases, 3, clock=clock)
-    assert "".join(order) == "ab" * 8
-    assert [len(runs) for runs in seconds.values()] == [3, 3]
-    medians = {item.name: item.median_ms for item in timings_of(seconds)}
-    assert medians == {"a": pytest.approx(2.0), "b": pytest.approx(4.0)}
+    def slow_at_first(name: str, seconds: float) -> None:
+        case(name, seconds if order[-1:] == [name] else 2 * seconds)
+
+    cases = {"a": lambda: slow_at_first("a", 0.002), "b": lambda: slow_at_first("b", 0.004)}
+    laps = interleaved(cases, 3, clock=clock)
+    assert "".join(order) == "aabb" * 8
+    assert [len(runs.first) for runs in laps.values()] == [3, 3]
+    timings = timings_of(laps)
+    assert {item.name: item.median_ms for item in timings} == pytest.approx({"a": 2.0, "b": 4.0})
+    assert {item.name: item.first_ms for item in timings} == pytest.approx({"a": 4.0, "b": 8.0})
 
 
 def test_a_ratio_is_the_median_over_rounds_so_that_drift_cancels() -> None:
-    seconds = {"own": [1.0, 10.0, 3.0], "other": [2.0, 20.0, 6.0]}
-    (ratio,) = ratios_of(seconds, [Comparison("r", "own", "other", 0.5, scale=1.0)])
-    assert ratio.ratio == 0.5
+    laps = {
+        "own": Laps([8.0, 80.0, 24.0], [1.0, 10.0, 3.0]),
+        "other": Laps([4.0, 40.0, 12.0], [2.0, 20.0, 6.0]),
+    }
+    (ratio,) = ratios_of(laps, [Comparison("r", "own", "other", 0.5)])
+    assert (ratio.ratio, ratio.first_ratio) == (0.5, 2.0)
     assert ratio.is_met
+    (of_four,) = ratios_of(laps, [Comparison("r", "own", "other", scale=4.0)])
+    assert of_four.ratio == 0.125
 
 
 def test_a_comparison_without_both_cases_is_left_out() -> None:
-    assert ratios_of({"own": [1.0]}, [Comparison("r", "own", "missing")]) == ()
+    assert ratios_of({"own": Laps([1.0], [1.0])}, [Comparison("r", "own", "missing")]) == ()
 
 
 def test_bench_prints_every_stage(capfd: pytest.CaptureFixture[str]) -> None:

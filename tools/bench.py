@@ -3,7 +3,8 @@
     python tools/bench.py --official ../shared/models/v3-small_224_1.0_uint8.tflite --json out.json
 
 Peers come with the extra `bench`; those that are absent are skipped with a line. What counts is the
-ratio of two cases timed in turn in the same process on one thread. `--cpu-time` counts the
+ratio of two cases timed in turn in the same process on one thread, each twice: `first` after
+another case, then right after itself. `--cpu-time` counts the
 processor's time instead of the clock's, for a machine that does other things as well. `--figures`
 adds what is measured of whole processes: `start`, `video` (needs ffmpeg) and `memory` (minutes).
 """
@@ -14,6 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -58,22 +60,25 @@ def measure(args: argparse.Namespace) -> Measurement:
     workbench = Workbench(embedder=bench.embedder, official=args.official, rows=args.rows)
     cases: dict[str, Case] = dict(bench.cases)
     comparisons: list[Comparison] = list(COMPARISONS)
-    skipped = []
+    skipped: list[str] = []
+    opened = ExitStack()
     for name, prepare in PEERS.items():
         if args.only and name not in args.only:
             continue
         try:
             peer = prepare(workbench)
-        except (ImportError, FileNotFoundError, EdgeSimError) as error:
+        except (ImportError, FileNotFoundError, ValueError, EdgeSimError) as error:
             skipped.append(f"{name}: {error}")
             continue
+        opened.callback(peer.close)
         cases |= peer.cases
         comparisons += peer.comparisons
     clock = time.process_time if args.cpu_time else time.perf_counter
     rounds = args.rounds
-    seconds = interleaved(
-        cases, rounds, clock=clock, watch=lambda numbers: progress(numbers, None, "rounds")
-    )
+    with opened:
+        seconds = interleaved(
+            cases, rounds, clock=clock, watch=lambda numbers: progress(numbers, None, "rounds")
+        )
     facts = machine(bench.embedder, args.threads)
     facts["clock"] = "processor time" if args.cpu_time else "wall"
     figures = _figures(args, skipped)
@@ -100,12 +105,15 @@ def _print(found: Measurement) -> None:
     note(", ".join(f"{key} {value}" for key, value in found.machine.items()))
     for line in found.skipped:
         note(f"skipped {line}")
-    rows = [(item.name, item.median_ms, item.p95_ms) for item in found.timings]
-    print_table(["what", "median ms", "p95 ms"], rows)
+    rows = [(item.name, item.median_ms, item.p95_ms, item.first_ms) for item in found.timings]
+    print_table(["what", "median ms", "p95 ms", "first ms"], rows)
     print()
     marks = {None: "", True: "met", False: "missed"}
-    ratios = [(item.name, item.ratio, item.goal, marks[item.is_met]) for item in found.ratios]
-    print_table(["ratio", "measured", "goal", ""], ratios)
+    ratios = [
+        (item.name, item.ratio, item.first_ratio, item.goal, marks[item.is_met])
+        for item in found.ratios
+    ]
+    print_table(["ratio", "measured", "first", "goal", ""], ratios)
     if found.figures:
         print()
         figures = [

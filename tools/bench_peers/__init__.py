@@ -27,10 +27,11 @@ class Workbench:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Peer:
-    """Timed cases, and what they are compared with."""
+    """Timed cases, what they are compared with, and what to call when all is timed."""
 
     cases: dict[str, Case]
     comparisons: tuple[Comparison, ...]
+    close: Callable[[], object] = tuple
 
 
 Prepare = Callable[[Workbench], Peer]

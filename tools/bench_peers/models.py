@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
-from edge_sim.benchmark import Comparison
+from bench_peers.uint8_outputs import with_uint8_outputs
+from edge_sim.benchmark import Case, Comparison
 from edge_sim.embedders import open_embedder
+from edge_sim.protocols import Embedder
+
+OFFICIAL = "the official model"
 
 
 def official(workbench: Workbench) -> Peer:
@@ -32,41 +40,52 @@ def official(workbench: Workbench) -> Peer:
 def mediapipe(workbench: Workbench) -> Peer:
     """MediaPipe's ImageEmbedder, beside ours on the same model and the same 640x480 picture.
 
-    It takes our model only if its outputs are uint8 or float32; else both take the official one.
+    It takes no int8 outputs, so both get our model with uint8 ones. And both the official one.
     """
-    from mediapipe import Image, ImageFormat
-
-    model = getattr(workbench.embedder, "model", None)
-    paths = [path for path in (getattr(model, "path", None), workbench.official) if path]
-    embedder, path = _image_embedder(paths)
-    own = workbench.embedder if path == getattr(model, "path", None) else open_embedder(path)
     pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    ours, theirs = f"embed, {path.stem}", f"mediapipe embed, {path.stem}"
-    ratio = Comparison(f"embed / MediaPipe, both {path.stem}", ours, theirs, 0.55)
-    return Peer(
-        {
-            ours: lambda: own.embed(pixels),
-            theirs: lambda: embedder.embed(Image(image_format=ImageFormat.SRGB, data=pixels)),
-        },
-        (ratio,),
-    )
+    cases: dict[str, Case] = {}
+    opened = ExitStack()  # left open, they complain when the interpreter ends
+    ratios = []
+    for name, data in _models(workbench):
+        own, embedder = _opened(data, name), opened.enter_context(_image_embedder(data))
+        ours, theirs = f"embed, {name}", f"mediapipe embed, {name}"
+        cases[ours] = partial(own.embed, pixels)
+        cases[theirs] = partial(_embed, embedder, pixels)
+        goal = None if name == OFFICIAL else 0.55
+        ratios.append(Comparison(f"embed / MediaPipe, both {name}", ours, theirs, goal))
+    return Peer(cases, tuple(ratios), opened.close)
 
 
-def _image_embedder(paths: Sequence[Path]) -> tuple[Any, Path]:
-    """Return MediaPipe's embedder on the first model that it takes, and which that is."""
+def _models(workbench: Workbench) -> Iterator[tuple[str, bytes]]:
+    model = getattr(workbench.embedder, "model", None)
+    if model is not None:
+        yield f"{model.path.stem} with uint8 outputs", with_uint8_outputs(model)
+    if workbench.official is not None:
+        yield OFFICIAL, workbench.official.read_bytes()
+
+
+def _opened(data: bytes, name: str) -> Embedder:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.tflite"
+        path.write_bytes(data)
+        return open_embedder(path)
+
+
+def _image_embedder(data: bytes) -> Any:
+    """Return MediaPipe's embedder; it refuses a model with ValueError."""
     from mediapipe.tasks.python import BaseOptions
     from mediapipe.tasks.python.vision import ImageEmbedder, ImageEmbedderOptions
 
-    refused = "no model file"
-    for path in paths:
-        options = ImageEmbedderOptions(
-            base_options=BaseOptions(model_asset_path=str(path)), l2_normalize=True
-        )
-        try:
-            return ImageEmbedder.create_from_options(options), path
-        except ValueError as error:
-            refused = f"{path.name}: {error}"
-    raise FileNotFoundError(f"MediaPipe takes none of the models ({refused})")
+    base = BaseOptions(model_asset_buffer=data)
+    return ImageEmbedder.create_from_options(
+        ImageEmbedderOptions(base_options=base, l2_normalize=True)
+    )
+
+
+def _embed(embedder: Any, pixels: NDArray[np.uint8]) -> object:
+    from mediapipe import Image, ImageFormat
+
+    return embedder.embed(Image(image_format=ImageFormat.SRGB, data=pixels))
 
 
 def imagededup(workbench: Workbench) -> Peer:  # noqa: ARG001
