@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event as StopEvent
 from types import TracebackType
 
+from edge_sim import heap
 from edge_sim.config import Config, SourceConfig, WatchConfig
 from edge_sim.config_sinks import kind_of, sink_options
 from edge_sim.config_yaml import nearest
@@ -75,6 +76,7 @@ class Device:
             model_id = lane.pipeline.model_id
             for watch in lane.pipeline.watches:
                 watch.use(self._store.gallery(watch.name, model_id=model_id))
+        heap.give_back()
         logger.info("gallery changed: revision %d in force", self._store.revision)
 
     def close(self) -> None:
@@ -131,6 +133,7 @@ def build(config: Config, *, now: Callable[[], float] = time.time) -> Device:
             lanes.append(Lane(source, pipeline, live=is_live(uri), now=now))
         device = Device(lanes, sinks, store)
         opened.pop_all()
+    heap.give_back()
     return device
 
 

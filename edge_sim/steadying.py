@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_sim.domain import Probe
 from edge_sim.gallery import Gallery
+from edge_sim.quantiles import median
 from edge_sim.scene import SMALL_SHIFT, View
 from edge_sim.sight import Region
 
@@ -69,7 +70,7 @@ class Steadier:
         if len(self._shifts) < _ESTIMATES:
             return None
         shifts = np.array(self._shifts)
-        middle = np.median(shifts, axis=0)
+        middle = np.array([median(column) for column in shifts.T])
         near = np.abs(shifts - middle).max(axis=1) <= _WITHIN_PX
         if near.sum() < _AGREEING or np.abs(middle).max() < _LEAST_PX:
             return None

@@ -23,6 +23,8 @@ FLOORS = {
     "embedders": 3,
     "indexes": 3,
     "edges": 2,
+    "heap": 0,
+    "quantiles": 0,
     "sight": 3,
     "sinks": 3,
     "scoring": 3,

@@ -1,6 +1,7 @@
 """What the daemon takes of a machine: one camera, three watches, a scene that stands still.
 
     python tools/footprint.py --seconds 60 --out footprint
+    python tools/footprint.py --references 1000 --out many
     python tools/footprint.py --frames 100000 --fps 100 --size 160x120 --out flat
 
 The camera is an MJPEG stream from another process, the daemon a process of its own as systemd would
@@ -100,16 +101,24 @@ def serve(size: tuple[int, int], fps: float) -> None:
     server.close()
 
 
-def make_device(folder: Path, camera: int, health: int) -> Path:
-    """Write gallery and configuration of three watches on the stream."""
+def make_device(folder: Path, camera: int, health: int, references: int) -> Path:
+    """Write gallery and configuration of three watches on the stream.
+
+    Args:
+        folder: Where to.
+        camera: Port of the stream.
+        health: Port on which the daemon tells how it is.
+        references: In the gallery, over all watches and states.
+    """
+    each = -(-references // len(REGIONS) // 2)
     embedder = open_embedder("default")
     rng = np.random.default_rng(2)
     with GalleryStore.open(folder / "gallery.db", create=True) as store:
         for watch, roi in REGIONS.items():
             for state in ("free", "taken"):
                 shown = []
-                for number in range(5):
-                    pixels = render("parking", state, number).astype(np.int16)
+                for number in range(each):
+                    pixels = render("parking", state, number % 5).astype(np.int16)
                     noisy = pixels + np.rint(rng.normal(0.0, 4.0, pixels.shape))
                     shown.append(
                         Candidate(f"{state}{number}", np.clip(noisy, 0, 255).astype(np.uint8))
@@ -204,7 +213,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     assert camera.stdout is not None
     port = int(camera.stdout.readline().removeprefix(_PORT_LINE))
     health = free_port()
-    config = make_device(args.out, port, health)
+    config = make_device(args.out, port, health, args.references)
     daemon = subprocess.Popen(
         [sys.executable, "-m", "edge_sim", "daemon", "-c", str(config)],
         stdout=subprocess.DEVNULL,
@@ -231,6 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=0, help="run until so many instead")
     parser.add_argument("--fps", type=float, default=5.0)
     parser.add_argument("--size", default="640x480", metavar="WxH")
+    parser.add_argument("--references", type=int, default=30, help="of three watches, two states")
     parser.add_argument("--out", type=Path, default=Path("footprint"), help="a new folder")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

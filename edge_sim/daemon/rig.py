@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge_sim import assembly
+from edge_sim import assembly, heap
 from edge_sim.config import Config
 from edge_sim.daemon.bell import Bell
 from edge_sim.daemon.feeder import RETRY_S, Feeder
@@ -134,6 +134,7 @@ class Rig:
         self._faults = 0
         for name, watch in self.watches.items():
             watch.use(fresh[name])
+        heap.give_back()
         logger.info("gallery revision=%d is in force", revision)
         return True
 
@@ -182,6 +183,7 @@ def build_rig(
                 lanes[name].resume_lost()
         rig = Rig(config, embedder, store, lanes, hands=hands)
         opened.pop_all()
+    heap.give_back()
     return rig
 
 

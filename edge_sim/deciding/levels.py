@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_sim.domain import Match, Threshold
 from edge_sim.gallery import CalibratedLevel, Gallery
+from edge_sim.quantiles import median
 
 ENOUGH_REFERENCES = 5
 """Below this many references of a state its level is a guess, and is reported as such."""
@@ -107,12 +108,12 @@ def level_from(own: Sequence[float], others: Sequence[float]) -> Level:
         own: Of references of the state.
         others: Of references of other states against the state.
     """
-    centre = float(np.median(own)) if own else USUAL_CENTRE
-    spread = _MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(own) - centre))) if own else 0.0
+    centre = median(own) if own else USUAL_CENTRE
+    spread = _MAD_TO_DEVIATION * median(np.abs(np.asarray(own) - centre)) if own else 0.0
     return Level(
         centre=_drawn(centre, USUAL_CENTRE, len(own)),
         spread=max(_drawn(spread, USUAL_SPREAD, len(own)), _LEAST_SPREAD),
-        others=_drawn(float(np.median(others)) if others else 0.0, USUAL_OTHERS, len(others)),
+        others=_drawn(median(others) if others else 0.0, USUAL_OTHERS, len(others)),
         references=len(own),
     )
 

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sim.quantiles import quantiles
+
 LEAST_SHARE = 1e-4
 """What an empty bin counts as, so that the index stays finite; of a small sample more."""
 NOTABLE_PSI = 0.25
@@ -54,7 +56,7 @@ def baseline_of(scores: Sequence[float] | NDArray[Any]) -> Baseline:
     if not len(values) or not np.isfinite(values).all():
         raise ValueError("a baseline needs finite scores")
     bins = int(np.clip(len(values) // _PER_BIN, 2, BINS))
-    edges = np.unique(np.quantile(values, np.arange(1, bins) / bins))
+    edges = np.array(sorted(set(quantiles(values, np.arange(1, bins) / bins).tolist())))
     counts = counted(edges, values)
     deviation = max(float(values.std()), LEAST_DEVIATION)
     return Baseline(edges, counts / len(values), float(values.mean()), deviation, len(values))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_sim.domain import FloatPlane, GrayImage
 from edge_sim.edges import EDGES_PX, edges_of, local_contrast
+from edge_sim.quantiles import median
 
 _GRID = 4
 _CELL_PX = EDGES_PX // _GRID
@@ -108,7 +109,7 @@ class View:
         between = _likeness(self._cells, self._cells)
         for at in range(len(between)):
             between[at, at] = -1.0
-        return float(np.median(between.max(axis=1).mean(axis=-1)))
+        return median(between.max(axis=1).mean(axis=-1))
 
 
 def still(a: FloatPlane, b: FloatPlane) -> float:

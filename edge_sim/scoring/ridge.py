@@ -83,9 +83,9 @@ class View:
     def project_all(self, rows: FloatMatrix, conditions: NDArray[np.str_]) -> FloatMatrix:
         """Return (N, D) rows projected, each in its own condition."""
         ready = np.empty_like(rows)
-        for condition in np.unique(conditions):
+        for condition in sorted(set(conditions.tolist())):
             mine = conditions == condition
-            ready[mine] = self.project(rows[mine], str(condition))
+            ready[mine] = self.project(rows[mine], condition)
         return ready
 
 
@@ -178,9 +178,9 @@ def _view_of(rows: FloatMatrix, labels: Labels, blocks: int) -> View:
 
 def _centres(rows: FloatMatrix, labels: Labels) -> dict[str, FloatVector]:
     centres = {}
-    for condition in np.unique(labels.conditions):
+    for condition in sorted(set(labels.conditions.tolist())):
         mine = labels.conditions == condition
         here = Labels(labels.states[mine], labels.conditions[mine], labels.number)
-        if len(np.unique(here.states)) == labels.number:
-            centres[str(condition)] = here.means(rows[mine]).mean(axis=0)
+        if len(set(here.states.tolist())) == labels.number:
+            centres[condition] = here.means(rows[mine]).mean(axis=0)
     return centres
