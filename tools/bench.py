@@ -12,6 +12,7 @@ adds what is measured of whole processes: `start`, `video` (needs ffmpeg) and `m
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -39,6 +40,11 @@ from edge_sim.errors import EdgeSimError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit code."""
     args = _parser().parse_args(argv)
+    if os.environ.get("OPENBLAS_NUM_THREADS") != str(args.threads):
+        # numpy read it when it was imported: begin anew, with the threads that are to be measured.
+        os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)
+        arguments = sys.argv[1:] if argv is None else argv
+        os.execv(sys.executable, [sys.executable, __file__, *arguments])
     try:
         found = measure(args)
     except EdgeSimError as error:

@@ -22,7 +22,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--threads", type=positive, default=1, metavar="N")
     parser.add_argument("--rounds", type=positive, default=100, metavar="N")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(handler=_bench)
+    parser.set_defaults(handler=_bench, look_by_look=True)
 
 
 def _bench(args: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="where relative paths of what is written start: outbox, state file, review folder, "
         "explanations, score log (the folder of the configuration)",
     )
-    parser.set_defaults(handler=_daemon)
+    parser.set_defaults(handler=_daemon, look_by_look=True)
 
 
 def _daemon(args: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--score-log", type=Path, metavar="FILE", help="write every look, for `edge-sim replay`"
     )
-    parser.set_defaults(handler=_demo)
+    parser.set_defaults(handler=_demo, look_by_look=True)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="S",
         help="of each watch; default 60; 0 writes every look whole, which `replay` needs",
     )
-    parser.set_defaults(handler=_run)
+    parser.set_defaults(handler=_run, look_by_look=True)
 
 
 def _run(args: argparse.Namespace) -> int:

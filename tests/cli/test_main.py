@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,27 @@ def test_a_name_that_a_terminal_would_obey_is_shown_and_not_obeyed(
     err = capsys.readouterr().err
     assert "a\\x1b[2Jb.yaml" in err
     assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["bench", "--rounds", "1"], ["demo", "--frames", "5"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_looking_at_frames_keeps_numpy_on_one_thread(arguments: list[str]) -> None:
+    program = (
+        "import os, sys\n"
+        "from edge_sim.cli.main import main\n"
+        "assert 'numpy' not in sys.modules\n"
+        f"main({[*arguments, '--model', 'thumbnail']!r})\n"
+        "import numpy\n"
+        "numpy.ones((600, 600)) @ numpy.ones((600, 600))\n"
+        "print('threads', len(os.listdir('/proc/self/task')))\n"
+    )
+    # OpenCV's own threads are not what this is about.
+    environment = {**os.environ, "OPENCV_FOR_THREADS_NUM": "1"}
+    environment.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.splitlines()[-1] == "threads 1", done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -38,7 +39,12 @@ def measure(effort: Effort) -> Sequence[Figure]:
     """Return megabytes at the end, their growth after warming up, and traced growth per frame."""
     command = [sys.executable, "-m", "bench_figures.memory", str(effort.memory_frames)]
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # as for `edge-sim daemon`
     )
     told = json.loads(done.stdout)
     frames = f"{effort.memory_frames:,} frames"
