@@ -118,8 +118,7 @@ def describe(
             "zero_point": int(zero),
         },
         "outputs": outputs,
-        "preprocessing": "crop, squash to a square (INTER_AREA where either side shrinks, else "
-        "INTER_LINEAR), RGB, uint8 as it is",
+        "preprocessing": "crop, squash to a square, RGB, uint8 as it is",
         "architecture": {
             "family": "MobileNetV3-Small, minimalistic (ReLU, 3x3, no squeeze-excite)",
             **checkpoint["shape"],
