@@ -88,13 +88,23 @@ def enrolled(args: argparse.Namespace, context: Context, batches: list[Batch]) -
 
     embedder = context.embedder()
     if not args.dry_run:
-        with context.store(create=True) as store:
+        is_new = not context.gallery.exists()
+        with context.store(create=True) as store, ExitStack() as stack:
+            if is_new:
+                stack.callback(_remove_if_empty, store)
             return enrol_batches(store, embedder, batches)
     gallery = Gallery()
     if context.gallery.exists():
         with context.store(read_only=True) as store:
             gallery = store.gallery(batches[0][0].watch, model_id=embedder.model_id)
     return assess(gallery, embedder, batches)[1]
+
+
+def _remove_if_empty(store: GalleryStore) -> None:
+    """Leave no file behind that was made for pictures of which none came in."""
+    if store.revision == 0:
+        store.close()
+        store.path.unlink()
 
 
 def remove(args: argparse.Namespace) -> int:

@@ -60,6 +60,17 @@ def mistake(capsys: Captured, *arguments: str) -> str:
     return printed.err
 
 
+def test_pictures_that_are_not_there_leave_no_gallery_behind(here: Path, capsys: Captured) -> None:
+    names = ["--watch", "gate", "--state", "open", "--model", "thumbnail"]
+    assert "no such file" in mistake(capsys, "add", "missing.png", *names)
+    (here / "black.png").write_bytes(b"no picture")
+    assert gallery("add", "black.png", *names) == 1
+    assert list(here.glob("gallery.db*")) == []
+    GalleryStore.open(here / "gallery.db", create=True).close()
+    mistake(capsys, "add", "missing.png", *names)
+    assert (here / "gallery.db").exists(), "it was there before"
+
+
 def test_add_then_list_then_show(here: Path, capsys: Captured) -> None:
     fill()
     assert "gallery.db: revision 1, 2 added, 0 refused" in capsys.readouterr().out
