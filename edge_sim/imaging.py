@@ -17,9 +17,8 @@ _GLIMPSE_ROWS = 96  # as many as the thumbnail has
 _LEAST_GLIMPSE = 24
 _LINEAR_AREA = 16.0
 _LINEAR_SIDE = 8.0
-"""Pixels per pixel of the target, and per side, below which linear shrinking is good enough: for
-ten data sets and drawn scenes with noise no decision is worse than after halving, at a third of the
-time for 640x480."""
+"""Pixels per pixel of the target, and per side, below which linear shrinking is good enough: half
+the time for 640x480, and no decision is worse but in very strong noise (DESIGN.md, decision 10)."""
 _STRIP_BYTES = 1 << 19  # half of the second cache of a core, or less
 MAX_PIXELS = 64_000_000
 """Pictures above this are refused: 64 megapixels is more than any camera edge_sim is meant for."""
