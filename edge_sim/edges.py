@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -34,7 +36,7 @@ def local_contrast(plane: FloatPlane, sigma_px: float = 2.0) -> FloatPlane:
         plane: (H, W) float32 grey levels; at full size it costs four times as much as at half.
         sigma_px: Of the Gaussian weights of the neighbourhood.
     """
-    window = cv2.getGaussianKernel(2 * round(4 * sigma_px) + 1, sigma_px, cv2.CV_32F)
+    window = _window(sigma_px)
     mean = _plane(cv2.sepFilter2D(plane, -1, window, window))
     deviation = _plane(cv2.sepFilter2D(plane * plane, -1, window, window))
     deviation -= mean * mean
@@ -44,6 +46,11 @@ def local_contrast(plane: FloatPlane, sigma_px: float = 2.0) -> FloatPlane:
     edges = np.subtract(plane, mean, out=mean)
     edges /= deviation
     return edges
+
+
+@lru_cache(maxsize=8)
+def _window(sigma_px: float) -> FloatPlane:
+    return _plane(cv2.getGaussianKernel(2 * round(4 * sigma_px) + 1, sigma_px, cv2.CV_32F))
 
 
 def _plane(values: object) -> FloatPlane:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+
 from edge_sim.conditions import ConditionTracker
 from edge_sim.domain import FloatPlane, Probe, SceneReading, UnknownReason
 from edge_sim.gallery import Gallery
@@ -101,7 +103,7 @@ class SceneMonitor:
             return False
         repeated = probe.repeated
         if repeated is None:
-            repeated = bool((probe.thumbnail == previous.thumbnail).all())
+            repeated = cv2.norm(probe.thumbnail, previous.thumbnail, cv2.NORM_INF) == 0.0
         if repeated:
             self._same_looks += 1
         else:

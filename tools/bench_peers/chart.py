@@ -19,7 +19,7 @@ def draw(found: Measurement, path: Path) -> None:
     bars = axes.barh([item.name for item in timings], [item.median_ms for item in timings])
     axes.bar_label(bars, labels=[f"{item.median_ms:.3g} ms" for item in timings], padding=4)
     axes.set_xscale("log")
-    axes.margins(x=0.15)
+    axes.margins(x=0.15, y=0.01)
     axes.set_xlabel(f"median ms, {found.machine['threads']} thread, {found.machine['cpu']}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
