@@ -13,7 +13,7 @@ from edge_sim import heap
 from edge_sim.config import Config, SourceConfig, WatchConfig
 from edge_sim.config_sinks import kind_of, sink_options
 from edge_sim.config_yaml import nearest
-from edge_sim.domain import GrayImage, Roi
+from edge_sim.domain import Roi
 from edge_sim.embedders import open_embedder
 from edge_sim.errors import ConfigError, EdgeSimError, SinkError
 from edge_sim.events import Event
@@ -22,6 +22,7 @@ from edge_sim.gallery_store import GalleryStore
 from edge_sim.gate import Gate
 from edge_sim.imaging import gray
 from edge_sim.loop import Lane, Step, deliver, steps
+from edge_sim.mask import Mask
 from edge_sim.outbox import Bounds, Outbox
 from edge_sim.outbox.counts import DAY_S, MEGABYTE
 from edge_sim.pipeline import Pace, Pipeline, Region, Watch
@@ -254,11 +255,11 @@ def resolved_uri(config: Config, name: str) -> str:
     return anchored(config.sources[name].uri, config.folder)
 
 
-def _mask(config: Config, watch: WatchConfig) -> GrayImage | None:
+def _mask(config: Config, watch: WatchConfig) -> Mask | None:
     if watch.mask is None:
         return None
     try:
-        return gray(read_picture(config.path(watch.mask)))
+        return Mask(gray(read_picture(config.path(watch.mask))))
     except EdgeSimError as error:
         raise ConfigError(f"mask: {error}") from error
 

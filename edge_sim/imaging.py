@@ -184,20 +184,6 @@ def glimpse(pixels: BgrImage) -> GrayImage:
     return seen
 
 
-def masked(pixels: BgrImage, mask: GrayImage | None) -> BgrImage:
-    """Return the region with the pixels outside `mask` replaced by mid-grey.
-
-    `mask` is (h, w) uint8 of any size, 255 where pixels count, 0 where they do not.
-    """
-    if mask is None:
-        return pixels
-    height, width = pixels.shape[:2]
-    fitted = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
-    if pixels.ndim == 3:
-        fitted = cv2.merge([fitted] * 3)
-    return _u8(np.where(fitted >= 128, pixels, np.uint8(128)))
-
-
 def encode_jpeg(pixels: BgrImage, quality: int = 92) -> bytes:
     """Return the picture as JPEG bytes."""
     done, buffer = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_sim.domain import (
     FULL_FRAME,
     THUMBNAIL_PX,
@@ -20,7 +23,8 @@ from edge_sim.domain import (
     Roi,
 )
 from edge_sim.edges import edges_of
-from edge_sim.imaging import crop, glimpse, masked, measure, squash
+from edge_sim.imaging import crop, glimpse, measure, squash
+from edge_sim.mask import Mask
 from edge_sim.protocols import Embedder
 
 
@@ -30,15 +34,16 @@ class Region:
 
     Args:
         roi: In fractions of the frame.
-        mask: (h, w) uint8 over the region, 0 where pixels do not count; None to count all.
+        mask: Over the region; None to count all of it.
     """
 
     roi: Roi = FULL_FRAME
-    mask: GrayImage | None = None
+    mask: Mask | None = None
 
     def pixels_of(self, frame: BgrImage) -> BgrImage:
         """Return the region's pixels: a view, or a copy where a mask applies."""
-        return masked(crop(frame, self.roi), self.mask)
+        pixels = crop(frame, self.roi)
+        return pixels if self.mask is None else self.mask.hide(pixels)
 
     def moved(self, x: float, y: float) -> Region:
         """Return the region aside by parts of its width and height, as far as the frame reaches."""
@@ -78,9 +83,7 @@ class Sight:
         "_small",
     )
 
-    def __init__(
-        self, pixels: BgrImage, embedder: Embedder, *, mask: GrayImage | None = None
-    ) -> None:
+    def __init__(self, pixels: BgrImage, embedder: Embedder, *, mask: Mask | None = None) -> None:
         self._pixels = pixels
         self._embedder = embedder
         self._mask = mask
@@ -94,7 +97,7 @@ class Sight:
     def glimpse(self) -> GrayImage:
         """For the gate: see `imaging.glimpse`."""
         if self._glimpse is None:
-            self._glimpse = masked(glimpse(self._pixels), self._mask)
+            self._glimpse = self._without_hidden(glimpse(self._pixels))
         return self._glimpse
 
     @property
@@ -103,7 +106,9 @@ class Sight:
         if self._readings is None:
             # Embedding and thumbnail start from the same small picture: the frame is read once.
             shared = self._embedder.input_px >= THUMBNAIL_PX
-            self._readings = measure(self._squashed() if shared else self._masked())
+            self._readings = measure(
+                self._squashed() if shared else self._without_hidden(self._pixels)
+            )
         return self._readings
 
     @property
@@ -122,11 +127,11 @@ class Sight:
 
     def _squashed(self) -> BgrImage:
         if self._small is None:
-            self._small = squash(self._masked(), self._embedder.input_px)
+            self._small = squash(self._without_hidden(self._pixels), self._embedder.input_px)
         return self._small
 
-    def _masked(self) -> BgrImage:
-        return masked(self._pixels, self._mask)
+    def _without_hidden(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return pixels if self._mask is None else self._mask.hide(pixels)
 
 
 class Sights:

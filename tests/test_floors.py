@@ -24,6 +24,7 @@ FLOORS = {
     "indexes": 3,
     "edges": 2,
     "heap": 0,
+    "mask": 1,
     "quantiles": 0,
     "sight": 3,
     "sinks": 3,

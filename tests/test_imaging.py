@@ -19,7 +19,6 @@ from edge_sim.imaging import (
     encode_jpeg,
     glimpse,
     halved,
-    masked,
     measure,
     squash,
     squash_into,
@@ -133,20 +132,6 @@ def test_sharpness_falls_when_a_picture_is_blurred() -> None:
     sharp = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     blurred = squash(squash(sharp, 24), 96)
     assert measure(blurred)[1].sharpness < measure(sharp)[1].sharpness / 5
-
-
-def test_a_mask_hides_what_does_not_count() -> None:
-    pixels = coloured()
-    mask = np.zeros((10, 10), np.uint8)
-    mask[:, :5] = 255
-    hidden = masked(pixels, mask)
-    assert (hidden[:, 40:] == 128).all()
-    np.testing.assert_array_equal(hidden[:, :20], pixels[:, :20])
-
-
-def test_masking_nothing_copies_nothing() -> None:
-    pixels = coloured()
-    assert masked(pixels, None) is pixels
 
 
 def test_a_picture_survives_encoding() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_sim.domain import BgrImage, Embedding, Frame, GrayImage, Roi
+from edge_sim.domain import BgrImage, Embedding, Frame, Roi
+from edge_sim.mask import Mask
 from edge_sim.pipeline import make_probe
 from edge_sim.sight import Region, Sights
 from tests.builders import BrightnessEmbedder
@@ -24,10 +25,10 @@ def frame(seed: int = 0) -> Frame:
     return Frame(pixels, 0.0, 0.0, 0, "fake")
 
 
-def left_half() -> GrayImage:
+def left_half() -> Mask:
     mask = np.zeros((8, 8), np.uint8)
     mask[:, :4] = 255
-    return mask
+    return Mask(mask)
 
 
 def test_watches_on_the_same_region_share_one_embedding() -> None:

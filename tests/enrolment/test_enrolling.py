@@ -29,6 +29,7 @@ from edge_sim.errors import GalleryError
 from edge_sim.gallery import Gallery
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.imaging import crop
+from edge_sim.mask import Mask
 from edge_sim.pipeline import Region, make_probe
 from tests.builders import BrightnessEmbedder
 from tests.enrolment.pictures import saved, scene
@@ -58,7 +59,7 @@ def blurred(pixels: BgrImage, sigma_px: float) -> BgrImage:
 
 def test_a_picture_that_was_enrolled_matches_itself_exactly(store: GalleryStore) -> None:
     pixels = scene(1, shape=(90, 130))
-    region = Region(Roi(0.1, 0.2, 0.8, 0.9), mask=np.eye(8, dtype=np.uint8) * 255)
+    region = Region(Roi(0.1, 0.2, 0.8, 0.9), mask=Mask(np.eye(8, dtype=np.uint8) * 255))
     report = put(store, EnrolmentPlan("gate", "open", region=region), pixels)
     (reference,) = store.gallery("gate", model_id=EMBEDDER.model_id)
     probe = make_probe(EMBEDDER, region.pixels_of(pixels))
