@@ -54,6 +54,16 @@ def cell_means(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     return means
 
 
+def test_a_model_that_is_wider_than_high_sees_the_same_in_a_squashed_picture(
+    write_model: WriteModel,
+) -> None:
+    embedder = open_embedder(write_model(grid_model(wide=2)))
+    assert embedder.input_px == 32
+    whole = np.random.default_rng(4).integers(0, 256, (301, 555, 3), dtype=np.uint8)
+    squashed = embedder.embed(squash(whole, 32))
+    np.testing.assert_array_equal(embedder.embed(whole).vector, squashed.vector)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
 def test_every_input_type_sees_rgb_scaled_to_one(write_model: WriteModel, dtype: str) -> None:
     embedding = open_embedder(write_model(grid_model(dtype))).embed(picture())

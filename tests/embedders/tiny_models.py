@@ -109,17 +109,18 @@ def grid_model(
     *,
     side: int = 16,
     cells: int = 4,
+    wide: int = 1,
     outputs: tuple[int, ...] = (2, 1),
     quantization: tuple[float, int] | None = None,
 ) -> bytes:
-    """Return the network of the module's docstring.
+    """Return the network of the module's docstring; `wide` times as wide as high.
 
     `outputs` are tensor numbers: 2 is `global`, 1 is `spatial`. Default quantization: [-1, 1].
     """
     default = {"uint8": (1 / 127.5, 128), "int8": (1 / 127.5, 0), "float32": (0.0, 0)}
     scale, zero = quantization or default[dtype]
-    shapes = {"input": (1, side, side, 3), "spatial": (1, cells, cells, 3)}
-    flat = (1, 3 * cells * cells)
+    shapes = {"input": (1, side, wide * side, 3), "spatial": (1, cells, wide * cells, 3)}
+    flat = (1, 3 * wide * cells * cells)
     tensors = [Tensor(name, shape, dtype, scale, zero) for name, shape in shapes.items()]
     tensors.append(Tensor("global", flat, dtype, scale, zero))
     flatten = Operator(RESHAPE, (1,), (2,), 17, Node({0: Vector("i", flat)}))
