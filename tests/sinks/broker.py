@@ -164,7 +164,8 @@ class Listener:
         self.seen: list[Seen] = []
         self._news = Condition()
         self._subscribed = False
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="listener")
+        # Without a name of its own: two of one name would throw each other out.
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="")
         self._client.username_pw_set(USER, PASSWORD)
         self._client.tls_set(ca_certs=str(broker.certificates.authority))
         self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
