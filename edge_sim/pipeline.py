@@ -40,17 +40,7 @@ def make_probe(
 
     The live path and enrolment both go through here: otherwise scores drift apart.
     """
-    sight = Sight(pixels, embedder)
-    thumbnail, quality = sight.readings
-    return Probe(
-        embedding=sight.embedding,
-        thumbnail=thumbnail,
-        edges=sight.edges,
-        quality=quality,
-        captured_at_s=captured_at_s,
-        unix_time_s=unix_time_s,
-        frame_index=frame_index,
-    )
+    return Sight(pixels, embedder).probe(captured_at_s, unix_time_s, frame_index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +213,7 @@ class Watch:
                 # Nothing new to see: neither in the region nor in its light.
                 last, match = self._latest
                 return _as_before(last, frame, repeated=repeated), match, False
-        thumbnail, quality = sight.readings
-        probe = Probe(
-            embedding=sight.embedding,
-            thumbnail=thumbnail,
-            edges=sight.edges,
-            quality=quality,
-            captured_at_s=at_s,
-            unix_time_s=frame.unix_time_s,
-            frame_index=frame.index,
-            repeated=repeated,
-        )
+        probe = sight.probe(at_s, frame.unix_time_s, frame.index, repeated=repeated)
         match = self._scorer.best_match(probe)
         self._latest = probe, match
         if gate is not None:

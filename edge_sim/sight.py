@@ -19,6 +19,7 @@ from edge_sim.domain import (
     FloatPlane,
     Frame,
     GrayImage,
+    Probe,
     Quality,
     Roi,
 )
@@ -124,6 +125,27 @@ class Sight:
         if self._embedding is None:
             self._embedding = self._embedder.embed(self._squashed())
         return self._embedding
+
+    def probe(
+        self,
+        captured_at_s: float,
+        unix_time_s: float,
+        frame_index: int,
+        *,
+        repeated: bool | None = None,
+    ) -> Probe:
+        """Return all of it as the probe of a look at that time; embeds, if that was not done."""
+        thumbnail, quality = self.readings
+        return Probe(
+            embedding=self.embedding,
+            thumbnail=thumbnail,
+            edges=self.edges,
+            quality=quality,
+            captured_at_s=captured_at_s,
+            unix_time_s=unix_time_s,
+            frame_index=frame_index,
+            repeated=repeated,
+        )
 
     def _squashed(self) -> BgrImage:
         if self._small is None:
