@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from edge_sim.daemon.bell import Bell
@@ -13,6 +11,7 @@ from edge_sim.errors import SourceError
 from edge_sim.protocols import FrameSource
 from tests.builders import flat_frame
 from tests.daemon.cameras import LIMIT_S, Camera
+from tests.threads import none_left
 
 
 class Started:
@@ -124,16 +123,12 @@ def test_a_bug_in_a_source_is_a_loss_and_not_silence(caplog: pytest.LogCaptureFi
 
 
 def test_closing_gives_the_camera_back_and_ends_the_thread() -> None:
-    before = threading.active_count()
-    started = Started(Camera())
-    started.feeder.close()
-    started.feeder.close()
-    assert started.feeder.join(LIMIT_S)
-    assert started.camera.closed
-    for thread in threading.enumerate():
-        if thread.name.startswith("close "):
-            thread.join(LIMIT_S)
-    assert threading.active_count() == before
+    with none_left():
+        started = Started(Camera())
+        started.feeder.close()
+        started.feeder.close()
+        assert started.feeder.join(LIMIT_S)
+        assert started.camera.closed
 
 
 def test_closing_before_the_start_is_safe() -> None:

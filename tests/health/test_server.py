@@ -7,7 +7,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from edge_sim.health.access import Access, RateLimit, is_local
 from edge_sim.health.server import MAX_CONNECTIONS, MAX_STREAMS, HealthServer
 from tests.health.servers import TOKEN, ask, pages_of, serving, throw
 from tests.health.test_board import CHANGED, LOST, board, look
+from tests.threads import none_left
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -191,19 +191,14 @@ def test_connections_and_streams_are_bounded() -> None:
 
 
 def test_closing_ends_every_connection_and_thread() -> None:
-    before = threading.active_count()
-    seen = board()
-    with serving(seen) as running:
-        wire = socket.create_connection(("127.0.0.1", running.port), timeout=10)
-        wire.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        assert wire.recv(20)
-    with wire:
-        while wire.recv(4096):
-            pass
-    for thread in threading.enumerate():
-        if "process_request_thread" in thread.name:
-            thread.join(10.0)
-    assert threading.active_count() == before
+    with none_left():
+        with serving(board()) as running:
+            wire = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+            wire.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert wire.recv(20)
+        with wire:
+            while wire.recv(4096):
+                pass
 
 
 def test_tls_is_spoken_with_a_certificate(tmp_path: Path) -> None:
