@@ -5,9 +5,10 @@ A writer makes a new gallery; a reader swaps one reference to it between two fra
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ from edge_sim.errors import GalleryError, ModelError
 from edge_sim.ranking import Metric, Question, closeness, ordered, shortlist, table
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DIGEST_BYTES = 8
+
+Recall = Callable[[Iterable[str]], Mapping[str, Reference]]
+"""Finds references again, by id; those that cannot be had any more are left out."""
 
 
 def checked_name(kind: str, name: str) -> str:
@@ -64,6 +69,33 @@ class CalibratedLevel:
     origin: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GallerySummary:
+    """What is left of a gallery once scorer, decider and monitor were made for it.
+
+    A reference takes 15 kB, most of it pictures that no look needs: a device with a thousand of
+    them keeps this instead.
+
+    Args:
+        revision: Of the gallery file.
+        model_id: Of the references; None without any.
+        counts: State -> number of its references, sorted by state.
+        digest: 16 hexadecimal digits that depend on every reference.
+        recall: Finds references again.
+    """
+
+    revision: int
+    model_id: str | None
+    counts: Mapping[str, int]
+    digest: str
+    recall: Recall
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Of the references, sorted."""
+        return tuple(self.counts)
+
+
 class Gallery:
     """The references of one watch.
 
@@ -71,6 +103,8 @@ class Gallery:
         references: In enrolment order; ids unique, all of one model.
         revision: Of the gallery file that they were read from; 0 in memory only.
         calibrated: State -> level that was calibrated on exactly these references.
+        recall: Finds these references again for those who kept the summary only; None looks them
+            up here, which keeps the gallery.
 
     Raises:
         GalleryError: Two references share an id, or models are mixed.
@@ -82,8 +116,10 @@ class Gallery:
         *,
         revision: int = 0,
         calibrated: Mapping[str, CalibratedLevel] | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self._references = tuple(references)
+        self._recall = recall
         self.revision = revision
         self.calibrated: Mapping[str, CalibratedLevel] = dict(calibrated or {})
         self._by_id = {item.reference_id: item for item in self._references}
@@ -139,6 +175,24 @@ class Gallery:
             return None
         stacked = np.stack([item for item in spatial if item is not None])
         return stacked.reshape(len(spatial), -1, stacked.shape[-1])
+
+    def summary(self) -> GallerySummary:
+        """Return what is worth keeping when the references are not needed any more."""
+        counts = Counter(item.state for item in self._references)
+        digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        for reference in self._references:
+            digest.update(f"{reference.reference_id}\0{reference.state}\0".encode())
+            digest.update(reference.embedding.vector.tobytes())
+        return GallerySummary(
+            revision=self.revision,
+            model_id=self.model_id,
+            counts={state: counts[state] for state in self.states},
+            digest=digest.hexdigest(),
+            recall=self._recall or self._known,
+        )
+
+    def _known(self, reference_ids: Iterable[str]) -> dict[str, Reference]:
+        return {name: self._by_id[name] for name in reference_ids if name in self._by_id}
 
     def coverage(self) -> dict[str, dict[str, int]]:
         """Return how many references there are of each state in each light that any has."""

@@ -20,7 +20,7 @@ from edge_sim.domain import (
     Threshold,
 )
 from edge_sim.events import Event, Origin, noticed, state_changed
-from edge_sim.gallery import Gallery
+from edge_sim.gallery import Gallery, GallerySummary, Recall
 from edge_sim.gate import Gate
 from edge_sim.protocols import Decider, Embedder, Follower, Monitor, Scorer
 from edge_sim.rules import TimeInState
@@ -62,7 +62,7 @@ class Pace:
         return since_last_s < 0 or since_last_s >= wanted_s - 5e-4
 
 
-def _as_it_is(match: Match, probe: Probe, gallery: Gallery) -> Match:  # noqa: ARG001
+def _as_it_is(match: Match, probe: Probe, recall: Recall) -> Match:  # noqa: ARG001
     return match
 
 
@@ -79,7 +79,8 @@ class Stages:
     """How a watch makes its parts for a gallery; called again whenever the gallery changes.
 
     `followers` is called once: what they follow goes on under another gallery. `detail` adds to
-    the match of a look that is told to somebody what no decision needs. `steady` makes the region
+    the match of a look that is told to somebody what no decision needs, looking the references up
+    again. `steady` makes the region
     follow a camera that was knocked a little; by default it stays.
     """
 
@@ -87,7 +88,7 @@ class Stages:
     decider: Callable[[Gallery, Scorer], Decider]
     monitor: Callable[[Gallery], Monitor]
     followers: Callable[[], Sequence[Follower]] = tuple
-    detail: Callable[[Match, Probe, Gallery], Match] = _as_it_is
+    detail: Callable[[Match, Probe, Recall], Match] = _as_it_is
     steady: Callable[[Gallery], Steady] = lambda gallery: _staying  # noqa: ARG005
 
 
@@ -114,7 +115,8 @@ class Watch:
 
     Args:
         name: Unique on the device.
-        gallery: Its references; may be empty, the watch then says `unknown: no_references`.
+        gallery: Its references; may be empty, the watch then says `unknown: no_references`. Only
+            the summary is kept.
         stages: How to make scorer, decider and monitor.
         region: Where to look.
         pace: How often to look.
@@ -143,8 +145,8 @@ class Watch:
         self._equip(gallery)
 
     @property
-    def gallery(self) -> Gallery:
-        """In force now."""
+    def gallery(self) -> GallerySummary:
+        """What is in force now."""
         return self._gallery
 
     @property
@@ -183,7 +185,7 @@ class Watch:
         )
         change = self._decider.observe(observation)
         if change is not None and match is not None:
-            match = self._stages.detail(match, probe, self._gallery)
+            match = self._stages.detail(match, probe, self._gallery.recall)
             observation = replace(observation, match=match)
             change = replace(change, cause=observation)
         self.region = self._steady(probe, self._home, self.region)
@@ -221,7 +223,7 @@ class Watch:
         return probe, match, True
 
     def _equip(self, gallery: Gallery) -> None:
-        self._gallery = gallery
+        self._gallery = gallery.summary()
         self._scorer = self._stages.scorer(gallery)
         self._decider = self._stages.decider(gallery, self._scorer)
         self._monitor = self._stages.monitor(gallery)

@@ -55,7 +55,7 @@ def test_a_picture_of_the_gallery_is_fully_familiar() -> None:
         best = match.best
         assert (best.state, best.reference_id) == (reference.state, reference.reference_id)
         assert best.score.combined == pytest.approx(1.0, abs=1e-4)
-        told = with_structure(match, look, references).best
+        told = with_structure(match, look, references.summary().recall).best
         assert told.score.ssim == pytest.approx(1.0, abs=1e-4)
         assert best.score.cosine == pytest.approx(1.0, abs=1e-4)
 
@@ -127,7 +127,7 @@ def test_structural_similarity_is_added_to_the_three_best_states_and_changes_not
     references = gallery(2, ("empty", "left", "right", "top"))
     look = probe("left", 5)
     match = matched(GalleryScorer(references), "left", 5)
-    told = with_structure(match, look, references)
+    told = with_structure(match, look, references.summary().recall)
     ssims = [item.score.ssim for item in told.states]
     expected = [
         ssim(look.thumbnail, references[item.reference_id].thumbnail) for item in match.states[:3]
@@ -140,14 +140,27 @@ def test_structural_similarity_is_added_to_the_three_best_states_and_changes_not
 def test_another_structural_similarity_can_be_chosen() -> None:
     references = gallery(2)
     match = matched(GalleryScorer(references), "left", 5)
-    told = with_structure(match, probe("left", 5), references, structural=lambda a, b: 0.25)
+    told = with_structure(
+        match, probe("left", 5), references.summary().recall, structural=lambda a, b: 0.25
+    )
     assert told.best.score.ssim == 0.25
 
 
 def test_a_reference_that_is_gone_has_no_structural_similarity() -> None:
     match = matched(GalleryScorer(gallery(2)), "left", 5)
-    told = with_structure(match, probe("left", 5), Gallery())
+    told = with_structure(match, probe("left", 5), Gallery().summary().recall)
     assert told == match
+
+
+def test_another_reference_under_the_same_id_has_no_structural_similarity() -> None:
+    references = gallery(2)
+    match = matched(GalleryScorer(references), "left", 5)
+    best = references[match.best.reference_id]
+    seen_anew = replace(best, embedding=next(iter(references.of_state("empty"))).embedding)
+    other_model = replace(best, embedding=replace(best.embedding, model_id="other@1"))
+    for other in (seen_anew, other_model):
+        told = with_structure(match, probe("left", 5), Gallery([other]).summary().recall)
+        assert told == match
 
 
 def test_leaving_one_out_equals_a_gallery_without_it() -> None:
@@ -370,15 +383,6 @@ def test_however_many_conflicts_there_are_not_all_are_told() -> None:
         for at in range(40)
     ]
     assert len(conflicts(Gallery(many))) == MOST_TOLD
-
-
-def test_the_scorer_notes_what_keeps_it_from_knowing_better() -> None:
-    assert GalleryScorer(gallery(3)).notes == ()
-    assert GalleryScorer(Gallery()).notes == ()
-    alone = Gallery([*twins().references, enrolled("top", 1)])
-    conflict, lone = GalleryScorer(alone).notes
-    assert "twin (right)" in conflict
-    assert lone.startswith("top has a single reference")
 
 
 def test_ten_thousand_references_are_scored_and_searched_for_conflicts() -> None:

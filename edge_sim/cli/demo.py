@@ -79,7 +79,7 @@ def _demo(args: argparse.Namespace) -> int:
         log.close()
     note(_verdict_text(judge.verdict(), time.monotonic() - started_s))
     if args.report is not None:
-        timeline.describe(plan.scene, demo.gallery, source=plan.uri)
+        timeline.describe(plan.scene, demo.watch.gallery, source=plan.uri)
         title = f"edge-sim demo --scene {plan.scene} --seed {plan.seed}"
         write(timeline, args.report, title=title, truth={plan.scene: demo.timed_truth()})
         note(f"timeline: {args.report}")

@@ -42,7 +42,7 @@ class NearestScorer:
         """Return the states of the gallery for `probe`, the most similar first."""
         if not len(self._gallery):
             return None
-        check_model(probe, self._gallery)
+        check_model(probe, self._gallery.model_id)
         return self._match(self._likeness(probe))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:

@@ -41,7 +41,7 @@ class SoftmaxHead:
         """Return the states of the gallery for `probe`, the most probable first."""
         if not len(self._gallery):
             return None
-        check_model(probe, self._gallery)
+        check_model(probe, self._gallery.model_id)
         return self._match(probe.embedding.vector)
 
     def leave_one_out(self) -> tuple[Match | None, ...]:

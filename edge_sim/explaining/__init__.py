@@ -17,7 +17,6 @@ from edge_sim.explaining.records import (
     SeenLook,
     configuration_digest,
     from_event,
-    gallery_digest,
     seen_look,
 )
 
@@ -34,7 +33,6 @@ __all__ = [
     "configuration_digest",
     "find_explanation",
     "from_event",
-    "gallery_digest",
     "origin_text",
     "said_text",
     "seen_look",

@@ -14,7 +14,6 @@ from edge_sim.domain import BgrImage, GrayImage, Observation, State, Threshold
 from edge_sim.events import StateChanged
 from edge_sim.explaining.records import (
     Explanation,
-    gallery_digest,
     present_version,
     seen_look,
 )
@@ -97,7 +96,7 @@ class Recorder:
                 seen_look(look.observation, look.said, look.thresholds, outcome.observation)
                 for look in looks
             ),
-            gallery=gallery_digest(watch.gallery),
+            gallery=watch.gallery.digest,
             configuration=self._configuration(watch.name),
             edge_sim=present_version(),
             picture=picture,

@@ -22,7 +22,6 @@ from edge_sim.domain import (
     UnknownReason,
 )
 from edge_sim.events import Levels, StateChanged
-from edge_sim.gallery import Gallery
 from edge_sim.score_log import LearnedDrift, fault_of
 
 SCHEMA = 1
@@ -174,15 +173,6 @@ def unix_time_s(at: str) -> float:
         ValueError: It is none.
     """
     return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
-
-
-def gallery_digest(gallery: Gallery) -> str:
-    """Return 16 hexadecimal digits that depend on every reference of a gallery."""
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    for reference in gallery:
-        digest.update(f"{reference.reference_id}\0{reference.state}\0".encode())
-        digest.update(reference.embedding.vector.tobytes())
-    return digest.hexdigest()
 
 
 def configuration_digest(config: Config, watch: str) -> str:

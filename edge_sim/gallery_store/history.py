@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from edge_sim.domain import Reference
@@ -21,6 +22,7 @@ _AT = "v.since <= :revision AND (v.until IS NULL OR v.until > :revision)"
 _CONTENT = ", ".join(f"v.{name}" for name in (*rows.CONTENT_COLUMNS, "crc"))
 _EMBEDDED = ", ".join(f"e.{name}" for name in rows.EMBEDDING_COLUMNS)
 _JOINED = "FROM versions v JOIN embeddings e ON e.id = v.embedding"
+_REFERENCES = f"SELECT {_CONTENT}, {_EMBEDDED} {_JOINED}"
 _RECORDS = f"SELECT {_CONTENT}, e.model_id, v.since {_JOINED}"
 
 
@@ -62,15 +64,31 @@ def check_model(references: Sequence[Reference], watch: str, model_id: str) -> N
         )
 
 
-def gallery_rows(
-    connection: sqlite3.Connection, watch: str, revision: int
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a watch as `rows.references_of` takes them, in order of enrolment."""
-    return connection.execute(
-        f"SELECT {_CONTENT}, {_EMBEDDED} {_JOINED} "
-        f"WHERE v.watch = :watch AND {_AT} ORDER BY v.ordinal",
-        {"watch": watch, "revision": revision},
+def references_at(connection: sqlite3.Connection, watch: str, revision: int) -> list[Reference]:
+    """Return the references of a watch, in order of enrolment."""
+    found = rows.references_of(
+        connection.execute(
+            f"{_REFERENCES} WHERE v.watch = :watch AND {_AT} ORDER BY v.ordinal",
+            {"watch": watch, "revision": revision},
+        )
     )
+    # Each page was read once: SQLite would hold the last 2 MB of them for as long as it is open.
+    connection.execute("PRAGMA shrink_memory")
+    return found
+
+
+def references_of(
+    connection: sqlite3.Connection, reference_ids: Iterable[str], revision: int
+) -> dict[str, Reference]:
+    """Return references by id, of whatever watch; those that were not there are left out."""
+    found = [
+        connection.execute(
+            f"{_REFERENCES} WHERE v.ordinal = :ordinal AND {_AT}",
+            {"ordinal": rows.ordinal_of(reference_id), "revision": revision},
+        )
+        for reference_id in reference_ids
+    ]
+    return {item.reference_id: item for item in rows.references_of(chain.from_iterable(found))}
 
 
 def records_at(connection: sqlite3.Connection, revision: int) -> tuple[ReferenceRecord, ...]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import Gallery, checked_name
-from edge_sim.gallery_store import editing, history, rows
+from edge_sim.gallery_store import editing, history
 from edge_sim.gallery_store.calibrations import calibrated_levels
 from edge_sim.gallery_store.database import BUSY_TIMEOUT_S, open_database, transaction, translated
+from edge_sim.gallery_store.recalling import FromFile
 from edge_sim.gallery_store.records import (
     Difference,
     Enrolled,
@@ -119,11 +120,12 @@ class GalleryStore:
         """
         with self.reading() as connection:
             number = history.checked_revision(connection, revision)
-            references = rows.references_of(history.gallery_rows(connection, watch, number))
-            calibrated = calibrated_levels(connection, watch, number)
+            found = history.references_at(connection, watch, number)
+            levels = calibrated_levels(connection, watch, number)
         if model_id is not None:
-            history.check_model(references, watch, model_id)
-        return Gallery(references, revision=number, calibrated=calibrated)
+            history.check_model(found, watch, model_id)
+        recall = FromFile(self.path, number)
+        return Gallery(found, revision=number, calibrated=levels, recall=recall)
 
     def records(
         self,

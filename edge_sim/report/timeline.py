@@ -19,7 +19,7 @@ from edge_sim.domain import (
     UnknownReason,
 )
 from edge_sim.events import StateChanged
-from edge_sim.gallery import Gallery
+from edge_sim.gallery import GallerySummary
 from edge_sim.pipeline import Outcome
 
 MAX_LOOKS = 4000
@@ -168,7 +168,7 @@ class Timeline:
         """One per watch, in the order of their first appearance."""
         return tuple(self._tracks.values())
 
-    def describe(self, watch: str, gallery: Gallery, *, source: str = "") -> None:
+    def describe(self, watch: str, gallery: GallerySummary, *, source: str = "") -> None:
         """Note what a watch is compared with, for the header; the latest call counts.
 
         Without `source`, the one that the events name stays.
@@ -176,10 +176,7 @@ class Timeline:
         track = self._track(watch)
         track.source = source or track.source
         track.gallery_revision = gallery.revision
-        counts: dict[str, int] = {}
-        for reference in gallery:
-            counts[reference.state] = counts.get(reference.state, 0) + 1
-        track.references = dict(sorted(counts.items()))
+        track.references = dict(gallery.counts)
         track.model_id = gallery.model_id or track.model_id
 
     def add(

@@ -44,11 +44,9 @@ class View:
     """
 
     def __init__(self, thumbnails: Sequence[GrayImage]) -> None:
-        step = max(1, -(-len(thumbnails) // _REFERENCES))
-        self._thumbnails = tuple(thumbnails[::step])
-        self._cells = (
-            np.stack([_cells(edges_of(item)) for item in self._thumbnails]) if thumbnails else None
-        )
+        taken = _evenly(thumbnails, _REFERENCES)
+        self._cells = np.stack([_cells(edges_of(item)) for item in taken]) if taken else None
+        self._tried = tuple(_evenly(taken, _TRIED_FOR_SHIFT))
         self._limit = _LOST_SHARE * self._agreement_among_references()
 
     def agreement(self, edges: FloatPlane) -> float:
@@ -95,7 +93,7 @@ class View:
         side = thumbnail.shape[0]
         window = cv2.createHanningWindow((side, side), cv2.CV_32F)
         plane = _fine_edges(thumbnail)
-        for reference in self._thumbnails[:: -(-len(self._thumbnails) // _TRIED_FOR_SHIFT)]:
+        for reference in self._tried:
             (x, y), _ = cv2.phaseCorrelate(_fine_edges(reference), plane, window)
             if max(abs(x), abs(y)) > SMALL_SHIFT * side:
                 continue
@@ -110,6 +108,11 @@ class View:
         for at in range(len(between)):
             between[at, at] = -1.0
         return median(between.max(axis=1).mean(axis=-1))
+
+
+def _evenly(items: Sequence[GrayImage], most: int) -> Sequence[GrayImage]:
+    """Return all items, or of many some from all over."""
+    return items[:: max(1, -(-len(items) // most))]
 
 
 def still(a: FloatPlane, b: FloatPlane) -> float:

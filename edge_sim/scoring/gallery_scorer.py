@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,14 +15,12 @@ from edge_sim.domain import (
     FloatVector,
     Match,
     Probe,
-    Reference,
     Score,
     StateScore,
 )
 from edge_sim.errors import ModelError
 from edge_sim.gallery import Gallery
 from edge_sim.scoring.confidence import fit_sharpness, odds_of, trust_in_views
-from edge_sim.scoring.conflicts import conflicts
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import Span, fit_span
 from edge_sim.scoring.joint import JointRidge
@@ -57,7 +55,7 @@ class GalleryScorer:
     Structural similarity decides nothing and is left out: `structural.with_structure` adds it.
 
     Args:
-        gallery: The references; a new scorer is made when they change.
+        gallery: The references; a new scorer is made when they change. It is not kept.
         weights: Trust in each view before the gallery is seen; views left out are not used.
     """
 
@@ -67,8 +65,12 @@ class GalleryScorer:
         *,
         weights: Mapping[str, float] = WEIGHTS,
     ) -> None:
-        self._gallery = gallery
-        if not len(gallery):
+        self._model_id = gallery.model_id
+        self._names = gallery.states
+        self._ids = [item.reference_id for item in gallery.references]
+        self._conditions = [item.condition for item in gallery.references]
+        self._vectors, self._state_rows = gallery.matrix, gallery.state_rows
+        if not self._ids:
             return
         stacked = stacked_evidence(gallery.references)
         views = {name: rows for name, rows in stacked.items() if weights.get(name, 0.0) > 0.0}
@@ -82,68 +84,56 @@ class GalleryScorer:
         )
         self._rows = _joined(views) * self._stretch
         self._modelled = _modelled(gallery)
-        self._fit(views)
+        self._fit(views, _cells_of(gallery))
 
     def best_match(self, probe: Probe) -> Match | None:
         """Return the states of the gallery for `probe`, the most probable first."""
-        if not len(self._gallery):
+        if not self._ids:
             return None
-        check_model(probe, self._gallery)
+        check_model(probe, self._model_id)
         joined = self._joined_evidence(probe)
         cosines = self._rows @ (joined * self._stretch)
         likeness = self._likeness(cosines, self._unexplained(cosines))
         values = self._states_of(joined, condition_of(probe.quality))
-        return self._match(probe, likeness, odds_of(values, self._sharpness))
+        return self._match(probe.embedding.vector, likeness, odds_of(values, self._sharpness))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
         """Return, per reference in gallery order, its match against all the others."""
-        references = self._gallery.references
-        if len(references) < 2:
-            return (None,) * len(references)
+        if len(self._ids) < 2:
+            return (None,) * len(self._ids)
         matches: list[Match | None] = []
-        for start in range(0, len(references), _LEAVE_ONE_OUT_ROWS):
+        for start in range(0, len(self._ids), _LEAVE_ONE_OUT_ROWS):
             rows = self._rows[start : start + _LEAVE_ONE_OUT_ROWS]
             cosines = rows @ self._rows.T
             for offset, line in enumerate(cosines):
                 matches.append(self._left_out(start + offset, line))
         return tuple(matches)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What in the gallery keeps it from knowing better, a line each, for people."""
-        return (*(f"{found}" for found in conflicts(self._gallery)), *self._lone_states())
-
-    def _lone_states(self) -> Iterator[str]:
-        for state in self._gallery.states:
-            if len(self._gallery.of_state(state)) == 1:
-                yield f"{state} has a single reference: how sure it is of it cannot be known"
-
-    def _fit(self, views: Mapping[str, FloatMatrix]) -> None:
-        gallery, picked = self._gallery, self._modelled
-        labels = gallery.state_rows[picked]
-        states = len(gallery.states)
-        self._counts = np.bincount(gallery.state_rows, minlength=states)
-        self._by_state, self._parts = _grouped(gallery.state_rows, states)
+    def _fit(self, views: Mapping[str, FloatMatrix], cells: int) -> None:
+        picked = self._modelled
+        labels = self._state_rows[picked]
+        states = len(self._names)
+        self._counts = np.bincount(self._state_rows, minlength=states)
+        self._by_state, self._parts = _grouped(self._state_rows, states)
         within, self._member_parts = _grouped(labels, states)
         self._members = picked[within]
         members = [self._members[part] for part in self._member_parts]
         self._spans: list[Span] = [fit_span(self._rows[rows]) for rows in members]
-        self._alone = np.full(len(gallery), -1.0, np.float32)
+        self._alone = np.full(len(self._ids), -1.0, np.float32)
         for span, own in zip(self._spans, members, strict=True):
             self._alone[own] = span.left_out
         counts = np.bincount(labels, minlength=states)
-        self._place = np.full(len(gallery), -1, np.intp)
+        self._place = np.full(len(self._ids), -1, np.intp)
         self._place[picked] = np.arange(len(picked))
         self._ridge: JointRidge | None = None
         self._trust: dict[str, float] = {}
         self._sharpness = 1.0
         if states < 2:
             return
-        conditions = np.array([item.condition for item in gallery.references])[picked]
-        known = Labels(labels, conditions, states)
+        known = Labels(labels, np.array(self._conditions)[picked], states)
         ridges: dict[str, Ridge] = {}
         for name, rows in views.items():
-            blocks = self._cells() if name == LAYOUT else 1
+            blocks = cells if name == LAYOUT else 1
             ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
         left_out = {name: ridge.left_out for name, ridge in ridges.items()}
         judged = counts[labels] > 1
@@ -154,17 +144,13 @@ class GalleryScorer:
             self._own += np.float32(weight) * left_out[name]
         self._sharpness = fit_sharpness(self._own, labels, judged)
 
-    def _cells(self) -> int:
-        cells = self._gallery.references[0].embedding.spatial
-        return 1 if cells is None else cells.shape[0] * cells.shape[1]
-
     def _joined_evidence(self, probe: Probe) -> FloatVector:
         views = evidence_of(probe)
         return np.concatenate([views[name] for name in self._weights])
 
     def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
         if self._ridge is None:
-            return np.zeros(len(self._gallery.states), np.float32)
+            return np.zeros(len(self._names), np.float32)
         return self._ridge.predict(joined, condition)
 
     def _unexplained(self, cosines: FloatVector) -> list[float]:
@@ -182,8 +168,7 @@ class GalleryScorer:
 
     def _left_out(self, row: int, cosines: FloatVector) -> Match | None:
         """Return the match of reference `row` against the others; `cosines` is overwritten."""
-        gallery = self._gallery
-        own = int(gallery.state_rows[row])
+        own = int(self._state_rows[row])
         unexplained = self._unexplained(cosines)
         if self._alone[row] >= 0.0:
             unexplained[own] = float(self._alone[row])
@@ -194,39 +179,43 @@ class GalleryScorer:
             values = self._own[place]
         else:
             joined = self._rows[row] / self._stretch
-            values = self._states_of(joined, gallery.references[row].condition)
+            values = self._states_of(joined, self._conditions[row])
         odds = odds_of(values, self._sharpness)
         if self._counts[own] == 1:  # without it the gallery does not have its state
             likeness.nearest[own] = -1
             rest = sum(odds) - odds[own]
             odds = [0.0 if state == own else value / rest for state, value in enumerate(odds)]
-        return self._match(gallery.references[row], likeness, odds)
+        return self._match(self._vectors[row], likeness, odds)
 
-    def _match(self, item: Probe | Reference, likeness: _Likeness, odds: Sequence[float]) -> Match:
-        gallery, vector = self._gallery, item.embedding.vector
+    def _match(self, vector: FloatVector, likeness: _Likeness, odds: Sequence[float]) -> Match:
         states = []
         for state in sorted(range(len(odds)), key=odds.__getitem__, reverse=True):
             if likeness.nearest[state] < 0:
                 continue
-            reference = gallery.references[likeness.nearest[state]]
-            cosine = float(vector @ reference.embedding.vector)
+            nearest = likeness.nearest[state]
+            cosine = float(vector @ self._vectors[nearest])
             score = Score(min(max(cosine, -1.0), 1.0), None, 1.0 - likeness.unexplained[state])
-            name = gallery.states[state]
-            states.append(StateScore(name, reference.reference_id, score, odds[state]))
+            states.append(StateScore(self._names[state], self._ids[nearest], score, odds[state]))
         return Match(tuple(states))
 
 
-def check_model(probe: Probe, gallery: Gallery) -> None:
-    """Check that the probe can be compared with the references.
+def check_model(probe: Probe, model_id: str | None) -> None:
+    """Check that the probe can be compared with references of `model_id`.
 
     Raises:
         ModelError: They were made with different models.
     """
-    if probe.embedding.model_id != gallery.model_id:
+    if probe.embedding.model_id != model_id:
         raise ModelError(
             f"the probe was embedded with {probe.embedding.model_id} and the gallery with "
-            f"{gallery.model_id}; run `edge-sim gallery reembed`"
+            f"{model_id}; run `edge-sim gallery reembed`"
         )
+
+
+def _cells_of(gallery: Gallery) -> int:
+    """Return how many blocks of equal length the layout has."""
+    cells = gallery.references[0].embedding.spatial
+    return 1 if cells is None else cells.shape[0] * cells.shape[1]
 
 
 def _grouped(states: NDArray[np.intp], number: int) -> tuple[NDArray[np.intp], list[slice]]:

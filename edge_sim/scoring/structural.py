@@ -10,32 +10,40 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge_sim.domain import GrayImage, Match, Probe
-from edge_sim.gallery import Gallery
+from edge_sim.gallery import Recall
 from edge_sim.similarity import ssim_between, ssim_planes
 
 SSIM_STATES = 3
 """It is computed for the best reference of this many states."""
+
+_SAME = 1e-4
+"""Cosines of the same two vectors differ by less, whatever the order of the sums."""
 
 Structural = Callable[[GrayImage, GrayImage], float]
 """Structural similarity of two thumbnails, -1 to 1."""
 
 
 def with_structure(
-    match: Match, probe: Probe, gallery: Gallery, *, structural: Structural | None = None
+    match: Match, probe: Probe, recall: Recall, *, structural: Structural | None = None
 ) -> Match:
     """Return the match with the structural similarity of its most probable states.
 
     Args:
         match: Of the probe with the gallery.
         probe: That was matched.
-        gallery: With the references of the match; one that is gone has no similarity.
+        recall: Finds the references of the match. One that is gone has no similarity, nor has
+            one that is not what was matched: somebody may have put another file in its place.
         structural: Of two thumbnails; None for edge_sim's own, the probe prepared once.
     """
     like = structural_to(probe.thumbnail, structural)
-    states = list(match.states)
+    states, vector = list(match.states), probe.embedding.vector
+    known = recall(item.reference_id for item in states[:SSIM_STATES])
     for rank, item in enumerate(states[:SSIM_STATES]):
-        if item.reference_id in gallery:
-            ssim = like(gallery[item.reference_id].thumbnail)
+        reference = known.get(item.reference_id)
+        if reference is None or reference.embedding.model_id != probe.embedding.model_id:
+            continue
+        if abs(float(vector @ reference.embedding.vector) - item.score.cosine) < _SAME:
+            ssim = like(reference.thumbnail)
             states[rank] = replace(item, score=replace(item.score, ssim=ssim))
     return replace(match, states=tuple(states))
 

@@ -8,7 +8,7 @@ import pytest
 from edge_sim.config import Config, WatchConfig, parse_config
 from edge_sim.domain import Frame, Observation, Roi, State, StateChange
 from edge_sim.events import StateChanged
-from edge_sim.explaining import Explanation, Recorder, configuration_digest, gallery_digest
+from edge_sim.explaining import Explanation, Recorder, configuration_digest
 from edge_sim.gallery import Gallery
 from edge_sim.imaging import decode
 from edge_sim.pipeline import Outcome, Pipeline, Region, Stages, Watch
@@ -47,7 +47,7 @@ def test_every_change_is_explained_with_what_decided_it() -> None:
     assert second.settings is not None
     assert set(second.settings.levels) == {"left", "right"}
     assert second.configuration == "of gate"
-    assert second.gallery == gallery_digest(GALLERY)
+    assert second.gallery == GALLERY.summary().digest
 
 
 def test_the_looks_before_it_are_kept_and_no_more_than_asked_for() -> None:
@@ -128,8 +128,9 @@ def test_the_digest_of_a_gallery_depends_on_every_reference() -> None:
         Gallery([reference("a", "off", 1.0, 0.0), reference("b", "off", 0.0, 1.0)]),
         Gallery([reference("c", "on", 1.0, 0.0), reference("b", "off", 0.0, 1.0)]),
     )
-    assert len({gallery_digest(gallery), *map(gallery_digest, others)}) == 5
-    assert gallery_digest(gallery) == gallery_digest(Gallery(gallery.references, revision=9))
+    assert len({item.summary().digest for item in (gallery, *others)}) == 5
+    later = Gallery(gallery.references, revision=9)
+    assert gallery.summary().digest == later.summary().digest
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_event_tells_source_and_gallery_revision() -> None:
 def test_description_counts_references_per_state() -> None:
     timeline = Timeline()
     gallery = Gallery([_reference("a", "food"), _reference("b", "food"), _reference("c", "empty")])
-    timeline.describe("bowl", gallery, source="synthetic:bowl")
+    timeline.describe("bowl", gallery.summary(), source="synthetic:bowl")
     (track,) = timeline.tracks
     assert track.references == {"empty": 1, "food": 2}
     assert track.states == ("empty", "food")
