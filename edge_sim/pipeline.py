@@ -80,8 +80,7 @@ class Stages:
 
     `followers` is called once: what they follow goes on under another gallery. `detail` adds to
     the match of a look that is told to somebody what no decision needs, looking the references up
-    again. `steady` makes the region
-    follow a camera that was knocked a little; by default it stays.
+    again. `steady` makes the region follow a camera that was knocked a little; by default it stays.
     """
 
     scorer: Callable[[Gallery], Scorer]

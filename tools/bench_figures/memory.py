@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,18 +19,20 @@ from edge_sim.benchmark import Figure
 from edge_sim.config import Config, WatchConfig
 from edge_sim.domain import Frame, Roi
 from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import reference_of
-from edge_sim.gallery import Gallery
+from edge_sim.enrolment import Candidate, EnrolmentPlan, enrol
+from edge_sim.gallery_store import GalleryStore
 from edge_sim.gate import Gate
-from edge_sim.imaging import crop
 from edge_sim.pipeline import Pipeline, Region, Watch
-from edge_sim.protocols import Embedder
 from edge_sim.sources.synthetic import reference_frames, scene_states
 from edge_sim.stages import stages_of
 
 SCENE = "parking"
 REFERENCES = 1_000
-ROIS = (Roi(), Roi(0.0, 0.0, 0.6, 0.6), Roi(0.3, 0.3, 1.0, 1.0))
+ROIS = {
+    "whole": Roi(),
+    "left": Roi(0.0, 0.0, 0.6, 0.6),
+    "right": Roi(0.3, 0.3, 1.0, 1.0),
+}
 WARM_UP_FRAMES = 2_000
 TRACED_FRAMES = 2_000
 SCENE_CHANGES_EVERY = 50  # frames; most are spared by the gate, as with a camera
@@ -37,15 +40,17 @@ SCENE_CHANGES_EVERY = 50  # frames; most are spared by the gate, as with a camer
 
 def measure(effort: Effort) -> Sequence[Figure]:
     """Return megabytes at the end, their growth after warming up, and traced growth per frame."""
-    command = [sys.executable, "-m", "bench_figures.memory", str(effort.memory_frames)]
-    done = subprocess.run(
-        command,
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # as for `edge-sim daemon`
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gallery.db"
+        _enrol(path)
+        done = subprocess.run(
+            [sys.executable, "-m", "bench_figures.memory", str(path), str(effort.memory_frames)],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # as for `edge-sim daemon`
+        )
     told = json.loads(done.stdout)
     frames = f"{effort.memory_frames:,} frames"
     return (
@@ -55,9 +60,9 @@ def measure(effort: Effort) -> Sequence[Figure]:
     )
 
 
-def main(frames: int) -> None:
+def main(gallery: Path, frames: int) -> None:
     """Process the frames and print what was measured as JSON."""
-    pipeline, pictures = _pipeline(), _frames()
+    pipeline, pictures = _pipeline(gallery), _frames()
     next(pictures)  # drawn by now, which takes some megabytes for a moment
     heap.give_back()  # as the daemon does
     for _ in range(WARM_UP_FRAMES):
@@ -81,28 +86,33 @@ def main(frames: int) -> None:
     print(json.dumps(told))
 
 
-def _pipeline() -> Pipeline:
+def _enrol(path: Path) -> None:
+    """Make a gallery file; in another process than the one whose memory counts."""
     embedder = open_embedder("default")
-    stages = stages_of(Config(), WatchConfig())
-    watches = [
-        Watch(f"watch-{at}", _gallery(embedder, roi), stages, region=Region(roi), gate=Gate())
-        for at, roi in enumerate(ROIS)
-    ]
-    return Pipeline(embedder, watches, "bench")
-
-
-def _gallery(embedder: Embedder, roi: Roi) -> Gallery:
     states = scene_states(SCENE)
     each = -(-REFERENCES // len(ROIS) // len(states))
-    references = []
-    for state in states:
-        few = reference_frames(SCENE, state, 5)
-        for number in range(each):
-            # A little lighter each time: other pictures, of the same state.
-            pixels = few[number % len(few)].pixels // 2 + number // 4
-            name = f"{state}-{number}"
-            references.append(reference_of(embedder, crop(pixels, roi), name, state))
-    return Gallery(references)
+    with GalleryStore.open(path, create=True) as store:
+        for watch, roi in ROIS.items():
+            for state in states:
+                few = [frame.pixels // 2 for frame in reference_frames(SCENE, state, 5)]
+                # A little lighter each time: other pictures, of the same state.
+                shown = [
+                    Candidate(f"{state}-{number}", few[number % len(few)] + number // 4)
+                    for number in range(each)
+                ]
+                plan = EnrolmentPlan(watch, state, region=Region(roi), force=True)
+                enrol(store, embedder, shown, plan=plan)
+
+
+def _pipeline(gallery: Path) -> Pipeline:
+    embedder = open_embedder("default")
+    stages = stages_of(Config(), WatchConfig())
+    with GalleryStore.open(gallery, read_only=True) as store:
+        watches = [
+            Watch(name, store.gallery(name), stages, region=Region(roi), gate=Gate())
+            for name, roi in ROIS.items()
+        ]
+    return Pipeline(embedder, watches, "bench")
 
 
 def _frames() -> Iterator[Frame]:
@@ -126,4 +136,4 @@ def _resident_mb() -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
