@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from edge_sim.errors import SourceError
 from edge_sim.sources.live import LiveSource
 from edge_sim.sources.options import SourceOptions
+from edge_sim.sources.refusal import why_not
 from edge_sim.sources.uri import label
 
 _INNER = 0.8
 """FFmpeg's own time-outs end earlier than ours: a clean end leaves no hanging thread."""
+
+_ASKING = 0.05
+"""Share of the time for opening in which to connect, and in which to answer, when asked why not."""
 
 
 def open_stream(uri: str, options: SourceOptions) -> LiveSource:
@@ -45,10 +49,8 @@ class OpenCvStream:
         self._capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, limits)
         if not self._capture.isOpened():
             self._capture.release()
-            raise SourceError(
-                f"{name}: the stream does not open; check address, user and password, "
-                f"and that the camera is on"
-            )
+            reason = why_not(uri, options.open_timeout_s * _ASKING)
+            raise SourceError(f"{name}: the stream does not open: {reason}")
 
     def read(self) -> NDArray[Any] | None:
         """Return the next picture; None at the end or after FFmpeg's time-out."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from contextlib import closing
 from typing import TypeVar
 
@@ -48,9 +49,10 @@ def test_a_network_camera_is_read_cut_off_and_found_again() -> None:
 
 
 def test_a_stream_that_nobody_serves_is_one_line_without_the_password() -> None:
-    with network_camera() as camera:
-        uri = camera.uri
-    with pytest.raises(SourceError) as caught:
-        open_source(uri, OPTIONS)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody else can have it, and it does not listen
+        uri = f"http://viewer:s3cret@127.0.0.1:{taken.getsockname()[1]}/stream.mjpg"
+        with pytest.raises(SourceError) as caught:
+            open_source(uri, OPTIONS)
     assert str(caught.value).startswith("gate (http://viewer:***@127.0.0.1:")
     assert "the stream does not open" in str(caught.value)
