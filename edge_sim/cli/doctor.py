@@ -125,7 +125,7 @@ def examine(model: str, *, threads: int, runtime: str, dev: Path = Path("/dev"))
         runtime=chosen,
         model=model_report,
         cameras=find_cameras(dev),
-        notes=notes_on(model_report),
+        notes=notes_on(model_report, chosen),
         # A missing runtime is found twice, by itself and by the model that needs it.
         problems=tuple(dict.fromkeys(problems)),
     )
@@ -204,13 +204,16 @@ def _median_ms(call: Any) -> float:
     return round(1000.0 * sorted(times_s)[INVOKES // 2], 3)
 
 
-def notes_on(model: ModelReport | None) -> tuple[str, ...]:
-    """Return what is worth saying about a model that works."""
+def notes_on(model: ModelReport | None, runtime: RuntimeReport | None) -> tuple[str, ...]:
+    """Return what is worth saying about a model that works, and how it runs."""
     if model is None or model.partitions is None:
         return ()
     notes = []
     if model.partitions == 0:
-        notes.append("no part of the graph runs on XNNPACK here; ai-edge-litert is faster")
+        better = "; ai-edge-litert is faster"
+        if runtime is not None and runtime.name == "ai-edge-litert":
+            better = ", several times slower; it may not know this processor"
+        notes.append(f"no part of the graph runs on XNNPACK here{better}")
     if model.partitions > MANY_PARTITIONS:
         notes.append(
             f"the graph is cut into {model.partitions} XNNPACK parts; a model in one part is faster"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.cli.doctor import ModelReport, Report, examine, find_cameras, notes_on
+from edge_sim.cli.doctor import ModelReport, Report, RuntimeReport, examine, find_cameras, notes_on
 from edge_sim.cli.main import main
 from tests.embedders.tiny_models import grid_model
 
@@ -101,10 +101,15 @@ def test_no_camera_is_not_a_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("partitions", "words"),
-    [(0, "no part of the graph runs on XNNPACK"), (1, ""), (21, "cut into 21 XNNPACK parts")],
+    ("runtime", "partitions", "words"),
+    [
+        ("tflite-runtime", 0, "runs on XNNPACK here; ai-edge-litert is faster"),
+        ("ai-edge-litert", 0, "runs on XNNPACK here, several times slower; it may not know"),
+        ("ai-edge-litert", 1, ""),
+        ("ai-edge-litert", 21, "cut into 21 XNNPACK parts"),
+    ],
 )
-def test_a_graph_that_runs_slowly_is_noted(partitions: int, words: str) -> None:
+def test_a_graph_that_runs_slowly_is_noted(runtime: str, partitions: int, words: str) -> None:
     report = ModelReport(
         model_id="m@0/p1",
         card="matches the file",
@@ -114,5 +119,6 @@ def test_a_graph_that_runs_slowly_is_noted(partitions: int, words: str) -> None:
         embed_ms=1.0,
         invoke_ms=1.0,
     )
-    assert words in "; ".join(notes_on(report))
-    assert bool(notes_on(report)) == bool(words)
+    notes = notes_on(report, RuntimeReport(name=runtime, version="1", reason="chosen"))
+    assert words in "; ".join(notes)
+    assert bool(notes) == bool(words)
