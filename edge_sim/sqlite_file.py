@@ -135,19 +135,22 @@ def translated(path: Path, kind: FileKind) -> Iterator[None]:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error says that a file of SQLite is not as SQLite wrote it."""
-    # By message: `sqlite_errorcode` came with Python 3.11.
-    return any(sign in str(error) for sign in _DAMAGE)
+    # By message, because `sqlite_errorname` came with Python 3.11; but to SQLite 3.53 a file that
+    # ends within a page is a failure of the disk, and only the name tells it from others.
+    cut_short = getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHORT_READ"
+    return cut_short or any(sign in str(error) for sign in _DAMAGE)
 
 
 def explained(error: sqlite3.Error, kind: FileKind) -> str:
     """Return what an error means to the user."""
     text, noun = str(error), kind.bare_noun
+    damaged = f"the {noun} file is damaged; it was left as it is: {kind.remedy}"
+    if is_damage(error):
+        return damaged
     for sign, meaning in _MEANINGS.items():
         if sign in text:
             return meaning.format(noun=noun)
-    if is_damage(error) or type(error) is sqlite3.DatabaseError:
-        return f"the {noun} file is damaged; it was left as it is: {kind.remedy}"
-    return f"SQLite says: {text}"
+    return damaged if type(error) is sqlite3.DatabaseError else f"SQLite says: {text}"
 
 
 _DAMAGE = ("malformed", "no such table", "no such column", "Could not decode")

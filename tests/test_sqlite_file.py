@@ -111,6 +111,16 @@ def test_a_file_that_is_locked_or_no_database_is_not_taken_for_damaged() -> None
     assert is_damage(sqlite3.DatabaseError("database disk image is malformed"))
 
 
+def test_a_file_that_ends_within_a_page_is_damaged_and_a_disk_that_fails_is_not() -> None:
+    short, failed = (sqlite3.OperationalError("disk I/O error") for _ in range(2))
+    short.sqlite_errorname = "SQLITE_IOERR_SHORT_READ"
+    failed.sqlite_errorname = "SQLITE_IOERR_READ"
+    assert is_damage(short)
+    assert "damaged" in explained(short, KIND)
+    assert not is_damage(failed)
+    assert "the disk failed" in explained(failed, KIND)
+
+
 def test_the_words_of_a_kind_are_its_own() -> None:
     error = sqlite3.OperationalError("database is locked")
     assert explained(error, KIND) == "another process is writing the diary; try again"
