@@ -122,6 +122,8 @@ def analyze(*arguments: str, unit: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    if not Path("/bin/kill").exists():  # it has to be where the unit says; verify looks
+        pytest.skip("procps is not installed")
     done = analyze("verify", "--man=no", unit=tmp_path / "edge_sim.service")
     if "Failed to" in done.stderr and "edge_sim.service" not in done.stderr:
         pytest.skip(f"systemd-analyze cannot run here: {done.stderr.splitlines()[0]}")

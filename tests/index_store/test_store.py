@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -200,7 +201,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
 
 def test_a_damaged_vector_is_found(photos: Path, place: Path) -> None:
     build(photos, place)
-    with sqlite3.connect(place / "index.db") as connection:
+    with closing(sqlite3.connect(place / "index.db")) as connection, connection:
         connection.execute("UPDATE contents SET vector = zeroblob(length(vector)) WHERE id = 3")
     with IndexStore.open(place) as store:
         (problem,) = store.problems()

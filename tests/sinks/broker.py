@@ -115,7 +115,7 @@ class Broker:
         )
         assert self._process.stderr is not None
         for line in self._process.stderr:  # ends with the process
-            if b" running" in line:
+            if line.rstrip().endswith(b" running"):  # not yet: "running mosquitto as user ..."
                 return
         pytest.fail(f"mosquitto did not start on port {self.port}")
 
