@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from edge_sim.cli.gallery_context import positive, seconds
 from edge_sim.cli.output import note
 
 if TYPE_CHECKING:
+    from edge_sim.daemon.bell import Bell
+    from edge_sim.pipeline import Watch
     from edge_sim.report import Timeline
     from edge_sim.score_log import ScoreLog
 
@@ -57,15 +60,8 @@ def _run(args: argparse.Namespace) -> int:
 
     timeline = None if args.report is None else _timeline(args.report)
     config = load(args.config, source=args.source)
-    bell, asked_to_stop = Bell(), [False]
-
-    def ask_to_stop(*_: object) -> None:
-        asked_to_stop[0] = True
-        bell.ring()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
-    tally = Tally()
+    bell, tally = Bell(), Tally()
+    stop = _asked_to_stop(bell)
     with ExitStack() as stack:
         # The score log of the configuration is the daemon's; here the option asks for one.
         records = stack.enter_context(closing(Records(config, score_log=False)))
@@ -74,7 +70,7 @@ def _run(args: argparse.Namespace) -> int:
         watches = {watch.name: watch for watch in device.watches}
         regions = {name: watch.region for name, watch in watches.items()}
         try:
-            for step in foreground_steps(device, stop=lambda: asked_to_stop[0], bell=bell):
+            for step in foreground_steps(device, stop=stop, bell=bell):
                 tally.add(step)
                 if timeline is not None:
                     record(timeline, step, regions)
@@ -86,13 +82,30 @@ def _run(args: argparse.Namespace) -> int:
         finally:
             note(tally.text())
             if timeline is not None:
-                from edge_sim.report import write
-
-                for watch in device.watches:
-                    timeline.describe(watch.name, watch.gallery)
-                write(timeline, args.report, title=f"edge-sim run -c {args.config}")
-                note(f"timeline: {args.report}")
+                _write(timeline, args, watches.values())
     return 0
+
+
+def _asked_to_stop(bell: Bell) -> Callable[[], bool]:
+    """Return what tells whether SIGTERM or SIGINT came; they also ring."""
+    asked = [False]
+
+    def ask(*_: object) -> None:
+        asked[0] = True
+        bell.ring()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return lambda: asked[0]
+
+
+def _write(timeline: Timeline, args: argparse.Namespace, watches: Iterable[Watch]) -> None:
+    from edge_sim.report import write
+
+    for watch in watches:
+        timeline.describe(watch.name, watch.gallery)
+    write(timeline, args.report, title=f"edge-sim run -c {args.config}")
+    note(f"timeline: {args.report}")
 
 
 def _timeline(path: Path) -> Timeline:
