@@ -11,23 +11,40 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_sim.indexes import ExactIndex, Int8Index
-from edge_sim.indexes.coding import Multiplier, coded_rows, installed_multiplier, restored
+from edge_sim.indexes.coding import (
+    SHORT_ROWS,
+    Coded,
+    Multiplier,
+    coded_rows,
+    installed_multiplier,
+    restored,
+)
 from edge_sim.ranking import Metric
 from edge_sim.similarity import normalised
 
 Rows = NDArray[np.float32]
 
 
-def whole_numbers(codes: NDArray[np.int8], known: NDArray[np.int8], *, out: Rows, **_: Any) -> None:
+class InNumpy:
     """What numkong does, in numpy."""
-    out[...] = codes.astype(np.int32) @ known.astype(np.int32).T
+
+    def cdist(
+        self, codes: NDArray[np.int8], rows: NDArray[np.int8], *, out: Rows, **_: Any
+    ) -> None:
+        out[...] = self.dots_packed(codes, rows)
+
+    def dots_pack(self, codes: NDArray[np.int8], **_: Any) -> NDArray[np.int8]:
+        return codes
+
+    def dots_packed(self, rows: NDArray[np.int8], packed: NDArray[np.int8]) -> NDArray[np.int32]:
+        return rows.astype(np.int32) @ packed.astype(np.int32).T
 
 
 def unit_rows(count: int, dimension: int, seed: int) -> Rows:
     return normalised(np.random.default_rng(seed).normal(size=(count, dimension)))
 
 
-WAYS: list[Multiplier | None] = [None, Multiplier(whole_numbers)]
+WAYS: list[Multiplier | None] = [None, Multiplier(InNumpy())]
 if (installed := installed_multiplier()) is not None:
     WAYS.append(installed)
 
@@ -63,6 +80,29 @@ def test_no_product_is_further_off_than_is_said(
     step = known.scale * float(np.abs(vector).max()) / 127.0
     exact = rows.astype(np.float64) @ vector.astype(np.float64)
     assert np.abs(values * step - exact).max() <= wrong * step
+
+
+@pytest.mark.parametrize("way", WAYS[1:], ids=["numpy", "numkong"][: len(WAYS) - 1])
+@pytest.mark.parametrize("dimension", [1, 63, 255, SHORT_ROWS, SHORT_ROWS + 1, 1000])
+@pytest.mark.parametrize("count", [1, 5, 129])
+def test_rows_of_any_length_are_multiplied_as_whole_numbers(
+    way: Multiplier, dimension: int, count: int
+) -> None:
+    random = np.random.default_rng(dimension)
+    rows = random.integers(-127, 128, (count, dimension)).astype(np.int8)
+    rows[0] = -127
+    vector = random.integers(-127, 128, dimension).astype(np.float32)
+    vector[0] = 127.0  # so that a step is 1
+    values, _ = way.products(Coded(rows, 1.0, 0.0, 1.0), vector)
+    assert values.dtype == np.float32
+    assert values.tolist() == (rows.astype(np.int64) @ vector.astype(np.int64)).tolist()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["opencv", "numpy", "numkong"][: len(WAYS)])
+@pytest.mark.parametrize("dimension", [SHORT_ROWS, SHORT_ROWS + 1])
+def test_among_no_rows_none_is_found(way: Multiplier | None, dimension: int) -> None:
+    index = Int8Index(np.zeros((0, dimension), np.float32), multiplier=way)
+    assert index.search(unit_rows(1, dimension, 1)[0], 3).rows.tolist() == []
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
