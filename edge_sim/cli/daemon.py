@@ -52,9 +52,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _daemon(args: argparse.Namespace) -> int:
+    from edge_sim import heap
     from edge_sim.daemon import Daemon
     from edge_sim.systemd import Notifier
 
+    heap.share_one()
     set_up_logging(args.verbose, journal="JOURNAL_STREAM" in os.environ)
 
     def read() -> Config:
