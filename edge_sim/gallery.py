@@ -179,10 +179,9 @@ class Gallery:
     def summary(self) -> GallerySummary:
         """Return what is worth keeping when the references are not needed any more."""
         counts = Counter(item.state for item in self._references)
-        digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-        for reference in self._references:
-            digest.update(f"{reference.reference_id}\0{reference.state}\0".encode())
-            digest.update(reference.embedding.vector.tobytes())
+        names = "\0".join(f"{item.reference_id}\0{item.state}" for item in self._references)
+        digest = hashlib.blake2b(names.encode(), digest_size=_DIGEST_BYTES)
+        digest.update(self.matrix.tobytes())
         return GallerySummary(
             revision=self.revision,
             model_id=self.model_id,

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sim.errors import EdgeSimError
-
-MAGIC = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,30 @@ class FileKind:
     def bare_noun(self) -> str:
         """Without the article."""
         return self.noun.partition(" ")[2]
+
+
+def application_of(path: Path) -> int | None:
+    """Return the application id in the header of a file; None if it is no file of SQLite.
+
+    SQLite is asked, without a lock and without its log. It must not be read with `open`: on POSIX
+    a process that closes a file gives up all locks that it has on it, those of its connections
+    too, and another process would take the log from under them
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+
+    Raises:
+        sqlite3.OperationalError: It cannot be opened.
+        OSError: Its size cannot be asked for.
+    """
+    if not path.stat().st_size:  # to SQLite an empty file is an empty database
+        return None
+    place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(place, uri=True)) as connection:
+        try:
+            return int(connection.execute("PRAGMA application_id").fetchone()[0])
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            return None
 
 
 def connected(

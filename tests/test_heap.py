@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def heaps(manner: str, repository: Path) -> int:
         text=True,
         check=True,
         cwd=repository,
+        env={name: value for name, value in os.environ.items() if "MALLOC" not in name},
     )
     return done.stdout.count("<heap nr=")
 

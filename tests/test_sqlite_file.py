@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from edge_sim.errors import DataError
 from edge_sim.sqlite_file import (
     FileKind,
+    application_of,
     connected,
     explained,
     is_damage,
@@ -66,6 +69,43 @@ def test_a_commit_is_synced_and_the_schema_is_not_trusted(connection: sqlite3.Co
         "trusted_schema": 0,
         "cell_size_check": 1,
     }
+
+
+LOCKED_BY_ANOTHER_PROCESS = """
+import sqlite3, sys
+other = sqlite3.connect(sys.argv[1], timeout=0.0, isolation_level=None)
+try:
+    other.execute("BEGIN EXCLUSIVE")
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+def test_asking_what_a_file_is_leaves_the_locks_of_this_process(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "diary.db"
+    connection.executescript(stamp(KIND))
+    with transaction(connection, writes=True):
+        assert application_of(path) == KIND.application_id
+        done = subprocess.run(
+            [sys.executable, "-c", LOCKED_BY_ANOTHER_PROCESS, str(path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == "database is locked\n"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"SQLite format 3\0", bytes(4096), b"\x89PNG" + bytes(5000)]
+)
+def test_what_is_no_file_of_sqlite_has_no_application(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file # ? %41"
+    path.write_bytes(content)
+    assert application_of(path) is None
+    assert path.read_bytes() == content
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
 def test_what_fails_half_way_is_not_done(connection: sqlite3.Connection) -> None:

@@ -133,7 +133,7 @@ class Rig:
             return False
         self._faults = 0
         for name, watch in self.watches.items():
-            watch.use(fresh[name])
+            watch.use(fresh.pop(name))  # of which it keeps little: to be gone before the next line
         heap.give_back()
         logger.info("gallery revision=%d is in force", revision)
         return True

@@ -8,6 +8,7 @@ from concurrent import futures
 from functools import partial
 from typing import TYPE_CHECKING
 
+from edge_sim import heap
 from edge_sim.config import Config
 from edge_sim.daemon.bell import Bell
 from edge_sim.daemon.front import open_front
@@ -210,6 +211,7 @@ class Daemon:
             self._notifier.reloading()
         try:
             self._change_to(self._read_again())
+            heap.give_back()  # the old rig is gone by now
             self._keeper.sensitivities = {}
             logger.info("the configuration was read again and is in force")
         except EdgeSimError as error:

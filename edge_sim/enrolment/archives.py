@@ -6,6 +6,7 @@ while unpacking (the archive's own figures may lie), and links stay inside.
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
 import zlib
@@ -21,6 +22,10 @@ from edge_sim.sources.uri import PICTURE_SUFFIXES
 
 _CHUNK_BYTES = 1 << 20
 _DEEPEST = 8  # folders; no layout needs more than three
+_ENCRYPTED = 0x1  # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.4.4
+_COMPRESSIONS = frozenset(
+    {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,9 @@ def unpacked(path: Path, limits: Limits | None = None) -> Iterator[Path]:
             if isinstance(error, SourceError):
                 raise
             raise SourceError(f"{path}: cannot unpack ({error.strerror or error})") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeError) as error:
             raise SourceError(f"{path}: is no zip, or damaged ({error})") from error
-        except (RuntimeError, NotImplementedError) as error:  # encrypted; a rare compression
+        except NotImplementedError as error:  # patches, and encryption of other kinds
             raise SourceError(f"{path}: cannot be unpacked ({error})") from error
         yield _inner(root, path)
 
@@ -74,6 +79,7 @@ def _unpack(archive: zipfile.ZipFile, root: Path, path: Path, limits: Limits) ->
         inner = _checked(entry.filename, path)
         if entry.is_dir() or not _wanted(entry, inner):
             continue
+        _check_readable(entry, path)
         target = root.joinpath(*inner.parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         left -= _copy(archive, entry, target, min(limits.file_bytes, left))
@@ -86,6 +92,17 @@ def _checked(name: str, path: Path) -> PurePosixPath:
     if bad or len(inner.parts) > _DEEPEST or ":" in (inner.parts or ("",))[0]:
         raise SourceError(f"{path}: the entry {name[:80]!a} has a path that is not safe")
     return inner
+
+
+def _check_readable(entry: zipfile.ZipInfo, path: Path) -> None:
+    name = f"{path}: {entry.filename[:80]!a}"
+    if entry.flag_bits & _ENCRYPTED:
+        raise SourceError(f"{name} is encrypted; unpack it first and import the folder")
+    if entry.compress_type not in _COMPRESSIONS:
+        raise SourceError(
+            f"{name} is of the compression {entry.compress_type}, which is not read; "
+            f"unpack it first and import the folder"
+        )
 
 
 def _wanted(entry: zipfile.ZipInfo, inner: PurePosixPath) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-import struct
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from edge_sim import sqlite_file
 from edge_sim.errors import GalleryError
-from edge_sim.sqlite_file import MAGIC, FileKind, check_format, transaction
+from edge_sim.sqlite_file import FileKind, application_of, check_format, transaction
 
 __all__ = ["open_database", "transaction", "translated"]
 
@@ -24,8 +23,6 @@ GALLERY = FileKind(
 )
 BUSY_TIMEOUT_S = 10.0
 """How long to wait for another writer: far longer than any change of a sane gallery takes."""
-_HEADER_SIZE = 100
-_APPLICATION_ID_AT = 68  # https://www.sqlite.org/fileformat.html#the_database_header
 
 # `until` is the first revision that a row is no longer part of; null as long as it is.
 _SCHEMA = """
@@ -145,13 +142,11 @@ def _put_in_place(temporary: Path, path: Path) -> None:
 def _check_header(path: Path) -> None:
     if path.is_dir():
         raise GalleryError(f"{path} is a directory, not a gallery file")
-    with path.open("rb") as file:
-        header = file.read(_HEADER_SIZE)
-    if len(header) < _HEADER_SIZE or not header.startswith(MAGIC):
+    found = application_of(path)
+    if found is None:
         raise GalleryError(
             f"{path} is not a gallery file, or its start is damaged; it was left as it is"
         )
-    (found,) = struct.unpack_from(">I", header, _APPLICATION_ID_AT)
     if found != GALLERY.application_id:
         raise GalleryError(f"{path} is a database of another program, not a gallery file")
 

@@ -53,10 +53,10 @@ def content_of(connection: sqlite3.Connection, revision: int) -> int:
     return int(found.fetchone()[0])
 
 
-def check_model(references: Sequence[Reference], watch: str, model_id: str) -> None:
-    """Raise `GalleryError` if some references of the watch are of another model."""
+def check_model(references: Sequence[Reference], watch: str, model_id: str | None) -> None:
+    """Raise `GalleryError` if some references of the watch are of another model; None is any."""
     others = {item.embedding.model_id for item in references} - {model_id}
-    if others:
+    if others and model_id is not None:
         raise GalleryError(
             f"the references of watch {watch!r} were made with the model "
             f"{', '.join(sorted(others))}, not with {model_id}; "

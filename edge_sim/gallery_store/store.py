@@ -122,8 +122,7 @@ class GalleryStore:
             number = history.checked_revision(connection, revision)
             found = history.references_at(connection, watch, number)
             levels = calibrated_levels(connection, watch, number)
-        if model_id is not None:
-            history.check_model(found, watch, model_id)
+        history.check_model(found, watch, model_id)
         recall = FromFile(self.path, number)
         return Gallery(found, revision=number, calibrated=levels, recall=recall)
 

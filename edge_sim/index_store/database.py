@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_sim import sqlite_file
 from edge_sim.errors import SearchError
-from edge_sim.sqlite_file import MAGIC, FileKind, transaction
+from edge_sim.sqlite_file import FileKind, application_of, transaction
 
 INDEX = FileKind(
     noun="an index",
@@ -105,10 +105,8 @@ def _make_folder(folder: Path) -> None:
 
 
 def _check_magic(path: Path) -> None:
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise SearchError(f"{path}: not an index of edge_sim")
+    if path.is_file() and path.stat().st_size and application_of(path) is None:
+        raise SearchError(f"{path}: not an index of edge_sim")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:

@@ -121,6 +121,45 @@ def test_a_damaged_zip_is_one_line(tmp_path: Path, spoil: Callable[[Path], None]
     assert "\n" not in str(refused.value)
 
 
+def _compress_in_no_known_way(path: Path) -> None:
+    content = path.read_bytes()
+    for mark, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = content.index(mark) + at
+        content = content[:place] + b"\x5d" + content[place + 1 :]  # Zstandard
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(_encrypt, "is encrypted; unpack it first"), (_compress_in_no_known_way, "compression 93")],
+)
+def test_what_cannot_be_unpacked_is_named_with_the_way_out(
+    tmp_path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    path = packed(tmp_path / "in.zip", "open/1.png")
+    spoil(path)
+    with pytest.raises(SourceError, match=rf"open/1\.png.*{words}"), unpacked(path):
+        pass
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_flipped_bit_in_any_compression_is_one_line(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("open/1.png", PICTURE * 3)
+    whole = path.read_bytes()
+    refused: list[str] = []
+    for at in range(0, len(whole), max(1, len(whole) // 60)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            with unpacked(path):
+                pass
+        except SourceError as error:
+            refused.append(str(error))
+    assert len(refused) > 30
+    assert not [text for text in refused if "\n" in text]
+
+
 def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge_sim.gallery_store import GalleryStore
+from tests.gallery_store.builders import enrolled
 from tests.gallery_store.crash_worker import change, content
 
 WRITER = """
@@ -45,6 +47,41 @@ def test_two_processes_that_make_and_fill_a_gallery_at_once_lose_nothing(
             pairs = [n for first_of in range(first, first + 12) for n in (first_of, first_of + 500)]
             own = [number for number in numbers if first <= number < first + 1000]
             assert own == pairs, "each change is whole, in its writer's order"
+
+
+def _read(path: Path) -> None:
+    with GalleryStore.open(path, read_only=True) as store:
+        assert store.records()
+
+
+def _write(path: Path) -> None:
+    with GalleryStore.open(path) as store:
+        store.add("gate", [enrolled(7)])
+
+
+def _recall(path: Path) -> None:
+    with GalleryStore.open(path, read_only=True) as store:
+        recall = store.gallery("bowl").summary().recall
+    assert set(recall(["r1"])) == {"r1"}
+
+
+@pytest.mark.parametrize("beside", [_read, _write, _recall])
+def test_changes_of_others_are_seen_whatever_else_this_process_does_with_the_file(
+    tmp_path: Path, repository: Path, beside: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "gallery.db"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    subprocess.run([*command, "1000", "1"], cwd=repository, check=True)
+    with GalleryStore.open(path, read_only=True) as store:
+        assert len(store.gallery("bowl")) == 2
+        for round_number in range(1, 4):
+            # A process that closes a file by itself gives up the locks of its connections to it.
+            beside(path)
+            seen, revision = store.data_version(), store.revision
+            subprocess.run([*command, str(1000 + round_number), "1"], cwd=repository, check=True)
+            assert store.data_version() != seen
+            assert store.revision == revision + 1
+            assert len(store.gallery("bowl")) == 2 + 2 * round_number
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from edge_sim.errors import SourceError
 from edge_sim.sources import SourceOptions, open_source
 from edge_sim.sources.refusal import why_not
+from tests.sinks.broker import make_certificates
 
 LIMIT_S = 10.0
 SECRET = "s3cret"
@@ -23,14 +26,21 @@ SECRET = "s3cret"
 class Answering:
     """A server that answers every request with the same bytes and remembers what was asked."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, tls: ssl.SSLContext | None) -> None:
         self.asked: list[bytes] = []
         outer = self
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                outer.asked.append(self.request.recv(4096))
-                self.request.sendall(answer)
+                if tls is None:
+                    self.talk(self.request)
+                    return
+                with suppress(OSError), tls.wrap_socket(self.request, server_side=True) as secured:
+                    self.talk(secured)
+
+            def talk(self, wire: socket.socket) -> None:
+                outer.asked.append(wire.recv(4096))
+                wire.sendall(answer)
 
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -38,8 +48,8 @@ class Answering:
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[Answering]:
-    made = Answering(answer)
+def answering(answer: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Answering]:
+    made = Answering(answer, tls)
     thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -82,6 +92,15 @@ def test_http_is_asked_in_its_own_language() -> None:
     with answering(b"HTTP/1.0 401 Unauthorized\r\n\r\n") as camera:
         assert "http://USER:PASSWORD@" in why_not(f"http://{camera.at}/video", LIMIT_S)
     assert camera.asked[0].startswith(b"GET /video HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def test_an_encrypted_stream_is_asked_through_tls(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.certificate("localhost"), certificates.key("localhost"))
+    with answering(b"RTSP/1.0 404 Not Found\r\n\r\n", context) as camera:
+        assert "nothing at /live" in why_not(f"rtsps://{camera.at}/live", LIMIT_S)
+        assert "does not speak rtsp;" in why_not(f"rtsp://{camera.at}/live", LIMIT_S)
 
 
 def test_where_nobody_listens_the_port_is_named() -> None:
