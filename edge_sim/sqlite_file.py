@@ -43,25 +43,34 @@ class FileKind:
 def application_of(path: Path) -> int | None:
     """Return the application id in the header of a file; None if it is no file of SQLite.
 
-    SQLite is asked, without a lock and without its log. It must not be read with `open`: on POSIX
-    a process that closes a file gives up all locks that it has on it, those of its connections
-    too, and another process would take the log from under them
-    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    SQLite is asked. It must not be read with `open`: on POSIX a process that closes a file gives
+    up all locks that it has on it, those of its connections too, and another process would take
+    the log from under them (https://www.sqlite.org/howtocorrupt.html, 2.2).
 
     Raises:
-        sqlite3.OperationalError: It cannot be opened.
+        sqlite3.Error: It cannot be opened, or is damaged.
         OSError: Its size cannot be asked for.
     """
     if not path.stat().st_size:  # to SQLite an empty file is an empty database
         return None
-    place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(place, uri=True)) as connection:
+    place = f"{path.absolute().as_uri()}?mode=ro"
+    try:
         try:
-            return int(connection.execute("PRAGMA application_id").fetchone()[0])
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
+            return _application_in(place)
+        except sqlite3.OperationalError as error:
+            if not any(sign in str(error) for sign in ("unable to open", "readonly")):
+                raise
+            # No file can be made beside it, so nobody changes it either.
+            return _application_in(f"{place}&immutable=1")
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
             return None
+        raise
+
+
+def _application_in(place: str) -> int:
+    with closing(sqlite3.connect(place, uri=True)) as connection:
+        return int(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
 def connected(
