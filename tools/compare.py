@@ -3,10 +3,13 @@
     python tools/compare.py            print them
     python tools/compare.py --write    put them where they stand
     python tools/compare.py --json all.json, later --measured all.json --write
+    python tools/compare.py SET... --clips CLIP... --scorers gallery ssim    on pictures of your own
 
-Measured on the labelled sets, clips and collections below --data; a method whose package is absent
-(extra `bench`) is skipped with a line. Pictures are embedded with the default model and with
-Google's quantized v3-small, the methods that use an embedding run on both.
+Measured on the SETs and CLIPs named, or on the labelled sets, clips and collections below --data. A
+clip takes its references from a SET of the same states and other days if there is one. A method
+whose package is absent (extra `bench`) is skipped with a line. Pictures are embedded with the
+default model and with Google's quantized v3-small (on SETs only with --official), the methods that
+use an embedding run on both.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from typing import TypeVar
 
 import msgspec
 from comparing import figures_of_readme, tables_of, with_section
+from comparing.contest import Entrant, Standing, compete, entrants
+from comparing.methods import NAMES
 
 from edge_sim.cli.output import note, progress
 from edge_sim.embedders import open_embedder
@@ -35,8 +40,6 @@ from edge_sim.evaluation import (
     retrieve,
     see,
 )
-from edge_sim.evaluation.contest import Entrant, Standing, compete, entrants
-from edge_sim.evaluation.methods import NAMES
 from edge_sim.pipeline import Region
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -109,6 +112,9 @@ def _report(args: argparse.Namespace, found: Comparison) -> None:
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     short = figures_of_readme(found.standings, OURS)
     full = tables_of(found.standings, found.retrieval, found.models)
+    if args.paths:
+        print(full)
+        return
     if not args.write:
         print(f"{short}\n\n{full}")
         return
@@ -123,10 +129,15 @@ def measure(args: argparse.Namespace) -> Comparison:
     Raises:
         DataError: The data or the other model is not there, or cannot be evaluated.
     """
+    if args.draws < 1 or args.references < 1:
+        raise DataError("--references and --draws must be 1 or more")
+    if args.paths and args.write:
+        raise DataError("--write is for the figures of the documents: leave the SETs out")
     material = _material(args)
-    protocol = Protocol(draws=args.draws)
+    protocol = Protocol(references=args.references, draws=args.draws)
+    lenient = () if args.paths else LENIENT
     standings = []
-    for entrant in (*entrants(NAMES, (OURS, OFFICIAL)), *LENIENT):
+    for entrant in (*entrants(args.scorers, tuple(material.sets)), *lenient):
         standing = compete(entrant, material.sets, material.clips, protocol, track=_tracked)
         if standing.skipped is not None:
             note(f"{entrant.method}: skipped, {standing.skipped}")
@@ -135,12 +146,18 @@ def measure(args: argparse.Namespace) -> Comparison:
 
 
 def _material(args: argparse.Namespace) -> Material:
-    data = args.data / "data"
-    sets = _folders(data / "states")
-    clips = _folders(data / "sequences")
-    tars = sorted((data / "retrieval").glob("*.tar"))
+    models = {OURS: args.model, OFFICIAL: args.official}
+    if args.paths:
+        sets, clips, tars = args.paths, args.clips, []
+    else:
+        data = args.data / "data"
+        sets, clips = _folders(data / "states"), _folders(data / "sequences")
+        tars = sorted((data / "retrieval").glob("*.tar"))
+        models[OFFICIAL] = args.official or _official(args.data)
     found = Material({}, {}, {}, {})
-    for name, path in ((OURS, args.model), (OFFICIAL, args.official or _official(args.data))):
+    for name, path in models.items():
+        if path is None:
+            continue
         embedder = open_embedder(path)
         found.models[name] = embedder.model_id
         for folders, into in ((sets, found.sets), (clips, found.clips)):
@@ -176,6 +193,16 @@ def _tracked(items: Sequence[T], label: str) -> Iterable[T]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("paths", nargs="*", type=Path, metavar="SET")
+    parser.add_argument("--clips", nargs="+", type=Path, default=[], metavar="CLIP")
+    parser.add_argument(
+        "--scorers",
+        nargs="+",
+        choices=NAMES,
+        default=NAMES,
+        metavar="NAME",
+        help=f"some of {', '.join(NAMES)}; default all",
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -184,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="default", help="ours, a .tflite file")
     parser.add_argument("--official", help="the other .tflite file")
+    parser.add_argument("--references", type=int, default=5, help="of each state")
     parser.add_argument("--draws", type=int, default=6, help="galleries for each set")
     parser.add_argument("--json", type=Path, help="write every figure there")
     parser.add_argument("--measured", type=Path, metavar="JSON", help="take the figures from there")

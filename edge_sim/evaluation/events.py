@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from edge_sim.deciding import AdaptiveDecider
 from edge_sim.domain import UNKNOWN, Match, Observation, State, StateChange, UnknownReason
 from edge_sim.errors import DataError
 from edge_sim.evaluation.metrics import f1
 from edge_sim.evaluation.seen import SeenSet
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Stages
+from edge_sim.scene import SceneMonitor
+from edge_sim.scoring import GalleryScorer
 
 LEAST_FRAMES = 3
 """A state that lasts fewer frames is not asked for: three looks confirm a change."""
@@ -97,6 +100,23 @@ class Entry:
     end: int
     state: str
     confidence: float = 1.0
+
+
+def default_stages(sensitivity: float = 0.5) -> Stages:
+    """Return the stages of a device: learned scores, adaptive thresholds, scene health.
+
+    Raises:
+        DataError: The sensitivity is not 0 to 1.
+    """
+    if not 0.0 <= sensitivity <= 1.0:
+        raise DataError(f"the sensitivity must be 0 to 1, got {sensitivity}")
+    return Stages(
+        scorer=GalleryScorer,
+        decider=lambda gallery, scorer: AdaptiveDecider(
+            scorer.leave_one_out(), gallery, sensitivity=sensitivity
+        ),
+        monitor=SceneMonitor,
+    )
 
 
 def play(seen: SeenSet, rows: Sequence[int], gallery: Gallery, stages: Stages) -> Played:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from comparing.fixed_decider import FixedDecider
 
 from edge_sim.deciding import AdaptiveDecider
 from edge_sim.domain import UNKNOWN, Match, State, UnknownReason
-from edge_sim.evaluation.fixed_decider import FixedDecider
 from edge_sim.gallery import Gallery
 from edge_sim.protocols import Decider
 from tests.builders import match, observation, reference

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from comparing.baselines import SCORERS
+from comparing.softmax_head import SoftmaxHead
 
 from edge_sim.domain import Embedding
 from edge_sim.edges import edges_of
 from edge_sim.errors import ModelError
-from edge_sim.evaluation.baselines import SCORERS
-from edge_sim.evaluation.softmax_head import SoftmaxHead
 from edge_sim.gallery import Gallery
 from edge_sim.protocols import Scorer
 from tests.pictured import enrolled, gallery, probe

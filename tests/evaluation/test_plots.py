@@ -8,11 +8,11 @@ import cv2
 import pytest
 
 from edge_sim.errors import DataError
-from edge_sim.evaluation import Protocol
-from edge_sim.evaluation.events import Played
-from edge_sim.evaluation.methods import method_of
+from edge_sim.evaluation import Protocol, evaluate_states
+from edge_sim.evaluation.events import Played, default_stages, play
 from edge_sim.evaluation.plots import check, plot_events, plot_retrieval, plot_states
 from edge_sim.evaluation.retrieval import evaluate_retrieval
+from edge_sim.scoring import GalleryScorer
 from tests.evaluation.folders import seen_set
 
 pytest.importorskip("matplotlib", reason="plots need the extra `plot`")
@@ -28,7 +28,7 @@ def size_of(path: Path) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("open_set", [True, False], ids=["open set", "closed"])
 def test_states_have_a_row_each(tmp_path: Path, open_set: bool) -> None:
-    answers = method_of("thumbnail").states(SEEN, Protocol(3, 1, open_set=open_set))
+    answers = evaluate_states(SEEN, GalleryScorer, Protocol(3, 1, open_set=open_set))
     plot_states([answers], tmp_path / "one.png")
     plot_states([answers, answers], tmp_path / "two.png")
     assert size_of(tmp_path / "two.png")[0] == 2 * size_of(tmp_path / "one.png")[0]
@@ -36,7 +36,7 @@ def test_states_have_a_row_each(tmp_path: Path, open_set: bool) -> None:
 
 def test_a_clip_has_a_timeline_with_or_without_states(tmp_path: Path) -> None:
     rows = range(len(SEEN.probes))
-    said = method_of("gallery").play(SEEN, rows, SEEN.gallery(SEEN.clean_rows))
+    said = play(SEEN, rows, SEEN.gallery(SEEN.clean_rows), default_stages())
     plot_events([(SEEN, said)], tmp_path / "states.png")
     plot_events([(SEEN, Played(tuple(rows), (), (), (), (3, 12)))], tmp_path / "alarms.png")
     assert size_of(tmp_path / "states.png") == size_of(tmp_path / "alarms.png")

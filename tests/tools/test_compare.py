@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
-import sys
+from datetime import timedelta
 from pathlib import Path
 
+import compare
 import msgspec
 import pytest
+from comparing import document, tables
+from comparing.contest import Entrant, Standing, Summary, compete
 
 from edge_sim.errors import DataError
 from edge_sim.evaluation import Protocol
-from edge_sim.evaluation.contest import Entrant, Standing, Summary, compete
 from tests.conftest import REPOSITORY
 from tests.evaluation.folders import seen_set, write_set, write_tar
-
-sys.path.insert(0, str(REPOSITORY / "tools"))
-compare = importlib.import_module("compare")
-document = importlib.import_module("comparing.document")
-tables = importlib.import_module("comparing.tables")
 
 SETS = {"ours": [seen_set(["empty"] * 9 + ["left"] * 9)]}
 PROTOCOL = Protocol(references=3, draws=1)
@@ -118,3 +115,43 @@ def test_everything_is_measured_printed_and_written(
     assert "not what --json writes" in capsys.readouterr().err
     assert compare.main(["--data", str(tmp_path / "nowhere")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_methods_are_compared_on_pictures_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = ["empty"] * 9 + ["left"] * 9 + ["empty"] * 9
+    played = write_set(tmp_path / "gate", labels, step=timedelta(minutes=15))
+    still = write_set(tmp_path / "road", ["empty"] * 30)
+    names = ["gallery", "nearest-cosine", "ssim", "softmax-head", "mog2", "scenedetect"]
+    found = tmp_path / "all.json"
+    arguments = ["--clips", str(still), "--draws", "1", "--model", "thumbnail"]
+    arguments = [str(played), *arguments, "--json", str(found), "--scorers", *names]
+    assert compare.main(arguments) == 0
+    by_name = {one["method"]: one for one in json.loads(found.read_text())["standings"]}
+    assert list(by_name) == names
+    assert by_name["gallery"]["summary"]["f1"] == pytest.approx(1.0)
+    assert [one["name"] for one in by_name["ssim"]["events"]] == ["gate", "road"]
+    assert by_name["mog2"]["states"] is None
+    missing = importlib.util.find_spec("scenedetect") is None
+    assert (by_name["scenedetect"]["skipped"] is not None) == missing
+    printed = capsys.readouterr()
+    assert "| edge_sim, ours | 1.000" in printed.out
+    assert ("scenedetect: skipped" in printed.err) == missing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["--references", "0"], "1 or more", id="no references"),
+        pytest.param(["--write"], "leave the SETs out", id="own figures in the documents"),
+        pytest.param(["--references", "1"], "no state lasts 3 frames", id="asks for nothing"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(
+    tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(write_set(tmp_path / "flicker", ["left", "right"] * 8))
+    assert compare.main([folder, "--model", "thumbnail", "--draws", "1", *arguments]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert words in told[-1]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from comparing.contest import Standing
+from comparing.methods import OURS, THRESHOLDS
 from edge_sim.conditions import CONDITIONS
 from edge_sim.evaluation import EventsResult, RetrievalResult, StatesResult
-from edge_sim.evaluation.contest import Standing
-from edge_sim.evaluation.methods import OURS, THRESHOLDS
 
 _TITLES = {
     "gallery": "edge_sim",

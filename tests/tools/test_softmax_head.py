@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from comparing.softmax_head import SoftmaxHead, fitted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.evaluation.softmax_head import SoftmaxHead, fitted
 from tests.pictured import gallery, probe
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from comparing.baselines import SCORERS
+from comparing.methods import DETECTORS, NAMES, THRESHOLDS, method_of, missing_package
 
-from edge_sim.cli.evaluate_options import DETECTORS as DETECTOR_CHOICES
-from edge_sim.cli.evaluate_options import STATE_METHODS
 from edge_sim.errors import DataError
 from edge_sim.evaluation import Protocol, judge
-from edge_sim.evaluation.methods import DETECTORS, NAMES, THRESHOLDS, method_of, missing_package
 from tests.evaluation.folders import seen_set
+from tests.pictured import gallery, probe
 
 LABELS = ["empty"] * 12 + ["left"] * 12
 NAMING = [name for name in NAMES if name not in DETECTORS]
-
-
-def test_the_command_line_offers_every_method() -> None:
-    assert (*STATE_METHODS, *DETECTOR_CHOICES) == NAMES
-    assert set(DETECTOR_CHOICES) == set(DETECTORS)
 
 
 @pytest.mark.parametrize("name", NAMING)
@@ -73,3 +68,12 @@ def test_a_setting_that_makes_no_sense_is_refused(
 
 def test_only_what_needs_a_package_can_miss_one() -> None:
     assert all(missing_package(name) is None for name in NAMES if name != "scenedetect")
+
+
+@pytest.mark.parametrize("name", ["nearest-cosine", "ssim", "thumbnail"])
+def test_a_baseline_tells_clear_states_apart(name: str) -> None:
+    scorer = SCORERS[name](gallery(4))
+    for state in ("empty", "left", "right"):
+        match = scorer.best_match(probe(state, 3))
+        assert match is not None
+        assert match.best.state == state

@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol as Seam
 
-from edge_sim.deciding import AdaptiveDecider
-from edge_sim.errors import DataError
-from edge_sim.evaluation.baselines import SCORERS
-from edge_sim.evaluation.change_detectors import (
+from comparing.baselines import SCORERS
+from comparing.change_detectors import (
     AdaptiveCuts,
     ChangeDetector,
     ForegroundShare,
     watched,
 )
-from edge_sim.evaluation.events import Played, play
-from edge_sim.evaluation.fixed_decider import FixedDecider
+from comparing.fixed_decider import FixedDecider
+from edge_sim.errors import DataError
+from edge_sim.evaluation.events import Played, default_stages, play
 from edge_sim.evaluation.seen import SeenSet
 from edge_sim.evaluation.states import (
     Answers,
@@ -95,7 +94,7 @@ class AlarmMethod:
         Raises:
             DataError: Always.
         """
-        raise DataError(f"{self.name} names no states; compare it with `evaluate events`")
+        raise DataError(f"{self.name} names no states; it only plays clips")
 
     def play(
         self,
@@ -105,19 +104,6 @@ class AlarmMethod:
     ) -> Played:
         """Return when it sounds while the rows are shown to it in order."""
         return watched(clip, rows, self.make_detector)
-
-
-def ours(sensitivity: float = 0.5) -> Method:
-    """Return the method of the devices: learned scores, adaptive thresholds, scene health."""
-    return StateMethod(
-        Stages(
-            scorer=SCORERS[OURS],
-            decider=lambda gallery, scorer: AdaptiveDecider(
-                scorer.leave_one_out(), gallery, sensitivity=sensitivity
-            ),
-            monitor=SceneMonitor,
-        )
-    )
 
 
 def fixed(name: str, threshold: float | None = None) -> Method:
@@ -159,14 +145,12 @@ def method_of(name: str, *, sensitivity: float = 0.5, threshold: float | None = 
     Raises:
         DataError: There is no such method, or it has no such setting, or out of range.
     """
-    if not 0.0 <= sensitivity <= 1.0:
-        raise DataError(f"the sensitivity must be 0 to 1, got {sensitivity}")
     if threshold is not None and name not in THRESHOLDS:
         raise DataError(f"{name} has no fixed threshold; {', '.join(THRESHOLDS)} have one")
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise DataError(f"the threshold must be 0 to 1, got {threshold}")
     if name == OURS:
-        return ours(sensitivity)
+        return StateMethod(default_stages(sensitivity))
     if name in THRESHOLDS:
         return fixed(name, threshold)
     if name in DETECTORS:

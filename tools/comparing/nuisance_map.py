@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.evaluation.nuisances import NOTHING, TOGETHER, NuisanceResult
+from comparing.nuisances import NOTHING, TOGETHER, NuisanceResult
 from edge_sim.evaluation.plots import backend, save
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from comparing.change_detectors import AdaptiveCuts, ForegroundShare, watched
 
 from edge_sim.domain import BgrImage
 from edge_sim.errors import DataError
 from edge_sim.evaluation import SeenSet, judge
-from edge_sim.evaluation.change_detectors import AdaptiveCuts, ForegroundShare, watched
 from edge_sim.evaluation.events import Played
 from tests.pictured import picture
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
+import ablate
 import numpy as np
 import pytest
-
-from edge_sim.deciding import AdaptiveDecider
-from edge_sim.domain import Match, Score, StateScore, UnknownReason
-from edge_sim.evaluation import Protocol, SeenSet, judge
-from edge_sim.evaluation.ablation import (
+from comparing.ablation import (
     DECIDING,
     EVERYTHING,
     SCORING,
@@ -22,10 +22,15 @@ from edge_sim.evaluation.ablation import (
     in_one_light,
     nearest_in_all_views,
 )
+
+from edge_sim.deciding import AdaptiveDecider
+from edge_sim.domain import Match, Score, StateScore, UnknownReason
+from edge_sim.evaluation import Protocol, SeenSet, judge
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import make_probe
 from edge_sim.scoring import GalleryScorer
 from tests.builders import observation
+from tests.evaluation.folders import write_set
 from tests.pictured import CellsEmbedder, gallery, picture
 
 STATES = ("empty", "left")
@@ -124,3 +129,18 @@ def test_a_deaf_monitor_keeps_only_what_it_was_told_to_keep() -> None:
     assert Deaf(references).inspect(dark).impediment is None
     lighting = Deaf(references, (UnknownReason.LIGHTING,))
     assert lighting.inspect(dark).impediment is UnknownReason.DARK
+
+
+def test_the_program_reports_each_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ["empty"] * 9 + ["left"] * 9 + ["empty"] * 9
+    folder = write_set(tmp_path / "clip", labels, step=timedelta(minutes=15))
+    arguments = [str(folder), "--draws", "1", "--references", "3", "--model", "thumbnail"]
+    assert ablate.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "ablate"
+    parts = {one["part"]: one["summary"] for one in found["parts"]}
+    assert parts["everything"]["balanced_accuracy"] is not None
+    assert parts["votes without cumulative evidence"]["balanced_accuracy"] is None
+    assert parts["votes without cumulative evidence"]["f1"] is not None
+    assert ablate.main([str(tmp_path / "nowhere"), "--model", "thumbnail"]) == 1
+    assert "no such folder" in capsys.readouterr().err

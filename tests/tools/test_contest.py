@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from comparing.contest import Entrant, compete, entrants
 
 from edge_sim.evaluation import Protocol, SeenSet
-from edge_sim.evaluation.contest import Entrant, compete, entrants
 from tests.evaluation.folders import seen_set
 from tests.pictured import picture
 

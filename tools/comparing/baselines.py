@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from comparing.softmax_head import SoftmaxHead
 from edge_sim.domain import Match, Probe, Reference, Score, StateScore
-from edge_sim.evaluation.softmax_head import SoftmaxHead
 from edge_sim.gallery import Gallery
 from edge_sim.imaging import squash
 from edge_sim.protocols import Scorer

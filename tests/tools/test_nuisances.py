@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import nuisances
 import numpy as np
 import pytest
-
-from edge_sim.config import Config, WatchConfig
-from edge_sim.domain import UNKNOWN, Observation, State, StateChange, UnknownReason
-from edge_sim.embedders import open_embedder
-from edge_sim.errors import ConfigError
-from edge_sim.evaluation import EventsResult
-from edge_sim.evaluation.events import Played
-from edge_sim.evaluation.nuisances import (
+from comparing.nuisances import (
     Trials,
     combinations,
     disturbed,
@@ -20,6 +16,13 @@ from edge_sim.evaluation.nuisances import (
     summed_up,
     wanted_nuisances,
 )
+
+from edge_sim.config import Config, WatchConfig
+from edge_sim.domain import UNKNOWN, Observation, State, StateChange, UnknownReason
+from edge_sim.embedders import open_embedder
+from edge_sim.errors import ConfigError
+from edge_sim.evaluation import EventsResult
+from edge_sim.evaluation.events import Played
 from edge_sim.sources import open_source
 from edge_sim.sources.synthetic import NUISANCES, SCENES, scene_effect, scene_lost_at, scene_truth
 from edge_sim.stages import stages_of
@@ -188,3 +191,17 @@ def test_a_small_run_of_the_suite_tells_every_change_and_no_wrong_one() -> None:
         assert (found.f1, found.sure_wrong) == (1.0, 0), names
     reasons = {state.reason for state in played["bump_large",].said}
     assert UnknownReason.CAMERA_MOVED in reasons
+
+
+def test_the_suite_is_reported_and_names_what_there_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--seeds", "1", "--nuisances", "hand,covered", "--pairs", "--model", "thumbnail"]
+    assert nuisances.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["seeds"]) == ("nuisances", 1)
+    assert [one["name"] for one in found["sets"]] == ["nothing", "hand", "covered", "hand+covered"]
+    assert {"f1", "sure_wrong", "unknown_share"} <= set(found["mean"])
+    for wrong, words in ((["--nuisances", "noize"], "noize"), (["--seeds", "0"], "1 or more")):
+        assert nuisances.main(wrong) == 1
+        assert words in capsys.readouterr().err

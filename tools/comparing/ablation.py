@@ -8,6 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from comparing.baselines import NearestScorer, Rows
+from comparing.methods import Method, StateMethod
 from edge_sim.deciding import AdaptiveDecider, Memory
 from edge_sim.domain import (
     Match,
@@ -20,8 +22,6 @@ from edge_sim.domain import (
     Threshold,
     UnknownReason,
 )
-from edge_sim.evaluation.baselines import NearestScorer, Rows
-from edge_sim.evaluation.methods import Method, StateMethod
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Stages
 from edge_sim.protocols import Decider, Scorer
