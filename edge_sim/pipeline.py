@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_sim.domain import (
-    BgrImage,
     Frame,
     Match,
     Notice,
@@ -26,21 +25,7 @@ from edge_sim.protocols import Decider, Embedder, Follower, Monitor, Scorer
 from edge_sim.rules import TimeInState
 from edge_sim.sight import Region as Region  # where a watch looks is part of this interface
 from edge_sim.sight import Sight, Sights
-
-
-def make_probe(
-    embedder: Embedder,
-    pixels: BgrImage,
-    *,
-    captured_at_s: float = 0.0,
-    unix_time_s: float = 0.0,
-    frame_index: int = 0,
-) -> Probe:
-    """Return what is computed from the pixels of one region, already cropped and masked.
-
-    The live path and enrolment both go through here: otherwise scores drift apart.
-    """
-    return Sight(pixels, embedder).probe(captured_at_s, unix_time_s, frame_index)
+from edge_sim.sight import make_probe as make_probe
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,3 +174,18 @@ class Sights:
             pixels = crop(self.frame.pixels, region.roi)
             sight = self._known[key] = Sight(pixels, self._embedder, mask=region.mask)
         return sight
+
+
+def make_probe(
+    embedder: Embedder,
+    pixels: BgrImage,
+    *,
+    captured_at_s: float = 0.0,
+    unix_time_s: float = 0.0,
+    frame_index: int = 0,
+) -> Probe:
+    """Return what is computed from the pixels of one region, already cropped and masked.
+
+    The live path and enrolment both go through here: otherwise scores drift apart.
+    """
+    return Sight(pixels, embedder).probe(captured_at_s, unix_time_s, frame_index)

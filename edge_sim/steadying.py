@@ -7,11 +7,11 @@ references): the embedding's cells and the views of the thumbnail say what is se
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 
-from edge_sim.domain import Probe
-from edge_sim.gallery import Gallery
+from edge_sim.domain import Probe, Reference
 from edge_sim.quantiles import median
 from edge_sim.scene import SMALL_SHIFT, View
 from edge_sim.sight import Region
@@ -33,11 +33,11 @@ class Steadier:
     moves in the scene shifts only a part of the picture, and is not followed.
 
     Args:
-        gallery: Whose references show where everything belongs; without any nothing moves.
+        references: Pictures of the region at home; without any nothing moves.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
-        self._view = View([item.thumbnail for item in gallery.references])
+    def __init__(self, references: Iterable[Reference]) -> None:
+        self._view = View([item.thumbnail for item in references])
         self._shifts: deque[tuple[float, float]] = deque(maxlen=_ESTIMATES)
         self._last_s: float | None = None
 

@@ -9,6 +9,7 @@ import pytest
 
 FLOORS = {
     "errors": 0,
+    "version": 0,
     "domain": 0,
     "resources": 1,
     "sqlite_file": 1,

@@ -109,7 +109,7 @@ def examine(model: str, *, threads: int, runtime: str, dev: Path = Path("/dev"))
     import cv2
     import numpy as np
 
-    from edge_sim import __version__
+    from edge_sim.version import __version__
 
     problems: list[str] = []
     chosen = _runtime(runtime, problems)

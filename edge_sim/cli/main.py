@@ -12,8 +12,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from edge_sim import __version__
 from edge_sim.errors import ConfigError, EdgeSimError
+from edge_sim.version import __version__
 
 GROUPS = (
     "demo",

@@ -8,7 +8,6 @@ from datetime import datetime
 
 import msgspec
 
-import edge_sim
 from edge_sim.config import Config
 from edge_sim.deciding import Settings, Standing
 from edge_sim.domain import (
@@ -23,6 +22,7 @@ from edge_sim.domain import (
 )
 from edge_sim.events import Levels, StateChanged
 from edge_sim.score_log import LearnedDrift, fault_of
+from edge_sim.version import __version__
 
 SCHEMA = 1
 _DIGEST_BYTES = 8
@@ -183,7 +183,7 @@ def configuration_digest(config: Config, watch: str) -> str:
 
 def present_version() -> str:
     """Return the version of edge_sim that decides here."""
-    return edge_sim.__version__
+    return __version__
 
 
 _IMPEDIMENTS = frozenset(UnknownReason) - {

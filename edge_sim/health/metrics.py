@@ -18,11 +18,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from edge_sim import __version__
 from edge_sim.domain import UNKNOWN
 from edge_sim.health.board import Board
 from edge_sim.health.status import INFERENCE_BUCKETS_S, WatchStatus
 from edge_sim.outbox import OutboxCounts
+from edge_sim.version import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 
 from edge_sim.conditions import ConditionTracker
-from edge_sim.domain import FloatPlane, Probe, SceneReading, UnknownReason
-from edge_sim.gallery import Gallery
+from edge_sim.domain import FloatPlane, Probe, Reference, SceneReading, UnknownReason
 from edge_sim.scene.alignment import View, still
 from edge_sim.scene.impediments import impediment_of, limits_of
 
@@ -40,11 +41,11 @@ class SceneMonitor:
     Each clears by itself with the first look that does not show it.
 
     Args:
-        gallery: Whose references show what is usual; without any, only plain readings count.
+        references: Pictures of the usual view; without any, only plain readings count.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
-        thumbnails = [item.thumbnail for item in gallery.references]
+    def __init__(self, references: Iterable[Reference]) -> None:
+        thumbnails = [item.thumbnail for item in references]
         self._limits = limits_of(thumbnails)
         self._view = View(thumbnails)
         self._tracker = ConditionTracker()

@@ -10,7 +10,6 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-import edge_sim
 from edge_sim.deciding import Memory, Settings
 from edge_sim.domain import Match, State
 from edge_sim.errors import DataError
@@ -18,6 +17,7 @@ from edge_sim.events import Origin, state_changed, utc_text
 from edge_sim.pipeline import Outcome
 from edge_sim.protocols import Decider
 from edge_sim.score_log.lines import SCHEMA, DeciderLine, ScoreLine, learned, score_line
+from edge_sim.version import __version__
 
 EVERY_S = 60.0
 """Between two lines of a watch: half a megabyte a day and watch, no two of the same moment."""
@@ -183,7 +183,7 @@ def _decider_line(row: _Row, watch: str, at: str) -> DeciderLine:
         drifts=learned(memory),
         begun=False,
         look=row.looks + 1,
-        edge_sim=edge_sim.__version__,
+        edge_sim=__version__,
     )
 
 

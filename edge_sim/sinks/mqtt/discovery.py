@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import edge_sim
 from edge_sim.sinks.mqtt.commands import VERBS
 from edge_sim.sinks.mqtt.topics import Topics
 from edge_sim.sinks.remote import Site, WatchCard
+from edge_sim.version import __version__
 
 # (on, off) -> device class. Pairs whose sense is plain; Home Assistant gets a binary sensor too.
 _POLARITY: dict[tuple[str, str], str | None] = {
@@ -85,9 +85,9 @@ def announcement(
             "name": device,
             "manufacturer": "edge_sim",
             "model": site.model or "edge_sim",
-            "sw_version": edge_sim.__version__,
+            "sw_version": __version__,
         },
-        "origin": {"name": "edge_sim", "sw_version": edge_sim.__version__},
+        "origin": {"name": "edge_sim", "sw_version": __version__},
         "components": components,
     }
 
