@@ -19,7 +19,7 @@ from edge_sim.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from edge_sim.assembly import Device, build
-    from edge_sim.comparison import Comparison, compare
+    from edge_sim.comparison import PictureComparison, compare
     from edge_sim.config import Config, load_config
     from edge_sim.domain import Embedding, Frame, Reference, Roi
     from edge_sim.embedders import open_embedder
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from edge_sim.sources.pictures import read_picture
 
 _MODULE_OF = {
-    "Comparison": "comparison",
+    "PictureComparison": "comparison",
     "Config": "config",
     "ConfigError": "errors",
     "DataError": "errors",
@@ -65,7 +65,6 @@ _MODULE_OF = {
 }
 
 __all__ = [
-    "Comparison",
     "Config",
     "ConfigError",
     "DataError",
@@ -77,6 +76,7 @@ __all__ = [
     "GalleryError",
     "GalleryStore",
     "ModelError",
+    "PictureComparison",
     "Reference",
     "Roi",
     "SinkError",

@@ -25,7 +25,7 @@ from edge_sim.loop import Lane, Step, deliver, steps
 from edge_sim.mask import Mask
 from edge_sim.outbox import Bounds, Outbox
 from edge_sim.outbox.counts import DAY_S, MEGABYTE
-from edge_sim.pipeline import Pace, Pipeline, Region, Watch
+from edge_sim.pipeline import ObservationInterval, Pipeline, Region, Watch
 from edge_sim.protocols import Embedder, EventSink
 from edge_sim.sinks import open_sink
 from edge_sim.sources import SourceOptions, anchored, is_live, open_source
@@ -221,7 +221,7 @@ def build_pipeline(
         gallery = store.gallery(name, model_id=embedder.model_id)
         check_states(name, watch, gallery)
         region = region_of(config, watch)
-        pace = Pace(watch.interval_s, watch.recheck_s)
+        pace = ObservationInterval(watch.interval_s, watch.recheck_s)
         gate = Gate() if watch.gate else None
         stages = stages_of(config, watch)
         built.append(Watch(name, gallery, stages, region=region, pace=pace, gate=gate))

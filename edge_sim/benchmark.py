@@ -69,7 +69,7 @@ class Ratio(msgspec.Struct, frozen=True):
         return None if self.goal is None else self.ratio <= self.goal
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class SpeedRatio(msgspec.Struct, frozen=True):
     """What is to be compared; `scale` multiplies the denominator, as in 4 times one watch."""
 
     name: str
@@ -152,7 +152,7 @@ def timings_of(laps: Mapping[str, Laps]) -> tuple[Timing, ...]:
     )
 
 
-def ratios_of(laps: Mapping[str, Laps], comparisons: Iterable[Comparison]) -> tuple[Ratio, ...]:
+def ratios_of(laps: Mapping[str, Laps], comparisons: Iterable[SpeedRatio]) -> tuple[Ratio, ...]:
     """Return the comparisons whose two cases were both measured."""
     found = []
     for item in comparisons:

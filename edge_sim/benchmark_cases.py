@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_sim.benchmark import Case, Comparison
+from edge_sim.benchmark import Case, SpeedRatio
 from edge_sim.config import Config, WatchConfig
 from edge_sim.domain import FULL_FRAME, Embedding, Frame, Roi
 from edge_sim.embedders import open_embedder
@@ -35,21 +35,21 @@ FRAMES = 8
 QUARTERS = tuple(Roi(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5))
 
 COMPARISONS = (
-    Comparison("embed a 640x480 picture / bare invoke", "embed", "invoke", 1.15),
-    Comparison("embed a 256x256 region / bare invoke", "embed, 256x256", "invoke", 1.15),
-    Comparison("process, 100 references / bare invoke", "process", "invoke", 1.5),
-    Comparison("process, gate shut / bare invoke", "process, gate shut", "invoke", 0.15),
-    Comparison(
+    SpeedRatio("embed a 640x480 picture / bare invoke", "embed", "invoke", 1.15),
+    SpeedRatio("embed a 256x256 region / bare invoke", "embed, 256x256", "invoke", 1.15),
+    SpeedRatio("process, 100 references / bare invoke", "process", "invoke", 1.5),
+    SpeedRatio("process, gate shut / bare invoke", "process, gate shut", "invoke", 0.15),
+    SpeedRatio(
         "4 watches on one region / 4 x one", "process, 4 watches", "process", 0.8, scale=4.0
     ),
-    Comparison(
+    SpeedRatio(
         "4 watches on quarters / 4 x one",
         "process, 4 quarters",
         "process, a quarter",
         0.8,
         scale=4.0,
     ),
-    Comparison("SSIM 1 against 8 / 8 calls", "SSIM 1:8", "SSIM 8 calls", 0.5),
+    SpeedRatio("SSIM 1 against 8 / 8 calls", "SSIM 1:8", "SSIM 8 calls", 0.5),
 )
 
 

@@ -37,7 +37,7 @@ class Aim(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Target:
     """A promise that the threshold must keep.
 
     Raises:
@@ -132,7 +132,7 @@ def curve_of(scores: NDArray[Any] | Sequence[float], same: NDArray[Any] | Sequen
     return Curve(ranked[last], hits, last + 1 - hits, positive, len(truth) - positive)
 
 
-def choose(curve: Curve, wish: Wish) -> Choice:
+def choose(curve: Curve, wish: Target) -> Choice:
     """Return the threshold that keeps the wish and is otherwise best, with Wilson intervals.
 
     Of equally good thresholds the strictest.
@@ -271,7 +271,7 @@ def _resampled(rate: Rate, part: NDArray[np.float64], whole: NDArray[np.float64]
     return Rate(rate.value, min(float(low), rate.low), max(float(high), rate.high))
 
 
-def _out_of_reach(curve: Curve, wish: Wish) -> str:
+def _out_of_reach(curve: Curve, wish: Target) -> str:
     if wish.aim is Aim.PRECISION:
         best = int(np.argmax(curve.precision))
         found, rate = "highest precision", float(curve.precision[best])

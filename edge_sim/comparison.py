@@ -18,7 +18,7 @@ from edge_sim.similarity import (
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PictureComparison:
     """How like two pictures are.
 
     Args:
@@ -36,7 +36,7 @@ class Comparison:
     structure: float
 
 
-def compare(a: BgrImage, b: BgrImage, embedder: Embedder) -> Comparison:
+def compare(a: BgrImage, b: BgrImage, embedder: Embedder) -> PictureComparison:
     """Return how like two (H, W, 3) uint8 BGR pictures are; their sizes may differ.
 
     Raises:
@@ -45,7 +45,7 @@ def compare(a: BgrImage, b: BgrImage, embedder: Embedder) -> Comparison:
     vector = embedder.embed(a).vector
     row = embedder.embed(b).vector[None]
     planes_a, planes_b = ssim_planes(thumbnail(a)), ssim_planes(thumbnail(b))
-    return Comparison(
+    return PictureComparison(
         cosine=float(cosine_to_all(vector, row)[0]),
         euclidean=float(euclidean_to_all(vector, row)[0]),
         manhattan=float(manhattan_to_all(vector, row)[0]),

@@ -9,10 +9,10 @@ import msgspec
 from edge_sim.config_section import Name, PositiveSeconds, Seconds, Section
 from edge_sim.config_yaml import YamlReader, nearest
 from edge_sim.domain import SceneProblem
-from edge_sim.problems import USUAL, Manners
+from edge_sim.problems import USUAL, ReportingPolicy
 from edge_sim.rules import Rules
 
-_MANNERS = Manners()
+_MANNERS = ReportingPolicy()
 
 
 class RulesConfig(Section, frozen=True):
@@ -43,9 +43,9 @@ class ProblemsConfig(Section, frozen=True):
     again_s: Seconds = _MANNERS.again_s
 
     @property
-    def manners(self) -> Manners:
+    def manners(self) -> ReportingPolicy:
         """As the value that a watch goes by."""
-        return Manners(self.tell, self.after_s, self.clear_s, self.again_s)
+        return ReportingPolicy(self.tell, self.after_s, self.clear_s, self.again_s)
 
 
 def check_rules(rules: RulesConfig, states: tuple[str, ...], path: str, reader: YamlReader) -> None:

@@ -59,7 +59,7 @@ class DemoPlan:
         )
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class DemoResult(msgspec.Struct, frozen=True):
     """How right a run was, against the scene's own truth.
 
     `found` of `true_changes` were reported as events within the tolerance; `false_changes` are
@@ -139,10 +139,12 @@ class Judge:
             if isinstance(event, StateChanged) and event.after != UNKNOWN:
                 self._judge(event.frame, event.after)
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> DemoResult:
         """Return how right the run was so far."""
         share = self._unknown / max(self._looks, 1)
-        return Verdict(self._frames, self._true_changes, self._found, self._false, round(share, 4))
+        return DemoResult(
+            self._frames, self._true_changes, self._found, self._false, round(share, 4)
+        )
 
     def _judge(self, frame: int, state: str) -> None:
         for stay in self._pending:
@@ -156,7 +158,7 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class StateInterval:
     """A true state from frame `start` on; the way to it begins at `earliest`."""
 
     earliest: int
@@ -164,14 +166,14 @@ class Stay:
     state: str
 
 
-def true_stays(truth: Sequence[str]) -> list[Stay]:
+def true_stays(truth: Sequence[str]) -> list[StateInterval]:
     """Return every stay in a state, the first one included."""
-    stays: list[Stay] = []
+    stays: list[StateInterval] = []
     left = 0
     for at, state in enumerate(truth):
         if state == TRANSITION:
             continue
         if not stays or stays[-1].state != state:
-            stays.append(Stay(left, at, state))
+            stays.append(StateInterval(left, at, state))
         left = at + 1
     return stays

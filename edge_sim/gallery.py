@@ -42,7 +42,7 @@ def checked_name(kind: str, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class SearchResult:
     """A reference that a search found.
 
     Args:
@@ -211,7 +211,7 @@ class Gallery:
         metric: Metric = Metric.COSINE,
         where: Mapping[str, str] | None = None,
         least: bool = False,
-    ) -> tuple[Found, ...]:
+    ) -> tuple[SearchResult, ...]:
         """Return the k references most like `embedding`, the best first; fewer if there are.
 
         Args:
@@ -244,7 +244,7 @@ class Gallery:
         numbers = chosen[shortlist(values, k, slack)]
         found = ordered(question, self.matrix[numbers], numbers, k)
         return tuple(
-            Found(self._references[row], float(score))
+            SearchResult(self._references[row], float(score))
             for row, score in zip(found.rows, found.scores, strict=True)
         )
 

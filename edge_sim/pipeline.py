@@ -29,7 +29,7 @@ from edge_sim.sight import make_probe as make_probe
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ObservationInterval:
     """How often a watch is looked at, in seconds of frame time.
 
     Args:
@@ -114,12 +114,12 @@ class Watch:
         stages: Stages,
         *,
         region: Region | None = None,
-        pace: Pace | None = None,
+        pace: ObservationInterval | None = None,
         gate: Gate | None = None,
     ) -> None:
         self.name = name
         self.region = self._home = region or Region()
-        self._pace = pace or Pace()
+        self._pace = pace or ObservationInterval()
         self._gate = gate
         self._stages = stages
         self._last_look_s: float | None = None

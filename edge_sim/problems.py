@@ -49,7 +49,7 @@ What is not named here is read from the single picture, and lies at 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class ReportingPolicy:
     """When a problem is told; in seconds of frame time, and never after fewer than 3 looks.
 
     Args:
@@ -87,7 +87,7 @@ class ProblemMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(slots=True)
-class _Track:
+class _ProblemTrack:
     """One problem: the present row of looks with it, or of looks without it."""
 
     raised: bool = False
@@ -110,9 +110,9 @@ class SceneHealth:
         manners: When to tell.
     """
 
-    def __init__(self, manners: Manners | None = None) -> None:
-        self._manners = manners or Manners()
-        self._tracks: dict[SceneProblem, _Track] = {}
+    def __init__(self, manners: ReportingPolicy | None = None) -> None:
+        self._manners = manners or ReportingPolicy()
+        self._tracks: dict[SceneProblem, _ProblemTrack] = {}
         self._last_s: float | None = None
         self._passed_s = 0.0
         self.told: Mapping[SceneProblem, float] = {}
@@ -130,7 +130,7 @@ class SceneHealth:
         self._passed_s = 0.0 if last_s is None else max(look.captured_at_s - last_s, 0.0)
         seen = _seen(look, said)
         if seen is not None and seen in self._manners.problems:
-            self._tracks.setdefault(seen, _Track())
+            self._tracks.setdefault(seen, _ProblemTrack())
         notices: list[Notice] = []
         for problem, track in self._tracks.items():
             track.rested_s += self._passed_s
@@ -155,7 +155,7 @@ class SceneHealth:
     def restore(self, memory: Sequence[ProblemMemory]) -> None:
         """Go on from there; of what is not worth telling any more, only what was told."""
         self._tracks = {
-            item.problem: _Track(
+            item.problem: _ProblemTrack(
                 raised=item.raised,
                 since_unix_s=item.since_unix_s,
                 lasted_s=item.lasted_s,
@@ -174,12 +174,12 @@ class SceneHealth:
     def _after(
         self,
         problem: SceneProblem,
-        track: _Track,
+        track: _ProblemTrack,
         seen: SceneProblem | None,
         unix_time_s: float,
     ) -> Iterator[Notice]:
         if track.raised and problem not in self._manners.problems:
-            self._tracks[problem] = _Track()  # it is not worth telling any more
+            self._tracks[problem] = _ProblemTrack()  # it is not worth telling any more
             yield ProblemCleared(problem, track.since_unix_s, track.lasted_s)
         elif seen is problem:
             yield from self._bad(problem, track, unix_time_s)
@@ -188,7 +188,9 @@ class SceneHealth:
         else:
             _hidden(track, self._passed_s)
 
-    def _bad(self, problem: SceneProblem, track: _Track, unix_time_s: float) -> Iterator[Notice]:
+    def _bad(
+        self, problem: SceneProblem, track: _ProblemTrack, unix_time_s: float
+    ) -> Iterator[Notice]:
         if track.raised or track.bad_looks:
             track.lasted_s += self._passed_s + track.good_s
         else:
@@ -200,7 +202,7 @@ class SceneHealth:
             track.raised, track.rested_s = True, 0.0
             yield ProblemRaised(problem, track.since_unix_s, track.lasted_s)
 
-    def _good(self, problem: SceneProblem, track: _Track) -> Iterator[Notice]:
+    def _good(self, problem: SceneProblem, track: _ProblemTrack) -> Iterator[Notice]:
         track.bad_looks = 0
         if track.good_looks:
             track.good_s += self._passed_s
@@ -220,7 +222,7 @@ def _seen(look: Observation, said: State) -> SceneProblem | None:
     return None if look.impediment is None else PROBLEM_OF.get(look.impediment)
 
 
-def _hidden(track: _Track, passed_s: float) -> None:
+def _hidden(track: _ProblemTrack, passed_s: float) -> None:
     """A look that cannot show the problem: what was told stays, what begins begins anew."""
     track.lasted_s += passed_s + track.good_s
     track.bad_looks = track.good_looks = 0

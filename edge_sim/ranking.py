@@ -76,7 +76,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class VectorTable:
     """Rows, and what is computed of them once.
 
     Args:
@@ -89,24 +89,24 @@ class Table:
     squares: NDArray[np.float32]
     longest: float
 
-    def take(self, numbers: NDArray[np.intp]) -> Table:
+    def take(self, numbers: NDArray[np.intp]) -> VectorTable:
         """Return these rows alone."""
-        return Table(self.rows[numbers], self.squares[numbers], self.longest)
+        return VectorTable(self.rows[numbers], self.squares[numbers], self.longest)
 
 
-def table(rows: Rows, *, unit: bool = False) -> Table:
+def table(rows: Rows, *, unit: bool = False) -> VectorTable:
     """Return the table of (N, D) rows; `unit` if all are known to have unit length."""
     if unit:
         # Rounding to float16 may lengthen a row a little.
-        return Table(rows, np.broadcast_to(np.float32(1.0), len(rows)), 1.001)
+        return VectorTable(rows, np.broadcast_to(np.float32(1.0), len(rows)), 1.001)
     squares = np.empty(len(rows), np.float32)
     for block in blocks_of(len(rows), 4 * rows.shape[1]):
         part = rows[block].astype(np.float32, copy=False)
         squares[block] = np.einsum("ij,ij->i", part, part)
-    return Table(rows, squares, float(squares.max(initial=0.0)) ** 0.5)
+    return VectorTable(rows, squares, float(squares.max(initial=0.0)) ** 0.5)
 
 
-def closeness(question: Question, known: Table) -> tuple[NDArray[np.float32], float]:
+def closeness(question: Question, known: VectorTable) -> tuple[NDArray[np.float32], float]:
     """Return (N,) float32, larger where a row comes earlier, and by how much each may be wrong.
 
     The bound is the usual one of a sum of D products (Higham, Accuracy and Stability of Numerical

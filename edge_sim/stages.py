@@ -16,7 +16,7 @@ from edge_sim.protocols import Follower, Scorer
 from edge_sim.rules import RuleFollower
 from edge_sim.scene import SceneMonitor
 from edge_sim.scoring import GalleryScorer, Structural, with_structure
-from edge_sim.steadying import Steadier
+from edge_sim.steadying import RegionStabilizer
 
 
 def stages_of(config: Config, watch: WatchConfig) -> Stages:
@@ -26,7 +26,7 @@ def stages_of(config: Config, watch: WatchConfig) -> Stages:
         scorer=GalleryScorer,
         decider=partial(_decider, watch, drift),
         monitor=SceneMonitor,
-        steady=lambda gallery: Steadier(gallery).follow,
+        steady=lambda gallery: RegionStabilizer(gallery).follow,
         detail=partial(with_structure, structural=_structural(config.score.ssim_engine)),
         followers=partial(_followers, watch, drift),
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_sim.domain import Probe, Reference
 from edge_sim.quantiles import median
-from edge_sim.scene import SMALL_SHIFT, View
+from edge_sim.scene import SMALL_SHIFT, SceneView
 from edge_sim.sight import Region
 
 EVERY_S = 5.0
@@ -24,20 +24,20 @@ _WITHIN_PX = 0.75
 _LEAST_PX = 1.0  # of 96; below, a shift costs less than estimates are worth
 
 
-class Steadier:
+class RegionStabilizer:
     """Moves a region after a picture that was shifted as a whole.
 
     Every 5 seconds the shift against the references is estimated by phase correlation
-    (`scene.View.shift_of`). If seven of nine estimates agree to 0.75 thumbnail pixels on at least
-    one, the region moves by their median, by a tenth of its side from home at most. A thing that
-    moves in the scene shifts only a part of the picture, and is not followed.
+    (`scene.SceneView.shift_of`). If seven of nine estimates agree to 0.75 thumbnail pixels on at
+    least one, the region moves by their median, by a tenth of its side from home at most. A thing
+    that moves in the scene shifts only a part of the picture, and is not followed.
 
     Args:
         references: Pictures of the region at home; without any nothing moves.
     """
 
     def __init__(self, references: Iterable[Reference]) -> None:
-        self._view = View([item.thumbnail for item in references])
+        self._view = SceneView([item.thumbnail for item in references])
         self._shifts: deque[tuple[float, float]] = deque(maxlen=_ESTIMATES)
         self._last_s: float | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import Candidate, EnrolmentPlan, enrol
+from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.pipeline import Region
 from edge_sim.sources.synthetic import reference_frames, scene_roi, scene_states
@@ -17,7 +17,9 @@ def make_gallery(path: Path, scene: str, *, watch: str, model: str = "thumbnail"
     with GalleryStore.open(path, create=True) as store:
         for state in scene_states(scene):
             frames = reference_frames(scene, state, 5)
-            candidates = [Candidate(f"{state}-{frame.index}", frame.pixels) for frame in frames]
+            candidates = [
+                EnrolmentCandidate(f"{state}-{frame.index}", frame.pixels) for frame in frames
+            ]
             plan = EnrolmentPlan(watch, state, region=Region(scene_roi(scene)), force=True)
             enrol(store, embedder, candidates, plan=plan, now=lambda: 0.0)
 

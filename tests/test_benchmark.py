@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge_sim.benchmark import Comparison, Laps, interleaved, ratios_of, timings_of
+from edge_sim.benchmark import Laps, SpeedRatio, interleaved, ratios_of, timings_of
 from edge_sim.cli.main import main
 
 
@@ -48,15 +48,15 @@ def test_a_ratio_is_the_median_over_rounds_so_that_drift_cancels() -> None:
         "own": Laps([8.0, 80.0, 24.0], [1.0, 10.0, 3.0]),
         "other": Laps([4.0, 40.0, 12.0], [2.0, 20.0, 6.0]),
     }
-    (ratio,) = ratios_of(laps, [Comparison("r", "own", "other", 0.5)])
+    (ratio,) = ratios_of(laps, [SpeedRatio("r", "own", "other", 0.5)])
     assert (ratio.ratio, ratio.first_ratio) == (0.5, 2.0)
     assert ratio.is_met
-    (of_four,) = ratios_of(laps, [Comparison("r", "own", "other", scale=4.0)])
+    (of_four,) = ratios_of(laps, [SpeedRatio("r", "own", "other", scale=4.0)])
     assert of_four.ratio == 0.125
 
 
 def test_a_comparison_without_both_cases_is_left_out() -> None:
-    assert ratios_of({"own": Laps([1.0], [1.0])}, [Comparison("r", "own", "missing")]) == ()
+    assert ratios_of({"own": Laps([1.0], [1.0])}, [SpeedRatio("r", "own", "missing")]) == ()
 
 
 def test_bench_prints_every_stage(capfd: pytest.CaptureFixture[str]) -> None:

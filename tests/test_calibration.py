@@ -12,7 +12,7 @@ from edge_sim.calibration import (
     Aim,
     Choice,
     Pairs,
-    Wish,
+    Target,
     choose,
     curve_of,
     picked_pictures,
@@ -26,7 +26,7 @@ SAME = (True, True, True, False, True, False, False, False)
 
 
 def chosen(aim: Aim, value: float) -> Choice:
-    return choose(curve_of(SCORES, SAME), Wish(aim, value))
+    return choose(curve_of(SCORES, SAME), Target(aim, value))
 
 
 def test_the_highest_recall_at_precision_90_is_at_0_88() -> None:
@@ -48,9 +48,9 @@ def test_equal_scores_cannot_be_told_apart() -> None:
     assert curve.thresholds.tolist() == [0.9, 0.1]
     assert (curve.hits.tolist(), curve.false.tolist()) == ([2, 2], [1, 2])
     with pytest.raises(DataError, match=r"precision 0\.9 .* is 0\.667, at 0\.9000"):
-        choose(curve, Wish(Aim.PRECISION, 0.9))
+        choose(curve, Target(Aim.PRECISION, 0.9))
     with pytest.raises(DataError, match=r"fpr 0\.1 .* lowest false-positive rate is 0\.500"):
-        choose(curve, Wish(Aim.FPR, 0.1))
+        choose(curve, Target(Aim.FPR, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_scores_that_cannot_be_calibrated_are_refused(
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_a_wish_is_a_part(value: float) -> None:
     with pytest.raises(DataError, match="between 0 and 1"):
-        Wish(Aim.PRECISION, value)
+        Target(Aim.PRECISION, value)
 
 
 labelled = st.lists(
@@ -101,9 +101,9 @@ def test_the_choice_keeps_the_wish_and_no_other_threshold_is_better(
             candidates.append((*ranks, threshold))
     if not candidates:
         with pytest.raises(DataError, match="no threshold"):
-            choose(curve_of(scores, same), Wish(aim, value))
+            choose(curve_of(scores, same), Target(aim, value))
         return
-    choice = choose(curve_of(scores, same), Wish(aim, value))
+    choice = choose(curve_of(scores, same), Target(aim, value))
     assert choice.threshold == max(candidates)[2]
     for rate in (choice.precision, choice.recall, choice.fpr):
         assert 0.0 <= rate.low <= rate.value <= rate.high <= 1.0
@@ -142,7 +142,7 @@ def clustered(pictures: int, classes: int = 4) -> Pairs:
 
 def test_intervals_know_that_pairs_share_pictures() -> None:
     pairs = clustered(40)
-    choice = choose(curve_of(*pairs.flat()), Wish(Aim.FPR, 0.1))
+    choice = choose(curve_of(*pairs.flat()), Target(Aim.FPR, 0.1))
     wide = with_pictures(choice, pairs)
     assert wide.threshold == choice.threshold
     for name in ("precision", "recall", "fpr"):
@@ -156,7 +156,7 @@ def test_intervals_shrink_with_more_pictures() -> None:
     widths = []
     for number in (24, 240):
         pairs = clustered(number)
-        choice = with_pictures(choose(curve_of(*pairs.flat()), Wish(Aim.FPR, 0.1)), pairs)
+        choice = with_pictures(choose(curve_of(*pairs.flat()), Target(Aim.FPR, 0.1)), pairs)
         widths.append(choice.recall.high - choice.recall.low)
     assert widths[1] < 0.6 * widths[0]
 

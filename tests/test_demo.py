@@ -8,7 +8,7 @@ import pytest
 
 from edge_sim.cli.demo import SCENES
 from edge_sim.cli.main import main
-from edge_sim.demo import Demo, DemoPlan, Judge, Stay, true_stays
+from edge_sim.demo import Demo, DemoPlan, Judge, StateInterval, true_stays
 from edge_sim.embedders import open_embedder
 from edge_sim.events import Event
 from edge_sim.sources.synthetic import SCENES as DRAWN_SCENES
@@ -48,7 +48,11 @@ def test_every_drawn_scene_can_be_shown() -> None:
 
 def test_the_way_to_a_state_counts_as_part_of_its_coming() -> None:
     truth = ["a", "a", "transition", "transition", "b", "b", "transition", "b", "a"]
-    assert true_stays(truth) == [Stay(0, 0, "a"), Stay(2, 4, "b"), Stay(8, 8, "a")]
+    assert true_stays(truth) == [
+        StateInterval(0, 0, "a"),
+        StateInterval(2, 4, "b"),
+        StateInterval(8, 8, "a"),
+    ]
 
 
 def test_the_demo_prints_json_lines_and_a_verdict(capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,10 +17,10 @@ from edge_sim.duplicates.likeness import likeness
 from edge_sim.duplicates.linking import join, members
 from edge_sim.errors import SearchError
 from edge_sim.imaging import decode, encode_jpeg, measure, squash
-from edge_sim.index_store import LOOK_PX, Entry
+from edge_sim.index_store import LOOK_PX, IndexEntry
 from tests.pictures import picture
 
-Pair = tuple[list[Entry], NDArray[np.uint8]]
+Pair = tuple[list[IndexEntry], NDArray[np.uint8]]
 
 
 def indexed(pictures: list[BgrImage], *, folder: str = "", same: list[int] | None = None) -> Pair:
@@ -30,7 +30,7 @@ def indexed(pictures: list[BgrImage], *, folder: str = "", same: list[int] | Non
         small, quality = measure(pixels)
         height, width = pixels.shape[:2]
         entries.append(
-            Entry(
+            IndexEntry(
                 path=Path(folder) / f"{row}.png",
                 width=width,
                 height=height,
@@ -145,7 +145,7 @@ def test_a_sequence_goes_by_the_numbers_in_the_names_and_ends_with_the_folder() 
     first = picture(1)
     entries, looks = indexed([first] * 3, folder="a")
     moved = [
-        Entry(
+        IndexEntry(
             Path(name),
             160,
             120,

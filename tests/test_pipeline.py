@@ -27,7 +27,7 @@ from edge_sim.domain import (
 )
 from edge_sim.events import Event, StateChanged, TransitionImplausible, tag_of
 from edge_sim.gallery import Gallery
-from edge_sim.pipeline import Pace, Pipeline, Region, Stages, Watch, make_probe
+from edge_sim.pipeline import ObservationInterval, Pipeline, Region, Stages, Watch, make_probe
 from edge_sim.protocols import Scorer
 from tests.builders import BrightnessEmbedder, flat_frame, reference
 
@@ -87,7 +87,10 @@ STAGES = Stages(NearestScorer, make_decider, lambda gallery: ClearMonitor())
 
 
 def watch(
-    gallery: Gallery = LIGHT_AND_DARK, *, pace: Pace | None = None, roi: Roi | None = None
+    gallery: Gallery = LIGHT_AND_DARK,
+    *,
+    pace: ObservationInterval | None = None,
+    roi: Roi | None = None,
 ) -> Watch:
     region = Region(roi) if roi else None
     return Watch("light", gallery, STAGES, region=region, pace=pace)
@@ -216,17 +219,17 @@ def test_the_live_path_and_enrolment_make_the_same_probe() -> None:
     ("interval_s", "looks"), [(0.0, 6), (1.0, 6), (2.0, 3), (10.0, 1)], ids=str
 )
 def test_a_watch_keeps_its_pace(interval_s: float, looks: int) -> None:
-    line = pipeline(watch(pace=Pace(interval_s)))
+    line = pipeline(watch(pace=ObservationInterval(interval_s)))
     assert sum(len(line.process(flat_frame(index=at))) for at in range(6)) == looks
 
 
 def test_a_pending_change_is_looked_at_sooner() -> None:
-    pace = Pace(interval_s=10.0, recheck_s=1.0)
+    pace = ObservationInterval(interval_s=10.0, recheck_s=1.0)
     assert not pace.is_due(2.0, pending=False)
     assert pace.is_due(2.0, pending=True)
 
 
 def test_time_that_runs_backwards_does_not_stop_a_watch() -> None:
-    line = pipeline(watch(pace=Pace(5.0)))
+    line = pipeline(watch(pace=ObservationInterval(5.0)))
     assert line.process(flat_frame(at_s=1000.0))
     assert line.process(flat_frame(at_s=10.0))

@@ -20,7 +20,7 @@ from edge_sim.domain import (
     State,
     UnknownReason,
 )
-from edge_sim.problems import PROBLEM_OF, USUAL, Manners, ProblemMemory, SceneHealth
+from edge_sim.problems import PROBLEM_OF, USUAL, ProblemMemory, ReportingPolicy, SceneHealth
 from tests.builders import observation
 
 EPOCH_S = 1_700_000_000.0
@@ -32,7 +32,7 @@ LOOKS = {
     "l": UnknownReason.LIGHTING,
     "f": UnknownReason.FROZEN,
 }
-PATIENT = Manners(tuple(SceneProblem), after_s=10.0, clear_s=30.0, again_s=600.0)
+PATIENT = ReportingPolicy(tuple(SceneProblem), after_s=10.0, clear_s=30.0, again_s=600.0)
 
 
 def play(
@@ -121,8 +121,8 @@ def test_few_looks_are_never_enough_however_far_apart() -> None:
 def test_only_what_is_worth_telling_is_told() -> None:
     usual = SceneHealth()
     assert told(play(usual, "d" * 50 + "l" * 50 + "c" * 5)) == [(102, "+covered")]
-    assert not SceneHealth(Manners(problems=())).can_tell
-    assert told(play(SceneHealth(Manners(problems=())), "c" * 50)) == []
+    assert not SceneHealth(ReportingPolicy(problems=())).can_tell
+    assert told(play(SceneHealth(ReportingPolicy(problems=())), "c" * 50)) == []
 
 
 def test_a_familiar_picture_is_no_moved_camera_whatever_the_alignment_says() -> None:
@@ -156,7 +156,7 @@ def test_a_restart_does_not_let_a_problem_be_told_sooner_again() -> None:
 def test_a_problem_that_is_not_worth_telling_any_more_is_cleared() -> None:
     before = SceneHealth(PATIENT)
     play(before, "c" * 10)
-    after = SceneHealth(Manners(problems=()))
+    after = SceneHealth(ReportingPolicy(problems=()))
     after.restore(before.snapshot())
     assert told(play(after, "ccc")) == [(0, "-covered")]
     assert after.told == {}
@@ -171,7 +171,7 @@ def test_every_problem_has_a_reason_that_shows_it() -> None:
 @pytest.mark.parametrize("value", [-1.0, float("nan")])
 def test_a_duration_that_is_none_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
-        Manners(**{name: value})  # type: ignore[arg-type]
+        ReportingPolicy(**{name: value})  # type: ignore[arg-type]
 
 
 @given(

@@ -19,9 +19,9 @@ from edge_sim.pipeline import make_probe
 from edge_sim.scene import (
     CONDITIONS,
     ConditionTracker,
-    Limits,
+    ImageLimits,
     SceneMonitor,
-    View,
+    SceneView,
     condition_of,
     impediment_of,
     limits_of,
@@ -84,7 +84,7 @@ def test_every_reading_has_a_condition_and_the_next_look_keeps_it(
 def test_the_impediment_of_a_picture(
     readings: dict[str, float], expected: UnknownReason | None
 ) -> None:
-    limits = Limits(contrast=40.0, detail=0.14, relative_contrast=0.3, luma_low=90.0)
+    limits = ImageLimits(contrast=40.0, detail=0.14, relative_contrast=0.3, luma_low=90.0)
     assert impediment_of(quality(**readings), limits) is expected
 
 
@@ -223,10 +223,10 @@ def test_without_references_only_plain_readings_count() -> None:
 
 
 def test_the_view_agrees_with_itself_and_with_nothing_else() -> None:
-    view = View([thumbnail(pixels) for pixels in usual(4)])
+    view = SceneView([thumbnail(pixels) for pixels in usual(4)])
     empty, left = thumbnail(picture("empty", 8)), thumbnail(picture("left", 8))
     upside_down = np.ascontiguousarray(empty[::-1])
     assert view.agreement(edges_of(empty)) > 0.8
     assert not view.is_lost(left, edges_of(left))
     assert view.is_lost(upside_down, edges_of(upside_down))
-    assert not View([]).is_lost(empty, edges_of(empty))
+    assert not SceneView([]).is_lost(empty, edges_of(empty))

@@ -15,7 +15,7 @@ from edge_sim.embedders import open_embedder
 from edge_sim.errors import GalleryError, ModelError, SearchError
 from edge_sim.gallery import Gallery
 from edge_sim.imaging import thumbnail
-from edge_sim.index_store import IndexStore, Plan, Scale, update
+from edge_sim.index_store import IndexPlan, IndexStore, VectorScale, update
 from edge_sim.ranking import Metric
 from edge_sim.search import (
     METRICS,
@@ -74,7 +74,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     folder = tmp_path_factory.mktemp("photos")
     for number in range(12):
         write(folder / ("a" if number < 6 else "b") / f"{number}.png", picture(number))
-    plan = Plan(folder, EMBEDDER.model_id, "thumbnail", Scale.BOTH)
+    plan = IndexPlan(folder, EMBEDDER.model_id, "thumbnail", VectorScale.BOTH)
     with IndexStore.open(folder / "index", create=plan) as store:
         update(store, EMBEDDER)
         store.tag([Path("a/3.png")], "odd")
@@ -211,8 +211,10 @@ def test_a_query_of_another_model_is_refused(searcher: Searcher) -> None:
         searcher.search(query, Wanted())
 
 
-@pytest.mark.parametrize("scale", list(Scale), ids=lambda scale: scale.value)
-def test_every_scale_of_an_index_finds_the_picture_itself(index: Collection, scale: Scale) -> None:
+@pytest.mark.parametrize("scale", list(VectorScale), ids=lambda scale: scale.value)
+def test_every_scale_of_an_index_finds_the_picture_itself(
+    index: Collection, scale: VectorScale
+) -> None:
     found = Searcher(index).search(query_of(7), Wanted(scale=scale, top_k=3)).hits
     assert found[0].name == "b/7.png"
     assert found[0].score == pytest.approx(1.0, abs=1e-4)
@@ -224,17 +226,17 @@ def test_both_scales_are_the_mean_of_the_two(index: Collection) -> None:
         scale: {
             hit.name: hit.score for hit in searcher.search(query_of(7), Wanted(scale=scale)).hits
         }
-        for scale in Scale
+        for scale in VectorScale
     }
-    for name, score in found[Scale.BOTH].items():
-        mean = (found[Scale.GLOBAL][name] + found[Scale.SPATIAL][name]) / 2
+    for name, score in found[VectorScale.BOTH].items():
+        mean = (found[VectorScale.GLOBAL][name] + found[VectorScale.SPATIAL][name]) / 2
         assert score == pytest.approx(mean, abs=1e-5)
 
 
 def test_an_index_without_cells_says_how_to_get_them(index: Collection) -> None:
     flat = replace(index, vectors=index.vectors[:, : index.dimension])
     with pytest.raises(SearchError, match="--scale both"):
-        Searcher(flat).search(query_of(7), Wanted(scale=Scale.SPATIAL))
+        Searcher(flat).search(query_of(7), Wanted(scale=VectorScale.SPATIAL))
 
 
 def test_an_index_filters_by_folder_and_tag(index: Collection) -> None:

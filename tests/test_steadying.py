@@ -15,9 +15,9 @@ from edge_sim.config import Config, WatchConfig
 from edge_sim.domain import BgrImage, Frame, Reference, Roi
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Pipeline, Region, Watch, make_probe
-from edge_sim.scene import SMALL_SHIFT, View
+from edge_sim.scene import SMALL_SHIFT, SceneView
 from edge_sim.stages import stages_of
-from edge_sim.steadying import EVERY_S, Steadier
+from edge_sim.steadying import EVERY_S, RegionStabilizer
 from tests.pictured import CellsEmbedder, enrolled
 
 HOME = Region(Roi(0.2, 0.2, 0.8, 0.8))
@@ -91,7 +91,7 @@ def test_the_region_moves_by_a_tenth_of_its_side_at_most() -> None:
 
 def test_without_references_nothing_moves() -> None:
     probe = make_probe(CellsEmbedder(), HOME.pixels_of(scenery(1, right=5)))
-    steadier = Steadier(Gallery())
+    steadier = RegionStabilizer(Gallery())
     for at in range(20):
         look = replace(probe, captured_at_s=at * EVERY_S)
         assert steadier.follow(look, HOME, HOME) is HOME
@@ -105,7 +105,7 @@ def test_frames_that_follow_fast_are_estimated_every_few_seconds_only() -> None:
 
 def test_time_that_runs_backwards_counts_as_due() -> None:
     probe = make_probe(CellsEmbedder(), HOME.pixels_of(scenery(1, right=6)))
-    steadier = Steadier(references())
+    steadier = RegionStabilizer(references())
     region = HOME
     for at in range(12):
         region = steadier.follow(replace(probe, captured_at_s=-100.0 * at), HOME, region)
@@ -113,12 +113,12 @@ def test_time_that_runs_backwards_counts_as_due() -> None:
 
 
 def test_the_shift_of_a_view_is_that_of_the_whole_picture() -> None:
-    view = View([item.thumbnail for item in references().references])
+    view = SceneView([item.thumbnail for item in references().references])
     moved = make_probe(CellsEmbedder(), HOME.pixels_of(scenery(7, right=5, down=-5))).thumbnail
     x, y = view.shift_of(moved)
     assert x == pytest.approx(4.0, abs=0.5)
     assert y == pytest.approx(-4.0, abs=0.5)
-    assert View([]).shift_of(moved) == (0.0, 0.0)
+    assert SceneView([]).shift_of(moved) == (0.0, 0.0)
 
 
 @given(x=st.floats(-2, 2), y=st.floats(-2, 2), low=st.floats(0, 0.45), high=st.floats(0.55, 1))

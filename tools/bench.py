@@ -25,9 +25,9 @@ from bench_peers import PEERS, Workbench
 
 from edge_sim.benchmark import (
     Case,
-    Comparison,
     Figure,
     Measurement,
+    SpeedRatio,
     interleaved,
     ratios_of,
     timings_of,
@@ -65,7 +65,7 @@ def measure(args: argparse.Namespace) -> Measurement:
     bench = make_bench(args.model, threads=args.threads)
     workbench = Workbench(embedder=bench.embedder, official=args.official, rows=args.rows)
     cases: dict[str, Case] = dict(bench.cases)
-    comparisons: list[Comparison] = list(COMPARISONS)
+    comparisons: list[SpeedRatio] = list(COMPARISONS)
     skipped: list[str] = []
     opened = ExitStack()
     for name, prepare in PEERS.items():

@@ -34,7 +34,7 @@ from soaking.stream_server import StreamServer
 
 from edge_sim.domain import Roi
 from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import Candidate, EnrolmentPlan, enrol
+from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.pipeline import Region
 from edge_sim.sources.synthetic.scenes import render
@@ -121,7 +121,9 @@ def make_device(folder: Path, camera: int, health: int, references: int) -> Path
                     pixels = render("parking", state, number % 5).astype(np.int16)
                     noisy = pixels + np.rint(rng.normal(0.0, 4.0, pixels.shape))
                     shown.append(
-                        Candidate(f"{state}{number}", np.clip(noisy, 0, 255).astype(np.uint8))
+                        EnrolmentCandidate(
+                            f"{state}{number}", np.clip(noisy, 0, 255).astype(np.uint8)
+                        )
                     )
                 plan = EnrolmentPlan(watch, state, region=Region(Roi(*roi)), force=True)
                 enrol(store, embedder, shown, plan=plan)

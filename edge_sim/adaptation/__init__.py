@@ -6,6 +6,6 @@ if trial.is_gain:
 """
 
 from edge_sim.adaptation.fitting import fit_head
-from edge_sim.adaptation.trial import LEAST_REFERENCES, Trial, tried
+from edge_sim.adaptation.trial import LEAST_REFERENCES, HeadTrial, tried
 
-__all__ = ["LEAST_REFERENCES", "Trial", "fit_head", "tried"]
+__all__ = ["LEAST_REFERENCES", "HeadTrial", "fit_head", "tried"]

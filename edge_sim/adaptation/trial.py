@@ -19,7 +19,7 @@ FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class HeadTrial:
     """A head and what leaving references out said of it.
 
     Order is the part of pairs, one reference of its own state and one of another, that a reference
@@ -58,7 +58,7 @@ class Trial:
         return self.low > 0.0
 
 
-def tried(gallery: Gallery) -> Trial:
+def tried(gallery: Gallery) -> HeadTrial:
     """Return the head of a gallery and its gain, cross-validated.
 
     Each of up to 10 folds leaves out a run of neighbours of every state, in order of enrolment:
@@ -87,7 +87,7 @@ def tried(gallery: Gallery) -> Trial:
         values[fold] = _asked(gallery, fold)
     low, high = _interval(values[:, 1, 0] - values[:, 0, 0], labels, len(left_out))
     (before, nearest_before), (after, nearest_after) = _mean_of_states(values, labels)
-    return Trial(
+    return HeadTrial(
         head=fit_head(gallery),
         references=len(gallery),
         before=float(before),

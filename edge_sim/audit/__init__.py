@@ -9,7 +9,7 @@ from __future__ import annotations
 from edge_sim.audit.auditing import ANY, SUSPICIOUS, audit
 from edge_sim.audit.findings import (
     Audit,
-    Cell,
+    CoverageCell,
     Gap,
     PairFinding,
     Redundant,
@@ -22,7 +22,7 @@ __all__ = [
     "ANY",
     "SUSPICIOUS",
     "Audit",
-    "Cell",
+    "CoverageCell",
     "Gap",
     "PairFinding",
     "Redundant",

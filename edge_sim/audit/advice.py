@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_sim.audit.findings import Cell, Contradiction, Suspect
+from edge_sim.audit.findings import Contradiction, CoverageCell, Suspect
 from edge_sim.domain import Reference
 
 LIGHTS = {
@@ -19,7 +19,7 @@ _UNSURE = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Facts:
+class AuditFacts:
     """What advice is given on.
 
     Args:
@@ -33,14 +33,14 @@ class Facts:
     """
 
     watch: str
-    cells: Sequence[Cell]
+    cells: Sequence[CoverageCell]
     suspects: Sequence[Suspect]
     contradictions: Sequence[Contradiction]
     weakest: tuple[Reference, str, float] | None
     loneliest: Reference | None
 
 
-def next_picture(facts: Facts) -> str:
+def next_picture(facts: AuditFacts) -> str:
     """Return which picture would help most, in one sentence.
 
     In this order: states to tell apart at all; pictures under two states and labels that may be
@@ -87,7 +87,7 @@ def _relabel(suspect: Suspect) -> str:
     )
 
 
-def _thin_cell(cells: Sequence[Cell]) -> str | None:
+def _thin_cell(cells: Sequence[CoverageCell]) -> str | None:
     """Return advice on the emptiest cell in a light that another state has references in."""
     thin = [cell for cell in cells if not cell.enough]
     if not thin:
@@ -114,7 +114,7 @@ def _thin_cell(cells: Sequence[Cell]) -> str | None:
     )
 
 
-def _weak_look(facts: Facts) -> str:
+def _weak_look(facts: AuditFacts) -> str:
     if facts.weakest is not None and facts.weakest[2] < _UNSURE:
         reference, rival, own = facts.weakest
         return (

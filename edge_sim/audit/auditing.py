@@ -9,12 +9,12 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.audit.advice import Facts, next_picture
+from edge_sim.audit.advice import AuditFacts, next_picture
 from edge_sim.audit.coverage import distances, redundant_rows
 from edge_sim.audit.findings import (
     Audit,
-    Cell,
     Contradiction,
+    CoverageCell,
     Gap,
     PairFinding,
     Redundant,
@@ -85,7 +85,7 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
     right = [item.own > item.odds[item.rival] for item in witnesses]
     weakest = min(witnesses, key=lambda item: item.own - item.odds[item.rival], default=None)
     contradictions = tuple(_contradictions(gallery))
-    facts = Facts(
+    facts = AuditFacts(
         watch,
         cells,
         suspects,
@@ -137,7 +137,7 @@ def _redundant(gallery: Gallery, apart: FloatMatrix) -> dict[int, int]:
     return redundant_rows(apart, gallery.state_rows, groups)
 
 
-def _cells(gallery: Gallery, redundant: set[int]) -> tuple[Cell, ...]:
+def _cells(gallery: Gallery, redundant: set[int]) -> tuple[CoverageCell, ...]:
     seen = {item.condition for item in gallery.references}
     known = [name for name in CONDITIONS if name in seen]
     cells = []
@@ -150,7 +150,7 @@ def _cells(gallery: Gallery, redundant: set[int]) -> tuple[Cell, ...]:
             ]
             looks = len([row for row in rows if row not in redundant])
             enough = looks >= ENOUGH_REFERENCES
-            cells.append(Cell(state, condition, len(rows), looks, enough))
+            cells.append(CoverageCell(state, condition, len(rows), looks, enough))
     return tuple(cells)
 
 

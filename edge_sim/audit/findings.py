@@ -67,7 +67,7 @@ class Contradiction(msgspec.Struct, frozen=True):
     other_state: str
 
 
-class Cell(msgspec.Struct, frozen=True):
+class CoverageCell(msgspec.Struct, frozen=True):
     """References of one state in one light; `looks` counts those that are not redundant."""
 
     state: str
@@ -85,7 +85,7 @@ class Audit(msgspec.Struct, frozen=True):
     references: int
     sure: Share | None
     pairs: tuple[PairFinding, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[CoverageCell, ...]
     suspects: tuple[Suspect, ...]
     redundant: tuple[Redundant, ...]
     contradictions: tuple[Contradiction, ...]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_sim.cli.calibrate_samples import LIKENESS, Sample, Trial, sample_of
+from edge_sim.cli.calibrate_samples import LIKENESS, LabelledScores, Sample, sample_of
 from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.errors import DataError
 
 if TYPE_CHECKING:
-    from edge_sim.calibration import Choice, Wish
+    from edge_sim.calibration import Choice, Target
     from edge_sim.gallery_store import KeptCalibration, KeptRate, KeptThreshold
 
 SCHEMA = 1
@@ -90,7 +90,7 @@ def calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _zipped(sample: Sample, kept: KeptCalibration) -> list[tuple[Trial, KeptThreshold]]:
+def _zipped(sample: Sample, kept: KeptCalibration) -> list[tuple[LabelledScores, KeptThreshold]]:
     return list(zip(sample.trials, kept.thresholds, strict=True))
 
 
@@ -129,17 +129,17 @@ def _write(args: argparse.Namespace, kept: KeptCalibration) -> None:
         store.keep_calibration(kept)
 
 
-def _wish(args: argparse.Namespace) -> Wish:
-    from edge_sim.calibration import Aim, Wish
+def _wish(args: argparse.Namespace) -> Target:
+    from edge_sim.calibration import Aim, Target
 
     for aim in Aim:
         value = getattr(args, aim.value)
         if value is not None:
-            return Wish(aim, value)
-    return Wish(Aim.PRECISION, DEFAULT_PRECISION)
+            return Target(aim, value)
+    return Target(Aim.PRECISION, DEFAULT_PRECISION)
 
 
-def _kept(args: argparse.Namespace, sample: Sample, wish: Wish) -> KeptCalibration:
+def _kept(args: argparse.Namespace, sample: Sample, wish: Target) -> KeptCalibration:
     from edge_sim.calibration import choose, with_pictures
     from edge_sim.events import utc_text
     from edge_sim.gallery_store import KeptCalibration
@@ -166,7 +166,7 @@ def _kept(args: argparse.Namespace, sample: Sample, wish: Wish) -> KeptCalibrati
     )
 
 
-def _threshold(trial: Trial, choice: Choice) -> KeptThreshold:
+def _threshold(trial: LabelledScores, choice: Choice) -> KeptThreshold:
     from edge_sim.gallery_store import KeptRate, KeptThreshold
 
     precision, recall, fpr = (

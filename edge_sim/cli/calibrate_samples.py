@@ -22,7 +22,7 @@ LIKENESS = "likeness"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class LabelledScores:
     """Labelled scores of one threshold; `pairs` where they are all pairs among pictures."""
 
     name: str
@@ -34,7 +34,7 @@ class Trial:
 class Sample:
     """All labelled scores, and what they are of."""
 
-    trials: list[Trial]
+    trials: list[LabelledScores]
     words: str
     model: str = ""
     watch: str = ""
@@ -67,7 +67,7 @@ def _of_table(args: argparse.Namespace) -> Sample:
 
     scores, same = read_pairs(args.pairs, score)
     words = f"{len(scores)} pairs of {args.pairs}"
-    return Sample([Trial("pairs", curve_of(scores, same))], words, "".join(models))
+    return Sample([LabelledScores("pairs", curve_of(scores, same))], words, "".join(models))
 
 
 def _of_folder(args: argparse.Namespace) -> Sample:
@@ -139,15 +139,15 @@ def _of_gallery(args: argparse.Namespace) -> Sample:
         for state, (scores, own) in state_trials(gallery, left_out).items():
             if not own.any():
                 raise DataError(f"{args.gallery}: state {state!r} has one reference; add another")
-            trials.append(Trial(state, curve_of(scores, own)))
+            trials.append(LabelledScores(state, curve_of(scores, own)))
     return Sample(trials, words, model, watch, gallery.revision)
 
 
 def _pairs_trial(
     seen: NDArray[Any], labels: NDArray[Any], among: Callable[[NDArray[Any]], NDArray[Any]]
-) -> Trial:
+) -> LabelledScores:
     from edge_sim.calibration import Pairs, curve_of, picked_pictures
 
     picked = picked_pictures(len(seen))
     pairs = Pairs(among(seen[picked]), labels[picked])
-    return Trial("pairs", curve_of(*pairs.flat()), pairs)
+    return LabelledScores("pairs", curve_of(*pairs.flat()), pairs)

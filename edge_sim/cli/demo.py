@@ -11,7 +11,7 @@ from edge_sim.cli.gallery_context import positive
 from edge_sim.cli.output import note, print_json_line, progress
 
 if TYPE_CHECKING:
-    from edge_sim.demo import Verdict
+    from edge_sim.demo import DemoResult
 
 SCENES = ("bowl", "gate", "parking", "lamp")
 
@@ -86,7 +86,7 @@ def _demo(args: argparse.Namespace) -> int:
     return 0
 
 
-def _verdict_text(verdict: Verdict, took_s: float) -> str:
+def _verdict_text(verdict: DemoResult, took_s: float) -> str:
     return (
         f"{verdict.frames} frames in {took_s:.1f} s: "
         f"{verdict.found} of {verdict.true_changes} true states reported, "

@@ -56,7 +56,7 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     invoke_ms: float | None
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that `doctor` says. `problems` is empty exactly when `ok`."""
 
     schema: int
@@ -97,7 +97,7 @@ def _doctor(args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def examine(model: str, *, threads: int, runtime: str, dev: Path = Path("/dev")) -> Report:
+def examine(model: str, *, threads: int, runtime: str, dev: Path = Path("/dev")) -> DoctorReport:
     """Return what can be said about this installation; nothing is raised for a fault.
 
     Args:
@@ -114,7 +114,7 @@ def examine(model: str, *, threads: int, runtime: str, dev: Path = Path("/dev"))
     problems: list[str] = []
     chosen = _runtime(runtime, problems)
     model_report = _model(model, threads, runtime, problems)
-    return Report(
+    return DoctorReport(
         schema=SCHEMA,
         ok=not problems,
         edge_sim=__version__,
@@ -223,7 +223,7 @@ def notes_on(model: ModelReport | None, runtime: RuntimeReport | None) -> tuple[
     return tuple(notes)
 
 
-def _print(report: Report) -> None:
+def _print(report: DoctorReport) -> None:
     rows: list[tuple[str, object]] = [
         ("edge_sim", report.edge_sim),
         ("Python", f"{report.python} ({report.machine}, {sys.executable})"),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_sim.duplicates import Group
-    from edge_sim.index_store import Entry, IndexStore
-    from edge_sim.report.album import Card, Section
+    from edge_sim.index_store import IndexEntry, IndexStore
+    from edge_sim.report.album import CaptionedPicture, PictureRow
 
 SCHEMA = 1
 MOST_GROUPS = 200
@@ -30,7 +30,7 @@ MOST_GROUPS = 200
 MOST_CARDS = 40
 
 
-class KeptView(msgspec.Struct, frozen=True):
+class KeptPicture(msgspec.Struct, frozen=True):
     """A picture to keep, and those it stands for with how like it they are."""
 
     keep: str
@@ -46,7 +46,7 @@ class Duplicates(msgspec.Struct, frozen=True):
     pictures: int
     redundant: int
     redundant_bytes: int
-    groups: tuple[tuple[KeptView, ...], ...]
+    groups: tuple[tuple[KeptPicture, ...], ...]
     schema: int = SCHEMA
 
 
@@ -120,7 +120,7 @@ def _threshold(args: argparse.Namespace, store: IndexStore) -> float:
 
 
 def _groups(
-    args: argparse.Namespace, entries: Sequence[Entry], looks: NDArray[np.uint8]
+    args: argparse.Namespace, entries: Sequence[IndexEntry], looks: NDArray[np.uint8]
 ) -> tuple[Group, ...]:
     from edge_sim.duplicates import duplicate_groups
 
@@ -137,7 +137,7 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
     """Return the index that is named, or a new one of the folder that goes when all is done."""
     from edge_sim.embedders import open_embedder
     from edge_sim.errors import SearchError
-    from edge_sim.index_store import IndexStore, Plan, update
+    from edge_sim.index_store import IndexPlan, IndexStore, update
     from edge_sim.index_store.database import NAME
 
     if (args.place / NAME).is_file():
@@ -146,7 +146,7 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
         raise SearchError(f"{args.place}: no such folder or index")
     # Near-duplicates are found by their looks, so the quickest embedder serves.
     embedder = open_embedder("thumbnail")
-    plan = Plan(absolute(args.place), embedder.model_id, "thumbnail", kind="exact")
+    plan = IndexPlan(absolute(args.place), embedder.model_id, "thumbnail", kind="exact")
     folder = stack.enter_context(TemporaryDirectory(prefix="edge-sim-"))
     store = stack.enter_context(IndexStore.open(folder, create=plan))
     report = update(store, embedder, watching=partial(watched, label="read"))
@@ -156,7 +156,7 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
 
 
 def _write_list(
-    args: argparse.Namespace, root: Path, entries: Sequence[Entry], groups: tuple[Group, ...]
+    args: argparse.Namespace, root: Path, entries: Sequence[IndexEntry], groups: tuple[Group, ...]
 ) -> None:
     from edge_sim.errors import SearchError
 
@@ -171,7 +171,7 @@ def _write_list(
 
 
 def _print(
-    args: argparse.Namespace, root: Path, entries: Sequence[Entry], groups: tuple[Group, ...]
+    args: argparse.Namespace, root: Path, entries: Sequence[IndexEntry], groups: tuple[Group, ...]
 ) -> None:
     gone = [row for group in groups for row in group.redundant]
     size = sum(entries[row].file_bytes for row in gone)
@@ -199,9 +199,9 @@ def _print(
     )
 
 
-def _group_view(entries: Sequence[Entry], group: Group) -> tuple[KeptView, ...]:
+def _group_view(entries: Sequence[IndexEntry], group: Group) -> tuple[KeptPicture, ...]:
     return tuple(
-        KeptView(
+        KeptPicture(
             _name(entries, item.row),
             {_name(entries, row): round(score, 4) for row, score in item.redundant},
         )
@@ -209,23 +209,23 @@ def _group_view(entries: Sequence[Entry], group: Group) -> tuple[KeptView, ...]:
     )
 
 
-def _name(entries: Sequence[Entry], row: int) -> str:
+def _name(entries: Sequence[IndexEntry], row: int) -> str:
     return shown(entries[row].path)
 
 
 def _write_report(
-    args: argparse.Namespace, root: Path, entries: Sequence[Entry], groups: tuple[Group, ...]
+    args: argparse.Namespace, root: Path, entries: Sequence[IndexEntry], groups: tuple[Group, ...]
 ) -> None:
     from edge_sim.report import write_page
-    from edge_sim.report.album import Section, album
+    from edge_sim.report.album import PictureRow, album
 
-    def sections() -> Iterator[Section]:
+    def sections() -> Iterator[PictureRow]:
         for number, group in enumerate(groups[:MOST_GROUPS], 1):
             count, kept = len(group.rows), len(group.kept)
             words = f"{count} pictures, {kept} kept"
             if count > MOST_CARDS:
                 words += f"; the first {MOST_CARDS} are shown"
-            yield Section(f"Group {number}", words, _cards(root, entries, group))
+            yield PictureRow(f"Group {number}", words, _cards(root, entries, group))
 
     gone = sum(len(group.redundant) for group in groups)
     facts = [
@@ -237,9 +237,9 @@ def _write_report(
     write_page(args.report, album("Near-duplicates", facts, sections()))
 
 
-def _cards(root: Path, entries: Sequence[Entry], group: Group) -> Iterator[Card]:
+def _cards(root: Path, entries: Sequence[IndexEntry], group: Group) -> Iterator[CaptionedPicture]:
     from edge_sim.errors import SourceError
-    from edge_sim.report.album import Card
+    from edge_sim.report.album import CaptionedPicture
     from edge_sim.sources.pictures import read_picture
 
     likeness_of: dict[int, float] = {row: score for i in group.kept for row, score in i.redundant}
@@ -251,4 +251,6 @@ def _cards(root: Path, entries: Sequence[Entry], group: Group) -> Iterator[Card]
             pixels = None
         size = f"{entry.width}x{entry.height}, {entry.file_bytes / 1000:.0f} kB"
         first = f"{likeness_of[row]:.3f}" if row in likeness_of else "keep"
-        yield Card(pixels, (first, _name(entries, row), size), marked=row not in likeness_of)
+        yield CaptionedPicture(
+            pixels, (first, _name(entries, row), size), marked=row not in likeness_of
+        )

@@ -134,10 +134,10 @@ def _from_kept(path: Path, wanted: str) -> Explanation:
 
 def _from_log(path: Path, wanted: str) -> Explanation:
     from edge_sim.explaining import choose
-    from edge_sim.replaying import Course, Reading, explanations
+    from edge_sim.replaying import Reading, ReplayRun, explanations
     from edge_sim.score_log import read_lines
 
-    course = Course()
+    course = ReplayRun()
     reading = Reading([course])
     every = {item.event.id: item for item in explanations(read_lines([path]), reading, course)}
     if not every and reading.summaries:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_sim.audit import Audit, PairFinding, Share, Suspect
     from edge_sim.gallery import Gallery
     from edge_sim.gallery_store import GalleryStore
-    from edge_sim.report.album import Card, Section
+    from edge_sim.report.album import CaptionedPicture, PictureRow
 
 SCHEMA = 1
 
@@ -202,7 +202,7 @@ def _check_report(args: argparse.Namespace) -> None:
 
 
 def _write(
-    args: argparse.Namespace, title: str, facts: Iterable[str], sections: list[Section]
+    args: argparse.Namespace, title: str, facts: Iterable[str], sections: list[PictureRow]
 ) -> None:
     from edge_sim.report import write_page
     from edge_sim.report.album import album
@@ -211,8 +211,8 @@ def _write(
     note(f"{args.report}: written")
 
 
-def _sections(store: GalleryStore, item: Audit) -> Iterator[Section]:
-    from edge_sim.report.album import Section
+def _sections(store: GalleryStore, item: Audit) -> Iterator[PictureRow]:
+    from edge_sim.report.album import PictureRow
 
     lines = {twin.id: f"shows what {twin.covered_by} shows" for twin in item.redundant}
     for suspect in item.suspects:
@@ -224,7 +224,7 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[Section]:
             for card in _cards(store, (suspect.id, suspect.nearest), lines, {suspect.id})
         ]
         words = "each beside the nearest reference of the state that it looks like"
-        yield Section(f"{item.watch}: labels to look at", words, cards)
+        yield PictureRow(f"{item.watch}: labels to look at", words, cards)
     if item.redundant:
         cards = [
             card
@@ -232,7 +232,7 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[Section]:
             for card in _cards(store, (twin.id, twin.covered_by), lines, set())
         ]
         words = "each beside the reference whose look it repeats"
-        yield Section(f"{item.watch}: redundant", words, cards)
+        yield PictureRow(f"{item.watch}: redundant", words, cards)
     records = store.records(watch=item.watch)
     doubted = {suspect.id for suspect in item.suspects}
     for cell in item.cells:
@@ -244,20 +244,20 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[Section]:
         words = f"{cell.references} references, {cell.looks} looks"
         words += "" if cell.enough else "; five looks make the level of a state known"
         heading = f"{item.watch}: {cell.state}, {cell.condition}"
-        yield Section(heading, words, _cards(store, ids, lines, doubted))
+        yield PictureRow(heading, words, _cards(store, ids, lines, doubted))
 
 
-def _section(store: GalleryStore, heading: str, ids: tuple[str, ...]) -> Section:
-    from edge_sim.report.album import Section
+def _section(store: GalleryStore, heading: str, ids: tuple[str, ...]) -> PictureRow:
+    from edge_sim.report.album import PictureRow
 
-    return Section(heading, f"{len(ids)} references", _cards(store, ids, {}, set()))
+    return PictureRow(heading, f"{len(ids)} references", _cards(store, ids, {}, set()))
 
 
 def _cards(
     store: GalleryStore, ids: Iterable[str], lines: dict[str, str], marked: set[str]
-) -> list[Card]:
+) -> list[CaptionedPicture]:
     from edge_sim.imaging import decode
-    from edge_sim.report.album import Card
+    from edge_sim.report.album import CaptionedPicture
 
     known = {record.reference_id: record for record in store.records()}
     cards = []
@@ -269,5 +269,5 @@ def _cards(
             pixels = None
         about = f"{record.state}, {record.condition}"
         text = (name, about, lines[name]) if name in lines else (name, about)
-        cards.append(Card(pixels, text, marked=name in marked))
+        cards.append(CaptionedPicture(pixels, text, marked=name in marked))
     return cards

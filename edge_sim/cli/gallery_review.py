@@ -16,14 +16,14 @@ from edge_sim.errors import DataError
 from edge_sim.review_folder import KeptFrame, ReviewFolder, ReviewItem, picture_of
 
 if TYPE_CHECKING:
-    from edge_sim.enrolment import Candidate, Unreadable
-    from edge_sim.report.album import Card, Section
+    from edge_sim.enrolment import EnrolmentCandidate, Unreadable
+    from edge_sim.report.album import CaptionedPicture, PictureRow
 
 ALL = "all"
 _BEST_STATES = 3
 
 
-class KeptView(msgspec.Struct, frozen=True):
+class ReviewEntry(msgspec.Struct, frozen=True):
     """One kept frame; `facts` is null where its .json is damaged."""
 
     id: str
@@ -36,7 +36,7 @@ class KeptList(msgspec.Struct, frozen=True):
     """What `review` prints; `discarded` tells whether the frames are gone now."""
 
     folder: str
-    frames: tuple[KeptView, ...]
+    frames: tuple[ReviewEntry, ...]
     discarded: bool = False
     schema: int = 1
 
@@ -133,13 +133,13 @@ def _chosen(folder: ReviewFolder, ids: list[str], watch: str | None) -> tuple[Re
     return items
 
 
-def _candidates(items: Iterable[ReviewItem]) -> Iterator[Candidate | Unreadable]:
-    from edge_sim.enrolment import Candidate, Unreadable
+def _candidates(items: Iterable[ReviewItem]) -> Iterator[EnrolmentCandidate | Unreadable]:
+    from edge_sim.enrolment import EnrolmentCandidate, Unreadable
 
     for item in items:
         taken_s = None if item.facts is None else item.facts.unix_time_s or None
         try:
-            yield Candidate(_name(item), picture_of(item), taken_s)
+            yield EnrolmentCandidate(_name(item), picture_of(item), taken_s)
         except DataError as error:
             yield Unreadable(_name(item), str(error))
 
@@ -156,7 +156,7 @@ def _print(args: argparse.Namespace, folder: ReviewFolder, items: tuple[ReviewIt
     gone = args.discard and not args.dry_run
     if args.json:
         views = tuple(
-            KeptView(item.review_id, str(item.picture), item.size_bytes, item.facts)
+            ReviewEntry(item.review_id, str(item.picture), item.size_bytes, item.facts)
             for item in items
         )
         print_json(KeptList(str(folder.root), views, gone))
@@ -186,15 +186,15 @@ def _scores(facts: KeptFrame) -> list[str]:
 
 def _write_page(path: Path, folder: ReviewFolder, items: tuple[ReviewItem, ...]) -> None:
     from edge_sim.report import write_page
-    from edge_sim.report.album import Section, album
+    from edge_sim.report.album import PictureRow, album
 
     if path.suffix.lower() != ".html":
         raise DataError(f"{path}: the report is written as .html")
 
-    def sections() -> Iterator[Section]:
+    def sections() -> Iterator[PictureRow]:
         for watch in sorted({_watch(item) for item in items}):
             own = [item for item in items if _watch(item) == watch]
-            yield Section(watch, f"{len(own)} frames, the oldest first", map(_card, own))
+            yield PictureRow(watch, f"{len(own)} frames, the oldest first", map(_card, own))
 
     facts = [
         f"{len(items)} frames in {folder.root}",
@@ -203,8 +203,8 @@ def _write_page(path: Path, folder: ReviewFolder, items: tuple[ReviewItem, ...])
     write_page(path, album("Frames to review", facts, sections()))
 
 
-def _card(item: ReviewItem) -> Card:
-    from edge_sim.report.album import Card
+def _card(item: ReviewItem) -> CaptionedPicture:
+    from edge_sim.report.album import CaptionedPicture
 
     try:
         pixels = picture_of(item)
@@ -213,4 +213,4 @@ def _card(item: ReviewItem) -> Card:
     facts = item.facts
     lines = () if facts is None else (_row(item)[1], facts.at, *_scores(facts))
     guess = "?" if facts is None else facts.guess or "no guess"
-    return Card(pixels, (guess, *lines, item.review_id))
+    return CaptionedPicture(pixels, (guess, *lines, item.review_id))

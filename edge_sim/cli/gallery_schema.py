@@ -107,7 +107,7 @@ class Stats(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
-class Verified(msgspec.Struct, frozen=True):
+class GalleryVerification(msgspec.Struct, frozen=True):
     """What `verify` prints."""
 
     gallery: str

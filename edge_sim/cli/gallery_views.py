@@ -12,12 +12,12 @@ from edge_sim.cli.gallery_context import context_of
 from edge_sim.cli.gallery_schema import (
     AlterationView,
     DifferenceView,
+    GalleryVerification,
     Log,
     OneReference,
     ReferenceList,
     StateCount,
     Stats,
-    Verified,
     reference_view,
     revision_view,
 )
@@ -182,7 +182,7 @@ def verify(args: argparse.Namespace) -> int:
         problems = store.check()
         revision = store.revision
     if args.json:
-        print_json(Verified(str(context.gallery), revision, not problems, problems))
+        print_json(GalleryVerification(str(context.gallery), revision, not problems, problems))
     else:
         for problem in problems:
             print(problem)

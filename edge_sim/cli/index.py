@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.index_schema import InfoView, Removed, UnreadView, Updated, Verified
+from edge_sim.cli.index_schema import IndexVerification, InfoView, Removed, UnreadView, Updated
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from edge_sim.index_store import IndexStore, Report
+    from edge_sim.index_store import IndexStore, UpdateReport
     from edge_sim.protocols import Embedder
 
 SHOWN_FAULTS = 20
@@ -73,16 +73,16 @@ def build_index(args: argparse.Namespace) -> int:
     """Index the pictures in a folder; what is indexed already and did not change is kept."""
     from edge_sim.embedders import open_embedder
     from edge_sim.errors import SearchError
-    from edge_sim.index_store import IndexStore, Plan, Scale
+    from edge_sim.index_store import IndexPlan, IndexStore, VectorScale
 
     if not args.folder.is_dir():
         raise SearchError(f"{args.folder}: no such folder")
     embedder = open_embedder(args.model)
-    plan = Plan(
+    plan = IndexPlan(
         root=absolute(args.folder),
         model_id=embedder.model_id,
         model=stored_model(args.model),
-        scale=Scale(args.scale),
+        scale=VectorScale(args.scale),
         kind=args.kind,
     )
     with IndexStore.open(args.out, create=plan) as store:
@@ -172,7 +172,7 @@ def verify(args: argparse.Namespace) -> int:
     with IndexStore.open(args.index) as store:
         problems = store.problems()
     if args.json:
-        print_json(Verified(str(args.index), not problems, problems))
+        print_json(IndexVerification(str(args.index), not problems, problems))
     else:
         for problem in problems:
             print(problem)
@@ -220,7 +220,7 @@ def _update(
 
 
 def _print_report(
-    args: argparse.Namespace, store: IndexStore, report: Report, seconds: float
+    args: argparse.Namespace, store: IndexStore, report: UpdateReport, seconds: float
 ) -> None:
     found = store.info()
     if args.json:

@@ -61,7 +61,7 @@ class Removed(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
-class Verified(msgspec.Struct, frozen=True):
+class IndexVerification(msgspec.Struct, frozen=True):
     """What `verify` prints."""
 
     index: str

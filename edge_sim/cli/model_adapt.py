@@ -11,7 +11,7 @@ from edge_sim.cli.gallery_context import context_of, only_watch
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from edge_sim.adaptation import Trial
+    from edge_sim.adaptation import HeadTrial
     from edge_sim.gallery_store import GalleryStore
 
 SCHEMA = 1
@@ -89,7 +89,7 @@ def _tell(views: tuple[Adapted, ...], made: int | None) -> None:
         )
 
 
-def _trial(store: GalleryStore, watch: str, revision: int) -> tuple[int, Trial | str]:
+def _trial(store: GalleryStore, watch: str, revision: int) -> tuple[int, HeadTrial | str]:
     """Return how many references there are, and the trial or why there is none."""
     from edge_sim.adaptation import tried
     from edge_sim.errors import GalleryError
@@ -102,7 +102,7 @@ def _trial(store: GalleryStore, watch: str, revision: int) -> tuple[int, Trial |
 
 
 def _keep(
-    store: GalleryStore, trials: dict[str, tuple[int, Trial | str]], revision: int
+    store: GalleryStore, trials: dict[str, tuple[int, HeadTrial | str]], revision: int
 ) -> int | None:
     """Keep the heads that help, and take older ones out where the new one does not."""
     from edge_sim.gallery_store import keep_heads
@@ -132,7 +132,7 @@ def _has_head(store: GalleryStore, watch: str, revision: int) -> bool:
         return True
 
 
-def _view(watch: str, tried: tuple[int, Trial | str]) -> Adapted:
+def _view(watch: str, tried: tuple[int, HeadTrial | str]) -> Adapted:
     references, trial = tried
     if isinstance(trial, str):
         return Adapted(watch, references, learned=False, reason=trial)

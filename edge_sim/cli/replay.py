@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from edge_sim.replaying import Course, LogState, Reading, ReplayResult, Seen, WatchReplay, Wish
+    from edge_sim.replaying import (
+        LogState,
+        Overrides,
+        Reading,
+        ReplayResult,
+        ReplayRun,
+        Seen,
+        WatchReplay,
+    )
     from edge_sim.replaying.summary import ReplayedEvent, SweepRow
     from edge_sim.report import Timeline
     from edge_sim.score_log import BadLine, Line
@@ -73,10 +81,10 @@ def confirm(text: str) -> tuple[int, int]:
 
 def _replay(args: argparse.Namespace) -> int:
     from edge_sim.replaying import (
-        Course,
+        Overrides,
         Reading,
         ReplayResult,
-        Wish,
+        ReplayRun,
         asked_of,
         log_state,
         sweep_rows,
@@ -87,9 +95,9 @@ def _replay(args: argparse.Namespace) -> int:
     if args.plot is not None:
         check_path(args.plot)
     matches, of = args.confirm or (None, None)
-    wish = Wish(args.sensitivity, matches, of, args.enter, args.leave)
-    swept = [Course(_with_sensitivity(wish, step)) for step in _sweep(args.sweep)]
-    then, asked = Course(), Course(wish)
+    wish = Overrides(args.sensitivity, matches, of, args.enter, args.leave)
+    swept = [ReplayRun(_with_sensitivity(wish, step)) for step in _sweep(args.sweep)]
+    then, asked = ReplayRun(), ReplayRun(wish)
     reading = Reading([then, asked, *swept])
     timeline = Timeline()
     for seen in progress(reading.looks(_lines(args)), None, "replay"):
@@ -122,7 +130,7 @@ def _sweep(wanted: bool) -> list[float]:
     return [step / _SWEEP_STEPS for step in range(_SWEEP_STEPS + 1)] if wanted else []
 
 
-def _with_sensitivity(wish: Wish, sensitivity: float) -> Wish:
+def _with_sensitivity(wish: Overrides, sensitivity: float) -> Overrides:
     from dataclasses import replace
 
     return replace(wish, sensitivity=sensitivity)
@@ -153,7 +161,7 @@ def _require_looks(args: argparse.Namespace, reading: Reading, state: LogState) 
     )
 
 
-def _draw(timeline: Timeline, seen: Seen, then: Course, asked: Course) -> None:
+def _draw(timeline: Timeline, seen: Seen, then: ReplayRun, asked: ReplayRun) -> None:
     from edge_sim.report.timeline import look_of
 
     watch, at_s = seen.line.watch, seen.observation.unix_time_s

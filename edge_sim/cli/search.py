@@ -38,7 +38,7 @@ class HitView(msgspec.Struct, frozen=True):
     facts: dict[str, str]
 
 
-class Found(msgspec.Struct, frozen=True):
+class SearchOutput(msgspec.Struct, frozen=True):
     """What `search` prints."""
 
     query: str
@@ -110,7 +110,7 @@ def search(args: argparse.Namespace) -> int:
     """Find and print; exit code 0 also where nothing is found."""
     from edge_sim.errors import DataError
     from edge_sim.gallery import checked_name
-    from edge_sim.index_store import Scale
+    from edge_sim.index_store import VectorScale
     from edge_sim.search import Searcher, Wanted, adapted, adapted_query
 
     if args.report is not None and args.report.suffix.lower() != ".html":
@@ -128,7 +128,7 @@ def search(args: argparse.Namespace) -> int:
         least=args.least,
         where=where,
         min_score=None if args.min_score == CALIBRATED else args.min_score,
-        scale=Scale(args.scale),
+        scale=VectorScale(args.scale),
     )
     pixels = _read(args.query)
     with _opened(args) as opened:
@@ -208,7 +208,7 @@ def _print(
 ) -> None:
     if args.json:
         print_json(
-            Found(
+            SearchOutput(
                 query=shown(args.query),
                 among=str(args.index or args.gallery),
                 metric=wanted.metric,
@@ -269,15 +269,19 @@ def _write_report(
     opened: _Opened,
 ) -> None:
     from edge_sim.report import write_page
-    from edge_sim.report.album import Card, Section, album
+    from edge_sim.report.album import CaptionedPicture, PictureRow, album
 
-    query = Section("Query", "", [Card(pixels, (shown(args.query.name),), marked=True)])
+    query = PictureRow(
+        "Query", "", [CaptionedPicture(pixels, (shown(args.query.name),), marked=True)]
+    )
     order = "Least similar" if args.least else "Most similar"
     cards = (
-        Card(opened.picture(hit), (f"{hit.rank}. {hit.score:.3f}", *reversed(_words(hit))))
+        CaptionedPicture(
+            opened.picture(hit), (f"{hit.rank}. {hit.score:.3f}", *reversed(_words(hit)))
+        )
         for hit in answer.hits
     )
     by = args.metric if opened.head is None else f"{args.metric} of the learned likeness"
-    found = Section(f"{order} by {by}", f"{len(answer.hits)} pictures", cards)
+    found = PictureRow(f"{order} by {by}", f"{len(answer.hits)} pictures", cards)
     among = f"among {answer.pictures} pictures of {shown(args.index or args.gallery)}"
     write_page(args.report, album("Search", [among], [query, found]))

@@ -17,7 +17,7 @@ from edge_sim.errors import CommandError, SourceError
 
 if TYPE_CHECKING:
     from edge_sim.config import Config
-    from edge_sim.enrolment import Candidate
+    from edge_sim.enrolment import EnrolmentCandidate
 
 _ANSWER_S = 15.0
 _MAX_ANSWER_BYTES = 100_000
@@ -146,9 +146,9 @@ def _direct(config: Config, watch: str, state: str, event: str | None) -> Taught
     return TaughtView(watch, state, lesson.reference_id, lesson.revision, lesson.overruled)
 
 
-def _seen_now(config: Config, watch: str) -> Candidate:
+def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
     from edge_sim import assembly
-    from edge_sim.enrolment import Candidate
+    from edge_sim.enrolment import EnrolmentCandidate
     from edge_sim.sources import open_source
 
     section = config.watches[watch]
@@ -159,7 +159,7 @@ def _seen_now(config: Config, watch: str) -> Candidate:
     if frame is None:
         raise SourceError(f"{name}: ended before its first frame")
     pixels = assembly.region_of(config, section).pixels_of(frame.pixels)
-    return Candidate(f"{name}#{frame.index}", pixels, frame.unix_time_s)
+    return EnrolmentCandidate(f"{name}#{frame.index}", pixels, frame.unix_time_s)
 
 
 def _print(taught: TaughtView) -> None:

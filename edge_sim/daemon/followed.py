@@ -9,7 +9,7 @@ import msgspec
 from edge_sim.daemon.memory import WatchMemory
 from edge_sim.drift import DriftFollower
 from edge_sim.events import utc_text
-from edge_sim.health.status import Standing
+from edge_sim.health.status import OpenIssues
 from edge_sim.pipeline import Watch
 from edge_sim.problems import SceneHealth
 from edge_sim.rules import RuleFollower
@@ -38,9 +38,9 @@ def recall_followed(watch: Watch, memory: WatchMemory) -> None:
             follower.restore(memory.scores)
 
 
-def standing_of(watch: Watch) -> Standing:
+def standing_of(watch: Watch) -> OpenIssues:
     """Return what the followers of `watch` say now."""
-    standing = Standing()
+    standing = OpenIssues()
     for follower in watch.followers:
         if isinstance(follower, SceneHealth):
             told = {problem.value: utc_text(at_s) for problem, at_s in follower.told.items()}

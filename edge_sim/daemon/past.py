@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_sim.config import Config
 from edge_sim.daemon.records import explanations_path
-from edge_sim.enrolment import Candidate
+from edge_sim.enrolment import EnrolmentCandidate
 from edge_sim.errors import CommandError, DataError
 from edge_sim.events import unix_time_s
 from edge_sim.explaining import find_explanation
@@ -12,7 +12,7 @@ from edge_sim.imaging import decode
 from edge_sim.sinks.remote import Teach
 
 
-def picture_of_event(config: Config, command: Teach) -> Candidate:
+def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
     """Return the region as it was at the event that `command` names.
 
     Pictures are kept only with `explanations.pictures`, at most 256 pixels wide, as JPEG.
@@ -43,4 +43,4 @@ def picture_of_event(config: Config, command: Teach) -> Candidate:
         pixels = decode(kept.picture)
     except ValueError as error:
         raise CommandError(f"the picture of the event {event.id} is damaged: {error}") from error
-    return Candidate(f"event {event.id}", pixels, unix_time_s(event.at))
+    return EnrolmentCandidate(f"event {event.id}", pixels, unix_time_s(event.at))

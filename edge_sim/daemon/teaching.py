@@ -12,7 +12,7 @@ from edge_sim.config_yaml import nearest
 from edge_sim.daemon.past import picture_of_event
 from edge_sim.daemon.rig import Rig
 from edge_sim.domain import BgrImage, Frame, Match, Probe
-from edge_sim.enrolment import Candidate, EnrolmentPlan, Refusal, as_stored, enrol
+from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, Refusal, as_stored, enrol
 from edge_sim.errors import CommandError
 from edge_sim.events import StateChanged
 from edge_sim.gallery_store import GalleryStore
@@ -110,19 +110,19 @@ class Teacher:
         flips = self._flips(rig, watch)
         return replace(lesson, flips=flips)
 
-    def _candidate(self, rig: Rig, watch: Watch, command: Teach) -> Candidate:
+    def _candidate(self, rig: Rig, watch: Watch, command: Teach) -> EnrolmentCandidate:
         if command.event_id is not None:
             for shown in self._shown.get(watch.name, ()):
                 if shown.event_id == command.event_id:
                     name = f"event {shown.event_id}"
-                    return Candidate(name, shown.pixels, shown.unix_time_s)
+                    return EnrolmentCandidate(name, shown.pixels, shown.unix_time_s)
             return picture_of_event(rig.config, command)
         source = next(name for name, lane in rig.lanes.items() if watch in lane.pipeline.watches)
         frame = self._frames.get(source)
         if frame is None:
             raise CommandError(f"source {source} has given no frame yet")
         name = f"{source}#{frame.index}"
-        return Candidate(name, watch.region.pixels_of(frame.pixels), frame.unix_time_s)
+        return EnrolmentCandidate(name, watch.region.pixels_of(frame.pixels), frame.unix_time_s)
 
     def _flips(self, rig: Rig, watch: Watch) -> tuple[Flip, ...]:
         config = rig.config
@@ -143,7 +143,7 @@ def teach_picture(
     config: Config,
     embedder: Embedder,
     command: Teach,
-    candidate: Candidate,
+    candidate: EnrolmentCandidate,
     now: Callable[[], float],
 ) -> Lesson:
     """Add the picture of a region to the gallery of `config`.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from edge_sim.deciding.decider import AdaptiveDecider
 from edge_sim.deciding.levels import Drift, Level, Memory, level_from, levels_of, threshold_of
-from edge_sim.deciding.standing import Settings, Standing, Vote, agree
+from edge_sim.deciding.standing import DecisionState, Settings, Vote, agree
 
 __all__ = [
     "AdaptiveDecider",
+    "DecisionState",
     "Drift",
     "Level",
     "Memory",
     "Settings",
-    "Standing",
     "Vote",
     "agree",
     "level_from",

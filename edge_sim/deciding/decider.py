@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from edge_sim.deciding.evidence import ChangeEvidence
+from edge_sim.deciding.evidence import CusumTest
 from edge_sim.deciding.levels import Drift, Level, Memory, caution, levels_of
-from edge_sim.deciding.standing import Settings, Standing, Vote, agree
-from edge_sim.deciding.stay import Stay
+from edge_sim.deciding.standing import DecisionState, Settings, Vote, agree
+from edge_sim.deciding.stay import DwellTimer
 from edge_sim.domain import (
     UNKNOWN,
     Match,
@@ -50,7 +50,7 @@ class AdaptiveDecider:
     A look votes for the most probable state if `combined` reaches its threshold and its lead is
     clear, for the impediment if there is one, else for `unknown: novel` or `unknown: ambiguous`.
     `matches` votes out of the last `of` change what is said; a change from one state to another
-    also needs them to be clear (`ChangeEvidence`). While the light is changing no votes are cast;
+    also needs them to be clear (`CusumTest`). While the light is changing no votes are cast;
     only if that lasts longer than `of` looks, it is said.
 
     The thresholds start from the leave-one-out scores of the gallery and follow slow drift, per
@@ -81,11 +81,11 @@ class AdaptiveDecider:
     ) -> None:
         levels = levels_of(gallery, left_out)
         self._settings = Settings(levels, sensitivity, matches, of, rules=rules)
-        self._stay = Stay()
+        self._stay = DwellTimer()
         self._said: State | None = None
         self._last_state: str | None = None
-        self._evidence = ChangeEvidence(_EVIDENCE_PER_VOTE * matches * caution(sensitivity))
-        self._standing = Standing()
+        self._evidence = CusumTest(_EVIDENCE_PER_VOTE * matches * caution(sensitivity))
+        self._standing = DecisionState()
         self._votes: deque[Vote] = deque(maxlen=of)
         self._lessons: deque[tuple[str, str, float]] = deque()
         self._drifts: dict[tuple[str, str], Drift] = {}
@@ -115,7 +115,7 @@ class AdaptiveDecider:
         return self._settings
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> DecisionState:
         """Where it stood at its last look, before that look decided anything."""
         return self._standing
 
@@ -282,11 +282,11 @@ class AdaptiveDecider:
         self._evidence.forget()
         self._stay.lose_sight()
 
-    def _stand(self, observation: Observation) -> Standing:
+    def _stand(self, observation: Observation) -> DecisionState:
         match = observation.match
         wanted, rules = self._votes[-1].state.name, self._settings.rules
         doubts = self._stay.doubts_about(wanted, observation.captured_at_s, rules)
-        return Standing(
+        return DecisionState(
             votes=tuple(self._votes),
             evidence=self._evidence.sums,
             evidence_needed=self._evidence.needed * (_AGAINST_RULES if doubts else 1.0),

@@ -13,7 +13,7 @@ _SLACK = 0.5
 _NEVER_CERTAIN = 0.01
 
 
-class ChangeEvidence:
+class CusumTest:
     """Page's cumulative sum (Biometrika 41, 1954) of the log odds of each other state.
 
     Every look adds the logarithm of how much more probable a state is than the one last said,

@@ -105,7 +105,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DecisionState:
     """Where a decider stood at its last look, before that look decided anything.
 
     Args:

@@ -9,7 +9,7 @@ _SEEING = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
 """Reasons of `unknown` with which the thing itself was seen, though not understood."""
 
 
-class Stay:
+class DwellTimer:
     """The last state said, since when it was entered, and whether it was watched all along.
 
     While the picture was dark, covered or another view, or nothing was looked at, anything may

@@ -103,7 +103,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Track:
+class _ScoreTrack:
     """Recent scores of one key, old ones forgotten slowly."""
 
     counts: NDArray[np.float64]
@@ -125,13 +125,13 @@ class ScoreDrift:
         self, baselines: Mapping[Key, Baseline], snapshot: DriftSnapshot | None = None
     ) -> None:
         self._baselines = dict(baselines)
-        self._tracks: dict[Key, _Track] = {}
+        self._tracks: dict[Key, _ScoreTrack] = {}
         for item in snapshot.tracks if snapshot else ():
             known = self._baselines.get((item.state, item.condition))
             edges = () if known is None else tuple(known.edges.tolist())
             if edges == item.edges and len(item.counts) == len(edges) + 1:
                 counts = np.array(item.counts, np.float64)
-                track = _Track(counts, item.total, item.square, item.test, item.told)
+                track = _ScoreTrack(counts, item.total, item.square, item.test, item.told)
                 self._tracks[item.state, item.condition] = track
 
     def observe(self, state: str, condition: str, score: float) -> DriftReading | None:
@@ -145,7 +145,7 @@ class ScoreDrift:
         key = (state, condition)
         baseline = self._baselines.get(key)
         edges = np.zeros(0) if baseline is None else baseline.edges
-        track = self._tracks.get(key) or _Track(np.zeros(len(edges) + 1))
+        track = self._tracks.get(key) or _ScoreTrack(np.zeros(len(edges) + 1))
         kept = 1.0 - 1.0 / _MEMORY_LOOKS
         counts = track.counts * kept + counted(edges, np.array([score]))
         mean, deviation = (0.0, 1.0) if baseline is None else (baseline.mean, baseline.deviation)
@@ -190,7 +190,7 @@ class ScoreDrift:
         baseline = self._baselines.get(key)
         return [] if baseline is None else [float(edge) for edge in baseline.edges]
 
-    def _reading(self, key: Key, track: _Track) -> DriftReading:
+    def _reading(self, key: Key, track: _ScoreTrack) -> DriftReading:
         number = float(track.counts.sum())
         mean = track.total / number
         deviation = max(track.square / number - mean * mean, 0.0) ** 0.5

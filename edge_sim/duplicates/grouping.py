@@ -18,7 +18,7 @@ from edge_sim.duplicates.likeness import (
 )
 from edge_sim.duplicates.linking import Watching, linked, linked_in_order, members
 from edge_sim.errors import SearchError
-from edge_sim.index_store import Entry
+from edge_sim.index_store import IndexEntry
 from edge_sim.sources.pictures import natural_key
 
 LEAST_THRESHOLD = 0.5
@@ -64,7 +64,7 @@ class Group:
 
 
 def duplicate_groups(
-    entries: Sequence[Entry],
+    entries: Sequence[IndexEntry],
     looks: Looks,
     *,
     threshold: float = THRESHOLD,
@@ -98,7 +98,7 @@ def duplicate_groups(
     return tuple(sorted(groups, key=lambda group: (-len(group.rows), group.rows[0])))
 
 
-def worth_of(entry: Entry) -> tuple[float, ...]:
+def worth_of(entry: IndexEntry) -> tuple[float, ...]:
     """Return what pictures are kept by, larger is better: sharpness, pixels, bytes.
 
     Sharpness is taken relative to contrast, so that a brightened copy is no sharper; at the size
@@ -111,7 +111,7 @@ def worth_of(entry: Entry) -> tuple[float, ...]:
 
 class _Chooser:
     def __init__(
-        self, entries: Sequence[Entry], looks: Looks, same: NDArray[np.intp], level: float
+        self, entries: Sequence[IndexEntry], looks: Looks, same: NDArray[np.intp], level: float
     ) -> None:
         self._worth = [(*worth_of(entry), -row) for row, entry in enumerate(entries)]
         self._looks = looks
@@ -147,7 +147,7 @@ class _Chooser:
         return np.asarray(scores, np.float32)
 
 
-def _in_order(entries: Sequence[Entry]) -> list[NDArray[np.intp]]:
+def _in_order(entries: Sequence[IndexEntry]) -> list[NDArray[np.intp]]:
     """Return the rows of each folder in natural order of the names."""
     folders: dict[Path, list[int]] = {}
     for row in sorted(range(len(entries)), key=lambda row: natural_key(entries[row].path)):

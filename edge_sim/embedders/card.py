@@ -45,7 +45,7 @@ class CardOutputs(msgspec.Struct, frozen=True, kw_only=True):
     spatial: CardOutput | None = None
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """A model card. Keys that are not listed here are free and kept out of the way.
 
     Args:
@@ -84,7 +84,7 @@ def card_path(model_path: Path) -> Path:
     return model_path.with_suffix(".json")
 
 
-def read_card(model_path: Path, sha256: str) -> Card | None:
+def read_card(model_path: Path, sha256: str) -> ModelCard | None:
     """Return the card beside a model; None if there is none.
 
     Args:
@@ -111,9 +111,9 @@ def read_card(model_path: Path, sha256: str) -> Card | None:
     return card
 
 
-def _decode(path: Path, data: bytes) -> Card:
+def _decode(path: Path, data: bytes) -> ModelCard:
     try:
-        card = msgspec.json.decode(data, type=Card)
+        card = msgspec.json.decode(data, type=ModelCard)
     except msgspec.DecodeError as error:
         raise ModelError(f"{path}: not a model card ({error}); correct or remove it") from error
     if card.schema != SCHEMA:

@@ -22,7 +22,7 @@ class FlatbufferError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FlatTable:
     """One table of a FlatBuffer: fields by slot number, None or the default where absent."""
 
     data: bytes
@@ -40,12 +40,12 @@ class Table:
             else int(struct.unpack_from("<" + code, self.data, position)[0])
         )
 
-    def table(self, slot: int) -> Table | None:
+    def table(self, slot: int) -> FlatTable | None:
         """Return the table that `slot` points to."""
         position = self._field(slot, 4)
         return None if position is None else table_at(self.data, _follow(self.data, position))
 
-    def tables(self, slot: int) -> tuple[Table, ...]:
+    def tables(self, slot: int) -> tuple[FlatTable, ...]:
         """Return the tables in the vector of `slot`."""
         first, count = self._vector(slot, 4)
         return tuple(
@@ -87,7 +87,7 @@ class Table:
         return start + 4, count
 
 
-def root(data: bytes, identifier: bytes) -> Table:
+def root(data: bytes, identifier: bytes) -> FlatTable:
     """Return the root table of `data`.
 
     Raises:
@@ -100,7 +100,7 @@ def root(data: bytes, identifier: bytes) -> Table:
     return table_at(data, _follow(data, 0))
 
 
-def table_at(data: bytes, start: int) -> Table:
+def table_at(data: bytes, start: int) -> FlatTable:
     """Return the table that starts at byte `start`.
 
     Raises:
@@ -117,7 +117,7 @@ def table_at(data: bytes, start: int) -> Table:
         raise FlatbufferError(f"the table at byte {start} has a broken vtable")
     if size < 4 or start + size > len(data):
         raise FlatbufferError(f"the table at byte {start} leaves the file")
-    return Table(data, start, vtable, (vtable_size - 4) // 2, size)
+    return FlatTable(data, start, vtable, (vtable_size - 4) // 2, size)
 
 
 def _follow(data: bytes, position: int) -> int:

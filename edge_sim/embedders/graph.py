@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_sim.embedders.flatbuffer import Table, root
+from edge_sim.embedders.flatbuffer import FlatTable, root
 from edge_sim.embedders.flatbuffer_writer import Field, Inline, Node, Nodes, Scalar, Vector
 from edge_sim.embedders.model_file import IDENTIFIER, ModelFile
 from edge_sim.errors import ModelError
@@ -20,7 +20,7 @@ numbers only and are taken over as they are."""
 class Step:
     """One operator: its code, inputs that are there, and outputs."""
 
-    table: Table
+    table: FlatTable
     code: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -31,9 +31,9 @@ class Graph:
     """The first and only graph of a model."""
 
     path: Path
-    model: Table
-    graph: Table
-    tensors: tuple[Table, ...]
+    model: FlatTable
+    graph: FlatTable
+    tensors: tuple[FlatTable, ...]
     steps: tuple[Step, ...]
 
     @property
@@ -132,7 +132,7 @@ def _tensor(graph: Graph, index: int, wanted: Mapping[int, str], buffers: list[N
     return Node(fields)
 
 
-def _quantization(quantization: Table) -> Node:
+def _quantization(quantization: FlatTable) -> Node:
     return Node(
         {
             2: Vector("f", quantization.numbers(2, "f")),
@@ -142,7 +142,7 @@ def _quantization(quantization: Table) -> Node:
     )
 
 
-def _code(code: Table) -> Node:
+def _code(code: FlatTable) -> Node:
     fields: dict[int, Field] = {
         0: Scalar("b", code.scalar(0, "b")),
         2: Scalar("i", code.scalar(2, "i", default=1)),
@@ -153,7 +153,7 @@ def _code(code: Table) -> Node:
     return Node(fields)
 
 
-def _operator(operator: Table, place: Mapping[int, int], codes: Sequence[int]) -> Node:
+def _operator(operator: FlatTable, place: Mapping[int, int], codes: Sequence[int]) -> Node:
     fields: dict[int, Field] = {
         0: Scalar("I", codes.index(operator.scalar(0, "I"))),
         1: Vector("i", [place[index] for index in operator.numbers(1, "i")]),
@@ -170,7 +170,7 @@ def _operator(operator: Table, place: Mapping[int, int], codes: Sequence[int]) -
     return Node(fields)
 
 
-def _options(options: Table, kind: int) -> Node | Inline:
+def _options(options: FlatTable, kind: int) -> Node | Inline:
     if kind in (_RESHAPE, _SQUEEZE):
         return Node({0: Vector("i", options.numbers(0, "i"))})
     return Inline(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_sim.embedders.flatbuffer import FlatbufferError, Table, root
+from edge_sim.embedders.flatbuffer import FlatbufferError, FlatTable, root
 from edge_sim.errors import ModelError
 
 IDENTIFIER = b"TFL3"
@@ -126,7 +126,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _first_graph(model: Table) -> Table:
+def _first_graph(model: FlatTable) -> FlatTable:
     version = model.scalar(0, "I")
     if version != 3:
         raise FlatbufferError(f"schema version {version}, not 3")
@@ -140,7 +140,7 @@ def _first_graph(model: Table) -> Table:
     return graphs[0]
 
 
-def _check_buffers(model: Table) -> None:
+def _check_buffers(model: FlatTable) -> None:
     for buffer in model.tables(4):
         buffer.span(0)
         # Weights of files above 2 GB lie behind the FlatBuffer, by absolute offset.
@@ -149,7 +149,7 @@ def _check_buffers(model: Table) -> None:
             raise FlatbufferError("weights lie outside the file")
 
 
-def _check_signatures(model: Table) -> None:
+def _check_signatures(model: FlatTable) -> None:
     for metadata in model.tables(6):
         metadata.text(0)
     for signature in model.tables(7):
@@ -158,7 +158,7 @@ def _check_signatures(model: Table) -> None:
             tensor_map.text(0)
 
 
-def _check_graph(graph: Table, buffers: int, codes: int) -> None:
+def _check_graph(graph: FlatTable, buffers: int, codes: int) -> None:
     tensors = graph.tables(0)
     for tensor in tensors:
         if tensor.scalar(2, "I") >= buffers:
@@ -185,22 +185,22 @@ def _check_graph(graph: Table, buffers: int, codes: int) -> None:
         raise FlatbufferError("the graph names a tensor that is not there")
 
 
-def _opcode(code: Table) -> int:
+def _opcode(code: FlatTable) -> int:
     # Numbers above 127 did not fit the old field; the larger of the two counts.
     return max(code.scalar(0, "b"), code.scalar(3, "i"))
 
 
-def _count_operators(graph: Table, codes: tuple[Table, ...]) -> dict[int, int]:
+def _count_operators(graph: FlatTable, codes: tuple[FlatTable, ...]) -> dict[int, int]:
     counts = Counter(_opcode(codes[operator.scalar(0, "I")]) for operator in graph.tables(3))
     return dict(sorted(counts.items()))
 
 
-def _specs(graph: Table, slot: int) -> tuple[TensorSpec, ...]:
+def _specs(graph: FlatTable, slot: int) -> tuple[TensorSpec, ...]:
     tensors = graph.tables(0)
     return tuple(_spec(index, tensors[index]) for index in graph.numbers(slot, "i"))
 
 
-def _spec(index: int, tensor: Table) -> TensorSpec:
+def _spec(index: int, tensor: FlatTable) -> TensorSpec:
     number = tensor.scalar(1, "b")
     quantization = tensor.table(4)
     scales = quantization.numbers(2, "f") if quantization else ()

@@ -44,7 +44,7 @@ Build = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RuntimeOption:
     """A runtime that may be installed.
 
     Args:
@@ -75,9 +75,9 @@ class Runtime:
     build: Build
 
 
-def _installed(distribution: str, package: str) -> Candidate:
+def _installed(distribution: str, package: str) -> RuntimeOption:
     # The packages say their version themselves: importlib.metadata loads the whole of `email`.
-    return Candidate(
+    return RuntimeOption(
         name=distribution,
         load=lambda: _interpreter_class(f"{package}.interpreter"),
         version=lambda: _version(package),
@@ -96,7 +96,9 @@ CANDIDATES = (
 """In order of preference: the first is maintained, and 5 times faster on quantized models."""
 
 
-def choose_runtime(wanted: str = AUTO, *, candidates: Sequence[Candidate] = CANDIDATES) -> Runtime:
+def choose_runtime(
+    wanted: str = AUTO, *, candidates: Sequence[RuntimeOption] = CANDIDATES
+) -> Runtime:
     """Return the first runtime that can build and run an interpreter on a tiny model.
 
     Args:
@@ -129,7 +131,7 @@ def choose_runtime(wanted: str = AUTO, *, candidates: Sequence[Candidate] = CAND
     raise ModelError(_nothing_works(failures))
 
 
-def _probe(candidate: Candidate) -> Build:
+def _probe(candidate: RuntimeOption) -> Build:
     """Return the Interpreter class after it has run the tiny model."""
     # numpy 2 writes two paragraphs and a traceback to sys.stderr when code built for numpy 1 asks
     # for its interface; the error that follows is ours to word.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.embedders.card import Card, CardOutput
+from edge_sim.embedders.card import CardOutput, ModelCard
 from edge_sim.embedders.model_file import ModelFile, TensorSpec
 from edge_sim.errors import ModelError
 
@@ -60,7 +60,7 @@ class TensorPlan:
         return f"{zlib.crc32(repr(self).encode()):08x}"
 
 
-def plan_tensors(model: ModelFile, card: Card | None) -> TensorPlan:
+def plan_tensors(model: ModelFile, card: ModelCard | None) -> TensorPlan:
     """Return how to use a model.
 
     Without a card: RGB order; of one output the whole is the global vector, unless it is a grid
@@ -109,7 +109,7 @@ def _quantize(values: NDArray[np.float64], spec: TensorSpec) -> NDArray[Any]:
     return np.clip(stored, bounds.min, bounds.max).astype(spec.dtype)
 
 
-def _picture(model: ModelFile, card: Card | None) -> TensorSpec:
+def _picture(model: ModelFile, card: ModelCard | None) -> TensorSpec:
     if len(model.inputs) != 1:
         raise ModelError(
             f"{model.path}: the model has {len(model.inputs)} inputs; an image embedder has one"
@@ -145,7 +145,7 @@ def _picture(model: ModelFile, card: Card | None) -> TensorSpec:
 
 
 def _normalisation(
-    model: ModelFile, card: Card | None
+    model: ModelFile, card: ModelCard | None
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]] | tuple[None, None]:
     given = card.preprocessing if card is not None else None
     spec = model.inputs[0]

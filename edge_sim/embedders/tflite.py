@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import BgrImage, Embedding
-from edge_sim.embedders.card import Card, read_card
+from edge_sim.embedders.card import ModelCard, read_card
 from edge_sim.embedders.model_file import ModelFile, TensorSpec, read_model_file
 from edge_sim.embedders.runtime import AUTO, BROKEN, Runtime, choose_runtime, first_line
 from edge_sim.embedders.tensors import TensorPlan, pixel_table, plan_tensors
@@ -33,7 +33,7 @@ class TfliteEmbedder:
     """
 
     def __init__(
-        self, model: ModelFile, card: Card | None, *, runtime: Runtime, interpreter: Any
+        self, model: ModelFile, card: ModelCard | None, *, runtime: Runtime, interpreter: Any
     ) -> None:
         self.model = model
         self.card = card

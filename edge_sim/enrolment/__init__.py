@@ -9,8 +9,8 @@ A picture that would make the gallery worse is refused with the reason: see `Ref
 
 from edge_sim.enrolment.archives import is_archive, unpacked
 from edge_sim.enrolment.candidates import (
-    Candidate,
-    Origin,
+    EnrolmentCandidate,
+    ReferenceOrigin,
     Sampling,
     Unreadable,
     candidates_in,
@@ -35,11 +35,11 @@ from edge_sim.enrolment.reembedding import reembed
 __all__ = [
     "Accepted",
     "Batch",
-    "Candidate",
+    "EnrolmentCandidate",
     "EnrolmentPlan",
     "EnrolmentReport",
     "Gates",
-    "Origin",
+    "ReferenceOrigin",
     "Refusal",
     "Rejected",
     "Sampling",

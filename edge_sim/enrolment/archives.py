@@ -29,7 +29,7 @@ _COMPRESSIONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArchiveLimits:
     """What an archive may hold: entries, bytes of one file, and bytes of all."""
 
     entries: int = 100_000
@@ -43,7 +43,7 @@ def is_archive(path: Path) -> bool:
 
 
 @contextmanager
-def unpacked(path: Path, limits: Limits | None = None) -> Iterator[Path]:
+def unpacked(path: Path, limits: ArchiveLimits | None = None) -> Iterator[Path]:
     """Give a folder with the pictures of a zip; it is gone afterwards.
 
     A single folder around everything is stepped into; pictures that lie in no folder are of the
@@ -58,7 +58,7 @@ def unpacked(path: Path, limits: Limits | None = None) -> Iterator[Path]:
         try:
             root.mkdir()
             with zipfile.ZipFile(path) as archive:
-                _unpack(archive, root, path, limits or Limits())
+                _unpack(archive, root, path, limits or ArchiveLimits())
         except OSError as error:
             if isinstance(error, SourceError):
                 raise
@@ -70,7 +70,7 @@ def unpacked(path: Path, limits: Limits | None = None) -> Iterator[Path]:
         yield _inner(root, path)
 
 
-def _unpack(archive: zipfile.ZipFile, root: Path, path: Path, limits: Limits) -> None:
+def _unpack(archive: zipfile.ZipFile, root: Path, path: Path, limits: ArchiveLimits) -> None:
     entries = archive.infolist()
     if len(entries) > limits.entries:
         raise SourceError(f"{path}: {len(entries)} entries are more than {limits.entries}")

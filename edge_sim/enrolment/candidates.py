@@ -18,7 +18,7 @@ from edge_sim.sources.uri import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ReferenceOrigin:
     """What was known of a reference before it was exported."""
 
     metadata: Mapping[str, str]
@@ -27,7 +27,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class EnrolmentCandidate:
     """A whole frame that may become a reference.
 
     Args:
@@ -40,7 +40,7 @@ class Candidate:
     name: str
     pixels: BgrImage
     unix_time_s: float | None = None
-    origin: Origin | None = None
+    origin: ReferenceOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Sampling:
     count: int | None = None
 
 
-Found: TypeAlias = Candidate | Unreadable
+Found: TypeAlias = EnrolmentCandidate | Unreadable
 
 
 def candidates_in(
@@ -94,7 +94,7 @@ def candidates_in(
 
 def frames_of(
     uri: str, sampling: Sampling, options: SourceOptions | None = None
-) -> Iterator[Candidate]:
+) -> Iterator[EnrolmentCandidate]:
     """Yield frames of one source as candidates, each read when it is asked for.
 
     Args:
@@ -109,7 +109,7 @@ def frames_of(
     with closing(open_source(uri, options or SourceOptions())) as source:
         for frame in sampled(source, sampling):
             name = shown(f"{masked(uri)}#{frame.index}")
-            yield Candidate(name, frame.pixels, frame.unix_time_s or None)
+            yield EnrolmentCandidate(name, frame.pixels, frame.unix_time_s or None)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -163,10 +163,10 @@ def shown(name: str) -> str:
     )
 
 
-def read_candidate(path: Path, origin: Origin | None = None) -> Found:
+def read_candidate(path: Path, origin: ReferenceOrigin | None = None) -> Found:
     """Return the picture in a file, or why it is none."""
     name = shown(str(path))
     try:
-        return Candidate(name, read_picture(path), origin=origin)
+        return EnrolmentCandidate(name, read_picture(path), origin=origin)
     except SourceError as error:
         return Unreadable(name, shown(str(error).removeprefix(f"{path}: ")))

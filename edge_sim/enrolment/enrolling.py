@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from typing import TypeAlias
 
 from edge_sim.domain import Probe, Reference
-from edge_sim.enrolment.candidates import Candidate, Found, Unreadable
+from edge_sim.enrolment.candidates import EnrolmentCandidate, Found, Unreadable
 from edge_sim.enrolment.crops import as_stored, encoded_crop
-from edge_sim.enrolment.gates import GateKeeper, Gates, Refusal, Verdict
+from edge_sim.enrolment.gates import GateKeeper, Gates, Refusal, Rejection
 from edge_sim.errors import GalleryError
 from edge_sim.events import utc_text
 from edge_sim.gallery import Gallery, checked_name
@@ -106,7 +106,7 @@ def enrol(
     """Add the pictures that pass the gates to the gallery, as one revision.
 
     Args:
-        candidates: From `candidates_in`, or frames of your own as `Candidate`.
+        candidates: From `candidates_in`, or frames of your own as `EnrolmentCandidate`.
         now: Seconds since 1970 UTC, for the time of enrolment.
 
     Raises:
@@ -162,7 +162,7 @@ def assess(
         assessment.start(plan)
         for found in candidates:
             if isinstance(found, Unreadable):
-                assessment.reject(found.name, Verdict(Refusal.UNREADABLE, found.fault))
+                assessment.reject(found.name, Rejection(Refusal.UNREADABLE, found.fault))
             else:
                 assessment.judge(found)
     return assessment.enrolled, assessment.report()
@@ -183,7 +183,7 @@ class _Assessment:
         """Judge by this plan from now on."""
         self._plan = plan
 
-    def judge(self, candidate: Candidate) -> None:
+    def judge(self, candidate: EnrolmentCandidate) -> None:
         """Accept or reject one picture."""
         plan = self._plan
         item, probe = _enrolled(self._embedder, candidate, plan, self._at)
@@ -196,7 +196,7 @@ class _Assessment:
         overruled = None if verdict is None else verdict.refusal
         self._accepted.append(Accepted(candidate.name, plan.state, item.condition, overruled))
 
-    def reject(self, name: str, verdict: Verdict) -> None:
+    def reject(self, name: str, verdict: Rejection) -> None:
         """Note a refusal."""
         state = self._plan.state
         self._rejected.append(Rejected(name, state, verdict.refusal, verdict.detail, verdict.like))
@@ -207,7 +207,7 @@ class _Assessment:
 
 
 def _enrolled(
-    embedder: Embedder, candidate: Candidate, plan: EnrolmentPlan, at: datetime
+    embedder: Embedder, candidate: EnrolmentCandidate, plan: EnrolmentPlan, at: datetime
 ) -> tuple[Enrolled, Probe]:
     origin = candidate.origin
     # What comes back from an export was cropped when it was enrolled.
@@ -227,7 +227,7 @@ def _enrolled(
     return item, probe
 
 
-def _known(candidate: Candidate) -> Mapping[str, str]:
+def _known(candidate: EnrolmentCandidate) -> Mapping[str, str]:
     if candidate.origin is not None:
         return candidate.origin.metadata
     known = {"from": candidate.name}

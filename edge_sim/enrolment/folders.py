@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_sim.enrolment.candidates import Found, Origin, pictures_in, read_candidate, shown
+from edge_sim.enrolment.candidates import Found, ReferenceOrigin, pictures_in, read_candidate, shown
 from edge_sim.errors import EdgeSimError, GalleryError, SourceError
 from edge_sim.gallery import checked_name
 from edge_sim.gallery_store import GalleryStore, ReferenceRecord
@@ -170,7 +170,7 @@ def _has_pictures(folder: Path) -> bool:
         return False
 
 
-def _origins(folder: Path) -> Mapping[str, Origin]:
+def _origins(folder: Path) -> Mapping[str, ReferenceOrigin]:
     """Return what the list of an export says, by path of the picture; empty without a list."""
     path = folder / MANIFEST
     try:
@@ -194,9 +194,9 @@ def _origins(folder: Path) -> Mapping[str, Origin]:
     }
 
 
-def _origin(path: Path, item: _Listed) -> Origin:
+def _origin(path: Path, item: _Listed) -> ReferenceOrigin:
     if item.enrolled_at.tzinfo is None:
         raise GalleryError(f"{path}: enrolled_at of {item.reference_id[:80]!r} has no time zone")
     tags = tuple(checked_name("tag", tag) for tag in item.tags)
     metadata = {shown(key): shown(value) for key, value in item.metadata.items()}
-    return Origin(metadata, item.enrolled_at, tags)
+    return ReferenceOrigin(metadata, item.enrolled_at, tags)

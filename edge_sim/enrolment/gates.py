@@ -55,7 +55,7 @@ class Gates:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Rejection:
     """A refusal, what it rests on, and the reference that it names, if any."""
 
     refusal: Refusal
@@ -78,7 +78,7 @@ class GateKeeper:
         """Judge the pictures to come against this one as well."""
         self._known.append(reference)
 
-    def verdict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Verdict | None:
+    def verdict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Rejection | None:
         """Return why `probe` should not become a reference of `state`; None if it may."""
         return (
             self._impediment(probe)
@@ -86,7 +86,7 @@ class GateKeeper:
             or self._conflict(probe, state, condition, gates)
         )
 
-    def duplicate(self, picture: Probe | Reference, state: str, gates: Gates) -> Verdict | None:
+    def duplicate(self, picture: Probe | Reference, state: str, gates: Gates) -> Rejection | None:
         """Return which reference of `state` the picture repeats; None if it is new."""
         rows = [at for at, item in enumerate(self._known) if item.state == state]
         cosines = self._cosines(picture, rows)
@@ -97,19 +97,19 @@ class GateKeeper:
             similarity = 0.0 if own is None else ssim_between(own, self._planes_of(row))
             if similarity >= gates.duplicate_ssim:
                 detail = f"cosine {cosines[at]:.3f}, ssim {similarity:.3f}"
-                return Verdict(Refusal.DUPLICATE, detail, self._known[row].reference_id)
+                return Rejection(Refusal.DUPLICATE, detail, self._known[row].reference_id)
         return None
 
-    def _impediment(self, probe: Probe) -> Verdict | None:
+    def _impediment(self, probe: Probe) -> Rejection | None:
         recent = [item.thumbnail for item in self._known[-_LIMIT_REFERENCES:]]
         quality = probe.quality
         # The judgement of the live path: what it cannot decide on is no use as a reference.
         reason = impediment_of(quality, limits_of(recent) if recent else None)
         if reason is not None:
-            return Verdict(_REFUSALS[reason], _readings(probe))
+            return Rejection(_REFUSALS[reason], _readings(probe))
         return None
 
-    def _conflict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Verdict | None:
+    def _conflict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Rejection | None:
         # Only pictures in the same light are held against each other: the first picture of a
         # state at night is always nearer to the nights of the others than to its own days.
         light = [at for at, item in enumerate(self._known) if item.condition == condition]
@@ -127,7 +127,7 @@ class GateKeeper:
             f"cosine {to_others.max():.3f} with that one of {nearest.state}, "
             f"{to_own.max():.3f} with its own {friend.reference_id}"
         )
-        return Verdict(Refusal.CONFLICT, detail, nearest.reference_id)
+        return Rejection(Refusal.CONFLICT, detail, nearest.reference_id)
 
     def _kinship(self, state: str, condition: str, gates: Gates) -> float:
         """Return the cosine with its nearest fellow of the loneliest reference of a state.
@@ -160,7 +160,7 @@ class GateKeeper:
         return self._planes[row]
 
 
-def duplicates_in(gallery: Gallery, gates: Gates | None = None) -> dict[str, Verdict]:
+def duplicates_in(gallery: Gallery, gates: Gates | None = None) -> dict[str, Rejection]:
     """Return, by id, the references that repeat an earlier one of their state, and which."""
     found = {}
     keeper = GateKeeper(())

@@ -84,7 +84,7 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StateEntry:
     """A state entered.
 
     Args:
@@ -180,7 +180,7 @@ def judge(seen: SeenSet, played: Played) -> EventsResult:
 def _judged_alarms(name: str, labels: Sequence[str | None], alarms: Sequence[int]) -> EventsResult:
     """Return the figures of a detector, the entry into the first state given to it."""
     true = true_entries(labels)
-    reported = [Entry(place, place, place + 1, ANY) for place in alarms]
+    reported = [StateEntry(place, place, place + 1, ANY) for place in alarms]
     pairs = paired(true[1:], reported)
     given = min(len(true), 1)
     counts = len(true), given + len(reported), given + len(pairs)
@@ -214,7 +214,7 @@ def _figures(
 
 
 def _delay(
-    true: Sequence[Entry], reported: Sequence[Entry], pairs: Sequence[tuple[int, int]]
+    true: Sequence[StateEntry], reported: Sequence[StateEntry], pairs: Sequence[tuple[int, int]]
 ) -> float | None:
     delays = [max(reported[b].place - true[a].place, 0) for a, b in pairs]
     return float(np.mean(delays)) if delays else None
@@ -251,9 +251,9 @@ def mean_result(results: Sequence[EventsResult]) -> EventsResult:
     return EventsResult(**figures)
 
 
-def true_entries(labels: Sequence[str | None]) -> list[Entry]:
+def true_entries(labels: Sequence[str | None]) -> list[StateEntry]:
     """Return the entries into states that last, frames that show none left aside."""
-    entries: list[Entry] = []
+    entries: list[StateEntry] = []
     first = 0
     for run in _runs(labels):
         if len(run.places) >= LEAST_FRAMES:
@@ -261,7 +261,7 @@ def true_entries(labels: Sequence[str | None]) -> list[Entry]:
             if entries and entries[-1].state == run.state:
                 entries[-1] = replace(entries[-1], end=end)
             else:
-                entries.append(Entry(place, first, end, run.state))
+                entries.append(StateEntry(place, first, end, run.state))
         first = run.places[-1] + 1
     return entries
 
@@ -283,17 +283,17 @@ def _runs(labels: Sequence[str | None]) -> list[_Run]:
     return runs
 
 
-def reported_entries(changes: Sequence[tuple[int, StateChange]]) -> list[Entry]:
+def reported_entries(changes: Sequence[tuple[int, StateChange]]) -> list[StateEntry]:
     """Return the entries into states; coming back to a state from `unknown` is none."""
-    entries: list[Entry] = []
+    entries: list[StateEntry] = []
     for place, change in changes:
         state = change.after.name
         if state != UNKNOWN and not (entries and entries[-1].state == state):
-            entries.append(Entry(place, place, place + 1, state, change.confidence))
+            entries.append(StateEntry(place, place, place + 1, state, change.confidence))
     return entries
 
 
-def paired(true: Sequence[Entry], reported: Sequence[Entry]) -> list[tuple[int, int]]:
+def paired(true: Sequence[StateEntry], reported: Sequence[StateEntry]) -> list[tuple[int, int]]:
     """Return (true, reported) entries that belong together, both in order."""
     pairs = []
     start = 0

@@ -63,7 +63,7 @@ class OpenSet(msgspec.Struct, frozen=True):
     false_unknown: float
 
 
-class Cell(msgspec.Struct, frozen=True):
+class ConditionAccuracy(msgspec.Struct, frozen=True):
     """A state in one light.
 
     Args:
@@ -102,7 +102,7 @@ class StatesResult(msgspec.Struct, frozen=True):
     sure_accuracy: float | None
     open_set: OpenSet | None
     confusion: dict[str, dict[str, int]]
-    conditions: dict[str, dict[str, Cell]]
+    conditions: dict[str, dict[str, ConditionAccuracy]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,19 +226,19 @@ class _Unknowns:
 
 def _by_condition(
     seen: SeenSet, rows: Sequence[int], right: NDArray[Any]
-) -> dict[str, dict[str, Cell]]:
+) -> dict[str, dict[str, ConditionAccuracy]]:
     """Return state -> light -> cell; `right` says which answers, to `rows`, were."""
     answers: dict[tuple[str, str], list[bool]] = {}
     for row, is_right in zip(rows, right, strict=True):
         answers.setdefault((str(seen.labels[row]), seen.condition(row)), []).append(bool(is_right))
-    table: dict[str, dict[str, Cell]] = {}
+    table: dict[str, dict[str, ConditionAccuracy]] = {}
     for state in seen.states:
         lights = [seen.condition(row) for row in seen.rows_of(state)]
         table[state] = {}
         for light in (name for name in CONDITIONS if name in lights):
             given = answers.get((state, light))
             accuracy = float(np.mean(given)) if given else None
-            table[state][light] = Cell(lights.count(light), accuracy)
+            table[state][light] = ConditionAccuracy(lights.count(light), accuracy)
     return table
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 
-from edge_sim.deciding import Settings, Standing, agree
+from edge_sim.deciding import DecisionState, Settings, agree
 from edge_sim.domain import UNKNOWN, State
 from edge_sim.explaining.reasons import impeded, what_if_of, why_state_of
 from edge_sim.explaining.records import Explanation
@@ -127,7 +127,7 @@ def _returns(explanation: Explanation) -> bool:
     return standing.evidence.get(after, 0.0) < standing.evidence_needed
 
 
-def _votes_text(standing: Standing, settings: Settings) -> str:
+def _votes_text(standing: DecisionState, settings: Settings) -> str:
     counts = Counter(_state_text(vote.state) for vote in standing.votes)
     said = " and ".join(f"{number} {text}" for text, number in counts.most_common())
     after = standing.votes[-1].state if standing.votes else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edge_sim.deciding import agree
 from edge_sim.domain import UNKNOWN, Match, State, StateScore, UnknownReason
 from edge_sim.explaining.records import Explanation
-from edge_sim.explaining.turning import Turn, evidence_turn, overruling_score, turns_of
+from edge_sim.explaining.turning import Counterfactual, evidence_turn, overruling_score, turns_of
 
 _IMPEDED = {
     UnknownReason.DARK: "It was too dark to tell: mean level {luma:.1f} of 255.",
@@ -213,7 +213,7 @@ def _sensitivity(explanation: Explanation) -> Iterator[str]:
         yield f"At a sensitivity of {short:.2f} or lower the evidence would not have sufficed yet."
 
 
-def _turn_text(turn: Turn) -> str:
+def _turn_text(turn: Counterfactual) -> str:
     says = "it would have waited" if turn.vote is None else f"it would have said {_text(turn.vote)}"
     return f"{turn.sensitivity:.2f}, where {says},"
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import cv2
 
-from edge_sim.deciding import Memory, Settings, Standing
+from edge_sim.deciding import DecisionState, Memory, Settings
 from edge_sim.domain import BgrImage, GrayImage, Observation, State, Threshold
 from edge_sim.events import StateChanged
 from edge_sim.explaining.records import (
@@ -34,7 +34,7 @@ class Reasoning(Protocol):
         """What it goes by."""
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> DecisionState:
         """Where it stood at its last look, before that decided anything."""
 
     def snapshot(self) -> Memory:

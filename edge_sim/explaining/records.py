@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from edge_sim.config import Config
-from edge_sim.deciding import Settings, Standing
+from edge_sim.deciding import DecisionState, Settings
 from edge_sim.domain import (
     Match,
     Observation,
@@ -77,7 +77,7 @@ class Explanation(msgspec.Struct, frozen=True, tag="explanation", tag_field="typ
     event: StateChanged
     cause: Observation
     settings: Settings | None = None
-    standing: Standing | None = None
+    standing: DecisionState | None = None
     drifts: tuple[LearnedDrift, ...] = ()
     looks: tuple[SeenLook, ...] = ()
     gallery: str = ""

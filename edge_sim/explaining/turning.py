@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edge_sim.deciding import AdaptiveDecider, Memory, Settings, Standing
+from edge_sim.deciding import AdaptiveDecider, DecisionState, Memory, Settings
 from edge_sim.domain import Observation, State
 from edge_sim.explaining.records import Explanation
 
@@ -12,7 +12,7 @@ _STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Counterfactual:
     """The nearest sensitivity at which the deciding look would have voted otherwise.
 
     Args:
@@ -24,7 +24,7 @@ class Turn:
     vote: State | None
 
 
-def turns_of(explanation: Explanation) -> tuple[Turn | None, Turn | None]:
+def turns_of(explanation: Explanation) -> tuple[Counterfactual | None, Counterfactual | None]:
     """Return the nearest turn below the sensitivity in force and the nearest one above.
 
     The real decider is asked again at every hundredth, with the levels as they had adapted. None
@@ -41,9 +41,9 @@ def turns_of(explanation: Explanation) -> tuple[Turn | None, Turn | None]:
         if vote == said:
             continue
         if sensitivity < present:
-            below = Turn(sensitivity, vote)
+            below = Counterfactual(sensitivity, vote)
         elif above is None and sensitivity > present:
-            above = Turn(sensitivity, vote)
+            above = Counterfactual(sensitivity, vote)
     return below, above
 
 
@@ -87,7 +87,7 @@ def overruling_score(explanation: Explanation) -> float | None:
     return None
 
 
-def standing_at(explanation: Explanation, sensitivity: float) -> Standing:
+def standing_at(explanation: Explanation, sensitivity: float) -> DecisionState:
     """Return where a decider would stand after the deciding look alone, at another sensitivity.
 
     Raises:
@@ -99,7 +99,9 @@ def standing_at(explanation: Explanation, sensitivity: float) -> Standing:
     return _standing_after(explanation.cause, explanation, settings)
 
 
-def _standing_after(look: Observation, explanation: Explanation, settings: Settings) -> Standing:
+def _standing_after(
+    look: Observation, explanation: Explanation, settings: Settings
+) -> DecisionState:
     event = explanation.event
     drifts = {(item.state, item.condition): item.drift for item in explanation.drifts}
     decider = AdaptiveDecider.following(settings)
@@ -108,5 +110,5 @@ def _standing_after(look: Observation, explanation: Explanation, settings: Setti
     return decider.standing
 
 
-def _vote(standing: Standing) -> State | None:
+def _vote(standing: DecisionState) -> State | None:
     return standing.votes[-1].state if standing.votes else None

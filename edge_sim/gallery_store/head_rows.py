@@ -36,7 +36,7 @@ _PAST = "past.since <= :target AND (past.until IS NULL OR past.until > :target)"
 _FLOAT = np.dtype("<f4")
 
 
-class Facts(msgspec.Struct, frozen=True):
+class HeadInfo(msgspec.Struct, frozen=True):
     """What is known of a head besides its numbers.
 
     Args:
@@ -71,7 +71,7 @@ def put(
     if head is None:
         return
     cells = head.cells
-    facts = Facts(
+    facts = HeadInfo(
         model_id=head.model_id,
         states=head.states,
         dimension=head.vector.centre.size,
@@ -85,7 +85,7 @@ def put(
     connection.execute(f"INSERT INTO heads ({_COLUMNS}, since) VALUES (?, ?, ?, ?, ?)", values)
 
 
-def find(connection: sqlite3.Connection, watch: str, revision: int) -> tuple[Head, Facts] | None:
+def find(connection: sqlite3.Connection, watch: str, revision: int) -> tuple[Head, HeadInfo] | None:
     """Return the head of a watch as it was at a revision; None if it had none.
 
     Raises:
@@ -141,12 +141,12 @@ def _has_table(connection: sqlite3.Connection) -> bool:
     return connection.execute(known).fetchone() is not None
 
 
-def _head(row: tuple[Any, ...]) -> tuple[Head, Facts]:
+def _head(row: tuple[Any, ...]) -> tuple[Head, HeadInfo]:
     watch, text, numbers, crc = row
     try:
         if _crc(watch, text, numbers) != crc:
             raise ValueError("the checksum does not fit")
-        facts = msgspec.json.decode(text, type=Facts)
+        facts = msgspec.json.decode(text, type=HeadInfo)
         return _unpacked(facts, np.frombuffer(numbers, _FLOAT)), facts
     except rows.DECODING_ERRORS as error:
         raise GalleryError(
@@ -166,7 +166,7 @@ def _packed(head: Head) -> bytes:
     return np.ascontiguousarray(np.concatenate(parts), _FLOAT).tobytes()
 
 
-def _unpacked(facts: Facts, numbers: NDArray[np.float32]) -> Head:
+def _unpacked(facts: HeadInfo, numbers: NDArray[np.float32]) -> Head:
     values = numbers if _FLOAT.isnative else numbers.astype(np.float32)
     states = len(facts.states)
     sizes = [facts.dimension, *([facts.cells] if facts.cells else [])]

@@ -75,7 +75,7 @@ def kept_head(store: GalleryStore, watch: str, gallery: Gallery) -> KeptHead | N
     return KeptHead(head, _outdated(facts, gallery))
 
 
-def _outdated(facts: head_rows.Facts, gallery: Gallery) -> str | None:
+def _outdated(facts: head_rows.HeadInfo, gallery: Gallery) -> str | None:
     if facts.model_id != gallery.model_id:
         return f"it was learned for the model {facts.model_id}"
     if facts.states != gallery.states:

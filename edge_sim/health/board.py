@@ -15,8 +15,8 @@ from edge_sim.health.status import (
     INFERENCE_BUCKETS_S,
     Durations,
     Health,
+    OpenIssues,
     SourceStatus,
-    Standing,
     WatchStatus,
 )
 from edge_sim.loop import Step
@@ -120,7 +120,7 @@ class Board:
             entered_s = self.clock() - in_state_s
             self._watches[watch] = replace(known, state=state, entered_at_s=entered_s)
 
-    def stands(self, watch: str, standing: Standing) -> None:
+    def stands(self, watch: str, standing: OpenIssues) -> None:
         """Note what a watch has told besides its state."""
         with self._lock:
             self._watches[watch] = replace(self._watches[watch], standing=standing)

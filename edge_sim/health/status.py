@@ -44,7 +44,7 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OpenIssues:
     """What a watch has told besides its state, and is not over.
 
     Args:
@@ -96,7 +96,7 @@ class WatchStatus:
     unknown_s: Mapping[str, float] = field(default_factory=dict)
     revision: int = 0
     looked_at_s: float | None = None
-    standing: Standing = Standing()
+    standing: OpenIssues = OpenIssues()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,30 @@ An index is a folder. `index.db` (SQLite) is the truth: what is known of each fi
 are missing or out of date they are made again.
 """
 
-from edge_sim.index_store.building import Report, Watching, update
+from edge_sim.index_store.building import UpdateReport, Watching, update
 from edge_sim.index_store.looks import look_of
-from edge_sim.index_store.records import LOOK_PX, Entry, Info, PictureTable, Plan, Scale, Unread
+from edge_sim.index_store.records import (
+    LOOK_PX,
+    IndexEntry,
+    IndexPlan,
+    Info,
+    PictureTable,
+    Unread,
+    VectorScale,
+)
 from edge_sim.index_store.store import IndexStore
 from edge_sim.index_store.vectors import one_vector, part_of
 
 __all__ = [
     "LOOK_PX",
-    "Entry",
+    "IndexEntry",
+    "IndexPlan",
     "IndexStore",
     "Info",
     "PictureTable",
-    "Plan",
-    "Report",
-    "Scale",
     "Unread",
+    "UpdateReport",
+    "VectorScale",
     "Watching",
     "look_of",
     "one_vector",

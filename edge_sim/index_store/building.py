@@ -17,7 +17,7 @@ from edge_sim.domain import BgrImage, GrayImage, Quality
 from edge_sim.errors import ModelError
 from edge_sim.imaging import MAX_PIXELS, decode, measure
 from edge_sim.index_store.looks import look_of_thumbnail
-from edge_sim.index_store.records import Scale, Unread
+from edge_sim.index_store.records import Unread, VectorScale
 from edge_sim.index_store.rows import LEFT_OUT, Known, Looked
 from edge_sim.index_store.scanning import FileState, Scan, scan
 from edge_sim.index_store.store import IndexStore
@@ -36,7 +36,7 @@ Watching = Callable[[Iterator[Path], int], Iterable[Path]]
 
 
 @dataclass(slots=True)
-class Report:
+class UpdateReport:
     """What an update did.
 
     Args:
@@ -72,7 +72,7 @@ def update(
     *,
     starts: Sequence[Path] = (),
     watching: Watching | None = None,
-) -> Report:
+) -> UpdateReport:
     """Bring the index up to date with its folder, and make it ready for searches.
 
     Args:
@@ -91,7 +91,7 @@ def update(
     with store.exclusive():
         found = scan(root, starts, skip=store.path)
         known = store.known()
-        report = Report(unread=list(found.unread))
+        report = UpdateReport(unread=list(found.unread))
         todo = _todo(found, known, {path.relative_to(root) for path in starts}, report)
         done = _embed(store, embedder, todo, report)
         for _ in done if watching is None else watching(done, len(todo)):
@@ -104,7 +104,7 @@ def update(
 
 
 def _todo(
-    found: Scan, known: Mapping[Path, Known], named: set[Path], report: Report
+    found: Scan, known: Mapping[Path, Known], named: set[Path], report: UpdateReport
 ) -> list[tuple[Path, FileState, Known | None]]:
     todo = []
     for path, state in found.files.items():
@@ -135,7 +135,7 @@ def _embed(
     store: IndexStore,
     embedder: Embedder,
     todo: Sequence[tuple[Path, FileState, Known | None]],
-    report: Report,
+    report: UpdateReport,
 ) -> Iterator[Path]:
     """Yield the paths as they are done; what was done is kept, however this ends."""
     root, scale = store.plan.root, store.plan.scale
@@ -160,7 +160,7 @@ def _embed(
             store.put(batch)
 
 
-def _looked(read: _Read, embedder: Embedder, scale: Scale) -> Looked | Known:
+def _looked(read: _Read, embedder: Embedder, scale: VectorScale) -> Looked | Known:
     pixels = read.pixels
     if pixels is None or read.measured is None:
         raise ValueError("there is nothing to embed")
@@ -182,7 +182,7 @@ def _looked(read: _Read, embedder: Embedder, scale: Scale) -> Looked | Known:
     )
 
 
-def _count(report: Report, item: Looked | Known, before: Known | None) -> None:
+def _count(report: UpdateReport, item: Looked | Known, before: Known | None) -> None:
     if isinstance(item, Known) and item.fault is not None:
         report.unread.append(Unread(item.path, item.fault))
         return

@@ -13,7 +13,7 @@ LOOK_PX = 48
 """Side of the grey look that near-duplicates are found by."""
 
 
-class Scale(str, Enum):
+class VectorScale(str, Enum):
     """What of a picture is compared."""
 
     GLOBAL = "global"
@@ -25,7 +25,7 @@ class Scale(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class IndexPlan:
     """How a new index is made.
 
     Args:
@@ -39,12 +39,12 @@ class Plan:
     root: Path
     model_id: str
     model: str = "default"
-    scale: Scale = Scale.GLOBAL
+    scale: VectorScale = VectorScale.GLOBAL
     kind: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """A picture in the index.
 
     Args:
@@ -104,7 +104,7 @@ class PictureTable:
         graph: File of the graph; None where there is none.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[IndexEntry, ...]
     vectors: Rows
     dimension: int
     kind: str
@@ -119,7 +119,7 @@ class Info:
     root: Path
     model_id: str
     model: str
-    scale: Scale
+    scale: VectorScale
     dimension: int
     spatial_dimension: int
     pictures: int

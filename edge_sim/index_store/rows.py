@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_sim.domain import FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
-from edge_sim.index_store.records import LOOK_PX, Entry, Plan, Unread
+from edge_sim.index_store.records import LOOK_PX, IndexEntry, IndexPlan, Unread
 from edge_sim.sqlite_file import transaction
 
 CALIBRATION = "calibration"
@@ -84,7 +84,7 @@ def set_calibration(connection: sqlite3.Connection, text: str) -> None:
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
 
 
-def settle(connection: sqlite3.Connection, plan: Plan) -> None:
+def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
     """Write how a new index is made."""
     values = {
         # Paths are bytes; hexadecimal keeps those that are no text.
@@ -113,7 +113,7 @@ def tag_counts(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT tag, count(*) FROM tags GROUP BY tag ORDER BY tag"))
 
 
-def entries(connection: sqlite3.Connection) -> Iterator[Entry]:
+def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
     """Yield the pictures in order of their rows."""
     marked: dict[int, list[str]] = {}
     for number, tag_name in connection.execute("SELECT file, tag FROM tags ORDER BY tag"):
@@ -123,7 +123,7 @@ def entries(connection: sqlite3.Connection) -> Iterator[Entry]:
         "FROM files JOIN contents ON contents.id = content ORDER BY files.id"
     )
     for number, path, size, width, height, sharpness, contrast, content in found:
-        yield Entry(
+        yield IndexEntry(
             path=Path(os.fsdecode(path)),
             width=width,
             height=height,

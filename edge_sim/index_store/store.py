@@ -20,7 +20,14 @@ from edge_sim.gallery_store import KeptCalibration
 from edge_sim.index_store import derived, rows
 from edge_sim.index_store.database import NAME, open_database, translated, writing
 from edge_sim.index_store.locking import exclusive
-from edge_sim.index_store.records import Entry, Info, PictureTable, Plan, Scale, Unread
+from edge_sim.index_store.records import (
+    IndexEntry,
+    IndexPlan,
+    Info,
+    PictureTable,
+    Unread,
+    VectorScale,
+)
 from edge_sim.index_store.rows import Known, Looked
 from edge_sim.indexes import AUTO, KINDS
 from edge_sim.sqlite_file import transaction
@@ -37,7 +44,7 @@ class IndexStore:
         self._connection: sqlite3.Connection | None = connection
 
     @classmethod
-    def open(cls, path: str | PathLike[str], *, create: Plan | None = None) -> IndexStore:
+    def open(cls, path: str | PathLike[str], *, create: IndexPlan | None = None) -> IndexStore:
         """Open the index in the folder `path`.
 
         Args:
@@ -81,15 +88,15 @@ class IndexStore:
         return f"IndexStore({str(self.path)!r}{'' if self._connection else ', closed'})"
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> IndexPlan:
         """How the index was made."""
         with self._reading() as connection:
             found = rows.settings(connection)
-        return Plan(
+        return IndexPlan(
             root=Path(os.fsdecode(bytes.fromhex(found["root"]))),
             model_id=found["model_id"],
             model=os.fsdecode(bytes.fromhex(found["model"])),
-            scale=Scale(found["scale"]),
+            scale=VectorScale(found["scale"]),
             kind=found["kind"],
         )
 
@@ -129,7 +136,7 @@ class IndexStore:
             tags=tags,
         )
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[IndexEntry, ...]:
         """Return the pictures, in order of their rows."""
         with self._reading() as connection:
             return tuple(rows.entries(connection))
@@ -237,7 +244,7 @@ class IndexStore:
         with exclusive(self.path):
             yield
 
-    def _adopt(self, plan: Plan) -> None:
+    def _adopt(self, plan: IndexPlan) -> None:
         if plan.kind != AUTO and plan.kind not in KINDS:
             names = ", ".join([AUTO, *sorted(KINDS)])
             raise SearchError(f"no kind of index {plan.kind!r}; there are {names}")

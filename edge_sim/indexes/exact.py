@@ -13,7 +13,7 @@ from edge_sim.ranking import (
     Question,
     RowMask,
     Rows,
-    Table,
+    VectorTable,
     closeness,
     ordered,
     shortlist,
@@ -78,7 +78,7 @@ class ExactIndex:
         return ordered(question, self._table.rows[pool], pool, k)
 
 
-def _best(question: Question, known: Table, numbers: NDArray[np.intp], k: int) -> Neighbours:
+def _best(question: Question, known: VectorTable, numbers: NDArray[np.intp], k: int) -> Neighbours:
     if not len(numbers):
         return NOTHING
     values, slack = closeness(question, known)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edge_sim.embedders.card import SCHEMA as CARD_SCHEMA
-from edge_sim.embedders.card import Card, CardInput, CardOutput, CardOutputs, card_path
+from edge_sim.embedders.card import CardInput, CardOutput, CardOutputs, ModelCard, card_path
 from edge_sim.embedders.classifier_cut import embedder_bytes
 from edge_sim.embedders.model_file import ModelFile, read_model_file
 from edge_sim.embedders.tensors import plan_tensors
@@ -71,7 +71,7 @@ def _card(source: ModelFile, cut: ModelFile, license_name: str) -> bytes:
     """Return the card of a cut classifier, as JSON."""
     picture = cut.inputs[0]
     outputs = [CardOutput(name=output.name, shape=output.shape) for output in cut.outputs]
-    card = Card(
+    card = ModelCard(
         schema=CARD_SCHEMA,
         name=cut.path.stem,
         file=cut.path.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_sim.embedders.card import Card, read_card
+from edge_sim.embedders.card import ModelCard, read_card
 from edge_sim.embedders.classifier_cut import embedder_bytes
 from edge_sim.embedders.model_file import ModelFile, read_model_file
 from edge_sim.embedders.tensors import plan_tensors
@@ -64,7 +64,7 @@ def shelved(path: Path, origin: str) -> Shelved:
     except (OSError, ModelError) as error:
         size = path.stat().st_size if path.exists() else 0
         return Shelved(path, origin, UNUSABLE, size, card=REFUSED, problem=str(error))
-    card: Card | None = None
+    card: ModelCard | None = None
     state, problem = NO_CARD, None
     try:
         card = read_card(path, model.sha256)
@@ -86,7 +86,7 @@ def shelved(path: Path, origin: str) -> Shelved:
     )
 
 
-def _role(model: ModelFile, card: Card | None) -> tuple[str, str | None]:
+def _role(model: ModelFile, card: ModelCard | None) -> tuple[str, str | None]:
     """Return what a file is for, and why it is for nothing."""
     if card is None:
         try:

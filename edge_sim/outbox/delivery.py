@@ -28,7 +28,7 @@ _LAST_JOIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RetryPolicy:
     """When a courier tries, and how it waits.
 
     Args:
@@ -51,10 +51,10 @@ class Courier:
         pace: When it tries.
     """
 
-    def __init__(self, outbox: Outbox, sink: EventSink, pace: Pace | None = None) -> None:
+    def __init__(self, outbox: Outbox, sink: EventSink, pace: RetryPolicy | None = None) -> None:
         self._outbox = outbox
         self._sink = sink
-        self._pace = pace or Pace()
+        self._pace = pace or RetryPolicy()
         self._stop = Signal()
         self._wake = Signal()
         self._try_now = False
@@ -167,7 +167,7 @@ class Delivery:
     """
 
     def __init__(
-        self, outbox: Outbox, sinks: Sequence[EventSink], pace: Pace | None = None
+        self, outbox: Outbox, sinks: Sequence[EventSink], pace: RetryPolicy | None = None
     ) -> None:
         self._outbox = outbox
         self.couriers = tuple(Courier(outbox, sink, pace) for sink in sinks)

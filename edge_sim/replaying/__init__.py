@@ -1,6 +1,6 @@
 """Replaying: the decisions of a score log made again, with the settings of then or with others.
 
-course = Course()
+course = ReplayRun()
 reading = Reading([course])
 for seen in reading.looks(read_lines([Path("scores.jsonl")])):
     ...
@@ -9,10 +9,10 @@ outcome = compared(reading.logged, course.events)
 
 from __future__ import annotations
 
-from edge_sim.replaying.comparing import Comparison, Moved, compared
-from edge_sim.replaying.course import Course, Wish
+from edge_sim.replaying.comparing import EventComparison, Moved, compared
+from edge_sim.replaying.course import Overrides, ReplayRun
 from edge_sim.replaying.explained import explanations
-from edge_sim.replaying.reading import Happened, Reading, Seen
+from edge_sim.replaying.reading import LoggedChange, Reading, Seen
 from edge_sim.replaying.summary import (
     LogState,
     ReplayedEvent,
@@ -26,18 +26,18 @@ from edge_sim.replaying.summary import (
 )
 
 __all__ = [
-    "Comparison",
-    "Course",
-    "Happened",
+    "EventComparison",
     "LogState",
+    "LoggedChange",
     "Moved",
+    "Overrides",
     "Reading",
     "ReplayResult",
+    "ReplayRun",
     "ReplayedEvent",
     "Seen",
     "SweepRow",
     "WatchReplay",
-    "Wish",
     "asked_of",
     "compared",
     "explanations",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_sim.events import StateChanged
-from edge_sim.replaying.reading import Happened
+from edge_sim.replaying.reading import LoggedChange
 
 MOVED_LOOKS = 15
 """An event for the same state that comes up to so many looks earlier or later is the same one."""
@@ -16,13 +16,13 @@ MOVED_LOOKS = 15
 class Moved:
     """An event that would have come at another moment: `looks` later, earlier if negative."""
 
-    then: Happened
+    then: LoggedChange
     now: StateChanged
     looks: int
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class EventComparison:
     """What was decided at the time, held against what would be decided.
 
     Args:
@@ -35,7 +35,7 @@ class Comparison:
     same: tuple[StateChanged, ...]
     moved: tuple[Moved, ...]
     gained: tuple[StateChanged, ...]
-    lost: tuple[Happened, ...]
+    lost: tuple[LoggedChange, ...]
 
     @property
     def is_equal(self) -> bool:
@@ -43,12 +43,14 @@ class Comparison:
         return not (self.moved or self.gained or self.lost)
 
 
-def compared(logged: Sequence[Happened], decided: Sequence[tuple[int, StateChanged]]) -> Comparison:
+def compared(
+    logged: Sequence[LoggedChange], decided: Sequence[tuple[int, StateChanged]]
+) -> EventComparison:
     """Return which of the logged events would be the same, moved or lost, and which are new.
 
     Args:
         logged: From `Reading.logged`.
-        decided: From `Course.events`.
+        decided: From `ReplayRun.events`.
     """
     known = {item.event_id for item in logged}
     again = {event.id for _, event in decided}
@@ -56,7 +58,7 @@ def compared(logged: Sequence[Happened], decided: Sequence[tuple[int, StateChang
     gone = [item for item in logged if item.event_id not in again]
     fresh = [(look, event) for look, event in decided if event.id not in known]
     moved: list[Moved] = []
-    lost: list[Happened] = []
+    lost: list[LoggedChange] = []
     for item in gone:
         pair = min(
             (each for each in fresh if _is_like(item, *each)),
@@ -68,10 +70,10 @@ def compared(logged: Sequence[Happened], decided: Sequence[tuple[int, StateChang
             continue
         fresh.remove(pair)
         moved.append(Moved(item, pair[1], pair[0] - item.look))
-    return Comparison(same, tuple(moved), tuple(event for _, event in fresh), tuple(lost))
+    return EventComparison(same, tuple(moved), tuple(event for _, event in fresh), tuple(lost))
 
 
-def _is_like(then: Happened, look: int, now: StateChanged) -> bool:
+def _is_like(then: LoggedChange, look: int, now: StateChanged) -> bool:
     return (
         then.watch == now.watch
         and then.after.name == now.after

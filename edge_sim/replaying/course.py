@@ -13,7 +13,7 @@ from edge_sim.score_log import DeciderLine, memory_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Overrides:
     """Settings to decide with in place of those in the log; None keeps what the log says.
 
     Args:
@@ -53,15 +53,15 @@ class Wish:
             raise DataError(f"these settings make no sense together: {error}") from error
 
 
-class Course:
+class ReplayRun:
     """Decides the looks of a log with the settings of then, or with some of them changed.
 
     Args:
         wish: What is changed.
     """
 
-    def __init__(self, wish: Wish | None = None) -> None:
-        self.wish = wish or Wish()
+    def __init__(self, wish: Overrides | None = None) -> None:
+        self.wish = wish or Overrides()
         self.events: list[tuple[int, StateChanged]] = []
         """(number of the look, event), in the order of the log."""
         self._deciders: dict[str, AdaptiveDecider] = {}

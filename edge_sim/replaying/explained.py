@@ -10,7 +10,7 @@ import msgspec
 
 from edge_sim.domain import Observation, State, Threshold
 from edge_sim.explaining import Explanation, SeenLook, seen_look
-from edge_sim.replaying.course import Course
+from edge_sim.replaying.course import ReplayRun
 from edge_sim.replaying.reading import Reading, Seen
 from edge_sim.score_log import BadLine, Line, learned
 
@@ -33,7 +33,7 @@ class _Growing:
 
 
 def explanations(
-    lines: Iterable[Line | BadLine], reading: Reading, course: Course
+    lines: Iterable[Line | BadLine], reading: Reading, course: ReplayRun
 ) -> Iterator[Explanation]:
     """Yield the explanation of every event that deciding the log again gives, in order.
 
@@ -64,7 +64,7 @@ def explanations(
     yield from (item.whole() for item in growing.values())
 
 
-def _explanation(seen: Seen, course: Course, looks: tuple[_Look, ...]) -> Explanation:
+def _explanation(seen: Seen, course: ReplayRun, looks: tuple[_Look, ...]) -> Explanation:
     decider = course.deciders[seen.line.watch]
     event = course.events[-1][1]
     bare = Explanation(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edge_sim.deciding import Level
 from edge_sim.domain import Match, Observation, State, StateChange, UnknownReason
 from edge_sim.errors import DataError
-from edge_sim.replaying.course import Course
+from edge_sim.replaying.course import ReplayRun
 from edge_sim.score_log import BadLine, DeciderLine, Line, ScoreLine, fault_of
 from edge_sim.score_log.lines import SCHEMA
 
@@ -16,7 +16,7 @@ SHOWN_FAULTS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class LoggedChange:
     """A change as it was decided at the time.
 
     Args:
@@ -75,10 +75,10 @@ class Reading:
         courses: At least one.
     """
 
-    def __init__(self, courses: Sequence[Course]) -> None:
+    def __init__(self, courses: Sequence[ReplayRun]) -> None:
         self._courses = tuple(courses)
         self._places: dict[str, _Place] = {}
-        self.logged: list[Happened] = []
+        self.logged: list[LoggedChange] = []
         self.whole = self.summaries = self.missing = self.unread = self.midway = self.bad = 0
         self.versions: set[str] = set()
         self.faults: list[str] = []
@@ -160,7 +160,9 @@ class Reading:
         place.last_match = observation.match
         if line.event is not None:
             at_s = observation.unix_time_s
-            self.logged.append(Happened(line.event, line.watch, line.look, at_s, place.said, said))
+            self.logged.append(
+                LoggedChange(line.event, line.watch, line.look, at_s, place.said, said)
+            )
         place.said = said if line.event is not None else place.said
         self.whole += 1
         changes = tuple(

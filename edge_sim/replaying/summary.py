@@ -8,9 +8,9 @@ import msgspec
 
 from edge_sim.domain import UNKNOWN
 from edge_sim.events import StateChanged, utc_text
-from edge_sim.replaying.comparing import Comparison, compared
-from edge_sim.replaying.course import Course, Wish
-from edge_sim.replaying.reading import Happened, Reading
+from edge_sim.replaying.comparing import EventComparison, compared
+from edge_sim.replaying.course import Overrides, ReplayRun
+from edge_sim.replaying.reading import LoggedChange, Reading
 
 
 class ReplayedEvent(msgspec.Struct, frozen=True):
@@ -86,21 +86,21 @@ class ReplayResult(msgspec.Struct, frozen=True):
     schema: int = 1
 
 
-def asked_of(wish: Wish) -> dict[str, float]:
+def asked_of(wish: Overrides) -> dict[str, float]:
     """Return what a wish changes."""
     names = ("sensitivity", "matches", "of", "enter", "leave")
     values = {name: getattr(wish, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def watch_replays(reading: Reading, course: Course) -> tuple[WatchReplay, ...]:
+def watch_replays(reading: Reading, course: ReplayRun) -> tuple[WatchReplay, ...]:
     """Return what a course makes of each watch, in the order of the log."""
     return tuple(
         _watch_replay(watch, *_of_watch(watch, reading, course)) for watch in reading.watches
     )
 
 
-def sweep_rows(reading: Reading, courses: Sequence[Course]) -> tuple[SweepRow, ...]:
+def sweep_rows(reading: Reading, courses: Sequence[ReplayRun]) -> tuple[SweepRow, ...]:
     """Return a row per watch and course, with the sensitivity that it decided with."""
     return tuple(
         _sweep_row(watch, course, *_of_watch(watch, reading, course))
@@ -124,7 +124,7 @@ def log_state(reading: Reading) -> LogState:
     )
 
 
-def as_logged(item: Happened) -> ReplayedEvent:
+def as_logged(item: LoggedChange) -> ReplayedEvent:
     """Return a logged change as it is printed."""
     before = item.before
     return ReplayedEvent(
@@ -154,14 +154,14 @@ def as_decided(event: StateChanged) -> ReplayedEvent:
 
 
 def _of_watch(
-    watch: str, reading: Reading, course: Course
-) -> tuple[list[Happened], list[tuple[int, StateChanged]]]:
+    watch: str, reading: Reading, course: ReplayRun
+) -> tuple[list[LoggedChange], list[tuple[int, StateChanged]]]:
     logged = [item for item in reading.logged if item.watch == watch]
     return logged, [item for item in course.events if item[1].watch == watch]
 
 
 def _watch_replay(
-    watch: str, logged: list[Happened], decided: list[tuple[int, StateChanged]]
+    watch: str, logged: list[LoggedChange], decided: list[tuple[int, StateChanged]]
 ) -> WatchReplay:
     found = compared(logged, decided)
     return WatchReplay(
@@ -175,14 +175,17 @@ def _watch_replay(
     )
 
 
-def _moved(found: Comparison) -> tuple[MovedEvent, ...]:
+def _moved(found: EventComparison) -> tuple[MovedEvent, ...]:
     return tuple(
         MovedEvent(as_logged(item.then), as_decided(item.now), item.looks) for item in found.moved
     )
 
 
 def _sweep_row(
-    watch: str, course: Course, logged: list[Happened], decided: list[tuple[int, StateChanged]]
+    watch: str,
+    course: ReplayRun,
+    logged: list[LoggedChange],
+    decided: list[tuple[int, StateChanged]],
 ) -> SweepRow:
     found = compared(logged, decided)
     return SweepRow(

@@ -36,7 +36,7 @@ font-variant-numeric:tabular-nums} figcaption b{color:var(--ink)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Card:
+class CaptionedPicture:
     """One picture and the lines under it.
 
     Args:
@@ -51,15 +51,15 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PictureRow:
     """A row of cards under a heading; the cards are asked for when the page is written."""
 
     heading: str
     note: str
-    cards: Iterable[Card]
+    cards: Iterable[CaptionedPicture]
 
 
-def album(title: str, facts: Iterable[str], sections: Iterable[Section]) -> str:
+def album(title: str, facts: Iterable[str], sections: Iterable[PictureRow]) -> str:
     """Return the whole page as an HTML document.
 
     Args:
@@ -78,13 +78,13 @@ def album(title: str, facts: Iterable[str], sections: Iterable[Section]) -> str:
     )
 
 
-def _section(section: Section) -> str:
+def _section(section: PictureRow) -> str:
     note = f'<p class="muted">{escape(section.note)}</p>' if section.note else ""
     cards = "\n".join(_card(card) for card in section.cards)
     return f"<section>\n<h2>{escape(section.heading)}</h2>{note}\n<ul>\n{cards}\n</ul>\n</section>"
 
 
-def _card(card: Card) -> str:
+def _card(card: CaptionedPicture) -> str:
     first, *rest = card.lines or ("",)
     shown = '<span class="none">cannot be read</span>'
     if card.picture is not None:

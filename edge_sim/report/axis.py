@@ -15,7 +15,7 @@ _STEPS_S = (
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class AxisScale:
     """A straight map from values `low..high` to pixels `start..end`; `low < high`."""
 
     low: float

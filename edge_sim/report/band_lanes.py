@@ -12,7 +12,7 @@ from edge_sim.report.axis import duration_text, time_ticks
 from edge_sim.report.drawing import Drawing, Item, Rect, Text, line, text_width
 from edge_sim.report.plot import Plot
 from edge_sim.report.summary import BETWEEN, TrueSpan
-from edge_sim.report.timeline import Look, Moment, Span
+from edge_sim.report.timeline import Look, StateSpan, TimelineEvent
 
 _SMALL = 11.0
 _PIN_PX = 18.0
@@ -21,7 +21,7 @@ _DATED_S = 6 * 3600.0
 _TICK_PX = 64.0  # between the labels of the time axis, at least
 
 
-def pins(plot: Plot, moments: Sequence[Moment], anchor: str) -> Drawing:
+def pins(plot: Plot, moments: Sequence[TimelineEvent], anchor: str) -> Drawing:
     """Return one marker per event, numbered while there is room, on up to three rows."""
     if is_crowded(plot, moments):
         bars = tuple(_marker(plot, moment, (-1.5, 0, 3, _PIN_PX), anchor) for moment in moments)
@@ -47,12 +47,12 @@ def pins(plot: Plot, moments: Sequence[Moment], anchor: str) -> Drawing:
     return Drawing(plot.width, (last_row + 1) * (_PIN_PX + 2), tuple(items))
 
 
-def is_crowded(plot: Plot, moments: Sequence[Moment]) -> bool:
+def is_crowded(plot: Plot, moments: Sequence[TimelineEvent]) -> bool:
     """Return whether the events are too many for numbers and for lines across the lanes."""
     return len(moments) * _PIN_PX > 1.5 * plot.extent
 
 
-def state_lane(plot: Plot, spans: Sequence[Span], wrong: Sequence[TrueSpan]) -> Drawing:
+def state_lane(plot: Plot, spans: Sequence[StateSpan], wrong: Sequence[TrueSpan]) -> Drawing:
     """Return what the watch said as bands, and below them in red where it was wrong."""
     height = 30.0
     items: list[Item] = []
@@ -126,7 +126,7 @@ def time_axis(plot: Plot) -> Drawing:
     return Drawing(plot.width, 22, tuple(items))
 
 
-def change_text(moment: Moment) -> str:
+def change_text(moment: TimelineEvent) -> str:
     """Return `before → after`, with the reason of `unknown`."""
     change = moment.change
     after = change.after.name
@@ -136,7 +136,7 @@ def change_text(moment: Moment) -> str:
 
 
 def _marker(
-    plot: Plot, moment: Moment, box: tuple[float, float, float, float], anchor: str
+    plot: Plot, moment: TimelineEvent, box: tuple[float, float, float, float], anchor: str
 ) -> Rect:
     """Return a marker in a box (left of the time of the event, top, width, height)."""
     left, top, width, height = box
@@ -160,7 +160,7 @@ def clock_text(look: Look, plot: Plot) -> str:
     return f"{text[11:-1]} UTC"
 
 
-def _band(plot: Plot, span: Span, height: float) -> Iterator[Item]:
+def _band(plot: Plot, span: StateSpan, height: float) -> Iterator[Item]:
     left, width = _extent(plot, span.start_s, span.end_s)
     name = span.state.name
     reason = span.state.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from edge_sim.report.axis import Scale
+from edge_sim.report.axis import AxisScale
 from edge_sim.report.drawing import Point
 from edge_sim.report.timeline import Look
 
@@ -15,7 +15,7 @@ _VISIBLE_PX = 0.25
 
 
 def curve(
-    looks: Iterable[Look], reading: Reading, x: Scale, y: Scale
+    looks: Iterable[Look], reading: Reading, x: AxisScale, y: AxisScale
 ) -> tuple[tuple[Point, ...], ...]:
     """Return the readings as lines, broken where there is none.
 

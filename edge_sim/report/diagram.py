@@ -10,7 +10,7 @@ import cv2
 
 from edge_sim.errors import DataError
 from edge_sim.report import raster, svg
-from edge_sim.report.axis import Scale
+from edge_sim.report.axis import AxisScale
 from edge_sim.report.drawing import (
     Anchor,
     Drawing,
@@ -88,8 +88,8 @@ def sheet(diagrams: Sequence[Diagram], *, columns: int = 3, title: str = "") -> 
 
 def panel(diagram: Diagram) -> Drawing:
     """Return one diagram, 360 x 270 pixels."""
-    x = Scale(diagram.x.low, diagram.x.high, _LEFT, WIDTH_PX - _RIGHT)
-    y = Scale(diagram.y.low, diagram.y.high, HEIGHT_PX - _BOTTOM, _TOP)
+    x = AxisScale(diagram.x.low, diagram.x.high, _LEFT, WIDTH_PX - _RIGHT)
+    y = AxisScale(diagram.y.low, diagram.y.high, HEIGHT_PX - _BOTTOM, _TOP)
     back = Rect(_LEFT, _TOP, x.end - x.start, y.start - y.end, "panel")
     items: list[Item] = [back, *_grid(diagram, x, y)]
     for series in diagram.series:
@@ -141,7 +141,7 @@ def _document(drawing: Drawing) -> str:
     )
 
 
-def _grid(diagram: Diagram, x: Scale, y: Scale) -> list[Item]:
+def _grid(diagram: Diagram, x: AxisScale, y: AxisScale) -> list[Item]:
     items: list[Item] = []
     for axis, scale in ((diagram.x, x), (diagram.y, y)):
         for step in range(axis.ticks + 1):
@@ -159,7 +159,7 @@ def _grid(diagram: Diagram, x: Scale, y: Scale) -> list[Item]:
     return items
 
 
-def _bars(series: Series, x: Scale, y: Scale) -> list[Item]:
+def _bars(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
     bars: list[Item] = []
     for middle, height in series.points:
         left, right = x(middle - series.bar / 2), x(middle + series.bar / 2)
@@ -169,7 +169,7 @@ def _bars(series: Series, x: Scale, y: Scale) -> list[Item]:
     return bars
 
 
-def _line(series: Series, x: Scale, y: Scale) -> list[Item]:
+def _line(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
     points = tuple((x(across), y(up)) for across, up in series.points)
     dash = (5.0, 4.0) if series.dashed else None
     return [Polyline(points, series.ink, width=2.0, dash=dash)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from edge_sim.report.axis import Scale, score_ticks
+from edge_sim.report.axis import AxisScale, score_ticks
 from edge_sim.report.curves import curve, steps
 from edge_sim.report.drawing import Drawing, Item, Polyline, Rect, Text, line, text_width
 from edge_sim.report.plot import Plot
@@ -21,7 +21,7 @@ ENTER_DASH, LEAVE_DASH = (6.0, 4.0), (1.5, 3.0)
 def score_lane(plot: Plot, looks: Sequence[Look], states: Sequence[str], height: float) -> Drawing:
     """Return the combined score of every state with the levels in force."""
     low = _lowest(looks)
-    y = Scale(low, 1.0, height - 1.0, 5.0)
+    y = AxisScale(low, 1.0, height - 1.0, 5.0)
     items = _panel(plot, height)
     for tick in score_ticks(low):
         at = y(tick.value)
@@ -39,7 +39,7 @@ def score_lane(plot: Plot, looks: Sequence[Look], states: Sequence[str], height:
 def margin_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
     """Return the lead of the best state over the second, as a probability, as an area."""
     height = 32.0
-    y = Scale(0.0, 1.0, height, 2.0)
+    y = AxisScale(0.0, 1.0, height, 2.0)
     items = _panel(plot, height)
     for points in curve(looks, lambda look: look.margin, plot.x, y):
         area = ((points[0][0], height), *points, (points[-1][0], height))
@@ -52,7 +52,7 @@ def margin_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
 def light_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
     """Return the mean grey level of the region."""
     height = 32.0
-    y = Scale(0.0, 255.0, height, 1.0)
+    y = AxisScale(0.0, 255.0, height, 1.0)
     items = _panel(plot, height)
     items += [
         Polyline(points, "luma", 1.2) for points in curve(looks, lambda look: look.luma, plot.x, y)
@@ -61,7 +61,7 @@ def light_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
     return Drawing(plot.width, height, tuple(items))
 
 
-def _levels(plot: Plot, looks: Sequence[Look], state: str, y: Scale) -> Iterator[Item]:
+def _levels(plot: Plot, looks: Sequence[Look], state: str, y: AxisScale) -> Iterator[Item]:
     def enter(look: Look) -> float | None:
         return look.thresholds[state].enter if state in look.thresholds else None
 
@@ -77,7 +77,7 @@ def _levels(plot: Plot, looks: Sequence[Look], state: str, y: Scale) -> Iterator
         yield Polyline(lower, ink, dash=LEAVE_DASH)
 
 
-def _score_line(plot: Plot, looks: Sequence[Look], state: str, y: Scale) -> Iterator[Item]:
+def _score_line(plot: Plot, looks: Sequence[Look], state: str, y: AxisScale) -> Iterator[Item]:
     ink = plot.ink(state)
     for points in curve(looks, lambda look: look.scores.get(state), plot.x, y):
         if len(points) > 1:
@@ -87,7 +87,7 @@ def _score_line(plot: Plot, looks: Sequence[Look], state: str, y: Scale) -> Iter
 
 
 def _end_labels(
-    plot: Plot, looks: Sequence[Look], states: Sequence[str], y: Scale
+    plot: Plot, looks: Sequence[Look], states: Sequence[str], y: AxisScale
 ) -> Iterator[Item]:
     last = next((look for look in reversed(looks) if look.scores), None)
     if last is None:

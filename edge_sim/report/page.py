@@ -14,7 +14,7 @@ from edge_sim.report.plot import Plot, Scope, plot_of, scope_of
 from edge_sim.report.readout import SCRIPT, STYLE, readout
 from edge_sim.report.summary import TrueStates, summarise
 from edge_sim.report.table import bars
-from edge_sim.report.timeline import Moment, Timeline, Track
+from edge_sim.report.timeline import Timeline, TimelineEvent, Track
 from edge_sim.report.wording import NO_LOOKS, facts, figures, left_out, started_text
 
 _WIDE_PX, _NARROW_PX = 1120.0, 380.0
@@ -139,7 +139,7 @@ def _table(track: Track, plot: Plot, anchor: str) -> str:
     )
 
 
-def _row(moment: Moment, plot: Plot, anchor: str) -> str:
+def _row(moment: TimelineEvent, plot: Plot, anchor: str) -> str:
     change, look = moment.change, moment.look
     ink = plot.ink(change.after.name).replace("_", "-")
     badge = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_sim.domain import UNKNOWN
-from edge_sim.report.axis import Scale, duration_text
+from edge_sim.report.axis import AxisScale, duration_text
 from edge_sim.report.drawing import BOLD_WIDTH, fitted, text_width
 from edge_sim.report.timeline import Timeline
 
@@ -44,7 +44,7 @@ class Plot:
     """
 
     width: float
-    x: Scale
+    x: AxisScale
     inks: Mapping[str, str]
     narrow: bool
 
@@ -91,7 +91,7 @@ def plot_of(width: float, scope: Scope, inks: Mapping[str, str]) -> Plot:
             default=0.0,
         )
         left, right = 86.0, min(200.0, longest + 16)
-    x = Scale(scope.start_s, scope.end_s, left, width - right)
+    x = AxisScale(scope.start_s, scope.end_s, left, width - right)
     return Plot(width, x, inks, narrow)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from edge_sim.domain import UNKNOWN
-from edge_sim.report.timeline import Span, Track
+from edge_sim.report.timeline import StateSpan, Track
 
 TrueStates = Sequence[tuple[float, str]]
 """(captured_at_s, state) from which on each state was true, in time order."""
@@ -35,7 +35,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class WatchSummary:
     """The figures of one watch.
 
     Args:
@@ -49,20 +49,20 @@ class Summary:
     agreement: Agreement | None
 
 
-def summarise(track: Track, truth: TrueStates = ()) -> Summary:
+def summarise(track: Track, truth: TrueStates = ()) -> WatchSummary:
     """Return the figures of a track; `truth` may be empty."""
     spans = track.spans()
     if not spans:
-        return Summary(0.0, {}, None)
+        return WatchSummary(0.0, {}, None)
     span_s = spans[-1].end_s - spans[0].start_s
     times: dict[str, float] = {}
     for span in spans:
         times[span.state.name] = times.get(span.state.name, 0.0) + span.end_s - span.start_s
     if span_s == 0.0:  # one look: what it gave is all there is
-        return Summary(0.0, {spans[-1].state.name: 1.0}, None)
+        return WatchSummary(0.0, {spans[-1].state.name: 1.0}, None)
     shares = sorted(((name, t / span_s) for name, t in times.items()), key=lambda pair: -pair[1])
     true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
-    return Summary(span_s, dict(shares), _agreement(spans, true))
+    return WatchSummary(span_s, dict(shares), _agreement(spans, true))
 
 
 def true_spans(truth: TrueStates, start_s: float, end_s: float) -> tuple[TrueSpan, ...]:
@@ -76,7 +76,7 @@ def true_spans(truth: TrueStates, start_s: float, end_s: float) -> tuple[TrueSpa
     )
 
 
-def wrong_spans(spans: Iterable[Span], truth: Iterable[TrueSpan]) -> tuple[TrueSpan, ...]:
+def wrong_spans(spans: Iterable[StateSpan], truth: Iterable[TrueSpan]) -> tuple[TrueSpan, ...]:
     """Return when the watch named a state that was not true; `unknown` is never wrong."""
     return tuple(
         TrueSpan(start_s, end_s, said)
@@ -85,7 +85,7 @@ def wrong_spans(spans: Iterable[Span], truth: Iterable[TrueSpan]) -> tuple[TrueS
     )
 
 
-def _agreement(spans: Sequence[Span], truth: Sequence[TrueSpan]) -> Agreement | None:
+def _agreement(spans: Sequence[StateSpan], truth: Sequence[TrueSpan]) -> Agreement | None:
     times = {"right": 0.0, "unknown": 0.0, "wrong": 0.0}
     for start_s, end_s, said, true in _overlaps(spans, truth):
         if true == BETWEEN:
@@ -99,7 +99,7 @@ def _agreement(spans: Sequence[Span], truth: Sequence[TrueSpan]) -> Agreement | 
 
 
 def _overlaps(
-    spans: Iterable[Span], truth: Iterable[TrueSpan]
+    spans: Iterable[StateSpan], truth: Iterable[TrueSpan]
 ) -> Iterable[tuple[float, float, str, str]]:
     true_list = tuple(truth)
     for span in spans:

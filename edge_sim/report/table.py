@@ -7,23 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.report.axis import Scale
+from edge_sim.report.axis import AxisScale
 from edge_sim.report.band_lanes import change_text, clock_text
 from edge_sim.report.drawing import TEXT_PX, Drawing, Image, Item, Rect, Text, line, moved, stacked
 from edge_sim.report.plot import Plot
-from edge_sim.report.timeline import Moment
+from edge_sim.report.timeline import TimelineEvent
 
 _BAR_ROW_PX = 18.0
 _ROW_PX = 80.0
 _PICTURE_WIDE, _PICTURE_HIGH = 92.0, 68.0
 
 
-def bars(moment: Moment, plot: Plot, width: float) -> Drawing:
+def bars(moment: TimelineEvent, plot: Plot, width: float) -> Drawing:
     """Return the score of every state as a bar from 0 to 1, with its enter and leave levels."""
     scores = moment.look.scores
     ranked = sorted(scores, key=lambda state: -scores[state])
     name_px, value_px = min(132.0, 0.34 * width), 136.0
-    x = Scale(0.0, 1.0, name_px, max(name_px + 20, width - value_px))
+    x = AxisScale(0.0, 1.0, name_px, max(name_px + 20, width - value_px))
     items: list[Item] = []
     for row, state in enumerate(ranked):
         top = row * _BAR_ROW_PX
@@ -45,7 +45,7 @@ def bars(moment: Moment, plot: Plot, width: float) -> Drawing:
     return Drawing(width, max(1.0, len(ranked) * _BAR_ROW_PX), tuple(items))
 
 
-def rows(plot: Plot, moments: Sequence[Moment], most: int) -> Drawing:
+def rows(plot: Plot, moments: Sequence[TimelineEvent], most: int) -> Drawing:
     """Return a table of the first `most` events, below a line of headings."""
     drawn = [_headings(plot), *(_row(plot, moment) for moment in moments[:most])]
     if len(moments) > most:
@@ -71,7 +71,7 @@ def _headings(plot: Plot) -> Drawing:
     return Drawing(plot.width, 22, items)
 
 
-def _row(plot: Plot, moment: Moment) -> Drawing:
+def _row(plot: Plot, moment: TimelineEvent) -> Drawing:
     number, picture, time, change, confidence, scores = _columns(plot.width)
     look = moment.look
     before = moment.change.before

@@ -59,7 +59,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moment:
+class TimelineEvent:
     """An event with the look that decided it; numbered from 1 per watch."""
 
     number: int
@@ -69,7 +69,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class StateSpan:
     """A state and the time it was in force, in seconds of frame time."""
 
     start_s: float
@@ -88,7 +88,7 @@ class Track:
     references: dict[str, int] = field(default_factory=dict)
     looks_seen: int = 0
     moments_seen: int = 0
-    moments: list[Moment] = field(default_factory=list)
+    moments: list[TimelineEvent] = field(default_factory=list)
     _plain: list[Look] = field(default_factory=list)
     _stride: int = 1
     _last_s: float | None = None
@@ -107,7 +107,7 @@ class Track:
             names.update(look.scores)
         return tuple(sorted(names))
 
-    def spans(self) -> tuple[Span, ...]:
+    def spans(self) -> tuple[StateSpan, ...]:
         """Return what the watch said, as states with their times, without gaps."""
         looks = self.looks
         if not looks:
@@ -115,7 +115,8 @@ class Track:
         starts = [looks[0], *(new for old, new in pairwise(looks) if new.state != old.state)]
         ends = [*(look.at_s for look in starts[1:]), looks[-1].at_s]
         return tuple(
-            Span(look.at_s, end_s, look.state) for look, end_s in zip(starts, ends, strict=True)
+            StateSpan(look.at_s, end_s, look.state)
+            for look, end_s in zip(starts, ends, strict=True)
         )
 
     def record(self, outcome: Outcome, crop: BgrImage | None) -> None:
@@ -145,7 +146,7 @@ class Track:
         self, look: Look, change: StateChange, picture: NDArray[np.uint8] | None
     ) -> None:
         self.moments_seen += 1
-        self.moments.append(Moment(self.moments_seen, look, change, picture))
+        self.moments.append(TimelineEvent(self.moments_seen, look, change, picture))
         pictured = [i for i, moment in enumerate(self.moments) if moment.picture is not None]
         if len(pictured) > MAX_PICTURES:
             middle = pictured[MAX_PICTURES // 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_sim.domain import UNKNOWN
 from edge_sim.events import utc_text
 from edge_sim.report.axis import duration_text
-from edge_sim.report.summary import Summary
+from edge_sim.report.summary import WatchSummary
 from edge_sim.report.timeline import Timeline, Track
 
 NO_LOOKS = "No looks: nothing was seen in this run, so there is nothing to draw."
@@ -31,7 +31,7 @@ def facts(track: Track) -> tuple[tuple[str, str], ...]:
     return tuple((word, value) for word, value in pairs if value)
 
 
-def figures(track: Track, summary: Summary) -> tuple[tuple[str, str], ...]:
+def figures(track: Track, summary: WatchSummary) -> tuple[tuple[str, str], ...]:
     """Return the summary as (figure, caption) pairs, the most telling first."""
     pairs = [
         (f"{track.moments_seen:,}", "event" if track.moments_seen == 1 else "events"),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from edge_sim.conditions import CONDITIONS, ConditionTracker, condition_of
-from edge_sim.scene.alignment import SMALL_SHIFT, View
-from edge_sim.scene.impediments import Limits, impediment_of, limits_of
+from edge_sim.scene.alignment import SMALL_SHIFT, SceneView
+from edge_sim.scene.impediments import ImageLimits, impediment_of, limits_of
 from edge_sim.scene.monitor import SceneMonitor
 
 __all__ = [
     "CONDITIONS",
     "SMALL_SHIFT",
     "ConditionTracker",
-    "Limits",
+    "ImageLimits",
     "SceneMonitor",
-    "View",
+    "SceneView",
     "condition_of",
     "impediment_of",
     "limits_of",

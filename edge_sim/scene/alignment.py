@@ -36,7 +36,7 @@ SMALL_SHIFT = 0.1
 Cells = NDArray[np.float32]
 
 
-class View:
+class SceneView:
     """The view that the references of a watch show.
 
     Args:

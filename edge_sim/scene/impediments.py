@@ -18,7 +18,7 @@ _BLUR_SHARE = 0.12  # of the least detail of the references; a blur of 3 px leav
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ImageLimits:
     """What the references of a watch look like, for the judgement of a picture.
 
     Args:
@@ -36,16 +36,16 @@ class Limits:
     luma_high: float = 224.0
 
 
-def limits_of(thumbnails: Sequence[GrayImage]) -> Limits:
+def limits_of(thumbnails: Sequence[GrayImage]) -> ImageLimits:
     """Return the limits that the thumbnails of the references set; defaults without any."""
     if not thumbnails:
-        return Limits()
+        return ImageLimits()
     contrasts = [float(np.std(item)) for item in thumbnails]
     lumas = [float(np.mean(item)) for item in thumbnails]
     sharpness = [float(cv2.Laplacian(item, cv2.CV_16S).var()) for item in thumbnails]
     details = [detail_of(a, b) for a, b in zip(sharpness, contrasts, strict=True)]
     relative = [a / max(b, 1.0) for a, b in zip(contrasts, lumas, strict=True)]
-    return Limits(min(contrasts), min(details), min(relative), min(lumas), max(lumas))
+    return ImageLimits(min(contrasts), min(details), min(relative), min(lumas), max(lumas))
 
 
 def detail_of(sharpness: float, contrast: float) -> float:
@@ -53,7 +53,7 @@ def detail_of(sharpness: float, contrast: float) -> float:
     return sharpness / max(contrast, 1.0) ** 2
 
 
-def impediment_of(quality: Quality, limits: Limits | None = None) -> UnknownReason | None:
+def impediment_of(quality: Quality, limits: ImageLimits | None = None) -> UnknownReason | None:
     """Return why a picture cannot be decided on; None if it can.
 
     A reading that the references share is no impediment: a watch may look at a white wall.
@@ -62,7 +62,7 @@ def impediment_of(quality: Quality, limits: Limits | None = None) -> UnknownReas
         quality: Readings of the region.
         limits: Of the references; None where there are none.
     """
-    limits = limits or Limits()
+    limits = limits or ImageLimits()
     if quality.luma < min(_DARK_LUMA, 0.5 * limits.luma_low) and quality.contrast < _DIM_CONTRAST:
         return UnknownReason.DARK
     if quality.clipped_bright > _WHITE_SHARE and quality.luma > limits.luma_high + 2.0:

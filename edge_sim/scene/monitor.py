@@ -8,7 +8,7 @@ import cv2
 
 from edge_sim.conditions import ConditionTracker
 from edge_sim.domain import FloatPlane, Probe, Reference, SceneReading, UnknownReason
-from edge_sim.scene.alignment import View, still
+from edge_sim.scene.alignment import SceneView, still
 from edge_sim.scene.impediments import impediment_of, limits_of
 
 LIGHT_STEP = 0.25
@@ -47,7 +47,7 @@ class SceneMonitor:
     def __init__(self, references: Iterable[Reference]) -> None:
         thumbnails = [item.thumbnail for item in references]
         self._limits = limits_of(thumbnails)
-        self._view = View(thumbnails)
+        self._view = SceneView(thumbnails)
         self._tracker = ConditionTracker()
         self._previous: Probe | None = None
         self._judged: tuple[FloatPlane, bool] | None = None

@@ -20,7 +20,7 @@ NOISE = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Span:
+class Subspace:
     """The softened span of the references of one state.
 
     It is a matrix on the cosines of a probe with the references, which are known anyway: no other
@@ -41,7 +41,7 @@ class Span:
         return min(max(1.0 - float(explained @ explained), 0.0), 1.0)
 
 
-def fit_span(rows: FloatMatrix) -> Span:
+def fit_span(rows: FloatMatrix) -> Subspace:
     """Return the span of (N, D) unit rows."""
     gram = rows.astype(np.float64) @ rows.T.astype(np.float64)
     values, vectors = np.linalg.eigh(gram)
@@ -51,4 +51,4 @@ def fit_span(rows: FloatMatrix) -> Span:
     coefficients = (vectors[:, kept] / np.sqrt(values[kept] + NOISE)).T
     shrunk = np.square(vectors) @ (1.0 / (values + NOISE))  # diagonal of (K + noise)^-1
     left_out = np.clip(1.0 / shrunk - NOISE, 0.0, 1.0)
-    return Span(np.ascontiguousarray(coefficients, np.float32), left_out.astype(np.float32))
+    return Subspace(np.ascontiguousarray(coefficients, np.float32), left_out.astype(np.float32))

@@ -22,7 +22,7 @@ from edge_sim.errors import ModelError
 from edge_sim.gallery import Gallery
 from edge_sim.scoring.confidence import fit_sharpness, odds_of, trust_in_views
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
-from edge_sim.scoring.familiarity import Span, fit_span
+from edge_sim.scoring.familiarity import Subspace, fit_span
 from edge_sim.scoring.joint import JointRidge
 from edge_sim.scoring.ridge import Labels, Ridge, fit_ridge
 
@@ -118,7 +118,7 @@ class GalleryScorer:
         within, self._member_parts = _grouped(labels, states)
         self._members = picked[within]
         members = [self._members[part] for part in self._member_parts]
-        self._spans: list[Span] = [fit_span(self._rows[rows]) for rows in members]
+        self._spans: list[Subspace] = [fit_span(self._rows[rows]) for rows in members]
         self._alone = np.full(len(self._ids), -1.0, np.float32)
         for span, own in zip(self._spans, members, strict=True):
             self._alone[own] = span.left_out

@@ -42,7 +42,7 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class FeatureScaling:
     """How one view of a picture is centred and scaled for a gallery.
 
     Args:
@@ -100,7 +100,7 @@ class Ridge:
         left_out: (N, S) what the regression says of each reference when fitted without it.
     """
 
-    view: View
+    view: FeatureScaling
     weights: FloatMatrix
     bias: FloatVector
     left_out: FloatMatrix
@@ -142,7 +142,7 @@ def _fitted(rows: FloatMatrix, labels: Labels, blocks: int) -> Ridge:
     )
 
 
-def _lone(labels: Labels, view: View) -> list[int]:
+def _lone(labels: Labels, view: FeatureScaling) -> list[int]:
     """Return the references that alone give their condition its centre, and are not all there is.
 
     At most one per state and condition.
@@ -163,9 +163,11 @@ def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rows / np.maximum(lengths, LEAST_LENGTH)[..., None], np.float32)
 
 
-def _view_of(rows: FloatMatrix, labels: Labels, blocks: int) -> View:
+def _view_of(rows: FloatMatrix, labels: Labels, blocks: int) -> FeatureScaling:
     centre = labels.means(rows).mean(axis=0)
-    plain = View(centre, _centres(rows, labels), np.ones(rows.shape[1], np.float32), blocks)
+    plain = FeatureScaling(
+        centre, _centres(rows, labels), np.ones(rows.shape[1], np.float32), blocks
+    )
     ready = plain.project_all(rows, labels.conditions)
     spread = np.square(ready - labels.means(ready)[labels.states]).sum(axis=0)
     spread /= max(len(rows) - labels.number, 1)

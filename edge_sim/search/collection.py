@@ -13,7 +13,7 @@ from edge_sim.errors import SearchError, SourceError
 from edge_sim.gallery import Gallery
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.imaging import thumbnail
-from edge_sim.index_store import IndexStore, Scale, one_vector
+from edge_sim.index_store import IndexStore, VectorScale, one_vector
 from edge_sim.ranking import Rows
 from edge_sim.sources.pictures import read_picture
 
@@ -107,7 +107,7 @@ def collection_of_index(store: IndexStore) -> Collection:
 def _of_references(found: Sequence[tuple[str, Reference, tuple[str, ...]]]) -> Collection:
     embeddings = [item.embedding for _, item, _ in found]
     both = bool(found) and all(item.spatial is not None for item in embeddings)
-    scale = Scale.BOTH if both else Scale.GLOBAL
+    scale = VectorScale.BOTH if both else VectorScale.GLOBAL
     vectors: FloatMatrix = np.zeros((0, 0), np.float32)
     if embeddings:
         vectors = np.stack([one_vector(item, scale) for item in embeddings])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_sim.domain import GrayImage
 from edge_sim.errors import ModelError, SearchError
-from edge_sim.index_store import Scale, one_vector, part_of
+from edge_sim.index_store import VectorScale, one_vector, part_of
 from edge_sim.indexes import ExactIndex, open_index
 from edge_sim.protocols import Index
 from edge_sim.ranking import Metric, Neighbours
@@ -34,7 +34,7 @@ class Searcher:
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
-        self._opened: dict[tuple[Metric, Scale], Index] = {}
+        self._opened: dict[tuple[Metric, VectorScale], Index] = {}
 
     def search(self, query: Query, wanted: Wanted) -> Answer:
         """Return the pictures most, or least, like the query.
@@ -72,11 +72,11 @@ class Searcher:
         unseen = 0 if ssims is None else int(np.isnan(ssims).sum())
         return Answer(tuple(hits[: wanted.top_k]), total, eligible, index.kind, unseen)
 
-    def _index(self, metric: Metric, scale: Scale) -> Index:
+    def _index(self, metric: Metric, scale: VectorScale) -> Index:
         if (metric, scale) not in self._opened:
             own = self.collection
             rows = part_of(own.vectors, own.dimension, scale)
-            if metric is Metric.MANHATTAN or scale is not Scale.GLOBAL:
+            if metric is Metric.MANHATTAN or scale is not VectorScale.GLOBAL:
                 # The graph knows angles of global vectors only.
                 made: Index = ExactIndex(rows, metric=metric, unit=True)
             else:
@@ -84,14 +84,14 @@ class Searcher:
             self._opened[metric, scale] = made
         return self._opened[metric, scale]
 
-    def _vector(self, query: Query, scale: Scale) -> NDArray[np.float32]:
+    def _vector(self, query: Query, scale: VectorScale) -> NDArray[np.float32]:
         whole = one_vector(query.embedding, scale)
-        if scale is Scale.GLOBAL:
+        if scale is VectorScale.GLOBAL:
             return whole
         return np.asarray(part_of(whole, query.embedding.vector.size, scale), np.float32)
 
     def _cosines(
-        self, vector: NDArray[np.float32], rows: NDArray[np.intp], scale: Scale
+        self, vector: NDArray[np.float32], rows: NDArray[np.intp], scale: VectorScale
     ) -> NDArray[np.float64]:
         own = self.collection
         part = part_of(np.asarray(own.vectors[rows], np.float32), own.dimension, scale)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edge_sim.domain import Embedding, GrayImage
 from edge_sim.errors import SearchError
-from edge_sim.index_store import Scale
+from edge_sim.index_store import VectorScale
 from edge_sim.ranking import Metric
 
 SSIM, FUSED = "ssim", "fused"
@@ -43,7 +43,7 @@ class Wanted:
     least: bool = False
     where: tuple[tuple[str, str], ...] = ()
     min_score: float | None = None
-    scale: Scale = Scale.GLOBAL
+    scale: VectorScale = VectorScale.GLOBAL
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.cli.doctor import ModelReport, Report, RuntimeReport, examine, find_cameras, notes_on
+from edge_sim.cli.doctor import (
+    DoctorReport,
+    ModelReport,
+    RuntimeReport,
+    examine,
+    find_cameras,
+    notes_on,
+)
 from edge_sim.cli.main import main
 from tests.embedders.tiny_models import grid_model
 
@@ -19,7 +26,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def examined(model: object, tmp_path: Path, *, runtime: str = "auto") -> Report:
+def examined(model: object, tmp_path: Path, *, runtime: str = "auto") -> DoctorReport:
     return examine(str(model), threads=1, runtime=runtime, dev=tmp_path / "dev")
 
 
@@ -42,7 +49,7 @@ def test_json_has_the_same_keys_as_the_report(
 ) -> None:
     assert main(["doctor", "--model", str(model), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert tuple(printed) == Report.__struct_fields__
+    assert tuple(printed) == DoctorReport.__struct_fields__
     assert printed["schema"] == 1
 
 

@@ -13,7 +13,7 @@ from edge_sim.daemon.keeper import with_sensitivities
 from edge_sim.daemon.records import Records, explanations_path
 from edge_sim.events import StateChanged
 from edge_sim.explaining import configuration_digest, find_explanation
-from edge_sim.replaying import Course, Reading, compared
+from edge_sim.replaying import Reading, ReplayRun, compared
 from edge_sim.score_log import read_lines
 from edge_sim.sinks.remote import SetSensitivity
 from tests.daemon.cameras import Camera, Show, lamp_config
@@ -55,7 +55,7 @@ def test_every_change_is_explained_and_nothing_else_is_written(tmp_path: Path) -
 def test_a_score_log_with_every_look_decides_again_what_was_decided(tmp_path: Path) -> None:
     config = configured(tmp_path, "score_log: {path: scores.jsonl, every_s: 0}\n")
     events = recorded(config)
-    course = Course()
+    course = ReplayRun()
     reading = Reading([course])
     assert sum(1 for _ in reading.looks(read_lines([tmp_path / "scores.jsonl"]))) == 60
     assert reading.is_exact

@@ -13,7 +13,7 @@ from edge_sim.embedders.model_file import read_model_file
 from edge_sim.embedders.runtime import (
     CANDIDATES,
     TINY_MODEL,
-    Candidate,
+    RuntimeOption,
     choose_runtime,
     partitions,
 )
@@ -43,15 +43,15 @@ class ForNumpy1:
         raise SystemError("<built-in method> returned a result with an exception set")
 
 
-def installed(name: str, interpreter: Callable[..., Any], version: str = "9.9") -> Candidate:
-    return Candidate(name, load=lambda: interpreter, version=lambda: version)
+def installed(name: str, interpreter: Callable[..., Any], version: str = "9.9") -> RuntimeOption:
+    return RuntimeOption(name, load=lambda: interpreter, version=lambda: version)
 
 
-def absent(name: str) -> Candidate:
+def absent(name: str) -> RuntimeOption:
     def version() -> str:
         raise PackageNotFoundError(name)
 
-    return Candidate(name, load=lambda: pytest.fail("must not be loaded"), version=version)
+    return RuntimeOption(name, load=lambda: pytest.fail("must not be loaded"), version=version)
 
 
 def test_the_first_that_works_is_taken() -> None:
@@ -102,7 +102,7 @@ def test_a_library_that_cannot_be_loaded_is_a_broken_runtime() -> None:
     def load() -> Callable[..., Any]:
         raise OSError("libsomething.so: cannot open shared object file")
 
-    candidate = Candidate("a", load=load, version=lambda: "1")
+    candidate = RuntimeOption("a", load=load, version=lambda: "1")
     with pytest.raises(ModelError, match="libsomething"):
         choose_runtime(candidates=[candidate])
 

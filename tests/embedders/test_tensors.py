@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge_sim.embedders.card import Card, CardInput, CardOutput, CardOutputs
+from edge_sim.embedders.card import CardInput, CardOutput, CardOutputs, ModelCard
 from edge_sim.embedders.model_file import ModelFile, read_model_file
 from edge_sim.embedders.tensors import plan_tensors
 from edge_sim.errors import ModelError
@@ -26,7 +26,7 @@ def parsed(data: bytes, folder: Path) -> ModelFile:
     return read_model_file(path)
 
 
-def card(**changes: Any) -> Card:
+def card(**changes: Any) -> ModelCard:
     values: dict[str, Any] = {
         "schema": 1,
         "name": "test",
@@ -37,7 +37,7 @@ def card(**changes: Any) -> Card:
         "outputs": CardOutputs(vector=CardOutput(name="global")),
         **changes,
     }
-    return Card(**values)
+    return ModelCard(**values)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import cv2
 import pytest
 
 from edge_sim.enrolment import is_archive, states_in, unpacked
-from edge_sim.enrolment.archives import Limits
+from edge_sim.enrolment.archives import ArchiveLimits
 from edge_sim.errors import SourceError
 from tests.enrolment.pictures import scene
 
@@ -71,13 +71,13 @@ def test_links_stay_inside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        (Limits(file_bytes=9_999_999), "unpacks to more than 9999999 bytes"),
-        (Limits(total_bytes=10_000_001), "unpacks to more than 1 bytes"),
-        (Limits(entries=1), "2 entries are more than 1"),
+        (ArchiveLimits(file_bytes=9_999_999), "unpacks to more than 9999999 bytes"),
+        (ArchiveLimits(total_bytes=10_000_001), "unpacks to more than 1 bytes"),
+        (ArchiveLimits(entries=1), "2 entries are more than 1"),
     ],
     ids=["file", "total", "entries"],
 )
-def test_a_bomb_does_not_go_off(tmp_path: Path, limits: Limits, words: str) -> None:
+def test_a_bomb_does_not_go_off(tmp_path: Path, limits: ArchiveLimits, words: str) -> None:
     path = packed(tmp_path / "in.zip", "open/1.png", "open/2.png", content=bytes(10_000_000))
     assert path.stat().st_size < 50_000
     with pytest.raises(SourceError, match=words), unpacked(path, limits):
@@ -90,7 +90,7 @@ def test_sizes_that_lie_are_found_out(tmp_path: Path) -> None:
     true = (1_000_000).to_bytes(4, "little")
     assert content.count(true) == 2
     path.write_bytes(content.replace(true, (10).to_bytes(4, "little")))
-    with pytest.raises(SourceError), unpacked(path, Limits(file_bytes=1000)):
+    with pytest.raises(SourceError), unpacked(path, ArchiveLimits(file_bytes=1000)):
         pass
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_sim.domain import Frame
-from edge_sim.enrolment import Candidate, Sampling, Unreadable, candidates_in, sampled
+from edge_sim.enrolment import EnrolmentCandidate, Sampling, Unreadable, candidates_in, sampled
 from edge_sim.enrolment.candidates import shown
 from edge_sim.errors import SourceError
 from tests.builders import ListSource, flat_frame
@@ -24,7 +24,7 @@ def test_files_and_folders_come_in_their_order(tmp_path: Path) -> None:
     single = saved(tmp_path, "z.png", scene(2))
     found = list(candidates_in([single, str(tmp_path / "in")]))
     assert [Path(item.name).name for item in found] == ["z.png", "frame9.png", "frame10.png"]
-    assert all(isinstance(item, Candidate) for item in found)
+    assert all(isinstance(item, EnrolmentCandidate) for item in found)
 
 
 def test_folders_below_a_folder_are_not_entered(tmp_path: Path) -> None:
@@ -52,14 +52,14 @@ def test_a_file_that_is_no_picture_is_told_not_raised(tmp_path: Path) -> None:
 def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     path = saved(tmp_path, "a.png", scene(1))
     found = candidates_in([path, str(tmp_path / "missing")])
-    assert isinstance(next(found), Candidate)
+    assert isinstance(next(found), EnrolmentCandidate)
 
 
 def test_frames_of_a_source_carry_its_name_their_number_and_time() -> None:
     uri = "synthetic:gate?seed=3"
     found = list(candidates_in([uri], Sampling(every_s=1.0, count=2)))
     assert [item.name for item in found] == [f"{uri}#0", f"{uri}#5"]
-    assert all(isinstance(item, Candidate) and item.unix_time_s for item in found)
+    assert all(isinstance(item, EnrolmentCandidate) and item.unix_time_s for item in found)
 
 
 def test_sampling_keeps_frames_apart_and_stops_at_the_count() -> None:

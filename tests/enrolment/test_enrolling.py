@@ -12,7 +12,7 @@ import pytest
 from edge_sim.domain import BgrImage, Roi
 from edge_sim.embedders import open_embedder
 from edge_sim.enrolment import (
-    Candidate,
+    EnrolmentCandidate,
     EnrolmentPlan,
     EnrolmentReport,
     Refusal,
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> Iterator[GalleryStore]:
 
 
 def put(store: GalleryStore, plan: EnrolmentPlan, *pictures: BgrImage) -> EnrolmentReport:
-    found = [Candidate(f"picture {at}", pixels) for at, pixels in enumerate(pictures)]
+    found = [EnrolmentCandidate(f"picture {at}", pixels) for at, pixels in enumerate(pictures)]
     return enrol(store, EMBEDDER, found, plan=plan, now=lambda: 1_700_000_000.0)
 
 
@@ -86,7 +86,7 @@ def test_all_pictures_of_one_enrolment_are_one_revision(store: GalleryStore) -> 
 
 def test_where_a_picture_came_from_and_what_the_user_said_is_kept(store: GalleryStore) -> None:
     plan = EnrolmentPlan("gate", "open", metadata={"by": "Ann", "from": "elsewhere"})
-    enrol(store, EMBEDDER, [Candidate("cam#7", scene(1), 0.25)], plan=plan)
+    enrol(store, EMBEDDER, [EnrolmentCandidate("cam#7", scene(1), 0.25)], plan=plan)
     assert store.record("r1").metadata == {
         "by": "Ann",
         "from": "elsewhere",
@@ -190,8 +190,8 @@ def test_force_overrules_and_says_what(store: GalleryStore) -> None:
 def test_an_assessment_says_the_same_and_writes_nothing(store: GalleryStore) -> None:
     put(store, OPEN, scene(1))
     found: list[Found] = [
-        Candidate("a", scene(1)),
-        Candidate("b", scene(2)),
+        EnrolmentCandidate("a", scene(1)),
+        EnrolmentCandidate("b", scene(2)),
         Unreadable("c", "no picture"),
     ]
     gallery = store.gallery("gate")
@@ -204,12 +204,15 @@ def test_an_assessment_says_the_same_and_writes_nothing(store: GalleryStore) -> 
 
 
 def test_an_assessment_needs_no_gallery_file() -> None:
-    enrolled, report = assess(Gallery(), EMBEDDER, [(OPEN, [Candidate("a", scene(1))])])
+    enrolled, report = assess(Gallery(), EMBEDDER, [(OPEN, [EnrolmentCandidate("a", scene(1))])])
     assert (len(enrolled), len(report.accepted)) == (1, 1)
 
 
 def test_batches_of_several_states_are_one_revision_of_one_watch(store: GalleryStore) -> None:
-    batches = [(OPEN, [Candidate("a", scene(1))]), (SHUT, [Candidate("b", scene(2))])]
+    batches = [
+        (OPEN, [EnrolmentCandidate("a", scene(1))]),
+        (SHUT, [EnrolmentCandidate("b", scene(2))]),
+    ]
     report = enrol_batches(store, EMBEDDER, batches)
     assert report.revision == 1
     assert [(item.reference_id, item.state) for item in report.accepted] == [
@@ -230,7 +233,7 @@ def test_names_are_checked_before_a_picture_is_read(watch: str, state: str) -> N
 def test_a_gallery_of_another_model_takes_no_pictures(store: GalleryStore) -> None:
     put(store, OPEN, scene(1))
     with pytest.raises(GalleryError, match=r"brightness@1.*gallery reembed"):
-        enrol(store, BrightnessEmbedder(), [Candidate("a", scene(2))], plan=OPEN)
+        enrol(store, BrightnessEmbedder(), [EnrolmentCandidate("a", scene(2))], plan=OPEN)
 
 
 def test_duplicates_are_found_in_a_gallery_and_the_first_one_stays(store: GalleryStore) -> None:
@@ -251,7 +254,10 @@ def test_reembed_gives_what_enrolling_with_that_model_would_have_given(
     assert revision is not None
     assert revision.altered == ("r1", "r2")
     with GalleryStore.open(tmp_path / "fresh.db", create=True) as fresh:
-        found = [Candidate("a", scene(1)), Candidate("b", scene(2, shape=(700, 900)))]
+        found = [
+            EnrolmentCandidate("a", scene(1)),
+            EnrolmentCandidate("b", scene(2, shape=(700, 900))),
+        ]
         forced = EnrolmentPlan("gate", "open", force=True)
         enrol(fresh, other, found, plan=forced)
         for mine, theirs in zip(

@@ -12,7 +12,7 @@ from edge_sim.domain import Roi
 from edge_sim.embedders import open_embedder
 from edge_sim.enrolment import (
     Batch,
-    Candidate,
+    EnrolmentCandidate,
     EnrolmentPlan,
     enrol,
     enrol_batches,
@@ -39,7 +39,7 @@ def imported(folder: Path, *, region: Region | None = None) -> list[Batch]:
 def filled(path: Path) -> GalleryStore:
     store = GalleryStore.open(path, create=True)
     for state, layouts in (("open", (1, 2)), ("shut", (3,))):
-        found = [Candidate(f"{state} {n}", scene(n)) for n in layouts]
+        found = [EnrolmentCandidate(f"{state} {n}", scene(n)) for n in layouts]
         enrol(store, EMBEDDER, found, plan=EnrolmentPlan("gate", state))
     return store
 
@@ -136,7 +136,7 @@ def test_layouts_of_other_programs_drop_in(tmp_path: Path, files: list[str]) -> 
     assert list(found) == ["open", "shut"]
     for folders in found.values():
         (picture,) = pictures_of(tmp_path, folders)
-        assert isinstance(picture, Candidate)
+        assert isinstance(picture, EnrolmentCandidate)
 
 
 def test_the_layout_of_anomalib_gives_good_and_every_defect(tmp_path: Path) -> None:
@@ -164,7 +164,9 @@ def test_links_that_lead_in_circles_do_no_harm(tmp_path: Path) -> None:
 def test_an_import_brings_back_all_that_an_export_knew(tmp_path: Path) -> None:
     plan = EnrolmentPlan("gate", "open", Region(Roi(0.0, 0.0, 0.5, 1.0)), metadata={"by": "Ann"})
     with GalleryStore.open(tmp_path / "a.db", create=True) as one:
-        enrol(one, EMBEDDER, [Candidate("cam#1", scene(1), 1e9)], plan=plan, now=lambda: 2e9)
+        enrol(
+            one, EMBEDDER, [EnrolmentCandidate("cam#1", scene(1), 1e9)], plan=plan, now=lambda: 2e9
+        )
         one.tag(["r1"], add=["night"])
         (record,) = export_states(one, "gate", tmp_path / "out")
         vectors = one.gallery("gate").matrix

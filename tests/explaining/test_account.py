@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from edge_sim.deciding import AdaptiveDecider, Memory, Settings, Standing
+from edge_sim.deciding import AdaptiveDecider, DecisionState, Memory, Settings
 from edge_sim.domain import UNKNOWN, Observation, Score, UnknownReason
 from edge_sim.events import state_changed
 from edge_sim.explaining import Explanation, account_of, from_event, origin_text, where_text
@@ -215,7 +215,7 @@ def test_where_and_with_what_it_was_decided_fits_one_line() -> None:
 
 
 def test_a_standing_without_votes_is_explained() -> None:
-    bare = msgspec.structs.replace(explained(looks("ooo")), standing=Standing())
+    bare = msgspec.structs.replace(explained(looks("ooo")), standing=DecisionState())
     assert account_of(bare).why_then
 
 

@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge_sim.domain import State, UnknownReason
 from edge_sim.drift import DriftReading
 from edge_sim.health.board import Board
-from edge_sim.health.status import Standing
+from edge_sim.health.status import OpenIssues
 from tests.health.servers import pages_of
 from tests.health.test_board import CHANGED, Time, board, look
 
-STANDING = Standing(
+STANDING = OpenIssues(
     problems={"covered": "2026-01-31T12:00:00.000Z"},
     overdue=True,
     drifts=(DriftReading("open", "ir", 40, 0.5, 0.8, 0.61, 0.4, "fall", 0.3),),

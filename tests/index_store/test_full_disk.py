@@ -12,7 +12,7 @@ import pytest
 
 from edge_sim.embedders import open_embedder
 from edge_sim.errors import SearchError
-from edge_sim.index_store import IndexStore, Plan, update
+from edge_sim.index_store import IndexPlan, IndexStore, update
 from tests.pictures import picture, write
 
 EMBEDDER = open_embedder("thumbnail")
@@ -28,7 +28,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def build(photos: Path, place: Path, kind: str = "exact") -> None:
-    plan = Plan(photos, EMBEDDER.model_id, "thumbnail", kind=kind)
+    plan = IndexPlan(photos, EMBEDDER.model_id, "thumbnail", kind=kind)
     with IndexStore.open(place, create=plan) as store:
         update(store, EMBEDDER)
         store.prepare()

@@ -17,7 +17,7 @@ import pytest
 
 from edge_sim.embedders import open_embedder
 from edge_sim.errors import ModelError, SearchError
-from edge_sim.index_store import IndexStore, Plan, Report, Scale, building, update
+from edge_sim.index_store import IndexPlan, IndexStore, UpdateReport, VectorScale, building, update
 from edge_sim.protocols import Embedder
 from tests.builders import BrightnessEmbedder
 from tests.pictures import picture, write
@@ -38,11 +38,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "photos.index"
 
 
-def plan(photos: Path, *, scale: Scale = Scale.GLOBAL, kind: str = "auto") -> Plan:
-    return Plan(photos, EMBEDDER.model_id, "thumbnail", scale, kind)
+def plan(photos: Path, *, scale: VectorScale = VectorScale.GLOBAL, kind: str = "auto") -> IndexPlan:
+    return IndexPlan(photos, EMBEDDER.model_id, "thumbnail", scale, kind)
 
 
-def build(photos: Path, place: Path, embedder: Embedder = EMBEDDER) -> Report:
+def build(photos: Path, place: Path, embedder: Embedder = EMBEDDER) -> UpdateReport:
     with IndexStore.open(place, create=plan(photos)) as store:
         return update(store, embedder)
 
@@ -171,7 +171,7 @@ def test_a_query_or_update_with_another_model_is_refused(photos: Path, place: Pa
     build(photos, place)
     with IndexStore.open(place) as store, pytest.raises(ModelError, match="made with the model"):
         update(store, BrightnessEmbedder())
-    other = Plan(photos, "brightness@1")
+    other = IndexPlan(photos, "brightness@1")
     with pytest.raises(ModelError, match="brightness@1"):
         IndexStore.open(place, create=other)
 
@@ -297,7 +297,7 @@ def test_a_graph_is_built_and_mapped(photos: Path, place: Path) -> None:
 
 
 def test_both_scales_are_kept_side_by_side(photos: Path, place: Path) -> None:
-    with IndexStore.open(place, create=plan(photos, scale=Scale.BOTH)) as store:
+    with IndexStore.open(place, create=plan(photos, scale=VectorScale.BOTH)) as store:
         update(store, EMBEDDER)
         table = store.table()
     assert table.vectors.shape == (6, 289 + 4 * 4 * 18)
@@ -331,11 +331,11 @@ def test_a_build_that_is_stopped_goes_on_where_it_was(
 KILLED = """
 import sys, threading
 from pathlib import Path
-from edge_sim.index_store import IndexStore, Plan, building, update
+from edge_sim.index_store import IndexStore, IndexPlan, building, update
 from edge_sim.embedders import open_embedder
 building.BATCH = 8
 embedder = open_embedder("thumbnail")
-plan = Plan(Path(sys.argv[1]), embedder.model_id, "thumbnail")
+plan = IndexPlan(Path(sys.argv[1]), embedder.model_id, "thumbnail")
 with IndexStore.open(sys.argv[2], create=plan) as store:
     def watching(paths, total):
         for number, path in enumerate(paths):
@@ -392,7 +392,7 @@ def test_a_closed_index_says_so(photos: Path, place: Path) -> None:
 
 def test_an_empty_folder_makes_an_empty_index(tmp_path: Path, place: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert build(tmp_path / "empty", place) == Report()
+    assert build(tmp_path / "empty", place) == UpdateReport()
     with IndexStore.open(place) as store:
         assert len(store.table().vectors) == 0
 

@@ -12,7 +12,7 @@ import pytest
 from edge_sim.errors import EventRefusedError, SinkError
 from edge_sim.events import StateChanged
 from edge_sim.outbox import Courier, Delivery, Outbox
-from edge_sim.outbox.delivery import Pace
+from edge_sim.outbox.delivery import RetryPolicy
 from tests.outbox.events import HandClock, ListSink, StuckSink, changed
 
 
@@ -106,7 +106,7 @@ def test_a_pause_takes_its_seconds_on_the_given_clock_whatever_is_put(outbox: Ou
         else:
             signal.wait(10.0)
 
-    delivery = Delivery(outbox, [sink], Pace(clock=clock, wait=wait))
+    delivery = Delivery(outbox, [sink], RetryPolicy(clock=clock, wait=wait))
     outbox.put([changed(1)])
     delivery.start()
     assert sink.wait_for(2)
@@ -177,7 +177,7 @@ def test_a_sink_that_comes_back_is_tried_at_once(outbox: Outbox) -> None:
         signal.wait(seconds)
 
     outbox.put([changed(1)])
-    delivery = Delivery(outbox, [sink], Pace(backoff_s=(600.0,), wait=wait))
+    delivery = Delivery(outbox, [sink], RetryPolicy(backoff_s=(600.0,), wait=wait))
     delivery.start()
     assert resting.wait(10.0)
     assert callable(sink.on_ready)

@@ -11,7 +11,7 @@ from edge_sim.events import StateChanged
 from edge_sim.gallery import Gallery
 from edge_sim.loop import Lane, steps
 from edge_sim.pipeline import Pipeline, Watch
-from edge_sim.replaying import Course, Reading, compared
+from edge_sim.replaying import Reading, ReplayRun, compared
 from edge_sim.score_log import Deciding, ScoreLog, read_lines
 from edge_sim.sources import open_source
 from edge_sim.sources.pictures import read_picture
@@ -44,7 +44,7 @@ def test_a_real_clip_is_decided_again_as_it_was(real_data: Path, tmp_path: Path)
             log.note(outcome, 0, Deciding("crane", step.frame.source, watch.decider))
     log.close()
     source.close()
-    course = Course()
+    course = ReplayRun()
     reading = Reading([course])
     assert sum(1 for _ in reading.looks(read_lines([tmp_path / "s.jsonl"]))) == FRAMES
     assert decided

@@ -17,22 +17,22 @@ from edge_sim.domain import Doubt, Observation, UnknownReason
 from edge_sim.embedders import open_embedder
 from edge_sim.errors import DataError
 from edge_sim.events import StateChanged, from_json_line, to_json_line
-from edge_sim.replaying import Course, Reading, Wish, compared, watch_replays
+from edge_sim.replaying import Overrides, Reading, ReplayRun, compared, watch_replays
 from edge_sim.rules import Rules
 from edge_sim.score_log import Deciding, ScoreLog, read_lines
 from edge_sim.sources.synthetic import SCENES
 from tests.replaying.logs import LEVELS, SETTINGS, looks, random_looks, seen, written
 
 
-def again(*paths: Path, wish: Wish | None = None) -> tuple[Reading, Course]:
-    course = Course(wish)
+def again(*paths: Path, wish: Overrides | None = None) -> tuple[Reading, ReplayRun]:
+    course = ReplayRun(wish)
     reading = Reading([course])
     for _ in reading.looks(read_lines(paths)):
         pass
     return reading, course
 
 
-def events_of(course: Course) -> list[StateChanged]:
+def events_of(course: ReplayRun) -> list[StateChanged]:
     return [event for _, event in course.events]
 
 
@@ -225,14 +225,16 @@ def test_foreign_lines_are_no_looks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "events"),
     [
-        (Wish(), ["open", "shut"]),
-        (Wish(matches=4), []),
-        (Wish(matches=1, of=1), ["open", "unknown", "shut", "unknown"]),
-        (Wish(enter=0.9), ["unknown"]),
-        (Wish(leave=0.1, enter=0.1), ["open", "shut"]),
+        (Overrides(), ["open", "shut"]),
+        (Overrides(matches=4), []),
+        (Overrides(matches=1, of=1), ["open", "unknown", "shut", "unknown"]),
+        (Overrides(enter=0.9), ["unknown"]),
+        (Overrides(leave=0.1, enter=0.1), ["open", "shut"]),
     ],
 )
-def test_other_settings_decide_otherwise(tmp_path: Path, wish: Wish, events: list[str]) -> None:
+def test_other_settings_decide_otherwise(
+    tmp_path: Path, wish: Overrides, events: list[str]
+) -> None:
     written(tmp_path / "s.jsonl", looks("ooonsssn", step_s=0.5))
     reading, course = again(tmp_path / "s.jsonl", wish=wish)
     assert [event.after for event in events_of(course)] == events
@@ -246,14 +248,14 @@ def test_other_settings_decide_otherwise(tmp_path: Path, wish: Wish, events: lis
 def test_settings_that_contradict_each_other_are_one_line(tmp_path: Path) -> None:
     written(tmp_path / "s.jsonl", looks("ooo"))
     with pytest.raises(DataError, match="3 of 2"):
-        again(tmp_path / "s.jsonl", wish=Wish(of=2))
+        again(tmp_path / "s.jsonl", wish=Overrides(of=2))
     with pytest.raises(DataError, match="lies above"):
-        again(tmp_path / "s.jsonl", wish=Wish(enter=0.2, leave=0.3))
+        again(tmp_path / "s.jsonl", wish=Overrides(enter=0.2, leave=0.3))
 
 
 def test_an_event_a_little_later_is_moved_and_not_lost(tmp_path: Path) -> None:
     written(tmp_path / "s.jsonl", looks("ooooooossssssss"))
-    reading, course = again(tmp_path / "s.jsonl", wish=Wish(matches=5))
+    reading, course = again(tmp_path / "s.jsonl", wish=Overrides(matches=5))
     found = compared(reading.logged, course.events)
     assert [move.looks for move in found.moved] == [2, 2]
     assert not found.gained
@@ -263,7 +265,7 @@ def test_an_event_a_little_later_is_moved_and_not_lost(tmp_path: Path) -> None:
 
 def test_an_event_far_away_is_another_one(tmp_path: Path) -> None:
     written(tmp_path / "s.jsonl", looks("ooo" + "N" * 20 + "ooo"))
-    reading, course = again(tmp_path / "s.jsonl", wish=Wish(enter=0.84))
+    reading, course = again(tmp_path / "s.jsonl", wish=Overrides(enter=0.84))
     assert compared(reading.logged, course.events).is_equal
     course.events[:] = [
         (look + 16, msgspec.structs.replace(event, id="x")) for look, event in course.events[:1]

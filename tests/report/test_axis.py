@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.report.axis import Scale, duration_text, score_ticks, time_ticks
+from edge_sim.report.axis import AxisScale, duration_text, score_ticks, time_ticks
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_score_ticks_end_at_one_and_start_at_or_above_the_lowest(low: float) -> 
 
 @given(value=st.floats(-1e6, 1e6))
 def test_scale_never_leaves_its_pixels(value: float) -> None:
-    assert 10.0 <= Scale(0.0, 5.0, 10.0, 90.0)(value) <= 90.0
+    assert 10.0 <= AxisScale(0.0, 5.0, 10.0, 90.0)(value) <= 90.0
 
 
 @pytest.mark.parametrize(

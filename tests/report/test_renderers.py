@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_sim.domain import State
 from edge_sim.report import raster, svg
-from edge_sim.report.axis import Scale
+from edge_sim.report.axis import AxisScale
 from edge_sim.report.curves import curve, steps
 from edge_sim.report.drawing import (
     Drawing,
@@ -187,7 +187,7 @@ def test_curve_keeps_peaks_and_breaks_where_nothing_was_measured() -> None:
         scores = None if 400 <= i < 600 else {"a": 1.0 if i == 123 else 0.5}
         timeline.add(outcome_at(float(i), State("a"), scores=scores))
     looks = timeline.tracks[0].looks
-    x, y = Scale(0, 999, 0, 50), Scale(0, 1, 100, 0)
+    x, y = AxisScale(0, 999, 0, 50), AxisScale(0, 1, 100, 0)
     lines = curve(looks, lambda look: look.scores.get("a"), x, y)
     assert len(lines) == 2
     assert min(py for _, py in lines[0]) == 0.0

@@ -19,7 +19,7 @@ from edge_sim.benchmark import Figure
 from edge_sim.config import Config, WatchConfig
 from edge_sim.domain import Frame, Roi
 from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import Candidate, EnrolmentPlan, enrol
+from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.gate import Gate
 from edge_sim.pipeline import Pipeline, Region, Watch
@@ -97,7 +97,7 @@ def _enrol(path: Path) -> None:
                 few = [frame.pixels // 2 for frame in reference_frames(SCENE, state, 5)]
                 # A little lighter each time: other pictures, of the same state.
                 shown = [
-                    Candidate(f"{state}-{number}", few[number % len(few)] + number // 4)
+                    EnrolmentCandidate(f"{state}-{number}", few[number % len(few)] + number // 4)
                     for number in range(each)
                 ]
                 plan = EnrolmentPlan(watch, state, region=Region(roi), force=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench_figures import Effort
 from edge_sim.benchmark import Figure
 from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import Candidate, EnrolmentPlan, enrol
+from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.pipeline import Region
 from edge_sim.sources.synthetic import reference_frames, scene_roi, scene_states
@@ -55,7 +55,9 @@ def _device(folder: Path) -> Path:
     with GalleryStore.open(folder / "gallery.db", create=True) as store:
         for state in scene_states(SCENE):
             frames = reference_frames(SCENE, state, 5)
-            pictures = [Candidate(f"{state}-{frame.index}", frame.pixels) for frame in frames]
+            pictures = [
+                EnrolmentCandidate(f"{state}-{frame.index}", frame.pixels) for frame in frames
+            ]
             plan = EnrolmentPlan(SCENE, state, region=region, force=True)
             enrol(store, embedder, pictures, plan=plan, now=lambda: 0.0)
     roi = region.roi

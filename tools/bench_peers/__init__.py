@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_sim.benchmark import Case, Comparison
+from edge_sim.benchmark import Case, SpeedRatio
 from edge_sim.protocols import Embedder
 
 
@@ -30,7 +30,7 @@ class Peer:
     """Timed cases, what they are compared with, and what to call when all is timed."""
 
     cases: dict[str, Case]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SpeedRatio, ...]
     close: Callable[[], object] = tuple
 
 

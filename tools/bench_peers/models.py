@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
 from bench_peers.uint8_outputs import with_uint8_outputs
-from edge_sim.benchmark import Case, Comparison
+from edge_sim.benchmark import Case, SpeedRatio
 from edge_sim.embedders import open_embedder
 from edge_sim.protocols import Embedder
 
@@ -31,8 +31,8 @@ def official(workbench: Workbench) -> Peer:
     return Peer(
         {"official invoke": invoke},
         (
-            Comparison("our invoke / official invoke", "invoke", "official invoke", 0.25),
-            Comparison("embed one picture / official invoke", "embed", "official invoke", 0.3),
+            SpeedRatio("our invoke / official invoke", "invoke", "official invoke", 0.25),
+            SpeedRatio("embed one picture / official invoke", "embed", "official invoke", 0.3),
         ),
     )
 
@@ -52,7 +52,7 @@ def mediapipe(workbench: Workbench) -> Peer:
         cases[ours] = partial(own.embed, pixels)
         cases[theirs] = partial(_embed, embedder, pixels)
         goal = None if name == OFFICIAL else 0.55
-        ratios.append(Comparison(f"embed / MediaPipe, both {name}", ours, theirs, goal))
+        ratios.append(SpeedRatio(f"embed / MediaPipe, both {name}", ours, theirs, goal))
     return Peer(cases, tuple(ratios), opened.close)
 
 
@@ -108,4 +108,4 @@ def imagededup(workbench: Workbench) -> Peer:  # noqa: ARG001
             return network.avgpool(features).flatten()
 
     name = "float MobileNetV3-Small 224 px, PyTorch"
-    return Peer({name: run}, (Comparison(f"embed one picture / {name}", "embed", name),))
+    return Peer({name: run}, (SpeedRatio(f"embed one picture / {name}", "embed", name),))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
-from edge_sim.benchmark import Comparison
+from edge_sim.benchmark import SpeedRatio
 
 
 def scikit_image(workbench: Workbench) -> Peer:  # noqa: ARG001
@@ -23,7 +23,7 @@ def scikit_image(workbench: Workbench) -> Peer:  # noqa: ARG001
 
     return Peer(
         {"scikit-image SSIM 96 px": run},
-        (Comparison("SSIM 1:1 / scikit-image", "SSIM 1:1", "scikit-image SSIM 96 px", 0.1),),
+        (SpeedRatio("SSIM 1:1 / scikit-image", "SSIM 1:1", "scikit-image SSIM 96 px", 0.1),),
     )
 
 
@@ -33,7 +33,7 @@ def mog2(workbench: Workbench) -> Peer:  # noqa: ARG001
     frame = _picture(3, 480, 640)
     return Peer(
         {"MOG2 frame": lambda: subtractor.apply(frame)},
-        (Comparison("process / MOG2 frame", "process", "MOG2 frame"),),
+        (SpeedRatio("process / MOG2 frame", "process", "MOG2 frame"),),
     )
 
 
@@ -52,7 +52,7 @@ def pyscenedetect(workbench: Workbench) -> Peer:  # noqa: ARG001
 
     return Peer(
         {"PySceneDetect frame": run},
-        (Comparison("process / PySceneDetect frame", "process", "PySceneDetect frame"),),
+        (SpeedRatio("process / PySceneDetect frame", "process", "PySceneDetect frame"),),
     )
 
 

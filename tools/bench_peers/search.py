@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
-from edge_sim.benchmark import Case, Comparison
+from edge_sim.benchmark import Case, SpeedRatio
 from edge_sim.indexes import open_index
 from edge_sim.similarity import normalised
 
@@ -26,7 +26,7 @@ def exact(workbench: Workbench) -> Peer:
             "exact search": lambda: plain.search(query, TOP),
             "exact-int8 search": lambda: small.search(query, TOP),
         },
-        (Comparison("exact-int8 / exact search", "exact-int8 search", "exact search"),),
+        (SpeedRatio("exact-int8 / exact search", "exact-int8 search", "exact search"),),
     )
 
 
@@ -87,7 +87,7 @@ def sqlite_vec(workbench: Workbench) -> Peer:
 
 def _peer(name: str, run: Case, goal: float | None = None) -> Peer:
     pairs = (("exact-int8 search", goal), ("exact search", None))
-    ratios = (Comparison(f"{ours} / {name}", ours, name, wanted) for ours, wanted in pairs)
+    ratios = (SpeedRatio(f"{ours} / {name}", ours, name, wanted) for ours, wanted in pairs)
     return Peer({name: run}, tuple(ratios))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import Candidate, EnrolmentPlan, enrol
+from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
 from edge_sim.gallery_store import GalleryStore
 from soaking.pictures import STATES, picture
 
@@ -24,7 +24,8 @@ def make_gallery(folder: Path, model: str) -> None:
         for watch in WATCH_OF.values():
             for state in STATES:
                 shown = [
-                    Candidate(f"{state}{at}", picture(state, rng)) for at in range(_REFERENCES)
+                    EnrolmentCandidate(f"{state}{at}", picture(state, rng))
+                    for at in range(_REFERENCES)
                 ]
                 enrol(store, embedder, shown, plan=EnrolmentPlan(watch, state, force=True))
 

@@ -15,7 +15,7 @@ import numpy as np
 from edge_sim.config import load_config
 from edge_sim.daemon import Daemon
 from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import Candidate, EnrolmentPlan, enrol
+from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
 from edge_sim.events import SourceLost, SourceRestored
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.sources.options import SourceOptions
@@ -71,7 +71,9 @@ def make_device(folder: Path, port: int) -> Path:
     embedder = open_embedder("thumbnail")
     with GalleryStore.open(folder / "gallery.db", create=True) as store:
         for state in ("on", "off"):
-            shown = [Candidate(f"{state}{at}", render("lamp", state, at)) for at in range(4)]
+            shown = [
+                EnrolmentCandidate(f"{state}{at}", render("lamp", state, at)) for at in range(4)
+            ]
             enrol(store, embedder, shown, plan=EnrolmentPlan("lamp", state, force=True))
     path = folder / "config.yaml"
     path.write_text(

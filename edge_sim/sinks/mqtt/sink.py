@@ -15,7 +15,7 @@ from edge_sim.sinks.mqtt.commands import VERBS, read_command
 from edge_sim.sinks.mqtt.link import Link, Talk
 from edge_sim.sinks.mqtt.options import MqttOptions
 from edge_sim.sinks.mqtt.showing import Showing
-from edge_sim.sinks.mqtt.standing import Standing
+from edge_sim.sinks.mqtt.standing import RetainedMessages
 from edge_sim.sinks.mqtt.topics import (
     OFFLINE,
     ONLINE,
@@ -50,7 +50,7 @@ class MqttSink:
         self._site = Site()
         self._shown: dict[str, StateChanged] = {}
         self._sources: dict[str, bool] = {}
-        self._standing = Standing(self._topics)
+        self._standing = RetainedMessages(self._topics)
         self._showing = Showing(self._topics, images=options.image)
         self._refusals = 0
         self._on_command: Callable[[Command], None] | None = None

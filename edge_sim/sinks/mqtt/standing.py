@@ -9,7 +9,7 @@ from edge_sim.sinks.mqtt.topics import Message, Topics, overdue_message, problem
 from edge_sim.sinks.remote import WatchCard
 
 
-class Standing:
+class RetainedMessages:
     """Follows the events of all watches; used under the lock of the sink.
 
     Args:

@@ -14,7 +14,7 @@ VARIANTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ScheduledPose:
     """What one frame shows: the true state, or `transition`, and the pose to draw."""
 
     state: str
@@ -23,7 +23,7 @@ class Moment:
 
 def schedule(
     scene: Scene, *, seed: int, frames: int, fps: float, dwell_s: float
-) -> tuple[Moment, ...]:
+) -> tuple[ScheduledPose, ...]:
     """Return one moment per frame.
 
     A stay lasts 0.6 to 1.4 times `dwell_s`, at random. No change begins so late that less than
@@ -35,9 +35,9 @@ def schedule(
     longest = max(shortest, round(1.4 * dwell_s * fps))
     level = int(rng.integers(0, 2))
     variant = int(rng.integers(0, VARIANTS))
-    moments: list[Moment] = []
+    moments: list[ScheduledPose] = []
     while True:
-        rest = Moment(scene.states[level], Pose(float(level), variant))
+        rest = ScheduledPose(scene.states[level], Pose(float(level), variant))
         stay = int(rng.integers(shortest, longest + 1))
         if len(moments) + stay + moves + shortest > frames:
             return tuple(moments + [rest] * (frames - len(moments)))
@@ -49,12 +49,12 @@ def schedule(
         variant = arriving
 
 
-def _passage(variant: int, moves: int, *, rising: bool) -> list[Moment]:
+def _passage(variant: int, moves: int, *, rising: bool) -> list[ScheduledPose]:
     moments = []
     for step in range(moves):
         passage = (step + 1) / (moves + 1)
         done = min(max((passage - 0.2) / 0.6, 0.0), 1.0)
         smooth = done * done * (3.0 - 2.0 * done)
         level = smooth if rising else 1.0 - smooth
-        moments.append(Moment(TRANSITION, Pose(level, variant, passage, rising)))
+        moments.append(ScheduledPose(TRANSITION, Pose(level, variant, passage, rising)))
     return moments

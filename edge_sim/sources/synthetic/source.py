@@ -10,7 +10,7 @@ from edge_sim.sources.synthetic.nuisances import compose, view_lost_at
 from edge_sim.sources.synthetic.nuisances.plan import Effect
 from edge_sim.sources.synthetic.pose import Pose
 from edge_sim.sources.synthetic.scenes import SCENES
-from edge_sim.sources.synthetic.schedule import Moment, schedule
+from edge_sim.sources.synthetic.schedule import ScheduledPose, schedule
 from edge_sim.sources.synthetic.spec import SyntheticSpec, read_spec
 
 EPOCH_S = 1_767_268_800.0
@@ -141,7 +141,7 @@ def _effect(spec: SyntheticSpec) -> Effect:
     return compose(spec.nuisances, seed=spec.seed, frames=spec.frames, fps=spec.fps)
 
 
-def _moments(spec: SyntheticSpec) -> tuple[Moment, ...]:
+def _moments(spec: SyntheticSpec) -> tuple[ScheduledPose, ...]:
     return schedule(
         SCENES[spec.scene],
         seed=spec.seed,

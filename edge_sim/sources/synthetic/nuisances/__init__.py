@@ -17,9 +17,9 @@ from edge_sim.sources.synthetic.nuisances.light import (
     shadow,
 )
 from edge_sim.sources.synthetic.nuisances.passing import covered, hand, person
-from edge_sim.sources.synthetic.nuisances.plan import Effect, Plan
+from edge_sim.sources.synthetic.nuisances.plan import Effect, NuisancePlan
 
-NUISANCES: Mapping[str, Callable[[Plan], Effect]] = {
+NUISANCES: Mapping[str, Callable[[NuisancePlan], Effect]] = {
     "hand": hand,
     "person": person,
     "shadow": shadow,
@@ -71,5 +71,5 @@ def view_lost_at(names: Iterable[str], *, seed: int, frames: int, fps: float) ->
     return struck_at(_plan(bump_large.__name__, seed=seed, frames=frames, fps=fps))
 
 
-def _plan(name: str, *, seed: int, frames: int, fps: float) -> Plan:
-    return Plan(np.random.default_rng([seed, zlib.crc32(name.encode())]), frames, fps)
+def _plan(name: str, *, seed: int, frames: int, fps: float) -> NuisancePlan:
+    return NuisancePlan(np.random.default_rng([seed, zlib.crc32(name.encode())]), frames, fps)

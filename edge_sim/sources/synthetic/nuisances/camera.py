@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge_sim.domain import BgrImage
-from edge_sim.sources.synthetic.nuisances.plan import Effect, Plan
+from edge_sim.sources.synthetic.nuisances.plan import Effect, NuisancePlan
 from edge_sim.sources.synthetic.texture import HEIGHT_PX, WIDTH_PX
 
 _NOISE_LEVELS = 6.0
@@ -18,7 +18,7 @@ _NOTICEABLE_PX = 20.0
 """Nothing is drawn beyond the edge; what is mirrored there is blurred where it would be seen."""
 
 
-def noise(plan: Plan) -> Effect:
+def noise(plan: NuisancePlan) -> Effect:
     """Every pixel of every channel is off by a random few grey levels, anew in each frame."""
     # Drawing a million numbers per frame would cost more than all the rest: two fields are cut
     # at a random place and turned over at random.
@@ -38,22 +38,24 @@ def noise(plan: Plan) -> Effect:
     return apply
 
 
-def bump(plan: Plan) -> Effect:
+def bump(plan: NuisancePlan) -> Effect:
     """The camera is knocked: 4 to 8 pixels aside and slightly turned, and stays so."""
     return _knock(plan, shift_px=(4.0, 8.0), turn_deg=(0.2, 0.6))
 
 
-def bump_large(plan: Plan) -> Effect:
+def bump_large(plan: NuisancePlan) -> Effect:
     """The camera is turned well away from where it looked, and stays so."""
     return _knock(plan, shift_px=(110.0, 170.0), turn_deg=(4.0, 9.0))
 
 
-def struck_at(plan: Plan) -> int:
+def struck_at(plan: NuisancePlan) -> int:
     """Return the frame of the knock: what both knocks draw from their plan first."""
     return round(plan.between(0.4, 0.6) * plan.frames)
 
 
-def _knock(plan: Plan, *, shift_px: tuple[float, float], turn_deg: tuple[float, float]) -> Effect:
+def _knock(
+    plan: NuisancePlan, *, shift_px: tuple[float, float], turn_deg: tuple[float, float]
+) -> Effect:
     struck = struck_at(plan)
     length, toward = plan.between(*shift_px), plan.between(0.0, math.tau)
     turn = plan.between(*turn_deg) * (1 - 2 * int(plan.rng.integers(0, 2)))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import BgrImage
-from edge_sim.sources.synthetic.nuisances.plan import Effect, Plan, spell_at
+from edge_sim.sources.synthetic.nuisances.plan import Effect, NuisancePlan, spell_at
 from edge_sim.sources.synthetic.texture import (
     HEIGHT_PX,
     WIDTH_PX,
@@ -26,7 +26,7 @@ _KNEE = 215.0
 _SHOULDER = 60.0
 
 
-def light_drift(plan: Plan) -> Effect:
+def light_drift(plan: NuisancePlan) -> Effect:
     """Brightness wanders by up to 28 % over minutes, warmer when brighter."""
     slow_s, fast_s = plan.between(40, 90), plan.between(15, 30)
     slow_at, fast_at = plan.between(0, math.tau), plan.between(0, math.tau)
@@ -41,7 +41,7 @@ def light_drift(plan: Plan) -> Effect:
     return apply
 
 
-def light_on(plan: Plan) -> Effect:
+def light_on(plan: NuisancePlan) -> Effect:
     """A lamp at one side is switched on from one frame to the next, and off again later."""
     spells = plan.spells(every_s=60, low_s=14, high_s=26)
     corner = (plan.between(-40, 120) + (WIDTH_PX - 80) * int(plan.rng.integers(0, 2)), -30.0)
@@ -59,7 +59,7 @@ def light_on(plan: Plan) -> Effect:
     return apply
 
 
-def shadow(plan: Plan) -> Effect:
+def shadow(plan: NuisancePlan) -> Effect:
     """The soft edge of a slanting shadow moves across, half as bright and a little bluer."""
     spells = plan.spells(every_s=25, low_s=7, high_s=15)
     lean = round(plan.between(-140, 140))
@@ -88,7 +88,7 @@ def shadow(plan: Plan) -> Effect:
     return apply
 
 
-def exposure(plan: Plan) -> Effect:
+def exposure(plan: NuisancePlan) -> Effect:
     """The camera's exposure jumps and swings back: too bright, too dark, in smaller steps."""
     spells = plan.spells(every_s=20, low_s=6, high_s=7)
     swing_s, settle_s = plan.between(1.4, 2.2), plan.between(1.2, 1.9)
@@ -105,7 +105,7 @@ def exposure(plan: Plan) -> Effect:
     return apply
 
 
-def ir_night(plan: Plan) -> Effect:
+def ir_night(plan: NuisancePlan) -> Effect:
     """Dusk falls for six seconds, the camera switches to grey infrared, and back at dawn."""
     nightfall = round(plan.between(0.35, 0.45) * plan.frames)
     daybreak = round(plan.between(0.72, 0.82) * plan.frames)

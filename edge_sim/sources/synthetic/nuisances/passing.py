@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge_sim.domain import BgrImage
-from edge_sim.sources.synthetic.nuisances.plan import Effect, Plan, spell_at
+from edge_sim.sources.synthetic.nuisances.plan import Effect, NuisancePlan, spell_at
 from edge_sim.sources.synthetic.texture import (
     HEIGHT_PX,
     WIDTH_PX,
@@ -29,7 +29,7 @@ _JACKETS: tuple[Color, ...] = ((120, 66, 40), (52, 60, 150), (70, 96, 60), (60, 
 _FINGERS = ((-34, -52), (-13, -68), (9, -66), (30, -52))
 
 
-def hand(plan: Plan) -> Effect:
+def hand(plan: NuisancePlan) -> Effect:
     """A hand on a sleeved arm reaches in from below, over the middle, and out again."""
     spells = plan.spells(every_s=18, low_s=0.8, high_s=1.6)
     aims = [(round(plan.between(250, 400)), round(plan.between(200, 260))) for _ in spells]
@@ -48,7 +48,7 @@ def hand(plan: Plan) -> Effect:
     return apply
 
 
-def person(plan: Plan) -> Effect:
+def person(plan: NuisancePlan) -> Effect:
     """Somebody walks through the picture, close to the camera."""
     spells = plan.spells(every_s=25, low_s=1.6, high_s=3.0)
     leftward = [bool(plan.rng.integers(0, 2)) for _ in spells]
@@ -67,7 +67,7 @@ def person(plan: Plan) -> Effect:
     return apply
 
 
-def covered(plan: Plan) -> Effect:
+def covered(plan: NuisancePlan) -> Effect:
     """A palm lies on the lens: dark, reddish, nearly flat; its edge shows as it comes and goes."""
     spells = plan.spells(every_s=45, low_s=2.5, high_s=5.0)
     rows, columns = np.mgrid[0:HEIGHT_PX, 0:WIDTH_PX].astype(np.float32)

@@ -17,7 +17,7 @@ QUIET_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class NuisancePlan:
     """The clip that a nuisance is planned for.
 
     Args:
