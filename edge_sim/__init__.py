@@ -18,24 +18,29 @@ from typing import TYPE_CHECKING, Any
 from edge_sim.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from edge_sim import events, protocols
     from edge_sim.assembly import Device, build
     from edge_sim.comparison import PictureComparison, compare
-    from edge_sim.config import Config, load_config
-    from edge_sim.domain import Embedding, Frame, Reference, Roi
+    from edge_sim.config import Config, load_config, parse_config
+    from edge_sim.domain import Embedding, Frame, Observation, Reference, Roi, State
     from edge_sim.embedders import open_embedder
     from edge_sim.errors import (
         ConfigError,
         DataError,
         EdgeSimError,
+        EventRefusedError,
         GalleryError,
         ModelError,
+        SearchError,
         SinkError,
         SourceError,
     )
-    from edge_sim.events import StateChanged
+    from edge_sim.events import StateChanged, register_event
+    from edge_sim.followers import register_follower
     from edge_sim.gallery import Gallery
     from edge_sim.gallery_store import GalleryStore
-    from edge_sim.sources import open_source
+    from edge_sim.sinks import register_sink
+    from edge_sim.sources import SourceOptions, open_source, register_source
     from edge_sim.sources.pictures import read_picture
 
 _MODULE_OF = {
@@ -46,23 +51,34 @@ _MODULE_OF = {
     "Device": "assembly",
     "EdgeSimError": "errors",
     "Embedding": "domain",
+    "EventRefusedError": "errors",
     "Frame": "domain",
     "Gallery": "gallery",
     "GalleryError": "errors",
     "GalleryStore": "gallery_store",
     "ModelError": "errors",
+    "Observation": "domain",
     "Reference": "domain",
     "Roi": "domain",
+    "SearchError": "errors",
     "SinkError": "errors",
     "SourceError": "errors",
+    "SourceOptions": "sources",
+    "State": "domain",
     "StateChanged": "events",
     "build": "assembly",
     "compare": "comparison",
     "load_config": "config",
     "open_embedder": "embedders",
     "open_source": "sources",
+    "parse_config": "config",
     "read_picture": "sources.pictures",
+    "register_event": "events",
+    "register_follower": "followers",
+    "register_sink": "sinks",
+    "register_source": "sources",
 }
+_MODULES = ("events", "protocols")
 
 __all__ = [
     "Config",
@@ -71,27 +87,41 @@ __all__ = [
     "Device",
     "EdgeSimError",
     "Embedding",
+    "EventRefusedError",
     "Frame",
     "Gallery",
     "GalleryError",
     "GalleryStore",
     "ModelError",
+    "Observation",
     "PictureComparison",
     "Reference",
     "Roi",
+    "SearchError",
     "SinkError",
     "SourceError",
+    "SourceOptions",
+    "State",
     "StateChanged",
     "build",
     "compare",
+    "events",
     "load_config",
     "open_embedder",
     "open_source",
+    "parse_config",
+    "protocols",
     "read_picture",
+    "register_event",
+    "register_follower",
+    "register_sink",
+    "register_source",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"edge_sim.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'edge_sim' has no attribute {name!r}")
     return getattr(importlib.import_module(f"edge_sim.{_MODULE_OF[name]}"), name)

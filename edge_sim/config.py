@@ -22,11 +22,19 @@ from edge_sim.config_daemon import (
 )
 from edge_sim.config_records import ExplanationsConfig, ScoreLogConfig
 from edge_sim.config_section import Count, Name, PositiveSeconds, Ratio, Seconds, Section
-from edge_sim.config_sinks import OutboxConfig, SinkConfig, StdoutSink, check_images
+from edge_sim.config_sinks import (
+    OutboxConfig,
+    SinkConfig,
+    StdoutSink,
+    check_images,
+    read_sinks,
+    registered_section,
+)
 from edge_sim.config_watch import ProblemsConfig, RulesConfig, check_rules
 from edge_sim.config_yaml import YamlReader, compose, nearest
 from edge_sim.domain import Roi, is_reserved
 from edge_sim.errors import ConfigError
+from edge_sim.followers import follower_names
 
 
 class ModelConfig(Section, frozen=True):
@@ -78,6 +86,7 @@ class WatchConfig(Section, frozen=True):
     rules: RulesConfig = RulesConfig()
     problems: ProblemsConfig = ProblemsConfig()
     drift_every_s: PositiveSeconds | None = 1800.0
+    followers: tuple[Name, ...] = ()
 
 
 class ScoreConfig(Section, frozen=True):
@@ -115,7 +124,7 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
 
     Args:
         path: Of the file.
-        environ: Values for `${NAME}` in secrets; none are read from the process.
+        environ: Values for `${NAME}` in secrets; None takes the environment of the process.
 
     Raises:
         ConfigError: The file cannot be read, is not YAML, or says something that cannot be.
@@ -126,22 +135,36 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"{file}: cannot read the configuration ({reason})") from error
-    return parse_config(text, where=str(file), folder=str(file.parent), environ=environ or {})
+    environ = os.environ if environ is None else environ
+    return parse_config(text, where=str(file), folder=str(file.parent), environ=environ)
 
 
 def parse_config(
-    text: str, *, where: str, folder: str = ".", environ: Mapping[str, str] | None = None
+    text: str,
+    *,
+    where: str = "configuration",
+    folder: str = ".",
+    environ: Mapping[str, str] | None = None,
 ) -> Config:
-    """Return the configuration in YAML text; `where` names it in errors.
+    """Return the configuration in YAML text.
+
+    Args:
+        text: As in a file for `load_config`.
+        where: Name of the text in errors.
+        folder: Folder that relative paths start from.
+        environ: Values for `${NAME}` in secrets; none are read from the process.
 
     Raises:
         ConfigError: As in `load_config`.
     """
     node = compose(text, where)
-    reader = YamlReader(where, environ or {})
+    reader = YamlReader(where, environ or {}, section_of=registered_section)
     table = {} if node is None else reader.value(node, Config, "")
+    sinks = table.pop("sinks", None)
     try:
         config = msgspec.convert({**table, "folder": folder}, Config)
+        if sinks is not None:
+            config = msgspec.structs.replace(config, sinks=read_sinks(sinks))
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from error
     _check(config, reader)
@@ -171,6 +194,13 @@ def _check(config: Config, reader: YamlReader) -> None:
             if is_reserved(state):
                 raise reader.error(f"{path}.states", f"{path}.states: {state!r} is reserved")
         check_rules(watch.rules, watch.states, f"{path}.rules", reader)
+        for follower in watch.followers:
+            if follower not in follower_names():
+                hint = nearest(follower, follower_names())
+                raise reader.error(
+                    f"{path}.followers",
+                    f"{path}.followers: there is no follower {follower!r}{hint}",
+                )
 
 
 def _check_source(config: Config, watch: WatchConfig, path: str, reader: YamlReader) -> None:

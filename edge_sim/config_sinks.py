@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 from edge_sim.config_section import Megabytes, Port, PositiveSeconds, Seconds, Section
 from edge_sim.config_yaml import YamlReader
+from edge_sim.errors import ConfigError
+from edge_sim.sinks import SinkOpener, registered_sink
 
 Mode = Annotated[str, msgspec.Meta(pattern=r"^[0-7]{3}$")]
 PositiveMegabytes = Annotated[float, msgspec.Meta(gt=0)]
@@ -91,6 +95,72 @@ SinkConfig: TypeAlias = (
 )
 
 
+_BUILT_IN = frozenset(member.__struct_config__.tag for member in get_args(SinkConfig))
+
+
+def registered_section(kind: str) -> type[Section] | None:
+    """Return the section of a kind of sink that was registered or installed; None if there is none.
+
+    Raises:
+        ConfigError: The package that brings it cannot be used.
+    """
+    opener = registered_sink(kind)
+    return None if opener is None else _section_and_paths(kind, opener)[0]
+
+
+def read_sinks(plain: Sequence[dict[str, Any]]) -> tuple[SinkConfig, ...]:
+    """Return the sections of a list of sinks, of any kind.
+
+    Raises:
+        msgspec.ValidationError: A value that cannot be.
+    """
+    found: list[SinkConfig] = []
+    for table in plain:
+        own = None if table["kind"] in _BUILT_IN else registered_section(table["kind"])
+        kind: Any = SinkConfig if own is None else own
+        found.append(msgspec.convert(table, kind))
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _section_and_paths(kind: str, opener: SinkOpener) -> tuple[type[Section], tuple[str, ...]]:
+    """Return the section whose keys are the opener's parameters, and which of them are paths.
+
+    The same opener gives the same section, so that two readings of a file are equal.
+    """
+    keys: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    paths = []
+    for parameter in _parameters_of(opener):
+        name, default, wanted = parameter.name, parameter.default, parameter.annotation
+        if wanted is parameter.empty:
+            wanted = Any
+        if Path in (wanted, *get_args(wanted)):
+            paths.append(name)
+            wanted = str if wanted is Path else str | None
+        if default is parameter.empty:
+            keys.append((name, wanted))
+        else:
+            keys.append((name, wanted, str(default) if isinstance(default, Path) else default))
+    section: Any
+    try:
+        section = msgspec.defstruct(
+            "OwnSink", keys, bases=(Section,), tag=kind, tag_field="kind", frozen=True, kw_only=True
+        )
+        msgspec.json.schema(section)  # names a type that no configuration can hold
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the opener of the sink {kind!r}: {error}") from error
+    return section, tuple(paths)
+
+
+def _parameters_of(opener: SinkOpener) -> list[inspect.Parameter]:
+    """Return the parameters of an opener with their types, as far as these can be known."""
+    try:
+        return list(inspect.signature(opener, eval_str=True).parameters.values())
+    except NameError:  # a type that only a type checker sees: what is given is taken as it is
+        plain = inspect.signature(opener).parameters.values()
+        return [parameter.replace(annotation=parameter.empty) for parameter in plain]
+
+
 def sink_options(sink: SinkConfig, *, device: str, folder: Path) -> dict[str, Any]:
     """Return the arguments of `edge_sim.sinks.open_sink` beside the kind.
 
@@ -100,9 +170,11 @@ def sink_options(sink: SinkConfig, *, device: str, folder: Path) -> dict[str, An
         folder: Where relative paths start.
     """
     options = msgspec.structs.asdict(sink)
-    for key, value in options.items():
-        if value is not None and (key == "path" or key.endswith("_file")):
-            options[key] = Path(folder, value).absolute()
+    opener = registered_sink(kind_of(sink)) if kind_of(sink) not in _BUILT_IN else None
+    paths = [key for key in options if key == "path" or key.endswith("_file")]
+    for key in paths if opener is None else _section_and_paths(kind_of(sink), opener)[1]:
+        if options[key] is not None:
+            options[key] = Path(folder, options[key]).absolute()
     if isinstance(sink, FileSink):
         options["max_mb"] = sink.max_mb or None
     if isinstance(sink, MqttSink):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -41,11 +41,19 @@ class YamlReader:
     Args:
         where: Name of the file, for errors.
         environ: Values for `${NAME}` in the keys of `SECRETS`.
+        section_of: Returns the section of a `kind` that no union names; None if there is none.
     """
 
-    def __init__(self, where: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        where: str,
+        environ: Mapping[str, str],
+        *,
+        section_of: Callable[[str], type[msgspec.Struct] | None] = lambda kind: None,  # noqa: ARG005
+    ) -> None:
         self._where = where
         self._environ = environ
+        self._section_of = section_of
         self._lines: dict[str, int] = {}
 
     def value(self, node: yaml.Node, kind: Any, path: str) -> Any:
@@ -71,7 +79,8 @@ class YamlReader:
 
     def _section(self, node: yaml.Node, kind: type[msgspec.Struct], path: str) -> Any:
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-        fields.pop("folder", None)
+        if not path:
+            fields.pop("folder", None)  # of the whole: the folder of the file
         tag = kind.__struct_config__.tag_field
         found: dict[str, Any] = {}
         for key, child in self._pairs(node, path):
@@ -147,11 +156,17 @@ class YamlReader:
         tag = dict(self._pairs(node, path)).get("kind")
         if tag is None:
             raise self.error(path, f"{path}: the key 'kind' is missing")
-        if tag.value not in of_tag:
+        if tag.value in of_tag:
+            return of_tag[tag.value]
+        try:
+            section = self._section_of(tag.value)
+        except ConfigError as error:
+            raise self.error(path, f"{path}: {error}") from error
+        if section is None:
             raise self.error(
                 path, f"{path}: unknown kind {tag.value!r}{nearest(tag.value, of_tag)}"
             )
-        return of_tag[tag.value]
+        return section
 
     def _plain(self, node: yaml.Node, path: str) -> Any:
         try:

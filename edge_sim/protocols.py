@@ -1,4 +1,10 @@
-"""The seams, on one page. Anything with these members fits; nothing has to inherit."""
+"""Protocols: the interfaces between the parts. Any object with these members fits.
+
+Pictures are (H, W, 3) uint8 arrays in OpenCV's BGR order, vectors float32, times seconds, regions
+fractions of the frame. Unless a docstring says otherwise, an object is used from one thread at a
+time: a live source is read in a thread of its own and may block there, everything else runs in the
+thread that runs the loop; `close` may come from another thread than `read`.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +31,47 @@ from edge_sim.domain import (
 from edge_sim.events import Event
 from edge_sim.ranking import Neighbours
 
+__all__ = [
+    "BgrImage",
+    "Decider",
+    "Embedder",
+    "Embedding",
+    "Event",
+    "EventSink",
+    "FloatVector",
+    "Follower",
+    "Frame",
+    "FrameSource",
+    "Index",
+    "Match",
+    "Monitor",
+    "Neighbours",
+    "Notice",
+    "Observation",
+    "Probe",
+    "SceneReading",
+    "Scorer",
+    "State",
+    "StateChange",
+    "Threshold",
+]
+
 
 class FrameSource(Protocol):
-    """Where frames come from."""
+    """Source of frames: a camera, stream or recording. `register_source` adds one of your own.
+
+    Frames carry a fresh (H, W, 3) uint8 BGR array each, that nobody writes to afterwards; `index`
+    grows, `captured_at_s` never decreases, `source` is the name of the source.
+    """
 
     @property
     def name(self) -> str:
-        """Safe to log: passwords are masked."""
+        """Name for events and logs, without passwords."""
 
     def read(self) -> Frame | None:
-        """Return the next frame; None when the stream has ended.
+        """Return the next frame; None when the stream has ended, and on every call after that.
+
+        A live source may block, but not for ever: after its time-out it raises.
 
         Raises:
             SourceError: The source is lost, or was closed. A later call may succeed.
@@ -45,11 +82,11 @@ class FrameSource(Protocol):
 
 
 class Embedder(Protocol):
-    """Turns the pixels of a region into an embedding."""
+    """Turns the pixels of a region into an embedding. One thread per embedder."""
 
     @property
     def model_id(self) -> str:
-        """Name, start of the file's sha256 and preprocessing version."""
+        """Identity of the model and its preprocessing; embeddings of two ids are not compared."""
 
     @property
     def dimension(self) -> int:
@@ -154,32 +191,43 @@ class Monitor(Protocol):
 
 
 class Follower(Protocol):
-    """Watches over what a watch sees and says; it stays when the gallery changes."""
+    """Watches over observations and states, one for each watch; it stays when the gallery changes.
+
+    `register_follower` makes one of your own available to the configuration.
+    """
 
     def follow(
-        self, look: Observation, said: State, change: StateChange | None
+        self, observation: Observation, state: State, change: StateChange | None, /
     ) -> Sequence[Notice]:
-        """Return what there is to tell after a look; called once per look, in time order.
+        """Return what to report after an observation; called once for each, in time order.
 
         Args:
-            look: What was seen.
-            said: What the watch says from now on.
-            change: That the look completed; None if it did not.
+            observation: Match, light and quality of the region; times in seconds.
+            state: State of the watch from now on.
+            change: Change that the observation completed; None if it did not.
+
+        An exception from here ends the run: report what can go wrong as an event.
         """
 
 
 class EventSink(Protocol):
-    """Where events go."""
+    """Receiver of events. `register_sink` adds one of your own.
+
+    In a program of your own and in `edge-sim run`, `emit` is called in the thread of the loop, so
+    a slow sink delays the next frame; the daemon gives each sink a thread of its own, keeps the
+    event on disk and delivers it again after an error.
+    """
 
     @property
     def name(self) -> str:
-        """Safe to log."""
+        """Name for logs and the outbox: one line, without secrets, the same after a restart."""
 
     def emit(self, event: Event) -> None:
-        """Deliver one event.
+        """Deliver one event; return when the receiver has it.
 
         Raises:
-            SinkError: It was not delivered; the caller goes on with the other sinks.
+            SinkError: It was not delivered, or the sink was closed; the caller goes on with the
+                other sinks. `EventRefusedError` if it never will be.
         """
 
     def close(self) -> None:

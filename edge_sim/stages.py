@@ -9,6 +9,7 @@ from edge_sim.deciding import AdaptiveDecider
 from edge_sim.domain import GrayImage
 from edge_sim.drift import DriftFollower, baselines_of
 from edge_sim.errors import ConfigError
+from edge_sim.followers import make_follower
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import Stages
 from edge_sim.problems import SceneHealth
@@ -48,7 +49,8 @@ def _decider(
 
 
 def _followers(watch: WatchConfig, drift: DriftFollower) -> tuple[Follower, ...]:
-    return SceneHealth(watch.problems.manners), RuleFollower(watch.rules.rules), drift
+    own = map(make_follower, watch.followers)
+    return SceneHealth(watch.problems.manners), RuleFollower(watch.rules.rules), drift, *own
 
 
 def _structural(engine: str) -> Structural | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 FLOORS = {
-    "errors": 0,
+    "errors": -1,
     "version": 0,
     "domain": 0,
+    "plugins": 0,
     "resources": 1,
     "sqlite_file": 1,
     "events": 1,
@@ -20,6 +21,7 @@ FLOORS = {
     "ranking": 1,
     "gallery": 2,
     "protocols": 2,
+    "followers": 3,
     "sources": 3,
     "embedders": 3,
     "indexes": 3,

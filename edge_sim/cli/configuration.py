@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ def load(path: Path, *, source: str | None = None) -> Config:
     Raises:
         ConfigError: As in `load_config`, or `source` is given for several sources.
     """
-    config = load_config(path, os.environ)
+    config = load_config(path)
     if source is None:
         return config
     if len(config.sources) != 1:

@@ -20,6 +20,7 @@ from edge_sim.domain.matches import Match, Score, StateScore, Threshold
 from edge_sim.domain.names import UNKNOWN, UnknownReason, is_reserved
 from edge_sim.domain.notices import (
     Drifted,
+    EventDraft,
     ImplausibleTransition,
     Notice,
     Overdue,
@@ -55,6 +56,7 @@ __all__ = [
     "Doubt",
     "Drifted",
     "Embedding",
+    "EventDraft",
     "FloatCells",
     "FloatMatrix",
     "FloatPlane",

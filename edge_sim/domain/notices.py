@@ -5,9 +5,10 @@ Durations are monotonic seconds during which the device was running; `since_unix
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 class SceneProblem(str, Enum):
@@ -117,6 +118,19 @@ class Drifted:
     action: str
 
 
+@dataclass(frozen=True, slots=True)
+class EventDraft:
+    """An event of a registered kind, without its origin and time; `events.draft` makes it.
+
+    Args:
+        kind: A kind of event that `events.register_event` knows.
+        facts: Values of the fields that the kind adds to every event of a watch.
+    """
+
+    kind: type[Any]
+    facts: Mapping[str, Any]
+
+
 Notice: TypeAlias = (
     ProblemRaised
     | ProblemCleared
@@ -126,4 +140,5 @@ Notice: TypeAlias = (
     | TooLong
     | ImplausibleTransition
     | Drifted
+    | EventDraft
 )

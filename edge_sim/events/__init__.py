@@ -21,11 +21,15 @@ from edge_sim.events.kinds import (
     StateTooShort,
     TransitionImplausible,
 )
+from edge_sim.events.kinds import OfWatch as WatchEvent
 from edge_sim.events.making import Origin, noticed, state_changed
 from edge_sim.events.wire import (
+    draft,
     event_id,
+    event_kinds,
     from_json_line,
     json_schema,
+    register_event,
     tag_of,
     to_json_line,
     unix_time_s,
@@ -51,10 +55,14 @@ __all__ = [
     "StateTooLong",
     "StateTooShort",
     "TransitionImplausible",
+    "WatchEvent",
+    "draft",
     "event_id",
+    "event_kinds",
     "from_json_line",
     "json_schema",
     "noticed",
+    "register_event",
     "state_changed",
     "tag_of",
     "to_json_line",

@@ -10,6 +10,7 @@ import msgspec
 
 from edge_sim.domain import (
     Drifted,
+    EventDraft,
     ImplausibleTransition,
     Match,
     Notice,
@@ -104,7 +105,14 @@ def noticed(
     kind, facts = _kind_and_facts(notice, change_id)
     if isinstance(notice, Drifted):
         facts |= {"model": origin.model, "gallery_revision": origin.gallery_revision}
-    about = (kind.__name__, facts.get("problem"), facts.get("state"), facts.get("condition"))
+    about: tuple[Any, ...] = (
+        kind.__name__,
+        facts.get("problem"),
+        facts.get("state"),
+        facts.get("condition"),
+    )
+    if isinstance(notice, EventDraft):
+        about = (kind.__name__, *sorted(facts.items()))
     key = (cause.frame_index, cause.unix_time_s, *map(str, about))
     event: Event = kind(
         id=event_id(origin.device, origin.watch, repr(key)),
@@ -121,6 +129,8 @@ def noticed(
 
 def _kind_and_facts(notice: Notice, change_id: str | None) -> tuple[type[Any], dict[str, Any]]:
     """Return the kind of event, and its own fields ready for it."""
+    if isinstance(notice, EventDraft):
+        return notice.kind, dict(notice.facts)
     kind: type[Any] = _KIND_OF[type(notice)]
     facts = {field.name: getattr(notice, field.name) for field in fields(notice)}
     if "since_unix_s" in facts:

@@ -7,22 +7,39 @@ clip.mp4                                video file (also video:clip.mp4)
 pictures/, 'pictures/*.jpg'             pictures in natural order of their names
 folder:pictures?times=labels.csv        pictures with times from a table
 synthetic:bowl?seed=3&nuisances=noise   drawn scene with known states
+
+Schemes of your own come from `register_source`, or from the entry points `edge_sim.sources` of an
+installed package.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from edge_sim.errors import ConfigError
+from edge_sim.plugins import entry_point_names, load_entry_point
 from edge_sim.protocols import FrameSource
 from edge_sim.sources.options import SourceOptions
 from edge_sim.sources.uri import anchored, masked, split_uri
 
-__all__ = ["SourceOptions", "anchored", "is_live", "masked", "open_source"]
+__all__ = [
+    "ENTRY_POINTS",
+    "SourceOpener",
+    "SourceOptions",
+    "anchored",
+    "is_live",
+    "masked",
+    "open_source",
+    "register_source",
+]
 
-Opener = Callable[[str, SourceOptions], FrameSource]
+ENTRY_POINTS = "edge_sim.sources"
+"""Group of entry points whose names are schemes and whose objects are openers."""
+
+SourceOpener = Callable[[str, SourceOptions], FrameSource]
 """Opens the part of the uri after `scheme:`; the options carry a name."""
 
 
@@ -32,7 +49,7 @@ def _v4l2(place: str, options: SourceOptions) -> FrameSource:
     return open_camera(place, options)
 
 
-def _stream(scheme: str) -> Opener:
+def _stream(scheme: str) -> SourceOpener:
     def open_it(place: str, options: SourceOptions) -> FrameSource:
         from edge_sim.sources.stream import open_stream
 
@@ -67,7 +84,7 @@ def _synthetic(place: str, options: SourceOptions) -> FrameSource:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    open: Opener
+    open: SourceOpener
     live: bool
 
 
@@ -82,6 +99,37 @@ _KINDS: Mapping[str, _Kind] = {
     "v4l2": _Kind(_v4l2, live=True),
     "video": _Kind(_video, live=False),
 }
+
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+")
+_REGISTERED: dict[str, _Kind] = {}
+
+
+def register_source(scheme: str, opener: SourceOpener, *, live: bool = True) -> None:
+    """Make `scheme:...` a uri that `open_source` and the configuration understand.
+
+    Call it before the configuration is used. Registering the same opener again changes nothing.
+
+    Args:
+        scheme: Two or more of `a-z`, `0-9`, `+`, `.`, `-`, beginning with a letter.
+        opener: Called with the uri after `scheme:` and the options, whose name is set; returns an
+            open source. It raises `ConfigError` for a place that can never work and `SourceError`
+            for one that does not work now.
+        live: Whether it is a camera: read in a thread of its own, reported as lost and tried again
+            when `read` raises. A source that is not live is played once; its error ends the run.
+
+    Raises:
+        ConfigError: The scheme cannot be used, or means something else already.
+    """
+    if not _SCHEME.fullmatch(scheme):
+        raise ConfigError(
+            f"{scheme!r} cannot be the scheme of a source: use two or more of a-z, 0-9, +, ., -, "
+            f"beginning with a letter"
+        )
+    kind = _Kind(opener, live)
+    if _KINDS.get(scheme) or _REGISTERED.get(scheme, kind) != kind:
+        raise ConfigError(f"the scheme {scheme!r} of sources is taken; choose another one")
+    _REGISTERED[scheme] = kind
 
 
 def open_source(uri: str, options: SourceOptions | None = None) -> FrameSource:
@@ -107,11 +155,18 @@ def is_live(uri: str) -> bool:
 
 def _find(uri: str) -> tuple[_Kind, str]:
     scheme, place = split_uri(uri)
-    kind = _KINDS.get(scheme)
+    kind = _KINDS.get(scheme) or _REGISTERED.get(scheme) or _installed(scheme)
     if kind is None:
-        near = difflib.get_close_matches(scheme, _KINDS, n=1)
+        known = [*_KINDS, *_REGISTERED, *entry_point_names(ENTRY_POINTS)]
+        near = difflib.get_close_matches(scheme, known, n=1)
         hint = f"; did you mean {near[0]}:" if near else ""
         raise ConfigError(
-            f"{masked(uri)}: no source of the kind {scheme!r}{hint} (there are {', '.join(_KINDS)})"
+            f"{masked(uri)}: no source of the kind {scheme!r}{hint} (there are {', '.join(known)})"
         )
     return kind, place
+
+
+def _installed(scheme: str) -> _Kind | None:
+    """Return the source that an installed package brings; its attribute `live` may say no."""
+    opener = load_entry_point(ENTRY_POINTS, scheme)
+    return None if opener is None else _Kind(opener, live=bool(getattr(opener, "live", True)))

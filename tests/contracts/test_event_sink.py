@@ -20,6 +20,7 @@ from edge_sim.protocols import EventSink
 from edge_sim.sinks import KINDS, open_sink
 from tests.builders import change
 from tests.outbox.events import lost
+from tests.outside import brightness_event, numbered_sink
 from tests.sinks.broker import Broker, Certificates, Listener, make_certificates
 from tests.sinks.hook import Hook
 from tests.sinks.waiting import wait_until
@@ -114,10 +115,24 @@ FAR_ENDS: dict[str, Callable[[Path, pytest.FixtureRequest, ExitStack], FarEnd]] 
 }
 
 
-@pytest.fixture(params=sorted(KINDS))
+def of_numbered(tmp_path: Path, *_: object) -> FarEnd:
+    assert numbered_sink.NumberedSink.__module__.startswith("tests.outside")
+    folder = tmp_path / "events"
+
+    def arrived(_: int) -> list[Event]:
+        return [from_json_line(path.read_bytes()) for path in sorted(folder.iterdir())]
+
+    return FarEnd("numbered", {"folder": folder, "token": SECRET}, arrived)
+
+
+FROM_OUTSIDE = {"numbered": of_numbered}
+
+
+@pytest.fixture(params=[*sorted(KINDS), *FROM_OUTSIDE])
 def far_end(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FarEnd]:
     with ExitStack() as opened:
-        yield FAR_ENDS[request.param](tmp_path, request, opened)
+        make = FAR_ENDS.get(request.param) or FROM_OUTSIDE[request.param]
+        yield make(tmp_path, request, opened)
 
 
 def events_in(written: bytes) -> list[Event]:
@@ -133,6 +148,16 @@ def test_events_arrive_whole_and_in_order(far_end: FarEnd) -> None:
         for event in (EVENT, lost(1), EVENT):
             sink.emit(event)
         assert far_end.arrived(3) == [EVENT, lost(1), EVENT]
+
+
+def test_a_kind_of_event_from_outside_arrives_as_any_other(far_end: FarEnd) -> None:
+    event: Event = brightness_event.BrightnessRose(  # type: ignore[assignment]
+        id="1", device="d", source="s", watch="gate", at="2026-01-31T12:00:00.000Z",
+        captured_at_s=1.0, frame=1, luma=50.5, state="open",
+    )  # fmt: skip
+    with closing(far_end.open()) as sink:
+        sink.emit(event)
+        assert far_end.arrived(1) == [event]
 
 
 def test_a_closed_sink_refuses_events(far_end: FarEnd) -> None:

@@ -17,6 +17,7 @@ from edge_sim.protocols import FrameSource
 from edge_sim.sources import SourceOptions, open_source
 from edge_sim.sources.csi import open_csi
 from edge_sim.sources.v4l2 import open_camera
+from tests.outside import fading_source
 from tests.sources.devices import (
     Picamera2Module,
     V4l2Layer,
@@ -67,7 +68,12 @@ def stream(folder: Path, stack: ExitStack) -> FrameSource:
     return open_source(stack.enter_context(network_camera()).uri)
 
 
-FINITE = [synthetic, video, pictures, timed_pictures]
+def registered(folder: Path, stack: ExitStack) -> FrameSource:
+    assert fading_source.FadingSource.__module__.startswith("tests.outside")
+    return open_source(f"fading:{PICTURES}")
+
+
+FINITE = [synthetic, video, pictures, timed_pictures, registered]
 LIVE = [v4l2, csi, stream]
 
 

@@ -1,0 +1,43 @@
+"""Entry points: the parts that installed packages bring, found by name and loaded when used."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from edge_sim.errors import ConfigError
+
+
+def entry_point_names(group: str) -> tuple[str, ...]:
+    """Return the names in a group, sorted; nothing is loaded."""
+    return tuple(sorted({point.name for point in entry_points(group=group)}))
+
+
+def load_entry_point(group: str, name: str) -> Any:
+    """Return the object behind a name, its module imported now; None if there is no such name.
+
+    Raises:
+        ConfigError: The package that brings it cannot be imported, or two packages bring it.
+    """
+    points = sorted(set(entry_points(group=group, name=name)), key=lambda point: point.value)
+    if not points:
+        return None
+    if len(points) > 1:
+        values = ", ".join(point.value for point in points)
+        raise ConfigError(f"the installed packages bring {name!r} of {group} twice ({values})")
+    return _loaded(points[0])
+
+
+@lru_cache(maxsize=64)
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        found = point.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(
+            f"{point.name!r} of {point.group}: cannot load {point.value} ({reason})"
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"{point.name!r} of {point.group}: {point.value} cannot be called")
+    return found
