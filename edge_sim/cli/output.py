@@ -73,16 +73,16 @@ def byte_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     stream = sys.stderr
     started_s = time.monotonic()
     drawn_s = 0.0
-    begun = -1
+    is_begun = False
 
     def draw(done: int, total: int | None) -> None:
-        nonlocal drawn_s, begun
+        nonlocal drawn_s, is_begun
         now_s = time.monotonic()
         if not stream.isatty() or (now_s - drawn_s < 0.1 and done != total):
             return
         drawn_s = now_s
-        begun = done if begun < 0 else begun  # what an earlier try brought is no speed of this one
-        rate = (done - begun) / 1e6 / max(now_s - started_s, 1e-3)
+        is_begun = True
+        rate = done / 1e6 / max(now_s - started_s, 1e-3)
         whole = f"{done / 1e6:.1f}"
         if total:
             filled = min(30, 30 * done // total)
@@ -93,7 +93,7 @@ def byte_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     try:
         yield draw
     finally:
-        stream.write("\n" if begun >= 0 else "")
+        stream.write("\n" if is_begun else "")
         stream.flush()
 
 

@@ -99,7 +99,7 @@ def read_model_file(path: Path) -> ModelFile:
             inputs=_specs(graph, 1),
             outputs=_specs(graph, 2),
             operators=counts,
-            custom_operators=tuple(code.text(1) for code in codes if _opcode(code) == CUSTOM),
+            custom_operators=tuple(code.text(1) for code in codes if operator_code(code) == CUSTOM),
         )
     except FlatbufferError as error:
         raise ModelError(
@@ -185,13 +185,14 @@ def _check_graph(graph: FlatTable, buffers: int, codes: int) -> None:
         raise FlatbufferError("the graph names a tensor that is not there")
 
 
-def _opcode(code: FlatTable) -> int:
+def operator_code(code: FlatTable) -> int:
+    """Return the number of a builtin operator."""
     # Numbers above 127 did not fit the old field; the larger of the two counts.
     return max(code.scalar(0, "b"), code.scalar(3, "i"))
 
 
 def _count_operators(graph: FlatTable, codes: tuple[FlatTable, ...]) -> dict[int, int]:
-    counts = Counter(_opcode(codes[operator.scalar(0, "I")]) for operator in graph.tables(3))
+    counts = Counter(operator_code(codes[operator.scalar(0, "I")]) for operator in graph.tables(3))
     return dict(sorted(counts.items()))
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_sim.embedders.banner import greeting_hidden
 from edge_sim.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -135,7 +134,7 @@ def _probe(candidate: RuntimeOption) -> Build:
     """Return the Interpreter class after it has run the tiny model."""
     # numpy 2 writes two paragraphs and a traceback to sys.stderr when code built for numpy 1 asks
     # for its interface; the error that follows is ours to word.
-    with greeting_hidden(), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()):
         build = candidate.load()
         interpreter = build(model_content=TINY_MODEL, num_threads=1)
         interpreter.allocate_tensors()

@@ -7,15 +7,15 @@
 Only `pull` uses the network, and only when it is called.
 """
 
-from edge_sim.model_library.download import Opener, Watch, download
 from edge_sim.model_library.placing import import_classifier
 from edge_sim.model_library.public import PUBLIC, PublicModel
-from edge_sim.model_library.pulling import Pulled, pull
+from edge_sim.model_library.pulling import Limits, Opener, Pulled, Watch, download, pull
 from edge_sim.model_library.shelf import Shelved, shelf
 from edge_sim.model_library.soundness import red_to_blue_cosine
 
 __all__ = [
     "PUBLIC",
+    "Limits",
     "Opener",
     "PublicModel",
     "Pulled",

@@ -53,31 +53,31 @@ PUBLIC: Mapping[str, PublicModel] = {
 """Name -> model."""
 
 
-class DamagedArchiveError(ModelError):
-    """The archive is not whole, or its model is not the pinned one."""
-
-
-def model_in(archive: Path, model: PublicModel) -> bytes:
+def model_in(archive: Path, model: PublicModel, *, name: str) -> bytes:
     """Return the .tflite file of `model` out of its archive; nothing is unpacked to disk.
 
+    Args:
+        archive: The .tgz file.
+        model: The one wanted.
+        name: Path or address of the archive, for people.
+
     Raises:
-        DamagedArchiveError: Not a .tgz, cut off, without the file, or with another one.
-        ModelError: The archive cannot be read.
+        ModelError: Not a .tgz, cut off, without the file, with another one, or not readable.
     """
     try:
         with archive.open("rb") as file:
             data = _member(file, model.member)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         reason = str(error) or type(error).__name__
-        raise DamagedArchiveError(f"{archive}: not a whole .tgz archive ({reason})") from error
+        raise ModelError(f"{name}: not a whole .tgz archive ({reason})") from error
     except OSError as error:
-        raise ModelError(f"{archive}: cannot read ({error.strerror})") from error
+        raise ModelError(f"{name}: cannot read ({error.strerror})") from error
     if data is None:
-        raise DamagedArchiveError(f"{archive}: there is no {model.member} inside")
+        raise ModelError(f"{name}: there is no {model.member} inside")
     found = hashlib.sha256(data).hexdigest()
     if found != model.sha256:
-        raise DamagedArchiveError(
-            f"{archive}: its {model.member} has sha256 {found[:12]}, not {model.sha256[:12]}; "
+        raise ModelError(
+            f"{name}: its {model.member} has sha256 {found[:12]}, not {model.sha256[:12]}; "
             f"it was not used"
         )
     return data

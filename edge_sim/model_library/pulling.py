@@ -1,24 +1,58 @@
-"""Fetching a public model and making an embedder of it."""
+"""A public model, fetched and made an embedder."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import tempfile
+import time
+import urllib.error
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
+from urllib.request import Request
 
 from edge_sim.embedders.card import card_path
 from edge_sim.embedders.model_file import read_model_file
 from edge_sim.embedders.tflite import TfliteEmbedder, open_tflite
 from edge_sim.errors import ModelError
-from edge_sim.model_library.download import Opener, Watch, download
 from edge_sim.model_library.placing import import_classifier
-from edge_sim.model_library.public import DamagedArchiveError, PublicModel, model_in
+from edge_sim.model_library.public import PublicModel, model_in
+
+Watch = Callable[[int, "int | None"], None]
+"""Called with the bytes that have arrived and those expected, None where the server is silent."""
+_BLOCK_BYTES = 1 << 16
+
+
+class Opener(Protocol):
+    """Sender of requests, as made by `urllib.request.build_opener()`."""
+
+    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
+        """Return the answer, a context manager with `status`, `headers` and `read1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a download.
+
+    Args:
+        max_bytes: Largest archive; the published ones are smaller by far.
+        stall_s: Longest time without a byte; mobile networks stall for less.
+        whole_s: Longest time for all of it.
+        clock: Monotonic seconds.
+    """
+
+    max_bytes: int = 128 << 20
+    stall_s: float = 30.0
+    whole_s: float = 1800.0
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pulled:
-    """What `pull` made or found; `was_there` if nothing had to be done."""
+    """The embedder that `pull` made, or found: then `was_there`."""
 
     embedder: TfliteEmbedder
     was_there: bool
@@ -34,9 +68,6 @@ def pull(
 ) -> Pulled:
     """Return the embedder made of a public model, fetched into `folder` if it is not there.
 
-    An interrupted fetch is continued. What was continued and does not fit together is fetched
-    anew, once.
-
     Args:
         model: Of `PUBLIC`.
         folder: Is made if it is not there.
@@ -45,7 +76,8 @@ def pull(
         watch: Told how many bytes have arrived.
 
     Raises:
-        ModelError: No connection, a wrong file, or the folder cannot be written.
+        ModelError: No connection, a wrong file, or the folder cannot be written; nothing is left
+            behind.
     """
     out = folder / f"{model.name}.tflite"
     if out.exists():
@@ -55,51 +87,95 @@ def pull(
     except OSError as error:
         raise ModelError(f"{folder}: cannot make the folder ({error.strerror})") from error
     place = model.url if source is None else source
-    if "://" in place:
-        data = _fetched(model, place, _part(folder, model), opener, watch)
-    else:
-        data = model_in(Path(place), model)
-    embedder = _imported(model, data, out)
-    _part(folder, model).unlink(missing_ok=True)
-    return Pulled(embedder, False)
-
-
-def _part(folder: Path, model: PublicModel) -> Path:
-    return folder / f"{model.name}.tgz.part"
-
-
-def _fetched(model: PublicModel, url: str, part: Path, opener: Opener, watch: Watch) -> bytes:
-    was_begun = part.exists() and part.stat().st_size > 0
-    download(url, part, opener=opener, watch=watch)
     try:
-        return _checked(part, model)
-    except DamagedArchiveError:
-        if not was_begun:
-            raise
-    # The server's file may have changed since the first part of it came.
-    download(url, part, opener=opener, watch=watch)
-    return _checked(part, model)
-
-
-def _checked(part: Path, model: PublicModel) -> bytes:
-    """Return the model in `part`; a damaged archive is removed, there is nothing to continue."""
-    try:
-        return model_in(part, model)
-    except DamagedArchiveError:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _imported(model: PublicModel, data: bytes, out: Path) -> TfliteEmbedder:
-    # A card without its model is left where a machine lost power between the two.
-    card_path(out).unlink(missing_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=out.parent) as shop:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as shop:
+            archive = Path(place)
+            if "://" in place:
+                archive = Path(shop) / "archive.tgz"
+                download(place, archive, opener=opener, watch=watch)
             path = Path(shop) / model.member
-            path.write_bytes(data)
-            return import_classifier(read_model_file(path), out, license_name=model.license)
+            path.write_bytes(model_in(archive, model, name=place))
+            # A card without its model is left where a machine lost power between the two.
+            card_path(out).unlink(missing_ok=True)
+            made = import_classifier(read_model_file(path), out, license_name=model.license)
     except OSError as error:
         raise ModelError(f"{out}: cannot write ({error.strerror or error})") from error
+    return Pulled(made, False)
+
+
+def download(
+    url: str,
+    out: Path,
+    *,
+    opener: Opener,
+    watch: Watch = lambda _done, _total: None,
+    limits: Limits | None = None,
+) -> None:
+    """Write the content of `url` to `out`.
+
+    Args:
+        url: http or https.
+        out: Written over; after an error it may hold a part.
+        opener: Sends the request.
+        watch: Told after every block.
+        limits: Of size and time.
+
+    Raises:
+        ModelError: No connection, a refusal, an end too soon, or beyond the limits.
+        OSError: `out` cannot be written.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ModelError(f"{url}: not an http or https address")
+    limits = limits or Limits()
+    until_s = limits.clock() + limits.whole_s
+    request = Request(url, headers={"User-Agent": "edge-sim", "Accept-Encoding": "identity"})
+    with closing(_asked(opener, request, limits.stall_s)) as answer, out.open("wb") as file:
+        length = answer.headers.get("Content-Length", "")
+        total = int(length) if length.isascii() and length.isdigit() else None
+        done = 0
+        watch(done, total)
+        while block := _block(answer, url):
+            done += file.write(block)
+            watch(done, total)
+            if max(done, total or 0) > limits.max_bytes:
+                raise ModelError(f"{url}: larger than {limits.max_bytes >> 20} MiB; not fetched")
+            if limits.clock() > until_s:
+                raise ModelError(f"{url}: {done} bytes in {limits.whole_s:g} s; given up")
+    if not done:
+        raise ModelError(f"{url}: the server sends an empty file")
+    if total is not None and done != total:
+        raise ModelError(f"{url}: the connection ended after {done} of {total} bytes; run it again")
+
+
+def _asked(opener: Opener, request: Request, timeout_s: float) -> Any:
+    url = request.full_url
+    try:
+        return opener.open(request, timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        with closing(error):
+            raise ModelError(f"{url}: the server says {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ModelError(
+            f"{url}: cannot be reached ({_reason(error)}); check the network, or fetch the file "
+            f"elsewhere and name it with --from"
+        ) from error
+
+
+def _block(answer: Any, url: str) -> bytes:
+    """Return the bytes of one read from the network, so that the time is checked after each."""
+    try:
+        return bytes(answer.read1(_BLOCK_BYTES))
+    except (OSError, http.client.HTTPException) as error:
+        raise ModelError(f"{url}: the connection broke ({_reason(error)}); run it again") from error
+
+
+def _reason(error: BaseException) -> str:
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, BaseException):
+        return _reason(inner)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 def _already_there(out: Path, model: PublicModel) -> TfliteEmbedder:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sim.embedders.card import ModelCard, read_card
-from edge_sim.embedders.classifier_cut import embedder_bytes
+from edge_sim.embedders.classifier_cut import is_classifier
 from edge_sim.embedders.model_file import ModelFile, read_model_file
 from edge_sim.embedders.tensors import plan_tensors
 from edge_sim.errors import ModelError
@@ -88,13 +88,8 @@ def shelved(path: Path, origin: str) -> Shelved:
 
 def _role(model: ModelFile, card: ModelCard | None) -> tuple[str, str | None]:
     """Return what a file is for, and why it is for nothing."""
-    if card is None:
-        try:
-            embedder_bytes(model)
-        except ModelError:
-            pass
-        else:
-            return CLASSIFIER, None
+    if card is None and is_classifier(model):
+        return CLASSIFIER, None
     try:
         plan_tensors(model, card)
     except ModelError as error:

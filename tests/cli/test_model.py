@@ -17,6 +17,7 @@ from tests.embedders.tiny_models import (
     classifier_model,
     grid_model,
     model_bytes,
+    needs_litert,
     one_operator_model,
     pooling,
 )
@@ -130,6 +131,7 @@ def _blind_model() -> bytes:
     return model_bytes(tensors, operators, inputs=[0], outputs=[3])
 
 
+@needs_litert
 def test_import_writes_an_embedder_with_its_card(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +172,7 @@ def test_import_writes_tflite_files_only(
     assert "must end in .tflite" in capsys.readouterr().err
 
 
+@needs_litert
 def test_import_into_a_folder_that_is_not_there_is_one_line(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +202,7 @@ def test_list_shows_the_default_model_and_those_of_the_folder(
     assert [item["shape"] for item in listed["models"][0]["outputs"]] == [[1, 256], [1, 4, 4, 64]]
 
 
+@needs_litert
 def test_import_without_out_writes_into_the_folder(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +241,7 @@ def test_pull_offline_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_litert
 def test_pull_fetches_the_real_model(
     real_data: Path,
     tmp_path: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_sim.embedders import open_embedder
-from edge_sim.embedders.classifier_cut import embedder_bytes
-from edge_sim.embedders.flatbuffer_writer import Node, Nodes, Scalar, serialise
+from edge_sim.embedders.classifier_cut import embedder_bytes, is_classifier
 from edge_sim.embedders.model_file import read_model_file
 from edge_sim.errors import ModelError
+from tests.embedders.flatbuffer_writer import Node, Nodes, Scalar, serialise
 from tests.embedders.tiny_models import (
     AVERAGE_POOL_2D,
     classifier_model,
     grid_model,
+    needs_litert,
     one_operator_model,
 )
 
@@ -41,6 +43,7 @@ def test_the_classifier_itself_runs(classifier: Path) -> None:
     assert open_embedder(classifier).dimension == 5
 
 
+@needs_litert
 def test_the_cut_answers_cells_and_their_mean(classifier: Path, tmp_path: Path) -> None:
     embedder = open_embedder(cut(classifier, tmp_path / "cut.tflite"))
     embedding = embedder.embed(picture(16))
@@ -51,6 +54,22 @@ def test_the_cut_answers_cells_and_their_mean(classifier: Path, tmp_path: Path) 
     np.testing.assert_allclose(embedding.vector, mean / np.linalg.norm(mean), atol=1e-5)
 
 
+@needs_litert
+def test_an_open_batch_is_closed(classifier: Path, tmp_path: Path) -> None:
+    source = tmp_path / "open.tflite"
+    source.write_bytes(classifier_model(open_batch=True))
+    model = read_model_file(cut(source, tmp_path / "cut.tflite"))
+    assert [spec.shape for spec in (*model.inputs, *model.outputs)] == [
+        (1, 16, 16, 3),
+        (1, 1, 1, 3),
+        (1, 4, 4, 3),
+    ]
+    one = open_embedder(model.path).embed(picture(16))
+    other = open_embedder(cut(classifier, tmp_path / "closed.tflite")).embed(picture(16))
+    np.testing.assert_array_equal(one.vector, other.vector)
+
+
+@needs_litert
 def test_what_is_cut_off_is_gone_from_the_file(classifier: Path, tmp_path: Path) -> None:
     model = read_model_file(cut(classifier, tmp_path / "cut.tflite"))
     assert model.operators == {AVERAGE_POOL_2D: 2}
@@ -71,6 +90,7 @@ def test_what_is_no_classifier_is_refused(tmp_path: Path, data: bytes) -> None:
         embedder_bytes(read_model_file(path))
 
 
+@needs_litert
 @pytest.mark.parametrize(
     ("name", "embedding", "cells"),
     [
@@ -101,3 +121,13 @@ def test_a_model_of_several_graphs_is_refused(tmp_path: Path) -> None:
     path.write_bytes(serialise(model, b"TFL3"))
     with pytest.raises(ModelError, match="branches or loops"):
         embedder_bytes(read_model_file(path))
+
+
+def test_without_the_tools_of_litert_the_way_out_is_named(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.tools", None)
+    model = read_model_file(classifier)
+    with pytest.raises(ModelError, match="import the model on a PC with ai-edge-litert"):
+        embedder_bytes(model)
+    assert is_classifier(model)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
 from edge_sim.embedders.model_file import read_model_file
 from edge_sim.errors import ModelError
+from tests.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
 from tests.embedders.tiny_models import AVERAGE_POOL_2D, RESHAPE, grid_model, one_operator_model
 
 MODEL = grid_model("uint8")

@@ -6,14 +6,21 @@ the colour means of a grid of cells, as `spatial` (1, G, G, 3) and flattened as 
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from edge_sim.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
+import pytest
 
-AVERAGE_POOL_2D, CONV_2D, RESHAPE, SOFTMAX, CUSTOM = 1, 3, 22, 25, 32
+from tests.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
+
+AVERAGE_POOL_2D, CONV_2D, RESHAPE, SOFTMAX, CUSTOM, SHAPE = 1, 3, 22, 25, 32, 77
+needs_litert = pytest.mark.skipif(
+    importlib.util.find_spec("ai_edge_litert") is None,
+    reason="classifiers are cut by the tools of ai-edge-litert",
+)
 TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
 
 
@@ -150,21 +157,38 @@ def one_operator_model(
     return model_bytes(tensors, [operator], inputs=range(len(inputs)), outputs=[output])
 
 
-def classifier_model(*, signature: tuple[int, ...] = ()) -> bytes:
-    """Return a classifier: cells (1, 4, 4, 3), their mean, a last layer of 5 classes, softmax."""
+def classifier_model(*, signature: tuple[int, ...] = (), open_batch: bool = False) -> bytes:
+    """Return a classifier: cells (1, 4, 4, 3), their mean, a last layer of 5 classes, softmax.
+
+    With an open batch, as converters write it, the first size of every tensor is left open and a
+    reshape to the shape of the logits stands before the softmax.
+    """
     rng = random.Random(0)
     kernel = tuple(rng.uniform(-1, 1) for _ in range(15))
+
+    def told(name: str, shape: tuple[int, ...]) -> Tensor:
+        left_open = (-1, *shape[1:]) if open_batch else ()
+        return Tensor(name, shape, "float32", signature=left_open)
+
     tensors = [
-        Tensor("input", (1, 16, 16, 3), "float32", signature=signature),
-        Tensor("cells", (1, 4, 4, 3), "float32"),
-        Tensor("pooled", (1, 1, 1, 3), "float32"),
+        told("input", (1, 16, 16, 3)),
+        told("cells", (1, 4, 4, 3)),
+        told("pooled", (1, 1, 1, 3)),
         Tensor("kernel", (5, 1, 1, 3), "float32", weights=kernel),
         Tensor("bias", (5,), "float32", weights=(0.1, 0.2, 0.3, 0.4, 0.5)),
-        Tensor("logits", (1, 1, 1, 5), "float32"),
-        Tensor("classes", (1, 1, 1, 5), "float32"),
+        told("logits", (1, 1, 1, 5)),
+        told("classes", (1, 1, 1, 5)),
     ]
+    if signature:
+        tensors[0] = replace(tensors[0], signature=signature)
     ones: dict[int, Field] = {slot: Scalar("i", 1) for slot in (1, 2, 4, 5)}
     last = Operator(CONV_2D, (2, 3, 4), (5,), 1, Node({0: Scalar("b", 1), **ones}))
-    softmax = Operator(SOFTMAX, (5,), (6,), 9, Node({0: Scalar("f", 1.0)}))
-    operators = [pooling(0, 1, window=4), pooling(1, 2, window=4), last, softmax]
+    operators = [pooling(0, 1, window=4), pooling(1, 2, window=4), last]
+    logits = 5
+    if open_batch:
+        tensors += [Tensor("shape", (4,), "int32"), told("reshaped", (1, 1, 1, 5))]
+        operators.append(Operator(SHAPE, (5,), (7,), 55, Node({0: Scalar("b", TYPES["int32"])})))
+        operators.append(Operator(RESHAPE, (5, 7), (8,), 17, Node({0: Vector("i", [])})))
+        logits = 8
+    operators.append(Operator(SOFTMAX, (logits,), (6,), 9, Node({0: Scalar("f", 1.0)})))
     return model_bytes(tensors, operators, inputs=[0], outputs=[6])

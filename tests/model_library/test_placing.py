@@ -6,21 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.embedders.flatbuffer_writer import Field, Node, Scalar
 from edge_sim.embedders.model_file import ModelFile, read_model_file
 from edge_sim.errors import ModelError
 from edge_sim.model_library import import_classifier
+from tests.embedders.flatbuffer_writer import Field, Node, Scalar
 from tests.embedders.tiny_models import (
     CONV_2D,
     Operator,
     Tensor,
     classifier_model,
     model_bytes,
+    needs_litert,
     pooling,
 )
 from tests.model_library.full_disk import largest_file
 
 CEIL, LOGISTIC = 104, 14
+
+pytestmark = needs_litert
 
 
 @pytest.fixture
@@ -54,6 +57,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(source: ModelFile) -> None:
     with pytest.raises(ModelError, match=r"/proc/m\.tflite: cannot write") as caught:
         import_classifier(source, Path("/proc/m.tflite"), license_name="MIT")
     assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_with_an_open_batch_is_imported(tmp_path: Path) -> None:
+    path = tmp_path / "open.tflite"
+    path.write_bytes(classifier_model(open_batch=True))
+    embedder = import_classifier(read_model_file(path), tmp_path / "m.tflite", license_name="MIT")
+    assert embedder.dimension == 3
 
 
 def test_a_classifier_of_pictures_of_any_size_is_refused_by_its_own_name(tmp_path: Path) -> None:

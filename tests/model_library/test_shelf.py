@@ -9,7 +9,12 @@ import pytest
 
 from edge_sim.embedders.model_file import read_model_file
 from edge_sim.model_library import import_classifier, shelf
-from tests.embedders.tiny_models import classifier_model, grid_model, one_operator_model
+from tests.embedders.tiny_models import (
+    classifier_model,
+    grid_model,
+    needs_litert,
+    one_operator_model,
+)
 
 
 @pytest.fixture
@@ -19,6 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+@needs_litert
 def test_embedders_and_classifiers_are_told_apart(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "grid.tflite").write_bytes(grid_model())
     (folder / "classes.tflite").write_bytes(classifier_model())
@@ -57,6 +63,7 @@ def test_a_file_that_is_no_model_is_unusable_with_the_reason(
     assert message in str(bad.problem)
 
 
+@needs_litert
 def test_a_card_of_another_file_is_refused(tmp_path: Path, folder: Path) -> None:
     (folder / "classes.tflite").write_bytes(classifier_model())
     source = read_model_file(folder / "classes.tflite")

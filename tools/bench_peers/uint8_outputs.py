@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+import copy
 
-from edge_sim.embedders.flatbuffer_writer import Field, Node, Nodes, Scalar, Vector, serialise
-from edge_sim.embedders.graph import Graph, read_graph, rebuilt
-from edge_sim.embedders.model_file import IDENTIFIER, ModelFile
+from ai_edge_litert.tools import flatbuffer_utils
+
+from edge_sim.embedders.model_file import ModelFile
 
 _UINT8, _INT8 = 3, 9
 _QUANTIZE = 114
@@ -16,51 +15,25 @@ _QUANTIZE = 114
 
 def with_uint8_outputs(model: ModelFile) -> bytes:
     """Return the .tflite file with every int8 output made uint8; the values stay the same."""
-    graph = read_graph(model)
-    outputs = graph.graph.numbers(2, "i")
-    names = {index: graph.tensors[index].text(3) for index in outputs}
-    table = rebuilt(graph, graph.steps, names, "outputs made uint8")
-    (subgraph,) = _nodes(table.fields, 2)
-    tensors, operators = _nodes(subgraph.fields, 0), _nodes(subgraph.fields, 3)
-    codes = _nodes(table.fields, 1)
-    ends = list(cast("Vector", subgraph.fields[2]).values)
-    for at, index in enumerate(outputs):
-        if graph.tensors[index].scalar(1, "b") != _INT8:
+    whole = flatbuffer_utils.convert_bytearray_to_object(model.data)
+    graph = whole.subgraphs[0]
+    graph.outputs = [int(index) for index in graph.outputs]
+    for at, index in enumerate(graph.outputs):
+        tensor = graph.tensors[index]
+        if tensor.type != _INT8:
             continue
-        operators.append(
-            Node({0: Scalar("I", len(codes)), 1: Vector("i", [ends[at]]), 2: _one(len(tensors))})
-        )
-        ends[at] = len(tensors)
-        tensors.append(_as_uint8(graph, index))
-    codes.append(Node({0: Scalar("b", _QUANTIZE), 2: Scalar("i", 1), 3: Scalar("i", _QUANTIZE)}))
-    graph_fields = {
-        **subgraph.fields,
-        0: Nodes(tensors),
-        2: Vector("i", ends),
-        3: Nodes(operators),
-    }
-    whole = {**table.fields, 1: Nodes(codes), 2: Nodes([Node(graph_fields)])}
-    return serialise(Node(whole), IDENTIFIER)
-
-
-def _as_uint8(graph: Graph, index: int) -> Node:
-    tensor = graph.tensors[index]
-    quantization = tensor.table(4)
-    scales = () if quantization is None else quantization.numbers(2, "f")
-    zeros = () if quantization is None else quantization.numbers(3, "q")
-    return Node(
-        {
-            0: Vector("i", tensor.numbers(0, "i")),
-            1: Scalar("b", _UINT8),
-            3: f"{tensor.text(3)}_uint8",
-            4: Node({2: Vector("f", scales), 3: Vector("q", [zero + 128 for zero in zeros])}),
-        }
-    )
-
-
-def _nodes(fields: Mapping[int, Field], slot: int) -> list[Node]:
-    return list(cast("Nodes", fields[slot]).items)
-
-
-def _one(number: int) -> Vector:
-    return Vector("i", [number])
+        made = copy.deepcopy(tensor)
+        made.name, made.type, made.buffer = f"{tensor.name.decode()}_uint8", _UINT8, 0
+        made.quantization.zeroPoint = [zero + 128 for zero in tensor.quantization.zeroPoint]
+        operator = flatbuffer_utils.OperatorT()
+        operator.opcodeIndex = len(whole.operatorCodes)
+        operator.inputs, operator.outputs = [index], [len(graph.tensors)]
+        graph.operators.append(operator)
+        graph.outputs[at] = len(graph.tensors)
+        graph.tensors.append(made)
+    code = flatbuffer_utils.OperatorCodeT()
+    code.deprecatedBuiltinCode = code.builtinCode = _QUANTIZE
+    code.version = 1
+    whole.operatorCodes.append(code)
+    whole.signatureDefs = None
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(whole))

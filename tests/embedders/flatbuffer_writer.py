@@ -40,22 +40,7 @@ class Nodes:
     items: Sequence[Node]
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
-    """A table without offsets, taken over byte by byte.
-
-    Args:
-        vtable: As it was.
-        body: The table without the four bytes that point to the vtable.
-        phase: Of its start in multiples of 8 bytes: the alignment of its fields hangs on it.
-    """
-
-    vtable: bytes
-    body: bytes
-    phase: int
-
-
-Field = Scalar | Vector | Node | Nodes | Inline | bytes | str
+Field = Scalar | Vector | Node | Nodes | bytes | str
 """bytes: a vector of bytes. str: a string, kept with its terminating zero."""
 
 
@@ -84,8 +69,6 @@ class _Writer:
             return self._node(value)
         if isinstance(value, Nodes):
             return self._nodes(value.items)
-        if isinstance(value, Inline):
-            return self._inline(value)
         if isinstance(value, bytes):
             return self._counted(len(value), value)
         if isinstance(value, str):
@@ -120,13 +103,6 @@ class _Writer:
                 struct.pack_into("<" + value.code, self.out, position, value.value)
             else:
                 self.point(position, self.put(value))
-        return start
-
-    def _inline(self, table: Inline) -> int:
-        self.align(8, ahead=len(table.vtable) - table.phase)
-        self.out += table.vtable
-        start = len(self.out)
-        self.out += struct.pack("<i", len(table.vtable)) + table.body
         return start
 
 
