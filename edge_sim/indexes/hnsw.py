@@ -7,9 +7,6 @@ pool of candidates on 8-bit rows; the pool is ranked exactly on the originals.
 
 from __future__ import annotations
 
-import contextlib
-import mmap
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from numpy.typing import NDArray
 from edge_sim.errors import SearchError
 from edge_sim.indexes.asking import angular, asked, permitted
 from edge_sim.indexes.exact import ExactIndex
-from edge_sim.indexes.few_rows import FewRows
 from edge_sim.ranking import NOTHING, Metric, Neighbours, RowMask, Rows, ordered
 
 CONNECTIVITY = 16
@@ -33,7 +29,6 @@ POOL, POOL_PER_K = 128, 1.2
 """Candidates of the graph that are ranked exactly, at least: half as many again found 0.0001."""
 FEW = 20_000
 """A filter that leaves no more rows than this is answered by a pass over them."""
-_HUGE_PAGE = 2 << 20
 STORAGES = {"int8": "i8", "float16": "f16"}
 
 
@@ -53,8 +48,10 @@ class HnswIndex:
         self.metric = angular(metric, "the graph ranks")
         self._graph = graph
         self._originals = originals
-        self._few = FewRows(originals)
         self._exact = ExactIndex(originals, metric=metric, unit=True)
+        name = getattr(originals, "filename", None)
+        self._file = None if name is None else Path(name)
+        self._whole = self._file_state()
 
     @property
     def kind(self) -> str:
@@ -97,10 +94,22 @@ class HnswIndex:
                 return self._exact.search(question.vector, k, among=among)
         if self.metric is not Metric.COSINE:
             question = asked(vector, k, self.dimension, metric=self.metric, least=False)
+        self._check_whole()
+        return ordered(question, self._originals[found], found, k)
+
+    def _file_state(self) -> tuple[int, int]:
+        """Return inode and size of the mapped file; zeros where there is none any more."""
         try:
-            return ordered(question, self._few.take(found), found, k)
-        except OSError as error:
-            raise SearchError(f"the vectors of the index cannot be read: {error}") from error
+            state = None if self._file is None else self._file.stat()
+        except OSError:
+            state = None  # deleted meanwhile; the mapping stays readable
+        return (0, 0) if state is None else (state.st_ino, state.st_size)
+
+    def _check_whole(self) -> None:
+        """Raise if the mapped file was shortened: reading beyond its end would end the process."""
+        inode, size = self._file_state()
+        if inode == self._whole[0] and size < self._whole[1]:
+            raise SearchError(f"{self._file}: the vectors of the index were cut off; build it anew")
 
     def _near(self, vector: NDArray[np.float32], width: int, pool: int) -> NDArray[np.intp]:
         self._graph.expansion_search = width
@@ -134,28 +143,25 @@ def build_graph(
     return graph
 
 
-def open_graph(path: Path, rows: Rows, *, resident: bool = False) -> Any:
-    """Return a saved graph.
+def open_graph(path: Path, rows: Rows) -> Any:
+    """Return a saved graph, mapped from its file.
 
     Args:
         path: From `save`.
         rows: That it is of.
-        resident: Read into memory, in large pages where the system has them, so that searches are
-            about a sixth faster; else mapped from the file, of which the system keeps what it can.
 
     Raises:
         SearchError: usearch is not installed, or the file is no graph of these rows.
     """
     usearch = _usearch()
     try:
-        place = _in_large_pages(path) if resident else str(path)
-        graph = usearch.Index.restore(place, view=True)
+        graph = usearch.Index.restore(str(path), view=True)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise SearchError(f"{path}: not a usable graph ({error})") from error
-    if graph is None or len(graph) != len(rows) or graph.ndim != rows.shape[1]:
+    if graph is None:
+        raise SearchError(f"{path}: not a usable graph (the file is not there)")
+    if len(graph) != len(rows) or graph.ndim != rows.shape[1]:
         raise SearchError(f"{path}: not a graph of these {len(rows)} rows")
-    # A view does not keep what it looks at.
-    graph.edge_sim_place = place
     return graph
 
 
@@ -188,25 +194,3 @@ def _usearch() -> Any:
             "an HNSW index needs usearch: pip install 'edge_sim[search]', or take --kind exact"
         ) from error
     return usearch.index
-
-
-def _in_large_pages(path: Path) -> NDArray[np.uint8]:
-    """Return the bytes of a file; nodes lie all over it, so small pages cost a table walk each.
-
-    Raises:
-        OSError: The file cannot be read, or ends early.
-    """
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
-        pages = mmap.mmap(-1, max(1, -(-size // _HUGE_PAGE)) * _HUGE_PAGE, **private)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):
-                pages.madvise(mmap.MADV_HUGEPAGE)
-        rest = memoryview(pages)[:size]
-        while len(rest):
-            done = file.readinto(rest)
-            if not done:
-                raise OSError("the file became shorter")
-            rest = rest[done:]
-    return np.frombuffer(pages, np.uint8, size)

@@ -25,9 +25,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("resident", [False, True])
-def test_a_saved_graph_answers_as_the_one_that_was_built(saved: Path, resident: bool) -> None:
-    index = HnswIndex(open_graph(saved, ROWS, resident=resident), ROWS)
+def test_a_saved_graph_answers_as_the_one_that_was_built(saved: Path) -> None:
+    index = HnswIndex(open_graph(saved, ROWS), ROWS)
     built = HnswIndex(build_graph(ROWS, threads=1), ROWS)
     hits = 0
     for query in ROWS[:30]:
@@ -36,24 +35,22 @@ def test_a_saved_graph_answers_as_the_one_that_was_built(saved: Path, resident: 
     assert hits >= 0.98 * 30 * 20
 
 
-@pytest.mark.parametrize("resident", [False, True])
 @pytest.mark.parametrize("content", [b"", b"no graph at all", b"\0" * 4096])
-def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, resident: bool, content: bytes) -> None:
+def test_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "graph.usearch"
     path.write_bytes(content)
     with pytest.raises(SearchError, match="not a"):
-        open_graph(path, ROWS, resident=resident)
+        open_graph(path, ROWS)
 
 
-@pytest.mark.parametrize("resident", [False, True])
-def test_a_graph_of_other_rows_is_refused(saved: Path, resident: bool) -> None:
+def test_a_graph_of_other_rows_is_refused(saved: Path) -> None:
     with pytest.raises(SearchError, match="not a graph of these 1999 rows"):
-        open_graph(saved, ROWS[:-1], resident=resident)
+        open_graph(saved, ROWS[:-1])
 
 
 def test_a_graph_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="not a usable graph"):
-        open_graph(tmp_path / "none", ROWS, resident=True)
+        open_graph(tmp_path / "none", ROWS)
 
 
 def test_vectors_that_were_cut_off_are_an_error_of_one_line(saved: Path, tmp_path: Path) -> None:
