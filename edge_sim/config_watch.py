@@ -8,7 +8,7 @@ import msgspec
 
 from edge_sim.config_section import Name, PositiveSeconds, Seconds, Section
 from edge_sim.config_yaml import YamlReader, nearest
-from edge_sim.domain import SceneProblem
+from edge_sim.events import SceneProblem
 from edge_sim.problems import USUAL, ReportingPolicy
 from edge_sim.rules import Rules
 

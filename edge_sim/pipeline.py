@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from edge_sim.domain import (
     Frame,
     Match,
-    Notice,
     Observation,
     Probe,
     State,
     StateChange,
     Threshold,
 )
-from edge_sim.events import Event, Origin, noticed, state_changed
+from edge_sim.events import Event, EventDraft, EventOrigin, completed, state_changed
 from edge_sim.gallery import Gallery, GallerySummary, Recall
 from edge_sim.gate import Gate
 from edge_sim.protocols import Decider, Embedder, Follower, Monitor, Scorer
@@ -91,7 +90,7 @@ class Outcome:
     change: StateChange | None
     embedded: bool = True
     before_lasted_s: float | None = None
-    notices: tuple[Notice, ...] = ()
+    drafts: tuple[EventDraft, ...] = ()
 
 
 class Watch:
@@ -185,7 +184,7 @@ class Watch:
             change=change,
             embedded=embedded,
             before_lasted_s=None if change is None else lasted_s,
-            notices=tuple(notice for notices in follow for notice in notices),
+            drafts=tuple(draft for drafts in follow for draft in drafts),
         )
 
     def _compared(self, frame: Frame, sight: Sight) -> tuple[Probe, Match | None, bool]:
@@ -254,14 +253,14 @@ class Pipeline:
         """Yield the event of each outcome that is a change, and what else there is to tell."""
         revision_of = {watch.name: watch.gallery.revision for watch in self.watches}
         for outcome in outcomes:
-            if outcome.change is None and not outcome.notices:
+            if outcome.change is None and not outcome.drafts:
                 continue
             revision = revision_of[outcome.watch]
-            origin = Origin(self.device, source, outcome.watch, self.model_id, revision)
+            origin = EventOrigin(self.device, source, outcome.watch, self.model_id, revision)
             change_id = None
             if outcome.change is not None:
                 changed = state_changed(outcome.change, origin, outcome.before_lasted_s)
                 change_id = changed.id
                 yield changed
-            for notice in outcome.notices:
-                yield noticed(notice, outcome.observation, origin, change_id=change_id)
+            for draft in outcome.drafts:
+                yield completed(draft, outcome.observation, origin, change_id=change_id)

@@ -10,14 +10,19 @@ import msgspec
 
 from edge_sim.domain import (
     UNKNOWN,
-    Notice,
     Observation,
-    ProblemCleared,
-    ProblemRaised,
-    SceneProblem,
     State,
     StateChange,
     UnknownReason,
+)
+from edge_sim.events import (
+    EventDraft,
+    SceneCleared,
+    SceneImpaired,
+    SceneProblem,
+    WatchEvent,
+    draft,
+    utc_text,
 )
 
 PROBLEM_OF: Mapping[UnknownReason, SceneProblem] = {
@@ -124,14 +129,19 @@ class SceneHealth:
         """Whether any problem is worth telling."""
         return bool(self._manners.problems)
 
-    def follow(self, look: Observation, said: State, change: StateChange | None) -> list[Notice]:  # noqa: ARG002
+    def follow(
+        self,
+        look: Observation,
+        said: State,
+        change: StateChange | None,  # noqa: ARG002
+    ) -> list[EventDraft]:
         """Return what there is to tell after a look; called once per look, in time order."""
         last_s, self._last_s = self._last_s, look.captured_at_s
         self._passed_s = 0.0 if last_s is None else max(look.captured_at_s - last_s, 0.0)
         seen = _seen(look, said)
         if seen is not None and seen in self._manners.problems:
             self._tracks.setdefault(seen, _ProblemTrack())
-        notices: list[Notice] = []
+        notices: list[EventDraft] = []
         for problem, track in self._tracks.items():
             track.rested_s += self._passed_s
             notices += self._after(problem, track, seen, look.unix_time_s)
@@ -177,10 +187,10 @@ class SceneHealth:
         track: _ProblemTrack,
         seen: SceneProblem | None,
         unix_time_s: float,
-    ) -> Iterator[Notice]:
+    ) -> Iterator[EventDraft]:
         if track.raised and problem not in self._manners.problems:
             self._tracks[problem] = _ProblemTrack()  # it is not worth telling any more
-            yield ProblemCleared(problem, track.since_unix_s, track.lasted_s)
+            yield _draft(SceneCleared, problem, track)
         elif seen is problem:
             yield from self._bad(problem, track, unix_time_s)
         elif _disproves(seen, problem):
@@ -190,7 +200,7 @@ class SceneHealth:
 
     def _bad(
         self, problem: SceneProblem, track: _ProblemTrack, unix_time_s: float
-    ) -> Iterator[Notice]:
+    ) -> Iterator[EventDraft]:
         if track.raised or track.bad_looks:
             track.lasted_s += self._passed_s + track.good_s
         else:
@@ -200,9 +210,9 @@ class SceneHealth:
         lasts = track.bad_looks >= _LEAST_LOOKS and track.lasted_s >= self._manners.after_s
         if lasts and not track.raised and track.rested_s >= self._manners.again_s:
             track.raised, track.rested_s = True, 0.0
-            yield ProblemRaised(problem, track.since_unix_s, track.lasted_s)
+            yield _draft(SceneImpaired, problem, track)
 
-    def _good(self, problem: SceneProblem, track: _ProblemTrack) -> Iterator[Notice]:
+    def _good(self, problem: SceneProblem, track: _ProblemTrack) -> Iterator[EventDraft]:
         track.bad_looks = 0
         if track.good_looks:
             track.good_s += self._passed_s
@@ -212,7 +222,12 @@ class SceneHealth:
         over = track.good_looks >= _LEAST_LOOKS and track.good_s >= self._manners.clear_s
         if track.raised and over:
             track.raised = False
-            yield ProblemCleared(problem, track.since_unix_s, track.lasted_s)
+            yield _draft(SceneCleared, problem, track)
+
+
+def _draft(kind: type[WatchEvent], problem: SceneProblem, track: _ProblemTrack) -> EventDraft:
+    since, lasted_s = utc_text(track.since_unix_s), round(track.lasted_s, 3)
+    return draft(kind, problem=problem, since=since, lasted_s=lasted_s)
 
 
 def _seen(look: Observation, said: State) -> SceneProblem | None:

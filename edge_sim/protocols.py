@@ -20,7 +20,6 @@ from edge_sim.domain import (
     FloatVector,
     Frame,
     Match,
-    Notice,
     Observation,
     Probe,
     SceneReading,
@@ -28,7 +27,7 @@ from edge_sim.domain import (
     StateChange,
     Threshold,
 )
-from edge_sim.events import Event
+from edge_sim.events import Event, EventDraft
 from edge_sim.ranking import Neighbours
 
 __all__ = [
@@ -37,6 +36,7 @@ __all__ = [
     "Embedder",
     "Embedding",
     "Event",
+    "EventDraft",
     "EventSink",
     "FloatVector",
     "Follower",
@@ -46,7 +46,6 @@ __all__ = [
     "Match",
     "Monitor",
     "Neighbours",
-    "Notice",
     "Observation",
     "Probe",
     "SceneReading",
@@ -198,7 +197,7 @@ class Follower(Protocol):
 
     def follow(
         self, observation: Observation, state: State, change: StateChange | None, /
-    ) -> Sequence[Notice]:
+    ) -> Sequence[EventDraft]:
         """Return what to report after an observation; called once for each, in time order.
 
         Args:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_sim.domain import UNKNOWN
 from edge_sim.drift import Baseline, DriftReading, Key, ScoreDrift
-from edge_sim.events import OfWatch, SourceLost, StateChanged, tag_of
+from edge_sim.events import SourceLost, StateChanged, WatchEvent, tag_of
 from edge_sim.score_log import BadLine, Line, ScoreLine
 
 SHOWN_FAULTS = 10
@@ -103,14 +103,14 @@ def review(
                 faults.append(f"{line.place}: {line.fault}")
         elif isinstance(line, SourceLost):
             lost[line.source] += 1
-        elif isinstance(line, ScoreLine | StateChanged | OfWatch):
+        elif isinstance(line, ScoreLine | StateChanged | WatchEvent):
             if line.watch not in traces:
                 traces[line.watch] = Traces(ScoreDrift(baselines.get(line.watch, {})))
             trace = traces[line.watch]
             trace.times.append(line.at)
             if isinstance(line, ScoreLine):
                 _look(trace, line)
-            elif isinstance(line, OfWatch):
+            elif isinstance(line, WatchEvent):
                 trace.told[tag_of(line)] += 1
             else:
                 _change(trace, line)

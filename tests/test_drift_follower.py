@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 
-from edge_sim.domain import UNKNOWN, Drifted, State, UnknownReason
+from edge_sim.domain import UNKNOWN, State, UnknownReason
 from edge_sim.drift import DriftFollower, DriftMemory, baseline_of
+from edge_sim.events import ScoresDrifted
 from tests.builders import change, match, observation
 
 OPEN = State("open")
@@ -29,13 +31,13 @@ def scores(seed: int, mean: float, number: int) -> list[float]:
 
 def play(
     subject: DriftFollower, values: Sequence[float], *, start: int = 0, step_s: float = 60.0
-) -> list[tuple[int, Drifted]]:
+) -> list[tuple[int, SimpleNamespace]]:
     found = []
     for at, value in enumerate(values, start=start):
         look = observation(match(("open", value), ("closed", 0.1)), index=at, at_s=at * step_s)
         for notice in subject.follow(look, OPEN, None):
-            assert isinstance(notice, Drifted)
-            found.append((at, notice))
+            assert notice.kind is ScoresDrifted
+            found.append((at, SimpleNamespace(**notice.facts)))
     return found
 
 

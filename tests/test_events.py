@@ -9,36 +9,38 @@ import pytest
 
 from edge_sim.domain import (
     Doubt,
-    Drifted,
-    ImplausibleTransition,
-    Notice,
-    Overdue,
-    OverdueCleared,
-    ProblemCleared,
-    ProblemRaised,
-    SceneProblem,
     State,
-    TooLong,
-    TooShort,
     UnknownReason,
 )
 from edge_sim.events import (
     Event,
-    OfWatch,
-    Origin,
+    EventDraft,
+    EventOrigin,
+    SceneProblem,
     SourceLost,
+    WatchEvent,
+    completed,
     event_kinds,
     from_json_line,
     json_schema,
-    noticed,
     state_changed,
     tag_of,
     to_json_line,
     utc_text,
 )
 from tests.builders import change, observation
+from tests.drafts import (
+    cleared,
+    drifted,
+    impaired,
+    implausible,
+    overdue,
+    overdue_cleared,
+    too_long,
+    too_short,
+)
 
-ORIGIN = Origin(device="shed", source="yard", watch="gate", model="m@1/p1", gallery_revision=4)
+ORIGIN = EventOrigin(device="shed", source="yard", watch="gate", model="m@1/p1", gallery_revision=4)
 UNSURE = State("unknown", UnknownReason.NOVEL)
 
 
@@ -107,29 +109,29 @@ def test_the_same_change_has_the_same_id_and_another_change_another() -> None:
 
 
 SINCE_S = 1_700_000_000.0
-NOTICES: dict[str, Notice] = {
-    "scene_impaired": ProblemRaised(SceneProblem.COVERED, SINCE_S, 10.0),
-    "scene_cleared": ProblemCleared(SceneProblem.COVERED, SINCE_S, 70.0),
-    "overdue": Overdue("open", SINCE_S, 600.0, 600.0, 2),
-    "overdue_cleared": OverdueCleared("open", SINCE_S, 900.0),
-    "too_short": TooShort("open", "closed", SINCE_S, 1.0, 5.0),
-    "too_long": TooLong("open", SINCE_S, 7200.0, 3600.0),
-    "implausible_transition": ImplausibleTransition("closed", "gone"),
-    "drift": Drifted("open", "ir", 0.61234, 0.25, 0.8, 0.6, "fall", 120, "look at the lens"),
+NOTICES: dict[str, EventDraft] = {
+    "scene_impaired": impaired(SceneProblem.COVERED, SINCE_S, 10.0),
+    "scene_cleared": cleared(SceneProblem.COVERED, SINCE_S, 70.0),
+    "overdue": overdue("open", SINCE_S, 600.0, 600.0, 2),
+    "overdue_cleared": overdue_cleared("open", SINCE_S, 900.0),
+    "too_short": too_short("open", "closed", SINCE_S, 1.0, 5.0),
+    "too_long": too_long("open", SINCE_S, 7200.0, 3600.0),
+    "implausible_transition": implausible("closed", "gone"),
+    "drift": drifted("open", "ir", 0.6123, 0.6, "look at the lens"),
 }
 
 
-def notice_event(notice: Notice) -> Event:
-    return noticed(notice, observation(index=7), ORIGIN, change_id="c" * 16)
+def notice_event(notice: EventDraft) -> Event:
+    return completed(notice, observation(index=7), ORIGIN, change_id="c" * 16)
 
 
 @pytest.mark.parametrize(("tag", "notice"), NOTICES.items(), ids=NOTICES)
 def test_every_notice_has_a_kind_of_event_that_says_where_it_comes_from(
-    tag: str, notice: Notice
+    tag: str, notice: EventDraft
 ) -> None:
     event = notice_event(notice)
     assert tag_of(event) == tag
-    assert isinstance(event, OfWatch)
+    assert isinstance(event, WatchEvent)
     assert (event.device, event.source, event.watch) == ("shed", "yard", "gate")
     assert (event.at, event.frame) == ("2023-11-14T22:13:27.000Z", 7)
 
@@ -154,7 +156,7 @@ def test_drift_says_what_to_do_and_with_which_gallery() -> None:
 
 def test_two_problems_at_one_look_have_two_ids() -> None:
     found = [notice_event(notice) for notice in NOTICES.values()]
-    found.append(notice_event(ProblemRaised(SceneProblem.FROZEN, SINCE_S, 10.0)))
+    found.append(notice_event(impaired(SceneProblem.FROZEN, SINCE_S, 10.0)))
     assert len({event.id for event in found}) == len(found)
     assert notice_event(NOTICES["overdue"]) == notice_event(NOTICES["overdue"])
 

@@ -53,8 +53,8 @@ def test_two_events_of_one_kind_at_one_observation_have_two_ids() -> None:
     notices = [events.draft(brightness_event.BrightnessRose, luma=n, state="on") for n in (1, 2)]
     from tests.builders import observation
 
-    origin = events.Origin(device="d", source="s", watch="w", model="m", gallery_revision=0)
-    first, second = (events.noticed(notice, observation(), origin) for notice in notices)
+    origin = events.EventOrigin(device="d", source="s", watch="w", model="m", gallery_revision=0)
+    first, second = (events.completed(notice, observation(), origin) for notice in notices)
     assert first.id != second.id
 
 

@@ -11,9 +11,7 @@ import pytest
 from edge_sim.domain import (
     UNKNOWN,
     Frame,
-    ImplausibleTransition,
     Match,
-    Notice,
     Observation,
     Probe,
     Roi,
@@ -25,11 +23,12 @@ from edge_sim.domain import (
     Threshold,
     UnknownReason,
 )
-from edge_sim.events import Event, StateChanged, TransitionImplausible, tag_of
+from edge_sim.events import Event, EventDraft, StateChanged, TransitionImplausible, tag_of
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import ObservationInterval, Pipeline, Region, Stages, Watch, make_probe
 from edge_sim.protocols import Scorer
 from tests.builders import BrightnessEmbedder, flat_frame, reference
+from tests.drafts import implausible
 
 EMPTY = Gallery()
 LIGHT_AND_DARK = Gallery([reference("d-1", "dark", 1, 0), reference("l-1", "light", 0, 1)])
@@ -112,9 +111,11 @@ class Counting:
     def __init__(self) -> None:
         self.looks = 0
 
-    def follow(self, look: Observation, said: State, change: StateChange | None) -> list[Notice]:
+    def follow(
+        self, look: Observation, said: State, change: StateChange | None
+    ) -> list[EventDraft]:
         self.looks += 1
-        return [ImplausibleTransition("a", said.name)] if self.looks % 3 == 0 else []
+        return [implausible("a", said.name)] if self.looks % 3 == 0 else []
 
 
 def test_what_a_follower_notices_becomes_an_event_after_the_change_of_the_same_look() -> None:

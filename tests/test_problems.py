@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from edge_sim.domain import (
     UNKNOWN,
-    Notice,
-    ProblemCleared,
-    ProblemRaised,
-    SceneProblem,
     State,
     UnknownReason,
 )
+from edge_sim.events import EventDraft, SceneCleared, SceneImpaired, SceneProblem
 from edge_sim.problems import PROBLEM_OF, USUAL, ProblemMemory, ReportingPolicy, SceneHealth
 from tests.builders import observation
+from tests.drafts import cleared, impaired
 
 EPOCH_S = 1_700_000_000.0
 LOOKS = {
@@ -37,7 +35,7 @@ PATIENT = ReportingPolicy(tuple(SceneProblem), after_s=10.0, clear_s=30.0, again
 
 def play(
     health: SceneHealth, text: str, *, start_s: float = 0.0, step_s: float = 5.0
-) -> list[tuple[int, Notice]]:
+) -> list[tuple[int, EventDraft]]:
     """Notices with the number of the look, one letter each."""
     found = []
     for at, letter in enumerate(text):
@@ -48,11 +46,11 @@ def play(
     return found
 
 
-def told(found: Iterable[tuple[int, Notice]]) -> list[tuple[int, str]]:
+def told(found: Iterable[tuple[int, EventDraft]]) -> list[tuple[int, str]]:
     return [
-        (at, ("+" if isinstance(item, ProblemRaised) else "-") + item.problem.value)
+        (at, ("+" if item.kind is SceneImpaired else "-") + item.facts["problem"].value)
         for at, item in found
-        if isinstance(item, ProblemRaised | ProblemCleared)
+        if item.kind in (SceneImpaired, SceneCleared)
     ]
 
 
@@ -60,8 +58,8 @@ def test_a_problem_that_lasts_is_told_and_cleared_with_its_duration() -> None:
     found = play(SceneHealth(PATIENT), ".." + "c" * 10 + "." * 10)
     since_s = EPOCH_S + 10.0
     assert found == [
-        (4, ProblemRaised(SceneProblem.COVERED, since_s, 10.0)),
-        (18, ProblemCleared(SceneProblem.COVERED, since_s, 50.0)),
+        (4, impaired(SceneProblem.COVERED, since_s, 10.0)),
+        (18, cleared(SceneProblem.COVERED, since_s, 50.0)),
     ]
 
 
@@ -142,7 +140,7 @@ def test_a_restart_neither_repeats_nor_forgets_a_problem() -> None:
     after.restore(kept)
     assert set(after.told) == {SceneProblem.COVERED}
     found = play(after, "c" * 10 + "." * 8, start_s=1e6)
-    assert found == [(16, ProblemCleared(SceneProblem.COVERED, EPOCH_S, 95.0))]
+    assert found == [(16, cleared(SceneProblem.COVERED, EPOCH_S, 95.0))]
 
 
 def test_a_restart_does_not_let_a_problem_be_told_sooner_again() -> None:
@@ -182,8 +180,8 @@ def test_whatever_is_seen_a_problem_is_told_and_cleared_in_turns(text: str, step
     lasting: set[SceneProblem] = set()
     health = SceneHealth(PATIENT)
     for _, notice in play(health, text, step_s=step_s):
-        assert isinstance(notice, ProblemRaised | ProblemCleared)
-        assert notice.lasted_s >= 0.0
-        assert (notice.problem in lasting) == isinstance(notice, ProblemCleared)
-        lasting ^= {notice.problem}
+        problem = notice.facts["problem"]
+        assert notice.facts["lasted_s"] >= 0.0
+        assert notice.kind is (SceneCleared if problem in lasting else SceneImpaired)
+        lasting ^= {problem}
     assert set(health.told) == lasting

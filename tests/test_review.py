@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_sim.domain import ProblemCleared, ProblemRaised, SceneProblem, State
+from edge_sim.domain import State
 from edge_sim.drift import baseline_of
-from edge_sim.events import Origin, SourceLost, StateChanged, state_changed, utc_text
+from edge_sim.events import (
+    EventOrigin,
+    SceneProblem,
+    SourceLost,
+    StateChanged,
+    state_changed,
+    utc_text,
+)
 from edge_sim.review import review
 from edge_sim.score_log import BadLine, ScoreLine
 from tests.builders import change
+from tests.drafts import cleared, impaired
 from tests.outbox.events import told
 
 BASELINES = {"gate": {("open", "day"): baseline_of(np.random.default_rng(1).normal(0.8, 0.05, 60))}}
@@ -32,7 +40,7 @@ def line(number: int, combined: float | None = 0.8, **other: str | None) -> Scor
 
 
 def event(after: str = "open") -> StateChanged:
-    return state_changed(change(None, State(after)), Origin("d", "cam", "gate", "m@1", 1))
+    return state_changed(change(None, State(after)), EventOrigin("d", "cam", "gate", "m@1", 1))
 
 
 def drawn(seed: int, mean: float, number: int, start: int = 0) -> list[ScoreLine]:
@@ -88,9 +96,9 @@ def test_an_empty_log_says_nothing() -> None:
 
 
 def test_other_events_of_a_watch_are_counted_by_type() -> None:
-    raised = told(ProblemRaised(SceneProblem.COVERED, 0.0, 10.0))
-    cleared = told(ProblemCleared(SceneProblem.COVERED, 0.0, 60.0))
-    found, _ = review([raised, cleared, raised, event()], {})
+    raised = told(impaired(SceneProblem.COVERED, 0.0, 10.0))
+    over = told(cleared(SceneProblem.COVERED, 0.0, 60.0))
+    found, _ = review([raised, over, raised, event()], {})
     (gate,) = found.watches
     assert gate.told == {"scene_impaired": 2, "scene_cleared": 1}
     assert gate.changes == 1

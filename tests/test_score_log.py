@@ -11,7 +11,7 @@ import pytest
 from edge_sim.deciding import AdaptiveDecider, Level, Settings
 from edge_sim.domain import Probe, State, UnknownReason
 from edge_sim.errors import DataError
-from edge_sim.events import Origin, state_changed, to_json_line
+from edge_sim.events import EventOrigin, state_changed, to_json_line
 from edge_sim.pipeline import Outcome
 from edge_sim.score_log import (
     BadLine,
@@ -106,7 +106,7 @@ def test_what_is_no_line_is_told(tmp_path: Path, content: bytes) -> None:
 
 
 def test_event_files_are_read_alike(tmp_path: Path) -> None:
-    event = state_changed(change(None, State("open")), Origin("d", "cam", "gate", "m@1", 1))
+    event = state_changed(change(None, State("open")), EventOrigin("d", "cam", "gate", "m@1", 1))
     (tmp_path / "e.jsonl").write_bytes(to_json_line(event))
     assert read(tmp_path / "e.jsonl") == [event]
 
@@ -168,7 +168,7 @@ def test_the_event_of_a_look_is_named_by_its_id(tmp_path: Path) -> None:
     made = change(None, State("open"))
     item = replace(outcome(7.0), observation=made.cause, change=made)
     whole(tmp_path / "s.jsonl", item, decider=decider)
-    origin = Origin("porch", "cam", "gate", PROBE.embedding.model_id, 3)
+    origin = EventOrigin("porch", "cam", "gate", PROBE.embedding.model_id, 3)
     line = read(tmp_path / "s.jsonl")[1]
     assert isinstance(line, ScoreLine)
     assert line.event == state_changed(made, origin).id

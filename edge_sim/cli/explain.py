@@ -153,7 +153,7 @@ def _from_log(path: Path, wanted: str) -> Explanation:
 
 
 def _from_events(path: Path, wanted: str) -> Explanation:
-    from edge_sim.events import OfWatch, StateChanged, tag_of
+    from edge_sim.events import StateChanged, WatchEvent, tag_of
     from edge_sim.explaining import choose, from_event
     from edge_sim.score_log import read_lines
 
@@ -161,7 +161,7 @@ def _from_events(path: Path, wanted: str) -> Explanation:
     for line in read_lines([path]):
         if isinstance(line, StateChanged):
             events[line.id] = line
-        elif isinstance(line, OfWatch) and line.id == wanted:
+        elif isinstance(line, WatchEvent) and line.id == wanted:
             raise DataError(
                 f"{path}: the event {wanted} is {tag_of(line)}, which says itself why; only "
                 f"changes of state are explained"

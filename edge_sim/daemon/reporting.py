@@ -7,8 +7,7 @@ import logging
 from edge_sim.daemon.feeder import Feeder
 from edge_sim.daemon.followed import standing_of
 from edge_sim.daemon.rig import Rig
-from edge_sim.domain import SceneProblem
-from edge_sim.events import Event, OfWatch, SourceLost, StateChanged, tag_of
+from edge_sim.events import Event, SceneProblem, SourceLost, StateChanged, WatchEvent, tag_of
 from edge_sim.health.board import Board
 from edge_sim.pipeline import Watch
 from edge_sim.protocols import FrameSource
@@ -60,7 +59,7 @@ def counts_of(source: FrameSource) -> dict[str, int]:
 
 def log_event(event: Event) -> None:
     """One line per event, `key=value`, for journald and grep."""
-    if isinstance(event, OfWatch):
+    if isinstance(event, WatchEvent):
         logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
         return
     if not isinstance(event, StateChanged):
@@ -78,9 +77,9 @@ def log_event(event: Event) -> None:
     )
 
 
-def _facts(event: OfWatch) -> str:
+def _facts(event: WatchEvent) -> str:
     """Return the fields that are of this kind alone, those that are set."""
-    own = [name for name in event.__struct_fields__ if name not in OfWatch.__struct_fields__]
+    own = [name for name in event.__struct_fields__ if name not in WatchEvent.__struct_fields__]
     facts = {name: getattr(event, name) for name in own if name != "action"}
     return " ".join(f"{name}={_word(value)}" for name, value in facts.items() if value is not None)
 

@@ -1,10 +1,9 @@
 """The values that cross the seams. Read this package first, in the order
-`names`, `pictures`, `matches`, `decisions`, `notices`.
+`names`, `pictures`, `matches`, `decisions`.
 
 A frame is cropped to the region of each watch and turned into a probe; the scorer compares the
 probe with the references of the watch's gallery and gives a match; the decider turns a row of
-observations into state changes; what else is worth telling is a notice. Everything here is frozen
-and validated once, at construction.
+observations into state changes. Everything here is frozen and validated once, at construction.
 """
 
 from __future__ import annotations
@@ -18,19 +17,6 @@ from edge_sim.domain.decisions import (
 )
 from edge_sim.domain.matches import Match, Score, StateScore, Threshold
 from edge_sim.domain.names import UNKNOWN, UnknownReason, is_reserved
-from edge_sim.domain.notices import (
-    Drifted,
-    EventDraft,
-    ImplausibleTransition,
-    Notice,
-    Overdue,
-    OverdueCleared,
-    ProblemCleared,
-    ProblemRaised,
-    SceneProblem,
-    TooLong,
-    TooShort,
-)
 from edge_sim.domain.pictures import (
     FULL_FRAME,
     THUMBNAIL_PX,
@@ -54,36 +40,25 @@ __all__ = [
     "UNKNOWN",
     "BgrImage",
     "Doubt",
-    "Drifted",
     "Embedding",
-    "EventDraft",
     "FloatCells",
     "FloatMatrix",
     "FloatPlane",
     "FloatVector",
     "Frame",
     "GrayImage",
-    "ImplausibleTransition",
     "Match",
-    "Notice",
     "Observation",
-    "Overdue",
-    "OverdueCleared",
     "Probe",
-    "ProblemCleared",
-    "ProblemRaised",
     "Quality",
     "Reference",
     "Roi",
-    "SceneProblem",
     "SceneReading",
     "Score",
     "State",
     "StateChange",
     "StateScore",
     "Threshold",
-    "TooLong",
-    "TooShort",
     "UnknownReason",
     "is_reserved",
 ]

@@ -85,3 +85,7 @@ class Threshold:
                 f"a threshold needs 0 <= leave <= enter <= 1, "
                 f"got enter {self.enter}, leave {self.leave}"
             )
+
+    def rounded(self) -> Threshold:
+        """Return it with four decimals, as events carry it."""
+        return Threshold(round(self.enter, 4), round(self.leave, 4))

@@ -136,6 +136,17 @@ class Quality:
     clipped_dark: float
     clipped_bright: float
 
+    def rounded(self) -> Quality:
+        """Return it with two decimals for levels and four for fractions, as events carry it."""
+        return Quality(
+            luma=round(self.luma, 2),
+            contrast=round(self.contrast, 2),
+            sharpness=round(self.sharpness, 2),
+            chroma=round(self.chroma, 2),
+            clipped_dark=round(self.clipped_dark, 4),
+            clipped_bright=round(self.clipped_bright, 4),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:

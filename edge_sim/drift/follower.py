@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge_sim.domain import UNKNOWN, Drifted, Notice, Observation, State, StateChange
+from edge_sim.domain import UNKNOWN, Observation, State, StateChange
 from edge_sim.drift.following import LEAST_LOOKS, DriftReading, DriftSnapshot, Key, ScoreDrift
 from edge_sim.drift.measures import Baseline
+from edge_sim.events import EventDraft, ScoresDrifted, draft
 
 EVERY_S = 1800.0
 """Between two looks that count: twenty of them, the least that say anything, take ten hours, so
@@ -49,7 +50,9 @@ class DriftFollower:
         """Follow against these from now on; what was seen against others is forgotten."""
         self._go_on(ScoreDrift(baselines, self._drift.snapshot()), baselines)
 
-    def follow(self, look: Observation, said: State, change: StateChange | None) -> list[Notice]:
+    def follow(
+        self, look: Observation, said: State, change: StateChange | None
+    ) -> list[EventDraft]:
         """Return what there is to tell after a look; called once per look, in time order."""
         match = look.match
         if self._every_s is None or match is None or look.impediment is not None:
@@ -62,7 +65,7 @@ class DriftFollower:
         self.readings = self._drift.readings()
         key = (said.name, look.condition)
         (reading,) = [item for item in self.readings if (item.state, item.condition) == key]
-        return [_notice(reading)] if self._is_news(key, reading) else []
+        return [_draft(reading)] if self._is_news(key, reading) else []
 
     def snapshot(self) -> DriftMemory:
         """Return what to keep over a restart."""
@@ -99,15 +102,21 @@ class DriftFollower:
         return True
 
 
-def _notice(reading: DriftReading) -> Drifted:
-    return Drifted(
+def _draft(reading: DriftReading) -> EventDraft:
+    has_psi = reading.psi is not None
+    return draft(
+        ScoresDrifted,
         state=reading.state,
         condition=reading.condition,
-        psi=reading.psi,
-        limit=None if reading.psi is None else reading.limit,
-        expected=reading.expected,
-        mean=reading.mean,
+        psi=_rounded(reading.psi),
+        limit=_rounded(reading.limit) if has_psi else None,
+        expected=_rounded(reading.expected),
+        mean=round(reading.mean, 4),
         direction=reading.direction,
         looks=reading.looks,
         action=reading.action,
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from edge_sim.deciding import agree
 from edge_sim.domain import UNKNOWN, Match, State, StateScore, UnknownReason
@@ -31,9 +32,7 @@ def why_state_of(explanation: Explanation) -> tuple[str, ...]:
     event, match = explanation.event, explanation.cause.match
     reason = None if event.reason is None else UnknownReason(event.reason)
     if reason in _IMPEDED:
-        readings = explanation.event.quality
-        values = {name: getattr(readings, name) for name in readings.__struct_fields__}
-        return (_IMPEDED[reason].format(**values),)
+        return (_IMPEDED[reason].format(**asdict(event.quality)),)
     if match is None:
         return (f"The picture was not compared with any reference ({event.reason}).",)
     if reason is UnknownReason.NOVEL:

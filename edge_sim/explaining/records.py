@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
 
 import msgspec
 
@@ -13,14 +12,13 @@ from edge_sim.deciding import DecisionState, Settings
 from edge_sim.domain import (
     Match,
     Observation,
-    Quality,
     Score,
     State,
     StateScore,
     Threshold,
     UnknownReason,
 )
-from edge_sim.events import Levels, StateChanged
+from edge_sim.events import StateChanged, unix_time_s
 from edge_sim.score_log import LearnedDrift, fault_of
 from edge_sim.version import __version__
 
@@ -48,7 +46,7 @@ class SeenLook(msgspec.Struct, frozen=True, omit_defaults=True):
     unix_time_s: float
     state: str
     scores: dict[str, float]
-    levels: dict[str, Levels]
+    levels: dict[str, Threshold]
     margin: float | None
     luma: float
     condition: str
@@ -102,10 +100,7 @@ def seen_look(
         state=said.name,
         reason=said.reason.value if said.reason else None,
         scores={} if match is None else {s.state: round(s.score.combined, 4) for s in match.states},
-        levels={
-            state: Levels(round(level.enter, 4), round(level.leave, 4))
-            for state, level in thresholds.items()
-        },
+        levels={state: level.rounded() for state, level in thresholds.items()},
         margin=None if match is None else round(match.margin, 4),
         luma=round(observation.quality.luma, 1),
         condition=observation.condition,
@@ -125,7 +120,6 @@ def from_event(event: StateChanged) -> Explanation:
         )
         for item in event.matches
     )
-    quality = Quality(**msgspec.structs.asdict(event.quality))
     reason = None if event.reason is None else UnknownReason(event.reason)
     impediment = reason if reason in _IMPEDIMENTS else None
     cause = Observation(
@@ -135,7 +129,7 @@ def from_event(event: StateChanged) -> Explanation:
         match=Match(states) if states else None,
         condition=event.condition,
         impediment=impediment,
-        quality=quality,
+        quality=event.quality,
     )
     return checked(Explanation(event, cause))
 
@@ -153,9 +147,6 @@ def checked(explanation: Explanation) -> Explanation:
     said += [(look.state, look.reason) for look in explanation.looks]
     for name, reason in said:
         State(name, None if reason is None else UnknownReason(reason))
-    for levels in (event.thresholds, *(look.levels for look in explanation.looks)):
-        for level in levels.values():
-            Threshold(level.enter, level.leave)
     for look in explanation.looks:
         if look.impediment is not None:
             UnknownReason(look.impediment)
@@ -164,15 +155,6 @@ def checked(explanation: Explanation) -> Explanation:
         if fault:
             raise ValueError(fault)
     return explanation
-
-
-def unix_time_s(at: str) -> float:
-    """Return the seconds since 1970 of a time as events write it.
-
-    Raises:
-        ValueError: It is none.
-    """
-    return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
 
 
 def configuration_digest(config: Config, watch: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edge_sim.deciding import AdaptiveDecider, Settings
 from edge_sim.domain import Observation, StateChange
 from edge_sim.errors import DataError
-from edge_sim.events import Origin, StateChanged, state_changed
+from edge_sim.events import EventOrigin, StateChanged, state_changed
 from edge_sim.score_log import DeciderLine, memory_of
 
 
@@ -65,7 +65,7 @@ class ReplayRun:
         self.events: list[tuple[int, StateChanged]] = []
         """(number of the look, event), in the order of the log."""
         self._deciders: dict[str, AdaptiveDecider] = {}
-        self._origins: dict[str, Origin] = {}
+        self._origins: dict[str, EventOrigin] = {}
 
     @property
     def deciders(self) -> Mapping[str, AdaptiveDecider]:
@@ -84,7 +84,7 @@ class ReplayRun:
         except ValueError as error:
             raise DataError(f"the decider of {line.watch!r} makes no sense: {error}") from error
         self._deciders[line.watch] = decider
-        self._origins[line.watch] = Origin(
+        self._origins[line.watch] = EventOrigin(
             line.device, line.source, line.watch, line.model, line.gallery_revision
         )
 

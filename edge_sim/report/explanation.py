@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import BgrImage, GrayImage, State, StateChange, Threshold, UnknownReason
+from edge_sim.domain import BgrImage, GrayImage, State, StateChange, UnknownReason
 from edge_sim.errors import DataError
-from edge_sim.events import Levels
 from edge_sim.explaining import Account, Explanation, SeenLook, origin_text, where_text
 from edge_sim.imaging import as_bgr, decode, gray
 from edge_sim.report import svg
@@ -245,7 +244,7 @@ def _look(look: SeenLook) -> Look:
         unix_time_s=look.unix_time_s,
         state=_state(look.state, look.reason),
         scores=look.scores,
-        thresholds=_thresholds(look.levels),
+        thresholds=look.levels,
         margin=look.margin,
         luma=look.luma,
         condition=look.condition,
@@ -260,13 +259,9 @@ def _change(explanation: Explanation) -> StateChange:
         before=before,
         after=_state(event.after, event.reason),
         cause=explanation.cause,
-        thresholds=_thresholds(event.thresholds),
+        thresholds=event.thresholds,
         confidence=event.confidence,
     )
-
-
-def _thresholds(levels: Mapping[str, Levels]) -> dict[str, Threshold]:
-    return {state: Threshold(level.enter, level.leave) for state, level in levels.items()}
 
 
 def _state(name: str, reason: str | None) -> State:

@@ -7,18 +7,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from edge_sim.domain import (
-    UNKNOWN,
-    Doubt,
-    ImplausibleTransition,
-    Notice,
-    Observation,
-    Overdue,
-    OverdueCleared,
-    State,
-    StateChange,
-    TooLong,
-    TooShort,
+from edge_sim.domain import UNKNOWN, Doubt, Observation, State, StateChange
+from edge_sim.events import (
+    EventDraft,
+    StateOverdue,
+    StateOverdueCleared,
+    StateTooLong,
+    StateTooShort,
+    TransitionImplausible,
+    WatchEvent,
+    draft,
+    utc_text,
 )
 from edge_sim.rules.rules import Rules
 
@@ -62,10 +61,12 @@ class RuleFollower:
         """Whether any state can be overdue."""
         return bool(self._rules.overdue_s)
 
-    def follow(self, look: Observation, said: State, change: StateChange | None) -> list[Notice]:
+    def follow(
+        self, look: Observation, said: State, change: StateChange | None
+    ) -> list[EventDraft]:
         """Return what there is to tell after a look; called once per look, in time order."""
         self._pass_time(look.captured_at_s)
-        notices: list[Notice] = []
+        notices: list[EventDraft] = []
         if said.name not in (UNKNOWN, self._now.state):
             notices += self._left(said.name, change)
             self._now = RuleMemory(said.name, look.unix_time_s)
@@ -88,35 +89,35 @@ class RuleFollower:
             in_state_s = self._now.in_state_s + passed_s
             self._now = msgspec.structs.replace(self._now, in_state_s=in_state_s)
 
-    def _left(self, after: str, change: StateChange | None) -> Iterator[Notice]:
+    def _left(self, after: str, change: StateChange | None) -> Iterator[EventDraft]:
         now = self._now
         if now.state is None:
             return
         if now.overdue:
-            yield OverdueCleared(now.state, now.since_unix_s, now.in_state_s)
+            yield _draft(StateOverdueCleared, now)
         doubts = () if change is None else change.doubts
         if Doubt.NOT_ALLOWED in doubts:
-            yield ImplausibleTransition(now.state, after)
+            yield draft(TransitionImplausible, before=now.state, after=after)
         if Doubt.TOO_SHORT in doubts:
             least_s = self._rules.min_duration_s[now.state]
-            yield TooShort(now.state, after, now.since_unix_s, now.in_state_s, least_s)
+            yield _draft(StateTooShort, now, after=after, limit_s=least_s)
 
-    def _limits(self) -> Iterator[Notice]:
+    def _limits(self) -> Iterator[EventDraft]:
         now = self._now
         state = now.state or UNKNOWN
         most_s = self._rules.max_duration_s.get(state)
         if most_s is not None and now.in_state_s > most_s and not now.too_long:
             self._now = msgspec.structs.replace(self._now, too_long=True)
-            yield TooLong(state, now.since_unix_s, now.in_state_s, most_s)
+            yield _draft(StateTooLong, now, limit_s=most_s)
         limit_s = self._rules.overdue_s.get(state, math.inf)
         told = self._times_overdue(now.in_state_s, limit_s)
         if told == 0 < now.overdue:  # the rule was taken away, or grants more time by now
             self._now = msgspec.structs.replace(self._now, overdue=0)
-            yield OverdueCleared(state, now.since_unix_s, now.in_state_s)
+            yield _draft(StateOverdueCleared, now)
         elif told > now.overdue:
             # Of several repetitions that fell into a gap between two looks, one is told.
             self._now = msgspec.structs.replace(self._now, overdue=told)
-            yield Overdue(state, now.since_unix_s, now.in_state_s, limit_s, told)
+            yield _draft(StateOverdue, now, limit_s=limit_s, number=told)
 
     def _times_overdue(self, in_state_s: float, limit_s: float) -> int:
         beyond_s = in_state_s - limit_s
@@ -124,3 +125,8 @@ class RuleFollower:
             return 0
         repeat_s = self._rules.repeat_s
         return 1 if repeat_s is None else 1 + int(beyond_s / repeat_s)
+
+
+def _draft(kind: type[WatchEvent], now: RuleMemory, **facts: object) -> EventDraft:
+    since, in_state_s = utc_text(now.since_unix_s), round(now.in_state_s, 3)
+    return draft(kind, state=now.state, since=since, in_state_s=in_state_s, **facts)

@@ -13,7 +13,7 @@ import msgspec
 from edge_sim.deciding import Memory, Settings
 from edge_sim.domain import Match, State
 from edge_sim.errors import DataError
-from edge_sim.events import Origin, state_changed, utc_text
+from edge_sim.events import EventOrigin, state_changed, utc_text
 from edge_sim.pipeline import Outcome
 from edge_sim.protocols import Decider
 from edge_sim.score_log.lines import SCHEMA, DeciderLine, ScoreLine, learned, score_line
@@ -194,7 +194,7 @@ def _whole_line(row: _Row, outcome: Outcome) -> ScoreLine:
     event = None
     if outcome.change is not None:
         deciding = row.deciding
-        origin = Origin(
+        origin = EventOrigin(
             deciding.device, deciding.source, outcome.watch, row.model, row.gallery_revision
         )
         event = state_changed(outcome.change, origin).id

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from threading import Lock
 
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
-from edge_sim.events import Event, OfWatch, StateChanged, tag_of, to_json_line
+from edge_sim.events import Event, StateChanged, WatchEvent, tag_of, to_json_line
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a program without a slash is looked for, and its own `PATH`."""
@@ -129,7 +129,7 @@ def _environment(event: Event) -> dict[str, str]:
         "EDGE_SIM_EVENT_TYPE": tag_of(event),
         "EDGE_SIM_EVENT_ID": event.id,
     }
-    if isinstance(event, StateChanged | OfWatch):
+    if isinstance(event, StateChanged | WatchEvent):
         facts["EDGE_SIM_WATCH"] = event.watch
     if isinstance(event, StateChanged):
         facts |= {

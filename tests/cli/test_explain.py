@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.domain import Overdue
 from edge_sim.events import to_json_line
 from edge_sim.gallery_store import GalleryStore
 from tests.devices import make_device
+from tests.drafts import overdue
 from tests.outbox.events import told
 
 Captured = pytest.CaptureFixture[str]
@@ -132,11 +132,11 @@ def test_an_unknown_id_names_the_nearest(device: Path, capsys: Captured) -> None
 def test_an_event_that_is_no_change_of_state_says_what_it_is(
     tmp_path: Path, capsys: Captured
 ) -> None:
-    overdue = told(Overdue("open", 0.0, 600.0, 600.0))
+    late = told(overdue("open", 0.0, 600.0, 600.0))
     file = tmp_path / "events.jsonl"
-    file.write_bytes(to_json_line(overdue))
-    assert main(["explain", overdue.id, "--events", str(file)]) == 1
-    assert f"the event {overdue.id} is overdue, which says itself why" in capsys.readouterr().err
+    file.write_bytes(to_json_line(late))
+    assert main(["explain", late.id, "--events", str(file)]) == 1
+    assert f"the event {late.id} is overdue, which says itself why" in capsys.readouterr().err
 
 
 def test_an_event_of_one_source_only_is_still_explained(device: Path, capsys: Captured) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from edge_sim.domain import State
 from edge_sim.errors import SinkError
-from edge_sim.events import Event, Origin, from_json_line, state_changed
+from edge_sim.events import Event, EventOrigin, from_json_line, state_changed
 from edge_sim.protocols import EventSink
 from edge_sim.sinks import KINDS, open_sink
 from tests.builders import change
@@ -27,7 +27,7 @@ from tests.sinks.waiting import wait_until
 
 EVENT = state_changed(
     change(None, State("open")),
-    Origin(device="d", source="s", watch="gate", model="m@1", gallery_revision=3),
+    EventOrigin(device="d", source="s", watch="gate", model="m@1", gallery_revision=3),
 )
 SECRET = "s3cret-enough-for-anybody"
 TIMEOUT_S = 10.0

@@ -15,13 +15,13 @@ from edge_sim.daemon.memory import (
     WatchMemory,
     reconciled,
 )
-from edge_sim.domain import UNKNOWN, SceneProblem, State, UnknownReason
-from edge_sim.events import Origin, state_changed, unix_time_s
+from edge_sim.domain import UNKNOWN, State, UnknownReason
+from edge_sim.events import EventOrigin, SceneProblem, state_changed, unix_time_s
 from edge_sim.problems import ProblemMemory
 from edge_sim.rules import RuleMemory
 from tests.builders import change
 
-ORIGIN = Origin("shed", "yard", "gate", "fake@1", 1)
+ORIGIN = EventOrigin("shed", "yard", "gate", "fake@1", 1)
 CHANGED = state_changed(change(State("closed"), State("open")), ORIGIN)
 
 watch_memories = st.builds(

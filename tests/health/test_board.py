@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_sim.domain import State, UnknownReason
-from edge_sim.events import Origin, SourceLost, SourceRestored, state_changed
+from edge_sim.events import EventOrigin, SourceLost, SourceRestored, state_changed
 from edge_sim.health.board import Board
 from edge_sim.health.status import INFERENCE_BUCKETS_S, WatchStatus
 from edge_sim.loop import Step
@@ -13,7 +13,7 @@ from tests.builders import change, flat_frame, match, observation
 LOST = SourceLost("1", "shed", "yard", "2026-01-01T00:00:00.000Z", "no frame for 20 s")
 RESTORED = SourceRestored("2", "shed", "yard", "2026-01-01T00:00:20.000Z", 20.0)
 CHANGED = state_changed(
-    change(State("closed"), State("open")), Origin("shed", "yard", "gate", "fake@1", 1)
+    change(State("closed"), State("open")), EventOrigin("shed", "yard", "gate", "fake@1", 1)
 )
 
 

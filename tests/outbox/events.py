@@ -6,22 +6,30 @@ from collections.abc import Iterable
 from threading import Condition
 from threading import Event as Signal
 
-from edge_sim.domain import Notice, State
+from edge_sim.domain import State
 from edge_sim.errors import SinkError
-from edge_sim.events import Event, Origin, SourceLost, StateChanged, noticed, state_changed
+from edge_sim.events import (
+    Event,
+    EventDraft,
+    EventOrigin,
+    SourceLost,
+    StateChanged,
+    completed,
+    state_changed,
+)
 from tests.builders import change, observation
 
 
 def changed(number: int, watch: str = "gate") -> StateChanged:
     """The `number`th change of a watch; every number has its own id."""
     after = State("open" if number % 2 else "closed")
-    origin = Origin(device="d", source="yard", watch=watch, model="m@1", gallery_revision=3)
+    origin = EventOrigin(device="d", source="yard", watch=watch, model="m@1", gallery_revision=3)
     return state_changed(change(None, after, index=number), origin)
 
 
-def told(notice: Notice, number: int = 7, watch: str = "gate") -> Event:
+def told(notice: EventDraft, number: int = 7, watch: str = "gate") -> Event:
     """What a watch notices besides its state."""
-    return noticed(notice, observation(index=number), Origin("d", "yard", watch, "m@1", 1))
+    return completed(notice, observation(index=number), EventOrigin("d", "yard", watch, "m@1", 1))
 
 
 def lost(number: int) -> SourceLost:

@@ -28,7 +28,7 @@ class BrightnessFollower:
         look: edge_sim.Observation,
         said: edge_sim.State,
         change: protocols.StateChange | None,
-    ) -> Sequence[protocols.Notice]:
+    ) -> Sequence[protocols.EventDraft]:
         tens = int(look.quality.luma // 10)
         rose = self._tens is not None and tens > self._tens
         self._tens = tens

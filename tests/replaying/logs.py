@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_sim.deciding import AdaptiveDecider, Level, Memory, Settings
 from edge_sim.domain import Match, Observation, Score, StateScore, UnknownReason
-from edge_sim.events import Origin, StateChanged, state_changed
+from edge_sim.events import EventOrigin, StateChanged, state_changed
 from edge_sim.pipeline import Outcome
 from edge_sim.score_log import Deciding, ScoreLog
 from tests import pictured
@@ -22,7 +22,7 @@ LEVELS = {
     "shut": Level(0.7, 0.08, 0.25, 6),
 }
 SETTINGS = Settings(LEVELS)
-ORIGIN = Origin("porch", "cam", "gate", PROBE.embedding.model_id, 3)
+ORIGIN = EventOrigin("porch", "cam", "gate", PROBE.embedding.model_id, 3)
 
 
 def seen(combined: float, probability: float, best: str = "open") -> Match:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_sim.domain import UNKNOWN, Embedding, Reference, State, UnknownReason
-from edge_sim.events import Origin, state_changed
+from edge_sim.events import EventOrigin, state_changed
 from edge_sim.gallery import Gallery
 from edge_sim.report import Timeline
 from edge_sim.report.timeline import MAX_LOOKS, MAX_MOMENTS, MAX_PICTURES
@@ -122,7 +122,7 @@ def test_event_tells_source_and_gallery_revision() -> None:
     timeline = Timeline()
     outcome = outcome_at(0.0, EMPTY, DARK)
     assert outcome.change is not None
-    event = state_changed(outcome.change, Origin("pi", "file:a.mp4", "bowl", "fake-1234", 7))
+    event = state_changed(outcome.change, EventOrigin("pi", "file:a.mp4", "bowl", "fake-1234", 7))
     timeline.add(outcome, event)
     (track,) = timeline.tracks
     assert (track.source, track.gallery_revision, track.model_id) == ("file:a.mp4", 7, "fake-1234")

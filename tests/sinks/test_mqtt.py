@@ -15,18 +15,12 @@ from typing import Any
 
 import pytest
 
-from edge_sim.domain import (
-    Overdue,
-    OverdueCleared,
-    ProblemCleared,
-    ProblemRaised,
-    SceneProblem,
-)
 from edge_sim.errors import CommandError, ConfigError, SinkError
-from edge_sim.events import Event, SourceRestored, StateChanged, from_json_line
+from edge_sim.events import Event, SceneProblem, SourceRestored, StateChanged, from_json_line
 from edge_sim.outbox import Courier, Delivery, Outbox
 from edge_sim.sinks.mqtt import MqttOptions, MqttSink
 from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
+from tests.drafts import cleared, impaired, overdue, overdue_cleared
 from tests.outbox.events import changed, lost, told
 from tests.sinks.broker import PASSWORD, TIMEOUT_S, USER, Broker, Certificates, Listener, retained
 from tests.sinks.waiting import wait_until
@@ -105,8 +99,8 @@ def told_on(listener: Listener) -> list[Event]:
     return [from_json_line(line) for line in listener.on(f"{BASE}/gate/event")]
 
 
-COVERED = ProblemRaised(SceneProblem.COVERED, 1_700_000_000.0, 10.0)
-CLEAR = ProblemCleared(SceneProblem.COVERED, 1_700_000_000.0, 70.0)
+COVERED = impaired(SceneProblem.COVERED, 1_700_000_000.0, 10.0)
+CLEAR = cleared(SceneProblem.COVERED, 1_700_000_000.0, 70.0)
 TELLING = Site((WatchCard("gate", "yard", ("closed", "open"), 0.5, problems={}, overdue=False),))
 
 
@@ -131,14 +125,14 @@ def test_an_overdue_state_turns_its_sensor_on_and_off_again(
     broker: Broker, listener: Listener
 ) -> None:
     topic = f"{BASE}/gate/overdue"
-    overdue = told(Overdue("open", 1_700_000_000.0, 600.0, 600.0))
-    over = told(OverdueCleared("open", 1_700_000_000.0, 900.0), 9)
+    late = told(overdue("open", 1_700_000_000.0, 600.0, 600.0))
+    over = told(overdue_cleared("open", 1_700_000_000.0, 900.0), 9)
     with closing(Connected(broker).wait()) as sink:
         sink.describe(TELLING)
-        sink.emit(overdue)
+        sink.emit(late)
         assert listener.wait_on(topic, b"on")
         sink.emit(over)
-        assert listener.wait(lambda: told_on(listener) == [overdue, over])
+        assert listener.wait(lambda: told_on(listener) == [late, over])
         assert listener.on(topic) == [b"off", b"on", b"off"]
     held = retained(broker)
     assert held[topic] == b"off"
@@ -250,7 +244,7 @@ def test_without_a_connection_an_event_is_not_delivered(tmp_path: Path, broker: 
         sink.emit(changed(1))
 
 
-def test_a_broker_that_hangs_is_noticed(broker: Broker) -> None:
+def test_a_broker_that_hangs_is_completed(broker: Broker) -> None:
     with closing(Connected(broker, timeout_s=0.3).wait()) as sink:
         broker.pause()
         with pytest.raises(SinkError, match=r"no confirmation within 0\.3 s"):

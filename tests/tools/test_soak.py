@@ -11,7 +11,7 @@ import pytest
 
 from edge_sim.domain import State
 from edge_sim.errors import SourceError
-from edge_sim.events import Origin, StateChanged, state_changed, to_json_line
+from edge_sim.events import EventOrigin, StateChanged, state_changed, to_json_line
 from tests.builders import change
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))
@@ -26,7 +26,7 @@ problems_of, wrong_end, lines_of = (
     judgement.lines_of,
 )
 
-ORIGIN = Origin("shed", "yard", "gate", "fake@1", 1)
+ORIGIN = EventOrigin("shed", "yard", "gate", "fake@1", 1)
 
 
 def line(before: str | None, after: str, index: int) -> bytes:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edge_sim.events import Event, OfWatch, SourceLost, SourceRestored, StateChanged, to_json_line
+from edge_sim.events import (
+    Event,
+    SourceLost,
+    SourceRestored,
+    StateChanged,
+    WatchEvent,
+    to_json_line,
+)
 
 ONLINE, OFFLINE = b"online", b"offline"
 
@@ -101,7 +108,7 @@ def messages_of(event: Event, topics: Topics) -> list[Message]:
     body = to_json_line(event).rstrip(b"\n")
     if isinstance(event, StateChanged):
         return [*state_messages(event, topics), Message(topics.event(event.watch), body)]
-    if isinstance(event, OfWatch):
+    if isinstance(event, WatchEvent):
         return [Message(topics.event(event.watch), body)]
     is_lost = isinstance(event, SourceLost)
     return [source_message(event.source, topics, online=not is_lost), Message(topics.events, body)]
