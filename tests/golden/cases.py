@@ -23,7 +23,7 @@ import yaml
 from edge_sim.cli.main import main
 from edge_sim.deciding import AdaptiveDecider, Level, Settings
 from edge_sim.domain import Match, Observation, Quality, Score, StateScore, UnknownReason
-from edge_sim.events import Origin, state_changed, to_json_line
+from edge_sim.events import EventOrigin, state_changed, to_json_line
 from edge_sim.rules import Rules
 from edge_sim.sources.synthetic import reference_frames, scene_roi, scene_states
 
@@ -274,7 +274,7 @@ class RowsCase:
         for seed in range(self.rows):
             rng = random.Random(f"{self.name}/{seed}")
             decider = AdaptiveDecider.following(self.settings(rng))
-            origin = Origin("golden", "rows", f"row-{seed:02}", "none", 1)
+            origin = EventOrigin("golden", "rows", f"row-{seed:02}", "none", 1)
             for look in random_looks(rng, self.looks):
                 change = decider.observe(look)
                 if change is not None:
