@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from edge_sim.config import Config, load_config, parse_config
     from edge_sim.domain import Embedding, Frame, Observation, Reference, Roi, State
     from edge_sim.embedders import open_embedder
+    from edge_sim.enrolment import (
+        Accepted,
+        EnrolmentReport,
+        Rejected,
+        enrol_pictures,
+        make_reference,
+    )
     from edge_sim.errors import (
         ConfigError,
         DataError,
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
         EventRefusedError,
         GalleryError,
         ModelError,
+        PictureError,
+        PictureRejectedError,
         SearchError,
         SinkError,
         SourceError,
@@ -42,15 +51,17 @@ if TYPE_CHECKING:
     from edge_sim.sinks import register_sink
     from edge_sim.sources import SourceOptions, open_source, register_source
     from edge_sim.sources.pictures import read_picture
+    from edge_sim.watcher import Watcher
 
 _MODULE_OF = {
-    "PictureComparison": "comparison",
+    "Accepted": "enrolment",
     "Config": "config",
     "ConfigError": "errors",
     "DataError": "errors",
     "Device": "assembly",
     "EdgeSimError": "errors",
     "Embedding": "domain",
+    "EnrolmentReport": "enrolment",
     "EventRefusedError": "errors",
     "Frame": "domain",
     "Gallery": "gallery",
@@ -58,7 +69,11 @@ _MODULE_OF = {
     "GalleryStore": "gallery_store",
     "ModelError": "errors",
     "Observation": "domain",
+    "PictureComparison": "comparison",
+    "PictureError": "errors",
+    "PictureRejectedError": "errors",
     "Reference": "domain",
+    "Rejected": "enrolment",
     "Roi": "domain",
     "SearchError": "errors",
     "SinkError": "errors",
@@ -66,9 +81,12 @@ _MODULE_OF = {
     "SourceOptions": "sources",
     "State": "domain",
     "StateChanged": "events",
+    "Watcher": "watcher",
     "build": "assembly",
     "compare": "comparison",
+    "enrol_pictures": "enrolment",
     "load_config": "config",
+    "make_reference": "enrolment",
     "open_embedder": "embedders",
     "open_source": "sources",
     "parse_config": "config",
@@ -81,12 +99,14 @@ _MODULE_OF = {
 _MODULES = ("events", "protocols")
 
 __all__ = [
+    "Accepted",
     "Config",
     "ConfigError",
     "DataError",
     "Device",
     "EdgeSimError",
     "Embedding",
+    "EnrolmentReport",
     "EventRefusedError",
     "Frame",
     "Gallery",
@@ -95,7 +115,10 @@ __all__ = [
     "ModelError",
     "Observation",
     "PictureComparison",
+    "PictureError",
+    "PictureRejectedError",
     "Reference",
+    "Rejected",
     "Roi",
     "SearchError",
     "SinkError",
@@ -103,10 +126,13 @@ __all__ = [
     "SourceOptions",
     "State",
     "StateChanged",
+    "Watcher",
     "build",
     "compare",
+    "enrol_pictures",
     "events",
     "load_config",
+    "make_reference",
     "open_embedder",
     "open_source",
     "parse_config",

@@ -220,12 +220,16 @@ def build_pipeline(
     for name, watch in watches.items():
         gallery = store.gallery(name, model_id=embedder.model_id)
         check_states(name, watch, gallery)
-        region = region_of(config, watch)
-        pace = ObservationInterval(watch.interval_s, watch.recheck_s)
-        gate = Gate() if watch.gate else None
-        stages = stages_of(config, watch)
-        built.append(Watch(name, gallery, stages, region=region, pace=pace, gate=gate))
+        built.append(build_watch(config, name, gallery, region_of(config, watch)))
     return Pipeline(embedder, built, config.device)
+
+
+def build_watch(config: Config, name: str, gallery: Gallery, region: Region) -> Watch:
+    """Return the watch that `config` calls `name`."""
+    watch = config.watches[name]
+    pace = ObservationInterval(watch.interval_s, watch.recheck_s)
+    gate = Gate() if watch.gate else None
+    return Watch(name, gallery, stages_of(config, watch), region=region, pace=pace, gate=gate)
 
 
 def region_of(config: Config, watch: WatchConfig) -> Region:

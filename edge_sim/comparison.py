@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_sim.domain import BgrImage
+from edge_sim.domain import BgrImage, check_picture
 from edge_sim.imaging import thumbnail
 from edge_sim.protocols import Embedder
 from edge_sim.similarity import (
@@ -40,8 +40,11 @@ def compare(a: BgrImage, b: BgrImage, embedder: Embedder) -> PictureComparison:
     """Return how like two (H, W, 3) uint8 BGR pictures are; their sizes may differ.
 
     Raises:
+        PictureError: One of them is no such picture.
         ModelError: The model gives something that cannot be normalised.
     """
+    check_picture(a)
+    check_picture(b)
     vector = embedder.embed(a).vector
     row = embedder.embed(b).vector[None]
     planes_a, planes_b = ssim_planes(thumbnail(a)), ssim_planes(thumbnail(b))

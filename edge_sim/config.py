@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -169,6 +169,46 @@ def parse_config(
         raise ConfigError(f"{where}: {error}") from error
     _check(config, reader)
     return config
+
+
+def single_watch_config(
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    source: str,
+    device: str = "edge_sim",
+    score: ScoreConfig | None = None,
+) -> Config:
+    """Return a configuration of one watch from plain values, checked as a file is.
+
+    Args:
+        name: Name of the watch.
+        settings: Keys of a watch in the configuration, with their values.
+        source: Name of the source, for events.
+        device: Name of the device, for events.
+        score: How probes and references are compared.
+
+    Raises:
+        ConfigError: An unknown key, a value that cannot be, or values that contradict each other.
+    """
+    known = [field.name for field in msgspec.structs.fields(WatchConfig)]
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"watch {name!r}: unknown setting {key!r}{nearest(key, known)}")
+    for key, value in {"watch": name, "source": source, "device": device}.items():
+        if is_reserved(value):
+            raise ConfigError(f"{key}: the name {value!r} is reserved")
+    table = {
+        "device": device,
+        "sources": {source: {"uri": "frames of the program"}},
+        "watches": {name: dict(settings)},
+    }
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"watch {name!r}: {error}".replace("`", "")) from error
+    _check(config, YamlReader(f"watch {name!r}", {}))
+    return msgspec.structs.replace(config, score=score or ScoreConfig(), sinks=())
 
 
 def _check(config: Config, reader: YamlReader) -> None:

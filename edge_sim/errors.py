@@ -3,8 +3,10 @@
     EdgeSimError
     ├── ConfigError(ValueError)     a configuration that cannot be used; exit code 78
     ├── SourceError(OSError)        a camera, stream, file or picture that cannot be read
+    ├── PictureError(ValueError)    an array that is no picture that can be used
     ├── ModelError(RuntimeError)    a model file or runtime that cannot be used
-    ├── GalleryError(ValueError)    a gallery file or a change to it that is refused
+    ├── GalleryError(ValueError)    a gallery file or a change to it that is rejected
+    │   └── PictureRejectedError    a picture that would make the gallery worse
     ├── SearchError(ValueError)     an index that cannot be used, or a question it cannot answer
     ├── SinkError(OSError)          an event that could not be delivered
     │   └── EventRefusedError       an event that the receiver will never take; trying again is vain
@@ -33,12 +35,31 @@ class SourceError(EdgeSimError, OSError):
     """A camera, stream, file or picture cannot be read."""
 
 
+class PictureError(EdgeSimError, ValueError):
+    """An array is no picture that can be used."""
+
+
 class ModelError(EdgeSimError, RuntimeError):
     """A model file or a TFLite runtime cannot be used."""
 
 
 class GalleryError(EdgeSimError, ValueError):
     """A gallery cannot be read, or a change to it is refused."""
+
+
+class PictureRejectedError(GalleryError):
+    """A picture would make the gallery worse.
+
+    Args:
+        message: One line for people.
+        reason: As in `dark`, `blurred`, `duplicate`, `conflict`.
+        like: Id of the reference that it is too like; None if there is none.
+    """
+
+    def __init__(self, message: str, *, reason: str, like: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.like = like
 
 
 class SearchError(EdgeSimError, ValueError):

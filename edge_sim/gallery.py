@@ -223,8 +223,13 @@ class Gallery:
 
         Raises:
             ModelError: The embedding was made with another model than the references.
-            GalleryError: k below 1.
+            GalleryError: k below 1, or no embedding.
         """
+        if not isinstance(embedding, Embedding):
+            raise GalleryError(
+                f"search takes an Embedding, got {type(embedding).__name__}; "
+                f"embed a picture with open_embedder().embed(pixels)"
+            )
         if k < 1:
             raise GalleryError(f"ask for at least 1 reference, got {k}")
         if self.model_id not in (None, embedding.model_id):

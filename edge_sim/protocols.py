@@ -102,6 +102,7 @@ class Embedder(Protocol):
         """Return the embedding of (H, W, 3) uint8 BGR pixels of any size from 1x1 up.
 
         Raises:
+            PictureError: They are something else, such as a path.
             ModelError: The model gives something that cannot be normalised.
         """
 

@@ -74,6 +74,7 @@ FLOORS = {
     "report": 7,
     "enrolment": 7,
     "daemon": 8,
+    "watcher": 8,
     "demo": 8,
     "benchmark": 0,
     "benchmark_cases": 8,

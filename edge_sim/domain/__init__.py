@@ -32,6 +32,7 @@ from edge_sim.domain.pictures import (
     Quality,
     Reference,
     Roi,
+    check_picture,
 )
 
 __all__ = [
@@ -60,5 +61,6 @@ __all__ = [
     "StateScore",
     "Threshold",
     "UnknownReason",
+    "check_picture",
     "is_reserved",
 ]

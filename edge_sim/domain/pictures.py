@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain.names import UNKNOWN
+from edge_sim.errors import PictureError
 
 BgrImage = NDArray[np.uint8]
 """(H, W, 3) uint8, OpenCV channel order."""
@@ -54,6 +57,56 @@ class Roi:
 FULL_FRAME = Roi()
 
 
+def check_picture(pixels: object) -> None:
+    """Check that `pixels` are a picture: a numpy array, (H, W, 3) uint8, not empty.
+
+    The order of the colours cannot be seen: it must be BGR, as OpenCV gives it.
+
+    Raises:
+        PictureError: They are not; the message says how to make one of what was given.
+    """
+    if not isinstance(pixels, np.ndarray):
+        found, fix = _not_an_array(pixels)
+    elif pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        found, fix = f"{pixels.dtype} {pixels.shape}", _conversion_of(pixels)
+    elif not pixels.size:
+        found, fix = f"an empty picture {pixels.shape}", "the camera gave nothing"
+    else:
+        return
+    raise PictureError(f"pixels must be uint8 (H, W, 3) in the order BGR, got {found}: {fix}")
+
+
+def _not_an_array(value: object) -> tuple[str, str]:
+    """Return what was given instead of an array, and what to do about it."""
+    if isinstance(value, str | PathLike):
+        return f"the path {str(value)[:80]!r}", "read the file with edge_sim.read_picture"
+    if value is None:
+        return "None", "the camera gave no picture"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "bytes", "decode them with cv2.imdecode(numpy.frombuffer(data, 'u1'), 1)"
+    if isinstance(value, Frame):
+        return "a Frame", "pass its pixels"
+    if isinstance(value, tuple):
+        return "a tuple", "pass the picture alone; OpenCV's read() gives (ok, picture)"
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return kind, "make it an array with numpy.asarray, and RGB to BGR with array[:, :, ::-1]"
+
+
+def _conversion_of(pixels: NDArray[Any]) -> str:
+    """Return what makes a picture of an array of another type or shape."""
+    if pixels.ndim == 2:
+        return "make grey to BGR with cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)"
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        return "drop the fourth channel with pixels[:, :, :3]"
+    if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
+        return "put the channels last with pixels.transpose(1, 2, 0)"
+    if pixels.ndim == 3 and pixels.shape[2] == 3:
+        if np.issubdtype(pixels.dtype, np.floating):
+            return "make 0..1 to bytes with (pixels * 255).round().astype(numpy.uint8)"
+        return "scale it to 0..255 and use pixels.astype(numpy.uint8)"
+    return "pass one colour picture"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture with its time.
@@ -73,11 +126,7 @@ class Frame:
     source: str
 
     def __post_init__(self) -> None:
-        pixels = self.pixels
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
-        if pixels.shape[0] < 1 or pixels.shape[1] < 1:
-            raise ValueError(f"pixels must not be empty, got {pixels.shape}")
+        check_picture(self.pixels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

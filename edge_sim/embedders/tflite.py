@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import BgrImage, Embedding
+from edge_sim.domain import BgrImage, Embedding, check_picture
 from edge_sim.embedders.card import ModelCard, read_card
 from edge_sim.embedders.model_file import ModelFile, TensorSpec, read_model_file
 from edge_sim.embedders.runtime import AUTO, BROKEN, Runtime, choose_runtime, first_line
@@ -75,10 +75,9 @@ class TfliteEmbedder:
 
         Raises:
             ModelError: The model fails, or gives zero, NaN or infinity.
-            ValueError: Not (H, W, 3) uint8.
+            PictureError: Not (H, W, 3) uint8.
         """
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise ValueError(f"pixels must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        check_picture(pixels)
         self._fill(pixels)
         try:
             self.interpreter.invoke()

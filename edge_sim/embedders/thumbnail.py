@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edge_sim.domain import BgrImage, Embedding
+from edge_sim.domain import BgrImage, Embedding, check_picture
 from edge_sim.imaging import squash
 
 SIDE_PX = 16
@@ -45,7 +45,11 @@ class ThumbnailEmbedder:
 
         `spatial` is (4, 4, 18) float32: per cell its 16 grey pixels less the mean of the whole
         region, then Cb and Cr less neutral; all in fractions of 255.
+
+        Raises:
+            PictureError: Not (H, W, 3) uint8.
         """
+        check_picture(pixels)
         small = cv2.cvtColor(squash(pixels, SIDE_PX), cv2.COLOR_BGR2YCrCb).astype(np.float32)
         luma = (small[:, :, 0] - small[:, :, 0].mean()) / 255.0
         blocks = small[:, :, 1:].reshape(CELLS, _CELL_PX, CELLS, _CELL_PX, 2)

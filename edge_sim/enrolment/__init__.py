@@ -8,6 +8,14 @@ A picture that would make the gallery worse is refused with the reason: see `Ref
 """
 
 from edge_sim.enrolment.archives import is_archive, unpacked
+from edge_sim.enrolment.arrays import (
+    MaskLike,
+    RoiLike,
+    enrol_pictures,
+    make_reference,
+    region_from,
+    rejection_error,
+)
 from edge_sim.enrolment.candidates import (
     EnrolmentCandidate,
     ReferenceOrigin,
@@ -39,9 +47,11 @@ __all__ = [
     "EnrolmentPlan",
     "EnrolmentReport",
     "Gates",
+    "MaskLike",
     "ReferenceOrigin",
     "Refusal",
     "Rejected",
+    "RoiLike",
     "Sampling",
     "Unreadable",
     "as_stored",
@@ -52,12 +62,16 @@ __all__ = [
     "encoded_crop",
     "enrol",
     "enrol_batches",
+    "enrol_pictures",
     "export_states",
     "frames_of",
     "is_archive",
+    "make_reference",
     "pictures_of",
     "reembed",
     "reference_of",
+    "region_from",
+    "rejection_error",
     "sampled",
     "states_in",
     "unpacked",

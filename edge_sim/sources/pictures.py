@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from edge_sim.domain import BgrImage, Frame
@@ -125,12 +126,14 @@ class PictureFolder:
             return None
 
 
-def read_picture(path: str | Path) -> BgrImage:
+def read_picture(path: str | PathLike[str]) -> BgrImage:
     """Return the picture in a file, its size checked before it is decoded.
 
     Raises:
         SourceError: The file cannot be read, is no picture, or is too large.
     """
+    if not isinstance(path, str | PathLike):
+        raise SourceError(f"read_picture takes the path of a file, got {type(path).__name__}")
     path = Path(path)
     try:
         return _decoded(path)
