@@ -7,6 +7,7 @@ of a newer edge_sim, is left as it is.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -26,6 +27,7 @@ class FileKind:
         format: Goes up when an older edge_sim could not read the file any more.
         error: Raised for all that is wrong with it.
         remedy: What to do with a damaged one.
+        oldest: The first format that is still read.
     """
 
     noun: str
@@ -33,6 +35,7 @@ class FileKind:
     format: int
     error: type[EdgeSimError]
     remedy: str
+    oldest: int | None = None
 
     @property
     def bare_noun(self) -> str:
@@ -106,6 +109,38 @@ def connected(
     return connection
 
 
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a finished file its name; a file that is there already is never written over.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return  # another process was quicker; its gallery is as good
+    except OSError:
+        temporary.rename(path)  # a file system without hard links, as on many SD cards
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_back(connection: sqlite3.Connection, timeout_s: float) -> None:
+    """Empty the log beside a file, unless somebody reads from it just now.
+
+    A log that holds nothing cannot be played into a copy that is put over the file.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(timeout_s * 1000)}")
+
+
 def is_new(connection: sqlite3.Connection, path: Path | None, kind: FileKind) -> bool:
     """Return whether nothing was made in the file yet; its schema may be.
 
@@ -130,7 +165,7 @@ def check_format(connection: sqlite3.Connection, path: Path | None, kind: FileKi
             f"{path} was written by a newer edge_sim (format {found}, this one knows "
             f"{kind.format}); upgrade edge_sim"
         )
-    if found < kind.format:
+    if found < (kind.format if kind.oldest is None else kind.oldest):
         raise kind.error(f"{path} has the unknown {kind.bare_noun} format {found}")
 
 
@@ -160,6 +195,8 @@ def translated(path: Path, kind: FileKind) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise kind.error(f"{path}: {explained(error, kind)}") from error
+    except OverflowError as error:  # of sqlite3: a number beyond 64 bits
+        raise kind.error(f"{path}: a number is too large for {kind.noun} ({error})") from error
     except OSError as error:
         raise kind.error(f"{error.filename or path}: {error.strerror or error}") from error
 
@@ -184,7 +221,7 @@ def explained(error: sqlite3.Error, kind: FileKind) -> str:
     return damaged if type(error) is sqlite3.DatabaseError else f"SQLite says: {text}"
 
 
-_DAMAGE = ("malformed", "no such table", "no such column", "Could not decode")
+_DAMAGE = ("malformed", "no such table", "no such column", "Could not decode", "integer overflow")
 _MEANINGS = {
     "locked": "another process is writing the {noun}; try again",
     "busy": "another process is writing the {noun}; try again",

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_sim.cli import gallery_audit, gallery_capture, gallery_review
+from edge_sim.cli import gallery_audit, gallery_capture, gallery_copies, gallery_review
 from edge_sim.cli import gallery_changes as changes
 from edge_sim.cli import gallery_views as views
 from edge_sim.cli.gallery_context import (
@@ -35,6 +35,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _thin_out(verbs)
     _go_back(verbs)
     _exchange(verbs)
+    _copy(verbs)
 
 
 Verbs = argparse._SubParsersAction
@@ -119,6 +120,11 @@ def _edit(verbs: Verbs[argparse.ArgumentParser]) -> None:
     move.add_argument("--watch", required=True, metavar="NAME")
     tag.add_argument("--add", action="append", default=[], metavar="TAG")
     tag.add_argument("--drop", action="append", default=[], metavar="TAG")
+    remove.add_argument(
+        "--forget",
+        action="store_true",
+        help="delete their pictures for good, also references of the past; no undo",
+    )
 
 
 def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -150,6 +156,26 @@ def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:
         verbs, "rollback", changes.rollback, help_text="make the gallery what it was at a revision"
     )
     rollback.add_argument("revision", type=int, metavar="N")
+    _verb(
+        verbs,
+        "purge",
+        changes.purge,
+        help_text="delete for good what was removed: its pictures, and the way back to them",
+    )
+
+
+def _copy(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    backup = _verb(
+        verbs, "backup", gallery_copies.backup, help_text="copy the whole gallery to one file"
+    )
+    backup.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    restore = _verb(
+        verbs,
+        "restore",
+        gallery_copies.restore,
+        help_text="put a copy in the place of the gallery, and put its log away",
+    )
+    restore.add_argument("file", type=Path, metavar="FILE", help="a gallery file")
 
 
 def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:

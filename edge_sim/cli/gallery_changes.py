@@ -108,8 +108,15 @@ def _remove_if_empty(store: GalleryStore) -> None:
 
 
 def remove(args: argparse.Namespace) -> int:
-    """Remove references."""
+    """Remove references; with --forget their pictures, too."""
+    if args.forget:
+        return _change(args, lambda store: store.forget(args.reference_ids))
     return _change(args, lambda store: store.remove(args.reference_ids))
+
+
+def purge(args: argparse.Namespace) -> int:
+    """Delete the pictures of the past."""
+    return _change(args, lambda store: store.purge())
 
 
 def relabel(args: argparse.Namespace) -> int:

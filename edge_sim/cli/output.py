@@ -115,7 +115,11 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return str(value)
+    # A text may hold what a terminal obeys, such as the escape that clears the screen.
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in str(value)
+    )
 
 
 def _is_number(text: str) -> bool:

@@ -16,6 +16,7 @@ from edge_sim.gallery_store.calibrations import (
     keep_calibration,
     kept_calibrations,
 )
+from edge_sim.gallery_store.copies import Restored, back_up, restore
 from edge_sim.gallery_store.heads import KeptHead, keep_heads, kept_head
 from edge_sim.gallery_store.records import (
     Alteration,
@@ -37,10 +38,13 @@ __all__ = [
     "KeptRate",
     "KeptThreshold",
     "ReferenceRecord",
+    "Restored",
     "Revision",
     "Reworked",
+    "back_up",
     "keep_calibration",
     "keep_heads",
     "kept_calibrations",
     "kept_head",
+    "restore",
 ]

@@ -21,18 +21,11 @@ from edge_sim.gallery_store.database import (
     transaction,
     translated,
 )
+from edge_sim.gallery_store.schema import CALIBRATIONS, has_table
+from edge_sim.sqlite_file import write_back
 
 STATE_SCORE = "state"
 """The score whose thresholds the decider starts from: `combined` of a picture against a state."""
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS calibrations (
-    watch TEXT NOT NULL,
-    score TEXT NOT NULL,
-    content TEXT NOT NULL,
-    PRIMARY KEY (watch, score)
-)
-"""
 
 
 class KeptRate(msgspec.Struct, frozen=True):
@@ -85,11 +78,13 @@ def keep_calibration(
     """
     place = Path(path)
     connection = open_database(place, create=False, read_only=False, timeout_s=timeout_s)
-    with closing(connection), translated(place), transaction(connection, writes=True):
-        connection.execute(_TABLE)
-        content = msgspec.json.encode(kept).decode()
-        values = (kept.watch, kept.score, content)
-        connection.execute("INSERT OR REPLACE INTO calibrations VALUES (?, ?, ?)", values)
+    content = msgspec.json.encode(kept).decode()
+    values = (kept.watch, kept.score, content)
+    with closing(connection), translated(place):
+        with transaction(connection, writes=True):
+            connection.execute(CALIBRATIONS)
+            connection.execute("INSERT OR REPLACE INTO calibrations VALUES (?, ?, ?)", values)
+        write_back(connection, timeout_s)
 
 
 def kept_calibrations(
@@ -134,8 +129,7 @@ def calibrated_levels(
 
 
 def _contents(connection: sqlite3.Connection, which: str, *values: str) -> list[str]:
-    known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'calibrations'"
-    if connection.execute(known).fetchone() is None:
+    if not has_table(connection, "calibrations"):
         return []
     rows = connection.execute(f"SELECT content FROM calibrations {which}", values)
     return [content for (content,) in rows]

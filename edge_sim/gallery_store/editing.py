@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_sim.domain import Embedding, GrayImage
 from edge_sim.errors import GalleryError
-from edge_sim.gallery_store import head_rows, rows
+from edge_sim.gallery_store import head_rows, rows, seals
 from edge_sim.gallery_store.records import Enrolled, Reworked
 
 _CONTENT = rows.CONTENT_COLUMNS
@@ -29,8 +29,7 @@ def add(
     """Insert references after all that ever were, so that an id is never given twice."""
     if not enrolled:
         raise GalleryError("there is nothing to add")
-    last = connection.execute("SELECT coalesce(max(ordinal), 0) FROM versions").fetchone()[0]
-    for ordinal, item in enumerate(enrolled, start=last + 1):
+    for ordinal, item in enumerate(enrolled, start=seals.last_ordinal(connection) + 1):
         embedding = _insert_embedding(
             connection, _picture(connection, item.crop), item.embedding, item.thumbnail
         )
@@ -59,6 +58,40 @@ def end(connection: sqlite3.Connection, number: int, reference_ids: Sequence[str
         )
         if done.rowcount != 1:
             raise no_such_reference(name)
+
+
+def forget(connection: sqlite3.Connection, reference_ids: Sequence[str]) -> None:
+    """Delete references for good: their rows, and the pictures that no other reference shows."""
+    if not reference_ids:
+        raise GalleryError("there is nothing to forget: no reference is named")
+    connection.execute("PRAGMA secure_delete = ON")
+    for name in reference_ids:
+        done = connection.execute(
+            "DELETE FROM versions WHERE ordinal = ?", (rows.ordinal_of(name),)
+        )
+        if not done.rowcount:
+            raise no_such_reference(name)
+    _delete_unused(connection)
+
+
+def purge(connection: sqlite3.Connection) -> None:
+    """Delete the rows of the past for good, and the pictures that no present reference shows."""
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("DELETE FROM versions WHERE until IS NOT NULL")
+    head_rows.purge(connection)
+    _delete_unused(connection)
+
+
+def disused(connection: sqlite3.Connection) -> int:
+    """Return how many pictures and embeddings no present reference needs."""
+    live = "SELECT embedding FROM versions WHERE until IS NULL"
+    found = connection.execute(f"SELECT count(*) FROM embeddings WHERE id NOT IN ({live})")
+    return int(found.fetchone()[0])
+
+
+def _delete_unused(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM embeddings WHERE id NOT IN (SELECT embedding FROM versions)")
+    connection.execute("DELETE FROM pictures WHERE id NOT IN (SELECT picture FROM embeddings)")
 
 
 def rewrite(

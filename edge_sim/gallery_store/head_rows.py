@@ -16,19 +16,9 @@ from numpy.typing import NDArray
 
 from edge_sim.errors import GalleryError
 from edge_sim.gallery_store import rows
+from edge_sim.gallery_store.schema import HEADS, has_table
 from edge_sim.head import Head, HeadView
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS heads (
-    id INTEGER PRIMARY KEY,
-    watch TEXT NOT NULL,
-    facts TEXT NOT NULL,
-    numbers BLOB NOT NULL,
-    crc INTEGER NOT NULL,
-    since INTEGER NOT NULL REFERENCES revisions,
-    until INTEGER REFERENCES revisions CHECK (until > since)
-)
-"""
 _CONTENT = ("watch", "facts", "numbers", "crc")
 _COLUMNS = ", ".join(_CONTENT)
 _SAME = "now.watch = past.watch AND now.facts = past.facts AND now.numbers = past.numbers"
@@ -64,7 +54,7 @@ def put(
     learned_from: tuple[tuple[str, str], ...],
 ) -> None:
     """Put a head in the place of the one that the watch has; None takes it out."""
-    connection.execute(_TABLE)
+    connection.execute(HEADS)
     connection.execute(
         "UPDATE heads SET until = ? WHERE watch = ? AND until IS NULL", (number, watch)
     )
@@ -91,7 +81,7 @@ def find(connection: sqlite3.Connection, watch: str, revision: int) -> tuple[Hea
     Raises:
         GalleryError: Its row is damaged.
     """
-    if not _has_table(connection):
+    if not has_table(connection, "heads"):
         return None
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM heads AS past WHERE watch = :watch AND {_PAST}",
@@ -102,7 +92,7 @@ def find(connection: sqlite3.Connection, watch: str, revision: int) -> tuple[Hea
 
 def restore(connection: sqlite3.Connection, number: int, target: int) -> None:
     """Make the live heads those of revision `target`; equal ones are left alone."""
-    if not _has_table(connection):
+    if not has_table(connection, "heads"):
         return
     values = {"number": number, "target": target}
     connection.execute(
@@ -118,9 +108,15 @@ def restore(connection: sqlite3.Connection, number: int, target: int) -> None:
     )
 
 
+def purge(connection: sqlite3.Connection) -> None:
+    """Delete the heads of the past."""
+    if has_table(connection, "heads"):
+        connection.execute("DELETE FROM heads WHERE until IS NOT NULL")
+
+
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield what is wrong with heads, present and past."""
-    if not _has_table(connection):
+    if not has_table(connection, "heads"):
         return
     for row in connection.execute(f"SELECT {_COLUMNS} FROM heads"):
         fault = _fault(row)
@@ -134,11 +130,6 @@ def _fault(row: tuple[Any, ...]) -> str | None:
     except GalleryError as error:
         return str(error)
     return None
-
-
-def _has_table(connection: sqlite3.Connection) -> bool:
-    known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'heads'"
-    return connection.execute(known).fetchone() is not None
 
 
 def _head(row: tuple[Any, ...]) -> tuple[Head, HeadInfo]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
@@ -12,12 +12,15 @@ from typing import Any
 
 from edge_sim.domain import Reference
 from edge_sim.errors import GalleryError
-from edge_sim.gallery_store import head_rows, rows
+from edge_sim.gallery_store import head_rows, rows, seals
 from edge_sim.gallery_store.records import Alteration, Difference, ReferenceRecord, Revision
 from edge_sim.imaging import decode
 
 _AT = "v.since <= :revision AND (v.until IS NULL OR v.until > :revision)"
 """A row that is part of the gallery at a revision."""
+
+_FEW_REVISIONS = 20
+"""Up to so many are looked up one by one."""
 
 _CONTENT = ", ".join(f"v.{name}" for name in (*rows.CONTENT_COLUMNS, "crc"))
 _EMBEDDED = ", ".join(f"e.{name}" for name in rows.EMBEDDING_COLUMNS)
@@ -121,7 +124,11 @@ def revisions(
         "WHERE :number IS NULL OR number = :number ORDER BY number DESC LIMIT :limit",
         {"number": number, "limit": -1 if limit is None else limit},
     ).fetchall()
-    return tuple(_revision(connection, row) for row in found)
+    if number is not None or (limit is not None and limit < _FEW_REVISIONS):
+        return tuple(_revision(row, *_changed(connection, row[0])) for row in found)
+    begun, ended = _grouped(connection, "since"), _grouped(connection, "until")
+    none: frozenset[int] = frozenset()
+    return tuple(_revision(row, begun.get(row[0], none), ended.get(row[0], none)) for row in found)
 
 
 def difference(connection: sqlite3.Connection, before: int, after: int) -> Difference:
@@ -146,8 +153,6 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"the file is damaged: {verdict}"
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         yield f"row {row} of {table} points at a missing row of {parent}"
-    if head(connection) != connection.execute("SELECT count(*) FROM revisions").fetchone()[0]:
-        yield "the log of revisions has gaps"
     try:
         revisions(connection)
         rows.records_of(connection.execute(_RECORDS))
@@ -156,6 +161,10 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
     yield from _damaged_embeddings(connection)
     yield from _damaged_pictures(connection)
     yield from head_rows.problems(connection)
+    try:
+        yield from seals.problems(connection, head(connection))
+    except ValueError as error:
+        yield f"the seals of the revisions are damaged: {error}"
 
 
 def _damaged_embeddings(connection: sqlite3.Connection) -> Iterator[str]:
@@ -199,19 +208,31 @@ def _users(connection: sqlite3.Connection, column: str, number: int) -> str:
     return ", ".join(rows.reference_id(ordinal) for (ordinal,) in found) or "no reference"
 
 
-def _revision(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Revision:
+def _changed(connection: sqlite3.Connection, number: int) -> tuple[Set[int], Set[int]]:
+    """Return the references whose rows began and ended with a revision."""
+    return _ordinals(connection, "since", number), _ordinals(connection, "until", number)
+
+
+def _grouped(connection: sqlite3.Connection, column: str) -> dict[int, set[int]]:
+    """Return the references by the revision in a column: one pass, however many revisions."""
+    found: dict[int, set[int]] = {}
+    query = f"SELECT {column}, ordinal FROM versions WHERE {column} IS NOT NULL"
+    for number, ordinal in connection.execute(query):
+        found.setdefault(number, set()).add(ordinal)
+    return found
+
+
+def _revision(row: tuple[Any, ...], begun: Set[int], ended: Set[int]) -> Revision:
     number, at, verb, detail = row
     try:
         moment = datetime.fromisoformat(at)
     except rows.DECODING_ERRORS as error:
         raise GalleryError(f"the log entry of revision {number} is damaged ({error})") from error
-    begun = _ordinals(connection, "since", number)
-    ended = _ordinals(connection, "until", number)
     return Revision(
         number=number,
         at=moment,
-        verb=verb,
-        detail=detail,
+        verb=rows.printable(str(verb)),
+        detail=rows.printable(str(detail)),
         appeared=_ids(begun - ended),
         gone=_ids(ended - begun),
         altered=_ids(begun & ended),
@@ -223,5 +244,5 @@ def _ordinals(connection: sqlite3.Connection, column: str, number: int) -> set[i
     return {ordinal for (ordinal,) in found}
 
 
-def _ids(ordinals: set[int]) -> tuple[str, ...]:
+def _ids(ordinals: Set[int]) -> tuple[str, ...]:
     return tuple(rows.reference_id(ordinal) for ordinal in sorted(ordinals))

@@ -20,6 +20,8 @@ from edge_sim.gallery_store.records import ReferenceRecord
 _FLOAT = np.dtype("<f4")
 _METADATA = msgspec.json.Decoder(dict[str, str])
 _TAGS = msgspec.json.Decoder(tuple[str, ...])
+_ESCAPE = "\\"
+"""In JSON text it stands before every control character."""
 _THUMBNAIL_SHAPE = (THUMBNAIL_PX, THUMBNAIL_PX)
 
 DECODING_ERRORS = (ValueError, TypeError, AttributeError, msgspec.MsgspecError)
@@ -88,6 +90,8 @@ def embedding_of(row: tuple[Any, ...]) -> tuple[Embedding, GrayImage]:
     model_id, grid, crc, vector, spatial, grey = row
     if _embedding_crc(model_id, grid, vector, spatial, grey) != crc:
         raise ValueError("the checksum does not fit")
+    if not model_id.isprintable():
+        raise ValueError("its model has a name that cannot be")
     cells = None
     if spatial is not None:
         cells = _unpacked(spatial).reshape(_sides(grid))
@@ -168,6 +172,18 @@ def metadata_text(metadata: Mapping[str, str]) -> str:
     return msgspec.json.encode(dict(metadata), order="deterministic").decode()
 
 
+def _is_plain(text: str) -> bool:
+    return _ESCAPE not in text and text.isprintable()
+
+
+def printable(text: str) -> str:
+    """Return a text of a gallery from elsewhere, with control characters escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
 def tags_text(tags: Iterable[str]) -> str:
     """Return tags as they are stored: sorted, each once."""
     return msgspec.json.encode(sorted(set(tags))).decode()
@@ -175,7 +191,8 @@ def tags_text(tags: Iterable[str]) -> str:
 
 def tags_of(text: str) -> tuple[str, ...]:
     """Return tags from their stored text."""
-    return _TAGS.decode(text)
+    tags = _TAGS.decode(text)
+    return tags if _is_plain(text) else tuple(map(printable, tags))
 
 
 def _packed(values: NDArray[np.float32]) -> bytes:

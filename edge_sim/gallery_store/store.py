@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
 from pathlib import Path
@@ -14,9 +15,16 @@ from typing import Any
 
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import Gallery, checked_name
-from edge_sim.gallery_store import editing, history
+from edge_sim.gallery_store import editing, history, seals
 from edge_sim.gallery_store.calibrations import calibrated_levels
-from edge_sim.gallery_store.database import BUSY_TIMEOUT_S, open_database, transaction, translated
+from edge_sim.gallery_store.database import (
+    BUSY_TIMEOUT_S,
+    GALLERY,
+    identity_of,
+    open_database,
+    transaction,
+    translated,
+)
 from edge_sim.gallery_store.recalling import FromFile
 from edge_sim.gallery_store.records import (
     Difference,
@@ -25,6 +33,17 @@ from edge_sim.gallery_store.records import (
     Revision,
     Reworked,
 )
+from edge_sim.sqlite_file import write_back
+
+_DELETING = frozenset({"forget", "purge"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Mode in which a store was opened; a file that replaces the first is opened the same."""
+
+    read_only: bool
+    timeout_s: float
 
 
 class GalleryStore:
@@ -36,11 +55,18 @@ class GalleryStore:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, clock: Callable[[], float]
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        clock: Callable[[], float],
+        access: Access | None = None,
     ) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = connection
         self._clock = clock
+        self._access = access or Access(read_only=False, timeout_s=BUSY_TIMEOUT_S)
+        self._identity = identity_of(path)
+        self._openings = 1
 
     @classmethod
     def open(
@@ -65,7 +91,7 @@ class GalleryStore:
         """
         place = Path(path)
         connection = open_database(place, create=create, read_only=read_only, timeout_s=timeout_s)
-        return cls(connection, place, clock)
+        return cls(connection, place, clock, Access(read_only, timeout_s))
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
@@ -95,12 +121,16 @@ class GalleryStore:
             return history.head(connection)
 
     def data_version(self) -> int:
-        """Return a number that changes when another connection has changed the file.
+        """Return a number that changes when another connection has changed or replaced the file.
 
         Cheap enough to ask between two frames: it reads one page.
+
+        Raises:
+            GalleryError: The file is gone, or another one is in its place that is no gallery.
         """
         with self.reading() as connection:
-            return int(connection.execute("PRAGMA data_version").fetchone()[0])
+            version = int(connection.execute("PRAGMA data_version").fetchone()[0])
+        return self._openings << 32 | version
 
     def watches(self) -> tuple[str, ...]:
         """Return the names of the watches that have references, sorted."""
@@ -169,6 +199,39 @@ class GalleryStore:
         with self.changing("add", detail) as (connection, number):
             editing.add(connection, number, watch, enrolled)
         return self._written(number)
+
+    def forget(self, reference_ids: Iterable[str]) -> Revision:
+        """Remove references, present or past, with their pictures; neither `undo` brings back.
+
+        Raises:
+            GalleryError: There never was such a reference.
+        """
+        ids = editing.unique(reference_ids)
+        with self.changing("forget", editing.named(ids)) as (connection, number):
+            editing.forget(connection, ids)
+        self._overwrite()
+        return self._written(number)
+
+    def purge(self) -> Revision | None:
+        """Delete every picture that no present reference needs; None if there is none.
+
+        What was removed before cannot be brought back by `undo` or `rollback` then.
+        """
+        with self.reading() as connection:
+            count = editing.disused(connection)
+        if not count:
+            return None
+        with self.changing("purge", f"{count} past pictures") as (connection, number):
+            editing.purge(connection)
+        self._overwrite()
+        return self._written(number)
+
+    def _overwrite(self) -> None:
+        """Write the file anew without the room of what was deleted, and empty the log."""
+        connection = self._open_connection()
+        with translated(self.path):
+            connection.execute("VACUUM")
+        write_back(connection, self._access.timeout_s)
 
     def remove(self, reference_ids: Iterable[str]) -> Revision:
         """Remove references; their pictures stay in the file for `undo`."""
@@ -287,8 +350,17 @@ class GalleryStore:
         with translated(self.path), transaction(connection, writes=True):
             number = history.head(connection) + 1
             values: tuple[Any, ...] = (number, at, verb, detail, number)
+            logged = seals.has_log(self.path)
             connection.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", values)
             yield connection, number
+            seals.put(connection, number, logged=logged, anew=verb in _DELETING)
+            connection.execute(f"PRAGMA user_version = {GALLERY.format}")
+            if identity_of(self.path) != self._identity:
+                raise GalleryError(
+                    f"{self.path}: the file was moved, removed or replaced while it was changed; "
+                    f"nothing was changed"
+                )
+        write_back(connection, self._access.timeout_s)
 
     def _written(self, number: int) -> Revision:
         with self.reading() as connection:
@@ -297,4 +369,25 @@ class GalleryStore:
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise GalleryError(f"{self.path}: the gallery is closed")
+        now = identity_of(self.path)
+        if now is None:
+            raise GalleryError(
+                f"{self.path}: the gallery file is gone; put it back, "
+                f"or a copy with `edge-sim gallery restore COPY`"
+            )
+        if now != self._identity:
+            self._reopen(now)
         return self._connection
+
+    def _reopen(self, identity: tuple[int, int]) -> None:
+        """Go over to the file that is in the place of the one that was opened."""
+        access = self._access
+        connection = open_database(
+            self.path, create=False, read_only=access.read_only, timeout_s=access.timeout_s
+        )
+        old, self._connection = self._connection, connection
+        self._identity = identity
+        self._openings += 1
+        if old is not None:
+            with suppress(sqlite3.Error):
+                old.close()
