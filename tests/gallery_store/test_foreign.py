@@ -170,7 +170,7 @@ def test_a_model_with_control_characters_in_its_name_is_damage(path: Path) -> No
 
 
 def test_a_long_log_is_listed_in_one_pass(path: Path) -> None:
-    statements = []
+    statements: list[str] = []
     with GalleryStore.open(path) as store:
         for number in range(30):
             store.tag(["r1"], add=[f"t{number}"])
