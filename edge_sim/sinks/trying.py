@@ -49,8 +49,7 @@ def _try_file(path: str | Path, **options: Any) -> str:  # noqa: ARG001 - nothin
 
 
 def _try_mqtt(**options: Any) -> str:
-    from edge_sim.sinks.mqtt.options import MqttOptions
-    from edge_sim.sinks.mqtt.trial import try_login
+    from edge_sim.sinks.mqtt.client import MqttOptions, try_login
 
     return try_login(MqttOptions(**options))
 

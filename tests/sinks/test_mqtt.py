@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from queue import Queue
 from threading import Event as Signal
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from edge_sim.errors import CommandError, ConfigError, SinkError
 from edge_sim.events import Event, SceneProblem, SourceRestored, StateChanged, from_json_line
 from edge_sim.outbox import Courier, Delivery, Outbox
 from edge_sim.sinks.mqtt import MqttOptions, MqttSink
+from edge_sim.sinks.mqtt.client import try_login
 from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
 from tests.drafts import cleared, impaired, overdue, overdue_cleared
 from tests.outbox.events import changed, lost, told
@@ -309,6 +312,37 @@ def test_a_client_certificate_lets_in(tmp_path: Path, certificates: Certificates
     with closing(Connected(broker).sink) as sink, pytest.raises(SinkError):
         sink.emit(changed(1))
     broker.kill()
+
+
+def old_broker(server: socket.socket, levels: Queue[int]) -> None:
+    """Refuse every client of version 5, as brokers of 3.1.1 do, and accept the others."""
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:
+            return
+        with client:
+            asked = client.recv(4096)
+            level = asked[asked.index(b"MQTT") + 4]
+            client.sendall(b"\x20\x02\x00" + (b"\x01" if level == 5 else b"\x00"))
+            levels.put(level)
+            while level != 5 and client.recv(4096):
+                pass
+
+
+def test_a_broker_that_does_not_know_version_5_is_spoken_to_in_the_older_one() -> None:
+    levels: Queue[int] = Queue()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=old_broker, args=(server, levels))
+        thread.start()
+        port = server.getsockname()[1]
+        options = MqttOptions(device="porch", host="127.0.0.1", port=port, backoff_s=(0.01,))
+        assert try_login(options).startswith("logged in")
+        with closing(MqttSink.open(options)) as sink:
+            wait_until(lambda: sink.is_connected)
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert [levels.get() for _ in range(4)] == [5, 4, 5, 4]
 
 
 def test_the_device_is_announced_again_when_home_assistant_is_born(

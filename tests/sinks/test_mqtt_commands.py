@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from queue import Queue
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_sim.errors import CommandError
-from edge_sim.sinks.mqtt.commands import MAX_BYTES, read_command
-from edge_sim.sinks.mqtt.topics import Topics
+from edge_sim.sinks.mqtt.client import MAX_PACKET_BYTES, PROTOCOLS
+from edge_sim.sinks.mqtt.topics import MAX_BYTES, Topics, read_command
 from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
+from tests.outbox.events import changed
+from tests.sinks.broker import Broker, Listener
+from tests.sinks.test_mqtt import BASE, Connected, events_on
+from tests.sinks.test_mqtt import SITE as MQTT_SITE
+from tests.sinks.waiting import wait_until
 
 TOPICS = Topics("edge_sim", "porch")
 SITE = Site((WatchCard("gate", "yard", ("closed", "open"), 0.5), WatchCard("new", "yard", (), 0.5)))
@@ -127,3 +138,68 @@ def test_good_commands_with_bytes_changed_are_commands_or_refusals(count: int) -
     rng = random.Random(6)
     for _ in range(count):
         check_outcome(rng.choice((TEACH, SENSITIVITY)), spoilt(rng))
+
+
+SHOWS_ITS_MEMORY = """
+import resource
+import threading
+from pathlib import PosixPath
+from edge_sim.errors import SinkError
+from edge_sim.sinks.mqtt import MqttOptions, MqttSink, client
+from tests.outbox.events import changed
+
+client.PROTOCOLS = client.PROTOCOLS[{first}:]
+ready = threading.Event()
+
+def emit(number):
+    while True:
+        try:
+            return sink.emit(changed(number))
+        except SinkError:
+            ready.wait(15.0)
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sink = MqttSink.open(MqttOptions(**{options!r}))
+sink.when_ready(ready.set)
+emit(1)
+emit(2)
+sink.close()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["version 5", "version 3.1.1"])
+def test_a_retained_message_of_many_megabytes_takes_no_memory_and_holds_no_event_up(
+    broker: Broker, listener: Listener, repository: Path, first: int
+) -> None:
+    listener.say(f"{BASE}/gate/teach/set", bytes(60_000_000), retain=True)
+    program = SHOWS_ITS_MEMORY.format(first=first, options=broker.options())
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository, check=True, capture_output=True, text=True
+    )
+    assert float(done.stdout) < 20.0
+    assert listener.wait(
+        lambda: [e.id for e in events_on(listener, "gate")][-1:] == [changed(2).id]
+    )
+
+
+def test_what_is_too_large_is_named_and_the_next_connection_takes_no_commands(
+    broker: Broker,
+    listener: Listener,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_sim.sinks.mqtt.client.PROTOCOLS", PROTOCOLS[1:])
+    listener.say(f"{BASE}/gate/teach/set", bytes(MAX_PACKET_BYTES), retain=True)
+    heard: Queue[Command] = Queue()
+    connected = Connected(broker)
+    with closing(connected.sink) as sink:
+        sink.listen(heard.put)
+        sink.describe(MQTT_SITE)
+        wait_until(lambda: "remove it from the broker" in caplog.text)
+        wait_until(lambda: sink.is_connected)
+        listener.say(f"{BASE}/gate/teach/set", b"open")
+        sink.emit(changed(1))
+    assert heard.empty()
+    (said,) = re.findall(r"a message of (\d+) bytes", caplog.text)
+    assert int(said) > MAX_PACKET_BYTES

@@ -8,9 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from edge_sim.imaging import decode, encode_jpeg
-from edge_sim.sinks.mqtt import MqttOptions
-from edge_sim.sinks.mqtt.showing import Showing
-from edge_sim.sinks.mqtt.topics import Topics
+from edge_sim.sinks.mqtt import MqttOptions, MqttSink
 from edge_sim.sinks.remote import DeviceStats, Illustrated, Reporting, Site
 from tests.outbox.events import changed
 from tests.sinks.broker import Broker, Listener, retained
@@ -65,15 +63,16 @@ def test_a_picture_goes_from_the_broker_when_it_is_not_wanted_any_more(
 
 
 def test_no_picture_is_shown_unless_it_is_configured() -> None:
-    assert not MqttOptions(device="porch").image
-    showing = Showing(Topics("edge_sim", "porch"), images=False)
-    assert showing.picture("gate", JPEG) == []
-    assert showing.messages() == []
+    sink = MqttSink(MqttOptions(device="porch"))
+    sink.show_picture("gate", JPEG)
+    assert IMAGE not in [message.topic for message in sink.retained()]
 
 
 def test_the_picture_of_a_watch_that_is_gone_is_forgotten() -> None:
-    showing = Showing(Topics("edge_sim", "porch"), images=True)
-    showing.picture("gate", JPEG)
-    showing.picture("bowl", JPEG)
-    showing.keep(card.name for card in Site(SITE.watches[:1]).watches)
-    assert [message.topic for message in showing.messages()] == [IMAGE]
+    sink = MqttSink(MqttOptions(device="porch", image=True))
+    sink.describe(SITE)
+    sink.show_picture("gate", JPEG)
+    sink.show_picture("bowl", JPEG)
+    sink.describe(Site(SITE.watches[:1]))
+    shown = [message.topic for message in sink.retained() if message.topic.endswith("/image")]
+    assert shown == [IMAGE]

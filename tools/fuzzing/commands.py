@@ -15,8 +15,7 @@ from edge_sim.daemon.teaching import Lesson
 from edge_sim.errors import CommandError
 from edge_sim.health.board import Board
 from edge_sim.outbox import OutboxCounts
-from edge_sim.sinks.mqtt.commands import read_command
-from edge_sim.sinks.mqtt.topics import Topics
+from edge_sim.sinks.mqtt.topics import Topics, read_command
 from edge_sim.sinks.remote import SetSensitivity, Site, Teach, WatchCard
 from fuzzing.texts import words
 from fuzzing.trial import BrokenPromiseError

@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from edge_sim.sinks.mqtt.commands import VERBS
-from edge_sim.sinks.mqtt.topics import Topics
+from edge_sim.sinks.mqtt.topics import VERBS, Topics
 from edge_sim.sinks.remote import Site, WatchCard
 from edge_sim.version import __version__
 

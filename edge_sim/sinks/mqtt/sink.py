@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any
 
+import msgspec
+
 from edge_sim.errors import CommandError
-from edge_sim.events import Event, StateChanged
+from edge_sim.events import (
+    Event,
+    SceneCleared,
+    SceneImpaired,
+    StateChanged,
+    StateOverdue,
+    StateOverdueCleared,
+)
 from edge_sim.sinks.mqtt import discovery
-from edge_sim.sinks.mqtt.commands import VERBS, read_command
-from edge_sim.sinks.mqtt.link import Link, Talk
-from edge_sim.sinks.mqtt.options import MqttOptions
-from edge_sim.sinks.mqtt.showing import Showing
-from edge_sim.sinks.mqtt.standing import RetainedMessages
+from edge_sim.sinks.mqtt.client import Connection, Handlers, MqttOptions
 from edge_sim.sinks.mqtt.topics import (
     OFFLINE,
     ONLINE,
+    VERBS,
     Message,
     Topics,
     messages_of,
+    overdue_message,
+    problems_message,
+    read_command,
     source_message,
-    source_of,
     state_messages,
 )
 from edge_sim.sinks.remote import Command, DeviceStats, Site
@@ -31,6 +39,7 @@ from edge_sim.sinks.remote import Command, DeviceStats, Site
 logger = logging.getLogger(__name__)
 
 _REFUSALS_PER_LINE = 100
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class MqttSink:
@@ -48,22 +57,22 @@ class MqttSink:
         self._topics = Topics(options.topic_prefix, options.device)
         self._lock = Lock()
         self._site = Site()
-        self._shown: dict[str, StateChanged] = {}
-        self._sources: dict[str, bool] = {}
-        self._standing = RetainedMessages(self._topics)
-        self._showing = Showing(self._topics, images=options.image)
+        # Topic -> message, in the order of a new connection.
+        self._retained: dict[str, Message] = {}
+        self._keep([Message(self._topics.available, ONLINE, retain=True)])
+        self._problems: dict[str, dict[str, str]] = {}
         self._refusals = 0
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
         self._former: bytes | None = None
-        talk = Talk(
+        handlers = Handlers(
             will=Message(self._topics.available, OFFLINE, retain=True),
             subscriptions=self._subscriptions(),
-            greeting=self._greeting,
+            initial=self.retained,
             ready=self._ready,
             received=self._received,
         )
-        self._link = Link(options, talk)
+        self._connection = Connection(options, handlers)
 
     @classmethod
     def open(cls, options: MqttOptions) -> MqttSink:
@@ -78,7 +87,7 @@ class MqttSink:
         if options.password and not options.tls and options.host not in _HERE:
             logger.warning("%s: the password goes over the network in the clear", options.name)
         sink = cls(options)
-        sink._link.start()
+        sink._connection.start()
         return sink
 
     @property
@@ -89,47 +98,7 @@ class MqttSink:
     @property
     def is_connected(self) -> bool:
         """Whether the broker has accepted the connection."""
-        return self._link.is_up
-
-    def emit(self, event: Event) -> None:
-        """Publish `event` and wait for the broker's confirmation.
-
-        Raises:
-            SinkError: No connection, no confirmation in time; or the sink is closed.
-        """
-        with self._lock:
-            if isinstance(event, StateChanged):
-                self._shown[event.watch] = event
-            elif (about := source_of(event)) is not None:
-                self._sources[about[0]] = about[1]
-            retained = self._standing.after(event)
-        self._link.publish([*retained, *messages_of(event, self._topics)])
-
-    def close(self) -> None:
-        """Say `offline` and disconnect."""
-        self._link.close()
-
-    def describe(self, site: Site) -> None:
-        """Announce the device as it is now; called at the start and after every change."""
-        with self._lock:
-            self._site = site
-            for card in site.watches:
-                self._sources.setdefault(card.source, True)
-                self._standing.describe(card)
-        self._showing.keep(card.name for card in site.watches)
-        self._link.send(self._announcement())
-        self._forget_stale()
-
-    def listen(self, on_command: Callable[[Command], None]) -> None:
-        """Hand checked commands to `on_command`, which must return at once."""
-        self._on_command = on_command
-
-    def resume(self, latest: Sequence[StateChanged]) -> None:
-        """Show these states again, without events."""
-        with self._lock:
-            for event in latest:
-                self._shown.setdefault(event.watch, event)
-        self._link.send(self._states())
+        return self._connection.is_up
 
     @property
     def wants_pictures(self) -> bool:
@@ -141,17 +110,118 @@ class MqttSink:
         """Seconds between two reports; 0 wants none."""
         return self._options.stats_interval_s
 
+    def retained(self) -> list[Message]:
+        """Return the messages that the broker is to hold: every connection begins with them."""
+        with self._lock:
+            return list(self._retained.values())
+
+    def emit(self, event: Event) -> None:
+        """Publish `event` and wait for the broker's confirmation.
+
+        Raises:
+            SinkError: No connection, no confirmation in time; or the sink is closed.
+        """
+        with self._lock:
+            messages = [*self._lasting(event), *messages_of(event, self._topics)]
+            self._keep(message for message in messages if message.retain)
+        self._connection.publish(messages)
+
+    def close(self) -> None:
+        """Say `offline` and disconnect."""
+        self._connection.close()
+
+    def describe(self, site: Site) -> None:
+        """Announce the device as it is now; called at the start and after every change."""
+        with self._lock:
+            gone = {card.name for card in self._site.watches} - {card.name for card in site.watches}
+            for topic in (topic for watch in gone for topic in self._topics.of_watch(watch)):
+                self._retained.pop(topic, None)
+            self._site = site
+            announced = [*self._config(), *self._described()]
+            self._keep(announced)
+        self._connection.send(announced)
+        self._forget_stale()
+
+    def listen(self, on_command: Callable[[Command], None]) -> None:
+        """Hand checked commands to `on_command`, which must return at once."""
+        self._on_command = on_command
+
+    def resume(self, latest: Sequence[StateChanged]) -> None:
+        """Show these states again, without events."""
+        with self._lock:
+            fresh = [
+                each for each in latest if self._topics.state(each.watch) not in self._retained
+            ]
+            messages = [item for event in fresh for item in state_messages(event, self._topics)]
+            self._keep(messages)
+        self._connection.send(messages)
+
     def show_picture(self, watch: str, jpeg: bytes) -> None:
-        """Publish the region of a watch as it was when it decided."""
-        self._link.send(self._showing.picture(watch, jpeg))
+        """Publish the region of a watch as it was when it decided, if that is configured."""
+        if self._options.image:
+            self._show(Message(self._topics.image(watch), jpeg, retain=True))
 
     def show_stats(self, stats: DeviceStats) -> None:
         """Publish how the device does."""
-        self._link.send(self._showing.stats(stats))
+        self._show(Message(self._topics.stats, msgspec.json.encode(stats), retain=True))
 
     def when_ready(self, on_ready: Callable[[], None]) -> None:
         """Call `on_ready` whenever a connection stands."""
         self._on_ready = on_ready
+
+    def _keep(self, messages: Iterable[Message]) -> None:
+        self._retained.update((message.topic, message) for message in messages)
+
+    def _show(self, message: Message) -> None:
+        with self._lock:
+            self._keep([message])
+        self._connection.send([message])
+
+    def _lasting(self, event: Event) -> list[Message]:
+        """Return what is retained because of an event besides its state."""
+        if isinstance(event, SceneImpaired | SceneCleared):
+            problems = self._problems.setdefault(event.watch, {})
+            if isinstance(event, SceneImpaired):
+                problems[event.problem.value] = event.since
+            else:
+                problems.pop(event.problem.value, None)
+            return [problems_message(event.watch, problems, self._topics)]
+        if isinstance(event, StateOverdue | StateOverdueCleared):
+            is_overdue = isinstance(event, StateOverdue)
+            return [overdue_message(event.watch, self._topics, overdue=is_overdue)]
+        return []
+
+    def _config(self) -> list[Message]:
+        """Return the announcement to Home Assistant."""
+        if not self._site.watches or self._discovery is None:
+            return []
+        payload = json.dumps(self._announcement()).encode()
+        return [Message(self._discovery_topic(self._discovery), payload, retain=True)]
+
+    def _described(self) -> list[Message]:
+        """Return what is retained of sources and watches; what events said stays as they said."""
+        topics, cards = self._topics, self._site.watches
+        sources = dict.fromkeys(card.source for card in cards)
+        found = [source_message(source, topics, online=True) for source in sources]
+        for card in cards:
+            if card.problems is not None:
+                problems = self._problems.setdefault(card.name, dict(card.problems))
+                found.append(problems_message(card.name, problems, topics))
+            if card.overdue is not None:
+                found.append(overdue_message(card.name, topics, overdue=card.overdue))
+        found = [self._retained.get(message.topic, message) for message in found]
+        for card in cards:
+            value = f"{card.sensitivity:g}".encode()
+            found.append(Message(topics.sensitivity(card.name), value, retain=True))
+        return found
+
+    def _announcement(self) -> dict[str, Any]:
+        return discovery.announcement(
+            self._site,
+            self._topics,
+            images=self._options.image,
+            stats=self._options.stats_interval_s > 0.0,
+        )
 
     def _subscriptions(self) -> list[str]:
         found = [self._topics.command("+", verb) for verb in VERBS]
@@ -163,46 +233,15 @@ class MqttSink:
     def _discovery_topic(self, prefix: str) -> str:
         return discovery.discovery_topic(prefix, self._options.device)
 
-    def _greeting(self) -> list[Message]:
-        """Return what a new connection begins with."""
-        return [*self._announcement(), *self._states(), *self._showing.messages()]
-
     def _ready(self) -> None:
         if self._on_ready is not None:
             self._on_ready()
-
-    def _announcement(self) -> list[Message]:
-        with self._lock:
-            site, sources = self._site, dict(self._sources)
-            standing = [item for card in site.watches for item in self._standing.messages(card)]
-        found = [Message(self._topics.available, ONLINE, retain=True)]
-        if site.watches and self._discovery is not None:
-            payload = json.dumps(self._described(site)).encode()
-            found.append(Message(self._discovery_topic(self._discovery), payload, retain=True))
-        found += [source_message(name, self._topics, online=sources[name]) for name in sources]
-        for card in site.watches:
-            topic = self._topics.sensitivity(card.name)
-            found.append(Message(topic, f"{card.sensitivity:g}".encode(), retain=True))
-        return [*found, *standing]
-
-    def _described(self, site: Site) -> dict[str, Any]:
-        return discovery.announcement(
-            site,
-            self._topics,
-            images=self._options.image,
-            stats=self._options.stats_interval_s > 0.0,
-        )
-
-    def _states(self) -> list[Message]:
-        with self._lock:
-            shown = tuple(self._shown.values())
-        return [message for event in shown for message in state_messages(event, self._topics)]
 
     def _received(self, topic: str, payload: bytes, retained: bool) -> None:
         prefix = self._discovery
         if prefix is not None and topic == discovery.birth_topic(prefix):
             if payload == ONLINE and not retained:
-                self._link.send(self._greeting())
+                self._connection.send(self.retained())
         elif prefix is not None and topic == self._discovery_topic(prefix):
             if retained:
                 with self._lock:
@@ -214,16 +253,16 @@ class MqttSink:
     def _forget_stale(self) -> None:
         """Make Home Assistant and the broker forget watches that a former run announced."""
         with self._lock:
-            site, former = self._site, self._former
-            if former is None or not site.watches or self._discovery is None:
+            former, config = self._former, self._config()
+            if former is None or not config:
                 return
             self._former = None
-        current = self._described(site)
+            current = self._announcement()
+            kept = {card.name for card in self._site.watches}
         stale = discovery.stale_components(former, current)
         if not stale:
             return
         payload = json.dumps(discovery.removing(stale, current)).encode()
-        kept = {card.name for card in site.watches}
         gone = {key.partition(".")[0] for key in stale} - kept
         empty = [topic for watch in gone for topic in self._topics.of_watch(watch)]
         # A picture that is not to be shown any more must not stay with the broker.
@@ -232,13 +271,9 @@ class MqttSink:
             for key in stale
             if key.endswith(".image") and key.removesuffix(".image") in kept
         ]
-        self._link.send(
-            [
-                Message(self._discovery_topic(self._discovery), payload, retain=True),
-                *(Message(topic, b"", retain=True) for topic in empty),
-                *self._announcement(),
-            ]
-        )
+        removal = Message(config[0].topic, payload, retain=True)
+        forgotten = [Message(topic, b"", retain=True) for topic in empty]
+        self._connection.send([removal, *forgotten, *config])
 
     def _command(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
@@ -254,6 +289,3 @@ class MqttSink:
             if self._refusals % _REFUSALS_PER_LINE == 0:
                 logger.warning("%s: %s (refusal %d)", self.name, error, self._refusals + 1)
             self._refusals += 1
-
-
-_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
