@@ -155,8 +155,12 @@ class Watch:
             if not self._pace.is_due(since_last_s, self._decider.pending):
                 return None
         self._last_look_s = frame.captured_at_s
-        probe, match, embedded = self._compared(frame, sights.of(self.region))
+        probe, embedded = self._seen(frame, sights.of(self.region))
         reading = self._monitor.inspect(probe)
+        if embedded or self._latest is None:
+            # The monitor's word on the light holds for the scorer too: it knows the past.
+            self._latest = probe, self._scorer.best_match(probe, reading.condition)
+        match = self._latest[1]
         observation = Observation(
             captured_at_s=probe.captured_at_s,
             unix_time_s=probe.unix_time_s,
@@ -187,8 +191,8 @@ class Watch:
             drafts=tuple(draft for drafts in follow for draft in drafts),
         )
 
-    def _compared(self, frame: Frame, sight: Sight) -> tuple[Probe, Match | None, bool]:
-        """Return the probe of `frame`, its match, and whether it was embedded for it."""
+    def _seen(self, frame: Frame, sight: Sight) -> tuple[Probe, bool]:
+        """Return the probe of `frame`, and whether it was embedded for it."""
         gate, at_s = self._gate, frame.captured_at_s
         repeated = None
         if gate is not None:
@@ -196,14 +200,11 @@ class Watch:
             repeated = gate.is_repeated
             if shut and self._latest is not None:
                 # Nothing new to see: neither in the region nor in its light.
-                last, match = self._latest
-                return _as_before(last, frame, repeated=repeated), match, False
+                return _as_before(self._latest[0], frame, repeated=repeated), False
         probe = sight.probe(at_s, frame.unix_time_s, frame.index, repeated=repeated)
-        match = self._scorer.best_match(probe)
-        self._latest = probe, match
         if gate is not None:
             gate.embedded(sight.glimpse, at_s)
-        return probe, match, True
+        return probe, True
 
     def _equip(self, gallery: Gallery) -> None:
         self._gallery = gallery.summary()

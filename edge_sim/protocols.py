@@ -142,10 +142,16 @@ class Index(Protocol):
 class Scorer(Protocol):
     """Compares probes with one gallery; made anew when the gallery changes."""
 
-    def best_match(self, probe: Probe) -> Match | None:
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
         """Return the states of the gallery for `probe`, the most probable first.
 
-        None if the gallery is empty.
+        Args:
+            probe: Region of one frame.
+            condition: Light regime as the monitor of the watch reports it; None for a picture
+                without a past, which is judged by its own quality.
+
+        Returns:
+            None if the gallery is empty.
 
         Raises:
             ModelError: The probe was made with another model than the references.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_sim.conditions import condition_of
 from edge_sim.domain import (
     UNKNOWN,
     Frame,
@@ -27,6 +28,7 @@ from edge_sim.events import Event, EventDraft, StateChanged, TransitionImplausib
 from edge_sim.gallery import Gallery
 from edge_sim.pipeline import ObservationInterval, Pipeline, Region, Stages, Watch, make_probe
 from edge_sim.protocols import Scorer
+from edge_sim.scene import SceneMonitor
 from tests.builders import BrightnessEmbedder, flat_frame, reference
 from tests.drafts import implausible
 
@@ -40,7 +42,7 @@ class NearestScorer:
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
 
-    def best_match(self, probe: Probe) -> Match | None:
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
         if not len(self._gallery):
             return None
         scores = self._gallery.matrix @ probe.embedding.vector
@@ -131,6 +133,35 @@ def test_what_a_follower_notices_becomes_an_event_after_the_change_of_the_same_l
     ]
     first, second = (e for e in events if isinstance(e, TransitionImplausible))
     assert (first.change, second.change) == (events[1].id, None)
+
+
+class Noting(NearestScorer):
+    """Notes the light that it is told of."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        super().__init__(gallery)
+        self.conditions: list[str | None] = []
+
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
+        self.conditions.append(condition)
+        return super().best_match(probe, condition)
+
+
+def test_scorer_and_decider_go_by_the_light_that_the_monitor_reports() -> None:
+    scorer = Noting(LIGHT_AND_DARK)
+    line = pipeline(
+        Watch(
+            "light",
+            LIGHT_AND_DARK,
+            replace(STAGES, scorer=lambda gallery: scorer, monitor=SceneMonitor),
+        )
+    )
+    # Grey at the border of darkness: by itself the last one is infrared, after a dark one dark.
+    levels = [12, 15]
+    outcomes = [line.process(flat_frame(level, index=at))[0] for at, level in enumerate(levels)]
+    reported = [outcome.observation.condition for outcome in outcomes]
+    assert scorer.conditions == reported == ["dark", "dark"]
+    assert condition_of(outcomes[1].observation.quality) == "ir"
 
 
 def test_a_follower_goes_on_under_another_gallery() -> None:

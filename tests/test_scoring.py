@@ -20,7 +20,6 @@ from edge_sim.scoring.conflicts import MOST_TOLD
 from edge_sim.scoring.evidence import evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import NOISE, fit_span
 from edge_sim.scoring.gallery_scorer import MODELLED_REFERENCES
-from edge_sim.scoring.joint import JointRidge
 from edge_sim.scoring.ridge import RIDGE, Labels, fit_ridge
 from edge_sim.similarity import normalised, ssim
 from tests.pictured import CellsEmbedder, enrolled, gallery, picture, probe
@@ -242,38 +241,12 @@ def test_the_regression_solves_its_normal_equations() -> None:
     labels = np.array([0, 1, 2] * 4)
     days = np.full(12, "day")
     ridge = fit_ridge(rows, Labels(labels, days, 3))
-    ready = ridge.view.project(rows, "day").astype(np.float64)
+    ready = ridge.scaling.project(rows, "day").astype(np.float64)
     features = np.hstack([ready, np.ones((12, 1))])
     solved = np.linalg.solve(
         features.T @ features + RIDGE * np.eye(6), features.T @ np.eye(3)[labels]
     )
     np.testing.assert_allclose(ridge.predict(rows, "day"), features @ solved, atol=1e-4)
-
-
-@pytest.mark.parametrize("lights", [("day",), ("day", "ir")], ids=str)
-@pytest.mark.parametrize("condition", ["day", "ir", "dusk"])
-def test_all_views_at_once_say_what_they_say_one_by_one(
-    lights: tuple[str, ...], condition: str
-) -> None:
-    rng = np.random.default_rng(4)
-    views = {"plain": rng.normal(size=(24, 6)), "cells": rng.normal(size=(24, 12))}
-    rows = {name: normalised(item) for name, item in views.items()}
-    labels = Labels(
-        np.arange(24) % 3, np.array([lights[at // 3 % len(lights)] for at in range(24)]), 3
-    )
-    ridges = {
-        name: fit_ridge(item, labels, blocks=4 if name == "cells" else 1)
-        for name, item in rows.items()
-    }
-    trust = {"plain": 0.3, "cells": 0.7}
-    joint = JointRidge(ridges, trust)
-    for row in range(6):
-        expected = sum(
-            trust[name] * ridge.predict(rows[name][row], condition)
-            for name, ridge in ridges.items()
-        )
-        found = joint.predict(np.concatenate([item[row] for item in rows.values()]), condition)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_what_a_condition_does_to_all_states_alike_is_taken_out() -> None:
@@ -334,8 +307,8 @@ def test_a_picture_alone_in_its_light_is_left_out_with_the_centre_that_it_gave()
     labels = Labels(states, lights, 2)
     others = np.delete(np.arange(9), 3)
     rest = fit_ridge(rows[others], Labels(states[others], lights[others], 2))
-    assert "ir" in fit_ridge(rows, labels).view.centres
-    assert "ir" not in rest.view.centres
+    assert "ir" in fit_ridge(rows, labels).scaling.centres
+    assert "ir" not in rest.scaling.centres
     np.testing.assert_allclose(
         fit_ridge(rows, labels).left_out[3], rest.predict(rows[3], "ir"), atol=1e-5
     )

@@ -1,14 +1,10 @@
 """Fitting a head in closed form.
 
-A ridge regression from each view to the states (least-squares support vector machine, Suykens &
-Vandewalle, Neural Processing Letters 9, 1999), every state counting the same however many
-references it has, on rows evened out by their deviation within states (the diagonal of a shrunken
-linear discriminant analysis).
+The regression of the scorer (`scoring.ridge`) from each view to the states, fitted on all lights
+together.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +13,8 @@ from edge_sim.domain import FloatVector
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import Gallery
 from edge_sim.head import Head, HeadView, unit_cells
+from edge_sim.scoring.ridge import Labels, fit_ridge
 
-RIDGE = 0.1
-"""Regularisation, in units of the squared length of a row; as for the scorer, where 0.03 to 0.3 is
-flat."""
-SHRINKAGE = 1.0
-"""Of the deviations within states, towards their mean."""
 VECTOR_SHARE = 0.3
 """Of the global vector in what a head says of the states, the rest is the cells'. On ten labelled
 sets, 5 references per state, unseen frames are ranked with a mean average precision of 0.962 at
@@ -77,38 +69,11 @@ def _cells(gallery: Gallery) -> tuple[NDArray[np.float32], int] | None:
 
 
 def _view(
-    rows: NDArray[np.float32], labels: NDArray[np.intp], share: float, blocks: int = 1
+    rows: NDArray[np.float32], states: NDArray[np.intp], share: float, blocks: int = 1
 ) -> tuple[HeadView, FloatVector]:
     """Return a view whose regression counts `share`, and its part of the bias."""
-    number = int(labels.max()) + 1
-    size = rows.shape[1]
-    plain = HeadView(
-        _means(rows, labels).mean(axis=0),
-        np.ones(size, np.float32),
-        np.zeros((size, number), np.float32),
-        blocks,
-    )
-    view = replace(plain, scale=_scale(plain.project(rows), labels))
-    ready = view.project(rows).astype(np.float64)
-    counts = np.bincount(labels).astype(np.float64)
-    noise = RIDGE * counts[labels] * number / len(rows)
-    # The constant 1 in the kernel is the bias: it is regularised like any other number.
-    kernel = ready @ ready.T + 1.0 + np.diag(noise)
-    dual = np.linalg.solve(kernel, np.eye(number)[labels]) * share
-    weights = (ready.T @ dual).astype(np.float32)
-    return replace(view, weights=weights), dual.sum(axis=0).astype(np.float32)
-
-
-def _scale(ready: NDArray[np.float32], labels: NDArray[np.intp]) -> FloatVector:
-    """Return one over the shrunken deviation within states, mean 1; ones if nothing is known."""
-    spread = np.square(ready - _means(ready, labels)[labels]).mean(axis=0)
-    typical = float(spread.mean())
-    if typical <= 0.0:
-        return np.ones(ready.shape[1], np.float32)
-    scale = 1.0 / np.sqrt(spread + SHRINKAGE * typical)
-    return np.asarray(scale / scale.mean(), np.float32)
-
-
-def _means(rows: NDArray[np.float32], labels: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Return (S, D) the mean row of each state."""
-    return np.stack([rows[labels == state].mean(axis=0) for state in range(labels.max() + 1)])
+    one_light = np.full(len(rows), "")
+    ridge = fit_ridge(rows, Labels(states, one_light, int(states.max()) + 1), blocks=blocks)
+    scaling, part = ridge.scaling, np.float32(share)
+    view = HeadView(scaling.centre, scaling.scale, ridge.weights * part, blocks)
+    return view, ridge.bias * part

@@ -11,7 +11,7 @@ from edge_sim.config import Config
 from edge_sim.config_yaml import nearest
 from edge_sim.daemon.past import picture_of_event
 from edge_sim.daemon.rig import Rig
-from edge_sim.domain import BgrImage, Frame, Match, Probe
+from edge_sim.domain import BgrImage, Frame, Observation, Probe
 from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, Refusal, as_stored, enrol
 from edge_sim.errors import CommandError
 from edge_sim.events import StateChanged
@@ -61,7 +61,7 @@ class _Shown:
     event_id: str
     pixels: BgrImage
     probe: Probe
-    match: Match | None
+    observation: Observation
     unix_time_s: float
 
 
@@ -92,7 +92,7 @@ class Teacher:
                 ids[outcome.watch],
                 pixels,
                 outcome.probe,
-                outcome.observation.match,
+                outcome.observation,
                 step.frame.unix_time_s,
             )
             self._shown.setdefault(outcome.watch, deque(maxlen=KEPT_PER_WATCH)).append(shown)
@@ -131,8 +131,9 @@ class Teacher:
         scorer = stages_of(config, config.watches[watch.name]).scorer(gallery)
         found = []
         for shown in self._shown.get(watch.name, ()):
-            match = scorer.best_match(shown.probe)
-            before = "" if shown.match is None else shown.match.best.state
+            seen = shown.observation
+            match = scorer.best_match(shown.probe, seen.condition)
+            before = "" if seen.match is None else seen.match.best.state
             after = "" if match is None else match.best.state
             if before != after:
                 found.append(Flip(shown.event_id, before, after))

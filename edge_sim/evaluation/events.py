@@ -132,7 +132,7 @@ def play(seen: SeenSet, rows: Sequence[int], gallery: Gallery, stages: Stages) -
             captured_at_s=probe.captured_at_s,
             unix_time_s=probe.unix_time_s,
             frame_index=probe.frame_index,
-            match=scorer.best_match(probe),
+            match=scorer.best_match(probe, reading.condition),
             condition=reading.condition,
             impediment=reading.impediment,
             quality=probe.quality,

@@ -23,7 +23,6 @@ from edge_sim.gallery import Gallery
 from edge_sim.scoring.confidence import fit_sharpness, odds_of, trust_in_views
 from edge_sim.scoring.evidence import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
 from edge_sim.scoring.familiarity import Subspace, fit_span
-from edge_sim.scoring.joint import JointRidge
 from edge_sim.scoring.ridge import Labels, Ridge, fit_ridge
 
 MODELLED_REFERENCES = 400
@@ -86,15 +85,20 @@ class GalleryScorer:
         self._modelled = _modelled(gallery)
         self._fit(views, _cells_of(gallery))
 
-    def best_match(self, probe: Probe) -> Match | None:
-        """Return the states of the gallery for `probe`, the most probable first."""
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
+        """Return the states of the gallery for `probe`, the most probable first.
+
+        Args:
+            probe: Region of one frame.
+            condition: Light regime as the monitor reports it; None judges the picture by itself.
+        """
         if not self._ids:
             return None
         check_model(probe, self._model_id)
         joined = self._joined_evidence(probe)
         cosines = self._rows @ (joined * self._stretch)
         likeness = self._likeness(cosines, self._unexplained(cosines))
-        values = self._states_of(joined, condition_of(probe.quality))
+        values = self._states_of(joined, condition or condition_of(probe.quality))
         return self._match(probe.embedding.vector, likeness, odds_of(values, self._sharpness))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
@@ -125,8 +129,7 @@ class GalleryScorer:
         counts = np.bincount(labels, minlength=states)
         self._place = np.full(len(self._ids), -1, np.intp)
         self._place[picked] = np.arange(len(picked))
-        self._ridge: JointRidge | None = None
-        self._trust: dict[str, float] = {}
+        self._ridges: tuple[tuple[slice, np.float32, Ridge], ...] = ()
         self._sharpness = 1.0
         if states < 2:
             return
@@ -137,10 +140,14 @@ class GalleryScorer:
             ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
         left_out = {name: ridge.left_out for name, ridge in ridges.items()}
         judged = counts[labels] > 1
-        self._trust = trust_in_views(left_out, labels, judged, self._weights)
-        self._ridge = JointRidge(ridges, self._trust)
+        trust = trust_in_views(left_out, labels, judged, self._weights)
+        ends = np.cumsum([rows.shape[1] for rows in views.values()]).tolist()
+        self._ridges = tuple(
+            (slice(start, end), np.float32(trust[name]), ridges[name])
+            for name, (start, end) in zip(views, pairwise([0, *ends]), strict=True)
+        )
         self._own = np.zeros((len(picked), states), np.float32)
-        for name, weight in self._trust.items():
+        for name, weight in trust.items():
             self._own += np.float32(weight) * left_out[name]
         self._sharpness = fit_sharpness(self._own, labels, judged)
 
@@ -149,9 +156,10 @@ class GalleryScorer:
         return np.concatenate([views[name] for name in self._weights])
 
     def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
-        if self._ridge is None:
-            return np.zeros(len(self._names), np.float32)
-        return self._ridge.predict(joined, condition)
+        values = np.zeros(len(self._names), np.float32)
+        for part, weight, ridge in self._ridges:
+            values += weight * ridge.predict(joined[part], condition)
+        return values
 
     def _unexplained(self, cosines: FloatVector) -> list[float]:
         """Return what the span of each state leaves unexplained, from (N,) cosines."""
@@ -175,7 +183,7 @@ class GalleryScorer:
         cosines[row] = -np.inf
         likeness = self._likeness(cosines, unexplained)
         place = int(self._place[row])
-        if place >= 0 and self._ridge is not None:
+        if place >= 0 and self._ridges:
             values = self._own[place]
         else:
             joined = self._rows[row] / self._stretch

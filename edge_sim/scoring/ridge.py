@@ -94,20 +94,22 @@ class Ridge:
     """A fitted regression of one view.
 
     Args:
-        view: Preparation of the rows.
+        scaling: Preparation of the rows.
         weights: (D, S) float32.
         bias: (S,) float32.
         left_out: (N, S) what the regression says of each reference when fitted without it.
     """
 
-    view: FeatureScaling
+    scaling: FeatureScaling
     weights: FloatMatrix
     bias: FloatVector
     left_out: FloatMatrix
 
     def predict(self, rows: NDArray[np.float32], condition: str) -> NDArray[np.float32]:
         """Return (..., S) values near 1 for the state and near 0 for the others."""
-        return np.asarray(self.view.project(rows, condition) @ self.weights + self.bias, np.float32)
+        return np.asarray(
+            self.scaling.project(rows, condition) @ self.weights + self.bias, np.float32
+        )
 
 
 def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:
@@ -116,7 +118,7 @@ def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:
     Every state counts the same, however many references it has.
     """
     ridge = _fitted(rows, labels, blocks)
-    for row in _lone(labels, ridge.view):
+    for row in _lone(labels, ridge.scaling):
         # Without it its condition has no centre of its own, which the closed form cannot know.
         others = np.delete(np.arange(len(rows)), row)
         rest = Labels(labels.states[others], labels.conditions[others], labels.number)
@@ -126,8 +128,8 @@ def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:
 
 
 def _fitted(rows: FloatMatrix, labels: Labels, blocks: int) -> Ridge:
-    view = _view_of(rows, labels, blocks)
-    ready = view.project_all(rows, labels.conditions).astype(np.float64)
+    scaling = _scaling_of(rows, labels, blocks)
+    ready = scaling.project_all(rows, labels.conditions).astype(np.float64)
     counts = np.bincount(labels.states, minlength=labels.number).astype(np.float64)
     noise = RIDGE * counts[labels.states] * labels.number / len(rows)
     targets = np.eye(labels.number)[labels.states]
@@ -135,21 +137,21 @@ def _fitted(rows: FloatMatrix, labels: Labels, blocks: int) -> Ridge:
     inverse = np.linalg.inv(ready @ ready.T + 1.0 + np.diag(noise))
     dual = inverse @ targets
     return Ridge(
-        view=view,
+        scaling=scaling,
         weights=(ready.T @ dual).astype(np.float32),
         bias=dual.sum(axis=0).astype(np.float32),
         left_out=(targets - dual / np.diag(inverse)[:, None]).astype(np.float32),
     )
 
 
-def _lone(labels: Labels, view: FeatureScaling) -> list[int]:
+def _lone(labels: Labels, scaling: FeatureScaling) -> list[int]:
     """Return the references that alone give their condition its centre, and are not all there is.
 
     At most one per state and condition.
     """
     counts = np.bincount(labels.states, minlength=labels.number)
     found = []
-    for condition in view.centres:
+    for condition in scaling.centres:
         here = np.flatnonzero(labels.conditions == condition)
         alone = np.bincount(labels.states[here], minlength=labels.number) == 1
         own = labels.states[here]
@@ -163,7 +165,7 @@ def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rows / np.maximum(lengths, LEAST_LENGTH)[..., None], np.float32)
 
 
-def _view_of(rows: FloatMatrix, labels: Labels, blocks: int) -> FeatureScaling:
+def _scaling_of(rows: FloatMatrix, labels: Labels, blocks: int) -> FeatureScaling:
     centre = labels.means(rows).mean(axis=0)
     plain = FeatureScaling(
         centre, _centres(rows, labels), np.ones(rows.shape[1], np.float32), blocks

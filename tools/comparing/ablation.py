@@ -63,9 +63,10 @@ class NearestFamiliarity:
         self._scorer = GalleryScorer(gallery)
         self._nearest = nearest_in_all_views(gallery)
 
-    def best_match(self, probe: Probe) -> Match | None:
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
         """Return the states of the gallery for `probe`, the most probable first."""
-        return _with_familiarity(self._scorer.best_match(probe), self._nearest.best_match(probe))
+        found = self._scorer.best_match(probe, condition)
+        return _with_familiarity(found, self._nearest.best_match(probe, condition))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
         """Return, per reference, its match against all the others."""

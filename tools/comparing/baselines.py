@@ -38,7 +38,7 @@ class NearestScorer:
         self._gallery = gallery
         self._likeness = likeness
 
-    def best_match(self, probe: Probe) -> Match | None:
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:  # noqa: ARG002
         """Return the states of the gallery for `probe`, the most similar first."""
         if not len(self._gallery):
             return None

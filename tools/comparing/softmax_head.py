@@ -37,7 +37,7 @@ class SoftmaxHead:
             wanted = np.eye(len(gallery.states))[gallery.state_rows]
             self._weights = fitted(rows, wanted)
 
-    def best_match(self, probe: Probe) -> Match | None:
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:  # noqa: ARG002
         """Return the states of the gallery for `probe`, the most probable first."""
         if not len(self._gallery):
             return None
