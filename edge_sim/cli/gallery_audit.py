@@ -6,43 +6,14 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from edge_sim.cli.gallery_context import Context, context_of, only_watch
-from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.cli.gallery_context import Context, context_of, only_watch, print_result
+from edge_sim.cli.output import note, print_table
 
 if TYPE_CHECKING:
-    from edge_sim.audit import Audit, PairFinding, Share, Suspect
+    from edge_sim.audit import Audit, PairFinding, Suspect
     from edge_sim.gallery import Gallery
     from edge_sim.gallery_store import GalleryStore
     from edge_sim.report.album import CaptionedPicture, PictureRow
-
-SCHEMA = 1
-
-
-class Audits(msgspec.Struct, frozen=True):
-    """What `audit` prints."""
-
-    gallery: str
-    watches: tuple[Audit, ...]
-    schema: int = SCHEMA
-
-
-class Pruned(msgspec.Struct, frozen=True):
-    """What `prune` prints; `revision` is null if nothing was removed.
-
-    `sure_before` and `sure_after` are leave-one-out accuracies.
-    """
-
-    gallery: str
-    watch: str
-    revision: int | None
-    dry_run: bool
-    kept: tuple[str, ...]
-    removed: tuple[str, ...]
-    sure_before: Share | None
-    sure_after: Share | None
-    schema: int = SCHEMA
 
 
 def show_audit(args: argparse.Namespace) -> int:
@@ -64,7 +35,7 @@ def show_audit(args: argparse.Namespace) -> int:
             facts = [f"{item.watch}: {_sure(item)} {item.next_picture}" for item in found]
             _write(args, "Gallery audit", facts, sections)
     if args.json:
-        print_json(Audits(str(context.gallery), found))
+        print_result(context, watches=found)
         return 0
     for place, item in enumerate(found):
         if place:
@@ -97,8 +68,16 @@ def prune(args: argparse.Namespace) -> int:
             _write(args, f"Pruning {watch}", [f"{len(kept)} kept, {len(gone)} removed"], sections)
         revision = store.remove(gone).number if gone and not args.dry_run else None
     if args.json:
-        name = str(context.gallery)
-        print_json(Pruned(name, watch, revision, args.dry_run, kept, gone, before.sure, after.sure))
+        print_result(
+            context,
+            watch=watch,
+            revision=revision,
+            dry_run=args.dry_run,
+            kept=kept,
+            removed=gone,
+            sure_before=before.sure,
+            sure_after=after.sure,
+        )
         return 0
     _print_pruned(context, revision, gone, (before, after))
     return 0

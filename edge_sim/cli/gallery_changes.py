@@ -8,16 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.gallery_context import Context, context_of, metadata_of
-from edge_sim.cli.gallery_schema import (
-    Changed,
-    Deduped,
-    Exported,
-    Repeated,
-    enrolment_view,
-    revision_view,
-)
-from edge_sim.cli.output import note, print_json, progress
+from edge_sim.cli.gallery_context import Context, context_of, metadata_of, print_result
+from edge_sim.cli.output import note, progress
 from edge_sim.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -172,7 +164,8 @@ def export_folder(args: argparse.Namespace) -> int:
     with context.store(read_only=True) as store:
         records = export_states(store, args.watch, args.folder)
     if args.json:
-        print_json(Exported(str(context.gallery), args.watch, str(args.folder), len(records)))
+        count = len(records)
+        print_result(context, watch=args.watch, folder=str(args.folder), references=count)
     else:
         print(f"{args.folder}: {len(records)} pictures of {args.watch}")
     return 0
@@ -185,19 +178,23 @@ def dedupe(args: argparse.Namespace) -> int:
     context = context_of(args)
     with context.store(read_only=args.dry_run) as store:
         watches = store.watches() if args.watch is None else (args.watch,)
-        repeated = tuple(
-            Repeated(name, str(verdict.like), verdict.detail)
+        repeated = {
+            name: verdict
             for watch in watches
             for name, verdict in duplicates_in(store.gallery(watch)).items()
-        )
+        }
         revision = None
         if repeated and not args.dry_run:
-            revision = store.remove(item.id for item in repeated).number
+            revision = store.remove(repeated).number
     if args.json:
-        print_json(Deduped(str(context.gallery), revision, args.dry_run, repeated))
+        found = [
+            {"reference_id": name, "like": verdict.like, "detail": verdict.detail}
+            for name, verdict in repeated.items()
+        ]
+        print_result(context, revision=revision, dry_run=args.dry_run, repeated=found)
         return 0
-    for item in repeated:
-        print(f"{item.id}  repeats {item.like} ({item.detail})")
+    for name, verdict in repeated.items():
+        print(f"{name}  repeats {verdict.like} ({verdict.detail})")
     if revision is not None:
         print(f"{context.gallery}: revision {revision}, {len(repeated)} removed")
     else:
@@ -211,8 +208,7 @@ def _change(args: argparse.Namespace, edit: Callable[[GalleryStore], Revision | 
     with context.store() as store:
         revision = edit(store)
     if args.json:
-        view = None if revision is None else revision_view(revision)
-        print_json(Changed(str(context.gallery), view))
+        print_result(context, revision=revision)
     elif revision is None:
         print("nothing to do")
     else:
@@ -227,10 +223,14 @@ def _change(args: argparse.Namespace, edit: Callable[[GalleryStore], Revision | 
 def print_report(args: argparse.Namespace, context: Context, report: EnrolmentReport) -> None:
     """Print what became of every picture."""
     if args.json:
-        view = enrolment_view(
-            report, gallery=str(context.gallery), watch=args.watch, dry_run=args.dry_run
+        print_result(
+            context,
+            watch=args.watch,
+            revision=report.revision,
+            dry_run=args.dry_run,
+            added=report.accepted,
+            refused=report.rejected,
         )
-        print_json(view)
         return
     for item in report.accepted:
         remark = f", although {item.overruled.value}" if item.overruled else ""

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edge_sim.cli.output import print_json
 from edge_sim.errors import ConfigError, GalleryError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from edge_sim.protocols import Embedder
 
 DEFAULT_GALLERY = Path("gallery.db")
+SCHEMA = 1
+"""Of the JSON that the verbs print; goes up when a field changes or goes."""
 
 
 def gallery_options(parser: argparse.ArgumentParser) -> None:
@@ -205,6 +208,11 @@ def context_of(args: argparse.Namespace) -> Context:
         roi=getattr(args, "roi", None),
         model=getattr(args, "model", None),
     )
+
+
+def print_result(context: Context, **facts: Any) -> None:
+    """Print what a verb found or did as JSON, records as they are."""
+    print_json({"schema": SCHEMA, "gallery": str(context.gallery), **facts})
 
 
 def only_watch(store: GalleryStore, name: str | None) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge_sim.cli.gallery_changes import enrolled, print_report
 from edge_sim.cli.gallery_context import context_of, metadata_of
 from edge_sim.cli.output import note, print_json, print_table
@@ -21,24 +19,6 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _BEST_STATES = 3
-
-
-class ReviewEntry(msgspec.Struct, frozen=True):
-    """One kept frame; `facts` is null where its .json is damaged."""
-
-    id: str
-    picture: str
-    bytes: int
-    facts: KeptFrame | None
-
-
-class KeptList(msgspec.Struct, frozen=True):
-    """What `review` prints; `discarded` tells whether the frames are gone now."""
-
-    folder: str
-    frames: tuple[ReviewEntry, ...]
-    discarded: bool = False
-    schema: int = 1
 
 
 def folder_option(parser: argparse.ArgumentParser) -> None:
@@ -155,11 +135,16 @@ def _watch(item: ReviewItem) -> str:
 def _print(args: argparse.Namespace, folder: ReviewFolder, items: tuple[ReviewItem, ...]) -> None:
     gone = args.discard and not args.dry_run
     if args.json:
-        views = tuple(
-            ReviewEntry(item.review_id, str(item.picture), item.size_bytes, item.facts)
+        frames = [
+            {
+                "id": item.review_id,
+                "picture": str(item.picture),
+                "bytes": item.size_bytes,
+                "facts": item.facts,
+            }
             for item in items
-        )
-        print_json(KeptList(str(folder.root), views, gone))
+        ]
+        print_json({"schema": 1, "folder": str(folder.root), "frames": frames, "discarded": gone})
         return
     if items:
         print_table(["id", "said", "light", "probability (score)"], [_row(item) for item in items])

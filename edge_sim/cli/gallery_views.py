@@ -8,20 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.gallery_context import context_of
-from edge_sim.cli.gallery_schema import (
-    AlterationView,
-    DifferenceView,
-    GalleryVerification,
-    Log,
-    OneReference,
-    ReferenceList,
-    StateCount,
-    Stats,
-    reference_view,
-    revision_view,
-)
-from edge_sim.cli.output import print_json, print_table
+from edge_sim.cli.gallery_context import context_of, print_result
+from edge_sim.cli.output import print_table
 from edge_sim.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -35,8 +23,7 @@ def show_list(args: argparse.Namespace) -> int:
         found = store.records(watch=args.watch, state=args.state, revision=args.revision)
         revision = store.revision if args.revision is None else args.revision
     if args.json:
-        views = tuple(reference_view(record) for record in found)
-        print_json(ReferenceList(str(context.gallery), revision, views))
+        print_result(context, revision=revision, references=found)
         return 0
     print_table(
         ["id", "watch", "state", "condition", "enrolled", "from", "tags"],
@@ -70,22 +57,21 @@ def show_one(args: argparse.Namespace) -> int:
         raise GalleryError(f"the picture of {args.reference_id} is damaged: {error}") from error
     if args.out is not None:
         _write_picture(args.out, crop)
-    view = reference_view(record)
     if args.json:
-        print_json(OneReference(str(context.gallery), view, width, height))
+        print_result(context, reference=record, width_px=width, height_px=height)
         return 0
     rows = [
-        ("watch", view.watch),
-        ("state", view.state),
-        ("condition", view.condition),
+        ("watch", record.watch),
+        ("state", record.state),
+        ("condition", record.condition),
         ("picture", f"{width}x{height}"),
-        ("model", view.model),
-        ("enrolled", view.enrolled_at),
-        ("since revision", view.since_revision),
-        ("tags", " ".join(view.tags) or "-"),
-        *sorted(view.metadata.items()),
+        ("model", record.model_id),
+        ("enrolled", f"{record.enrolled_at:%Y-%m-%dT%H:%M:%SZ}"),
+        ("since revision", record.since),
+        ("tags", " ".join(record.tags) or "-"),
+        *sorted(record.metadata.items()),
     ]
-    print_table([view.id, ""], rows)
+    print_table([record.reference_id, ""], rows)
     return 0
 
 
@@ -99,17 +85,30 @@ def show_stats(args: argparse.Namespace) -> int:
         revision = store.revision
     calibrations = kept_calibrations(context.gallery)
     counts = Counter((item.watch, item.state) for item in records)
-    states = tuple(
-        StateCount(watch, state, number, _by_condition(records, watch, state))
+    states = [
+        {
+            "watch": watch,
+            "state": state,
+            "references": number,
+            "by_condition": _by_condition(records, watch, state),
+        }
         for (watch, state), number in sorted(counts.items())
-    )
+    ]
     size = context.gallery.stat().st_size
     models = dict(sorted(Counter(item.model_id for item in records).items()))
     if args.json:
-        print_json(Stats(str(context.gallery), revision, size, models, states, calibrations))
+        print_result(
+            context,
+            revision=revision,
+            bytes_on_disk=size,
+            models=models,
+            states=states,
+            calibrations=calibrations,
+        )
         return 0
     rows = [
-        (item.watch, item.state, item.references, _spelled(item.by_condition)) for item in states
+        (watch, state, number, _spelled(_by_condition(records, watch, state)))
+        for (watch, state), number in sorted(counts.items())
     ]
     print_table(["watch", "state", "references", "by light"], rows)
     print(
@@ -131,7 +130,7 @@ def show_log(args: argparse.Namespace) -> int:
     with context.store(read_only=True) as store:
         revisions = store.log(limit=args.limit)
     if args.json:
-        print_json(Log(str(context.gallery), tuple(revision_view(item) for item in revisions)))
+        print_result(context, revisions=revisions)
         return 0
     rows = [
         (
@@ -154,18 +153,14 @@ def show_diff(args: argparse.Namespace) -> int:
         after = store.revision if args.after is None else args.after
         found = store.diff(args.before, after)
     if args.json:
-        view = DifferenceView(
-            str(context.gallery),
-            args.before,
-            after,
-            tuple(reference_view(item) for item in found.appeared),
-            tuple(reference_view(item) for item in found.gone),
-            tuple(
-                AlterationView(reference_view(item.before), reference_view(item.after))
-                for item in found.altered
-            ),
+        print_result(
+            context,
+            before=args.before,
+            after=after,
+            appeared=found.appeared,
+            gone=found.gone,
+            altered=found.altered,
         )
-        print_json(view)
         return 0
     for sign, records in (("+", found.appeared), ("-", found.gone)):
         for record in records:
@@ -182,7 +177,7 @@ def verify(args: argparse.Namespace) -> int:
         problems = store.check()
         revision = store.revision
     if args.json:
-        print_json(GalleryVerification(str(context.gallery), revision, not problems, problems))
+        print_result(context, revision=revision, sound=not problems, problems=problems)
     else:
         for problem in problems:
             print(problem)

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.index_schema import IndexVerification, InfoView, Removed, UnreadView, Updated
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from edge_sim.protocols import Embedder
 
 SHOWN_FAULTS = 20
+SCHEMA = 1
 KINDS = ("auto", "exact", "exact-int8", "hnsw")
 SCALES = ("global", "spatial", "both")
 
@@ -118,7 +118,7 @@ def remove(args: argparse.Namespace) -> int:
             removed = store.leave_out(dict.fromkeys(gone))
             store.prepare()
     if args.json:
-        print_json(Removed(str(args.index), removed))
+        print_json({"schema": SCHEMA, "index": str(args.index), "removed": removed})
     else:
         print(f"{args.index}: {removed} pictures left out; the files are untouched")
     return 0
@@ -131,23 +131,18 @@ def info(args: argparse.Namespace) -> int:
     with IndexStore.open(args.index) as store:
         found, unread = store.info(), store.unread()
     if args.json:
+        names = ("model_id", "scale", "dimension", "spatial_dimension", "pictures", "kind")
+        facts = {name: getattr(found, name) for name in (*names, "reason", "ready", "tags")}
         print_json(
-            InfoView(
-                index=str(found.path),
-                root=shown(found.root),
-                model_id=found.model_id,
-                model=shown(found.model),
-                scale=found.scale.value,
-                dimension=found.dimension,
-                spatial_dimension=found.spatial_dimension,
-                pictures=found.pictures,
-                unread=tuple(UnreadView(shown(item.path), shown(item.reason)) for item in unread),
-                kind=found.kind,
-                reason=found.reason,
-                ready=found.ready,
-                bytes_on_disk=found.bytes_on_disk,
-                tags=dict(found.tags),
-            )
+            {
+                "schema": SCHEMA,
+                "index": str(found.path),
+                "root": shown(found.root),
+                "model": shown(found.model),
+                "unread": _plain(unread),
+                "bytes_on_disk": found.bytes_on_disk,
+                **facts,
+            }
         )
         return 0
     cells = f" + {found.spatial_dimension} for cells" if found.spatial_dimension else ""
@@ -172,7 +167,8 @@ def verify(args: argparse.Namespace) -> int:
     with IndexStore.open(args.index) as store:
         problems = store.problems()
     if args.json:
-        print_json(IndexVerification(str(args.index), not problems, problems))
+        found = {"index": str(args.index), "sound": not problems, "problems": problems}
+        print_json({"schema": SCHEMA, **found})
     else:
         for problem in problems:
             print(problem)
@@ -224,23 +220,20 @@ def _print_report(
 ) -> None:
     found = store.info()
     if args.json:
-        counts: dict[str, Any] = {
-            name: getattr(report, name)
-            for name in ("new", "changed", "unchanged", "gone", "embedded")
-        }
-        unread = tuple(UnreadView(shown(i.path), shown(i.reason)) for i in report.unread)
+        names = ("new", "changed", "unchanged", "gone", "embedded")
         print_json(
-            Updated(
-                index=str(store.path),
-                root=shown(found.root),
-                model_id=found.model_id,
-                pictures=found.pictures,
-                kind=found.kind,
-                reason=found.reason,
-                unread=unread,
-                seconds=round(seconds, 3),
-                **counts,
-            )
+            {
+                "schema": SCHEMA,
+                "index": str(store.path),
+                "root": shown(found.root),
+                "model_id": found.model_id,
+                "pictures": found.pictures,
+                "kind": found.kind,
+                "reason": found.reason,
+                "unread": _plain(report.unread),
+                "seconds": round(seconds, 3),
+                **{name: getattr(report, name) for name in names},
+            }
         )
         return
     _show_unread(report.unread)
@@ -252,6 +245,10 @@ def _print_report(
         f"{store.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"
     )
+
+
+def _plain(unread: Sequence[Any]) -> list[dict[str, str]]:
+    return [{"path": shown(item.path), "reason": shown(item.reason)} for item in unread]
 
 
 def _show_unread(unread: Sequence[Any]) -> None:

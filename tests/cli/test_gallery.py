@@ -104,7 +104,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(here: Path, capsys: 
     assert not Path("gallery.db").exists()
     found = answer(capsys, "add", "in/open", *names, "--dry-run")
     assert (found["revision"], found["dry_run"], len(found["added"])) == (None, True, 2)
-    assert found["added"][0]["id"] is None
+    assert found["added"][0]["reference_id"] is None
 
 
 def test_refused_pictures_are_named_with_the_reason(here: Path, capsys: Captured) -> None:
@@ -118,7 +118,7 @@ def test_refused_pictures_are_named_with_the_reason(here: Path, capsys: Captured
     assert "refused  open  in/open/bad.jpg: unreadable" in printed
     found = answer(capsys, "add", "in/open", *names, "--force")
     assert [item["overruled"] for item in found["added"]] == ["duplicate", "duplicate"]
-    assert [item["reason"] for item in found["refused"]] == ["unreadable"]
+    assert [item["refusal"] for item in found["refused"]] == ["unreadable"]
 
 
 def test_every_change_can_be_seen_and_taken_back(here: Path, capsys: Captured) -> None:
@@ -132,8 +132,8 @@ def test_every_change_can_be_seen_and_taken_back(here: Path, capsys: Captured) -
     assert [item["verb"] for item in log] == ["move", "tag", "relabel", "remove", "add", "add"]
     assert answer(capsys, "log", "--limit", "1")["revisions"] == log[:1]
     found = answer(capsys, "diff", "2")
-    assert [item["id"] for item in found["gone"]] == ["r1"]
-    assert [item["after"]["id"] for item in found["altered"]] == ["r2", "r3", "r4"]
+    assert [item["reference_id"] for item in found["gone"]] == ["r1"]
+    assert [item["after"]["reference_id"] for item in found["altered"]] == ["r2", "r3", "r4"]
     assert gallery("diff", "2", "6") == 0
     printed = capsys.readouterr().out
     assert "- r1  gate  open" in printed
@@ -144,7 +144,7 @@ def test_every_change_can_be_seen_and_taken_back(here: Path, capsys: Captured) -
     assert (found["after"], found["appeared"], found["gone"], found["altered"]) == (10, [], [], [])
     assert gallery("rollback", "6") == 0
     listed = answer(capsys, "list", "--watch", "gate")["references"]
-    assert [(item["id"], item["state"], item["tags"]) for item in listed] == [
+    assert [(item["reference_id"], item["state"], item["tags"]) for item in listed] == [
         ("r2", "shut", []),
         ("r3", "shut", ["night"]),
     ]
@@ -169,7 +169,7 @@ def test_dedupe_removes_repeated_references_as_one_revision(here: Path, capsys: 
     names = ["--watch", "gate", "--state", "open", "--model", "thumbnail", "--force"]
     gallery("add", "in/open", *names)
     foreseen = answer(capsys, "dedupe", "--dry-run")
-    assert [(item["id"], item["like"]) for item in foreseen["repeated"]] == [
+    assert [(item["reference_id"], item["like"]) for item in foreseen["repeated"]] == [
         ("r3", "r1"),
         ("r4", "r2"),
     ]
@@ -178,7 +178,7 @@ def test_dedupe_removes_repeated_references_as_one_revision(here: Path, capsys: 
     assert "would remove 2" in capsys.readouterr().out
     assert gallery("dedupe", "--watch", "gate") == 0
     assert "r3  repeats r1" in capsys.readouterr().out
-    assert [item["id"] for item in answer(capsys, "list")["references"]] == ["r1", "r2"]
+    assert [item["reference_id"] for item in answer(capsys, "list")["references"]] == ["r1", "r2"]
     assert answer(capsys, "dedupe")["repeated"] == []
     assert gallery("dedupe") == 0
     assert "no reference repeats another" in capsys.readouterr().out
@@ -204,7 +204,7 @@ def test_what_an_export_knew_comes_back_from_a_zip_of_it(here: Path, capsys: Cap
     other = ["--gallery", "other.db"]
     assert gallery("import", "out.zip", "--watch", "gate", "--model", "thumbnail", *other) == 0
     after = answer(capsys, "show", "r1", *other)["reference"]
-    assert {**after, "since_revision": 2} == before
+    assert {**after, "since": 2} == before
 
 
 def test_a_disk_that_fills_half_way_changes_nothing(here: Path, capsys: Captured) -> None:
@@ -233,7 +233,7 @@ def test_a_picture_that_unpacks_to_too_much_is_refused_by_its_header(
     Path("in/open/bomb.png").write_bytes(content + struct.pack(">I", zlib.crc32(chunk)))
     found = answer(capsys, "import", "in", "--watch", "gate", "--model", "thumbnail")
     (refused,) = found["refused"]
-    assert (refused["reason"], refused["state"]) == ("unreadable", "open")
+    assert (refused["refusal"], refused["state"]) == ("unreadable", "open")
     assert "60000 x 60000 pixels" in refused["detail"]
     assert len(found["added"]) == 4
 
@@ -288,7 +288,7 @@ def test_a_configuration_gives_gallery_region_model_and_states(
     assert Path("sub/mine.db").exists()
     found = answer(capsys, "show", "r1", *config)
     assert (found["width_px"], found["height_px"]) == (80, 120)
-    assert found["reference"]["model"].startswith("thumbnail")
+    assert found["reference"]["model_id"].startswith("thumbnail")
     wrong = mistake(capsys, "add", "in/shut", *config, "--watch", "gate", "--state", "shut")
     assert "open, closed" in wrong
     assert "open, closed" in mistake(capsys, "relabel", "r1", *config, "--state", "shut")

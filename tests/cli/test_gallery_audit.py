@@ -86,7 +86,7 @@ def test_pruning_is_one_revision_that_can_be_undone(here: Path, capsys: Captured
     assert done["sure_before"]["value"] == 1.0
     assert Path("prune.html").read_text().count("<img ") == 12
     listed = answer(capsys, "list")["references"]
-    assert [item["id"] for item in listed] == done["kept"]
+    assert [item["reference_id"] for item in listed] == done["kept"]
     assert sorted(item["state"] for item in listed) == ["open"] * 3 + ["shut"] * 3
     assert main(["gallery", "undo"]) == 0
     assert len(answer(capsys, "list")["references"]) == 12

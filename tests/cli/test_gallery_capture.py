@@ -38,7 +38,7 @@ def configured() -> None:
 def test_frames_go_straight_into_a_gallery(capsys: Captured) -> None:
     assert capture(GATE, *NAMES, "--roi", "0,0,0.5,1", "--model", "thumbnail", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert [item["id"] for item in found["added"]] == ["r1"]
+    assert [item["reference_id"] for item in found["added"]] == ["r1"]
     with GalleryStore.open("gallery.db") as store:
         assert store.record("r1").metadata["from"] == f"{GATE}#0"
         assert "taken_at" in store.record("r1").metadata
