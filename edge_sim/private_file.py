@@ -39,3 +39,53 @@ def write_private(path: Path, content: bytes) -> None:
 def private_opener(path: str, flags: int) -> int:
     """Open a file for `open(..., opener=private_opener)`; a new one is private."""
     return os.open(path, flags, PRIVATE_MODE)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a power cut or a full disk leaves the old or the new content.
+
+    What is left of an attempt that failed is deleted.
+
+    Raises:
+        OSError: It cannot be written; the file is as it was.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        with open(fresh, "wb", opener=private_opener) as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def ends_mid_line(path: Path) -> bool:
+    """Return whether a file of lines ends within one, as after a power cut.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) == 0:
+            return False
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) != b"\n"

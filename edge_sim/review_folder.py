@@ -10,7 +10,6 @@ power cut leaves whole frames only. Files of other names are never touched.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from edge_sim.errors import DataError
 from edge_sim.events import utc_text
 from edge_sim.imaging import decode
 from edge_sim.pipeline import Outcome
+from edge_sim.private_file import write_whole
 
 NO_GUESS = "none"
 _SCHEMA = 1
@@ -131,8 +131,8 @@ class ReviewFolder:
         with self._lock, _told(self.root):
             folder.mkdir(parents=True, exist_ok=True)
             self._sweep(folder)
-            _write_whole(folder / f"{name}{_PICTURE}", buffer.tobytes())
-            _write_whole(folder / f"{name}{_FACTS}", msgspec.json.encode(facts))
+            write_whole(folder / f"{name}{_PICTURE}", buffer.tobytes())
+            write_whole(folder / f"{name}{_FACTS}", msgspec.json.encode(facts))
             self._trim()
         return f"{outcome.watch}/{name}"
 
@@ -270,15 +270,6 @@ def _delete(path: Path) -> None:
     # The facts first: without them the frame no longer counts, and the rest is swept up.
     path.unlink(missing_ok=True)
     path.with_suffix(_PICTURE).unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f"{path.name}{_UNFINISHED}")
-    with fresh.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
 
 
 @contextmanager

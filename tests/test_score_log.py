@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +193,39 @@ def test_lines_of_before_whole_looks_are_read_as_they_were(tmp_path: Path) -> No
     (line,) = read(tmp_path / "s.jsonl")
     assert isinstance(line, ScoreLine)
     assert (line.combined, line.look, line.observation) == (0.9, 0, None)
+
+
+def test_a_rotation_that_fails_is_one_line_each_and_the_log_goes_on_afterwards(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    log = ScoreLog(path, every_s=1.0, max_mb=0.002)
+    times = itertools.count(0.0, 10.0)
+    blocking = tmp_path / "scores.jsonl.1"
+    blocking.mkdir()
+    (blocking / "in the way").touch()
+    with suppress(DataError):
+        for time_s in times:
+            log.note(outcome(time_s), 1)
+    for _ in range(3):
+        with pytest.raises(DataError, match="cannot be put aside"):
+            log.note(outcome(next(times)), 1)
+    assert path.stat().st_size <= 2000, "the file stays in its bounds"
+    (blocking / "in the way").unlink()
+    blocking.rmdir()
+    log.note(outcome(next(times)), 1)
+    log.close()
+    log.close()
+    assert blocking.is_file()
+    assert path.read_bytes().count(b"\n") == 1
+
+
+def test_a_log_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "scores.jsonl"
+    log = ScoreLog(path, every_s=1.0)
+    log.note(outcome(0.0), 1)
+    path.rename(tmp_path / "scores.jsonl.old")
+    log.note(outcome(10.0), 1)
+    log.close()
+    assert path.read_bytes().count(b"\n") == 1
+    assert (tmp_path / "scores.jsonl.old").read_bytes().count(b"\n") == 1

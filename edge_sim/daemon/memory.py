@@ -7,7 +7,6 @@ commit as the event. So a power cut between the two can neither lose an event no
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +17,7 @@ from edge_sim.domain import UNKNOWN
 from edge_sim.drift import DriftMemory
 from edge_sim.events import StateChanged, unix_time_s
 from edge_sim.pipeline import Watch
+from edge_sim.private_file import write_whole
 from edge_sim.problems import ProblemMemory
 from edge_sim.rules import RuleMemory
 
@@ -107,7 +107,7 @@ class StateFile:
         if content == self._written:
             return True
         try:
-            _write_whole(self._path, content)
+            write_whole(self._path, content)
         except OSError as error:
             self._faults += 1
             if self._faults % 100 == 1:
@@ -158,17 +158,3 @@ def reconciled(memory: WatchMemory, reported: StateChanged | None) -> WatchMemor
     return msgspec.structs.replace(
         memory, state=reported.after, reason=reported.reason, in_state_s=0.0, rules=rules
     )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

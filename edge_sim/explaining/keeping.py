@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import msgspec
 
 from edge_sim.errors import DataError
 from edge_sim.explaining.records import Explanation, checked
+from edge_sim.private_file import private_opener, write_private
 
 LATEST = "last"
 """Asks for the newest event instead of one with an id."""
@@ -44,15 +48,28 @@ class ExplanationFile:
         """
         line = _ENCODER.encode(explanation) + b"\n"
         try:
-            with self._path.open("ab") as stream:
-                end = stream.tell()
-                if not end or end + len(line) <= self._max_bytes:
-                    stream.write(_closing(self._path, end) + line)
-                    return
+            if self._fits(line):
+                return
             self._path.replace(_older(self._path))
-            self._path.write_bytes(line)
+            write_private(self._path, line)
         except OSError as error:
             raise DataError(f"{self._path}: cannot append ({error.strerror})") from error
+
+    def _fits(self, line: bytes) -> bool:
+        """Append a line if there is room for it; whole, or not at all."""
+        with open(self._path, "ab", buffering=0, opener=private_opener) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end and end + len(line) > self._max_bytes:
+                return False
+            content = _closing(self._path, end) + line
+            try:
+                if stream.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with suppress(OSError):
+                    stream.truncate(end)
+                raise
+        return True
 
 
 def find_explanation(paths: Iterable[Path], wanted: str) -> Explanation:

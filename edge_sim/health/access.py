@@ -6,6 +6,7 @@ import ipaddress
 import ssl
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ class Access:
         token: Asked of everybody; None asks nobody, and then nobody can teach.
         certificate: PEM file; None speaks plain HTTP.
         key: PEM file.
-        requests_per_s: All callers together.
+        requests_per_s: Of one address; those without the token are counted apart.
     """
 
     token: str | None = None
@@ -54,6 +55,48 @@ class RateLimit:
                 return False
             self._left -= 1.0
             return True
+
+
+class AddressLimits:
+    """One `RateLimit` per address, for the addresses that asked last.
+
+    Args:
+        per_s: Requests per second of one address.
+        most: Addresses that are remembered; the one that asked longest ago is forgotten first.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, per_s: float, most: int = 256, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s = per_s
+        self._most = most
+        self._clock = clock
+        self._limits: OrderedDict[str, RateLimit] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, address: str) -> bool:
+        """Return whether one more request of this address may be answered now."""
+        name = network_of(address)
+        with self._lock:
+            limit = self._limits.pop(name, None) or RateLimit(self._per_s, self._clock)
+            self._limits[name] = limit
+            if len(self._limits) > self._most:
+                self._limits.popitem(last=False)
+        return limit.take()
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one caller: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        number = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(number, ipaddress.IPv4Address):
+        return str(number)
+    if number.ipv4_mapped is not None:
+        return str(number.ipv4_mapped)
+    return str(ipaddress.ip_network((number, 64), strict=False))
 
 
 def is_local(host: str) -> bool:

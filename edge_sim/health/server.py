@@ -1,11 +1,13 @@
 """The HTTP server. `http.server` of Python, because it needs no package, behind strict limits:
 
-few connections, each with a time limit; few requests per second; short requests; a fixed table of
-paths. It speaks HTTP/1.0, one request per connection. Whoever needs more puts a proxy in front.
+few connections, each with a time limit; few requests per second and address; short requests; a
+fixed table of paths. Where all places are taken, a connection that has not asked yet makes room.
+It speaks HTTP/1.0, one request per connection. Whoever needs more puts a proxy in front.
 """
 
 from __future__ import annotations
 
+import errno
 import hmac
 import http.server
 import logging
@@ -15,22 +17,25 @@ import ssl
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from edge_sim.errors import ConfigError
-from edge_sim.health.access import Access, RateLimit, is_local, tls_context
+from edge_sim.health.access import Access, AddressLimits, is_local, network_of, tls_context
 from edge_sim.health.pages import JSON, TEXT, Page, Pages, stream_chunk
 
 logger = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 8
+MAX_CONNECTIONS = 16
 MAX_STREAMS = 4
 MAX_BODY_BYTES = 4096
 REQUEST_S = 10.0
 """A request that is not over by then is cut off, however slowly its bytes still come."""
 _SILENT_S = 5.0
+_WITHOUT_DESCRIPTORS_S = 0.5
 _KEEP_ALIVE_S = 15.0
 
 
@@ -76,6 +81,18 @@ class HealthServer:
         self._server.cut_off(older_than_s=0.0)
 
 
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+@dataclass(slots=True)
+class _Place:
+    """One open connection: the caller, the time it came, and whether the head of a request did."""
+
+    address: str
+    since_s: float
+    has_asked: bool = False
+
+
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = True
     block_on_close = False
@@ -91,20 +108,52 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     ) -> None:
         self.pages = pages
         self.access = access
-        self.rate = RateLimit(access.requests_per_s)
+        self.known = AddressLimits(access.requests_per_s)
+        self.strangers = AddressLimits(access.requests_per_s)
         self.streams = threading.Semaphore(MAX_STREAMS)
         self._context = context
-        self._open: dict[socket.socket, float] = {}
+        self._open: dict[socket.socket, _Place] = {}
+        self._out_of_descriptors = False
         self._open_lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            found = super().get_request()
+        except OSError as error:
+            if error.errno in _OUT_OF_DESCRIPTORS:
+                self._wait_for_descriptors(error)
+            raise
+        self._out_of_descriptors = False
+        return found
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        place = _Place(network_of(str(client_address[0])), time.monotonic())
         with self._open_lock:
-            if len(self._open) >= MAX_CONNECTIONS:
+            if len(self._open) >= MAX_CONNECTIONS and not self._make_room():
                 return False
-            self._open[request] = time.monotonic()
+            self._open[request] = place
             return True
+
+    def _make_room(self) -> bool:
+        """End a connection that has not asked yet: the oldest of who has most of them."""
+        silent = [(known, place) for known, place in self._open.items() if not place.has_asked]
+        if not silent:
+            return False
+        per_address = Counter(place.address for _, place in silent)
+        victim, _ = max(silent, key=lambda item: (per_address[item[1].address], -item[1].since_s))
+        del self._open[victim]
+        with suppress(OSError):
+            victim.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def _wait_for_descriptors(self, error: OSError) -> None:
+        """Pause: the connection that waits would be asked for again at once, for ever."""
+        if not self._out_of_descriptors:
+            logger.error("health: no connection can be taken: %s", error.strerror)
+        self._out_of_descriptors = True
+        time.sleep(_WITHOUT_DESCRIPTORS_S)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         request.settimeout(_SILENT_S)
@@ -116,7 +165,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             request, server_side=True, do_handshake_on_connect=False
         )
         with self._open_lock:
-            self._open[secured] = self._open.pop(request, time.monotonic())
+            place = self._open.pop(request, None)
+            if place is None:  # it has made room for another
+                raise ConnectionAbortedError
+            self._open[secured] = place
         try:
             secured.do_handshake()
             super().finish_request(secured, client_address)
@@ -135,7 +187,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Let a connection last: a stream."""
         with self._open_lock:
             if request in self._open:
-                self._open[request] = float("inf")
+                self._open[request].since_s = float("inf")
+
+    def has_asked(self, request: socket.socket) -> None:
+        """Note that the head of a request has come: the connection keeps its place."""
+        with self._open_lock:
+            if request in self._open:
+                self._open[request].has_asked = True
 
     def cut_off(self, *, older_than_s: float) -> None:
         """End connections that last too long; with 0 all of them."""
@@ -143,8 +201,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         with self._open_lock:
             late = [
                 known
-                for known, since_s in self._open.items()
-                if older_than_s <= 0.0 or now_s - since_s > older_than_s
+                for known, place in self._open.items()
+                if older_than_s <= 0.0 or now_s - place.since_s > older_than_s
             ]
         for known in late:
             with suppress(OSError):
@@ -196,22 +254,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(Page(code, TEXT, f"{HTTPStatus(code).phrase.lower()}\n".encode("ascii")))
 
     def _may_ask(self) -> bool:
-        if not self.server.rate.take():
-            self._answer(Page(429, TEXT, b"too many requests\n"))
-            return False
+        """Return whether the request may be answered; those who may not are counted apart."""
+        self.server.has_asked(self.connection)
+        address = str(self.client_address[0])
+        refusal = self._refusal()
+        limits = self.server.known if refusal is None else self.server.strangers
+        if not limits.take(address):
+            refusal = Page(429, TEXT, b"too many requests\n")
+        if refusal is not None:
+            self._answer(refusal)
+        return refusal is None
+
+    def _refusal(self) -> Page | None:
         token = self.server.access.token
         if token is None:
             # Another site's page in a browser on this machine must not read the answers by
             # pointing its own name at 127.0.0.1.
             if is_local(self.headers.get("Host", "")):
-                return True
-            self._answer(Page(421, TEXT, b"ask by 127.0.0.1 or localhost, or set health.token\n"))
-            return False
+                return None
+            return Page(421, TEXT, b"ask by 127.0.0.1 or localhost, or set health.token\n")
         given = self.headers.get("Authorization", "")
         if hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token}".encode()):
-            return True
-        self._answer(Page(401, TEXT, b"a token is needed\n"))
-        return False
+            return None
+        return Page(401, TEXT, b"a token is needed\n")
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,6 +18,7 @@ from edge_sim.domain import Match, State
 from edge_sim.errors import DataError
 from edge_sim.events import EventOrigin, state_changed, utc_text
 from edge_sim.pipeline import Outcome
+from edge_sim.private_file import ends_mid_line, private_opener
 from edge_sim.protocols import Decider
 from edge_sim.score_log.lines import SCHEMA, DeciderLine, ScoreLine, learned, score_line
 from edge_sim.version import __version__
@@ -95,10 +99,28 @@ class ScoreLog:
         decider = None if deciding is None else deciding.decider
         if self._every_s > 0.0 or deciding is None or not isinstance(decider, Repeatable):
             summary = _encoded(score_line(outcome, gallery_revision))
-            if self._stream.tell() + len(summary) > self._max_bytes:
+            self._follow()
+            if self._size() + len(summary) > self._max_bytes:
                 self._rotate()
             self._append(summary)
             return
+        try:
+            self._note_whole(outcome, gallery_revision, deciding, decider)
+        except DataError:
+            # What was decided here is missing: the next look begins with its decider again.
+            self._rows.pop(outcome.watch, None)
+            raise
+
+    def close(self) -> None:
+        """Close the file; a disk that is full or gone is no error. Safe to call twice."""
+        with suppress(OSError):
+            self._stream.close()
+
+    def _note_whole(
+        self, outcome: Outcome, gallery_revision: int, deciding: Deciding, decider: Repeatable
+    ) -> None:
+        if self._follow():
+            self._append_deciders(outcome)
         row = self._rows.get(outcome.watch)
         if row is None or row.decider is not decider:
             looks, model = row.looks if row else 0, outcome.probe.embedding.model_id
@@ -107,14 +129,9 @@ class ScoreLog:
             self._append(_encoded(_first_decider_line(row, outcome)))
         row.looks += 1
         self._append(_encoded(_whole_line(row, outcome)))
-        if self._stream.tell() > self._max_bytes:
+        if self._size() > self._max_bytes:
             self._rotate()
-            for line in self._present_deciders(outcome):
-                self._append(_encoded(line))
-
-    def close(self) -> None:
-        """Close the file. Safe to call twice."""
-        self._stream.close()
+            self._append_deciders(outcome)
 
     def _is_due(self, outcome: Outcome) -> bool:
         at_s = outcome.observation.captured_at_s
@@ -126,9 +143,23 @@ class ScoreLog:
         return True
 
     def _append(self, content: bytes) -> None:
+        """Write whole lines or nothing."""
+        end = self._size()
         try:
-            self._stream.write(content)
-            self._stream.flush()
+            if self._stream.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with suppress(OSError):  # a device cannot be cut back
+                self._stream.truncate(end)
+            raise DataError(f"{self._path}: cannot append ({error.strerror})") from error
+
+    def _append_deciders(self, outcome: Outcome) -> None:
+        for line in self._present_deciders(outcome):
+            self._append(_encoded(line))
+
+    def _size(self) -> int:
+        try:
+            return os.fstat(self._stream.fileno()).st_size
         except OSError as error:
             raise DataError(f"{self._path}: cannot append ({error.strerror})") from error
 
@@ -140,12 +171,30 @@ class ScoreLog:
             yield _decider_line(row, watch, at)
 
     def _rotate(self) -> None:
-        self._stream.close()
+        """Put the file aside; while that fails the old one stays open, and nothing is added."""
         try:
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         except OSError as error:
             raise DataError(f"{self._path}: cannot be put aside ({error.strerror})") from error
-        self._stream = _opened(self._path)
+        self._reopen()
+
+    def _follow(self) -> bool:
+        """Go over to a new file if somebody moved the old one away; return whether it was."""
+        try:
+            if os.path.samestat(self._path.stat(), os.fstat(self._stream.fileno())):
+                return False
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot append ({error.strerror})") from error
+        self._reopen()
+        return True
+
+    def _reopen(self) -> None:
+        fresh = _opened(self._path)
+        with suppress(OSError):
+            self._stream.close()
+        self._stream = fresh
 
 
 def _first_decider_line(row: _Row, outcome: Outcome) -> DeciderLine:
@@ -212,11 +261,17 @@ def _encoded(line: ScoreLine | DeciderLine) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
-def _opened(path: Path) -> io.BufferedWriter:
+def _opened(path: Path) -> io.FileIO:
     try:
-        stream = path.open("ab")
-        if stream.tell() and path.read_bytes()[-1:] != b"\n":
-            stream.write(b"\n")  # cut short by a power failure: it must spoil no other line
+        # Unbuffered: what a full disk refuses must not wait in memory and come out later.
+        stream = io.FileIO(path, "ab", opener=private_opener)
+        try:
+            if ends_mid_line(path):
+                stream.write(b"\n")  # cut short by a power failure: it must spoil no other line
+        except BaseException:
+            with suppress(OSError):
+                stream.close()
+            raise
     except OSError as error:
         raise DataError(f"{path}: cannot append ({error.strerror})") from error
     return stream

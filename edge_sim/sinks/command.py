@@ -8,8 +8,10 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from threading import Lock
+from typing import IO
 
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import Event, StateChanged, WatchEvent, tag_of, to_json_line
@@ -21,6 +23,8 @@ REFUSED = os.EX_DATAERR
 """Exit code 65: the program will never take this event; any other code but 0 is tried again."""
 
 _STDERR = 2
+_FIRST_PAUSE_S = 0.0005
+_LONGEST_PAUSE_S = 0.05
 
 
 class CommandSink:
@@ -34,7 +38,8 @@ class CommandSink:
 
     Args:
         argv: Program and arguments.
-        timeout_s: Then the program and all it has started are killed.
+        timeout_s: Then the program is killed. What it has started is killed with its end, too,
+            unless it left its session.
     """
 
     def __init__(self, argv: Sequence[str], *, timeout_s: float = 10.0) -> None:
@@ -75,7 +80,7 @@ class CommandSink:
         """
         process = self._started(event)
         try:
-            process.communicate(to_json_line(event), timeout=self._timeout_s)
+            _hand_over(process, to_json_line(event), self._timeout_s)
         except subprocess.TimeoutExpired as error:
             raise SinkError(f"{self.name}: killed after {self._timeout_s:g} s") from error
         finally:
@@ -114,12 +119,55 @@ class CommandSink:
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
             self._running = None
-            if process.poll() is None:
-                _kill_group(process)
+            # Also what it has started and left behind: its group lives on as long as one of them.
+            _kill_group(process)
         if process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
         process.wait()
+
+
+def _hand_over(process: subprocess.Popen[bytes], body: bytes, timeout_s: float) -> None:
+    """Write `body` to the program and wait until it has ended, without reaping it.
+
+    As long as it is not reaped, the number of its group cannot be given to another.
+
+    Raises:
+        subprocess.TimeoutExpired: It did not end in time.
+    """
+    until_s = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    pipe = process.stdin
+    if pipe is not None:
+        os.set_blocking(pipe.fileno(), False)
+    while True:
+        if pipe is not None:
+            body = _written(pipe, body)
+            if not body:
+                pipe.close()
+                pipe = None
+        if _has_ended(process.pid):
+            return
+        left_s = until_s - time.monotonic()
+        if left_s <= 0.0:
+            raise subprocess.TimeoutExpired(process.args, timeout_s)
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(2.0 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _written(pipe: IO[bytes], body: bytes) -> bytes:
+    """Return what the program has not taken yet; nothing if it takes no more."""
+    try:
+        return body[os.write(pipe.fileno(), body) :]
+    except BlockingIOError:
+        return body
+    except BrokenPipeError:  # it does not read
+        return b""
+
+
+def _has_ended(pid: int) -> bool:
+    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, pid, flags) is not None
 
 
 def _environment(event: Event) -> dict[str, str]:
@@ -146,6 +194,6 @@ def _ending(code: int) -> str:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # Not yet reaped, so the number still belongs to this group.
+    # The program itself is not reaped yet, so the number still belongs to this group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_sim.errors import SinkError
 from edge_sim.events import Event, to_json_line
+from edge_sim.private_file import ends_mid_line
 
 _MEGABYTE = 1_000_000
 
@@ -59,7 +60,10 @@ class FileSink:
             raise SinkError(f"{self._path}: the sink is closed")
         line = to_json_line(event)
         self._rotate_before(len(line))
-        end = os.fstat(self._stream.fileno()).st_size
+        try:
+            end = os.fstat(self._stream.fileno()).st_size
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot append ({error.strerror})") from error
         try:
             if self._stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -78,9 +82,9 @@ class FileSink:
 
     def _rotate_before(self, growth: int) -> None:
         """Make room for `growth` bytes, and follow a file that somebody moved away or deleted."""
-        size = os.fstat(self._stream.fileno()).st_size
-        is_full = self._max_bytes is not None and size > 0 and size + growth > self._max_bytes
         try:
+            size = os.fstat(self._stream.fileno()).st_size
+            is_full = self._max_bytes is not None and size > 0 and size + growth > self._max_bytes
             is_there = _is_still(self._path, self._stream)
             if is_there and not is_full:
                 return
@@ -89,7 +93,8 @@ class FileSink:
         except OSError as error:
             raise SinkError(f"{self._path}: cannot rotate ({error.strerror})") from error
         fresh = _opened(self._path)
-        self._stream.close()
+        with contextlib.suppress(OSError):  # each line is on the disk already
+            self._stream.close()
         self._stream = fresh
 
 
@@ -97,8 +102,13 @@ def _opened(path: Path) -> io.FileIO:
     try:
         # Unbuffered: what a full disk refuses must not wait in memory and come out later.
         stream = path.open("ab", buffering=0)
-        if _ends_mid_line(path):
-            stream.write(b"\n")
+        try:
+            if ends_mid_line(path):
+                stream.write(b"\n")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                stream.close()
+            raise
     except OSError as error:
         raise SinkError(f"{path}: cannot append events ({error.strerror})") from error
     return stream
@@ -131,13 +141,3 @@ def _shift(path: Path, keep: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _ends_mid_line(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        if stream.seek(0, os.SEEK_END) == 0:
-            return False
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) != b"\n"

@@ -11,6 +11,7 @@ import ssl
 from pathlib import Path
 from threading import Event as Signal
 from threading import Lock, Timer
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
@@ -24,6 +25,42 @@ EVENT_ID_HEADER = "X-EdgeSim-Event-Id"
 # These speak about this event; all other failures speak about the moment or the configuration, and
 # the event waits until they are over.
 REFUSALS = frozenset({400, 405, 406, 409, 413, 414, 415, 422, 431})
+
+
+_LONGEST_HEAD_BYTES = 65_536
+
+
+class _BoundedLines:
+    """Lines of the head of an answer; one that is cut short or endless is no answer."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._left = _LONGEST_HEAD_BYTES
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self._stream.readline(limit)
+        if not line:
+            raise http.client.IncompleteRead(line)
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.HTTPException("the head of the answer is too long")
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose head came whole."""
+
+    def begin(self) -> None:
+        stream = self.fp
+        self.fp = _BoundedLines(stream)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if isinstance(self.fp, _BoundedLines):
+                self.fp = stream
 
 
 class WebhookSink:
@@ -144,6 +181,8 @@ class WebhookSink:
             target += f"?{self._url.query}" if self._url.query else ""
             connection.request(method, target, body=body, headers=headers)
             answer = connection.getresponse()
+            if expired.is_set():
+                raise TimeoutError
             return answer.status, answer.getheader("Location")
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             reason = f"no answer within {self._timeout_s:g} s" if expired.is_set() else None
@@ -165,6 +204,7 @@ class WebhookSink:
                 self._connection = http.client.HTTPSConnection(
                     host, port, timeout=self._timeout_s, context=self._tls
                 )
+            self._connection.response_class = _Answer
             return self._connection
 
     def _cut_off(self) -> None:

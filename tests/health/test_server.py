@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 
 from edge_sim.domain import State
 from edge_sim.errors import ConfigError
-from edge_sim.health.access import Access, RateLimit, is_local
+from edge_sim.health.access import Access, AddressLimits, RateLimit, is_local
 from edge_sim.health.server import MAX_CONNECTIONS, MAX_STREAMS, HealthServer
 from tests.health.servers import TOKEN, ask, pages_of, serving, throw
 from tests.health.test_board import CHANGED, LOST, board, look
@@ -157,6 +160,61 @@ def test_the_server_limits_its_requests() -> None:
     assert 429 in codes
 
 
+def test_a_stranger_takes_no_answer_away_from_the_owner() -> None:
+    with serving(board(), Access(token=TOKEN, requests_per_s=5.0)) as running:
+        refused = [ask(running, "/state")[0] for _ in range(50)]
+        assert set(refused) == {401, 429}
+        assert refused.count(429) > 40
+        assert [ask(running, "/state", headers=BEARER)[0] for _ in range(4)] == [200] * 4
+
+
+def test_each_address_has_its_own_limit_and_few_are_remembered() -> None:
+    limits = AddressLimits(1.0, most=3, clock=lambda: 0.0)
+    assert limits.take("192.0.2.1")
+    assert not limits.take("192.0.2.1")
+    assert limits.take("192.0.2.2")
+    assert not limits.take("::ffff:192.0.2.2"), "the same caller over IPv6"
+    assert limits.take("2001:db8::1")
+    assert not limits.take("2001:db8::ffff:2"), "one network"
+    assert limits.take("fe80::1%eth0")
+    assert len(limits._limits) == 3
+
+
+def test_slow_connections_do_not_keep_others_out() -> None:
+    with serving(board()) as running:
+        address = ("127.0.0.1", running.port)
+        slow = [socket.create_connection(address, timeout=10) for _ in range(2 * MAX_CONNECTIONS)]
+        for wire in slow:
+            with suppress(OSError):
+                wire.sendall(b"GET /healthz HTTP/1.0\r\nHost: ")
+        assert [ask(running, "/healthz")[0] for _ in range(5)] == [200] * 5
+        for wire in slow:
+            wire.close()
+
+
+def test_without_descriptors_the_server_rests(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[int] = []
+    rested: list[float] = []
+    taken = socket.socket.accept
+    enough = threading.Event()
+
+    def accept(self: socket.socket) -> object:
+        asked.append(1)
+        if len(asked) > 3:
+            enough.set()
+            return taken(self)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    monkeypatch.setattr("edge_sim.health.server.time.sleep", rested.append)
+    assert ask(server, "/healthz")[0] == 200
+    assert enough.is_set()
+    assert len(rested) == 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 def test_events_are_streamed_as_they_come() -> None:
     seen = board()
     with serving(seen) as running:
@@ -184,8 +242,10 @@ def test_connections_and_streams_are_bounded() -> None:
         assert sum(b"200" in answer for answer in answers) == MAX_STREAMS
         assert sum(b"503" in answer for answer in answers) == 1
         idle = [socket.create_connection(address, timeout=10) for _ in range(MAX_CONNECTIONS)]
-        # The last ones are closed without an answer.
-        assert idle[-1].recv(1) == b""
+        assert ask(running, "/healthz")[0] == 200
+        # Those that asked nothing made room, the oldest first; the streams did not.
+        assert idle[0].recv(1) == b""
+        assert len(running._server._open) <= MAX_CONNECTIONS
         for wire in (*wires, *idle):
             wire.close()
 

@@ -173,3 +173,12 @@ def test_a_name_tells_two_commands_apart() -> None:
     names = {CommandSink.open(("echo", word)).name for word in ("a", "b")}
     assert len(names) == 2
     assert json.dumps(sorted(names)).count("/echo (") == 2
+
+
+def test_what_it_left_behind_ends_with_it(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    left = f"sleep 600 & echo $! > {noted}; exit 0"
+    with closing(CommandSink.open(("sh", "-c", left))) as sink:
+        sink.emit(EVENT)
+    pid = int(noted.read_text())
+    wait_until(lambda: not is_alive(pid))

@@ -223,3 +223,57 @@ def test_missing_certificates_are_named() -> None:
         WebhookSink.open("https://example.org/", ca_file=Path("/nowhere/ca.pem"))
     with pytest.raises(SinkError, match="no certificates in it"):
         WebhookSink.open("https://example.org/", ca_file=Path(__file__))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+        b"HTTP/1.1 200 OK\r\nX-More: "
+        + b"x" * 60_000
+        + b"\r\nX-Even: "
+        + b"y" * 60_000
+        + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(200)),
+        b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n" * 4000,
+        b"HTTP/1.1 200 OK\r\nX-Cut: 1",
+    ],
+)
+def test_an_answer_whose_head_never_ends_is_no_delivery(head: bytes) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as door:
+
+        def answer() -> None:
+            wire, _ = door.accept()
+            with wire, suppress(OSError):
+                wire.recv(65536)
+                wire.sendall(head)
+
+        server = Thread(target=answer)
+        server.start()
+        url = f"http://127.0.0.1:{door.getsockname()[1]}/"
+        with closing(WebhookSink.open(url)) as sink, pytest.raises(SinkError, match="no answer"):
+            sink.emit(EVENT)
+        server.join()
+
+
+def test_an_answer_that_drips_headers_until_the_end_of_its_time_is_no_delivery() -> None:
+    over = Signal()
+    with closing(socket.create_server(("127.0.0.1", 0))) as door:
+
+        def answer() -> None:
+            wire, _ = door.accept()
+            with wire, suppress(OSError):
+                wire.recv(65536)
+                wire.sendall(b"HTTP/1.1 200 OK\r\n")
+                over.wait(TIMEOUT_S)
+
+        server = Thread(target=answer)
+        server.start()
+        url = f"http://127.0.0.1:{door.getsockname()[1]}/"
+        with (
+            closing(WebhookSink.open(url, timeout_s=0.2)) as sink,
+            pytest.raises(SinkError, match="no answer within"),
+        ):
+            sink.emit(EVENT)
+        over.set()
+        server.join()
