@@ -2,7 +2,7 @@
 
     import edge_sim
 
-    with edge_sim.build(edge_sim.load_config("config.yaml")) as device:
+    with edge_sim.build(edge_sim.load_config("config.yaml"), sinks=()) as device:
         for event in device.events():
             if isinstance(event, edge_sim.StateChanged):
                 print(event.watch, event.before, "->", event.after)

@@ -107,11 +107,17 @@ def _close_logged(sink: EventSink) -> None:
         logger.error("%s", error)
 
 
-def build(config: Config, *, now: Callable[[], float] = time.time) -> Device:
+def build(
+    config: Config,
+    *,
+    sinks: Sequence[EventSink] | None = None,
+    now: Callable[[], float] = time.time,
+) -> Device:
     """Open everything that `config` names.
 
     Args:
         config: From `load_config`.
+        sinks: Open sinks instead of the configured ones, closed with the device; `()` for none.
         now: Seconds since 1970 UTC; stamps the loss and return of sources.
 
     Raises:
@@ -122,8 +128,8 @@ def build(config: Config, *, now: Callable[[], float] = time.time) -> Device:
     with contextlib.ExitStack() as opened:
         embedder = open_model(config)
         store = opened.enter_context(open_gallery(config))
-        sinks = open_sinks(config)
-        for sink in sinks:
+        receivers = open_sinks(config) if sinks is None else list(sinks)
+        for sink in receivers:
             opened.callback(sink.close)
         lanes = []
         for name, watches in watches_of.items():
@@ -132,7 +138,7 @@ def build(config: Config, *, now: Callable[[], float] = time.time) -> Device:
             source = open_source(uri, source_options(name, config.sources[name]))
             opened.callback(source.close)
             lanes.append(Lane(source, pipeline, live=is_live(uri), now=now))
-        device = Device(lanes, sinks, store)
+        device = Device(lanes, receivers, store)
         opened.pop_all()
     heap.give_back()
     return device

@@ -8,10 +8,12 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+import edge_sim
 from edge_sim.cli.main import GROUPS
 from tests.conftest import REPOSITORY
 
@@ -63,11 +65,52 @@ def test_the_walk_through_leaves_a_gallery_that_runs(worked_example: Path) -> No
     assert (first["watch"], first["before"]) == ("bowl", None)
 
 
+def examples(repository: Path) -> list[tuple[str, str]]:
+    """Every Python program in README and docs, with a name."""
+    pages = [repository / "README.md", *sorted((repository / "docs").glob("*.md"))]
+    return [
+        (f"{page.stem.lower().replace('-', '_')}_{number}", body)
+        for page in pages
+        for number, body in enumerate(blocks(page, "python"), start=1)
+    ]
+
+
 def test_every_python_example_runs(worked_example: Path, repository: Path) -> None:
-    for body in blocks(repository / "README.md", "python"):
+    for name, body in examples(repository):
         done = python("-c", body, folder=worked_example)
-        assert done.returncode == 0, f"{body}\n{done.stderr}"
-        assert done.stdout
+        assert done.returncode == 0, f"{name}: {body}\n{done.stderr}"
+        assert done.stdout or "print(" not in body, name
+
+
+def test_every_python_example_passes_a_strict_type_check(tmp_path: Path, repository: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is not installed: pip install '.[lint]'")
+    found = examples(repository)
+    assert len(found) > 5
+    for name, body in found:
+        (tmp_path / f"{name}.py").write_text(body)
+    files = [str(path) for path in sorted(tmp_path.glob("*.py"))]
+    cache = str(repository / ".mypy_cache")
+    done = python("-m", "mypy", "--strict", "--cache-dir", cache, *files, folder=repository)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_first_example_prints_every_event_once(worked_example: Path, repository: Path) -> None:
+    done = python("-c", examples(repository)[0][1], folder=worked_example)
+    lines = done.stdout.splitlines()
+    assert lines
+    assert not [line for line in lines if line.startswith("{")]
+    with edge_sim.build(edge_sim.load_config(worked_example / "bowl.yaml"), sinks=()) as device:
+        changes = [event for event in device.events() if isinstance(event, edge_sim.StateChanged)]
+    assert [line.split()[3] for line in lines] == [event.after for event in changes]
+
+
+def test_the_example_in_the_docstring_of_the_package_runs(worked_example: Path) -> None:
+    body = textwrap.dedent((edge_sim.__doc__ or "").partition("\n\n")[2].partition("\n\nNames")[0])
+    assert "build" in body
+    done = python("-c", body.replace("config.yaml", "bowl.yaml"), folder=worked_example)
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.startswith("{")
+    assert done.stdout
 
 
 def test_the_first_screen_shows_what_the_demo_prints(repository: Path, tmp_path: Path) -> None:
