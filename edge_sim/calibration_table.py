@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_sim.errors import DataError
+from edge_sim.files import is_file
 
 TRUTHS = {
     **dict.fromkeys(("1", "true", "yes", "same"), True),
@@ -69,6 +70,6 @@ def _number(table: Path, line: int, text: str) -> float:
 
 def _picture(table: Path, line: int, text: str) -> Path:
     path = table.parent / text
-    if not text or not path.is_file():
+    if not text or not is_file(path):
         raise DataError(f"{table}, row {line}: there is no picture {text!r}")
     return path

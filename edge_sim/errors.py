@@ -3,6 +3,7 @@
     EdgeSimError
     ├── ConfigError(ValueError)     a configuration that cannot be used; exit code 78
     ├── SourceError(OSError)        a camera, stream, file or picture that cannot be read
+    │   └── AccessError             a path that the system does not let us look at
     ├── PictureError(ValueError)    an array that is no picture that can be used
     ├── ModelError(RuntimeError)    a model file or runtime that cannot be used
     ├── GalleryError(ValueError)    a gallery file or a change to it that is rejected
@@ -37,6 +38,10 @@ class SourceError(EdgeSimError, OSError):
 
 class PictureError(EdgeSimError, ValueError):
     """An array is no picture that can be used."""
+
+
+class AccessError(SourceError):
+    """A path cannot be looked at."""
 
 
 class ModelError(EdgeSimError, RuntimeError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import io
+import re
 from typing import Any
 
 import cv2
@@ -9,6 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.domain import THUMBNAIL_PX, BgrImage, GrayImage, Quality, Roi
+from edge_sim.picture_header import (
+    MAX_PIXELS,
+    PictureHeader,
+    check_header,
+    check_size,
+    read_header,
+)
 
 DARK_LEVEL = 8
 BRIGHT_LEVEL = 247
@@ -20,8 +30,10 @@ _LINEAR_SIDE = 8.0
 """Pixels per pixel of the target, and per side, below which linear shrinking is good enough: half
 the time for 640x480, and no decision is worse but in very strong noise (DESIGN.md, decision 10)."""
 _STRIP_BYTES = 1 << 19  # half of the second cache of a core, or less
-MAX_PIXELS = 64_000_000
-"""Pictures above this are refused: 64 megapixels is more than any camera edge_sim is meant for."""
+_PAPER = 255  # the grey level behind transparent pixels, as on a white page
+_SPACE = re.compile(rb"\s")
+_TEXT_PART = 1 << 20
+_HEIC_MODULE = "pillow_heif"
 
 
 def as_bgr(pixels: NDArray[Any]) -> BgrImage:
@@ -193,18 +205,110 @@ def encode_jpeg(pixels: BgrImage, quality: int = 92) -> bytes:
 
 
 def decode(data: bytes) -> BgrImage:
-    """Return the picture in an encoded file, orientation applied.
+    """Return the picture in an encoded file, orientation applied, transparency on white.
+
+    Kind and size are read from the header first: nothing above `MAX_PIXELS` is decoded, and no
+    kind of which OpenCV would decode a part only.
 
     Raises:
-        ValueError: OpenCV cannot decode the bytes, or the picture is too large.
+        ValueError: No picture that can be decoded completely, or one that is too large.
     """
+    header = read_header(data)
+    if header is not None and header.kind == "HEIC":
+        return _decoded_heic(data)
+    header = check_header(data)
+    if header.kind == "PNM" and header.maxval > 1:
+        return as_bgr(_decoded_pnm(data, header))
+    if header.has_alpha:
+        return _on_paper(_decoded(data, cv2.IMREAD_UNCHANGED))
+    return as_bgr(_decoded(data, cv2.IMREAD_COLOR))
+
+
+def _decoded(data: bytes, flags: int) -> NDArray[Any]:
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ValueError(f"not a picture that OpenCV can decode ({error.err})") from error
+        raise ValueError(f"not a picture that can be decoded ({error.err})") from error
     if pixels is None:
-        raise ValueError("not a picture that OpenCV can decode")
-    return as_bgr(pixels)
+        raise ValueError("not a picture that can be decoded")
+    return pixels
+
+
+def _decoded_pnm(data: bytes, header: PictureHeader) -> NDArray[Any]:
+    """Return a PGM or PPM picture; OpenCV takes every maxval for 255 or 65535."""
+    assert header.size is not None
+    kind, (width, height) = data[:2], header.size
+    shape = (height, width) if kind in (b"P2", b"P5") else (height, width, 3)
+    count = int(np.prod(shape))
+    if kind in (b"P5", b"P6"):
+        number = np.dtype(">u2" if header.maxval > 255 else "u1")
+        if len(data) - header.data_at < count * number.itemsize:
+            raise ValueError("not a picture that can be decoded (the file ends early)")
+        values = np.frombuffer(data, number, count, header.data_at)
+    else:
+        values = _numbers(data, header.data_at, count)
+    scale = np.arange(header.maxval + 1, dtype=np.float64) * (255.0 / header.maxval)
+    levels = np.rint(scale).astype(np.uint8)
+    pixels = levels[np.minimum(values, header.maxval)].reshape(shape)
+    return pixels if len(shape) == 2 else pixels[:, :, ::-1].copy()
+
+
+def _numbers(data: bytes, at: int, count: int) -> NDArray[np.uint32]:
+    """Return `count` numbers of a text, part by part: a list of all of them would be huge."""
+    values, found = np.empty(count, np.uint32), 0
+    while found < count and at < len(data):
+        space = _SPACE.search(data, at + _TEXT_PART)
+        end = space.start() if space else len(data)
+        part = data[at:end].split()[: count - found]
+        try:
+            values[found : found + len(part)] = [int(word) for word in part]
+        except (ValueError, OverflowError) as error:
+            raise ValueError("not a picture that can be decoded (no number)") from error
+        found, at = found + len(part), end
+    if found < count:
+        raise ValueError("not a picture that can be decoded (the file ends early)")
+    return values
+
+
+def _on_paper(pixels: NDArray[Any]) -> BgrImage:
+    """Return a picture with its transparent pixels on white: their hidden colours do not count."""
+    pixels = _as_uint8(pixels)
+    if pixels.ndim != 3 or pixels.shape[2] != 4:
+        return as_bgr(pixels)
+    alpha = pixels[:, :, 3]
+    if alpha.min() == 255:
+        return as_bgr(pixels)
+    share = cv2.merge([alpha, alpha, alpha])
+    seen = cv2.multiply(as_bgr(pixels), share, scale=1 / 255)
+    paper = cv2.multiply(255 - share, np.full_like(share, _PAPER), scale=1 / 255)
+    return _u8(cv2.add(seen, paper))
+
+
+def _decoded_heic(data: bytes) -> BgrImage:
+    """Return a phone's picture, all of its tiles, with the optional package pillow-heif."""
+    try:
+        module = importlib.import_module(_HEIC_MODULE)
+    except ImportError:
+        raise ValueError(
+            "HEIC pictures need the package pillow-heif (pip install 'edge_sim[heic]'); "
+            "or convert it to JPEG or PNG"
+        ) from None
+    try:
+        picture = module.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+        check_size(*picture.size)
+        return _on_paper(_bgr_of(np.asarray(picture)))
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"not a picture that can be decoded ({error})") from error
+
+
+def _bgr_of(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return RGB or RGBA pixels as BGR or BGRA."""
+    if pixels.ndim != 3:
+        return pixels
+    code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    return np.asarray(cv2.cvtColor(pixels, code))
 
 
 def _as_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:

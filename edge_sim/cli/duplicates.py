@@ -15,6 +15,7 @@ import msgspec
 
 from edge_sim.cli.index import absolute, shown, watched
 from edge_sim.cli.output import note, print_json, progress
+from edge_sim.files import is_dir, is_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,9 +141,9 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
     from edge_sim.index_store import IndexPlan, IndexStore, update
     from edge_sim.index_store.database import NAME
 
-    if (args.place / NAME).is_file():
+    if is_file(args.place / NAME):
         return stack.enter_context(IndexStore.open(args.place))
-    if not args.place.is_dir():
+    if not is_dir(args.place):
         raise SearchError(f"{args.place}: no such folder or index")
     # Near-duplicates are found by their looks, so the quickest embedder serves.
     embedder = open_embedder("thumbnail")

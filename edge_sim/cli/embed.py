@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.output import note, print_json, progress
+from edge_sim.files import is_dir
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ def _embed(args: argparse.Namespace) -> int:
     out: Path = args.out
     if out.suffix != ".npy":
         raise DataError(f"{out}: --out must end in .npy")
-    if not out.parent.is_dir():
+    if not is_dir(out.parent):
         raise DataError(f"{out}: there is no folder {out.parent}; make it first")
     embedder = open_embedder(args.model, threads=args.threads, runtime=args.runtime)
     rows = _Rows()
@@ -85,7 +86,7 @@ def _embed(args: argparse.Namespace) -> int:
 def _pictures(paths: Iterable[Path], rows: _Rows) -> Iterator[Path]:
     """Yield the files named, and the pictures in the folders named, subfolders included, sorted."""
     for path in paths:
-        if not path.is_dir():
+        if not is_dir(path):
             yield path
             continue
         found = sorted(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_sim.cli.gallery_context import Context, context_of, metadata_of, print_result
 from edge_sim.cli.output import note, progress
 from edge_sim.errors import GalleryError
+from edge_sim.files import exists
 
 if TYPE_CHECKING:
     from edge_sim.enrolment import Batch, EnrolmentPlan, EnrolmentReport
@@ -80,13 +81,13 @@ def enrolled(args: argparse.Namespace, context: Context, batches: list[Batch]) -
 
     embedder = context.embedder()
     if not args.dry_run:
-        is_new = not context.gallery.exists()
+        is_new = not exists(context.gallery)
         with context.store(create=True) as store, ExitStack() as stack:
             if is_new:
                 stack.callback(_remove_if_empty, store)
             return enrol_batches(store, embedder, batches)
     gallery = Gallery()
-    if context.gallery.exists():
+    if exists(context.gallery):
         with context.store(read_only=True) as store:
             gallery = store.gallery(batches[0][0].watch, model_id=embedder.model_id)
     return assess(gallery, embedder, batches)[1]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.files import is_dir
 
 if TYPE_CHECKING:
     from edge_sim.index_store import IndexStore, UpdateReport
@@ -75,7 +76,7 @@ def build_index(args: argparse.Namespace) -> int:
     from edge_sim.errors import SearchError
     from edge_sim.index_store import IndexPlan, IndexStore, VectorScale
 
-    if not args.folder.is_dir():
+    if not is_dir(args.folder):
         raise SearchError(f"{args.folder}: no such folder")
     embedder = open_embedder(args.model)
     plan = IndexPlan(

@@ -40,6 +40,7 @@ GROUPS = (
 )
 """Modules of `edge_sim.cli` that add verbs, in the order of the help text."""
 
+_MAX_PIXELS = 64_000_000
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
 
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     parser = build_parser(arguments)
     args = parser.parse_args(arguments)
+    _escape_what_is_no_text()
     _set_up_logging(args.verbose)
     if "look_by_look" in args:
         _keep_products_on_few_threads(getattr(args, "threads", 1))
@@ -67,10 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        # Of the user's files; whatever else the system reports is a fault of ours, with its trace.
+        print(f"edge-sim: {_one_line(_of_system(error))}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         # The reader of our output went away, as in `edge-sim ... | head`; not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _of_system(error: OSError) -> str:
+    """Return what the system reports about a file of the user."""
+    name = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or "")
+    return f"{name or 'a file'}: {error.strerror or error}"
 
 
 def _one_line(text: str) -> str:
@@ -101,6 +113,13 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     return parser
 
 
+def _escape_what_is_no_text() -> None:
+    """Print names of files that are no UTF-8 with escapes, as stderr does."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
 def _keep_products_on_few_threads(threads: int) -> None:
     """Tell OpenBLAS before numpy loads it, which no verb has done yet.
 
@@ -113,6 +132,8 @@ def _keep_products_on_few_threads(threads: int) -> None:
 def _set_up_logging(verbosity: int) -> None:
     # OpenCV and FFmpeg write to stderr on their own; what matters of it reaches the user as an
     # error of ours. Read by cv2 when it is imported, which no verb has done yet.
+    # The second fence behind the reading of headers, for kinds that no header reader knows.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(_MAX_PIXELS))
     os.environ.setdefault("OPENCV_LOG_LEVEL", "INFO" if verbosity > 1 else "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "32" if verbosity > 1 else "-8")
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]

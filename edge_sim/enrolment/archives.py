@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from edge_sim.enrolment.folders import MANIFEST
 from edge_sim.errors import SourceError
+from edge_sim.files import is_dir, is_file
 from edge_sim.sources.uri import PICTURE_SUFFIXES
 
 _CHUNK_BYTES = 1 << 20
@@ -39,7 +40,7 @@ class ArchiveLimits:
 
 def is_archive(path: Path) -> bool:
     """Whether a path is meant as a zip: a file whose name ends in .zip."""
-    return path.suffix.lower() == ".zip" and not path.is_dir()
+    return path.suffix.lower() == ".zip" and not is_dir(path)
 
 
 @contextmanager
@@ -133,7 +134,7 @@ def _inner(root: Path, path: Path) -> Path:
         around.mkdir()
         return root.rename(around / path.stem).parent
     folders = [item for item in entries if item.is_dir() and item.name != "__MACOSX"]
-    if len(folders) == 1 and not (root / MANIFEST).is_file():
+    if len(folders) == 1 and not is_file(root / MANIFEST):
         below = [item for item in folders[0].iterdir() if item.is_dir()]
         if below and folders[0].name != "dataset":
             return folders[0]

@@ -11,10 +11,11 @@ from typing import TypeAlias
 
 from edge_sim.domain import BgrImage, Frame
 from edge_sim.errors import SourceError
+from edge_sim.files import entries, expanded, is_dir, is_file, printable
 from edge_sim.protocols import FrameSource
 from edge_sim.sources import SourceOptions, masked, open_source
 from edge_sim.sources.pictures import natural_key, read_picture
-from edge_sim.sources.uri import PICTURE_SUFFIXES
+from edge_sim.sources.uri import PICTURE_SUFFIXES, is_picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,10 @@ def candidates_in(
         ConfigError: A uri that cannot be.
     """
     for place in places:
-        path = Path(place).expanduser()
-        if path.is_dir():
+        path = Path(expanded(place))
+        if is_dir(path):
             yield from map(read_candidate, pictures_in(path))
-        elif path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+        elif is_file(path) and is_picture(path):
             yield read_candidate(path)
         else:
             yield from frames_of(place, sampling or Sampling(), options)
@@ -108,7 +109,7 @@ def frames_of(
     """
     with closing(open_source(uri, options or SourceOptions())) as source:
         for frame in sampled(source, sampling):
-            name = shown(f"{masked(uri)}#{frame.index}")
+            name = printable(f"{masked(uri)}#{frame.index}")
             yield EnrolmentCandidate(name, frame.pixels, frame.unix_time_s or None)
 
 
@@ -116,22 +117,20 @@ def pictures_in(folder: Path) -> list[Path]:
     """Return the picture files in a folder, in natural order; hidden ones do not count.
 
     Raises:
-        SourceError: There is none, or the folder cannot be read.
+        SourceError: There is none.
+        AccessError: The folder cannot be read.
     """
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise SourceError(f"{shown(str(folder))}: {error.strerror or error}") from error
+    inside = entries(folder)
     found = [
         item
-        for item in entries
+        for item in inside
         # `._a.jpg` is what macOS keeps beside `a.jpg` on other disks.
         if item.suffix.lower() in PICTURE_SUFFIXES
         and not item.name.startswith(".")
-        and item.is_file()
+        and is_file(item)
     ]
     if not found:
-        raise SourceError(f"{shown(str(folder))}: no pictures among {len(entries)} entries")
+        raise SourceError(f"{printable(str(folder))}: no pictures among {len(inside)} entries")
     return sorted(found, key=natural_key)
 
 
@@ -154,19 +153,10 @@ def sampled(source: FrameSource, sampling: Sampling) -> Iterator[Frame]:
             yield frame
 
 
-def shown(name: str) -> str:
-    """Return a name that can be printed and stored: what is no text or no character is escaped."""
-    text = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
 def read_candidate(path: Path, origin: ReferenceOrigin | None = None) -> Found:
     """Return the picture in a file, or why it is none."""
-    name = shown(str(path))
+    name = printable(str(path))
     try:
         return EnrolmentCandidate(name, read_picture(path), origin=origin)
     except SourceError as error:
-        return Unreadable(name, shown(str(error).removeprefix(f"{path}: ")))
+        return Unreadable(name, printable(str(error).removeprefix(f"{name}: ")))

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge_sim.enrolment.candidates import Found, ReferenceOrigin, pictures_in, read_candidate, shown
+from edge_sim.enrolment.candidates import Found, ReferenceOrigin, pictures_in, read_candidate
 from edge_sim.errors import EdgeSimError, GalleryError, SourceError
+from edge_sim.files import entries, is_dir, is_file, printable
 from edge_sim.gallery import checked_name
 from edge_sim.gallery_store import GalleryStore, ReferenceRecord
 
@@ -61,7 +62,7 @@ def classes_in(folder: Path) -> dict[str, tuple[Path, ...]]:
                 found[name] = (*found.get(name, ()), item)
     if not found:
         raise SourceError(
-            f"{shown(str(folder))}: no folders with pictures in it; make one for each state, "
+            f"{printable(folder)}: no folders with pictures in it; make one for each state, "
             "pictures inside"
         )
     return dict(sorted(found.items()))
@@ -80,7 +81,7 @@ def states_in(folder: Path) -> dict[str, tuple[Path, ...]]:
         state = state_name(name)
         if state in found:
             raise GalleryError(
-                f"{shown(str(folder))}: the folders {origin[state]!r} and {name!r} would both be "
+                f"{printable(folder)}: the folders {origin[state]!r} and {name!r} would both be "
                 f"the state {state!r}; rename one"
             )
         found[state], origin[state] = folders, name
@@ -148,18 +149,16 @@ def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[Refere
 
 def _parts(folder: Path) -> tuple[Path, ...]:
     """Return the folders that hold the folders of the states."""
-    if (folder / "train" / "good").is_dir():
-        return tuple(part for part in (folder / "train", folder / "test") if part.is_dir())
-    return (folder / "dataset",) if (folder / "dataset").is_dir() else (folder,)
+    if is_dir(folder / "train" / "good"):
+        return tuple(part for part in (folder / "train", folder / "test") if is_dir(part))
+    return (folder / "dataset",) if is_dir(folder / "dataset") else (folder,)
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    try:
-        entries = sorted(item for item in folder.iterdir() if item.is_dir())
-    except OSError as error:
-        raise SourceError(f"{shown(str(folder))}: {error.strerror or error}") from error
     return [
-        item for item in entries if not item.name.startswith(".") and item.name not in _NOT_CLASSES
+        item
+        for item in entries(folder)
+        if not item.name.startswith(".") and item.name not in _NOT_CLASSES and is_dir(item)
     ]
 
 
@@ -174,7 +173,7 @@ def _origins(folder: Path) -> Mapping[str, ReferenceOrigin]:
     """Return what the list of an export says, by path of the picture; empty without a list."""
     path = folder / MANIFEST
     try:
-        if not path.is_file():
+        if not is_file(path):
             return {}
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise GalleryError(f"{path} is too large for a list of references")
@@ -198,5 +197,5 @@ def _origin(path: Path, item: _Listed) -> ReferenceOrigin:
     if item.enrolled_at.tzinfo is None:
         raise GalleryError(f"{path}: enrolled_at of {item.reference_id[:80]!r} has no time zone")
     tags = tuple(checked_name("tag", tag) for tag in item.tags)
-    metadata = {shown(key): shown(value) for key, value in item.metadata.items()}
+    metadata = {printable(key): printable(value) for key, value in item.metadata.items()}
     return ReferenceOrigin(metadata, item.enrolled_at, tags)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from edge_sim.domain import BgrImage, is_reserved
 from edge_sim.errors import DataError
+from edge_sim.files import is_dir, is_file
 from edge_sim.imaging import decode
 from edge_sim.sources.times import read_time
 
@@ -110,7 +111,7 @@ def read_set(folder: Path) -> LabelledSet:
 def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
     """Return one row of the table; `where` it stands begins every error."""
     path = folder / row["frame"]
-    if not row["frame"] or not path.is_file():
+    if not row["frame"] or not is_file(path):
         raise DataError(f"{where}: there is no picture {path}")
     state = row["state"].strip()
     if not state:
@@ -153,9 +154,9 @@ def _decoded(data: bytes, what: str) -> BgrImage:
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
-    if not table.parent.is_dir():
+    if not is_dir(table.parent):
         raise DataError(f"{table.parent}: there is no such folder")
-    if not table.is_file():
+    if not is_file(table):
         raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -201,7 +202,7 @@ def _date(text: str) -> float | None:
 
 def _is_ordered(folder: Path) -> bool:
     meta = folder / "META.json"
-    if not meta.is_file():
+    if not is_file(meta):
         return True
     try:
         notes = json.loads(meta.read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from edge_sim.evaluation.metrics import precision_recall_curve, roc_curve
 from edge_sim.evaluation.retrieval import RECALL_AT, RECALL_LEVELS, RetrievalResult
 from edge_sim.evaluation.seen import SeenSet
 from edge_sim.evaluation.states import Answers
+from edge_sim.files import is_dir
 
 _DPI = 110
 
@@ -84,7 +85,7 @@ def check(path: Path) -> None:
             cannot write.
     """
     pyplot = backend()
-    if not path.parent.is_dir():
+    if not is_dir(path.parent):
         raise DataError(f"{path}: there is no folder {path.parent} to write the plot to")
     kinds = sorted(pyplot.figure().canvas.get_supported_filetypes())
     pyplot.close()

@@ -14,6 +14,7 @@ import msgspec
 
 from edge_sim.errors import DataError
 from edge_sim.explaining.records import Explanation, checked
+from edge_sim.files import exists
 from edge_sim.private_file import private_opener, write_private
 
 LATEST = "last"
@@ -130,13 +131,13 @@ def choose(ids: Sequence[str], wanted: str, place: str) -> str:
 
 def _stored_lines(path: Path) -> Iterator[bytes]:
     older = _older(path)
-    if not path.exists() and not older.exists():
+    if not exists(path) and not exists(older):
         raise DataError(
             f"{path}: nothing is kept there yet; `edge-sim run` and `edge-sim daemon` write "
             f"an explanation with every change of state"
         )
     for part in (older, path):
-        if not part.exists():
+        if not exists(part):
             continue
         try:
             with part.open("rb") as stream:

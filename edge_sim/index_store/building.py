@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edge_sim.domain import BgrImage, GrayImage, Quality
 from edge_sim.errors import ModelError
-from edge_sim.imaging import MAX_PIXELS, decode, measure
+from edge_sim.imaging import decode, measure
 from edge_sim.index_store.looks import look_of_thumbnail
 from edge_sim.index_store.records import Unread, VectorScale
 from edge_sim.index_store.rows import LEFT_OUT, Known, Looked
@@ -23,7 +23,6 @@ from edge_sim.index_store.scanning import FileState, Scan, scan
 from edge_sim.index_store.store import IndexStore
 from edge_sim.index_store.vectors import one_vector
 from edge_sim.protocols import Embedder
-from edge_sim.sources.picture_size import size_in_header
 from edge_sim.sources.pictures import MAX_FILE_BYTES
 
 BATCH = 256
@@ -224,10 +223,6 @@ def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int])
         digest = sha256(data).digest()
         if digest in hashes:
             return _Read(known, digest)
-        # A few kilobytes can unpack to gigabytes: the header is asked before anything is decoded.
-        size = size_in_header(data)
-        if size is not None and size[0] * size[1] > MAX_PIXELS:
-            raise ValueError(f"{size[0]} x {size[1]} pixels are more than {MAX_PIXELS}")
         pixels = decode(data)
     except OSError as error:
         return _Read(replace(known, fault=error.strerror or type(error).__name__))

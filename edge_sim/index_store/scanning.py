@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_sim.errors import SearchError
+from edge_sim.files import exists, is_dir
 from edge_sim.index_store.records import Unread
 from edge_sim.sources.pictures import natural_key
 from edge_sim.sources.uri import PICTURE_SUFFIXES
@@ -51,17 +52,17 @@ def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -
     Raises:
         SearchError: There is no such folder, or a start is not there or not under the root.
     """
-    if not root.is_dir():
+    if not is_dir(root):
         raise SearchError(f"{root}: no such folder")
     found = Scan()
     chosen = list(starts)
     for start in chosen:
         if not start.is_relative_to(root):
             raise SearchError(f"{start}: not under {root}, which is the folder of this index")
-        if not start.exists():
+        if not exists(start):
             raise SearchError(f"{start}: no such file or folder")
     for start in chosen or [root]:
-        paths = _walk(start, root, found, skip) if start.is_dir() else iter([start])
+        paths = _walk(start, root, found, skip) if is_dir(start) else iter([start])
         for path in paths:
             _look(path, root, found)
     found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 
 from edge_sim.errors import DataError
+from edge_sim.files import is_dir
 from edge_sim.report.page import page
 from edge_sim.report.sheet import picture
 from edge_sim.report.timeline import Timeline
@@ -36,7 +37,7 @@ def check_path(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: a report is written as .html or .png, so end its name in one")
-    if not path.parent.is_dir():
+    if not is_dir(path.parent):
         raise DataError(f"{path}: there is no folder {path.parent} to write the report to; make it")
 
 

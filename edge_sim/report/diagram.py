@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from edge_sim.errors import DataError
+from edge_sim.files import is_dir
 from edge_sim.report import raster, svg
 from edge_sim.report.axis import AxisScale
 from edge_sim.report.drawing import (
@@ -128,7 +129,7 @@ def check_sheet(path: Path) -> None:
     """
     if path.suffix.lower() not in (".png", ".html"):
         raise DataError(f"{path}: a plot is written as .png or .html, so end its name in one")
-    if not path.parent.is_dir():
+    if not is_dir(path.parent):
         raise DataError(f"{path}: there is no folder {path.parent} to write the plot to; make it")
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_sim.domain import BgrImage, GrayImage, State, StateChange, UnknownReason
 from edge_sim.errors import DataError
 from edge_sim.explaining import Account, Explanation, SeenLook, origin_text, where_text
+from edge_sim.files import is_dir
 from edge_sim.imaging import as_bgr, decode, gray
 from edge_sim.report import svg
 from edge_sim.report.chart import chart
@@ -71,7 +72,7 @@ def check_page(path: Path) -> None:
     """
     if path.suffix.lower() != ".html":
         raise DataError(f"{path}: this report is written as .html, so end its name in that")
-    if not path.parent.is_dir():
+    if not is_dir(path.parent):
         raise DataError(f"{path}: there is no folder {path.parent} to write the report to; make it")
 
 

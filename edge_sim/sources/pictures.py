@@ -12,10 +12,10 @@ from pathlib import Path
 
 from edge_sim.domain import BgrImage, Frame
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.imaging import MAX_PIXELS, decode
+from edge_sim.files import exists, expanded, is_dir, is_file, printable
+from edge_sim.imaging import decode
 from edge_sim.sources.capture import upright
 from edge_sim.sources.options import SourceOptions
-from edge_sim.sources.picture_size import size_in_header
 from edge_sim.sources.times import read_times
 from edge_sim.sources.uri import (
     PICTURE_SUFFIXES,
@@ -62,7 +62,7 @@ class PictureFolder:
         self._next = 0
         self._offset_s = 0.0
         self._index = 0
-        self._skipped: set[Path] = set()
+        self._skipped: dict[Path, str] = {}
         self._closed = False
 
     @property
@@ -98,9 +98,10 @@ class PictureFolder:
 
     def _rewind(self) -> bool:
         if not self._index:
+            first = next(iter(self._skipped.values()), str(self._pictures[0].path))
             raise SourceError(
                 f"{self._name}: none of {len(self._pictures)} pictures can be read, "
-                f"the first is {self._pictures[0].path}"
+                f"the first is {first}"
             )
         if not self._options.loop:
             return False
@@ -122,7 +123,7 @@ class PictureFolder:
         except SourceError as error:
             if path not in self._skipped:
                 logger.warning("%s: skipped %s", self._name, error)
-            self._skipped.add(path)
+            self._skipped[path] = str(error)
             return None
 
 
@@ -138,9 +139,9 @@ def read_picture(path: str | PathLike[str]) -> BgrImage:
     try:
         return _decoded(path)
     except ValueError as error:
-        raise SourceError(f"{path}: {error}") from error
+        raise SourceError(f"{printable(path)}: {error}") from error
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}") from error
+        raise SourceError(f"{printable(path)}: {error.strerror or error}") from error
 
 
 def _decoded(path: Path) -> BgrImage:
@@ -148,9 +149,6 @@ def _decoded(path: Path) -> BgrImage:
     if bytes_in_file > MAX_FILE_BYTES:
         raise ValueError(f"{bytes_in_file} bytes are more than {MAX_FILE_BYTES}")
     data = path.read_bytes()
-    size = size_in_header(data)
-    if size is not None and size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f"{size[0]} x {size[1]} pixels are more than {MAX_PIXELS}")
     return decode(data)
 
 
@@ -176,7 +174,7 @@ def open_pictures(place: str, options: SourceOptions) -> PictureFolder:
     if "times" in settings:
         base = _base(text)
         table = base / settings["times"]
-        table = table if table.exists() else Path(settings["times"]).expanduser()
+        table = table if exists(table) else Path(expanded(settings["times"]))
         pictures = _timed(paths, base, table, settings.get("column"), name=name)
     else:
         pictures = [Picture(path, index / fps) for index, path in enumerate(paths)]
@@ -195,13 +193,13 @@ def _find(text: str, name: str, *, nested: bool) -> list[Path]:
     path = Path(text)
     if is_glob(text):
         found = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207
-    elif path.is_dir():
+    elif is_dir(path):
         found = list(path.rglob("*") if nested else path.iterdir())
-    elif path.is_file():
+    elif is_file(path):
         return [path]
     else:
         raise SourceError(f"{name}: no such file or folder")
-    pictures = [p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
+    pictures = [p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and is_file(p)]
     if not pictures:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise SourceError(f"{name}: no pictures ({kinds}) among {len(found)} entries")
@@ -211,7 +209,7 @@ def _find(text: str, name: str, *, nested: bool) -> list[Path]:
 def _base(text: str) -> Path:
     """Return the folder that the names in a table start from."""
     path = Path(text)
-    if path.is_dir():
+    if is_dir(path):
         return path
     fixed = []
     for part in path.parent.parts:

@@ -8,10 +8,50 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge_sim.errors import ConfigError
+from edge_sim.files import exists, expanded, is_dir, start_of
+from edge_sim.picture_header import holds_picture
 
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_READ_SUFFIXES = frozenset(
+    [
+        ".bmp",
+        ".dib",
+        ".jfif",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
+PICTURE_SUFFIXES = _READ_SUFFIXES | frozenset(
+    [
+        ".arw",
+        ".avif",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".j2k",
+        ".jp2",
+        ".jxl",
+        ".nef",
+        ".orf",
+        ".psd",
+        ".raf",
+    ]
+)
+"""Names of picture files: not all of them can be read, none is passed over in silence."""
+_NUMBERED = re.compile(r"%0?\d*d")
+_START_BYTES = 512  # of a file, that tell a picture from a video
 MASK = "***"
 
 # Two letters or more: `C:` is a drive.
@@ -29,10 +69,11 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Return the scheme and the rest of `uri`; plain paths get the scheme of what they are.
 
     A folder, a glob and a picture give `folder`, a device file and a bare number `v4l2`, any
-    other path `video`.
+    other path `video`. A file is a picture if it holds one, whatever its name.
 
     Raises:
-        ConfigError: The string is empty.
+        ConfigError: The string is empty, or a pattern such as `img_%06d.png`.
+        AccessError: The system does not let us look.
     """
     text = uri.strip()
     if not text or "\0" in text:
@@ -40,19 +81,31 @@ def split_uri(uri: str) -> tuple[str, str]:
     if text.isdecimal() or text.startswith("/dev/"):
         return "v4l2", text
     scheme = _SCHEME.match(text)
-    if scheme and not Path(text).exists():
+    if scheme and ("://" in text or not exists(text)):
         return scheme.group().lower(), text[scheme.end() + 1 :]
-    path = Path(text).expanduser()
-    if path.is_dir() or is_glob(text) or path.suffix.lower() in PICTURE_SUFFIXES:
-        return "folder", text
-    return "video", text
+    path = Path(expanded(text))
+    if _NUMBERED.search(path.name) and not exists(path):
+        pattern = _NUMBERED.sub("*", text)
+        raise ConfigError(f"{text}: no such file; numbered pictures are named by a glob: {pattern}")
+    return ("folder" if is_dir(path) or is_glob(text) or is_picture(path) else "video"), text
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a path is that of a picture: by what the file holds, else by its name.
+
+    Raises:
+        AccessError: The file may not be read.
+    """
+    by_name = path.suffix.lower() in PICTURE_SUFFIXES
+    start = start_of(path, _START_BYTES)
+    return holds_picture(start, path.suffix, by_name=by_name) if start else by_name
 
 
 def anchored(uri: str, folder: str) -> str:
     """Return `uri` with a relative path in it starting at `folder`; other uris as they are."""
     text = uri.strip()
     scheme = _SCHEME.match(text)
-    if scheme and not (Path(folder) / text).exists():
+    if scheme and ("://" in text or not exists(Path(folder) / text)):
         if scheme.group().lower() not in _FILE_SCHEMES:
             return uri
         place = local_path(text[scheme.end() + 1 :])
@@ -72,13 +125,13 @@ def label(name: str | None, place: str) -> str:
 
 def is_glob(text: str) -> bool:
     """Return whether `text` holds `*`, `?` or `[`, and is no existing path of that name."""
-    return any(letter in text for letter in "*?[") and not Path(text).expanduser().exists()
+    return any(letter in text for letter in "*?[") and not exists(expanded(text))
 
 
 def local_path(place: str) -> str:
     """Return the path in `//path`, `///path` or `path`; `~` is expanded."""
     text = place[2:] if place.startswith("//") else place
-    return str(Path(text).expanduser())
+    return expanded(text)
 
 
 def split_settings(place: str) -> tuple[str, dict[str, str]]:

@@ -12,6 +12,7 @@ import cv2
 from numpy.typing import NDArray
 
 from edge_sim.errors import SourceError
+from edge_sim.files import exists, is_dir
 from edge_sim.sources.capture import VideoCapture
 from edge_sim.sources.live import LiveSource
 from edge_sim.sources.options import SourceOptions
@@ -46,7 +47,7 @@ def list_cameras(devices: Path = DEVICES, system: Path = SYSTEM) -> tuple[Camera
     """
     by_id: dict[str, str] = {}
     links = devices / "v4l" / "by-id"
-    for link in sorted(links.iterdir()) if links.is_dir() else ():
+    for link in sorted(links.iterdir()) if is_dir(links) else ():
         by_id.setdefault(link.resolve().name, str(link))
     names = sorted((path.name for path in devices.glob("video[0-9]*")), key=lambda n: (len(n), n))
     cameras = [
@@ -122,7 +123,7 @@ class OpenCvCamera:
 
 
 def _check(path: str, name: str) -> None:
-    if not Path(path).exists():
+    if not exists(Path(path)):
         cameras = ", ".join(camera.path for camera in list_cameras())
         found = f"there is {cameras}" if cameras else "no camera is connected"
         raise SourceError(f"{name}: no such camera; {found}")

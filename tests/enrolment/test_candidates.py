@@ -8,8 +8,8 @@ import pytest
 
 from edge_sim.domain import Frame
 from edge_sim.enrolment import EnrolmentCandidate, Sampling, Unreadable, candidates_in, sampled
-from edge_sim.enrolment.candidates import shown
 from edge_sim.errors import SourceError
+from edge_sim.files import printable
 from tests.builders import ListSource, flat_frame
 from tests.enrolment.pictures import saved, scene
 
@@ -89,5 +89,5 @@ def test_a_lost_camera_is_told_after_the_frames_it_gave() -> None:
     ],
 )
 def test_names_are_made_printable(name: str, printed: str) -> None:
-    assert shown(name) == printed
-    assert shown(name).isprintable()
+    assert printable(name) == printed
+    assert printable(name).isprintable()

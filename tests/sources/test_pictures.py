@@ -193,7 +193,7 @@ def test_a_missing_table_and_an_unknown_setting_are_refused(tmp_path: Path) -> N
     "raw",
     [
         np.full((3, 4), 200, np.uint8),
-        np.full((3, 4, 4), 200, np.uint8),
+        np.dstack([np.full((3, 4, 3), 200, np.uint8), np.full((3, 4), 255, np.uint8)]),
         np.full((3, 4), 200 * 257, np.uint16),
         np.full((3, 4, 3), 200 * 257, np.uint16),
         np.full((1, 1, 3), 200, np.uint8),
