@@ -228,9 +228,9 @@ def _decoded(data: bytes, flags: int) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ValueError(f"not a picture that can be decoded ({error.err})") from error
+        raise ValueError(f"not a picture that OpenCV can decode ({error.err})") from error
     if pixels is None:
-        raise ValueError("not a picture that can be decoded")
+        raise ValueError("not a picture that OpenCV can decode")
     return pixels
 
 
@@ -243,7 +243,7 @@ def _decoded_pnm(data: bytes, header: PictureHeader) -> NDArray[Any]:
     if kind in (b"P5", b"P6"):
         number = np.dtype(">u2" if header.maxval > 255 else "u1")
         if len(data) - header.data_at < count * number.itemsize:
-            raise ValueError("not a picture that can be decoded (the file ends early)")
+            raise ValueError("not a picture that OpenCV can decode (the file ends early)")
         values = np.frombuffer(data, number, count, header.data_at)
     else:
         values = _numbers(data, header.data_at, count)
@@ -263,10 +263,10 @@ def _numbers(data: bytes, at: int, count: int) -> NDArray[np.uint32]:
         try:
             values[found : found + len(part)] = [int(word) for word in part]
         except (ValueError, OverflowError) as error:
-            raise ValueError("not a picture that can be decoded (no number)") from error
+            raise ValueError("not a picture that OpenCV can decode (no number)") from error
         found, at = found + len(part), end
     if found < count:
-        raise ValueError("not a picture that can be decoded (the file ends early)")
+        raise ValueError("not a picture that OpenCV can decode (the file ends early)")
     return values
 
 
@@ -300,7 +300,7 @@ def _decoded_heic(data: bytes) -> BgrImage:
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"not a picture that can be decoded ({error})") from error
+        raise ValueError(f"not a picture that OpenCV can decode ({error})") from error
 
 
 def _bgr_of(pixels: NDArray[Any]) -> NDArray[Any]:

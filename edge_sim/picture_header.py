@@ -142,13 +142,13 @@ def check_header(data: bytes) -> PictureHeader:
     """
     header = read_header(data)
     if header is None:
-        raise ValueError("not a picture that can be decoded")
+        raise ValueError("not a picture that OpenCV can decode")
     if header.kind not in READ_KINDS:
         raise ValueError(f"{header.kind} pictures are not read; convert it to JPEG or PNG")
     if header.reduced:
         raise ValueError("a camera's raw file is not read; convert it to JPEG or PNG")
     if header.size is None:
-        raise ValueError(f"not a picture that can be decoded (damaged {header.kind} header)")
+        raise ValueError(f"not a picture that OpenCV can decode (damaged {header.kind} header)")
     check_size(*header.size, weight=header.weight)
     return header
 
@@ -162,7 +162,7 @@ def check_size(width: int, height: int, *, weight: int = 1) -> None:
         weight: Memory per pixel against a picture of 8 bits per channel.
     """
     if width < 1 or height < 1:
-        raise ValueError(f"not a picture that can be decoded ({width} x {height} pixels)")
+        raise ValueError(f"not a picture that OpenCV can decode ({width} x {height} pixels)")
     if width * height * weight > MAX_PIXELS:
         limit = MAX_PIXELS // weight
         raise ValueError(f"{width} x {height} pixels are more than {limit}")
@@ -183,7 +183,7 @@ def _iso(data: bytes) -> PictureHeader | None:
 
 def _png(data: bytes) -> PictureHeader:
     width, height = struct.unpack_from(">II", data, 16)
-    depth, colour = data[24], data[25]
+    depth, colour = (*data[24:26], 8, 2)[:2]
     has_alpha = colour in (4, 6) or _png_has_transparency(data)
     # Without transparency OpenCV drops the low bytes row by row.
     weight = 2 if depth == 16 and has_alpha else 1

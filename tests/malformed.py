@@ -105,3 +105,32 @@ def bomb_headers() -> list[tuple[str, bytes]]:
         ("sun raster", b"\x59\xa6\x6a\x95" + struct.pack(">II", side, side) + bytes(40)),
         ("radiance", f"#?RADIANCE\n\n-Y {side} +X {side}\n".encode()),
     ]
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    """Return a box of an ISO base media file."""
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def moov(samples: int, shown_ms: int | None = None) -> bytes:
+    """Return the header of a film of `samples` pictures of 200 ms, `shown_ms` of which are shown.
+
+    Sound of twice the length comes first.
+    """
+
+    def track(handler: bytes, count: int, *edits: bytes) -> bytes:
+        media = box(
+            b"mdia",
+            box(b"mdhd", struct.pack(">5I", 0, 0, 0, 1000, count * 200)),
+            box(b"hdlr", bytes(8), handler, bytes(13)),
+            box(b"minf", box(b"stbl", box(b"stts", struct.pack(">4I", 0, 1, count, 200)))),
+        )
+        return box(b"trak", *edits, media)
+
+    edits = []
+    if shown_ms is not None:
+        rows = struct.pack(">IIIiI", 0, 2, 500, -1, 65536) + struct.pack(">IiI", shown_ms, 0, 65536)
+        edits.append(box(b"edts", box(b"elst", rows)))
+    head = box(b"mvhd", struct.pack(">5I", 0, 0, 0, 1000, samples * 200))
+    return box(b"moov", head, track(b"soun", samples * 2), track(b"vide", samples, *edits))

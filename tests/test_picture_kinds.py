@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,7 +81,7 @@ def test_a_palette_with_transparency_is_mixed_with_white() -> None:
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_16_bits_look_like_8(depth: type) -> None:
-    grey = np.full((3, 3, 3), 100, depth) * (257 if depth is np.uint16 else 1)
+    grey: NDArray[Any] = np.full((3, 3, 3), 100, depth) * (257 if depth is np.uint16 else 1)
     assert (decode(cv2.imencode(".png", grey)[1].tobytes()) == 100).all()
 
 

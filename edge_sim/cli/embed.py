@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.output import note, print_json, progress
+from edge_sim.cli.output import json_of, note, print_json, progress
 from edge_sim.files import is_dir
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from edge_sim.protocols import Embedder
 
 SCHEMA = 1
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""What counts as a picture in a folder. A file that is named itself is always tried."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,6 +81,8 @@ def _embed(args: argparse.Namespace) -> int:
 
 def _pictures(paths: Iterable[Path], rows: _Rows) -> Iterator[Path]:
     """Yield the files named, and the pictures in the folders named, subfolders included, sorted."""
+    from edge_sim.sources.uri import PICTURE_SUFFIXES
+
     for path in paths:
         if not is_dir(path):
             yield path
@@ -146,12 +144,11 @@ def _write(out: Path, arrays: dict[Path, NDArray[np.float32]], sidecar: dict[str
 
     from edge_sim.errors import DataError
 
+    described = msgspec.json.format(json_of(sidecar), indent=2)
     try:
         for path, array in arrays.items():
             np.save(path, array)
-        out.with_suffix(".json").write_bytes(
-            msgspec.json.format(msgspec.json.encode(sidecar), indent=2)
-        )
+        out.with_suffix(".json").write_bytes(described)
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot write ({error.strerror})") from error
 

@@ -69,20 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
-        # Of the user's files; whatever else the system reports is a fault of ours, with its trace.
-        print(f"edge-sim: {_one_line(_of_system(error))}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         # The reader of our output went away, as in `edge-sim ... | head`; not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def _of_system(error: OSError) -> str:
-    """Return what the system reports about a file of the user."""
-    name = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or "")
-    return f"{name or 'a file'}: {error.strerror or error}"
+    except OSError as error:
+        if error.filename is None:
+            raise  # not of a file that the user has named: a fault of ours, with its trace
+        name = os.fsdecode(error.filename) if not isinstance(error.filename, int) else "a file"
+        print(f"edge-sim: {_one_line(f'{name}: {error.strerror or error}')}", file=sys.stderr)
+        return 1
 
 
 def _one_line(text: str) -> str:

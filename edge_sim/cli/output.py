@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
 
@@ -15,12 +15,30 @@ T = TypeVar("T")
 
 def print_json(value: Any) -> None:
     """Print a msgspec struct, dict or list as indented JSON on stdout."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    print(msgspec.json.format(json_of(value), indent=2).decode())
 
 
 def print_json_line(value: Any) -> None:
     """Print a msgspec struct, dict or list as one line of JSON on stdout, at once."""
-    print(msgspec.json.encode(value).decode(), flush=True)
+    print(json_of(value).decode(), flush=True)
+
+
+def json_of(value: Any) -> bytes:
+    """Return a value as JSON; names of files that are no UTF-8 are escaped."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_as_text(msgspec.to_builtins(value)))
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_as_text(key): _as_text(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_text(item) for item in value]
+    return value
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -86,7 +86,7 @@ def deinterlaced(path: Path, name: str) -> DeinterlacedVideo | None:
     Raises:
         SourceError: OpenCV cannot convert it, and nothing else here can.
     """
-    if _opencv_version() < _FIRST_WRONG:
+    if deinterlaced_by_opencv():
         return None
     is_interlaced = may_be_interlaced(path)
     with plain_name(path) as plain:
@@ -133,9 +133,10 @@ def may_be_interlaced(path: Path) -> bool:
     return any(not match[1][1] & 0x08 for match in _MPEG_SEQUENCE.finditer(data))
 
 
-def _opencv_version() -> tuple[int, int]:
+def deinterlaced_by_opencv() -> bool:
+    """Return whether this OpenCV is older than the fault."""
     match = re.match(r"(\d+)\.(\d+)", cv2.__version__)
-    return (int(match[1]), int(match[2])) if match else _FIRST_WRONG
+    return match is not None and (int(match[1]), int(match[2])) < _FIRST_WRONG
 
 
 def _first_frames(capture: cv2.VideoCapture, *, all_of_them: bool) -> tuple[int, int, bool]:
@@ -149,7 +150,8 @@ def _first_frames(capture: cv2.VideoCapture, *, all_of_them: bool) -> tuple[int,
         if not done or pixels is None:
             break
         count += 1
-        is_black = is_black and np.count_nonzero(pixels) <= (1 - _BLACK_SHARE) * pixels.size
+        lit = int(np.count_nonzero(pixels))
+        is_black = is_black and lit <= (1 - _BLACK_SHARE) * pixels.size
         if before is not None and not np.array_equal(before, pixels):
             distinct += 1
         before = pixels

@@ -58,6 +58,9 @@ class VideoFile:
         self._index = 0
         self._offset_s = 0.0
         self._closed = False
+        self._ended = False
+        self._is_empty = True
+        self._played = 0
         self._open()
 
     @property
