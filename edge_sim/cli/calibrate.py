@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge_sim.cli.calibrate_samples import LIKENESS, LabelledScores, Sample, sample_of
 from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.errors import DataError
@@ -19,14 +17,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 DEFAULT_PRECISION = 0.9
-
-
-class Calibrated(msgspec.Struct, frozen=True):
-    """What `calibrate` prints; `written` tells whether it is kept."""
-
-    calibration: KeptCalibration
-    written: bool
-    schema: int = SCHEMA
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -183,7 +173,7 @@ def _print(args: argparse.Namespace, kept: KeptCalibration, remarks: list[str]) 
     for remark in remarks:
         note(remark)
     if args.json:
-        print_json(Calibrated(kept, bool(args.write)))
+        print_json({"schema": SCHEMA, "calibration": kept, "written": bool(args.write)})
         return
     print_table(
         ["", "threshold", "precision", "recall", "false positives", "same", "different"],

@@ -37,16 +37,6 @@ class Adapted(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-class Adaptation(msgspec.Struct, frozen=True):
-    """What `adapt` prints; `revision` is null if nothing was changed."""
-
-    gallery: str
-    dry_run: bool
-    revision: int | None
-    watches: tuple[Adapted, ...]
-    schema: int = SCHEMA
-
-
 def adapt(args: argparse.Namespace) -> int:
     """Learn heads, keep those that help as one revision; exit code 1 if none does."""
     from edge_sim.errors import GalleryError
@@ -64,7 +54,8 @@ def adapt(args: argparse.Namespace) -> int:
         made = None if args.dry_run else _keep(store, trials, revision)
     views = tuple(_view(watch, trial) for watch, trial in trials.items())
     if args.json:
-        print_json(Adaptation(str(context.gallery), args.dry_run, made, views))
+        found = {"gallery": str(context.gallery), "dry_run": args.dry_run, "revision": made}
+        print_json({"schema": SCHEMA, **found, "watches": views})
     else:
         _print(views)
     if not any(view.learned for view in views):

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge_sim.cli.gallery_context import key_and_value, positive
 from edge_sim.cli.index import SCALES, shown
 from edge_sim.cli.output import note, print_json, print_table
@@ -25,34 +23,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 METRICS = ("cosine", "euclidean", "manhattan", "ssim", "fused")
-
-
-class HitView(msgspec.Struct, frozen=True):
-    """One picture that was found."""
-
-    rank: int
-    name: str
-    score: float
-    cosine: float
-    ssim: float | None
-    facts: dict[str, str]
-
-
-class SearchOutput(msgspec.Struct, frozen=True):
-    """What `search` prints."""
-
-    query: str
-    among: str
-    metric: str
-    scale: str
-    least: bool
-    learned: bool
-    index: str
-    pictures: int
-    eligible: int
-    tagged: int
-    hits: tuple[HitView, ...]
-    schema: int = SCHEMA
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -208,19 +178,20 @@ def _print(
 ) -> None:
     if args.json:
         print_json(
-            SearchOutput(
-                query=shown(args.query),
-                among=str(args.index or args.gallery),
-                metric=wanted.metric,
-                scale=wanted.scale.value,
-                least=wanted.least,
-                learned=learned,
-                index=answer.kind,
-                pictures=answer.pictures,
-                eligible=answer.eligible,
-                tagged=tagged,
-                hits=tuple(_view(hit) for hit in answer.hits),
-            )
+            {
+                "schema": SCHEMA,
+                "query": shown(args.query),
+                "among": str(args.index or args.gallery),
+                "metric": wanted.metric,
+                "scale": wanted.scale.value,
+                "least": wanted.least,
+                "learned": learned,
+                "index": answer.kind,
+                "pictures": answer.pictures,
+                "eligible": answer.eligible,
+                "tagged": tagged,
+                "hits": [_plain(hit) for hit in answer.hits],
+            }
         )
         return
     if answer.hits:
@@ -257,9 +228,10 @@ def _remark(answer: Answer, wanted: Wanted) -> str:
     return f", {answer.eligible} pass the filter{unseen}" if wanted.where else unseen
 
 
-def _view(hit: Hit) -> HitView:
+def _plain(hit: Hit) -> Hit:
+    """Return a hit whose words can be encoded."""
     facts = {shown(key): shown(value) for key, value in hit.facts.items()}
-    return HitView(hit.rank, shown(hit.name), hit.score, hit.cosine, hit.ssim, facts)
+    return replace(hit, name=shown(hit.name), facts=facts)
 
 
 def _write_report(

@@ -25,28 +25,19 @@ _POLARITY: dict[tuple[str, str], str | None] = {
 
 _TEACH, _SENSITIVITY = VERBS
 
+
+def _in(unit: str, device_class: str | None = None) -> dict[str, str]:
+    return ({"device_class": device_class} if device_class else {}) | {"unit_of_measurement": unit}
+
+
 # Key, name, where the value is in `stats`, and what it is; the device classes have these units.
 _FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
-    (
-        "memory",
-        "memory",
-        "{{ value_json.rss_mb }}",
-        {"device_class": "data_size", "unit_of_measurement": "MB"},
-    ),
-    (
-        "cpu",
-        "processor",
-        "{{ (value_json.cpu_share * 100) | round(1) }}",
-        {"unit_of_measurement": "%"},
-    ),
+    ("memory", "memory", "{{ value_json.rss_mb }}", _in("MB", "data_size")),
+    ("cpu", "processor", "{{ (value_json.cpu_share * 100) | round(1) }}", _in("%")),
     ("waiting", "events waiting", "{{ value_json.outbox_waiting }}", {}),
-    (
-        "uptime",
-        "uptime",
-        "{{ value_json.uptime_s }}",
-        {"device_class": "duration", "unit_of_measurement": "s"},
-    ),
+    ("uptime", "uptime", "{{ value_json.uptime_s }}", _in("s", "duration")),
 )
+_TROUBLE = {"device_class": "problem", "payload_on": "on", "payload_off": "off"}
 
 
 def discovery_topic(prefix: str, device: str) -> str:
@@ -71,13 +62,9 @@ def announcement(
         stats: Whether the figures of the device are.
     """
     device = topics.device
-    components: dict[str, Any] = {"available": _connectivity(topics)}
-    if stats:
-        components |= dict(_figures(topics))
+    components = dict(_of_device(topics, stats=stats))
     for card in site.watches:
-        components |= dict(_entities(card, topics))
-        if images:
-            components[f"{card.name}.image"] = _image(card, topics)
+        components |= _entities(card, topics, images=images)
     return {
         "device": {
             "identifiers": [f"edge_sim:{device}"],
@@ -111,127 +98,111 @@ def removing(stale: dict[str, str], current: dict[str, Any]) -> dict[str, Any]:
     return {**current, "components": {**current["components"], **gone}}
 
 
-def _entities(card: WatchCard, topics: Topics) -> Iterator[tuple[str, dict[str, Any]]]:
+def _entities(
+    card: WatchCard, topics: Topics, *, images: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield key and description of every entity of a watch. Names hold no dot, so keys differ."""
     watch = card.name
-    yield (
-        f"{watch}.state",
-        _described(card, "state", topics)
-        | {
-            "platform": "sensor",
-            "name": watch,
-            "device_class": "enum",
-            "options": [*card.states, "unknown"],
-            "state_topic": topics.state(watch),
-            "json_attributes_topic": topics.attributes(watch),
-        },
+
+    def entity(platform: str, part: str, name: str, **more: Any) -> tuple[str, dict[str, Any]]:
+        return f"{watch}.{part.replace(':', '.')}", {
+            "platform": platform,
+            "name": name,
+            "unique_id": f"edge_sim:{topics.device}:{watch}:{part}",
+            # The device is there, and the source gives frames.
+            "availability": [
+                {"topic": topics.available},
+                {"topic": topics.source_available(card.source)},
+            ],
+            "availability_mode": "all",
+            **more,
+        }
+
+    yield entity(
+        "sensor",
+        "state",
+        watch,
+        device_class="enum",
+        options=[*card.states, "unknown"],
+        state_topic=topics.state(watch),
+        json_attributes_topic=topics.attributes(watch),
     )
     for (on, off), device_class in _POLARITY.items():
         if {on, off} == set(card.states):
-            yield (
-                f"{watch}.{on}",
-                _binary(card, on, off, topics)
-                | ({"device_class": device_class} if device_class else {}),
+            yield entity(
+                "binary_sensor",
+                on,
+                f"{watch} {on}",
+                state_topic=topics.state(watch),
+                payload_on=on,
+                payload_off=off,
+                # `None` is how a binary sensor is told that its state is unknown.
+                value_template="{{ 'None' if value == 'unknown' else value }}",
+                **({"device_class": device_class} if device_class else {}),
             )
-    yield from _standing(card, topics)
-    yield (
-        f"{watch}.sensitivity",
-        _described(card, "sensitivity", topics)
-        | {
-            "platform": "number",
-            "name": f"{watch} sensitivity",
-            "entity_category": "config",
-            "min": 0,
-            "max": 1,
-            "step": 0.05,
-            "mode": "slider",
-            "state_topic": topics.sensitivity(watch),
-            "command_topic": topics.command(watch, _SENSITIVITY),
-        },
-    )
-    for state in card.states:
-        yield (
-            f"{watch}.teach.{state}",
-            _described(card, f"teach:{state}", topics)
-            | {
-                "platform": "button",
-                "name": f"{watch} teach {state}",
-                "entity_category": "config",
-                "command_topic": topics.command(watch, _TEACH),
-                "payload_press": state,
-            },
-        )
-
-
-def _standing(card: WatchCard, topics: Topics) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what a watch may tell besides its state, where it ever does."""
     if card.problems is not None:
-        yield (
-            f"{card.name}.problem",
-            _described(card, "problem", topics)
-            | {
-                "platform": "binary_sensor",
-                "name": f"{card.name} problem",
-                "device_class": "problem",
-                "entity_category": "diagnostic",
-                "state_topic": topics.problems(card.name),
-                "value_template": "{{ value_json.problem }}",
-                "payload_on": "on",
-                "payload_off": "off",
-                "json_attributes_topic": topics.problems(card.name),
-            },
+        yield entity(
+            "binary_sensor",
+            "problem",
+            f"{watch} problem",
+            entity_category="diagnostic",
+            state_topic=topics.problems(watch),
+            value_template="{{ value_json.problem }}",
+            json_attributes_topic=topics.problems(watch),
+            **_TROUBLE,
         )
     if card.overdue is not None:
-        yield (
-            f"{card.name}.overdue",
-            _described(card, "overdue", topics)
-            | {
-                "platform": "binary_sensor",
-                "name": f"{card.name} overdue",
-                "device_class": "problem",
-                "state_topic": topics.overdue(card.name),
-                "payload_on": "on",
-                "payload_off": "off",
-            },
+        state_topic = topics.overdue(watch)
+        yield entity(
+            "binary_sensor", "overdue", f"{watch} overdue", state_topic=state_topic, **_TROUBLE
+        )
+    yield entity(
+        "number",
+        "sensitivity",
+        f"{watch} sensitivity",
+        entity_category="config",
+        min=0,
+        max=1,
+        step=0.05,
+        mode="slider",
+        state_topic=topics.sensitivity(watch),
+        command_topic=topics.command(watch, _SENSITIVITY),
+    )
+    for state in card.states:
+        yield entity(
+            "button",
+            f"teach:{state}",
+            f"{watch} teach {state}",
+            entity_category="config",
+            command_topic=topics.command(watch, _TEACH),
+            payload_press=state,
+        )
+    if images:
+        yield entity(
+            "image",
+            "image",
+            f"{watch} image",
+            image_topic=topics.image(watch),
+            content_type="image/jpeg",
         )
 
 
-def _binary(card: WatchCard, on: str, off: str, topics: Topics) -> dict[str, Any]:
-    return _described(card, on, topics) | {
-        "platform": "binary_sensor",
-        "name": f"{card.name} {on}",
-        "state_topic": topics.state(card.name),
-        "payload_on": on,
-        "payload_off": off,
-        # `None` is how a binary sensor is told that its state is unknown.
-        "value_template": "{{ 'None' if value == 'unknown' else value }}",
-    }
-
-
-def _described(card: WatchCard, part: str, topics: Topics) -> dict[str, Any]:
-    """Return identity and availability: the device is there, and the source gives frames."""
-    return {
-        "unique_id": f"edge_sim:{topics.device}:{card.name}:{part}",
-        "availability": [
-            {"topic": topics.available},
-            {"topic": topics.source_available(card.source)},
-        ],
-        "availability_mode": "all",
-    }
-
-
-def _image(card: WatchCard, topics: Topics) -> dict[str, Any]:
-    return _described(card, "image", topics) | {
-        "platform": "image",
-        "name": f"{card.name} image",
-        "image_topic": topics.image(card.name),
-        "content_type": "image/jpeg",
-    }
-
-
-def _figures(topics: Topics) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the figures of the device. Names of watches hold no dot, so keys differ."""
-    for key, name, template, more in _FIGURES:
+def _of_device(topics: Topics, *, stats: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the entities of the device itself."""
+    yield (
+        "available",
+        {
+            "platform": "binary_sensor",
+            "name": "available",
+            "unique_id": f"edge_sim:{topics.device}:available",
+            "device_class": "connectivity",
+            "entity_category": "diagnostic",
+            "state_topic": topics.available,
+            "payload_on": "online",
+            "payload_off": "offline",
+        },
+    )
+    for key, name, template, more in _FIGURES if stats else ():
         yield (
             f"stats.{key}",
             {
@@ -246,16 +217,3 @@ def _figures(topics: Topics) -> Iterator[tuple[str, dict[str, Any]]]:
                 **more,
             },
         )
-
-
-def _connectivity(topics: Topics) -> dict[str, Any]:
-    return {
-        "platform": "binary_sensor",
-        "name": "available",
-        "unique_id": f"edge_sim:{topics.device}:available",
-        "device_class": "connectivity",
-        "entity_category": "diagnostic",
-        "state_topic": topics.available,
-        "payload_on": "online",
-        "payload_off": "offline",
-    }
