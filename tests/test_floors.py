@@ -15,6 +15,7 @@ FLOORS = {
     "resources": 1,
     "private_file": 1,
     "sqlite_file": 1,
+    "sqlite_schema": 1,
     "events": 1,
     "imaging": 1,
     "similarity": 1,

@@ -1,16 +1,15 @@
 """Tables of the gallery file, and the check that a file has these and nothing else.
 
-A file that comes from elsewhere may hold views that never end, triggers, or tables that compute
-their columns. None of them is ever evaluated: a file whose schema is not exactly ours is refused.
+A file whose schema is not exactly ours is refused: see `sqlite_schema`.
 """
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from pathlib import Path
 
 from edge_sim.errors import GalleryError
+from edge_sim.sqlite_schema import Schema
 
 # `until` is the first revision that a row is no longer part of; null as long as it is.
 _FIRST_FORMAT = """
@@ -94,10 +93,7 @@ CREATE TABLE IF NOT EXISTS heads (
 SCHEMA = f"{_FIRST_FORMAT}{SEALS};"
 """Statements that make a new gallery."""
 
-_COMMENT = re.compile(r"--[^\n]*")
-_NAMED = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)(?: ON (\w+))?")
-_STATISTICS = frozenset({"sqlite_stat1", "sqlite_stat4"})
-_MOST_OBJECTS = 64
+_KNOWN = Schema(_FIRST_FORMAT, optional=";".join((SEALS, CALIBRATIONS, HEADS)))
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:
@@ -108,45 +104,12 @@ def has_table(connection: sqlite3.Connection, name: str) -> bool:
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> None:
     """Raise `GalleryError` if the file holds anything but the tables and indexes of a gallery."""
-    found = connection.execute(
-        "SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT ?", (_MOST_OBJECTS + 1,)
-    ).fetchall()
-    missing = set(_REQUIRED)
-    for kind, name, table, text in found:
-        if _is_automatic(kind, name, table, text):
-            continue
-        statement = _plain(str(text))
-        if _EXPECTED.get((kind, name, table)) != statement:
-            raise GalleryError(
-                f"{path} is no gallery as edge_sim makes it: it holds the {kind} {name[:40]!a}; "
-                f"it was left as it is and is not read"
-            )
-        missing.discard(name)
+    foreign = _KNOWN.foreign(connection)
+    if foreign is not None:
+        raise GalleryError(
+            f"{path} is no gallery as edge_sim makes it: it holds the {foreign}; "
+            f"it was left as it is and is not read"
+        )
+    missing = _KNOWN.missing(connection)
     if missing:
-        raise sqlite3.DatabaseError(f"malformed: no {', '.join(sorted(missing))}")
-
-
-def _is_automatic(kind: str, name: str, table: str, text: str | None) -> bool:
-    """Return whether SQLite made an object by itself: names that begin so are reserved for it."""
-    own_index = kind == "index" and text is None and name.startswith("sqlite_autoindex_")
-    return (own_index and table in _TABLES) or (kind == "table" and name in _STATISTICS)
-
-
-def _plain(statement: str) -> str:
-    bare = " ".join(_COMMENT.sub("", statement).split())
-    return bare.replace("IF NOT EXISTS ", "")
-
-
-def _expected(statements: str) -> dict[tuple[str, str, str], str]:
-    found = {}
-    for statement in map(_plain, statements.split(";")):
-        named = _NAMED.match(statement)
-        if named:
-            kind, name, table = named.groups()
-            found[kind.lower(), name, table or name] = statement
-    return found
-
-
-_REQUIRED = frozenset(name for _, name, _ in _expected(_FIRST_FORMAT))
-_EXPECTED = _expected(";".join((_FIRST_FORMAT, SEALS, CALIBRATIONS, HEADS)))
-_TABLES = frozenset(table for _, _, table in _EXPECTED)
+        raise sqlite3.DatabaseError(f"malformed: no {', '.join(missing)}")

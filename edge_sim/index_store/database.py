@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_sim import sqlite_file
 from edge_sim.errors import SearchError
 from edge_sim.sqlite_file import FileKind, application_of, transaction
+from edge_sim.sqlite_schema import Schema
 
 INDEX = FileKind(
     noun="an index",
@@ -52,6 +53,8 @@ CREATE TABLE tags (
     PRIMARY KEY (file, tag)
 ) WITHOUT ROWID;
 """
+
+_KNOWN = Schema(_SCHEMA)
 
 
 def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
@@ -111,6 +114,14 @@ def _check_magic(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
     if not sqlite_file.is_new(connection, path, INDEX):
+        foreign = _KNOWN.foreign(connection)
+        if foreign is not None:
+            raise SearchError(
+                f"{path} is no index as edge_sim makes it: it holds the {foreign}; "
+                f"it was left as it is and is not read"
+            )
+        if missing := _KNOWN.missing(connection):
+            raise sqlite3.DatabaseError(f"malformed: no {', '.join(missing)}")
         return
     if not create:
         raise SearchError(f"{path}: not an index of edge_sim")

@@ -154,6 +154,7 @@ class IndexStore:
             made = derived.current(connection, self.path)
             if made is not None:
                 vectors = derived.mapped(made, len(found))
+                derived.check_graph(made)
                 return PictureTable(found, vectors, dimension, made.kind, made.graph)
             vectors = rows.all_vectors(connection)
         return PictureTable(found, vectors, dimension, "exact")
@@ -230,8 +231,11 @@ class IndexStore:
         """Return what is wrong with the index, a line each; reads all of it."""
         with self._reading() as connection:
             found = list(rows.problems(connection))
-            if derived.current(connection, self.path) is None:
+            made = derived.current(connection, self.path)
+            if made is None:
                 found.append("not finished: run `edge-sim index build` again")
+            else:
+                found.extend(derived.damaged(made))
         return tuple(found)
 
     @contextmanager
