@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_sim.duplicates import Group
+    from edge_sim.duplicates import Distinct, Group
     from edge_sim.index_store import IndexEntry, IndexStore
     from edge_sim.report.album import CaptionedPicture, PictureRow
 
@@ -86,6 +86,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def duplicates(args: argparse.Namespace) -> int:
     """Find the groups, print and write what was asked for; exit code 0 with or without any."""
+    from edge_sim.duplicates import distinct_files
     from edge_sim.errors import DataError, SearchError
 
     if args.report is not None and args.report.suffix.lower() != ".html":
@@ -95,9 +96,13 @@ def duplicates(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         store = _open(args, stack)
         args.threshold = _threshold(args, store)
-        entries = store.entries()
-        groups = _groups(args, entries, store.looks())
         root = store.plan.root
+        everything, looks = store.entries(), store.looks()
+        files = distinct_files(root, everything)
+        entries = [everything[row] for row in files.rows]
+        groups = _groups(args, entries, looks[list(files.rows)], files)
+        if files.links:
+            note(f"{len(files.links)} links are the same pictures and are left alone")
         if args.delete_list is not None:
             _write_list(args, root, entries, groups)
         if args.report is not None:
@@ -121,7 +126,10 @@ def _threshold(args: argparse.Namespace, store: IndexStore) -> float:
 
 
 def _groups(
-    args: argparse.Namespace, entries: Sequence[IndexEntry], looks: NDArray[np.uint8]
+    args: argparse.Namespace,
+    entries: Sequence[IndexEntry],
+    looks: NDArray[np.uint8],
+    files: Distinct,
 ) -> tuple[Group, ...]:
     from edge_sim.duplicates import duplicate_groups
 
@@ -130,6 +138,7 @@ def _groups(
         looks,
         threshold=args.threshold,
         sequence=args.sequence,
+        facts=files.facts,
         watching=partial(progress, label="compare"),
     )
 

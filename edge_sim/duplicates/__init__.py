@@ -3,7 +3,18 @@
 Nothing is deleted here or anywhere in edge_sim: the result is a list.
 """
 
+from edge_sim.duplicates.files import Distinct, FileFacts, distinct_files
 from edge_sim.duplicates.grouping import Group, Kept, duplicate_groups, worth_of
 from edge_sim.duplicates.likeness import THRESHOLD, likeness_among
 
-__all__ = ["THRESHOLD", "Group", "Kept", "duplicate_groups", "likeness_among", "worth_of"]
+__all__ = [
+    "THRESHOLD",
+    "Distinct",
+    "FileFacts",
+    "Group",
+    "Kept",
+    "distinct_files",
+    "duplicate_groups",
+    "likeness_among",
+    "worth_of",
+]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sim.duplicates.files import FileFacts
 from edge_sim.duplicates.likeness import (
     THRESHOLD,
     Looks,
@@ -69,6 +70,7 @@ def duplicate_groups(
     *,
     threshold: float = THRESHOLD,
     sequence: bool = False,
+    facts: Sequence[FileFacts] | None = None,
     watching: Watching | None = None,
 ) -> tuple[Group, ...]:
     """Return the groups of near-duplicates, the largest first.
@@ -79,6 +81,7 @@ def duplicate_groups(
         threshold: Of `likeness`, 0.5 to 1.
         sequence: Only neighbours in the order of the names within one folder are linked: frames of
             a video or a time-lapse that repeat the one before, but not a scene that comes back.
+        facts: What the file system says of each picture; linked ones always stay.
         watching: For a progress bar.
 
     Raises:
@@ -93,7 +96,7 @@ def duplicate_groups(
         roots = linked_in_order(looks, same, level, _in_order(entries))
     else:
         roots = linked(looks, same, level, watching=watching)
-    chooser = _Chooser(entries, looks, same, level)
+    chooser = _Chooser(entries, looks, same, level, facts or [FileFacts()] * len(entries))
     groups = [Group(chooser.kept(rows)) for rows in members(roots)]
     return tuple(sorted(groups, key=lambda group: (-len(group.rows), group.rows[0])))
 
@@ -109,11 +112,26 @@ def worth_of(entry: IndexEntry) -> tuple[float, ...]:
     return (step, entry.width * entry.height, entry.file_bytes)
 
 
+def _with_original(worth: tuple[float, ...], fact: FileFacts) -> tuple[float, ...]:
+    """Return the worth of a picture, of equal ones the original before its copies."""
+    step, pixels, size = worth
+    return (step, pixels, not fact.is_copy, size, -fact.mtime_ns)
+
+
 class _Chooser:
     def __init__(
-        self, entries: Sequence[IndexEntry], looks: Looks, same: NDArray[np.intp], level: float
+        self,
+        entries: Sequence[IndexEntry],
+        looks: Looks,
+        same: NDArray[np.intp],
+        level: float,
+        facts: Sequence[FileFacts],
     ) -> None:
-        self._worth = [(*worth_of(entry), -row) for row, entry in enumerate(entries)]
+        self._worth = [
+            (fact.is_linked, *_with_original(worth_of(entry), fact), -row)
+            for row, (entry, fact) in enumerate(zip(entries, facts, strict=True))
+        ]
+        self._stays = np.array([fact.is_linked for fact in facts], np.bool_)
         self._looks = looks
         self._same = same
         self._level = level
@@ -125,7 +143,7 @@ class _Chooser:
         while len(left):
             best, left = left[0], left[1:]
             scores = self._likeness(int(best), left)
-            near = scores >= self._level
+            near = (scores >= self._level) & ~self._stays[left]
             order = np.argsort(-scores[near], kind="stable")
             pairs = zip(left[near][order], scores[near][order], strict=True)
             redundant = tuple((int(row), min(1.0, float(score))) for row, score in pairs)
