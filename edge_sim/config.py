@@ -33,8 +33,9 @@ from edge_sim.config_sinks import (
 from edge_sim.config_watch import ProblemsConfig, RulesConfig, check_rules
 from edge_sim.config_yaml import YamlReader, compose, nearest
 from edge_sim.domain import Roi, is_reserved
-from edge_sim.errors import ConfigError
+from edge_sim.errors import ConfigError, GalleryError
 from edge_sim.followers import follower_names
+from edge_sim.gallery import checked_name
 
 
 class ModelConfig(Section, frozen=True):
@@ -195,9 +196,11 @@ def single_watch_config(
     for key in settings:
         if key not in known:
             raise ConfigError(f"watch {name!r}: unknown setting {key!r}{nearest(key, known)}")
-    for key, value in {"watch": name, "source": source, "device": device}.items():
-        if is_reserved(value):
-            raise ConfigError(f"{key}: the name {value!r} is reserved")
+    try:
+        for kind, value in {"watch": name, "source": source, "device": device}.items():
+            checked_name(kind, value)
+    except GalleryError as error:
+        raise ConfigError(str(error)) from error
     table = {
         "device": device,
         "sources": {source: {"uri": "frames of the program"}},
@@ -206,7 +209,8 @@ def single_watch_config(
     try:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"watch {name!r}: {error}".replace("`", "")) from error
+        fault, _, place = str(error).replace("`", "").partition(" - at $.watches[...].")
+        raise ConfigError(f"watch {name!r}, {place or 'settings'}: {fault}") from error
     _check(config, YamlReader(f"watch {name!r}", {}))
     return msgspec.structs.replace(config, score=score or ScoreConfig(), sinks=())
 

@@ -35,6 +35,8 @@ def register_follower(name: str, make: FollowerMaker) -> None:
         raise ConfigError(
             f"{name!r} cannot be the name of a follower: use 1 to 64 letters, digits, `_` and `-`"
         )
+    if not callable(make):
+        raise ConfigError(f"the maker of {name!r} cannot be called: {make!r}")
     if _REGISTERED.get(name, make) is not make:
         raise ConfigError(f"the name {name!r} of followers is taken; choose another one")
     _REGISTERED[name] = make

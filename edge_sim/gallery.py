@@ -119,6 +119,12 @@ class Gallery:
         recall: Recall | None = None,
     ) -> None:
         self._references = tuple(references)
+        for item in self._references:
+            if not isinstance(item, Reference):
+                raise GalleryError(
+                    f"a Gallery is made of References, got {type(item).__name__}: "
+                    f"make_reference makes one, GalleryStore.open opens a file"
+                )
         self._recall = recall
         self.revision = revision
         self.calibrated: Mapping[str, CalibratedLevel] = dict(calibrated or {})

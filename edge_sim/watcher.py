@@ -26,6 +26,7 @@ from edge_sim.enrolment import (
     EnrolmentPlan,
     MaskLike,
     Refusal,
+    check_embedder,
     enrol,
     make_reference,
     region_from,
@@ -169,7 +170,7 @@ class Watcher:
         """
         config, region = _configured(watch, mask, source, device, settings)
         embedder = _opened(model)
-        found = gallery or Gallery()
+        found = Gallery() if gallery is None else gallery
         _check_model(found, embedder)
         return cls(config, embedder, found, region=region)
 
@@ -403,7 +404,7 @@ class _FrameTimes:
             self._check_clock("machine")
         else:
             if not (isinstance(at, int | float) and 0 <= at < 1e11):
-                raise ValueError(f"`at` must be seconds since 1970, got {at!r}")
+                raise ValueError(f"`at` must be seconds since 1970, as of time.time(), got {at!r}")
             timed = Frame(frame, self._steady(float(at)), float(at), self._index, source)
             self._check_clock("given")
             self._last_s, self._ahead_s = timed.captured_at_s, timed.captured_at_s - float(at)
@@ -443,6 +444,7 @@ def _opened(model: ModelLike) -> Embedder:
         return open_embedder(model)
     if isinstance(model, PathLike):
         return open_embedder(str(model))
+    check_embedder(model)
     return model
 
 
@@ -463,6 +465,10 @@ def _check_known(store: GalleryStore, watch: str) -> None:
 
 
 def _check_model(gallery: Gallery, embedder: Embedder) -> None:
+    if not isinstance(gallery, Gallery):
+        raise GalleryError(
+            f"needs a Gallery in memory, got {type(gallery).__name__}: Watcher.open opens a file"
+        )
     if gallery.model_id not in (None, embedder.model_id):
         raise GalleryError(
             f"the references were made with the model {gallery.model_id}, the watcher uses "

@@ -17,7 +17,13 @@ import edge_sim
 from edge_sim.config import WatchConfig, load_config
 from edge_sim.domain import BgrImage
 from edge_sim.enrolment import Refusal
-from edge_sim.errors import ConfigError, GalleryError, PictureError, PictureRejectedError
+from edge_sim.errors import (
+    ConfigError,
+    GalleryError,
+    ModelError,
+    PictureError,
+    PictureRejectedError,
+)
 from edge_sim.events import StateChanged
 from edge_sim.sources.synthetic import reference_frames, scene_roi
 from edge_sim.watcher import Watcher, WatchSettings
@@ -136,15 +142,17 @@ def test_a_mask_may_be_an_array(gallery_file: Path) -> None:
     ("settings", "message"),
     [
         ({"sensitvity": 0.4}, "unknown setting 'sensitvity' (did you mean 'sensitivity'?)"),
-        ({"sensitivity": 4}, "Expected float <= 1.0 - at $.watches[...].sensitivity"),
+        ({"sensitivity": 4}, "watch 'lamp', sensitivity: Expected float <= 1.0"),
         ({"roi": (0, 0, 2, 1)}, "roi: needs x1, y1, x2, y2 in 0..1, got (0, 0, 2, 1)"),
+        ({"roi": (0, 0, 1)}, "roi: needs x1, y1, x2, y2 in 0..1, got (0, 0, 1)"),
+        ({"confirm": (3, 5)}, "watch 'lamp', confirm: Expected object, got array"),
         ({"roi": "all"}, "roi: needs x1, y1, x2, y2 in 0..1, got 'all'"),
         ({"mask": "missing.png"}, "mask: missing.png"),
         ({"mask": np.zeros((4, 4, 3), np.uint8)}, "mask: a mask must be uint8 (h, w)"),
         ({"confirm": {"matches": 6, "of": 5}}, "matches 6 is more than of 5"),
         ({"states": ["on", "of"]}, "no reference of of"),
         ({"followers": ["nobody"]}, "there is no follower 'nobody'"),
-        ({"source": "none"}, "source: the name 'none' is reserved"),
+        ({"source": "none"}, "'none' cannot be the name of a source: the word is reserved"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -366,6 +374,55 @@ def test_pictures_are_enrolled_in_one_call_and_the_bad_ones_named(tmp_path: Path
             )
         one = edge_sim.enrol_pictures(store, embedder, [lamp("off")], watch="lamp", state="off")
         assert one.revision == store.revision
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: Watcher.in_memory(model=3),  # type: ignore[arg-type]
+            ModelError,
+            "open it with edge_sim.open_embedder",
+        ),
+        (
+            lambda: Watcher.in_memory("gallery.db"),  # type: ignore[arg-type]
+            GalleryError,
+            "Watcher.open opens a file",
+        ),
+        (
+            lambda: edge_sim.Gallery("gallery.db"),  # type: ignore[arg-type]
+            GalleryError,
+            "GalleryStore.open opens a file",
+        ),
+        (
+            lambda: edge_sim.make_reference("default", lamp("on"), "on"),  # type: ignore[arg-type]
+            ModelError,
+            "got 'default': open it with edge_sim.open_embedder",
+        ),
+        (
+            lambda: edge_sim.enrol_pictures("gallery.db", None, [], watch="a", state="b"),  # type: ignore[arg-type]
+            GalleryError,
+            "open it with edge_sim.GalleryStore.open",
+        ),
+        (lambda: edge_sim.open_source(0), ConfigError, "takes the uri as text, as in '0'"),  # type: ignore[arg-type]
+        (
+            lambda: edge_sim.register_source("abc", None),  # type: ignore[arg-type]
+            ConfigError,
+            "cannot be called",
+        ),
+        (
+            lambda: edge_sim.register_sink("abc", 3),  # type: ignore[arg-type]
+            ConfigError,
+            "cannot be called",
+        ),
+    ],
+)
+def test_a_part_of_the_wrong_type_is_named_with_what_makes_it(
+    call: Callable[[], object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert message in str(caught.value)
 
 
 def test_a_search_without_an_embedding_says_what_it_wants() -> None:

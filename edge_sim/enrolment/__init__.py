@@ -11,6 +11,7 @@ from edge_sim.enrolment.archives import is_archive, unpacked
 from edge_sim.enrolment.arrays import (
     MaskLike,
     RoiLike,
+    check_embedder,
     enrol_pictures,
     make_reference,
     region_from,
@@ -57,6 +58,7 @@ __all__ = [
     "as_stored",
     "assess",
     "candidates_in",
+    "check_embedder",
     "classes_in",
     "duplicates_in",
     "encoded_crop",

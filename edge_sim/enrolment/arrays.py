@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from os import PathLike
 from typing import cast
 
 from edge_sim.domain import FULL_FRAME, BgrImage, Frame, GrayImage, Reference, Roi, check_picture
 from edge_sim.enrolment.candidates import EnrolmentCandidate
 from edge_sim.enrolment.enrolling import EnrolmentPlan, EnrolmentReport, Rejected, assess, enrol
-from edge_sim.errors import ConfigError, EdgeSimError, PictureRejectedError
+from edge_sim.errors import (
+    ConfigError,
+    EdgeSimError,
+    GalleryError,
+    ModelError,
+    PictureRejectedError,
+)
 from edge_sim.gallery import Gallery
 from edge_sim.gallery_store import Enrolled, GalleryStore
 from edge_sim.imaging import gray
@@ -60,6 +67,12 @@ def enrol_pictures(
         ConfigError: A region or mask that cannot be.
         ModelError: The embedder cannot embed a picture.
     """
+    if not isinstance(store, GalleryStore):
+        raise GalleryError(
+            f"enrol_pictures takes an open gallery file, got {type(store).__name__}: "
+            f"open it with edge_sim.GalleryStore.open(path)"
+        )
+    check_embedder(embedder)
     plan = EnrolmentPlan(watch, state, region_from(roi, mask), metadata or {}, force=force)
     return enrol(store, embedder, _candidates(pictures), plan=plan, now=now)
 
@@ -94,6 +107,7 @@ def make_reference(
         ConfigError: A region or mask that cannot be.
         ModelError: The embedder cannot embed it.
     """
+    check_embedder(embedder)
     known = gallery or Gallery()
     plan = EnrolmentPlan("in-memory", state, region_from(roi, mask), force=force)
     enrolled, report = assess(known, embedder, [(plan, _candidates([pixels]))], now=now)
@@ -113,6 +127,19 @@ def rejection_error(rejected: Rejected) -> PictureRejectedError:
     )
 
 
+def check_embedder(embedder: object) -> None:
+    """Check that `embedder` is one, not the name of a model.
+
+    Raises:
+        ModelError: It is something else.
+    """
+    if not hasattr(embedder, "embed") or not hasattr(embedder, "model_id"):
+        raise ModelError(
+            f"needs an open embedder, got {str(embedder)[:80]!r}: open it with "
+            f"edge_sim.open_embedder(spec)"
+        )
+
+
 def region_from(roi: RoiLike, mask: MaskLike | None) -> Region:
     """Return the region of a watch from plain values.
 
@@ -120,7 +147,8 @@ def region_from(roi: RoiLike, mask: MaskLike | None) -> Region:
         ConfigError: They are no region or no mask.
     """
     try:
-        area = roi if isinstance(roi, Roi) else Roi(*(float(value) for value in roi))
+        x1, y1, x2, y2 = astuple(roi) if isinstance(roi, Roi) else map(float, roi)
+        area = Roi(x1, y1, x2, y2)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"roi: needs x1, y1, x2, y2 in 0..1, got {roi!r} ({error})") from error
     try:

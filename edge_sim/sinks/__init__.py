@@ -60,6 +60,8 @@ def register_sink(kind: str, opener: SinkOpener) -> None:
         raise ConfigError(
             f"{kind!r} cannot be a kind of sink: use 1 to 64 letters, digits, `_` and `-`"
         )
+    if not callable(opener):
+        raise ConfigError(f"the opener of {kind!r} cannot be called: {opener!r}")
     if kind in KINDS or _REGISTERED.get(kind, opener) is not opener:
         raise ConfigError(f"the kind {kind!r} of sinks is taken; choose another one")
     check_opener(kind, opener)

@@ -126,6 +126,8 @@ def register_source(scheme: str, opener: SourceOpener, *, live: bool = True) -> 
             f"{scheme!r} cannot be the scheme of a source: use two or more of a-z, 0-9, +, ., -, "
             f"beginning with a letter"
         )
+    if not callable(opener):
+        raise ConfigError(f"the opener of {scheme!r} cannot be called: {opener!r}")
     kind = _Kind(opener, live)
     if _KINDS.get(scheme) or _REGISTERED.get(scheme, kind) != kind:
         raise ConfigError(f"the scheme {scheme!r} of sources is taken; choose another one")
@@ -139,6 +141,8 @@ def open_source(uri: str, options: SourceOptions | None = None) -> FrameSource:
         ConfigError: The uri is malformed or of no known kind.
         SourceError: The camera, stream or file cannot be opened.
     """
+    if not isinstance(uri, str):
+        raise ConfigError(f"open_source takes the uri as text, as in '0', got {uri!r}")
     options = options or SourceOptions()
     kind, place = _find(uri)
     return kind.open(place, replace(options, name=options.name or masked(uri)))
