@@ -21,11 +21,8 @@ from edge_sim.config_daemon import (
     check_review,
 )
 from edge_sim.config_records import ExplanationsConfig, ScoreLogConfig
-from edge_sim.config_section import Count, Name, PositiveSeconds, Ratio, Seconds, Section
 from edge_sim.config_sinks import (
     OutboxConfig,
-    SinkConfig,
-    StdoutSink,
     check_images,
     read_sinks,
     registered_section,
@@ -36,9 +33,11 @@ from edge_sim.domain import Roi, is_reserved
 from edge_sim.errors import ConfigError, GalleryError
 from edge_sim.followers import follower_names
 from edge_sim.gallery import checked_name
+from edge_sim.options import INTERNAL, Count, Name, Options, PositiveSeconds, Ratio, Seconds
+from edge_sim.sinks.options import SinkOptions, StdoutOptions
 
 
-class ModelConfig(Section, frozen=True):
+class ModelConfig(Options, frozen=True):
     """The embedding model."""
 
     path: str = "default"
@@ -46,13 +45,13 @@ class ModelConfig(Section, frozen=True):
     runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
 
 
-class GalleryConfig(Section, frozen=True):
+class GalleryConfig(Options, frozen=True):
     """The gallery file."""
 
     path: str = "gallery.db"
 
 
-class SourceConfig(Section, frozen=True):
+class SourceConfig(Options, frozen=True):
     """One source; `uri` says which kind."""
 
     uri: str
@@ -65,14 +64,14 @@ class SourceConfig(Section, frozen=True):
     frozen_timeout_s: PositiveSeconds | None = 120.0
 
 
-class ConfirmConfig(Section, frozen=True):
+class ConfirmConfig(Options, frozen=True):
     """A change counts when `matches` of the last `of` looks agree."""
 
     matches: Count = 3
     of: Count = 5
 
 
-class WatchConfig(Section, frozen=True):
+class WatchConfig(Options, frozen=True):
     """One region of one source."""
 
     source: str | None = None
@@ -90,13 +89,13 @@ class WatchConfig(Section, frozen=True):
     followers: tuple[Name, ...] = ()
 
 
-class ScoreConfig(Section, frozen=True):
+class ScoreConfig(Options, frozen=True):
     """How probes and references are compared."""
 
     ssim_engine: Literal["opencv", "scikit-image"] = "opencv"
 
 
-class Config(Section, frozen=True):
+class Config(Options, frozen=True):
     """The whole configuration, as in `configs/default.yaml`."""
 
     device: Name = "edge_sim"
@@ -105,14 +104,14 @@ class Config(Section, frozen=True):
     score: ScoreConfig = ScoreConfig()
     sources: dict[Name, SourceConfig] = msgspec.field(default_factory=dict)
     watches: dict[Name, WatchConfig] = msgspec.field(default_factory=dict)
-    sinks: tuple[SinkConfig, ...] = (StdoutSink(),)
+    sinks: tuple[SinkOptions, ...] = (StdoutOptions(),)
     outbox: OutboxConfig = OutboxConfig()
     explanations: ExplanationsConfig = ExplanationsConfig()
     score_log: ScoreLogConfig = ScoreLogConfig()
     review: ReviewConfig = ReviewConfig()
     daemon: DaemonConfig = DaemonConfig()
     health: HealthConfig = HealthConfig()
-    folder: str = "."
+    folder: Annotated[str, INTERNAL] = "."
     """Where relative paths start: the folder of the file. Not a key of the file."""
 
     def path(self, text: str) -> Path:

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import msgspec
 
-from edge_sim.config_section import Count, PositiveSeconds, Seconds, Section
 from edge_sim.config_yaml import YamlReader
+from edge_sim.options import Count, Options, PositiveSeconds, Seconds
 
 LISTEN_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
 """`host:port`, an IPv6 address in brackets."""
 LEAST_TOKEN = 16
 
 
-class DaemonConfig(Section, frozen=True):
+class DaemonConfig(Options, frozen=True):
     """How `edge-sim daemon` runs."""
 
     state: str | None = "state.json"
@@ -25,7 +25,7 @@ class DaemonConfig(Section, frozen=True):
     cpu_share: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
-class ReviewConfig(Section, frozen=True):
+class ReviewConfig(Options, frozen=True):
     """Frames that a watch is unsure of, kept for a person to name."""
 
     path: str | None = None
@@ -34,7 +34,7 @@ class ReviewConfig(Section, frozen=True):
     every_s: Seconds = 600.0
 
 
-class HealthConfig(Section, frozen=True):
+class HealthConfig(Options, frozen=True):
     """The HTTP server for health, metrics and state."""
 
     listen: Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN)] | None = None

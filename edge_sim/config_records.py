@@ -6,10 +6,10 @@ from typing import Annotated
 
 import msgspec
 
-from edge_sim.config_section import Megabytes, Seconds, Section
+from edge_sim.options import Megabytes, Options, Seconds
 
 
-class ExplanationsConfig(Section, frozen=True):
+class ExplanationsConfig(Options, frozen=True):
     """What is kept of each change of state, for `edge-sim explain`."""
 
     path: str | None = "explanations.jsonl"
@@ -18,7 +18,7 @@ class ExplanationsConfig(Section, frozen=True):
     pictures: bool = False
 
 
-class ScoreLogConfig(Section, frozen=True):
+class ScoreLogConfig(Options, frozen=True):
     """What every watch saw, for `edge-sim stats` and `edge-sim replay`."""
 
     path: str | None = None

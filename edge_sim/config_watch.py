@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge_sim.config_section import Name, PositiveSeconds, Seconds, Section
 from edge_sim.config_yaml import YamlReader, nearest
 from edge_sim.events import SceneProblem
+from edge_sim.options import Name, Options, PositiveSeconds, Seconds
 from edge_sim.problems import USUAL, ReportingPolicy
 from edge_sim.rules import Rules
 
 _MANNERS = ReportingPolicy()
 
 
-class RulesConfig(Section, frozen=True):
+class RulesConfig(Options, frozen=True):
     """What is known of the states."""
 
     allowed: dict[Name, tuple[Name, ...]] = msgspec.field(default_factory=dict)
@@ -34,7 +34,7 @@ class RulesConfig(Section, frozen=True):
         return Rules(**msgspec.structs.asdict(self))
 
 
-class ProblemsConfig(Section, frozen=True):
+class ProblemsConfig(Options, frozen=True):
     """Which troubles with the picture are told, and when."""
 
     tell: tuple[SceneProblem, ...] = USUAL

@@ -14,9 +14,7 @@ import yaml
 
 from edge_sim.domain import is_reserved
 from edge_sim.errors import ConfigError
-
-SECRETS = frozenset({"uri", "url", "password", "secret", "token"})
-"""Keys whose values may hold `${NAME}`, and are not shown."""
+from edge_sim.options import SECRETS, keys_of
 
 
 def compose(text: str, where: str) -> yaml.Node | None:
@@ -78,9 +76,7 @@ class YamlReader:
         return plain
 
     def _section(self, node: yaml.Node, kind: type[msgspec.Struct], path: str) -> Any:
-        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-        if not path:
-            fields.pop("folder", None)  # of the whole: the folder of the file
+        fields = keys_of(kind)
         tag = kind.__struct_config__.tag_field
         found: dict[str, Any] = {}
         for key, child in self._pairs(node, path):

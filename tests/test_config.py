@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from edge_sim.config import Config, SourceConfig, WatchConfig, load_config, parse_config
 from edge_sim.config_daemon import DaemonConfig, HealthConfig
-from edge_sim.config_sinks import FileSink, MqttSink, OutboxConfig, WebhookSink, kind_of
+from edge_sim.config_sinks import OutboxConfig, kind_of
 from edge_sim.config_watch import ProblemsConfig, RulesConfig
 from edge_sim.errors import ConfigError
+from edge_sim.options import keys_of
 from edge_sim.rules import Rules
 from edge_sim.sinks import KINDS
+from edge_sim.sinks.options import FileOptions, MqttOptions, WebhookOptions
 
 MINIMAL = """\
 sources:
@@ -92,9 +94,9 @@ def test_the_default_file_shows_every_kind_of_sink_with_every_key_and_default(
     sinks = parse_config(text, where="test").sinks
     assert [kind_of(sink) for sink in sinks] == list(KINDS)
     for sink, table in zip(sinks, yaml.safe_load(text)["sinks"], strict=True):
-        fields = msgspec.structs.fields(type(sink))
-        assert set(table) == {"kind", *(field.name for field in fields)}
-        needed = {field.name: table[field.name] for field in fields if field.required}
+        fields = keys_of(type(sink))
+        assert set(table) == {"kind", *fields}
+        needed = {name: table[name] for name, field in fields.items() if field.required}
         plain = msgspec.convert({"kind": table["kind"], **needed}, type(sink))
         assert sink == plain
 
@@ -155,6 +157,10 @@ def test_every_example_is_valid(path: Path) -> None:
         ("- a\n", "test:1: the file: needs `key: value` lines"),
         ("device: !!python/object/apply:os.system [ls]\n", "test:1: device:"),
         ("folder: /etc\n", "unknown key 'folder'"),
+        (
+            "sinks: [{kind: mqtt, backoff_s: [1]}]\n",
+            "test:1: unknown key 'sinks[0].backoff_s' (known: host, port",
+        ),
         ("daemon:\n  nice: 20\n", "test:2: daemon.nice: Expected int <= 19"),
         ("daemon:\n  cpu_share: 0\n", "test:2: daemon.cpu_share: Expected float > 0.0"),
         ("health:\n  listen: here\n", "test:2: health.listen:"),
@@ -201,13 +207,13 @@ def test_secrets_of_sinks_come_from_the_environment_and_do_not_show(sink: str, k
 def test_nothing_but_secrets_is_taken_from_the_environment() -> None:
     text = "sinks:\n  - kind: mqtt\n    host: ${HIDDEN}\n"
     config = parse_config(text, where="test", environ={"HIDDEN": "s3cret"})
-    assert config.sinks == (MqttSink(host="${HIDDEN}"),)
+    assert config.sinks == (MqttOptions(host="${HIDDEN}"),)
 
 
 def test_a_webhook_needs_an_address() -> None:
     with pytest.raises(ConfigError, match=r"sinks\[0\]: the key 'url' is missing"):
         parse_config("sinks:\n  - kind: webhook\n", where="test")
-    assert WebhookSink(url="https://h/").timeout_s == 10.0
+    assert WebhookOptions(url="https://h/").timeout_s == 10.0
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -237,7 +243,7 @@ def test_null_switches_a_default_off_where_that_means_something() -> None:
 
 def test_sinks_of_every_kind_are_read() -> None:
     config = parse_config("sinks:\n  - kind: file\n    path: a.jsonl\n", where="test")
-    assert config.sinks == (FileSink(path="a.jsonl"),)
+    assert config.sinks == (FileOptions(path="a.jsonl"),)
 
 
 def error_of(text: str) -> str | None:

@@ -61,7 +61,7 @@ FLOORS = {
     "evaluation": 7,
     "loop": 5,
     "config_yaml": 2,
-    "config_section": 3,
+    "options": 0,
     "config_sinks": 4,
     "config_records": 4,
     "config_daemon": 4,

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge_sim.errors import ConfigError
 from edge_sim.plugins import entry_point_names, load_entry_point
 from edge_sim.protocols import EventSink
+from edge_sim.sinks.options import (
+    CommandOptions,
+    FileOptions,
+    MqttOptions,
+    UnixSocketOptions,
+    WebhookOptions,
+)
 
 ENTRY_POINTS = "edge_sim.sinks"
 """Group of entry points whose names are kinds and whose objects are openers."""
@@ -107,34 +113,34 @@ def _open_stdout() -> EventSink:
     return StdoutSink()
 
 
-def _open_file(path: str | Path, **options: Any) -> EventSink:
+def _open_file(**options: Any) -> EventSink:
     from edge_sim.sinks.file import FileSink
 
-    return FileSink.open(Path(path), **options)
+    return FileSink.open(FileOptions(**options))
 
 
 def _open_mqtt(**options: Any) -> EventSink:
-    from edge_sim.sinks.mqtt import MqttOptions, MqttSink
+    from edge_sim.sinks.mqtt import MqttSink
 
     return MqttSink.open(MqttOptions(**options))
 
 
-def _open_webhook(url: str, **options: Any) -> EventSink:
+def _open_webhook(**options: Any) -> EventSink:
     from edge_sim.sinks.webhook import WebhookSink
 
-    return WebhookSink.open(url, **options)
+    return WebhookSink.open(WebhookOptions(**options))
 
 
-def _open_command(argv: Sequence[str], **options: Any) -> EventSink:
+def _open_command(**options: Any) -> EventSink:
     from edge_sim.sinks.command import CommandSink
 
-    return CommandSink.open(argv, **options)
+    return CommandSink.open(CommandOptions(**options))
 
 
-def _open_unix_socket(path: str | Path, **options: Any) -> EventSink:
+def _open_unix_socket(**options: Any) -> EventSink:
     from edge_sim.sinks.unix_socket import UnixSocketSink
 
-    return UnixSocketSink.open(Path(path), **options)
+    return UnixSocketSink.open(UnixSocketOptions(**options))
 
 
 KINDS: Mapping[str, Callable[..., EventSink]] = {

@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from threading import Lock
 from typing import IO
 
+import msgspec
+
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import Event, StateChanged, WatchEvent, tag_of, to_json_line
+from edge_sim.sinks.options import CommandOptions
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where a program without a slash is looked for, and its own `PATH`."""
@@ -37,25 +39,24 @@ class CommandSink:
     What it prints goes to this process's standard error.
 
     Args:
-        argv: Program and arguments.
-        timeout_s: Then the program is killed. What it has started is killed with its end, too,
-            unless it left its session.
+        options: Program, with its full path, its arguments, and the time-out.
     """
 
-    def __init__(self, argv: Sequence[str], *, timeout_s: float = 10.0) -> None:
-        self._argv = tuple(argv)
-        self._timeout_s = timeout_s
+    def __init__(self, options: CommandOptions) -> None:
+        self._argv = options.argv
+        self._timeout_s = options.timeout_s
         self._lock = Lock()
         self._running: subprocess.Popen[bytes] | None = None
         self._closed = False
 
     @classmethod
-    def open(cls, argv: Sequence[str], *, timeout_s: float = 10.0) -> CommandSink:
+    def open(cls, options: CommandOptions) -> CommandSink:
         """Check that the program is there.
 
         Raises:
             ConfigError: There is no program, or it cannot be run.
         """
+        argv = options.argv
         if not argv or not argv[0]:
             raise ConfigError("command: `argv` names no program")
         if any("\0" in argument for argument in argv):
@@ -63,7 +64,7 @@ class CommandSink:
         program = shutil.which(argv[0], path=SEARCH_PATH)
         if program is None:
             raise ConfigError(f"command: there is no program {argv[0]!r} to run (in {SEARCH_PATH})")
-        return cls((program, *argv[1:]), timeout_s=timeout_s)
+        return cls(msgspec.structs.replace(options, argv=(program, *argv[1:])))
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_sim.errors import SinkError
 from edge_sim.events import Event, to_json_line
 from edge_sim.private_file import ends_mid_line
+from edge_sim.sinks.options import FileOptions
 
 _MEGABYTE = 1_000_000
 
@@ -22,28 +23,24 @@ class FileSink:
     spoils no other line.
 
     Args:
-        path: Of the file.
-        stream: On it, for appending, unbuffered.
-        max_mb: The file is renamed to `<name>.1` before it grows beyond; None lets it grow.
-        keep: Renamed files that stay, `.1` the newest.
+        options: Path and limits.
+        stream: Stream on the file, for appending, unbuffered.
     """
 
-    def __init__(
-        self, path: Path, stream: io.FileIO, *, max_mb: float | None = None, keep: int = 5
-    ) -> None:
-        self._path = path
+    def __init__(self, options: FileOptions, stream: io.FileIO) -> None:
+        self._path = Path(options.path)
         self._stream = stream
-        self._max_bytes = None if max_mb is None else int(max_mb * _MEGABYTE)
-        self._keep = keep
+        self._max_bytes = int(options.max_mb * _MEGABYTE)
+        self._keep = options.keep
 
     @classmethod
-    def open(cls, path: Path, *, max_mb: float | None = None, keep: int = 5) -> FileSink:
-        """Open `path` for appending; its folder must exist.
+    def open(cls, options: FileOptions) -> FileSink:
+        """Open the file for appending.
 
         Raises:
             SinkError: The file cannot be written.
         """
-        return cls(path, _opened(path), max_mb=max_mb, keep=keep)
+        return cls(options, _opened(Path(options.path)))
 
     @property
     def name(self) -> str:
@@ -84,7 +81,7 @@ class FileSink:
         """Make room for `growth` bytes, and follow a file that somebody moved away or deleted."""
         try:
             size = os.fstat(self._stream.fileno()).st_size
-            is_full = self._max_bytes is not None and size > 0 and size + growth > self._max_bytes
+            is_full = self._max_bytes > 0 and size > 0 and size + growth > self._max_bytes
             is_there = _is_still(self._path, self._stream)
             if is_there and not is_full:
                 return

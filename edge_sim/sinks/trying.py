@@ -12,6 +12,12 @@ from typing import Any
 
 from edge_sim.errors import SinkError
 from edge_sim.sinks import open_sink
+from edge_sim.sinks.options import (
+    CommandOptions,
+    MqttOptions,
+    UnixSocketOptions,
+    WebhookOptions,
+)
 
 REMOTE = frozenset({"mqtt", "webhook"})
 """Kinds whose trial needs the network."""
@@ -49,7 +55,7 @@ def _try_file(path: str | Path, **options: Any) -> str:  # noqa: ARG001 - nothin
 
 
 def _try_mqtt(**options: Any) -> str:
-    from edge_sim.sinks.mqtt.client import MqttOptions, try_login
+    from edge_sim.sinks.mqtt.client import try_login
 
     return try_login(MqttOptions(**options))
 
@@ -57,7 +63,7 @@ def _try_mqtt(**options: Any) -> str:
 def _try_webhook(url: str, **options: Any) -> str:
     from edge_sim.sinks.webhook import WebhookSink
 
-    sink = WebhookSink.open(url, **options)
+    sink = WebhookSink.open(WebhookOptions(url=url, **options))
     try:
         status = sink.ask()
     finally:
@@ -70,7 +76,7 @@ def _try_webhook(url: str, **options: Any) -> str:
 def _try_command(argv: Sequence[str], **options: Any) -> str:
     from edge_sim.sinks.command import CommandSink
 
-    CommandSink.open(argv, **options).close()
+    CommandSink.open(CommandOptions(argv=tuple(argv), **options)).close()
     return "is there and can be run; it was not run"
 
 
@@ -83,7 +89,8 @@ def _try_unix_socket(path: str | Path, **options: Any) -> str:
     if place.exists() and not stat.S_ISSOCK(place.lstat().st_mode):
         raise SinkError(f"unix_socket {place}: something that is no socket is there; move it away")
     # Under another name: a daemon that starts at this moment must find its own free.
-    UnixSocketSink.open(place.with_name(f"{place.name}.check"), **options).close()
+    beside = str(place.with_name(f"{place.name}.check"))
+    UnixSocketSink.open(UnixSocketOptions(path=beside, **options)).close()
     return f"can be served, in {place.parent}"
 
 

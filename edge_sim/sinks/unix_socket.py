@@ -14,6 +14,7 @@ from threading import Lock, Thread
 
 from edge_sim.errors import SinkError
 from edge_sim.events import Event, to_json_line
+from edge_sim.sinks.options import UnixSocketOptions
 
 logger = logging.getLogger(__name__)
 
@@ -54,21 +55,18 @@ class UnixSocketSink:
         self._thread = Thread(target=self._watch, name=f"unix_socket {path}", daemon=True)
 
     @classmethod
-    def open(cls, path: Path, *, mode: int = 0o660) -> UnixSocketSink:
-        """Listen at `path`; what a crashed process left there is replaced.
-
-        Args:
-            path: Its folder must exist.
-            mode: Permissions of the socket: who may write to it may listen to events.
+    def open(cls, options: UnixSocketOptions) -> UnixSocketSink:
+        """Listen at the path; what a crashed process left there is replaced.
 
         Raises:
             SinkError: Somebody serves there already, or something else is there.
         """
+        path = Path(options.path)
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _clear(path)
             server.bind(str(path))
-            path.chmod(mode)  # before `listen`, so that nobody slips in
+            path.chmod(int(options.mode, 8))  # before `listen`, so that nobody slips in
             server.listen(_BACKLOG)
             server.setblocking(False)
             sink = cls(path, server)

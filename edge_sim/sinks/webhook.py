@@ -8,7 +8,6 @@ import hmac
 import http.client
 import socket
 import ssl
-from pathlib import Path
 from threading import Event as Signal
 from threading import Lock, Timer
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import Event, to_json_line
+from edge_sim.sinks.options import WebhookOptions
 
 SIGNATURE_HEADER = "X-EdgeSim-Signature"
 """`sha256=` and the HMAC-SHA256 of the body under the secret, in hexadecimal."""
@@ -69,60 +69,37 @@ class WebhookSink:
     Redirects are not followed, proxies not used.
 
     Args:
-        url: Split; http or https.
-        timeout_s: For everything together, from the connection to the answer.
-        secret: Key of the signature; None sends none.
-        token: Sent as `Authorization: Bearer`.
+        options: Address, secrets and limits.
+        url: The address, split; http or https.
         tls: None for http.
     """
 
     def __init__(
-        self,
-        url: SplitResult,
-        *,
-        timeout_s: float = 10.0,
-        secret: str | None = None,
-        token: str | None = None,
-        tls: ssl.SSLContext | None = None,
+        self, options: WebhookOptions, url: SplitResult, tls: ssl.SSLContext | None = None
     ) -> None:
         self._url = url
-        self._timeout_s = timeout_s
-        self._secret = None if secret is None else secret.encode()
-        self._token = token
+        self._timeout_s = options.timeout_s
+        self._secret = None if options.secret is None else options.secret.encode()
+        self._token = options.token
         self._tls = tls
         self._lock = Lock()
         self._connection: http.client.HTTPConnection | None = None
         self._closed = False
 
     @classmethod
-    def open(
-        cls,
-        url: str,
-        *,
-        timeout_s: float = 10.0,
-        secret: str | None = None,
-        token: str | None = None,
-        ca_file: Path | None = None,
-    ) -> WebhookSink:
+    def open(cls, options: WebhookOptions) -> WebhookSink:
         """Check the address; nothing is sent yet.
-
-        Args:
-            url: `https://host[:port]/path`, or http.
-            timeout_s: As above.
-            secret: As above.
-            token: As above.
-            ca_file: Certificates to trust instead of those of the system, PEM.
 
         Raises:
             ConfigError: The address, the secret or the token cannot be used.
             SinkError: The certificates cannot be used.
         """
-        parts = _checked(url)
-        for label, value in (("token", token), ("secret", secret)):
+        parts = _checked(options.url)
+        for label, value in (("token", options.token), ("secret", options.secret)):
             if value is not None and (not value or not value.isprintable() or not value.isascii()):
                 raise ConfigError(f"webhook {parts.hostname}: the {label} is not printable ASCII")
-        tls = _tls(ca_file) if parts.scheme == "https" else None
-        return cls(parts, timeout_s=timeout_s, secret=secret, token=token, tls=tls)
+        tls = _tls(options.ca_file) if parts.scheme == "https" else None
+        return cls(options, parts, tls)
 
     @property
     def name(self) -> str:
@@ -254,7 +231,7 @@ def _checked(url: str) -> SplitResult:
     return parts._replace(fragment="")
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def _tls(ca_file: str | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:

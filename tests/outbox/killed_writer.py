@@ -22,6 +22,7 @@ from pathlib import Path
 from edge_sim.events import StateChanged, from_json_line
 from edge_sim.outbox import Delivery, Outbox
 from edge_sim.sinks.file import FileSink
+from edge_sim.sinks.options import FileOptions
 from tests.outbox.events import changed
 
 WATCHES = ("gate", "bowl")
@@ -29,7 +30,7 @@ WATCHES = ("gate", "bowl")
 
 def live(folder: Path, said: int) -> None:
     """Work until killed; the numbers go on after the last one that is on disk."""
-    sink = FileSink.open(folder / "events.jsonl")
+    sink = FileSink.open(FileOptions(path=str(folder / "events.jsonl")))
     outbox = Outbox.open(folder / "outbox.db", [sink.name])
     Delivery(outbox, [sink]).start()
     last = outbox.latest()
@@ -62,7 +63,7 @@ def one_life(folder: Path, commits: int, then_s: float) -> list[int]:
 
 
 def deliver_the_rest(folder: Path) -> None:
-    sink = FileSink.open(folder / "events.jsonl")
+    sink = FileSink.open(FileOptions(path=str(folder / "events.jsonl")))
     outbox = Outbox.open(folder / "outbox.db", [sink.name])
     delivery = Delivery(outbox, [sink])
     delivery.start()

@@ -12,9 +12,9 @@ import pytest
 
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import from_json_line
-from edge_sim.sinks.command import CommandSink
 from tests.contracts.test_event_sink import EVENT
 from tests.outbox.events import lost
+from tests.sinks.opening import command
 from tests.sinks.waiting import wait_until
 
 TIMEOUT_S = 10.0
@@ -26,7 +26,7 @@ def script(text: str, *arguments: str) -> tuple[str, ...]:
 
 def test_no_shell_sees_the_arguments(tmp_path: Path) -> None:
     odd = "; touch pwned $(touch pwned) `touch pwned`"
-    with closing(CommandSink.open(("tee", str(tmp_path / odd)))) as sink:
+    with closing(command(("tee", str(tmp_path / odd)))) as sink:
         sink.emit(EVENT)
     assert from_json_line((tmp_path / odd).read_bytes()) == EVENT
     assert [path.name for path in tmp_path.iterdir()] == [odd]
@@ -37,7 +37,7 @@ def test_the_environment_holds_the_event_and_nothing_of_this_process(
 ) -> None:
     monkeypatch.setenv("MQTT_PASSWORD", "s3cret")
     out = tmp_path / "environment"
-    with closing(CommandSink.open(script('env > "$1"', str(out)))) as sink:
+    with closing(command(script('env > "$1"', str(out)))) as sink:
         sink.emit(EVENT)
         found = dict(line.split("=", 1) for line in out.read_text().splitlines())
         assert found.keys() - {"PWD", "SHLVL", "_", "OLDPWD"} == {
@@ -57,12 +57,12 @@ def test_the_environment_holds_the_event_and_nothing_of_this_process(
 
 
 def test_a_program_that_does_not_read_is_fine() -> None:
-    with closing(CommandSink.open(("true",))) as sink:
+    with closing(command(("true",))) as sink:
         sink.emit(EVENT)
 
 
 def test_what_it_prints_does_not_mix_with_events(capfd: pytest.CaptureFixture[str]) -> None:
-    with closing(CommandSink.open(("echo", "hello"))) as sink:
+    with closing(command(("echo", "hello"))) as sink:
         sink.emit(EVENT)
     out, err = capfd.readouterr()
     assert out == ""
@@ -76,7 +76,7 @@ def test_what_it_prints_does_not_mix_with_events(capfd: pytest.CaptureFixture[st
 )
 def test_a_failure_is_told_and_may_be_tried_again(text: str, message: str) -> None:
     with (
-        closing(CommandSink.open(script(text))) as sink,
+        closing(command(script(text))) as sink,
         pytest.raises(SinkError, match=message) as caught,
     ):
         sink.emit(EVENT)
@@ -85,7 +85,7 @@ def test_a_failure_is_told_and_may_be_tried_again(text: str, message: str) -> No
 
 def test_exit_code_65_refuses_the_event_for_good() -> None:
     with (
-        closing(CommandSink.open(script("exit 65"))) as sink,
+        closing(command(script("exit 65"))) as sink,
         pytest.raises(EventRefusedError, match="exit code 65"),
     ):
         sink.emit(EVENT)
@@ -111,7 +111,7 @@ def test_after_its_time_it_is_killed_with_all_it_started(tmp_path: Path) -> None
     file = tmp_path / "processes"
     for timeout_s in (0.5, 5.0, 50.0):  # a busy machine may need longer to begin than the first
         with (
-            closing(CommandSink.open(script(LINGERS, str(file)), timeout_s=timeout_s)) as sink,
+            closing(command(script(LINGERS, str(file)), timeout_s=timeout_s)) as sink,
             pytest.raises(SinkError, match=rf"killed after {timeout_s:g} s"),
         ):
             sink.emit(EVENT)
@@ -125,7 +125,7 @@ def test_closing_kills_it(tmp_path: Path) -> None:
     fifo, caught = tmp_path / "fifo", list[str]()
     os.mkfifo(fifo)
     text = 'sleep 600 & echo $! $$ > "$1"; wait'
-    sink = CommandSink.open(script(text, str(fifo)), timeout_s=600.0)
+    sink = command(script(text, str(fifo)), timeout_s=600.0)
 
     def emit() -> None:
         try:
@@ -155,14 +155,14 @@ def test_closing_kills_it(tmp_path: Path) -> None:
 )
 def test_a_command_that_cannot_run_is_named_at_once(argv: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        CommandSink.open(argv)
+        command(argv)
 
 
 def test_a_program_that_is_gone_later_is_told(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\ncat > /dev/null\n")
     program.chmod(0o755)
-    with closing(CommandSink.open((str(program),))) as sink:
+    with closing(command((str(program),))) as sink:
         sink.emit(EVENT)
         program.unlink()
         with pytest.raises(SinkError, match="cannot be started"):
@@ -170,7 +170,7 @@ def test_a_program_that_is_gone_later_is_told(tmp_path: Path) -> None:
 
 
 def test_a_name_tells_two_commands_apart() -> None:
-    names = {CommandSink.open(("echo", word)).name for word in ("a", "b")}
+    names = {command(("echo", word)).name for word in ("a", "b")}
     assert len(names) == 2
     assert json.dumps(sorted(names)).count("/echo (") == 2
 
@@ -178,7 +178,7 @@ def test_a_name_tells_two_commands_apart() -> None:
 def test_what_it_left_behind_ends_with_it(tmp_path: Path) -> None:
     noted = tmp_path / "pid"
     left = f"sleep 600 & echo $! > {noted}; exit 0"
-    with closing(CommandSink.open(("sh", "-c", left))) as sink:
+    with closing(command(("sh", "-c", left))) as sink:
         sink.emit(EVENT)
     pid = int(noted.read_text())
     wait_until(lambda: not is_alive(pid))

@@ -20,8 +20,9 @@ import pytest
 from edge_sim.errors import CommandError, ConfigError, SinkError
 from edge_sim.events import Event, SceneProblem, SourceRestored, StateChanged, from_json_line
 from edge_sim.outbox import Courier, Delivery, Outbox
-from edge_sim.sinks.mqtt import MqttOptions, MqttSink
+from edge_sim.sinks.mqtt import MqttSink
 from edge_sim.sinks.mqtt.client import try_login
+from edge_sim.sinks.options import MqttOptions
 from edge_sim.sinks.remote import Command, SetSensitivity, Site, Teach, WatchCard
 from tests.drafts import cleared, impaired, overdue, overdue_cleared
 from tests.outbox.events import changed, lost, told
@@ -171,7 +172,8 @@ def test_the_broker_says_offline_when_the_device_is_cut_off(
     broker: Broker, listener: Listener, repository: Path
 ) -> None:
     program = (
-        "import os; from edge_sim.sinks.mqtt import *; from tests.outbox.events import changed;"
+        "import os; from edge_sim.sinks.mqtt import *; "
+        "from edge_sim.sinks.options import MqttOptions; from tests.outbox.events import changed;"
         f"sink = MqttSink.open(MqttOptions(device='porch', host='localhost', port={broker.port},"
         f" username={USER!r}, password={PASSWORD!r}, tls=True,"
         f" ca_file={str(broker.certificates.authority)!r})); sink.emit(changed(1)); os._exit(9)"
@@ -471,7 +473,7 @@ def test_settings_that_cannot_work_are_named_at_once(
 
 def test_an_empty_password_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "password").touch()
-    options = MqttOptions(device="d", username="u", password_file=tmp_path / "password")
+    options = MqttOptions(device="d", username="u", password_file=str(tmp_path / "password"))
     with pytest.raises(SinkError, match="its first line is empty"):
         MqttSink.open(options)
 
@@ -523,6 +525,6 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(
     source = certificates.key("client")
     subprocess.run([*command, "-in", source, "-out", key], check=True, capture_output=True)
     certificate = certificates.certificate("client")
-    options = MqttOptions(device="porch", tls=True, cert_file=certificate, key_file=key)
+    options = MqttOptions(device="porch", tls=True, cert_file=str(certificate), key_file=str(key))
     with pytest.raises(SinkError, match="cannot be used"):
         MqttSink.open(options)

@@ -145,7 +145,8 @@ import resource
 import threading
 from pathlib import PosixPath
 from edge_sim.errors import SinkError
-from edge_sim.sinks.mqtt import MqttOptions, MqttSink, client
+from edge_sim.sinks.mqtt import MqttSink, client
+from edge_sim.sinks.options import MqttOptions
 from tests.outbox.events import changed
 
 client.PROTOCOLS = client.PROTOCOLS[{first}:]

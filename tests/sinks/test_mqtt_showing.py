@@ -8,7 +8,8 @@ from contextlib import closing
 import numpy as np
 
 from edge_sim.imaging import decode, encode_jpeg
-from edge_sim.sinks.mqtt import MqttOptions, MqttSink
+from edge_sim.sinks.mqtt import MqttSink
+from edge_sim.sinks.options import MqttOptions
 from edge_sim.sinks.remote import DeviceStats, Illustrated, Reporting, Site
 from tests.outbox.events import changed
 from tests.sinks.broker import Broker, Listener, retained

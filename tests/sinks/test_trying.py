@@ -14,9 +14,9 @@ from edge_sim.cli.main import main
 from edge_sim.errors import ConfigError, SinkError
 from edge_sim.sinks import KINDS
 from edge_sim.sinks.trying import _TRIALS, try_sink
-from edge_sim.sinks.unix_socket import UnixSocketSink
 from tests.devices import make_device
 from tests.sinks.broker import Broker, Listener, free_port
+from tests.sinks.opening import unix_socket
 from tests.sinks.test_mqtt import Connected
 
 
@@ -77,9 +77,9 @@ def test_a_program_is_looked_for_and_not_run(tmp_path: Path) -> None:
 
 def test_a_socket_is_tried_beside_its_place(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    assert "can be served" in try_sink("unix_socket", path=path, mode=0o600)
+    assert "can be served" in try_sink("unix_socket", path=path, mode="600")
     assert list(tmp_path.iterdir()) == []
-    with closing(UnixSocketSink.open(path)):
+    with closing(unix_socket(path)):
         assert try_sink("unix_socket", path=path) == "served by a running daemon"
     path.write_text("no socket")
     with pytest.raises(SinkError, match="something that is no socket"):

@@ -15,6 +15,7 @@ from edge_sim.errors import SinkError
 from edge_sim.events import from_json_line
 from edge_sim.sinks.unix_socket import MAX_CLIENTS, UnixSocketSink
 from tests.outbox.events import changed
+from tests.sinks.opening import unix_socket
 from tests.sinks.waiting import wait_until
 
 TIMEOUT_S = 10.0
@@ -35,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sink(path: Path) -> Iterator[UnixSocketSink]:
-    with closing(UnixSocketSink.open(path)) as opened:
+    with closing(unix_socket(path)) as opened:
         yield opened
 
 
@@ -99,14 +100,14 @@ def test_too_many_clients_are_turned_away(sink: UnixSocketSink, path: Path) -> N
 
 
 def test_only_the_owner_and_the_group_may_connect(path: Path) -> None:
-    with closing(UnixSocketSink.open(path)):
+    with closing(unix_socket(path)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
-    with closing(UnixSocketSink.open(path, mode=0o600)):
+    with closing(unix_socket(path, mode="600")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_socket_is_removed_at_the_end_and_clients_see_it(path: Path) -> None:
-    sink = UnixSocketSink.open(path)
+    sink = unix_socket(path)
     with client(path) as connected:
         wait_until(lambda: sink.clients == 1)
         sink.close()
@@ -117,13 +118,13 @@ def test_the_socket_is_removed_at_the_end_and_clients_see_it(path: Path) -> None
 def test_what_a_crashed_process_left_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as crashed:
         crashed.bind(str(path))
-    with closing(UnixSocketSink.open(path)) as sink, client(path):
+    with closing(unix_socket(path)) as sink, client(path):
         wait_until(lambda: sink.clients == 1)
 
 
 def test_a_socket_that_somebody_serves_is_left_alone(sink: UnixSocketSink, path: Path) -> None:
     with pytest.raises(SinkError, match="another process serves there"):
-        UnixSocketSink.open(path)
+        unix_socket(path)
     with client(path):
         wait_until(lambda: sink.clients == 1)
 
@@ -131,14 +132,14 @@ def test_a_socket_that_somebody_serves_is_left_alone(sink: UnixSocketSink, path:
 def test_a_file_in_the_way_is_left_alone(path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(SinkError, match="no socket is there"):
-        UnixSocketSink.open(path)
+        unix_socket(path)
     assert path.read_text() == "mine"
 
 
 def test_another_socket_in_its_place_is_not_removed(path: Path) -> None:
-    sink = UnixSocketSink.open(path)
+    sink = unix_socket(path)
     path.unlink()
-    with closing(UnixSocketSink.open(path)):
+    with closing(unix_socket(path)):
         sink.close()
         assert path.exists()
 
@@ -146,7 +147,7 @@ def test_another_socket_in_its_place_is_not_removed(path: Path) -> None:
 @pytest.mark.parametrize("where", ["nowhere/edge_sim.sock", "x" * 200], ids=["folder", "long"])
 def test_a_place_that_cannot_be_is_named(tmp_path: Path, where: str) -> None:
     with pytest.raises(SinkError, match="cannot listen") as caught:
-        UnixSocketSink.open(tmp_path / where)
+        unix_socket(tmp_path / where)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*.sock"))
     assert os.listdir(tmp_path) == []  # noqa: PTH208

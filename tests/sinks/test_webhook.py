@@ -15,10 +15,11 @@ import pytest
 
 from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.events import to_json_line
-from edge_sim.sinks.webhook import WebhookSink, signature
+from edge_sim.sinks.webhook import signature
 from tests.contracts.test_event_sink import EVENT
 from tests.sinks.broker import Certificates
 from tests.sinks.hook import Hook
+from tests.sinks.opening import webhook
 
 TIMEOUT_S = 10.0
 
@@ -30,7 +31,7 @@ def hook() -> Iterator[Hook]:
 
 
 def test_the_body_is_the_event_and_the_signature_is_its_hmac(hook: Hook) -> None:
-    with closing(WebhookSink.open(hook.url, secret="key", token="bearer-token")) as sink:
+    with closing(webhook(hook.url, secret="key", token="bearer-token")) as sink:
         sink.emit(EVENT)
     (post,) = hook.posted
     assert post.path == "/hook?room=1"
@@ -50,7 +51,7 @@ def test_the_signature_has_the_known_value() -> None:
 
 
 def test_without_secrets_no_header_of_them_is_sent(hook: Hook) -> None:
-    with closing(WebhookSink.open(hook.url)) as sink:
+    with closing(webhook(hook.url)) as sink:
         sink.emit(EVENT)
     assert not {"X-EdgeSim-Signature", "Authorization"} & hook.posted[0].headers.keys()
 
@@ -58,7 +59,7 @@ def test_without_secrets_no_header_of_them_is_sent(hook: Hook) -> None:
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_any_success_is_an_acceptance(hook: Hook, status: int) -> None:
     hook.answers.append((status, {}))
-    with closing(WebhookSink.open(hook.url)) as sink:
+    with closing(webhook(hook.url)) as sink:
         sink.emit(EVENT)
 
 
@@ -66,7 +67,7 @@ def test_any_success_is_an_acceptance(hook: Hook, status: int) -> None:
 def test_an_event_the_server_will_never_take_is_refused(hook: Hook, status: int) -> None:
     hook.answers.append((status, {}))
     with (
-        closing(WebhookSink.open(hook.url)) as sink,
+        closing(webhook(hook.url)) as sink,
         pytest.raises(EventRefusedError, match=f"status {status}"),
     ):
         sink.emit(EVENT)
@@ -75,7 +76,7 @@ def test_an_event_the_server_will_never_take_is_refused(hook: Hook, status: int)
 @pytest.mark.parametrize("status", [401, 403, 404, 408, 410, 425, 429, 500, 502, 503])
 def test_what_may_pass_or_be_put_right_is_no_refusal(hook: Hook, status: int) -> None:
     hook.answers.append((status, {}))
-    with closing(WebhookSink.open(hook.url)) as sink:
+    with closing(webhook(hook.url)) as sink:
         with pytest.raises(SinkError, match=f"status {status}") as caught:
             sink.emit(EVENT)
         assert not isinstance(caught.value, EventRefusedError)
@@ -85,7 +86,7 @@ def test_what_may_pass_or_be_put_right_is_no_refusal(hook: Hook, status: int) ->
 def test_a_redirect_is_not_followed(hook: Hook) -> None:
     hook.answers.append((307, {"Location": "http://127.0.0.1:1/elsewhere"}))
     with (
-        closing(WebhookSink.open(hook.url, token="bearer-token")) as sink,
+        closing(webhook(hook.url, token="bearer-token")) as sink,
         pytest.raises(SinkError, match="redirects elsewhere"),
     ):
         sink.emit(EVENT)
@@ -93,7 +94,7 @@ def test_a_redirect_is_not_followed(hook: Hook) -> None:
 
 def test_nobody_there_is_told() -> None:
     with (
-        closing(WebhookSink.open("http://127.0.0.1:1/")) as sink,
+        closing(webhook("http://127.0.0.1:1/")) as sink,
         pytest.raises(SinkError, match=r"no answer \(Connection refused\)"),
     ):
         sink.emit(EVENT)
@@ -101,7 +102,7 @@ def test_nobody_there_is_told() -> None:
 
 def test_a_host_that_cannot_be_a_host_is_told() -> None:
     with (
-        closing(WebhookSink.open(f"http://{'a' * 80}.example/")) as sink,
+        closing(webhook(f"http://{'a' * 80}.example/")) as sink,
         pytest.raises(SinkError, match="no answer"),
     ):
         sink.emit(EVENT)
@@ -110,7 +111,7 @@ def test_a_host_that_cannot_be_a_host_is_told() -> None:
 def test_silence_is_given_up_in_time(hook: Hook) -> None:
     hook.silent = True
     with (
-        closing(WebhookSink.open(hook.url, timeout_s=0.2)) as sink,
+        closing(webhook(hook.url, timeout_s=0.2)) as sink,
         pytest.raises(SinkError, match="no answer"),
     ):
         sink.emit(EVENT)
@@ -131,7 +132,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up_in_time() -> None:
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with (
-            closing(WebhookSink.open(url, timeout_s=0.3)) as sink,
+            closing(webhook(url, timeout_s=0.3)) as sink,
             pytest.raises(SinkError, match=r"no answer within 0\.3 s"),
         ):
             sink.emit(EVENT)
@@ -141,7 +142,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up_in_time() -> None:
 
 def test_closing_cuts_off_a_request(hook: Hook) -> None:
     hook.silent = True
-    sink = WebhookSink.open(hook.url, timeout_s=600.0)
+    sink = webhook(hook.url, timeout_s=600.0)
     caught: list[Exception] = []
 
     def emit() -> None:
@@ -170,7 +171,7 @@ def test_a_server_without_http_is_told() -> None:
         thread = Thread(target=greet)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        with closing(WebhookSink.open(url)) as sink, pytest.raises(SinkError, match="no answer"):
+        with closing(webhook(url)) as sink, pytest.raises(SinkError, match="no answer"):
             sink.emit(EVENT)
         thread.join(TIMEOUT_S)
 
@@ -178,11 +179,11 @@ def test_a_server_without_http_is_told() -> None:
 def test_a_certificate_is_checked(certificates: Certificates) -> None:
     files = (certificates.certificate("localhost"), certificates.key("localhost"))
     with closing(Hook(*files)) as hook:
-        with closing(WebhookSink.open(hook.url, ca_file=certificates.authority)) as sink:
+        with closing(webhook(hook.url, ca_file=certificates.authority)) as sink:
             sink.emit(EVENT)
         assert len(hook.posted) == 1
         with (
-            closing(WebhookSink.open(hook.url)) as sink,
+            closing(webhook(hook.url)) as sink,
             pytest.raises(SinkError, match="certificate verify failed"),
         ):
             sink.emit(EVENT)
@@ -207,7 +208,7 @@ def test_a_certificate_is_checked(certificates: Certificates) -> None:
 )
 def test_an_address_that_cannot_work_is_named_at_once(url: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        WebhookSink.open(url)
+        webhook(url)
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
@@ -215,14 +216,14 @@ def test_an_address_that_cannot_work_is_named_at_once(url: str, message: str) ->
 @pytest.mark.parametrize("bad", ["", "line\r\nX-Injected: 1", "ü"])
 def test_a_token_that_would_spoil_the_header_is_refused(bad: str) -> None:
     with pytest.raises(ConfigError, match="printable ASCII"):
-        WebhookSink.open("https://example.org/", token=bad)
+        webhook("https://example.org/", token=bad)
 
 
 def test_missing_certificates_are_named() -> None:
     with pytest.raises(SinkError, match=r"ca\.pem: cannot be used \(No such file"):
-        WebhookSink.open("https://example.org/", ca_file=Path("/nowhere/ca.pem"))
+        webhook("https://example.org/", ca_file=Path("/nowhere/ca.pem"))
     with pytest.raises(SinkError, match="no certificates in it"):
-        WebhookSink.open("https://example.org/", ca_file=Path(__file__))
+        webhook("https://example.org/", ca_file=Path(__file__))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_an_answer_whose_head_never_ends_is_no_delivery(head: bytes) -> None:
         server = Thread(target=answer)
         server.start()
         url = f"http://127.0.0.1:{door.getsockname()[1]}/"
-        with closing(WebhookSink.open(url)) as sink, pytest.raises(SinkError, match="no answer"):
+        with closing(webhook(url)) as sink, pytest.raises(SinkError, match="no answer"):
             sink.emit(EVENT)
         server.join()
 
@@ -271,7 +272,7 @@ def test_an_answer_that_drips_headers_until_the_end_of_its_time_is_no_delivery()
         server.start()
         url = f"http://127.0.0.1:{door.getsockname()[1]}/"
         with (
-            closing(WebhookSink.open(url, timeout_s=0.2)) as sink,
+            closing(webhook(url, timeout_s=0.2)) as sink,
             pytest.raises(SinkError, match="no answer within"),
         ):
             sink.emit(EVENT)

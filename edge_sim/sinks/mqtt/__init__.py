@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edge_sim.sinks.mqtt.client import MqttOptions
 from edge_sim.sinks.mqtt.sink import MqttSink
 
-__all__ = ["MqttOptions", "MqttSink"]
+__all__ = ["MqttSink"]

@@ -7,14 +7,14 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from threading import Event as Signal
 from threading import Thread
 from typing import Any
 
-from edge_sim.errors import ConfigError, SinkError
+from edge_sim.errors import SinkError
 from edge_sim.sinks.mqtt.topics import Message
+from edge_sim.sinks.options import MqttOptions
 
 try:
     import paho.mqtt.client as paho
@@ -42,132 +42,32 @@ _FAREWELL_S = 0.5
 _JOIN_S = 2.0
 _FAILURES_PER_LINE = 60
 
-_MAX_PREFIX = 200
-_TLS_PORT, _PORT = 8883, 1883
 
+def tls_context(options: MqttOptions) -> ssl.SSLContext | None:
+    """Return how to encrypt; None to send in the clear.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttOptions:
-    """Settings of one broker.
-
-    Args:
-        device: Name of this device, in every topic.
-        host: Name or address of the broker.
-        port: None takes 8883 with TLS, 1883 without.
-        username: None logs in as nobody.
-        password: With `username`; or
-        password_file: a file whose first line is the password, read at every connection.
-        tls: Encrypt, and check the broker's certificate and name.
-        ca_file: Certificates to trust instead of those of the system, PEM.
-        cert_file: Certificate of this client, PEM.
-        key_file: Its key, if it is not in the same file.
-        topic_prefix: First part of every topic.
-        client_id: Must be unique at the broker; None takes `edge_sim-<device>`.
-        keepalive_s: A broker that is silent for 1.5 times as long is gone.
-        timeout_s: For connecting, and for the broker's receipt of an event.
-        discovery: Announce the device to Home Assistant.
-        discovery_prefix: Where it listens for that.
-        image: Show the region of a watch when it decides.
-        stats_interval_s: Between two reports of how the device does; 0 for none.
-        backoff_s: Pauses between attempts to connect, the last one repeated.
+    Raises:
+        SinkError: A certificate or key cannot be used.
     """
-
-    device: str
-    host: str = "localhost"
-    port: int | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    password_file: Path | None = None
-    tls: bool = False
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    topic_prefix: str = "edge_sim"
-    client_id: str | None = None
-    keepalive_s: int = 60
-    timeout_s: float = 10.0
-    discovery: bool = True
-    discovery_prefix: str = "homeassistant"
-    image: bool = False
-    stats_interval_s: float = 60.0
-    backoff_s: tuple[float, ...] = (1.0, 5.0, 10.0, 60.0)
-
-    @property
-    def broker_port(self) -> int:
-        """The port that is used."""
-        return self.port or (_TLS_PORT if self.tls else _PORT)
-
-    @property
-    def own_client_id(self) -> str:
-        """What the device calls itself at the broker."""
-        return self.client_id or f"edge_sim-{self.device}"
-
-    @property
-    def name(self) -> str:
-        """Broker and first topic; safe to log."""
-        return f"mqtt {self.host}:{self.broker_port}/{self.topic_prefix}/{self.device}"
-
-    def check(self) -> None:
-        """Check what can be checked without the broker.
-
-        Raises:
-            ConfigError: Settings that contradict each other.
-        """
-        for key in ("topic_prefix", "discovery_prefix"):
-            _check_prefix(key, getattr(self, key))
-        if not self.host or any(mark in self.host for mark in "/@ "):
-            raise ConfigError(f"mqtt: host must be a name or an address, got {self.host!r}")
-        if self.password is not None and self.password_file is not None:
-            raise ConfigError(f"{self.name}: give password or password_file, not both")
-        if self.username is None and (self.password or self.password_file):
-            raise ConfigError(f"{self.name}: a password needs a username")
-        if not self.tls and (self.ca_file or self.cert_file or self.key_file):
-            raise ConfigError(f"{self.name}: certificates are given, but tls is false")
-        if self.key_file and not self.cert_file:
-            raise ConfigError(f"{self.name}: key_file needs cert_file")
-
-    def current_password(self) -> str | None:
-        """Return the password; from its file as it is now.
-
-        Raises:
-            SinkError: The file cannot be read.
-        """
-        if self.password_file is None:
-            return self.password
-        try:
-            lines = self.password_file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise SinkError(f"{self.name}: {self.password_file}: cannot read ({reason})") from error
-        if not lines or not lines[0]:
-            raise SinkError(f"{self.name}: {self.password_file}: its first line is empty")
-        return lines[0]
-
-    def tls_context(self) -> ssl.SSLContext | None:
-        """Return how to encrypt; None to send in the clear.
-
-        Raises:
-            SinkError: A certificate or key cannot be used.
-        """
-        if not self.tls:
-            return None
-        file = self.ca_file
-        try:
-            context = _Context(ssl.PROTOCOL_TLS_CLIENT)
-            context.timeout_s = self.timeout_s
-            if self.ca_file is None:
-                context.load_default_certs()
-            else:
-                context.load_verify_locations(self.ca_file)
-            if self.cert_file is not None:
-                file = self.cert_file
-                context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
-        except OSError as error:
-            reason = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else None
-            raise SinkError(
-                f"{self.name}: {file}: cannot be used ({reason or 'no fitting PEM in it'})"
-            ) from error
-        return context
+    if not options.tls:
+        return None
+    file = options.ca_file
+    try:
+        context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+        context.timeout_s = options.timeout_s
+        if options.ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(options.ca_file)
+        if options.cert_file is not None:
+            file = options.cert_file
+            context.load_cert_chain(options.cert_file, options.key_file, password=_no_password)
+    except OSError as error:
+        reason = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else None
+        raise SinkError(
+            f"{options.name}: {file}: cannot be used ({reason or 'no fitting PEM in it'})"
+        ) from error
+    return context
 
 
 class _Context(ssl.SSLContext):
@@ -230,7 +130,7 @@ class Connection:
     def __init__(self, options: MqttOptions, handlers: Handlers) -> None:
         self._options = options
         self._handlers = handlers
-        self._tls = options.tls_context()
+        self._tls = tls_context(options)
         self._stop = Signal()
         self._tried = Signal()
         self._client: paho.Client | None = None
@@ -482,7 +382,7 @@ def _answer(options: MqttOptions, protocol: MQTTProtocolVersion) -> Any:
         SinkError: No answer within `timeout_s`.
     """
     answers: list[Any] = []
-    tls = options.tls_context()
+    tls = tls_context(options)
     client = BoundedClient.of(options, tls, f"{options.own_client_id}-check", protocol)
     client.on_connect = lambda *args: answers.append(args[3])
     until_s = time.monotonic() + options.timeout_s
@@ -505,18 +405,6 @@ def _published(client: paho.Client, message: Message) -> paho.MQTTMessageInfo:
 
 def _leave_it_to_the_loop(*_: Any) -> None:
     return None
-
-
-def _check_prefix(key: str, prefix: str) -> None:
-    is_sound = (
-        0 < len(prefix.encode()) <= _MAX_PREFIX
-        and prefix.isprintable()
-        and not any(mark in prefix for mark in "+#")
-        and not prefix.startswith(("/", "$"))
-        and not prefix.endswith("/")
-    )
-    if not is_sound:
-        raise ConfigError(f"mqtt: {key} must be a plain topic without + and #, got {prefix!r}")
 
 
 def _no_password() -> str:

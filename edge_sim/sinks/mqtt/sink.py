@@ -20,7 +20,7 @@ from edge_sim.events import (
     StateOverdueCleared,
 )
 from edge_sim.sinks.mqtt import discovery
-from edge_sim.sinks.mqtt.client import Connection, Handlers, MqttOptions
+from edge_sim.sinks.mqtt.client import Connection, Handlers
 from edge_sim.sinks.mqtt.topics import (
     OFFLINE,
     ONLINE,
@@ -34,6 +34,7 @@ from edge_sim.sinks.mqtt.topics import (
     source_message,
     state_messages,
 )
+from edge_sim.sinks.options import MqttOptions
 from edge_sim.sinks.remote import Command, DeviceStats, Site
 
 logger = logging.getLogger(__name__)
