@@ -52,6 +52,7 @@ def decision_of(event: Mapping[str, Any]) -> Decision:
         event: One line of JSON, as sinks receive it.
     """
     said = event.get("after")
+    level = event.get("thresholds", {}).get(said, {})
     decision = {
         "kind": _KINDS[event["type"]],
         "watch": event["watch"],
@@ -63,6 +64,7 @@ def decision_of(event: Mapping[str, Any]) -> Decision:
         "number": event.get("number"),
         "confidence": event.get("confidence"),
         "margin": event.get("margin"),
+        "enter": level.get("enter"),
         "seconds": event.get("lasted_s", event.get("in_state_s")),
     }
     return {key: value for key, value in decision.items() if value is not None}
@@ -259,14 +261,16 @@ class RowsCase:
     Args:
         name: Name of the file.
         rows: How many, each with a seed of its own.
-        looks: In each row.
-        settings: Of the decider, from the seed.
+        length: Number of observations in each row.
+        settings: Settings of the decider, from the generator of the row.
+        draw: Returns so many observations.
     """
 
     name: str
     rows: int
-    looks: int
+    length: int
     settings: Callable[[random.Random], Settings]
+    draw: Callable[[random.Random, int], list[Observation]]
 
     def play(self, _folder: Path, _data: Path | None) -> list[Decision]:
         """Return the decisions of all rows; the number of a row stands for its watch."""
@@ -275,8 +279,8 @@ class RowsCase:
             rng = random.Random(f"{self.name}/{seed}")
             decider = AdaptiveDecider.following(self.settings(rng))
             origin = EventOrigin("golden", "rows", f"row-{seed:02}", "none", 1)
-            for look in random_looks(rng, self.looks):
-                change = decider.observe(look)
+            for observation in self.draw(rng, self.length):
+                change = decider.observe(observation)
                 if change is not None:
                     found.append(to_json_line(state_changed(change, origin)))
         return sorted_decisions(found)
@@ -317,7 +321,7 @@ def random_settings_with_rules(rng: random.Random) -> Settings:
 
 
 def random_looks(rng: random.Random, count: int) -> list[Observation]:
-    """Return looks at a watch whose true state wanders, with all that may be in the way."""
+    """Return observations of a watch whose true state wanders, with all that may be in the way."""
     found = []
     true, at_s, condition = rng.choice(STATES), 0.0, "day"
     impediment: UnknownReason | None = None
@@ -345,6 +349,29 @@ _IMPEDIMENTS = (
     UnknownReason.NOVEL,
     UnknownReason.FROZEN,
 )
+
+
+def fading_looks(rng: random.Random, count: int) -> list[Observation]:
+    """Return clear observations whose scores fall so slowly that a decider learns to follow."""
+    found = []
+    true = rng.choice(STATES)
+    quality = Quality(120.0, 40.0, 300.0, 12.0, 0.0, 0.0)
+    for index in range(count):
+        if index % 60 == 59:
+            true = rng.choice(STATES)
+        combined = 0.8 - 0.35 * index / count + rng.uniform(-0.03, 0.03)
+        states = [
+            StateScore(
+                state,
+                f"{state}-1",
+                Score(0.5, None, combined if state == true else 0.2),
+                0.96 if state == true else 0.02,
+            )
+            for state in STATES
+        ]
+        match = Match(tuple(sorted(states, key=lambda item: -item.probability)))
+        found.append(Observation(float(index), 1e9 + index, index, match, "day", None, quality))
+    return found
 
 
 def random_match(rng: random.Random, true: str) -> Match:
@@ -481,8 +508,9 @@ CLIPS = (
     ),
 )
 ROWS = (
-    RowsCase("rows-plain", 16, 120, random_settings),
-    RowsCase("rows-rules", 16, 120, random_settings_with_rules),
+    RowsCase("rows-plain", 16, 120, random_settings, random_looks),
+    RowsCase("rows-rules", 16, 120, random_settings_with_rules, random_looks),
+    RowsCase("rows-fading", 4, 2400, random_settings, fading_looks),
 )
 CASES: Sequence[Case] = (*DEMOS, *RUNS, *CLIPS, *ROWS)
 

@@ -8,9 +8,9 @@ from itertools import zip_longest
 from typing import Any
 
 WITH_MODEL, WITHOUT_MODEL = 0.05, 0.002
-"""Tolerances of confidence and margin. Runtimes and processors round embeddings differently:
+"""Tolerances of confidence, margin and level. Runtimes and processors round embeddings differently:
 between ai-edge-litert and tflite-runtime margins differ by up to 0.041."""
-_ROUNDED = {"confidence": None, "margin": None, "seconds": 0.002}
+_ROUNDED = {"confidence": None, "margin": None, "enter": None, "seconds": 0.002}
 
 
 def differences(
@@ -21,7 +21,7 @@ def differences(
     Args:
         kept: Decisions made once.
         found: Decisions made now.
-        tolerance: Difference of confidence and of margin that is none.
+        tolerance: Difference of confidence, margin and level that is none.
     """
     pairs = zip_longest(kept, found)
     return [

@@ -9,7 +9,10 @@ anew. Each test works on a copy.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -241,6 +244,31 @@ def test_a_run_with_the_kept_files_decides_as_it_did(
     assert main(["run", "-c", str(kept / "config.yaml")]) == 0
     after = (kept / "events.jsonl").read_bytes()
     assert decided(after) == decided(before)
+
+
+def test_the_daemon_goes_on_where_that_of_then_ended(kept: Path) -> None:
+    events = kept / "events.jsonl"
+    then = len(events.read_bytes().splitlines())
+    subprocess.run(
+        [sys.executable, "-m", "edge_sim", "daemon", "-c", str(kept / "config.yaml")],
+        cwd=REPOSITORY,
+        env={**os.environ, **SECRETS},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    lines = [json.loads(line) for line in events.read_bytes().splitlines()[then:]]
+    changes = [item for item in lines if item["type"] == "state_changed"]
+    firsts = {item["watch"]: item for item in reversed(changes)}
+    assert {watch: item["before"] for watch, item in firsts.items()} == {
+        "lamp": "off",
+        "bowl": "empty",
+    }
+    outbox = Outbox.open(kept / "outbox.db", [WEBHOOK])
+    waiting = [item.event.id for item in outbox.pending(WEBHOOK, 1000)]
+    outbox.close()
+    assert len(waiting) == 22 + len(lines)
+    assert waiting[21] == "00000000000000a7"
 
 
 def decided(lines: bytes) -> set[tuple[object, ...]]:
