@@ -23,7 +23,7 @@ from edge_sim.gate import Gate
 from edge_sim.imaging import gray
 from edge_sim.loop import Lane, Step, deliver, steps
 from edge_sim.mask import Mask
-from edge_sim.outbox import Bounds, Outbox
+from edge_sim.outbox import Bounds, Outbox, take_over_previous
 from edge_sim.outbox.counts import DAY_S, MEGABYTE
 from edge_sim.pipeline import ObservationInterval, Pipeline, Region, Watch
 from edge_sim.protocols import Embedder, EventSink
@@ -173,7 +173,10 @@ def open_outbox(config: Config, sinks: Sequence[EventSink]) -> Outbox:
         write_budget_bytes=int(section.write_budget_mb_per_day * MEGABYTE),
     )
     path = config.path(section.path) if section.storage == "disk" else None
-    return Outbox.open(path, [sink.name for sink in sinks], bounds=bounds)
+    outbox = Outbox.open(path, [sink.name for sink in sinks], bounds=bounds)
+    if path is not None and config.daemon.state is not None:
+        take_over_previous(outbox, path, config.path(config.daemon.state))
+    return outbox
 
 
 def open_model(config: Config) -> Embedder:

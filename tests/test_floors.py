@@ -13,6 +13,7 @@ FLOORS = {
     "domain": 0,
     "plugins": 0,
     "resources": 1,
+    "file_lock": 2,
     "private_file": 1,
     "sqlite_file": 1,
     "sqlite_schema": 1,

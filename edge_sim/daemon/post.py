@@ -106,6 +106,11 @@ class Post:
         self._delivery.close(drain_s)
         self._outbox.close()
 
+    @property
+    def lost(self) -> int:
+        """Events that were lost at the end."""
+        return self._outbox.lost
+
 
 def same_post(a: Config, b: Config) -> bool:
     """Whether two configurations send events the same way."""

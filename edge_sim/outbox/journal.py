@@ -16,8 +16,11 @@ from typing import Any
 
 from edge_sim import sqlite_file
 from edge_sim.errors import SinkError
+from edge_sim.file_lock import FileLock
 from edge_sim.outbox.meter import WriteMeter
+from edge_sim.private_file import make_private
 from edge_sim.sqlite_file import FileKind, is_damage, transaction
+from edge_sim.sqlite_schema import Schema
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,10 @@ CREATE TABLE latest (watch TEXT PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT
 CREATE TABLE cursors (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+_KNOWN = Schema(_SCHEMA)
+_MAGIC = b"SQLite format 3"
+_MAGIC_BYTES = 100
+
 
 class Journal:
     """One connection to the file; used under the lock of the outbox.
@@ -55,9 +62,14 @@ class Journal:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path | None, meter: WriteMeter
+        self,
+        connection: sqlite3.Connection,
+        path: Path | None,
+        meter: WriteMeter,
+        lock: FileLock | None = None,
     ) -> None:
         self._connection = connection
+        self._lock = lock
         self._log = None if path is None else Path(f"{path}-wal")
         self.meter = meter
         self._log_size = self._measured_log()
@@ -70,28 +82,43 @@ class Journal:
         A damaged file is moved aside, so that a device goes on without the events in it.
 
         Raises:
-            SinkError: The file cannot be used, or belongs to another program.
+            SinkError: The file cannot be used, belongs to another program, or another process
+                uses it.
         """
+        lock = None if path is None else _locked(path)
         try:
-            return cls._opened(path, meter)
-        except sqlite3.DatabaseError as error:
-            if path is None or not is_damage(error):
+            try:
+                return cls._opened(path, meter, lock)
+            except sqlite3.DatabaseError as error:
+                if path is None or lock is None or not _is_damaged(path, error, lock):
+                    raise
+                _move_aside(path, error)
+            return cls._opened(path, meter, lock)
+        except BaseException as error:
+            if lock is not None:
+                lock.release()
+            if isinstance(error, sqlite3.Error):
                 raise SinkError(f"{path}: the outbox cannot be opened ({error})") from error
-            _move_aside(path, error)
-        try:
-            return cls._opened(path, meter)
-        except sqlite3.Error as error:
-            raise SinkError(f"{path}: the outbox cannot be opened ({error})") from error
+            raise
 
     @classmethod
-    def _opened(cls, path: Path | None, meter: WriteMeter) -> Journal:
-        place = ":memory:" if path is None else path
-        connection = sqlite_file.connected(place, timeout_s=_BUSY_S, any_thread=True)
+    def _opened(cls, path: Path | None, meter: WriteMeter, lock: FileLock | None) -> Journal:
+        connection = None
         try:
+            if path is not None and not path.exists():
+                make_private(path)
+            place = ":memory:" if path is None else path
+            connection = sqlite_file.connected(place, timeout_s=_BUSY_S, any_thread=True)
             _prepare(connection, path)
-            return cls(connection, path, meter)
-        except BaseException:
-            connection.close()
+            if lock is not None:
+                lock.mark()
+            return cls(connection, path, meter, lock)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, OSError) and not isinstance(error, SinkError):
+                reason = error.strerror or error
+                raise SinkError(f"{path}: the outbox cannot be opened ({reason})") from error
             raise
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -129,7 +156,10 @@ class Journal:
         """Write everything back and close; safe to call twice."""
         with suppress(sqlite3.Error):
             self.checkpoint()
-        self._connection.close()
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def _count(self) -> None:
         size = self._measured_log()
@@ -157,12 +187,44 @@ class Journal:
             return 0
 
 
+def _locked(path: Path) -> FileLock:
+    try:
+        return FileLock(Path(f"{path}.lock"))
+    except BlockingIOError as error:
+        raise SinkError(
+            f"{path}: another edge_sim uses this outbox; give each daemon an outbox.path of its own"
+        ) from error
+    except OSError as error:
+        raise SinkError(
+            f"{path}: the outbox cannot be opened ({error.strerror or error})"
+        ) from error
+
+
+def _is_damaged(path: Path, error: sqlite3.DatabaseError, lock: FileLock) -> bool:
+    """Whether the file is an outbox that is damaged, and not a file of something else."""
+    if is_damage(error):
+        return True
+    if "not a database" not in str(error):
+        return False
+    # Its first page is damaged. Whatever else was named by mistake is not moved away.
+    if lock.is_marked:
+        return True
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(_MAGIC_BYTES)
+        return start == bytes(len(start)) or start.startswith(_MAGIC)
+    return False
+
+
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     fresh = sqlite_file.is_new(connection, path, OUTBOX)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     if fresh:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {sqlite_file.stamp(OUTBOX)} COMMIT;")
+    foreign = _KNOWN.foreign(connection)
+    missing = _KNOWN.missing(connection)
+    if foreign is not None or missing:
+        raise sqlite3.DatabaseError(f"malformed: {foreign or f'no {missing[0]}'}")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"malformed: {verdict}")

@@ -73,6 +73,13 @@ def save(
         changes.execute("DELETE FROM events WHERE seq < ?", (below,))
 
 
+def forget_events(journal: Journal) -> None:
+    """Delete everything that waits: another file has it."""
+    with journal.transaction() as changes:
+        for table in ("events", "cursors", "latest"):
+            changes.execute(f"DELETE FROM {table}")
+
+
 def forget_sinks(journal: Journal, sinks: Collection[str]) -> None:
     """Delete the cursors of sinks that are not configured any more."""
     with journal.transaction() as changes:

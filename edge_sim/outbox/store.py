@@ -69,6 +69,8 @@ class Outbox:
         self._save()
 
     name = "outbox"
+    lost = 0
+    """Events that were lost at the end: the disk took nothing, and a sink had not got them."""
 
     @classmethod
     def open(
@@ -99,6 +101,38 @@ class Outbox:
         except sqlite3.Error as error:
             journal.close()
             raise SinkError(f"{path}: the outbox cannot be used ({error})") from error
+
+    def adopt(self, path: Path) -> int:
+        """Take over what waits in the outbox file at `path`, and return how many events.
+
+        For a device whose configuration names another place now. Events come before later ones,
+        to the sinks that both know; the old file is left empty.
+
+        Raises:
+            SinkError: The old file cannot be read, or the new one cannot be written.
+        """
+        try:
+            journal = Journal.open(path, WriteMeter(self._clock))
+            try:
+                return self._adopt(journal)
+            finally:
+                journal.close()
+        except sqlite3.Error as error:
+            raise SinkError(f"{path}: what waits there cannot be taken over ({error})") from error
+
+    def _adopt(self, journal: Journal) -> int:
+        loaded = records.load(journal)
+        known = [sink for sink in self._rack.cursors if sink in loaded.cursors]
+        after = min((loaded.cursors[sink] for sink in known), default=loaded.last_seq)
+        rows = records.read(journal, after, -1)
+        events = [event for _, event in rows if event is not None]
+        if events and not self.put(events):
+            raise SinkError(f"{self.name}: the disk takes nothing; the events stay where they are")
+        with self._changed:
+            for watch, (_, event) in loaded.latest.items():
+                self._latest.setdefault(watch, (0, event))
+        records.forget_events(journal)
+        return len(events)
 
     def emit(self, event: Event) -> None:
         """Take one event; as `put`."""
@@ -223,14 +257,23 @@ class Outbox:
             self._wakes.append(wake)
 
     def close(self) -> None:
-        """Write everything and close; safe to call twice."""
+        """Write everything and close; `lost` says what could not be. Safe to call twice."""
         with self._changed:
             if self._closed:
                 return
-            self._save()
+            lost = self.lost = 0 if self._save() else self._undelivered()
             self._closed = True
             self._journal.close()
             self._changed.notify_all()
+        if lost:
+            logger.error(
+                "outbox: %d events are lost: the disk took nothing and not every sink has them",
+                lost,
+            )
+
+    def _undelivered(self) -> int:
+        done = min(self._rack.cursors.values(), default=self._next_seq)
+        return sum(item.slot.seq > done for item in self._unsaved)
 
     def _read(self, after: int, limit: int) -> list[tuple[int, Event | None]]:
         """Return the oldest events above `after`, from disk and then from memory."""
