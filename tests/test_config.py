@@ -185,6 +185,17 @@ def test_a_secret_comes_from_the_given_environment_only() -> None:
         parse_config(text, where="test")
 
 
+def test_a_file_takes_secrets_from_the_environment_of_the_process_unless_another_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(MINIMAL.replace("synthetic:gate", "rtsp://me:${YARD_PASSWORD}@cam/1"))
+    monkeypatch.setenv("YARD_PASSWORD", "s3cret")
+    assert load_config(path).sources["yard"].uri == "rtsp://me:s3cret@cam/1"
+    with pytest.raises(ConfigError, match="the environment has no YARD_PASSWORD"):
+        load_config(path, {})
+
+
 @pytest.mark.parametrize(
     ("sink", "key"),
     [
