@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edge_sim.cli.gallery_context import positive
+from edge_sim.cli.options import positive
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 

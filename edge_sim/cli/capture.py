@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_sim.cli.gallery_context import positive, seconds
+from edge_sim.cli.options import positive, seconds
 from edge_sim.cli.output import print_json, progress
 from edge_sim.errors import DataError, SourceError
 
@@ -81,7 +81,7 @@ def _capture(args: argparse.Namespace) -> int:
 
     config = None
     if args.config is not None:
-        from edge_sim.cli.configuration import load
+        from edge_sim.cli.options import load
 
         config = load(args.config)
     uri, options = resolved(args.source, config)

@@ -56,7 +56,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _check(args: argparse.Namespace) -> int:
-    from edge_sim.cli.configuration import load
+    from edge_sim.cli.options import load
 
     config = load(args.config)
     findings = (*_findings(config), *_sink_findings(config, offline=args.offline))

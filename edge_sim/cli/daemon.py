@@ -1,4 +1,4 @@
-"""`edge-sim daemon`: what systemd runs."""
+"""`edge-sim daemon`, and `install-service`, which writes its systemd unit."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge_sim.cli.output import note
+from edge_sim.errors import ConfigError
+
 if TYPE_CHECKING:
     from edge_sim.config import Config
+    from edge_sim.systemd import UnitPlan
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "explanations, score log (the folder of the configuration)",
     )
     parser.set_defaults(handler=_daemon, look_by_look=True)
+    _register_install(commands)
 
 
 def _daemon(args: argparse.Namespace) -> int:
@@ -77,7 +83,7 @@ def configured(path: Path, state_dir: Path | None) -> Config:
     Raises:
         ConfigError: It cannot be used.
     """
-    from edge_sim.cli.configuration import load
+    from edge_sim.cli.options import load
 
     config = load(path)
     if state_dir is None:
@@ -145,3 +151,119 @@ def _on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop())
     signal.signal(signal.SIGINT, lambda *_: stop())
     signal.signal(signal.SIGHUP, lambda *_: reload())
+
+
+CONFIG = Path("/etc/edge_sim/config.yaml")
+
+
+def _register_install(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    parser = commands.add_parser(
+        "install-service",
+        help="write the systemd unit, its user and a configuration",
+        description="Write the systemd unit of the daemon, the system user it runs as and, where "
+        "there is none, a configuration. Nothing is started, and no configuration is ever "
+        "written over.",
+    )
+    parser.add_argument("-c", "--config", type=Path, default=CONFIG, metavar="FILE")
+    parser.add_argument("--user", default="edge_sim", help="that the service runs as (edge_sim)")
+    parser.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="/dev/...",
+        help="another device it may use; /dev/video* is always allowed",
+    )
+    parser.add_argument("--program", type=Path, metavar="FILE", help="the edge-sim to run")
+    parser.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="write below DIR: for images"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be written")
+    parser.set_defaults(handler=_install)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    text: str
+    replaces: bool
+
+
+def _install(args: argparse.Namespace) -> int:
+    from edge_sim.resources import config_path
+    from edge_sim.systemd import UnitPlan
+
+    program = args.program or Path(sys.argv[0]).resolve()
+    if args.program is None and program.name != "edge-sim":
+        raise ConfigError(f"{program} is no edge-sim; name the one to run with --program FILE")
+    plan = UnitPlan(program, args.config, args.user, tuple(args.device))
+    for file in _files(plan):
+        _write(file, args.root, dry_run=args.dry_run)
+    default = config_path("default.yaml")
+    note(_NEXT_STEPS.format(config=args.config, user=args.user, default=default))
+    return 0
+
+
+def _files(plan: UnitPlan) -> Iterator[_File]:
+    from edge_sim.systemd import UNIT_NAME, unit_text, user_text
+
+    yield _File(Path("/etc/systemd/system", UNIT_NAME), unit_text(plan), replaces=True)
+    yield _File(Path("/etc/sysusers.d/edge_sim.conf"), user_text(plan), replaces=True)
+    yield _File(plan.config, CONFIG_TEXT, replaces=False)
+
+
+def _write(file: _File, root: Path, *, dry_run: bool) -> None:
+    target = root / file.path.relative_to("/")
+    known = target.read_text(encoding="utf-8") if target.exists() else None
+    if known is not None and (known == file.text or not file.replaces):
+        print(f"kept {target}")
+        return
+    if dry_run:
+        print(f"would write {target}:\n{file.text}")
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".{target.name}.new")
+        fresh.write_text(file.text, encoding="utf-8")
+        fresh.chmod(0o644)
+        fresh.replace(target)
+    except OSError as error:
+        raise ConfigError(f"{target}: cannot write ({error.strerror}); use sudo") from error
+    print(f"wrote {target}")
+
+
+CONFIG_TEXT = """\
+# edge_sim as a service. Every key with its default is in default.yaml of edge_sim.
+# Passwords: write NAME=value into /etc/edge_sim/secrets.env (mode 600) and use ${NAME} here.
+
+gallery:
+  path: /var/lib/edge_sim/gallery.db
+
+sources:
+  camera:
+    # Better /dev/v4l/by-id/...: it stays the same when the camera is plugged in again.
+    uri: /dev/video0
+
+watches:
+  bowl:
+    # The part of the picture that counts, as fractions of it: [x1, y1, x2, y2].
+    roi: [0.0, 0.0, 1.0, 1.0]
+    interval_s: 2
+    recheck_s: 0.5
+
+# Standard output of a service is the journal.
+sinks:
+  - kind: stdout
+
+health:
+  listen: 127.0.0.1:9713
+"""
+
+_NEXT_STEPS = """\
+next:
+  sudo systemd-sysusers && sudo install -d -o {user} -g {user} -m 750 /var/lib/edge_sim
+  sudo nano {config}  # every key with its default: {default}
+  sudo -u {user} edge-sim gallery add -c {config} --watch bowl --state empty PICTURES...
+  sudo -u {user} edge-sim check -c {config}
+  sudo systemctl daemon-reload && sudo systemctl enable --now edge_sim
+  journalctl -u edge_sim -f"""

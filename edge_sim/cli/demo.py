@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.gallery_context import positive
+from edge_sim.cli.options import positive
 from edge_sim.cli.output import note, print_json_line, progress
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from edge_sim.cli.recording import note_scores, record
+    from edge_sim.cli.run import note_scores, record
     from edge_sim.demo import DEVICE, Demo, DemoPlan, Judge
     from edge_sim.embedders import open_embedder
     from edge_sim.report import Timeline, check_path, write

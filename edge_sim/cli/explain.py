@@ -181,7 +181,7 @@ def _references(args: argparse.Namespace, explanation: Explanation) -> Mapping[s
 
     path = args.gallery
     if path is None and args.config is not None:
-        from edge_sim.cli.configuration import load
+        from edge_sim.cli.options import load
 
         config = load(args.config)
         path = config.path(config.gallery.path)

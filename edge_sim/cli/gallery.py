@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_sim.cli import gallery_audit, gallery_capture, gallery_copies, gallery_review
-from edge_sim.cli import gallery_changes as changes
-from edge_sim.cli import gallery_views as views
-from edge_sim.cli.gallery_context import (
+from edge_sim.cli import gallery_edit as changes
+from edge_sim.cli import gallery_show as views
+from edge_sim.cli.options import (
     gallery_options,
     picture_options,
     positive,
@@ -64,7 +63,7 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="PATH is the id of a frame that the daemon kept, as `gallery review` lists them",
     )
-    gallery_review.folder_option(add)
+    changes.folder_option(add)
     add.set_defaults(usage_error=add.error)
     add.add_argument(
         "--count", type=positive, metavar="N", help="at most N frames of a video or camera"
@@ -75,18 +74,18 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
     capture = _verb(
         verbs,
         "capture",
-        gallery_capture.capture,
+        changes.capture,
         help_text="enrol frames of a camera or other source, as they come",
     )
-    gallery_capture.options(capture)
+    changes.capture_options(capture)
     picture_options(capture)
     review = _verb(
         verbs,
         "review",
-        gallery_review.review,
+        changes.review,
         help_text="list the frames that the daemon was unsure of; teach or discard them",
     )
-    gallery_review.options(review)
+    changes.review_options(review)
     reference_options(review)
 
 
@@ -104,7 +103,12 @@ def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:
     diff = _verb(verbs, "diff", views.show_diff, help_text="show what changed between revisions")
     diff.add_argument("before", type=int, metavar="A")
     diff.add_argument("after", type=int, nargs="?", metavar="B", help="the present one if left out")
-    _verb(verbs, "verify", views.verify, help_text="read the whole file and say what is damaged")
+    _verb(
+        verbs,
+        "verify",
+        views.verify,
+        help_text="read the whole file and say what is damaged",
+    )
 
 
 def _edit(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -131,20 +135,21 @@ def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
     audit = _verb(
         verbs,
         "audit",
-        gallery_audit.show_audit,
+        views.show_audit,
         help_text="say how sure the gallery will be, what is wrong with it, and what is missing",
     )
     audit.add_argument("--watch", metavar="NAME", help="only this one")
     audit.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
-    prune = _verb(
-        verbs, "prune", gallery_audit.prune, help_text="keep only the most useful references"
-    )
+    prune = _verb(verbs, "prune", views.prune, help_text="keep only the most useful references")
     prune.add_argument("--watch", metavar="NAME", help="the only one if left out")
     prune.add_argument("--keep", type=positive, required=True, metavar="N", help="how many stay")
     prune.add_argument("--dry-run", action="store_true", help="say which; remove nothing")
     prune.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
     dedupe = _verb(
-        verbs, "dedupe", changes.dedupe, help_text="remove references that repeat an earlier one"
+        verbs,
+        "dedupe",
+        changes.dedupe,
+        help_text="remove references that repeat an earlier one",
     )
     dedupe.add_argument("--watch", metavar="NAME", help="only of this one")
     dedupe.add_argument("--dry-run", action="store_true", help="say which; remove nothing")
@@ -153,7 +158,10 @@ def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _verb(verbs, "undo", changes.undo, help_text="take the last change back")
     rollback = _verb(
-        verbs, "rollback", changes.rollback, help_text="make the gallery what it was at a revision"
+        verbs,
+        "rollback",
+        changes.rollback,
+        help_text="make the gallery what it was at a revision",
     )
     rollback.add_argument("revision", type=int, metavar="N")
     _verb(
@@ -165,14 +173,12 @@ def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _copy(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    backup = _verb(
-        verbs, "backup", gallery_copies.backup, help_text="copy the whole gallery to one file"
-    )
+    backup = _verb(verbs, "backup", changes.backup, help_text="copy the whole gallery to one file")
     backup.add_argument("file", type=Path, metavar="FILE", help="a new file")
     restore = _verb(
         verbs,
         "restore",
-        gallery_copies.restore,
+        changes.restore,
         help_text="put a copy in the place of the gallery, and put its log away",
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="a gallery file")
@@ -189,7 +195,10 @@ def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
     taken.add_argument("--watch", required=True, metavar="NAME")
     picture_options(taken)
     given = _verb(
-        verbs, "export", changes.export_folder, help_text="write the pictures, a folder per state"
+        verbs,
+        "export",
+        changes.export_folder,
+        help_text="write the pictures, a folder per state",
     )
     given.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
     given.add_argument("--watch", required=True, metavar="NAME")

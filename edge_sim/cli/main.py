@@ -20,7 +20,6 @@ GROUPS = (
     "run",
     "daemon",
     "teach",
-    "install_service",
     "check",
     "gallery",
     "capture",
@@ -39,6 +38,8 @@ GROUPS = (
     "schema",
 )
 """Modules of `edge_sim.cli` that add verbs, in the order of the help text."""
+_MODULES = {"install_service": "daemon"}
+"""Module of a verb whose name is another."""
 
 _MAX_PIXELS = 64_000_000
 EXIT_CONFIG = 78
@@ -103,7 +104,8 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log more; twice: all")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     verbs = [word.replace("-", "_") for word in arguments if not word.startswith("-")]
-    wanted = [verbs[0]] if verbs and verbs[0] in GROUPS else GROUPS
+    group = _MODULES.get(verbs[0], verbs[0]) if verbs else ""
+    wanted = [group] if group in GROUPS else GROUPS
     for group in wanted:
         importlib.import_module(f"edge_sim.cli.{group}").register(commands)
     return parser

@@ -9,17 +9,162 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.gallery_context import key_and_value, positive
 from edge_sim.cli.index import SCALES, shown
+from edge_sim.cli.options import key_and_value, positive
 from edge_sim.cli.output import note, print_json, print_table
-from edge_sim.cli.search_head import check_head, head_for_index, head_of_store, head_options
-from edge_sim.cli.search_least import CALIBRATED, check_least, least_score, resolved_least
+from edge_sim.errors import SearchError
 
 if TYPE_CHECKING:
     from edge_sim.domain import BgrImage
+    from edge_sim.gallery_store import GalleryStore, KeptCalibration
     from edge_sim.head import Head
     from edge_sim.protocols import Embedder
     from edge_sim.search import Answer, Collection, Hit, Query, Wanted
+
+
+def head_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say by which likeness to search."""
+    parser.add_argument(
+        "--head",
+        type=Path,
+        metavar="GALLERY",
+        help="search an index by what `model adapt` has learned in this gallery",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="by the model alone, not by what was learned"
+    )
+
+
+def check_head(args: argparse.Namespace) -> None:
+    """Raise `SearchError` where the options of a head contradict others."""
+    from edge_sim.errors import SearchError
+
+    if args.head is not None and args.index is None:
+        raise SearchError("--head goes with --index; a gallery is searched by its own head")
+    if args.head is not None and (args.plain or args.scale != "global"):
+        raise SearchError("--head goes without --plain and --scale: it is a likeness of its own")
+    if args.index is not None and args.watch is not None and args.head is None:
+        raise SearchError("--watch goes with --gallery or --head; an index has no watches")
+
+
+def head_of_store(args: argparse.Namespace, store: GalleryStore) -> Head | None:
+    """Return the head of the watch that is searched; None if it has none that holds.
+
+    A search over several watches has none: each of them was learned for one.
+    """
+    from edge_sim.gallery_store import kept_head
+
+    watches = store.watches() if args.watch is None else (args.watch,)
+    if args.plain or args.scale != "global" or len(watches) != 1:
+        return None
+    kept = kept_head(store, watches[0], store.gallery(watches[0]))
+    if kept is None:
+        return None
+    if kept.outdated is not None:
+        note(
+            f"not by the learned likeness of {watches[0]}: {kept.outdated}; "
+            f"`edge-sim model adapt` learns it again"
+        )
+        return None
+    return kept.head
+
+
+def head_for_index(args: argparse.Namespace) -> Head | None:
+    """Return the head that --head names; None without it.
+
+    Raises:
+        GalleryError: The gallery has none, or it does not hold any more.
+    """
+    if args.head is None:
+        return None
+    from edge_sim.cli.options import only_watch
+    from edge_sim.errors import GalleryError
+    from edge_sim.gallery_store import GalleryStore, kept_head
+
+    with GalleryStore.open(args.head, read_only=True) as store:
+        watch = only_watch(store, args.watch)
+        kept = kept_head(store, watch, store.gallery(watch))
+    reason = "it has none" if kept is None else kept.outdated
+    if kept is None or reason is not None:
+        raise GalleryError(
+            f"{args.head}: no learned likeness of watch {watch!r} to search by ({reason}); "
+            f"`edge-sim model adapt {watch}` learns one"
+        )
+    return kept.head
+
+
+CALIBRATED = "calibrated"
+COSINE = "cosine"
+
+
+def least_score(text: str) -> float | str:
+    """Return the number of the option, or the word that stands for the calibrated one.
+
+    Raises:
+        ArgumentTypeError: It is neither.
+    """
+    if text == CALIBRATED:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number; give one, or `{CALIBRATED}`"
+        ) from None
+
+
+def check_least(args: argparse.Namespace) -> None:
+    """Raise `SearchError` where what is asked for was not what `calibrate` measured."""
+    if args.min_score != CALIBRATED:
+        return
+    if args.gallery is None:
+        raise SearchError(f"--min-score {CALIBRATED} goes with --gallery, which keeps calibrations")
+    if args.metric != COSINE or args.scale != "global":
+        raise SearchError(
+            f"--min-score {CALIBRATED} goes with --metric cosine and --scale global: nothing else "
+            f"was calibrated"
+        )
+
+
+def resolved_least(args: argparse.Namespace, model_id: str, *, learned: bool) -> float | None:
+    """Return the least score in force, and tell where a calibrated one comes from.
+
+    Raises:
+        SearchError: Nothing fits: no calibration, of another model, or of several watches.
+    """
+    if args.min_score != CALIBRATED:
+        return None if args.min_score is None else float(args.min_score)
+    if learned:
+        raise SearchError("cosine was calibrated, not the learned likeness: add --plain")
+    kept = _kept(args)
+    if kept.model != model_id:
+        raise SearchError(
+            f"{args.gallery}: calibrated with the model {kept.model}, not {model_id}; "
+            f"run `edge-sim calibrate --gallery {args.gallery} --write` again"
+        )
+    value = kept.thresholds[0].threshold
+    note(f"cosine {value:.4f} and above: {kept.origin}")
+    return value
+
+
+def _kept(args: argparse.Namespace) -> KeptCalibration:
+    from edge_sim.gallery_store import kept_calibrations
+
+    found = [
+        item
+        for item in kept_calibrations(args.gallery)
+        if item.score == COSINE and args.watch in (None, item.watch)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        watches = ", ".join(item.watch for item in found)
+        raise SearchError(f"{args.gallery}: calibrated for {watches}; name one with --watch")
+    raise SearchError(
+        f"{args.gallery}: no cosine was calibrated; run "
+        f"`edge-sim calibrate --gallery {args.gallery} --write`"
+    )
+
 
 SCHEMA = 1
 METRICS = ("cosine", "euclidean", "manhattan", "ssim", "fused")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.cli.install_service import CONFIG_TEXT
+from edge_sim.cli.daemon import CONFIG_TEXT
 from edge_sim.cli.main import main
 from edge_sim.config import parse_config
 from edge_sim.resources import config_path

@@ -1,4 +1,4 @@
-"""Which gallery, region and model a verb works with: from options, or from a configuration."""
+"""Options that verbs share, and what they come to: configuration, gallery, region, model."""
 
 from __future__ import annotations
 
@@ -16,6 +16,34 @@ if TYPE_CHECKING:
     from edge_sim.gallery_store import GalleryStore
     from edge_sim.pipeline import Region
     from edge_sim.protocols import Embedder
+
+
+def load(path: Path, *, source: str | None = None) -> Config:
+    """Return the configuration in `path`, with the uri of its only source replaced by `source`.
+
+    Raises:
+        ConfigError: As in `load_config`, or `source` is given for several sources.
+    """
+    from edge_sim.config import load_config
+
+    config = load_config(path)
+    if source is None:
+        return config
+    if len(config.sources) != 1:
+        raise ConfigError(
+            f"{path}: --source replaces the only source, but there are {len(config.sources)}"
+        )
+    import msgspec
+
+    from edge_sim.sources import anchored
+
+    ((name, present),) = config.sources.items()
+    # Typed by the user, so relative to where the user is, not to the file.
+    uri = anchored(source, str(Path.cwd()))
+    return msgspec.structs.replace(
+        config, sources={name: msgspec.structs.replace(present, uri=uri)}
+    )
+
 
 DEFAULT_GALLERY = Path("gallery.db")
 SCHEMA = 1
@@ -198,8 +226,6 @@ def context_of(args: argparse.Namespace) -> Context:
     config = None
     gallery = args.gallery
     if args.config is not None:
-        from edge_sim.cli.configuration import load
-
         config = load(args.config)
         gallery = gallery or config.path(config.gallery.path)
     return Context(
