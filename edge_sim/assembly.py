@@ -4,89 +4,250 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Event as StopEvent
+from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 
 from edge_sim import heap
+from edge_sim.backoff import BACKOFF_S
 from edge_sim.config import Config, SourceConfig, WatchConfig
 from edge_sim.config_sinks import kind_of, sink_options
 from edge_sim.config_yaml import nearest
-from edge_sim.domain import Roi
+from edge_sim.domain import BgrImage, Embedding, Roi
 from edge_sim.embedders import open_embedder
-from edge_sim.errors import ConfigError, EdgeSimError, SinkError
+from edge_sim.errors import ConfigError, EdgeSimError, GalleryError, SinkError
 from edge_sim.events import Event
 from edge_sim.gallery import Gallery
 from edge_sim.gallery_store import GalleryStore
 from edge_sim.gate import Gate
 from edge_sim.imaging import gray
-from edge_sim.loop import Lane, Step, deliver, steps
+from edge_sim.loop import Lane, Step, Wakeup, deliver, steps
 from edge_sim.mask import Mask
 from edge_sim.outbox import Bounds, Outbox, take_over_previous
 from edge_sim.outbox.counts import DAY_S, MEGABYTE
 from edge_sim.pipeline import ObservationInterval, Pipeline, Region, Watch
-from edge_sim.protocols import Embedder, EventSink
+from edge_sim.protocols import Embedder, EventSink, FrameSource
 from edge_sim.sinks import open_sink
 from edge_sim.sources import SourceOptions, anchored, is_live, open_source
+from edge_sim.sources.live import CLOSE_WAIT_S, LiveSource
 from edge_sim.sources.pictures import read_picture
 from edge_sim.stages import stages_of
 
 logger = logging.getLogger(__name__)
 
+MAX_WORKERS = 4
+"""Workers that `worker_count` gives at most by itself: each holds a model, and Python lets one run
+at a time."""
+_FAULTS_PER_LINE = 60
 
-class Device:
-    """Sources, watches and sinks of one configuration, opened and ready to run.
 
-    Made by `build`; a context manager that closes everything.
+def open_configured(config: Config, name: str) -> FrameSource:
+    """Return the source `name` of `config`, open; a camera is read in the caller's thread.
+
+    Raises:
+        SourceError: It cannot be opened.
+    """
+    options = replace(source_options(name, config.sources[name]), threaded=False)
+    return open_source(resolved_uri(config, name), options)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Sources and clocks of a device; tests give their own.
+
+    Args:
+        open_source: Opens the source of a name; a live one in its own thread, again after a loss.
+        is_live: Whether a uri names a camera or stream.
+        now: Seconds since 1970 UTC, for people.
+        clock: Monotonic seconds, for durations.
+        retry_s: Pauses between attempts to open a camera.
+        on_step: Called with every step of the daemon, after its events were taken; for tools.
     """
 
-    def __init__(self, lanes: list[Lane], sinks: list[EventSink], store: GalleryStore) -> None:
-        self.lanes = tuple(lanes)
+    open_source: Callable[[Config, str], FrameSource] = open_configured
+    is_live: Callable[[str], bool] = is_live
+    now: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
+    retry_s: Sequence[float] = BACKOFF_S
+    on_step: Callable[[str, Step], None] | None = None
+
+
+class TimedEmbedder:
+    """An embedder that reports how long each embedding took."""
+
+    def __init__(
+        self, inner: Embedder, clock: Callable[[], float], on_done: Callable[[float], None]
+    ) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._on_done = on_done
+        self.model_id = inner.model_id
+        self.dimension = inner.dimension
+        self.input_px = inner.input_px
+
+    def embed(self, pixels: BgrImage) -> Embedding:
+        """Return the embedding of the inner one."""
+        started_s = self._clock()
+        embedding = self._inner.embed(pixels)
+        self._on_done(self._clock() - started_s)
+        return embedding
+
+
+class SharedEmbedders:
+    """Several embedders of one model for as many threads; each is used by one at a time.
+
+    Args:
+        embedders: At least one, all of the same model.
+    """
+
+    def __init__(self, embedders: list[Embedder]) -> None:
+        self._idle: queue.SimpleQueue[Embedder] = queue.SimpleQueue()
+        for embedder in embedders:
+            self._idle.put(embedder)
+        self.model_id = embedders[0].model_id
+        self.dimension = embedders[0].dimension
+        self.input_px = embedders[0].input_px
+
+    def embed(self, pixels: BgrImage) -> Embedding:
+        """Return the embedding from whichever is idle, waiting for one if none is."""
+        embedder = self._idle.get()
+        try:
+            return embedder.embed(pixels)
+        finally:
+            self._idle.put(embedder)
+
+
+def worker_count(number: int, sources: int) -> int:
+    """Return how many workers to use for so many sources.
+
+    Args:
+        number: Configured; 0 takes what the cores leave beside capture and delivery.
+        sources: Workers beyond their number would never have anything to do.
+    """
+    wished = number or min(MAX_WORKERS, len(os.sched_getaffinity(0)) - 1)
+    return max(min(wished, sources), 1)
+
+
+class Device:
+    """Model, gallery, and one lane per source of one configuration; of the API its sinks, too.
+
+    Made by `build`; a context manager that closes everything. All but `wake` belongs to one thread.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        embedder: Embedder,
+        store: GalleryStore,
+        lanes: Mapping[str, Lane],
+        *,
+        sinks: Sequence[EventSink] = (),
+        wakeup: Wakeup | None = None,
+        workers: int = 1,
+    ) -> None:
+        self.config = config
+        self.embedder = embedder
+        self.lanes = dict(lanes)
         self.sinks = tuple(sinks)
+        self.workers = workers
+        """Sources that are processed at the same time by the daemon."""
         self._store = store
+        self._wakeup = wakeup or Wakeup()
         self._seen_version = store.data_version()
+        self._faults = 0
 
     @property
-    def watches(self) -> tuple[Watch, ...]:
-        """All watches, in the order of the configuration within each source."""
-        return tuple(watch for lane in self.lanes for watch in lane.pipeline.watches)
+    def watches(self) -> dict[str, Watch]:
+        """All watches by name, in the order of the configuration within each source."""
+        return {
+            watch.name: watch for lane in self.lanes.values() for watch in lane.pipeline.watches
+        }
 
-    def steps(self, *, stop: StopEvent | None = None) -> Iterator[Step]:
+    def start(self) -> None:
+        """Begin to open and read the cameras, each in a thread of its own; waits for none."""
+        for lane in self.lanes.values():
+            if isinstance(lane.source, LiveSource):
+                lane.source.begin()
+
+    def wake(self) -> None:
+        """Let `steps` look at its `stop` at once; may be called from threads and signal handlers."""
+        self._wakeup.ring()
+
+    def steps(self, *, stop: threading.Event | None = None) -> Iterator[Step]:
         """Yield one step per frame; the events in it have been delivered to the sinks.
 
         Raises:
             SourceError: A file or folder cannot be read to its end.
         """
-        for step in steps(self.lanes, stop=stop, between_frames=self.refresh):
+        lanes = list(self.lanes.values())
+        for step in steps(lanes, stop=stop, between_frames=self.refresh, wakeup=self._wakeup):
             deliver(step.events, self.sinks)
             yield step
 
-    def events(self, *, stop: StopEvent | None = None) -> Iterator[Event]:
+    def events(self, *, stop: threading.Event | None = None) -> Iterator[Event]:
         """Yield every event after it was delivered to the sinks; as `steps` otherwise."""
         for step in self.steps(stop=stop):
             yield from step.events
 
-    def refresh(self) -> None:
-        """Take the gallery file over if somebody has changed it."""
-        version = self._store.data_version()
-        if version == self._seen_version:
-            return
-        self._seen_version = version
-        for lane in self.lanes:
-            model_id = lane.pipeline.model_id
-            for watch in lane.pipeline.watches:
-                watch.use(self._store.gallery(watch.name, model_id=model_id))
-        heap.give_back()
-        logger.info("gallery changed: revision %d in force", self._store.revision)
+    def refresh(self) -> bool:
+        """Take the gallery file over if it has changed; return whether it was.
 
-    def close(self) -> None:
-        """Close sources, sinks and gallery; what fails is logged and keeps nothing else open."""
-        for lane in self.lanes:
-            lane.source.close()
+        One that cannot be used is logged, and the watches keep what they have.
+        """
+        try:
+            version = self._store.data_version()
+            if version == self._seen_version:
+                return False
+            self._seen_version = version
+            model_id = self.embedder.model_id
+            fresh = {name: self._store.gallery(name, model_id=model_id) for name in self.watches}
+            revision = self._store.revision
+        except GalleryError as error:
+            if self._faults % _FAULTS_PER_LINE == 0:
+                logger.error(
+                    "the gallery is kept as it was: %s (fault %d)", error, self._faults + 1
+                )
+            self._faults += 1
+            return False
+        self._faults = 0
+        for name, watch in self.watches.items():
+            watch.use(fresh.pop(name))  # of which it keeps little: to be gone before the next line
+        heap.give_back()
+        logger.info("gallery revision=%d is in force", revision)
+        return True
+
+    def leave(self, *, keeping: frozenset[str] = frozenset()) -> None:
+        """Close sinks, gallery and sources but those in `keeping`; waits for no camera.
+
+        What fails is logged and keeps nothing else open.
+        """
+        for name, lane in self.lanes.items():
+            if name in keeping:
+                continue
+            if isinstance(lane.source, LiveSource):
+                lane.source.leave()
+            else:
+                lane.source.close()
         for sink in self.sinks:
             _close_logged(sink)
         self._store.close()
+
+    def join(self, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Wait until the cameras are given back, at most `limit_s` for all of them."""
+        until_s = clock() + limit_s
+        for lane in self.lanes.values():
+            if isinstance(lane.source, LiveSource):
+                lane.source.join(max(until_s - clock(), 0.0))
+
+    def close(self) -> None:
+        """Close everything; waits at most two seconds for cameras that are just being read."""
+        self.leave()
+        self.join(CLOSE_WAIT_S)
 
     def __enter__(self) -> Device:
         return self
@@ -112,36 +273,106 @@ def build(
     *,
     sinks: Sequence[EventSink] | None = None,
     now: Callable[[], float] = time.time,
+    environment: Environment | None = None,
 ) -> Device:
-    """Open everything that `config` names.
+    """Open everything that `config` names; cameras are opened in the background.
+
+    A camera that does not open is reported as lost by the device, which goes on with the others and
+    tries it again.
 
     Args:
         config: From `load_config`.
         sinks: Open sinks instead of the configured ones, closed with the device; `()` for none.
         now: Seconds since 1970 UTC; stamps the loss and return of sources.
+        environment: Sources and clocks instead of the real ones, `now` included.
 
     Raises:
-        ConfigError: There is nothing to watch, or a mask or state does not fit.
-        EdgeSimError: Model, gallery, source or sink cannot be opened.
+        ConfigError: There is nothing to watch, or a mask, state or uri does not fit.
+        EdgeSimError: Model, gallery, sink, or a file to play cannot be opened.
+    """
+    with contextlib.ExitStack() as opened:
+        device = assemble(config, environment=environment or Environment(now=now))
+        opened.callback(device.leave)
+        device.sinks = tuple(open_sinks(config) if sinks is None else sinks)
+        opened.pop_all()
+    device.start()
+    return device
+
+
+def assemble(
+    config: Config,
+    *,
+    environment: Environment,
+    wakeup: Wakeup | None = None,
+    old: Device | None = None,
+    workers: int = 1,
+    on_embedded: Callable[[float], None] | None = None,
+) -> Device:
+    """Return the device of `config` without sinks, its cameras not yet started.
+
+    Args:
+        config: In force from now on.
+        environment: Sources and clocks.
+        wakeup: Rung by the cameras; one of its own if None.
+        old: Device before a reload; sources that it has alike are taken over, and go on.
+        workers: Sources to process at the same time, at most one per source.
+        on_embedded: Called with the seconds of each embedding.
+
+    Raises:
+        ConfigError: There is nothing to watch, or a mask, state or uri does not fit.
+        EdgeSimError: Model, gallery or a file to play cannot be opened.
     """
     watches_of = watches_by_source(config)
+    wakeup = wakeup or Wakeup()
     with contextlib.ExitStack() as opened:
-        embedder = open_model(config)
+        workers = min(workers, len(watches_of))
+        models = [open_model(config) for _ in range(workers)]
+        embedder: Embedder = models[0] if workers == 1 else SharedEmbedders(models)
+        if on_embedded is not None:
+            embedder = TimedEmbedder(embedder, environment.clock, on_embedded)
         store = opened.enter_context(open_gallery(config))
-        receivers = open_sinks(config) if sinks is None else list(sinks)
-        for sink in receivers:
-            opened.callback(sink.close)
-        lanes = []
+        lanes = {}
         for name, watches in watches_of.items():
             pipeline = build_pipeline(config, watches, embedder, store)
-            uri = resolved_uri(config, name)
-            source = open_source(uri, source_options(name, config.sources[name]))
-            opened.callback(source.close)
-            lanes.append(Lane(source, pipeline, live=is_live(uri), now=now))
-        device = Device(lanes, receivers, store)
+            source = kept_source(config, name, old)
+            if source is None:
+                source = _source_of(config, name, environment, wakeup)
+                opened.callback(source.close)
+            lanes[name] = Lane(
+                source,
+                pipeline,
+                live=isinstance(source, LiveSource),
+                now=environment.now,
+                clock=environment.clock,
+                stale_after_s=config.sources[name].stale_after_s,
+            )
+            if old is not None and name in old.lanes and source is old.lanes[name].source:
+                lanes[name].follow(old.lanes[name])
+        device = Device(config, embedder, store, lanes, wakeup=wakeup, workers=workers)
         opened.pop_all()
     heap.give_back()
     return device
+
+
+def kept_source(config: Config, name: str, old: Device | None) -> FrameSource | None:
+    """Return the source of `old` that `config` wants just so; None if there is none."""
+    if old is None or name not in old.lanes or old.lanes[name].ended:
+        return None
+    same = config.sources[name] == old.config.sources[name] and resolved_uri(
+        config, name
+    ) == resolved_uri(old.config, name)
+    return old.lanes[name].source if same else None
+
+
+def _source_of(config: Config, name: str, environment: Environment, wakeup: Wakeup) -> FrameSource:
+    if not environment.is_live(resolved_uri(config, name)):
+        return environment.open_source(config, name)
+    options = source_options(name, config.sources[name])
+    return LiveSource(
+        partial(environment.open_source, config, name),
+        replace(options, reconnect_s=tuple(environment.retry_s)),
+        wake=wakeup.ring,
+    )
 
 
 def open_sinks(config: Config) -> list[EventSink]:
@@ -260,6 +491,7 @@ def source_options(name: str, source: SourceConfig) -> SourceOptions:
         rotate=source.rotate,
         open_timeout_s=source.open_timeout_s,
         read_timeout_s=source.read_timeout_s,
+        frozen_timeout_s=source.frozen_timeout_s,
     )
 
 

@@ -62,6 +62,7 @@ class SourceConfig(Options, frozen=True):
     open_timeout_s: PositiveSeconds = 10.0
     read_timeout_s: PositiveSeconds = 20.0
     frozen_timeout_s: PositiveSeconds | None = 120.0
+    stale_after_s: PositiveSeconds | None = 60.0
 
 
 class ConfirmConfig(Options, frozen=True):

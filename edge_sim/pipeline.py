@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edge_sim.conditions import DAY
 from edge_sim.domain import (
+    UNKNOWN,
     Frame,
     Match,
     Observation,
     Probe,
+    Quality,
     State,
     StateChange,
     Threshold,
+    UnknownReason,
 )
 from edge_sim.events import Event, EventDraft, EventOrigin, completed, state_changed
 from edge_sim.gallery import Gallery, GallerySummary, Recall
@@ -23,8 +27,10 @@ from edge_sim.gate import Gate
 from edge_sim.protocols import Decider, Embedder, Follower, Monitor, Scorer
 from edge_sim.rules import TimeInState
 from edge_sim.sight import Region as Region  # where a watch looks is part of this interface
-from edge_sim.sight import Sight, Sights
+from edge_sim.sight import Sights
 from edge_sim.sight import make_probe as make_probe
+
+_NO_PICTURE = Quality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ class Watch:
         self._stages = stages
         self._last_look_s: float | None = None
         self._latest: tuple[Probe, Match | None] | None = None
+        self._observed: Observation | None = None
         self.followers = tuple(stages.followers())
         self._time = TimeInState()
         self._equip(gallery)
@@ -175,6 +182,7 @@ class Watch:
             match = self._stages.detail(match, probe, self._gallery.recall)
             observation = replace(observation, match=match)
             change = replace(change, cause=observation)
+        self._observed = observation
         self.region = self._steady(probe, self._home, self.region)
         state = self._decider.state
         lasted_s = self._time.follow(state, observation.captured_at_s)
@@ -190,6 +198,37 @@ class Watch:
             before_lasted_s=None if change is None else lasted_s,
             drafts=tuple(draft for drafts in follow for draft in drafts),
         )
+
+    def lose_sight(self, unix_time_s: float, silent_s: float) -> tuple[StateChange, float] | None:
+        """Say `unknown: stale`: no frame has come for too long.
+
+        The state is decided anew once frames come again; what was learned stays.
+
+        Args:
+            unix_time_s: Now, seconds since 1970 UTC.
+            silent_s: Seconds since the source was lost.
+
+        Returns:
+            The change, and for how long the state before it was said; None if it was said already.
+        """
+        stale, before = State(UNKNOWN, UnknownReason.STALE), self._decider.state
+        if before == stale:
+            return None
+        last = self._observed
+        cause = Observation(
+            captured_at_s=(0.0 if last is None else last.captured_at_s) + silent_s,
+            unix_time_s=unix_time_s,
+            frame_index=0 if last is None else last.frame_index,
+            match=None,
+            condition=DAY if last is None else last.condition,
+            impediment=UnknownReason.STALE,
+            quality=_NO_PICTURE if last is None else last.quality,
+        )
+        self._decider.resume(stale)
+        lasted_s = self._time.follow(stale, cause.captured_at_s)
+        said = None if before.reason is UnknownReason.STARTING else before
+        thresholds = self._decider.thresholds
+        return StateChange(said, stale, cause, thresholds, confidence=0.0), lasted_s
 
     def _seen(self, frame: Frame, sight: Sight) -> tuple[Probe, bool]:
         """Return the probe of `frame`, and whether it was embedded for it."""
@@ -249,6 +288,16 @@ class Pipeline:
         sights = Sights(frame, self._embedder)
         looks = [watch.look(sights) for watch in self.watches]
         return tuple(outcome for outcome in looks if outcome is not None)
+
+    def lose_sight(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:
+        """Yield the event of each watch that now says `unknown: stale`; see `Watch.lose_sight`."""
+        for watch in self.watches:
+            found = watch.lose_sight(unix_time_s, silent_s)
+            if found is not None:
+                origin = Origin(
+                    self.device, source, watch.name, self.model_id, watch.gallery.revision
+                )
+                yield state_changed(found[0], origin, found[1])
 
     def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[Event]:
         """Yield the event of each outcome that is a change, and what else there is to tell."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Event as Signal
 from threading import Thread
 
+from edge_sim.backoff import BACKOFF_S, pause_s
 from edge_sim.errors import EventRefusedError, SinkError
 from edge_sim.events import Event
 from edge_sim.outbox.store import Outbox
@@ -16,9 +17,6 @@ from edge_sim.protocols import EventSink
 from edge_sim.sinks.remote import Resumable
 
 logger = logging.getLogger(__name__)
-
-BACKOFF_S = (1.0, 5.0, 10.0, 60.0)
-"""Pauses after failures in a row; the last one is repeated for ever."""
 
 IDLE_S = 60.0
 """With nothing to deliver, the outbox is tidied this often."""
@@ -132,8 +130,7 @@ class Courier:
         if self._failures % _FAILURES_PER_LINE == 0 and not self._stop.is_set():
             logger.warning("not delivered: %s (failure %d)", error, self._failures + 1)
         self._failures += 1
-        steps = self._pace.backoff_s
-        return steps[min(self._failures, len(steps)) - 1]
+        return pause_s(self._failures, self._pace.backoff_s)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from edge_sim.backoff import BACKOFF_S
 from edge_sim.errors import ConfigError, SinkError
 from edge_sim.options import INTERNAL, Megabytes, Options, Port, PositiveSeconds, Seconds
 
@@ -122,7 +123,7 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
     image: bool = False
     stats_interval_s: Seconds = 60.0
     device: Annotated[str, INTERNAL] = ""
-    backoff_s: Annotated[tuple[float, ...], INTERNAL] = (1.0, 5.0, 10.0, 60.0)
+    backoff_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S
 
     @property
     def broker_port(self) -> int:

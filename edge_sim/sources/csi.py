@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.sources.live import LiveSource
+from edge_sim.protocols import FrameSource
+from edge_sim.sources.live import open_live
 from edge_sim.sources.options import SourceOptions
 from edge_sim.sources.uri import label
 
@@ -16,8 +17,8 @@ DEFAULT_WIDTH_PX = 640
 DEFAULT_HEIGHT_PX = 480
 
 
-def open_csi(place: str, options: SourceOptions, *, picamera2: Any = None) -> LiveSource:
-    """Return the started source of CSI camera number `place`.
+def open_csi(place: str, options: SourceOptions, *, picamera2: Any = None) -> FrameSource:
+    """Return the open source of CSI camera number `place`.
 
     Args:
         place: Number of the camera; empty is 0.
@@ -32,9 +33,7 @@ def open_csi(place: str, options: SourceOptions, *, picamera2: Any = None) -> Li
         raise ConfigError(f"csi:{place}: the camera must be a number, such as csi:0")
     module = picamera2 or _import_picamera2()
     name = label(options.name, f"csi:{place}")
-    source = LiveSource(lambda: CsiCamera(module, int(place or 0), name, options), options)
-    source.start()
-    return source
+    return open_live(lambda: CsiCamera(module, int(place or 0), name, options), options)
 
 
 class CsiCamera:
@@ -91,4 +90,11 @@ def _import_picamera2() -> Any:
         raise SourceError(
             "csi: picamera2 cannot be imported; install it with: sudo apt install "
             "python3-picamera2 (and make the environment with --system-site-packages)"
+        ) from error
+    except Exception as error:
+        # Built for another numpy it raises ValueError; a broken libcamera raises what it likes.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SourceError(
+            f"csi: picamera2 is installed but cannot be imported ({reason}); it must fit numpy and "
+            "libcamera of this environment: use those of apt, or install numpy<2"
         ) from error

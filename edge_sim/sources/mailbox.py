@@ -1,13 +1,17 @@
-"""The hand-over between a reader thread and the caller: room for one frame, the newest."""
+"""The bounded hand-over between a reader thread and whoever looks at the frames."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edge_sim.domain import BgrImage, Frame
+from edge_sim.domain import Frame
+
+_KEPT = 4
+"""Lost, back, lost, back: every change is handed over, what is older is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,70 +24,94 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a device was lost.
+    """Why a source was lost.
 
     Args:
         text: One line that names the source.
-        pause_s: Seconds until the next attempt to open it.
-        before_index: Index of the first frame after the loss.
+        pause_s: Seconds until the next attempt to open it; None while it stays open.
         cause: The error behind it, if there is one.
     """
 
     text: str
-    pause_s: float
-    before_index: int
+    pause_s: float | None = None
     cause: Exception | None = None
+
+    @property
+    def line(self) -> str:
+        """The text, and when the source is opened again."""
+        return self.text if self.pause_s is None else f"{self.text}; next try in {self.pause_s:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The source has come to its end."""
+
+
+Item = Frame | Fault | End
 
 
 class Mailbox:
-    """One frame and one fault, each the newest; safe to use from several threads."""
+    """A few items, the newest of each kind in a row; safe to use from several threads.
 
-    def __init__(self, name: str, clocks: Clocks) -> None:
-        self._name = name
-        self._clocks = clocks
+    Args:
+        wake: Called after every change, from any thread; must return at once.
+    """
+
+    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+        self._wake = wake
         self._changed = threading.Condition()
-        self._frame: Frame | None = None
-        self._fault: Fault | None = None
-        self._captured = 0
+        self._items: deque[Item] = deque(maxlen=_KEPT)
+        self._numbered = 0
         self._opened = False
         self._closed = False
         self.dropped = 0
+        """Frames that a newer one replaced before they were taken."""
         self.rejected = 0
+        """Reads that gave no picture."""
         self.last_fault: Fault | None = None
         """What keeps frames from coming; None once they come again."""
 
-    def deliver(self, pixels: BgrImage) -> None:
-        """Put a picture, taken now, in the place of the last one."""
-        now_s, unix_s = self._clocks.monotonic(), self._clocks.wall()
+    def deliver(self, frame: Frame, *, number: bool = False) -> None:
+        """Put a frame in the place of the last one that was not taken.
+
+        Args:
+            frame: Read just now.
+            number: Count it anew: a device that is opened again starts at 0.
+        """
         with self._changed:
-            self.dropped += self._frame is not None
-            self._frame = Frame(pixels, now_s, unix_s, self._captured, self._name)
-            self._captured += 1
+            if number:
+                frame = replace(frame, index=self._numbered)
+                self._numbered += 1
             self.last_fault = None
-            self._changed.notify_all()
+            self._put(frame)
 
     def reject(self) -> None:
-        """Count a read of the device that gave no picture."""
+        """Count a read that gave no picture."""
         with self._changed:
             self.rejected += 1
 
     def opened(self) -> None:
-        """Note that the device is open."""
+        """Note that the source is open."""
         with self._changed:
             self._opened = True
             self._changed.notify_all()
 
-    def fail(self, text: str, pause_s: float, cause: Exception | None = None) -> None:
+    def fail(self, text: str, pause_s: float | None = None, cause: Exception | None = None) -> None:
         """Note a loss."""
         with self._changed:
-            self._fault = self.last_fault = Fault(text, pause_s, self._captured, cause)
-            self._changed.notify_all()
+            self.last_fault = Fault(text, pause_s, cause)
+            self._put(self.last_fault)
+
+    def end(self) -> None:
+        """Note the end of the source."""
+        with self._changed:
+            self._put(End())
 
     def close(self) -> None:
         """Wake whoever waits; nothing is taken any more."""
         with self._changed:
             self._closed = True
-            self._frame = None
+            self._items.clear()
             self._changed.notify_all()
 
     @property
@@ -91,25 +119,39 @@ class Mailbox:
         """Whether `close` was called."""
         return self._closed
 
-    def wait_open(self, limit_s: float) -> Fault | bool:
-        """Return True once the device was open, the fault if it fails, False if neither in time."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._opened or self._closed or self._fault is not None, limit_s
-            )
-            if self._opened or self._fault is None:
-                return self._opened
-            return self._fault
+    @property
+    def has_opened(self) -> bool:
+        """Whether the source was open at least once."""
+        return self._opened
 
-    def take(self, limit_s: float) -> Frame | Fault | None:
-        """Return frame or fault, whichever came first, and forget it; None if none in time."""
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._items)
+
+    def wait_open(self, limit_s: float) -> Fault | bool:
+        """Return True once the source was open, the fault if it fails, False if neither in time."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or self._frame is not None or self._fault is not None, limit_s
-            )
-            frame, fault = self._frame, self._fault
-            if fault is not None and (frame is None or frame.index >= fault.before_index):
-                self._fault = None
-                return fault
-            self._frame = None
-            return frame
+            self._changed.wait_for(lambda: self._opened or self._closed or self._items, limit_s)
+            if self._opened:
+                return True
+            return self.last_fault or False
+
+    def take(self, limit_s: float = 0.0) -> Item | None:
+        """Return the oldest item and forget it; None if there is none in time."""
+        with self._changed:
+            if limit_s > 0.0:
+                self._changed.wait_for(lambda: self._closed or self._items, limit_s)
+            return self._items.popleft() if self._items else None
+
+    def _put(self, item: Item) -> None:
+        if self._closed:
+            return
+        if self._items and type(self._items[-1]) is type(item):
+            self.dropped += isinstance(item, Frame)
+            self._items[-1] = item
+        else:
+            self._items.append(item)
+        self._changed.notify_all()
+        if self._wake is not None:
+            self._wake()

@@ -8,7 +8,8 @@ import cv2
 from numpy.typing import NDArray
 
 from edge_sim.errors import SourceError
-from edge_sim.sources.live import LiveSource
+from edge_sim.protocols import FrameSource
+from edge_sim.sources.live import open_live
 from edge_sim.sources.options import SourceOptions
 from edge_sim.sources.refusal import why_not
 from edge_sim.sources.uri import label
@@ -20,16 +21,14 @@ _ASKING = 0.05
 """Share of the time for opening in which to connect, and in which to answer, when asked why not."""
 
 
-def open_stream(uri: str, options: SourceOptions) -> LiveSource:
-    """Return the started source of an RTSP or HTTP(S) stream.
+def open_stream(uri: str, options: SourceOptions) -> FrameSource:
+    """Return the open source of an RTSP or HTTP(S) stream.
 
     Raises:
         SourceError: The stream cannot be opened in time.
     """
     name = label(options.name, uri)
-    source = LiveSource(lambda: OpenCvStream(uri, name, options), options)
-    source.start()
-    return source
+    return open_live(lambda: OpenCvStream(uri, name, options), options)
 
 
 class OpenCvStream:
@@ -45,6 +44,8 @@ class OpenCvStream:
             round(options.open_timeout_s * _INNER * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
             round(options.read_timeout_s * _INNER * 1000),
+            cv2.CAP_PROP_N_THREADS,
+            1,  # of decoding: by default FFmpeg starts one per core, for every camera
         ]
         self._capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, limits)
         if not self._capture.isOpened():

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from edge_sim.errors import SourceError
 from edge_sim.files import exists, is_dir
+from edge_sim.protocols import FrameSource
 from edge_sim.sources.capture import VideoCapture
-from edge_sim.sources.live import LiveSource
+from edge_sim.sources.live import open_live
 from edge_sim.sources.options import SourceOptions
 from edge_sim.sources.uri import label, local_path
 
@@ -59,8 +60,8 @@ def list_cameras(devices: Path = DEVICES, system: Path = SYSTEM) -> tuple[Camera
 
 def open_camera(
     place: str, options: SourceOptions, *, video_capture: VideoCapture | None = None
-) -> LiveSource:
-    """Return the started source of a camera: a path below `/dev`, or a bare number.
+) -> FrameSource:
+    """Return the open source of a camera: a path below `/dev`, or a bare number.
 
     Raises:
         SourceError: There is no such camera, it may not be read, or it does not open.
@@ -68,9 +69,7 @@ def open_camera(
     path = f"/dev/video{place}" if place.isdecimal() else local_path(place)
     name = label(options.name, path)
     make = video_capture or cv2.VideoCapture
-    source = LiveSource(lambda: OpenCvCamera(path, name, options, make), options)
-    source.start()
-    return source
+    return open_live(lambda: OpenCvCamera(path, name, options, make), options)
 
 
 class OpenCvCamera:
