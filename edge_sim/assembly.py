@@ -175,7 +175,7 @@ class Device:
                 lane.source.begin()
 
     def wake(self) -> None:
-        """Let `steps` look at its `stop` at once; may be called from threads and signal handlers."""
+        """Let `steps` ask its `stop` at once; may be called from threads and signal handlers."""
         self._wakeup.ring()
 
     def steps(self, *, stop: threading.Event | None = None) -> Iterator[Step]:

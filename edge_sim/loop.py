@@ -237,12 +237,13 @@ class Lane:
         return self._step(events=tuple(events))
 
     def _lost(self, error: SourceError) -> list[Event]:
+        now_s = self.clock()
         self._frames_since_s = None
         if self._silent_since_s is None and not self._said_stale:
-            self._silent_since_s = self.clock()
+            self._silent_since_s = now_s
         if self._lost_at_s is not None:
             return []
-        now_s = self._lost_at_s = self.clock()
+        self._lost_at_s = now_s
         self._unsteady = self._restored_at_s is not None and now_s - self._restored_at_s < HELD_S
         at, device, source = utc_text(self.now()), self.pipeline.device, self.source.name
         logger.warning("source %s lost: %s", source, error)
@@ -447,7 +448,7 @@ def steps(
     lanes: Sequence[Lane],
     *,
     stop: threading.Event | None = None,
-    between_frames: Callable[[], None] | None = None,
+    between_frames: Callable[[], object] | None = None,
     wakeup: Wakeup | None = None,
 ) -> Iterator[Step]:
     """Yield one step per frame, the sources in turn, until all have ended or `stop` is set.

@@ -27,7 +27,7 @@ from edge_sim.gate import Gate
 from edge_sim.protocols import Decider, Embedder, Follower, Monitor, Scorer
 from edge_sim.rules import TimeInState
 from edge_sim.sight import Region as Region  # where a watch looks is part of this interface
-from edge_sim.sight import Sights
+from edge_sim.sight import Sight, Sights
 from edge_sim.sight import make_probe as make_probe
 
 _NO_PICTURE = Quality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -30,6 +30,7 @@ FLOORS = {
     "indexes": 3,
     "edges": 2,
     "files": 1,
+    "backoff": 0,
     "heap": 0,
     "picture_header": 0,
     "mask": 1,

@@ -62,6 +62,7 @@ def _daemon(args: argparse.Namespace) -> int:
     from edge_sim.daemon import Daemon
     from edge_sim.systemd import Notifier
 
+    asked_again = _note_reloads()
     heap.share_one()
     set_up_logging(args.verbose, journal="JOURNAL_STREAM" in os.environ)
 
@@ -73,6 +74,8 @@ def _daemon(args: argparse.Namespace) -> int:
     notifier = Notifier.from_environment(os.environ, os.getpid())
     daemon = Daemon(config, reload=read, notifier=notifier)
     _on_signals(daemon.request_stop, daemon.request_reload)
+    if asked_again:
+        daemon.request_reload()
     daemon.run()
     return 0
 
@@ -145,6 +148,13 @@ def _give_way(nice: int) -> None:
         os.nice(nice)
     except OSError as error:
         logger.warning("daemon.nice: %s", error.strerror)
+
+
+def _note_reloads() -> list[int]:
+    """Return a list that grows with every SIGHUP from now on: unhandled it ends the process."""
+    noted: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: noted.append(number))
+    return noted
 
 
 def _on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:

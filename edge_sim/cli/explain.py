@@ -109,7 +109,7 @@ def _tried(ask: Callable[[], Explanation], refusals: list[DataError]) -> Explana
 
 
 def _kept_path(args: argparse.Namespace) -> Path | None:
-    from edge_sim.daemon.records import explanations_path
+    from edge_sim.daemon.teaching import explanations_path
 
     named: Path | None = args.explanations
     if named is not None or args.config is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from edge_sim.cli.output import note
 from edge_sim.events import StateChanged
 
 if TYPE_CHECKING:
-    from edge_sim.daemon.bell import Bell
+    from edge_sim.assembly import Device
     from edge_sim.loop import Step
     from edge_sim.pipeline import Region, Watch
     from edge_sim.report import Timeline
@@ -81,24 +82,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _run(args: argparse.Namespace) -> int:
     from edge_sim.assembly import build
     from edge_sim.cli.options import load
-    from edge_sim.daemon.bell import Bell
-    from edge_sim.daemon.foreground import foreground_steps
-    from edge_sim.daemon.records import Records
+    from edge_sim.daemon.recording import Records
     from edge_sim.tally import Tally
 
     timeline = None if args.report is None else _timeline(args.report)
     config = load(args.config, source=args.source)
-    bell, tally = Bell(), Tally()
-    stop = _asked_to_stop(bell)
+    tally = Tally()
     with ExitStack() as stack:
         # The score log of the configuration is the daemon's; here the option asks for one.
         records = stack.enter_context(closing(Records(config, score_log=False)))
         device = stack.enter_context(build(config))
+        stop = _asked_to_stop(device)
         log = _score_log(args, stack)
-        watches = {watch.name: watch for watch in device.watches}
+        watches = device.watches
         regions = {name: watch.region for name, watch in watches.items()}
         try:
-            for step in foreground_steps(device, stop=stop, bell=bell):
+            for step in device.steps(stop=stop):
                 tally.add(step)
                 if timeline is not None:
                     record(timeline, step, regions)
@@ -114,17 +113,17 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _asked_to_stop(bell: Bell) -> Callable[[], bool]:
-    """Return what tells whether SIGTERM or SIGINT came; they also ring."""
-    asked = [False]
+def _asked_to_stop(device: Device) -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; they also wake the device."""
+    stop = threading.Event()  # only ever asked, never waited for: a handler may set it
 
     def ask(*_: object) -> None:
-        asked[0] = True
-        bell.ring()
+        stop.set()
+        device.wake()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
-    return lambda: asked[0]
+    return stop
 
 
 def _write(timeline: Timeline, args: argparse.Namespace, watches: Iterable[Watch]) -> None:

@@ -130,8 +130,7 @@ def _direct(config: Config, watch: str, state: str, event: str | None) -> Taught
     A daemon that runs notices the changed gallery.
     """
     from edge_sim import assembly
-    from edge_sim.daemon.past import picture_of_event
-    from edge_sim.daemon.teaching import teach_picture
+    from edge_sim.daemon.teaching import picture_of_event, teach_picture
     from edge_sim.sinks.remote import Teach
 
     command = Teach(watch, state, event)

@@ -1,26 +1,71 @@
-"""Correction: "that was X". A frame becomes a reference, and what it would have changed is told."""
+"""Correction: "that was X". A frame becomes a reference; events it would change are named."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edge_sim import assembly
+from edge_sim.assembly import Device
 from edge_sim.config import Config
 from edge_sim.config_yaml import nearest
-from edge_sim.daemon.past import picture_of_event
-from edge_sim.daemon.rig import Rig
 from edge_sim.domain import BgrImage, Frame, Observation, Probe
 from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, Refusal, as_stored, enrol
-from edge_sim.errors import CommandError
-from edge_sim.events import StateChanged
+from edge_sim.errors import CommandError, DataError
+from edge_sim.events import StateChanged, unix_time_s
+from edge_sim.explaining import find_explanation
 from edge_sim.gallery_store import GalleryStore
+from edge_sim.imaging import decode
 from edge_sim.loop import Step
 from edge_sim.pipeline import Watch
 from edge_sim.protocols import Embedder
 from edge_sim.sinks.remote import Teach
 from edge_sim.stages import stages_of
+
+
+def explanations_path(config: Config) -> Path | None:
+    """Return where explanations are kept; None if they are not."""
+    section = config.explanations
+    if section.path is None or config.outbox.storage != "disk":
+        return None
+    return config.path(section.path)
+
+
+def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
+    """Return the region as it was at the event that `command` names.
+
+    Pictures are kept only with `explanations.pictures`, at most 256 pixels wide, as JPEG.
+
+    Raises:
+        CommandError: There is no such event of this watch, or no picture of it.
+    """
+    wanted = command.event_id or ""
+    path = explanations_path(config)
+    if path is None:
+        raise CommandError(
+            f"no picture of the event {wanted} is kept: explanations.path is null, or the outbox "
+            "is in memory"
+        )
+    try:
+        kept = find_explanation([path], wanted)
+    except DataError as error:
+        raise CommandError(f"no picture of the event {wanted} is kept: {error}") from error
+    event = kept.event
+    if event.watch != command.watch:
+        raise CommandError(f"the event {event.id} is of {event.watch}, not of {command.watch}")
+    if kept.picture is None:
+        raise CommandError(
+            f"the event {event.id} at {event.at} is known, but no picture of it was kept; set "
+            "explanations.pictures: true for the next one, or teach what is seen now"
+        )
+    try:
+        pixels = decode(kept.picture)
+    except ValueError as error:
+        raise CommandError(f"the picture of the event {event.id} is damaged: {error}") from error
+    return EnrolmentCandidate(f"event {event.id}", pixels, unix_time_s(event.at))
+
 
 KEPT_PER_WATCH = 8
 """Pictures of the last events, in memory; older ones are on disk if explanations keep them."""
@@ -77,7 +122,7 @@ class Teacher:
         self._frames: dict[str, Frame] = {}
         self._shown: dict[str, deque[_Shown]] = {}
 
-    def note(self, rig: Rig, source: str, step: Step) -> None:
+    def note(self, device: Device, source: str, step: Step) -> None:
         """Remember the frame, and for every change its picture."""
         if step.frame is None:
             return
@@ -86,7 +131,7 @@ class Teacher:
         for outcome in step.outcomes:
             if outcome.watch not in ids:
                 continue
-            region = rig.watches[outcome.watch].region
+            region = device.watches[outcome.watch].region
             pixels = as_stored(region.pixels_of(step.frame.pixels)).copy()
             shown = _Shown(
                 ids[outcome.watch],
@@ -97,37 +142,37 @@ class Teacher:
             )
             self._shown.setdefault(outcome.watch, deque(maxlen=KEPT_PER_WATCH)).append(shown)
 
-    def teach(self, rig: Rig, command: Teach) -> Lesson:
+    def teach(self, device: Device, command: Teach) -> Lesson:
         """Add the picture to the gallery file.
 
         Raises:
             CommandError: There is no such watch, state or picture, or it would teach nothing.
             GalleryError: The gallery cannot be written.
         """
-        watch = _watch_of(rig, command)
-        candidate = self._candidate(rig, watch, command)
-        lesson = teach_picture(rig.config, rig.embedder, command, candidate, self._now)
-        flips = self._flips(rig, watch)
+        watch = _watch_of(device, command)
+        candidate = self._candidate(device, watch, command)
+        lesson = teach_picture(device.config, device.embedder, command, candidate, self._now)
+        flips = self._flips(device, watch)
         return replace(lesson, flips=flips)
 
-    def _candidate(self, rig: Rig, watch: Watch, command: Teach) -> EnrolmentCandidate:
+    def _candidate(self, device: Device, watch: Watch, command: Teach) -> EnrolmentCandidate:
         if command.event_id is not None:
             for shown in self._shown.get(watch.name, ()):
                 if shown.event_id == command.event_id:
                     name = f"event {shown.event_id}"
                     return EnrolmentCandidate(name, shown.pixels, shown.unix_time_s)
-            return picture_of_event(rig.config, command)
-        source = next(name for name, lane in rig.lanes.items() if watch in lane.pipeline.watches)
+            return picture_of_event(device.config, command)
+        source = next(name for name, lane in device.lanes.items() if watch in lane.pipeline.watches)
         frame = self._frames.get(source)
         if frame is None:
             raise CommandError(f"source {source} has given no frame yet")
         name = f"{source}#{frame.index}"
         return EnrolmentCandidate(name, watch.region.pixels_of(frame.pixels), frame.unix_time_s)
 
-    def _flips(self, rig: Rig, watch: Watch) -> tuple[Flip, ...]:
-        config = rig.config
+    def _flips(self, device: Device, watch: Watch) -> tuple[Flip, ...]:
+        config = device.config
         with assembly.open_gallery(config) as store:
-            gallery = store.gallery(watch.name, model_id=rig.embedder.model_id)
+            gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
         scorer = stages_of(config, config.watches[watch.name]).scorer(gallery)
         found = []
         for shown in self._shown.get(watch.name, ()):
@@ -180,9 +225,9 @@ def teach_picture(
     )
 
 
-def _watch_of(rig: Rig, command: Teach) -> Watch:
-    watch = rig.watches.get(command.watch)
+def _watch_of(device: Device, command: Teach) -> Watch:
+    watch = device.watches.get(command.watch)
     if watch is None:
-        hint = nearest(command.watch, rig.watches)
+        hint = nearest(command.watch, device.watches)
         raise CommandError(f"there is no watch {command.watch!r}{hint}")
     return watch

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from edge_sim.domain import UNKNOWN, State
+from edge_sim.domain import UNKNOWN, State, UnknownReason
 from edge_sim.events import Event, SourceLost, StateChanged, tag_of
 from edge_sim.health.status import (
     INFERENCE_BUCKETS_S,
@@ -50,6 +50,9 @@ class Board:
         self._durations_sum_s = 0.0
         self._beat_s = clock()
         self._was_ready = False
+        self._faults: dict[str, str] = {}
+        self._dead: set[str] = set()
+        self._failures: Counter[str] = Counter()
         self._closed = False
 
     def describe(
@@ -131,6 +134,35 @@ class Board:
             known = self._watches.get(watch)
             return 0.0 if known is None or known.state is None else self._since_s(known)
 
+    def show_fault(self, part: str, text: str | None, *, for_good: bool = False) -> None:
+        """Note that a part of the daemon does not work, or that it works again.
+
+        Args:
+            part: Its name, for people.
+            text: The error; None once it works again.
+            for_good: It does not restart itself.
+        """
+        with self._lock:
+            if text is None:
+                self._faults.pop(part, None)
+                return
+            self._failures[part] += self._faults.get(part) != text
+            self._faults[part] = text
+            if for_good:
+                self._dead.add(part)
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Parts of the daemon that do not work now, and why."""
+        with self._lock:
+            return dict(self._faults)
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """How often each part of the daemon has failed since the start."""
+        with self._lock:
+            return dict(self._failures)
+
     @property
     def sources(self) -> tuple[SourceStatus, ...]:
         """All sources now."""
@@ -159,8 +191,9 @@ class Board:
     def health(self) -> Health:
         """Return whether the device works.
 
-        A lost camera is no reason to restart: it comes back by itself. A worker that is stuck
-        and threads that hang in a driver for good are.
+        A lost camera is no fault of the daemon: it comes back by itself. A part that broke is one,
+        though it is tried again. Only a restart helps where the loop is stuck, threads hang in a
+        driver, or a thread has died for good.
         """
         silent_s = self.clock() - self._beat_s
         fatal = [f"the worker stands still for {silent_s:.0f} s"] if silent_s > STALLED_S else []
@@ -173,8 +206,10 @@ class Board:
         lost = [
             f"source {item.name}: {item.error or 'no frame yet'}" for item in sources if not item.up
         ]
+        stuck = bool(fatal) or not self._dead.isdisjoint(self.faults)
+        fatal += [f"{part}: {text}" for part, text in self.faults.items()]
         ready = self._was_ready and not fatal and any(item.up for item in sources)
-        return Health(not fatal, ready, tuple(fatal + lost))
+        return Health(not fatal, ready, tuple(fatal + lost), stuck)
 
     def events_after(self, number: int, limit_s: float) -> list[tuple[int, Event]] | None:
         """Return the events after `number`, waiting for one at most `limit_s`; None at the end."""
@@ -224,6 +259,9 @@ class Board:
             return
         counts = Counter(known.changes)
         counts[event.before or UNKNOWN, event.after] += 1
+        if event.reason == UnknownReason.STALE.value:  # no observation brings it
+            stale = State(UNKNOWN, UnknownReason.STALE)
+            known = replace(known, state=stale, entered_at_s=self.clock())
         self._watches[event.watch] = replace(known, changes=dict(counts))
 
 

@@ -146,7 +146,13 @@ class BoardCollector(Collector):
         histogram.add_metric([], buckets, durations.sum_s)
         info = _gauge("build_info", "What runs", "version", "model", "device")
         info.add_metric([__version__, self._board.model, self._board.device], 1.0)
-        yield from (skipped, histogram, info)
+        broken = _gauge("part_broken", "1 while a part of the daemon does not work", "part")
+        failures = _counter("part_failures", "Failures of a part of the daemon", "part")
+        faults = self._board.faults
+        for part, number in sorted(self._board.failures.items()):
+            broken.add_metric([part], float(part in faults))
+            failures.add_metric([part], number)
+        yield from (skipped, histogram, info, broken, failures)
 
     def _of_delivery(self) -> Iterator[Metric]:
         counts = self._counts()

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from edge_sim.backoff import pause_s
 from edge_sim.errors import ConfigError
 from edge_sim.health.access import Access, AddressLimits, is_local, network_of, tls_context
 from edge_sim.health.pages import JSON, TEXT, Page, Pages, stream_chunk
@@ -59,9 +60,10 @@ class HealthServer:
             raise ConfigError(
                 f"health.listen: cannot listen on {address[0]}:{address[1]} ({error})"
             ) from error
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.25,), name="health", daemon=True
-        )
+        self.fault = ""
+        """Why it does not answer now; empty while it does. It is started again by itself."""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="health", daemon=True)
 
     @property
     def port(self) -> int:
@@ -74,11 +76,26 @@ class HealthServer:
 
     def close(self) -> None:
         """Stop answering and cut connections off. Safe to call twice."""
+        self._closing.set()
         if self._thread.is_alive():
-            self._server.shutdown()
+            if not self.fault:
+                self._server.shutdown()
             self._thread.join(1.0)
         self._server.server_close()
         self._server.cut_off(older_than_s=0.0)
+
+    def _serve(self) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            try:
+                self._server.serve_forever(0.25)
+                return
+            except Exception as error:  # noqa: PERF203 - the edge of the thread
+                failures += 1
+                self.fault = f"{type(error).__name__}: {error} (failure {failures})"
+                logger.exception("the HTTP server broke and is started again")
+                self._closing.wait(pause_s(failures))
+                self.fault = ""
 
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})

@@ -109,8 +109,16 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the device works, and if not, why."""
+    """Whether the device works, and if not, why.
+
+    Args:
+        alive: No part of the daemon is broken.
+        ready: It is alive, has processed a frame, and a source gives frames.
+        faults: One line each.
+        stuck: Only a restart helps: systemd's watchdog is fed no more.
+    """
 
     alive: bool
     ready: bool
     faults: tuple[str, ...]
+    stuck: bool = False

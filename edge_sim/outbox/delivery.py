@@ -57,6 +57,7 @@ class Courier:
         self._wake = Signal()
         self._try_now = False
         self._failures = 0
+        self._broken = ""
         self._thread = Thread(target=self._run, name=f"courier {sink.name}", daemon=True)
 
     @property
@@ -68,6 +69,11 @@ class Courier:
     def failures(self) -> int:
         """Attempts in a row that failed; 0 while all is well."""
         return self._failures
+
+    @property
+    def broken(self) -> str:
+        """The error of a failure that is not the far end's, such as a bug; empty without one."""
+        return self._broken
 
     def start(self) -> None:
         """Start the thread."""
@@ -125,8 +131,10 @@ class Courier:
         if self._failures:
             logger.info("sink %s is back after %d failures", self._sink.name, self._failures)
         self._failures = 0
+        self._broken = ""
 
     def _failed(self, error: Exception) -> float:
+        self._broken = "" if isinstance(error, SinkError) else f"{type(error).__name__}: {error}"
         if self._failures % _FAILURES_PER_LINE == 0 and not self._stop.is_set():
             logger.warning("not delivered: %s (failure %d)", error, self._failures + 1)
         self._failures += 1
@@ -135,13 +143,23 @@ class Courier:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._try_now = False
-            pause_s = self.deliver_pending()
-            if pause_s is not None:
-                self._rest(pause_s)
-                continue
-            self._pace.wait(self._wake, IDLE_S)
-            self._wake.clear()
+            wait_s = self.deliver_pending()
+            if wait_s is None:
+                self._pace.wait(self._wake, IDLE_S)
+                self._wake.clear()
+                wait_s = self._tidied()
+            if wait_s is not None:
+                self._rest(wait_s)
+
+    def _tidied(self) -> float | None:
+        """Tidy the outbox; return the pause after a failure, None without one."""
+        try:
             self._outbox.flush()
+        except Exception as error:
+            # The edge of the thread: an error that ended it would end the deliveries for good.
+            logger.exception("sink %s: the outbox broke", self._sink.name)
+            return self._failed(error)
+        return None
 
     def _rest(self, pause_s: float) -> None:
         """Wait; new events do not cut a pause short, `retry` and the end do."""
@@ -177,6 +195,10 @@ class Delivery:
     def failing(self) -> Mapping[str, int]:
         """Return the failures in a row of the sinks that fail now."""
         return {each.sink.name: each.failures for each in self.couriers if each.failures}
+
+    def broken(self) -> Mapping[str, str]:
+        """Return the errors of sinks whose delivery broke for no fault of the far end."""
+        return {each.sink.name: each.broken for each in self.couriers if each.broken}
 
     def close(self, drain_s: float = 1.0) -> bool:
         """Deliver what waits for at most `drain_s`, stop, close the sinks; return if all went out.

@@ -1,8 +1,8 @@
 """A live source behind a reader thread: the newest frame wins, and a lost one is found again.
 
-The thread owns the source. It opens, reads, and after a loss opens again with growing pauses, until
-`close()`. A read that never returns cannot be interrupted: its thread is left behind with the device
-it holds, gives it back if it ever wakes up, and another thread takes its place.
+The thread owns the source. It opens, reads, and after a loss opens again with growing pauses,
+until `close()`. A read that never returns cannot be interrupted: its thread is left behind with the
+device it holds, gives it back if it ever wakes up, and another thread takes its place.
 """
 
 from __future__ import annotations

@@ -26,15 +26,15 @@ class SourceOptions:
         read_timeout_s: How long `read()` of a live source waits for a frame.
         reconnect_s: Pauses before each new attempt to open a lost live source, the last one
             repeated for ever.
-        frozen_timeout_s: Seconds of the same picture, noise included, that count as a loss of a live
-            source; None never does.
+        frozen_timeout_s: Seconds of the same picture, noise included, that count as a loss of a
+            live source; None never does.
         warm_up_frames: Frames thrown away after each opening of a live source, while the camera's
             exposure settles.
         loop: A file or folder starts again at its end; time and index go on.
         start_unix_s: Clock time of the first frame of a recording without clock times, seconds
             since 1970 UTC.
-        threaded: Read a live source in a thread of its own, which opens it again after a loss. False
-            reads its device in the caller's thread, for a caller that has one for it.
+        threaded: Read a live source in a thread of its own, which opens it again after a loss;
+            False reads its device in the caller's thread, for a caller that has one for it.
 
     Raises:
         ConfigError: A value outside its range.
@@ -57,7 +57,14 @@ class SourceOptions:
     def __post_init__(self) -> None:
         if self.rotate not in ROTATIONS:
             raise ConfigError(f"rotate must be one of 0, 90, 180, 270 degrees, got {self.rotate}")
-        for key in ("width", "height", "fps", "open_timeout_s", "read_timeout_s", "frozen_timeout_s"):
+        for key in (
+            "width",
+            "height",
+            "fps",
+            "open_timeout_s",
+            "read_timeout_s",
+            "frozen_timeout_s",
+        ):
             value = getattr(self, key)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{key} must be above 0, got {value}")

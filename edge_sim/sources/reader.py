@@ -208,8 +208,8 @@ class Reader:
                 text = self._session()
             except SourceError as error:
                 text, cause = str(error), error
-            except Exception as error:
-                # The edge of the thread: an error that ended it would look like silence for ever.
+            except Exception as error:  # noqa: BLE001 - the edge of the thread
+                # An error that ended it would look like silence for ever.
                 text, cause = self._unexpected(error), error
             if self._leave.is_set():
                 return
@@ -239,7 +239,7 @@ class Reader:
     def _as_source(self, opened: Capture | FrameSource) -> FrameSource:
         if hasattr(opened, "release"):
             return CaptureSource(opened, self._options, self._clocks)  # type: ignore[arg-type]
-        return opened  # type: ignore[return-value]
+        return opened
 
     def _read_all(self, source: FrameSource) -> str | None:
         is_device = isinstance(source, CaptureSource)

@@ -79,7 +79,7 @@ def test_the_running_daemon_is_asked_and_tells_which_decisions_would_flip(
     path = config_of(tmp_path, f"health: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n")
     config = load_config(path)
     camera, frames = Camera(), Show()
-    daemon = Daemon(config, reload=lambda: config, world=world_of({"camera": camera}))
+    daemon = Daemon(config, reload=lambda: config, environment=world_of({"camera": camera}))
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:
@@ -108,7 +108,7 @@ def told_by_a_former_daemon(folder: Path, extra: str) -> str:
     """Run a daemon that tells two changes, end it, and return the id of the first."""
     config = lamp_config(folder, extra)
     camera, frames = Camera(), Show()
-    daemon = Daemon(config, reload=lambda: config, world=world_of({"camera": camera}))
+    daemon = Daemon(config, reload=lambda: config, environment=world_of({"camera": camera}))
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:

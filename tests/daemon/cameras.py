@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edge_sim.config import Config, load_config
-from edge_sim.daemon import World
+from edge_sim.assembly import Environment
 from edge_sim.domain import Frame
 from edge_sim.errors import SourceError
 from edge_sim.protocols import FrameSource
@@ -78,9 +78,9 @@ def device() -> tuple[str, bytes]:
         return config.read_text(), (Path(folder) / "gallery.db").read_bytes()
 
 
-def world_of(cameras: Mapping[str, FrameSource]) -> World:
+def world_of(cameras: Mapping[str, FrameSource]) -> Environment:
     """A world in which the sources of these names are these cameras."""
-    return World(open_source=lambda config, name: cameras[name], is_live=lambda uri: True)
+    return Environment(open_source=lambda config, name: cameras[name], is_live=lambda uri: True)
 
 
 def lamp_config(folder: Path, extra: str = "") -> Config:

@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_sim.config import Config, load_config
-from edge_sim.daemon import Daemon, World
+from edge_sim.assembly import Environment
+from edge_sim.daemon import Daemon
 from edge_sim.domain import Frame
 from tests.daemon.cameras import pictures
 
@@ -53,8 +54,8 @@ def run(config: Config, log: Path, told: int, *, frames: int) -> None:
     Args:
         told: Descriptor that gets a byte for every event.
     """
-    world = World(open_source=lambda config, name: Flicker(frames), is_live=lambda uri: False)
-    daemon = Daemon(config, reload=lambda: config, world=world)
+    world = Environment(open_source=lambda config, name: Flicker(frames), is_live=lambda uri: False)
+    daemon = Daemon(config, reload=lambda: config, environment=world)
     scribe = threading.Thread(target=_log_events, args=(daemon, log, told), daemon=True)
     scribe.start()
     daemon.run()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_sim.config import Config, parse_config
-from edge_sim.daemon.doubts import Doubts, is_doubtful
+from edge_sim.daemon.recording import UncertainFrames, is_doubtful
 from edge_sim.domain import Frame, Match, Probe, State, Threshold, UnknownReason
 from edge_sim.edges import edges_of
 from edge_sim.errors import ConfigError
@@ -40,7 +40,7 @@ def config(folder: Path, extra: str = "") -> Config:
     return parse_config(text, where="c.yaml", folder=str(folder))
 
 
-def note(doubts: Doubts, *outcomes: Outcome) -> None:
+def note(doubts: UncertainFrames, *outcomes: Outcome) -> None:
     watches = {"gate": Watch("gate", Gallery(), STAGES)}
     for outcome in outcomes:
         frame = flat_frame(at_s=outcome.observation.captured_at_s)
@@ -61,7 +61,7 @@ def test_a_look_is_doubtful_if_it_is_new_sound_and_not_clear() -> None:
 
 
 def test_what_is_kept_is_the_region_far_apart_in_time(tmp_path: Path) -> None:
-    doubts = Doubts(config(tmp_path))
+    doubts = UncertainFrames(config(tmp_path))
     note(doubts, *(looked(TORN, float(at)) for at in range(25)))
     items = ReviewFolder(tmp_path / "review").items()
     times = [item.facts.unix_time_s - 1_700_000_000.0 for item in items if item.facts]
@@ -71,19 +71,19 @@ def test_what_is_kept_is_the_region_far_apart_in_time(tmp_path: Path) -> None:
 
 
 def test_a_source_that_counts_its_seconds_anew_is_not_silenced(tmp_path: Path) -> None:
-    doubts = Doubts(config(tmp_path))
+    doubts = UncertainFrames(config(tmp_path))
     note(doubts, looked(TORN, 1000.0), looked(TORN, 0.0))
     assert doubts.kept == 2
 
 
 def test_the_folder_is_bounded(tmp_path: Path) -> None:
-    doubts = Doubts(config(tmp_path, ", max_frames: 3"))
+    doubts = UncertainFrames(config(tmp_path, ", max_frames: 3"))
     note(doubts, *(looked(TORN, 10.0 * at) for at in range(9)))
     assert len(ReviewFolder(tmp_path / "review").items()) == 3
 
 
 def test_nothing_is_kept_unless_asked_for(tmp_path: Path) -> None:
-    doubts = Doubts(parse_config("", where="c.yaml", folder=str(tmp_path)))
+    doubts = UncertainFrames(parse_config("", where="c.yaml", folder=str(tmp_path)))
     note(doubts, looked(TORN))
     assert list(tmp_path.iterdir()) == []
 
@@ -92,7 +92,7 @@ def test_a_disk_that_takes_nothing_is_logged_and_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "review").write_text("a file where the folder should be")
-    doubts = Doubts(config(tmp_path))
+    doubts = UncertainFrames(config(tmp_path))
     note(doubts, *(looked(TORN, 10.0 * at) for at in range(5)))
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "not kept for review" in caplog.text

@@ -15,7 +15,7 @@ import pytest
 from edge_sim.conditions import CONDITIONS
 from edge_sim.config import Config, parse_config
 from edge_sim.daemon import Daemon
-from edge_sim.daemon.memory import DeviceMemory, StateFile
+from edge_sim.daemon.state_file import DeviceMemory, StateFile
 from edge_sim.domain import Frame
 from edge_sim.drift import Baseline, DriftFollower, baseline_of
 from edge_sim.events import (
@@ -185,7 +185,7 @@ def test_scores_that_drift_are_told_with_what_to_do(tmp_path: Path) -> None:
     camera, frames = Camera(), Show()
     with running(config, {"camera": camera}) as daemon:
         show(daemon, camera, frames, "on")
-        watch = daemon._rig.watches["lamp"]
+        watch = daemon._device.watches["lamp"]
         (drift,) = [item for item in watch.followers if isinstance(item, DriftFollower)]
         drift.compare_with(baselines())
         show(daemon, camera, frames, "on", 60)

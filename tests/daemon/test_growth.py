@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_sim.daemon import Daemon, World
+from edge_sim.assembly import Environment
+from edge_sim.daemon import Daemon
 from edge_sim.domain import Frame
 from edge_sim.loop import Step
 from tests.daemon.cameras import lamp_config, pictures
@@ -60,11 +61,11 @@ def test_memory_does_not_grow_with_the_frames(tmp_path: Path) -> None:
             gc.collect()
             traced[steps] = tracemalloc.get_traced_memory()[0]
 
-    world = World(
+    world = Environment(
         open_source=lambda config, name: Still(), is_live=lambda uri: False, on_step=count
     )
     config = lamp_config(tmp_path)
-    daemon = Daemon(config, reload=lambda: config, world=world)
+    daemon = Daemon(config, reload=lambda: config, environment=world)
     tracemalloc.start()
     try:
         daemon.run()

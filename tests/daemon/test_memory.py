@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.daemon.memory import (
+from edge_sim.daemon.state_file import (
     DeviceMemory,
     LearnedDrift,
     StateFile,

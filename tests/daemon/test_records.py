@@ -9,8 +9,8 @@ import pytest
 
 from edge_sim.assembly import build
 from edge_sim.config import Config, load_config
-from edge_sim.daemon.keeper import with_sensitivities
-from edge_sim.daemon.records import Records, explanations_path
+from edge_sim.daemon.state_file import with_sensitivities
+from edge_sim.daemon.recording import Records, explanations_path
 from edge_sim.events import StateChanged
 from edge_sim.explaining import configuration_digest, find_explanation
 from edge_sim.replaying import Reading, ReplayRun, compared
@@ -26,7 +26,7 @@ def recorded(config: Config, *, frames: int = 60) -> list[StateChanged]:
     found = []
     with build(config) as device:
         records = Records(config)
-        watches = {watch.name: watch for watch in device.watches}
+        watches = device.watches
         for step in device.steps():
             records.note(watches, step)
             found += [event for event in step.events if isinstance(event, StateChanged)]

@@ -35,7 +35,7 @@ def running(
             raise ConfigError("config.yaml:3: unknown key 'wtches'")
         return reloaded
 
-    daemon = Daemon(config, reload=reload, world=world_of(cameras))
+    daemon = Daemon(config, reload=reload, environment=world_of(cameras))
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:
@@ -138,7 +138,7 @@ def test_time_in_a_state_goes_on_after_a_restart(tmp_path: Path) -> None:
     for _ in range(2):
         camera, frames = Camera(), Show()
         world = replace(world_of({"camera": camera}), clock=lambda: time.now_s)
-        daemon = Daemon(config, reload=lambda: config, world=world)
+        daemon = Daemon(config, reload=lambda: config, environment=world)
         thread = threading.Thread(target=daemon.run)
         thread.start()
         show(daemon, camera, frames, "on")
@@ -200,7 +200,7 @@ def test_a_bad_new_configuration_is_refused_and_the_old_one_kept(
         daemon.request_reload()
         show(daemon, camera, frames, "off")
         await_events(daemon, 2)
-    assert "refused, the old one stays in force: config.yaml:3: unknown key" in caplog.text
+    assert "rejected, the old one stays in force: config.yaml:3: unknown key" in caplog.text
     assert changes(written(tmp_path)) == [(None, "on"), ("on", "off")]
 
 
@@ -232,7 +232,7 @@ def test_a_new_configuration_whose_sink_cannot_open_is_refused_whole(
         daemon.request_reload()
         show(daemon, camera, frames, "off", 6)
         await_events(daemon, 2)
-    assert "refused, the old one stays in force" in caplog.text
+    assert "rejected, the old one stays in force" in caplog.text
     assert changes(written(tmp_path)) == [(None, "on"), ("on", "off")]
 
 
@@ -264,7 +264,7 @@ def test_a_sensitivity_that_was_set_stays_over_a_restart(tmp_path: Path) -> None
     camera, frames = Camera(), Show()
     with running(config, {"camera": camera}) as daemon:
         show(daemon, camera, frames, "on", 1)
-        assert daemon._rig.config.watches["lamp"].sensitivity == 0.8
+        assert daemon._device.config.watches["lamp"].sensitivity == 0.8
     assert changes(written(tmp_path)) == [(None, "on")]
 
 
@@ -279,7 +279,7 @@ def test_what_is_seen_now_can_be_taught_and_is_known_at_once(tmp_path: Path) -> 
         lesson = daemon.teach(Teach("lamp", "broken", event.id), LIMIT_S)
         assert lesson.revision > before
         assert lesson.state == "broken"
-        assert "broken" in daemon._rig.watches["lamp"].gallery.states
+        assert "broken" in daemon._device.watches["lamp"].gallery.states
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_gallery_of_another_model_is_not_taken_over(
     camera, frames = Camera(), Show()
     with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
         show(daemon, camera, frames, "on")
-        rig = daemon._rig
+        rig = daemon._device
         with GalleryStore.open(tmp_path / "gallery.db") as store:
             store.remove([item.reference_id for item in store.gallery("lamp").references])
             store.add("lamp", [foreign_reference()])
@@ -340,7 +340,7 @@ def await_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
 def test_it_ends_by_itself_when_every_source_has_ended(tmp_path: Path) -> None:
     camera = Camera()
     camera.give(None)
-    Daemon(lamp_config(tmp_path), reload=Config, world=world_of({"camera": camera})).run()
+    Daemon(lamp_config(tmp_path), reload=Config, environment=world_of({"camera": camera})).run()
     assert camera.closed
 
 

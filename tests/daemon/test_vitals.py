@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from edge_sim.config import parse_config
-from edge_sim.daemon.post import Post
-from edge_sim.daemon.vitals import Vitals, resident_mb
-from edge_sim.daemon.witnesses import show_pictures
+from edge_sim.daemon.outputs import EventDispatcher
+from edge_sim.daemon.reporting import ProcessStats, resident_mb
+from edge_sim.daemon.recording import show_pictures
 from edge_sim.domain import Roi
 from edge_sim.errors import ConfigError
 from edge_sim.events import Event
@@ -61,15 +61,15 @@ class FarEnd:
         self.figures.append(stats)
 
 
-def post_to(far: FarEnd, folder: Path) -> Post:
+def post_to(far: FarEnd, folder: Path) -> EventDispatcher:
     config = parse_config("outbox: {storage: memory}", where="c.yaml", folder=str(folder))
-    return Post(config, lambda command: None, open_sinks=lambda config: [far])
+    return EventDispatcher(config, lambda command: None, open_sinks=lambda config: [far])
 
 
 def test_the_share_of_the_processor_is_that_since_the_last_figures() -> None:
     used = iter([1.0, 1.5, 4.5])
     now = [100.0]
-    vitals = Vitals(
+    vitals = ProcessStats(
         Board("shed", clock=lambda: now[0]), used=lambda: next(used), memory_mb=lambda: 99.0
     )
     now[0] = 110.0
@@ -91,7 +91,7 @@ def test_the_memory_of_this_process_is_known() -> None:
 def test_figures_are_told_at_the_interval_of_each_sink(tmp_path: Path) -> None:
     far = FarEnd()
     post = post_to(far, tmp_path)
-    vitals = Vitals(Board("shed"))
+    vitals = ProcessStats(Board("shed"))
     for now_s in (1000.0, 1001.0, 1059.0, 1060.0, 1119.0, 1120.0):
         post.report(now_s, vitals.stats)
     post.close()

@@ -14,7 +14,7 @@ from edge_sim.errors import SourceError
 from edge_sim.sources.live import MAX_ABANDONED, LiveSource
 from edge_sim.sources.mailbox import Clocks, Mailbox
 from edge_sim.sources.options import SourceOptions
-from edge_sim.sources.reader import MAX_BAD_READS, Reader
+from edge_sim.sources.reader import HELD_S, MAX_BAD_READS, Reader
 from tests.sources.devices import PATIENCE_S, Device, Hang, flat
 
 QUICK = SourceOptions(
@@ -27,10 +27,10 @@ class NotingMailbox(Mailbox):
     """Keeps every pause that was announced."""
 
     def __init__(self) -> None:
-        super().__init__("cam", Clocks())
-        self.pauses_s: list[float] = []
+        super().__init__()
+        self.pauses_s: list[float | None] = []
 
-    def fail(self, text: str, pause_s: float, cause: Exception | None = None) -> None:
+    def fail(self, text: str, pause_s: float | None = None, cause: Exception | None = None) -> None:
         self.pauses_s.append(pause_s)
 
 
@@ -226,20 +226,26 @@ def test_silence_during_a_pause_names_what_was_wrong(start: Start) -> None:
         source.read()
 
 
-def test_pauses_grow_the_last_one_repeats_and_a_good_frame_starts_anew() -> None:
-    device = Device()
-    for _ in range(4):
+def test_pauses_grow_until_the_stream_has_held_for_a_while() -> None:
+    """A source that opens, gives a picture and fails, again and again, is tried ever more rarely."""
+    device, now_s = Device(), [0.0]
+    for _ in range(2):
         device.openings.put(SourceError("cam: gone"))
     mailbox = NotingMailbox()
-    options = replace(QUICK, reconnect_s=(0.001, 0.002, 0.003))
-    reader = Reader(device.open, mailbox, options, monotonic=lambda: 0.0)
+    options = replace(QUICK, reconnect_s=(0.001, 0.002, 0.003, 0.004))
+    clocks = Clocks(lambda: now_s[0], lambda: 0.0)
+    reader = Reader(device.open, mailbox, options, clocks=clocks)
     reader.start()
     device.wait_for("reads", 1)
     device.put(flat(1), *[None] * MAX_BAD_READS)
+    device.put(flat(2), *[None] * MAX_BAD_READS)
+    device.put(flat(3))
+    now_s[0] = HELD_S
+    device.put(flat(4), *[None] * MAX_BAD_READS)
     reader.leave()
     device.end()
     reader.join(PATIENCE_S)
-    assert mailbox.pauses_s == [0.001, 0.002, 0.003, 0.003, 0.001]
+    assert mailbox.pauses_s == [0.001, 0.002, 0.003, 0.004, 0.001]
 
 
 def test_opening_that_fails_is_reported_by_start(start: Start) -> None:

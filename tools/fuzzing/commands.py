@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from edge_sim.config import parse_config
-from edge_sim.daemon.front import open_front
+from edge_sim.daemon.http_api import open_front
 from edge_sim.daemon.teaching import Lesson
 from edge_sim.errors import CommandError
 from edge_sim.health.board import Board

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from edge_sim.config import Config, load_config
-from edge_sim.daemon import Daemon, World
+from edge_sim.assembly import Environment
+from edge_sim.daemon import Daemon
 from edge_sim.domain import Frame
 from edge_sim.loop import Step
 from soaking.camera import Camera
@@ -49,12 +50,12 @@ class Operation:
         self.steps = self.looks = self.embedded = self.reloads = 0
         self._sample_every = max(frames // _SAMPLES, 1)
         self._deed_every = max(frames // _DEEDS, 100)
-        world = World(
+        world = Environment(
             open_source=lambda _, name: self.cameras[name].open(),
             retry_s=(0.01, 0.05),
             on_step=self._on_step,
         )
-        daemon = Daemon(config, reload=self._reload, world=world)
+        daemon = Daemon(config, reload=self._reload, environment=world)
         self._daemon = daemon
         self.disturber = Disturber(
             daemon, self.cameras, folder, write_config=self._write_config, seed=seed
@@ -68,9 +69,11 @@ class Operation:
         took_s = time.monotonic() - started_s
         self.disturber.close()
         # What was not delivered by the end is, after a restart.
-        again = World(open_source=lambda _, name: _Patient(name, self), is_live=lambda _: False)
+        again = Environment(
+            open_source=lambda _, name: _Patient(name, self), is_live=lambda _: False
+        )
         config = load_config(self._write_config())
-        Daemon(config, reload=self._reload, world=again).run()
+        Daemon(config, reload=self._reload, environment=again).run()
         self.receiver.shutdown()
         self.receiver.server_close()
         return took_s

@@ -1,9 +1,10 @@
-"""Where events go: the outbox, its couriers and the people who talk back."""
+"""Outputs of the daemon: the sinks behind their outbox, and the HTTP server."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from edge_sim import assembly
 from edge_sim.config import Config
@@ -12,11 +13,14 @@ from edge_sim.outbox import Delivery, OutboxCounts
 from edge_sim.protocols import EventSink
 from edge_sim.sinks.remote import Command, DeviceStats, Illustrated, Remote, Reporting, Site
 
+if TYPE_CHECKING:
+    from edge_sim.health.server import HealthServer
+
 DRAIN_S = 0.8
 """At the end: what is not out by then waits on disk for the next start."""
 
 
-class Post:
+class EventDispatcher:
     """The sinks of one configuration behind their outbox, delivering.
 
     Args:
@@ -101,6 +105,10 @@ class Post:
         """Return failures in a row of the sinks that fail now."""
         return self._delivery.failing()
 
+    def broken(self) -> Mapping[str, str]:
+        """Return the errors of deliveries that broke for no fault of their sink."""
+        return self._delivery.broken()
+
     def close(self, drain_s: float = DRAIN_S) -> None:
         """Deliver what can go at once; the rest waits on disk."""
         self._delivery.close(drain_s)
@@ -112,6 +120,90 @@ class Post:
         return self._outbox.lost
 
 
-def same_post(a: Config, b: Config) -> bool:
+def same_outputs(a: Config, b: Config) -> bool:
     """Whether two configurations send events the same way."""
     return (a.device, a.sinks, a.outbox, a.folder) == (b.device, b.sinks, b.outbox, b.folder)
+
+
+class Outputs:
+    """Both of one configuration; another one takes over whole or not at all.
+
+    Args:
+        config: In force at the start.
+        on_command: Takes what comes in from remote sinks; must return at once.
+        front: Opens the HTTP server of a configuration that shows this post; None if it wants none.
+
+    Raises:
+        SinkError: A sink or the outbox cannot be opened.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        on_command: Callable[[Command], None],
+        front: Callable[[Config, EventDispatcher], HealthServer | None],
+    ) -> None:
+        self._on_command = on_command
+        self._open_front = front
+        self._front: HealthServer | None = None
+        self.dispatcher = EventDispatcher(config, on_command)
+
+    def open_front(self, config: Config) -> None:
+        """Begin to answer.
+
+        Raises:
+            ConfigError: It cannot listen, or its certificate cannot be read.
+        """
+        self._front = self._open_front(config, self.dispatcher)
+
+    def change(self, old: Config, new: Config, site: Site) -> None:
+        """Go on by `new`; by `old` if that cannot be.
+
+        Raises:
+            EdgeSimError: It cannot be; all is as it was.
+        """
+        self._swap_dispatcher(old, new, site)
+        try:
+            self._swap_front(old, new)
+        except Exception:
+            self._swap_dispatcher(new, old, site)
+            raise
+
+    def faults(self) -> dict[str, str]:
+        """Return why parts with threads of their own do not work now; each restarts itself."""
+        found = {f"sink {name}": text for name, text in self.dispatcher.broken().items()}
+        if self._front is not None and self._front.fault:
+            found["HTTP server"] = self._front.fault
+        return found
+
+    def close_front(self) -> None:
+        """Answer no more. Safe to call twice."""
+        if self._front is not None:
+            self._front.close()
+
+    def close(self) -> None:
+        """Deliver what can go at once and close; the rest waits on disk."""
+        self.dispatcher.close()
+
+    def _swap_dispatcher(self, old: Config, new: Config, site: Site) -> None:
+        if same_outputs(old, new):
+            return
+        # Closed first: two connections of one client, or two sockets of one path, cannot be.
+        self.dispatcher.close()
+        try:
+            self.dispatcher = EventDispatcher(new, self._on_command)
+        except Exception:
+            self.dispatcher = EventDispatcher(old, self._on_command)
+            raise
+        finally:
+            self.dispatcher.start(site)
+
+    def _swap_front(self, old: Config, new: Config) -> None:
+        if old.health == new.health and same_outputs(old, new):
+            return
+        self.close_front()
+        try:
+            self._front = self._open_front(new, self.dispatcher)
+        except Exception:
+            self._front = self._open_front(old, self.dispatcher)
+            raise

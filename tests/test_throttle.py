@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_sim.daemon.throttle import Throttle
+from edge_sim.loop import Throttle
 
 
 class Machine:

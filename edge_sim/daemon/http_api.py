@@ -1,4 +1,4 @@
-"""Joins the HTTP server with what it shows."""
+"""Joins the HTTP server with the parts that it shows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge_sim.config import Config
-from edge_sim.daemon.keeper import Keeper
-from edge_sim.daemon.post import Post
+from edge_sim.daemon.outputs import EventDispatcher
+from edge_sim.daemon.state_file import StateStore
 from edge_sim.daemon.teaching import Lesson
 from edge_sim.domain import is_reserved
 from edge_sim.errors import CommandError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_sim.health.server import HealthServer
 
 
-class TeachOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TeachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /teach`; without `event` it is about what is seen now."""
 
     watch: str
@@ -33,8 +33,8 @@ class TeachOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def open_front(
     config: Config,
     board: Board,
-    post: Post,
-    keeper: Keeper,
+    post: EventDispatcher,
+    keeper: StateStore,
     teach: Callable[[Teach], Lesson],
 ) -> HealthServer | None:
     """Return the running server of `config`; None if it wants none.
@@ -69,7 +69,7 @@ def open_front(
 
 def _taught(teach: Callable[[Teach], Lesson], body: bytes) -> Mapping[str, object]:
     try:
-        order = msgspec.json.decode(body, type=TeachOrder)
+        order = msgspec.json.decode(body, type=TeachRequest)
     except msgspec.DecodeError as error:
         raise CommandError(f"the body is no teach order: {error}") from error
     for word in (order.watch, order.state):
