@@ -303,6 +303,7 @@ class Loop:
         self._lanes: deque[Lane] = deque(lanes)
         self._busy: set[Lane] = set()
         self._done: SimpleQueue[tuple[Lane, Step | Exception]] = SimpleQueue()
+        self._broke = False
         self._workers = 1
         self._jobs: SimpleQueue[Lane | None] = SimpleQueue()
 
@@ -339,7 +340,7 @@ class Loop:
             return step
         self._begin()
         step = self._finished()
-        if step is None and not self.done:
+        if step is None and not self._broke and not self.done:
             self._wait(self._wakeup, limit_s)
             step = self._finished()
         return step
@@ -411,6 +412,8 @@ class Loop:
             self._done.put((lane, error))
 
     def _finished(self) -> Step | None:
+        """Return a step that is done; None if none is, or if what is done broke."""
+        self._broke = False
         try:
             lane, result = self._done.get_nowait()
         except Empty:
@@ -428,6 +431,7 @@ class Loop:
         lane.failures += 1
         lane.rests_until_s = lane.clock() + pause_s(lane.failures)
         self._on_fault(lane.source.name, result)
+        self._broke = True
         return None
 
     def _is_resting(self, limit_s: float) -> bool:
@@ -466,7 +470,7 @@ def steps(
     while not loop.done and not (stop is not None and stop.is_set()):
         if between_frames is not None:
             between_frames()
-        step = loop.next()
+        step = loop.next(TICK_S)
         if step is not None:
             yield step
 

@@ -294,7 +294,7 @@ class Pipeline:
         for watch in self.watches:
             found = watch.lose_sight(unix_time_s, silent_s)
             if found is not None:
-                origin = Origin(
+                origin = EventOrigin(
                     self.device, source, watch.name, self.model_id, watch.gallery.revision
                 )
                 yield state_changed(found[0], origin, found[1])

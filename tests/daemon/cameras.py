@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edge_sim.config import Config, load_config
 from edge_sim.assembly import Environment
+from edge_sim.config import Config, load_config
 from edge_sim.domain import Frame
 from edge_sim.errors import SourceError
 from edge_sim.protocols import FrameSource

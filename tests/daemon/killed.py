@@ -16,8 +16,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from edge_sim.config import Config, load_config
 from edge_sim.assembly import Environment
+from edge_sim.config import Config, load_config
 from edge_sim.daemon import Daemon
 from edge_sim.domain import Frame
 from tests.daemon.cameras import pictures

@@ -8,8 +8,8 @@ import pytest
 
 from edge_sim.config import parse_config
 from edge_sim.daemon.outputs import EventDispatcher
-from edge_sim.daemon.reporting import ProcessStats, resident_mb
 from edge_sim.daemon.recording import show_pictures
+from edge_sim.daemon.reporting import ProcessStats, resident_mb
 from edge_sim.domain import Roi
 from edge_sim.errors import ConfigError
 from edge_sim.events import Event
