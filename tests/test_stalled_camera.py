@@ -1,4 +1,4 @@
-"""A camera whose read blocks for its whole time-out costs the others no frame, however it is run."""
+"""A camera whose read blocks for its whole time-out costs the others no frame, however run."""
 
 from __future__ import annotations
 

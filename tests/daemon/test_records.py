@@ -9,8 +9,9 @@ import pytest
 
 from edge_sim.assembly import build
 from edge_sim.config import Config, load_config
-from edge_sim.daemon.recording import Records, explanations_path
+from edge_sim.daemon.recording import Records
 from edge_sim.daemon.state_file import with_sensitivities
+from edge_sim.daemon.teaching import explanations_path
 from edge_sim.events import StateChanged
 from edge_sim.explaining import configuration_digest, find_explanation
 from edge_sim.replaying import Reading, ReplayRun, compared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from edge_sim.daemon.outputs import EventDispatcher
 from edge_sim.daemon.recording import Recorders
 from edge_sim.domain import Frame
 from edge_sim.errors import SourceError
-from edge_sim.events import SourceLost, SourceRestored, StateChanged
+from edge_sim.events import Event, SourceLost, SourceRestored, StateChanged
 from edge_sim.health.board import Board
 from edge_sim.pipeline import Outcome, Pipeline
 from edge_sim.sinks.remote import SetSensitivity
@@ -304,11 +305,7 @@ def test_stale_is_reported_once_over_a_restart(tmp_path: Path) -> None:
     time = Time()
     for round_number in range(2):
         camera, frames = Camera(), Show()
-        environment = Environment(
-            open_source=lambda config, name, camera=camera: camera,
-            is_live=lambda uri: True,
-            clock=time,
-        )
+        environment = replace(world_of({"camera": camera}), clock=time)
         daemon = Daemon(config, reload=lambda: config, environment=environment)
         with Running(daemon):
             if round_number == 0:
@@ -330,7 +327,7 @@ def test_stale_is_the_same_in_the_api(tmp_path: Path) -> None:
     environment = Environment(
         open_source=lambda config, name: camera, is_live=lambda uri: True, clock=time
     )
-    found = []
+    found: list[Event] = []
     with build(lamp_config(tmp_path), environment=environment) as device:
         steps = device.steps()
         for frame in frames.frames("on", 5):

@@ -22,7 +22,7 @@ import pytest
 
 import edge_sim
 from edge_sim.cli.main import main
-from edge_sim.daemon.memory import StateFile
+from edge_sim.daemon.state_file import StateFile
 from edge_sim.events import StateChanged, tag_of
 from edge_sim.gallery import Gallery
 from edge_sim.gallery_store import GalleryStore, kept_calibrations, kept_head

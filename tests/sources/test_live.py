@@ -227,7 +227,7 @@ def test_silence_during_a_pause_names_what_was_wrong(start: Start) -> None:
 
 
 def test_pauses_grow_until_the_stream_has_held_for_a_while() -> None:
-    """A source that opens, gives a picture and fails, again and again, is tried ever more rarely."""
+    """A source that opens, gives a picture and fails, again and again, is tried ever less."""
     device, now_s = Device(), [0.0]
     for _ in range(2):
         device.openings.put(SourceError("cam: gone"))

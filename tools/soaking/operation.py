@@ -8,8 +8,8 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from edge_sim.config import Config, load_config
 from edge_sim.assembly import Environment
+from edge_sim.config import Config, load_config
 from edge_sim.daemon import Daemon
 from edge_sim.domain import Frame
 from edge_sim.loop import Step
