@@ -14,7 +14,7 @@ from functools import partial
 from types import TracebackType
 
 from edge_sim import heap
-from edge_sim.backoff import BACKOFF_S
+from edge_sim.backoff import BACKOFF_S, HELD_S
 from edge_sim.config import Config, SourceConfig, WatchConfig
 from edge_sim.config_sinks import kind_of, sink_options
 from edge_sim.config_yaml import nearest
@@ -66,6 +66,7 @@ class Environment:
         now: Seconds since 1970 UTC, for people.
         clock: Monotonic seconds, for durations.
         retry_s: Pauses between attempts to open a camera.
+        held_s: Seconds that frames must have come for a source to count as steady.
         on_step: Called with every step of the daemon, after its events were taken; for tools.
     """
 
@@ -74,6 +75,7 @@ class Environment:
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
     retry_s: Sequence[float] = BACKOFF_S
+    held_s: float = HELD_S
     on_step: Callable[[str, Step], None] | None = None
 
 
@@ -345,6 +347,7 @@ def assemble(
                 now=environment.now,
                 clock=environment.clock,
                 stale_after_s=config.sources[name].stale_after_s,
+                held_s=environment.held_s,
             )
             if old is not None and name in old.lanes and source is old.lanes[name].source:
                 lanes[name].follow(old.lanes[name])
@@ -370,7 +373,7 @@ def _source_of(config: Config, name: str, environment: Environment, wakeup: Wake
     options = source_options(name, config.sources[name])
     return LiveSource(
         partial(environment.open_source, config, name),
-        replace(options, reconnect_s=tuple(environment.retry_s)),
+        replace(options, reconnect_s=tuple(environment.retry_s), held_s=environment.held_s),
         wake=wakeup.ring,
     )
 

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 BACKOFF_S = (1.0, 5.0, 10.0, 60.0)
 """Pauses after failures in a row, seconds; the last one is repeated for ever."""
 
+HELD_S = 60.0
+"""Seconds that frames must have come for a source to count as steady: then the pauses start anew.
+One that opens and fails at once, again and again, is tried ever less."""
+
 
 def pause_s(failures: int, steps_s: Sequence[float] = BACKOFF_S) -> float:
     """Return the pause before the next attempt.

@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from edge_sim.backoff import pause_s
+from edge_sim.backoff import HELD_S, pause_s
 from edge_sim.domain import Frame
 from edge_sim.errors import SinkError, SourceError
 from edge_sim.events import Event, SourceLost, SourceRestored, event_id, utc_text
 from edge_sim.pipeline import Outcome, Pipeline
 from edge_sim.protocols import EventSink, FrameSource
 from edge_sim.sources.live import LiveSource
-from edge_sim.sources.reader import HELD_S
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +135,7 @@ class Lane:
         clock: Monotonic seconds, for how long the source was lost.
         stale_after_s: Seconds without a frame after a loss until its watches say `unknown: stale`;
             None never.
+        held_s: Seconds that frames must have come for a source to count as steady.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class Lane:
         now: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
         stale_after_s: float | None = STALE_AFTER_S,
+        held_s: float = HELD_S,
     ) -> None:
         self.source = source
         self.pipeline = pipeline
@@ -158,6 +159,7 @@ class Lane:
         """Turns in a row that broke, for a reason that is not the source's."""
         self.rests_until_s: float | None = None
         self._stale_after_s = stale_after_s
+        self._held_s = held_s
         self._lost_at_s: float | None = None
         self._restored_at_s: float | None = None
         self._frames_since_s: float | None = None
@@ -244,7 +246,9 @@ class Lane:
         if self._lost_at_s is not None:
             return []
         self._lost_at_s = now_s
-        self._unsteady = self._restored_at_s is not None and now_s - self._restored_at_s < HELD_S
+        self._unsteady = (
+            self._restored_at_s is not None and now_s - self._restored_at_s < self._held_s
+        )
         at, device, source = utc_text(self.now()), self.pipeline.device, self.source.name
         logger.warning("source %s lost: %s", source, error)
         return [SourceLost(event_id(device, source, "lost", at), device, source, at, str(error))]
@@ -255,7 +259,7 @@ class Lane:
         now_s = self.clock()
         if self._frames_since_s is None:
             self._frames_since_s = now_s
-        if self._unsteady and now_s - self._frames_since_s < HELD_S:
+        if self._unsteady and now_s - self._frames_since_s < self._held_s:
             return []
         lost_for_s = round(now_s - self._lost_at_s, 3)
         self._lost_at_s = None

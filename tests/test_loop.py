@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edge_sim.assembly import MAX_WORKERS, SharedEmbedders, worker_count
+from edge_sim.backoff import HELD_S
 from edge_sim.domain import BgrImage, Embedding, Frame
 from edge_sim.errors import SinkError, SourceError
 from edge_sim.events import Event, SourceLost, SourceRestored
 from edge_sim.loop import Lane, Loop, Step, Throttle, Wakeup, deliver, steps
 from edge_sim.pipeline import Pipeline
-from edge_sim.sources.reader import HELD_S
 from tests.builders import BrightnessEmbedder, ListSource, embedding, flat_frame
 from tests.contracts.test_event_sink import EVENT
 

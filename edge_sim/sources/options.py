@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edge_sim.backoff import BACKOFF_S
+from edge_sim.backoff import BACKOFF_S, HELD_S
 from edge_sim.errors import ConfigError
 
 ROTATIONS = (0, 90, 180, 270)
@@ -26,6 +26,7 @@ class SourceOptions:
         read_timeout_s: How long `read()` of a live source waits for a frame.
         reconnect_s: Pauses before each new attempt to open a lost live source, the last one
             repeated for ever.
+        held_s: Seconds that frames must have come for these pauses to start anew.
         frozen_timeout_s: Seconds of the same picture, noise included, that count as a loss of a
             live source; None never does.
         warm_up_frames: Frames thrown away after each opening of a live source, while the camera's
@@ -48,6 +49,7 @@ class SourceOptions:
     open_timeout_s: float = 10.0
     read_timeout_s: float = 20.0
     reconnect_s: tuple[float, ...] = BACKOFF_S
+    held_s: float = HELD_S
     frozen_timeout_s: float | None = None
     warm_up_frames: int = 0
     loop: bool = False

@@ -20,9 +20,6 @@ logger = logging.getLogger(__name__)
 
 MAX_BAD_READS = 5
 """Failed reads in a row after which a source is opened again: one may be chance."""
-HELD_S = 60.0
-"""Seconds that frames must have come for the pauses to start anew: a source that opens and fails at
-once, again and again, is tried ever more rarely."""
 _SILENT = 0.5
 """Share of the read time-out after which one failed read is enough: drivers have time-outs too."""
 _RETRY_READ_S = 0.2
@@ -270,7 +267,7 @@ class Reader:
                 return None
             bad, good_s = 0, self._clocks.monotonic()
             first_good_s = good_s if first_good_s is None else first_good_s
-            if good_s - first_good_s >= HELD_S:
+            if good_s - first_good_s >= self._options.held_s:
                 self.failures = 0
             if to_skip > 0:
                 to_skip -= 1

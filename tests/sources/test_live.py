@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_sim.backoff import HELD_S
 from edge_sim.domain import Frame
 from edge_sim.errors import SourceError
 from edge_sim.sources.live import MAX_ABANDONED, LiveSource
 from edge_sim.sources.mailbox import Clocks, Mailbox
 from edge_sim.sources.options import SourceOptions
-from edge_sim.sources.reader import HELD_S, MAX_BAD_READS, Reader
+from edge_sim.sources.reader import MAX_BAD_READS, Reader
 from tests.sources.devices import PATIENCE_S, Device, Hang, flat
 
 QUICK = SourceOptions(

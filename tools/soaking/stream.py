@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edge_sim.assembly import Environment
 from edge_sim.config import load_config
 from edge_sim.daemon import Daemon
 from edge_sim.embedders import open_embedder
@@ -25,6 +26,8 @@ from soaking.stream_server import FAULTS, FINE, StreamServer
 FPS = 10.0
 READ_S, OPEN_S, FROZEN_S = 2.0, 4.0, 2.0
 _NOTICED_S = 30.0
+_HELD_S = 0.1
+"""Faults come every few seconds here: what held so long counts as steady."""
 _FRAMES_AFTER = 3
 """Looked at after a recovery, before the next fault."""
 SPARE_S = 5.0
@@ -102,7 +105,11 @@ class StreamTrial:
         self._faults = faults
         self._server = StreamServer(pictures(), FPS)
         path = make_device(folder, self._server.port)
-        self._daemon = Daemon(load_config(path), reload=lambda: load_config(path))
+        self._daemon = Daemon(
+            load_config(path),
+            reload=lambda: load_config(path),
+            environment=Environment(held_s=_HELD_S),
+        )
         self._thread = threading.Thread(target=self._daemon.run)
 
     def run(self, cycles: int, longest_hold_s: float = 8.0) -> None:
