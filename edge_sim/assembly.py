@@ -519,7 +519,7 @@ def check_states(name: str, watch: WatchConfig, gallery: Gallery) -> None:
         ConfigError: A configured state has no reference, or a rule names a state that is none.
     """
     known = watch.states or gallery.states
-    for state in sorted(watch.rules.rules.states.difference(known)) if known else ():
+    for state in sorted(watch.rules.states.difference(known)) if known else ():
         raise ConfigError(
             f"watches.{name}.rules: there is no state {state!r}{nearest(state, known)}"
         )

@@ -27,13 +27,15 @@ from edge_sim.config_sinks import (
     read_sinks,
     registered_section,
 )
-from edge_sim.config_watch import ProblemsConfig, RulesConfig, check_rules
+from edge_sim.config_watch import check_rules
 from edge_sim.config_yaml import YamlReader, compose, nearest
 from edge_sim.domain import Roi, is_reserved
 from edge_sim.errors import ConfigError, GalleryError
 from edge_sim.followers import follower_names
 from edge_sim.gallery import checked_name
 from edge_sim.options import INTERNAL, Count, Name, Options, PositiveSeconds, Ratio, Seconds
+from edge_sim.problems import ReportingPolicy
+from edge_sim.rules import Rules
 from edge_sim.sinks.options import SinkOptions, StdoutOptions
 
 
@@ -84,8 +86,8 @@ class WatchConfig(Options, frozen=True):
     gate: bool = True
     sensitivity: Ratio = 0.5
     confirm: ConfirmConfig = ConfirmConfig()
-    rules: RulesConfig = RulesConfig()
-    problems: ProblemsConfig = ProblemsConfig()
+    rules: Rules = Rules()
+    problems: ReportingPolicy = ReportingPolicy()
     drift_every_s: PositiveSeconds | None = 1800.0
     followers: tuple[Name, ...] = ()
 

@@ -95,6 +95,11 @@ class YamlReader:
         for name, field in fields.items():
             if field.required and name not in found:
                 raise self.error(path, f"{path}: the key {name!r} is missing")
+        if hasattr(kind, "__post_init__"):  # its keys may contradict each other
+            try:
+                msgspec.convert(found, kind)
+            except msgspec.ValidationError as error:
+                raise self.error(path, f"{path}: {_readable(error)}") from error
         return found
 
     def _table(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from edge_sim.events import (
     draft,
     utc_text,
 )
+from edge_sim.options import Options, Seconds
 
 PROBLEM_OF: Mapping[UnknownReason, SceneProblem] = {
     UnknownReason.CAMERA_MOVED: SceneProblem.CAMERA_MOVED,
@@ -53,12 +54,11 @@ _DEPTH: Mapping[SceneProblem | None, int] = {
 What is not named here is read from the single picture, and lies at 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReportingPolicy:
+class ReportingPolicy(Options, frozen=True):
     """When a problem is told; in seconds of frame time, and never after fewer than 3 looks.
 
     Args:
-        problems: Worth telling.
+        tell: Problems worth telling.
         after_s: That it lasts before it is told.
         clear_s: Without it before it is told to be over.
         again_s: Between two tellings of the same problem, at least.
@@ -67,10 +67,10 @@ class ReportingPolicy:
         ValueError: A number is negative or none.
     """
 
-    problems: tuple[SceneProblem, ...] = USUAL
-    after_s: float = 10.0
-    clear_s: float = 30.0
-    again_s: float = 600.0
+    tell: tuple[SceneProblem, ...] = USUAL
+    after_s: Seconds = 10.0
+    clear_s: Seconds = 30.0
+    again_s: Seconds = 600.0
 
     def __post_init__(self) -> None:
         for name in ("after_s", "clear_s", "again_s"):
@@ -127,7 +127,7 @@ class SceneHealth:
     @property
     def can_tell(self) -> bool:
         """Whether any problem is worth telling."""
-        return bool(self._manners.problems)
+        return bool(self._manners.tell)
 
     def follow(
         self,
@@ -139,7 +139,7 @@ class SceneHealth:
         last_s, self._last_s = self._last_s, look.captured_at_s
         self._passed_s = 0.0 if last_s is None else max(look.captured_at_s - last_s, 0.0)
         seen = _seen(look, said)
-        if seen is not None and seen in self._manners.problems:
+        if seen is not None and seen in self._manners.tell:
             self._tracks.setdefault(seen, _ProblemTrack())
         notices: list[EventDraft] = []
         for problem, track in self._tracks.items():
@@ -172,7 +172,7 @@ class SceneHealth:
                 rested_s=item.rested_s,
             )
             for item in memory
-            if item.raised or item.problem in self._manners.problems
+            if item.raised or item.problem in self._manners.tell
         }
         self._show()
 
@@ -188,7 +188,7 @@ class SceneHealth:
         seen: SceneProblem | None,
         unix_time_s: float,
     ) -> Iterator[EventDraft]:
-        if track.raised and problem not in self._manners.problems:
+        if track.raised and problem not in self._manners.tell:
             self._tracks[problem] = _ProblemTrack()  # it is not worth telling any more
             yield _draft(SceneCleared, problem, track)
         elif seen is problem:

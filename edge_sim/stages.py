@@ -44,13 +44,13 @@ def _decider(
         sensitivity=watch.sensitivity,
         matches=watch.confirm.matches,
         of=watch.confirm.of,
-        rules=watch.rules.rules,
+        rules=watch.rules,
     )
 
 
 def _followers(watch: WatchConfig, drift: DriftFollower) -> tuple[Follower, ...]:
     own = map(make_follower, watch.followers)
-    return SceneHealth(watch.problems.manners), RuleFollower(watch.rules.rules), drift, *own
+    return SceneHealth(watch.problems), RuleFollower(watch.rules), drift, *own
 
 
 def _structural(engine: str) -> Structural | None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from edge_sim.config import Config, SourceConfig, WatchConfig, load_config, parse_config
 from edge_sim.config_daemon import DaemonConfig, HealthConfig
 from edge_sim.config_sinks import OutboxConfig, kind_of
-from edge_sim.config_watch import ProblemsConfig, RulesConfig
 from edge_sim.errors import ConfigError
 from edge_sim.options import keys_of
+from edge_sim.problems import ReportingPolicy
 from edge_sim.rules import Rules
 from edge_sim.sinks import KINDS
 from edge_sim.sinks.options import FileOptions, MqttOptions, WebhookOptions
@@ -56,8 +56,8 @@ def test_the_default_file_says_exactly_the_defaults(repository: Path) -> None:
         Config,
         SourceConfig,
         WatchConfig,
-        RulesConfig,
-        ProblemsConfig,
+        Rules,
+        ReportingPolicy,
         OutboxConfig,
         DaemonConfig,
         HealthConfig,
@@ -70,8 +70,8 @@ def test_the_default_file_shows_every_key(repository: Path, section: type[msgspe
         Config: table,
         SourceConfig: table["sources"]["camera"],
         WatchConfig: table["watches"]["bowl"],
-        RulesConfig: table["watches"]["bowl"]["rules"],
-        ProblemsConfig: table["watches"]["bowl"]["problems"],
+        Rules: table["watches"]["bowl"]["rules"],
+        ReportingPolicy: table["watches"]["bowl"]["problems"],
         OutboxConfig: table["outbox"],
         DaemonConfig: table["daemon"],
         HealthConfig: table["health"],
@@ -312,14 +312,14 @@ def test_rules_become_the_value_that_a_watch_goes_by() -> None:
         "      overdue_s: {open: 600}\n"
         "      repeat_s: 300\n"
     )
-    assert parse_config(text, where="test").watches["gate"].rules.rules == Rules(
+    assert parse_config(text, where="test").watches["gate"].rules == Rules(
         {"closed": ("open",)}, {"open": 2.0}, {"open": 3600.0}, {"open": 600.0}, 300.0
     )
 
 
 def test_states_called_on_and_off_are_states_in_rules_too() -> None:
     text = RULED.replace("[open, closed]", "[on, off]") + "      allowed: {on: [off]}\n"
-    rules = parse_config(text, where="test").watches["gate"].rules.rules
+    rules = parse_config(text, where="test").watches["gate"].rules
     assert rules.allowed == {"on": ("off",)}
 
 
@@ -351,4 +351,4 @@ def test_a_problem_that_there_is_not_is_refused_with_the_nearest() -> None:
 
 def test_no_problem_at_all_may_be_told() -> None:
     text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {tell: []}\n"
-    assert parse_config(text, where="test").watches["gate"].problems.manners.problems == ()
+    assert parse_config(text, where="test").watches["gate"].problems.tell == ()

@@ -30,7 +30,7 @@ LOOKS = {
     "l": UnknownReason.LIGHTING,
     "f": UnknownReason.FROZEN,
 }
-PATIENT = ReportingPolicy(tuple(SceneProblem), after_s=10.0, clear_s=30.0, again_s=600.0)
+PATIENT = ReportingPolicy(tell=tuple(SceneProblem), after_s=10.0, clear_s=30.0, again_s=600.0)
 
 
 def play(
@@ -119,8 +119,8 @@ def test_few_looks_are_never_enough_however_far_apart() -> None:
 def test_only_what_is_worth_telling_is_told() -> None:
     usual = SceneHealth()
     assert told(play(usual, "d" * 50 + "l" * 50 + "c" * 5)) == [(102, "+covered")]
-    assert not SceneHealth(ReportingPolicy(problems=())).can_tell
-    assert told(play(SceneHealth(ReportingPolicy(problems=())), "c" * 50)) == []
+    assert not SceneHealth(ReportingPolicy(tell=())).can_tell
+    assert told(play(SceneHealth(ReportingPolicy(tell=())), "c" * 50)) == []
 
 
 def test_a_familiar_picture_is_no_moved_camera_whatever_the_alignment_says() -> None:
@@ -154,7 +154,7 @@ def test_a_restart_does_not_let_a_problem_be_told_sooner_again() -> None:
 def test_a_problem_that_is_not_worth_telling_any_more_is_cleared() -> None:
     before = SceneHealth(PATIENT)
     play(before, "c" * 10)
-    after = SceneHealth(ReportingPolicy(problems=()))
+    after = SceneHealth(ReportingPolicy(tell=()))
     after.restore(before.snapshot())
     assert told(play(after, "ccc")) == [(0, "-covered")]
     assert after.told == {}

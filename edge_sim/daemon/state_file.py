@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 _MAX_BYTES = 4_000_000
 
 
-class LearnedDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeptDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far the scores of a state have moved in one condition; see `deciding.levels.Drift`."""
 
     state: str
@@ -48,7 +48,7 @@ class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str | None = None
     reason: str | None = None
     in_state_s: float = 0.0
-    drifts: tuple[LearnedDrift, ...] = ()
+    drifts: tuple[KeptDrift, ...] = ()
     problems: tuple[ProblemMemory, ...] = ()
     rules: RuleMemory | None = None
     scores: DriftMemory | None = None
@@ -131,7 +131,7 @@ def memory_of(watch: Watch, in_state_s: float) -> WatchMemory:
     memory = decider.snapshot() if isinstance(decider, Remembering) else Memory()
     state = decider.state
     drifts = tuple(
-        LearnedDrift(name, condition, drift.shift, drift.spread, drift.looks)
+        KeptDrift(name, condition, drift.shift, drift.spread, drift.looks)
         for (name, condition), drift in sorted(memory.drifts.items())
     )
     reason = state.reason.value if state.reason else None

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from edge_sim.deciding.decider import AdaptiveDecider
-from edge_sim.deciding.levels import Drift, Level, Memory, level_from, levels_of, threshold_of
+from edge_sim.deciding.levels import (
+    Drift,
+    LearnedDrift,
+    Level,
+    Memory,
+    drifts_of,
+    learned,
+    level_from,
+    levels_of,
+    threshold_of,
+)
 from edge_sim.deciding.standing import DecisionState, Settings, Vote, agree
 
 __all__ = [
     "AdaptiveDecider",
     "DecisionState",
     "Drift",
+    "LearnedDrift",
     "Level",
     "Memory",
     "Settings",
     "Vote",
     "agree",
+    "drifts_of",
+    "learned",
     "level_from",
     "levels_of",
     "threshold_of",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 
 from edge_sim.domain import Match, Threshold
@@ -154,6 +155,24 @@ def threshold_of(level: Level, drift: Drift, sensitivity: float) -> Threshold:
 def _drawn(value: float, usual: float, number: int) -> float:
     weight = number / (number + _PRIOR_WORTH)
     return weight * value + (1.0 - weight) * usual
+
+
+class LearnedDrift(msgspec.Struct, frozen=True):
+    """How far the scores of a state have moved in one condition."""
+
+    state: str
+    condition: str
+    drift: Drift
+
+
+def learned(drifts: Mapping[tuple[str, str], Drift]) -> tuple[LearnedDrift, ...]:
+    """Return drifts per state and condition as they are written."""
+    return tuple(LearnedDrift(*key, drift) for key, drift in sorted(drifts.items()))
+
+
+def drifts_of(items: Iterable[LearnedDrift]) -> dict[tuple[str, str], Drift]:
+    """Return written drifts per state and condition."""
+    return {(item.state, item.condition): item.drift for item in items}
 
 
 @dataclass(frozen=True, slots=True)

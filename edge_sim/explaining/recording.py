@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import cv2
 
-from edge_sim.deciding import DecisionState, Memory, Settings
+from edge_sim.deciding import DecisionState, Memory, Settings, learned
 from edge_sim.domain import BgrImage, GrayImage, Observation, State, Threshold
 from edge_sim.events import StateChanged
 from edge_sim.explaining.records import (
@@ -19,7 +19,6 @@ from edge_sim.explaining.records import (
 )
 from edge_sim.imaging import encode_jpeg
 from edge_sim.pipeline import Outcome, Watch
-from edge_sim.score_log import learned
 
 PICTURE_PX = 256
 """Longer side of a kept picture, at most."""
@@ -91,7 +90,7 @@ class Recorder:
             cause=outcome.observation,
             settings=reasons.settings if reasons else None,
             standing=reasons.standing if reasons else None,
-            drifts=learned(reasons.snapshot()) if reasons else (),
+            drifts=learned(reasons.snapshot().drifts) if reasons else (),
             looks=tuple(
                 seen_look(look.observation, look.said, look.thresholds, outcome.observation)
                 for look in looks

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edge_sim.config import Config
-from edge_sim.deciding import DecisionState, Settings
+from edge_sim.deciding import DecisionState, LearnedDrift, Settings
 from edge_sim.domain import (
     Match,
     Observation,
@@ -19,7 +19,7 @@ from edge_sim.domain import (
     UnknownReason,
 )
 from edge_sim.events import StateChanged, unix_time_s
-from edge_sim.score_log import LearnedDrift, fault_of
+from edge_sim.score_log import fault_of
 from edge_sim.version import __version__
 
 SCHEMA = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edge_sim.deciding import AdaptiveDecider, DecisionState, Memory, Settings
+from edge_sim.deciding import AdaptiveDecider, DecisionState, Memory, Settings, drifts_of
 from edge_sim.domain import Observation, State
 from edge_sim.explaining.records import Explanation
 
@@ -103,7 +103,7 @@ def _standing_after(
     look: Observation, explanation: Explanation, settings: Settings
 ) -> DecisionState:
     event = explanation.event
-    drifts = {(item.state, item.condition): item.drift for item in explanation.drifts}
+    drifts = drifts_of(explanation.drifts)
     decider = AdaptiveDecider.following(settings)
     decider.restore(Memory(event.before, event.before_reason, drifts))
     decider.observe(look)

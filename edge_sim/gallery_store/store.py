@@ -39,7 +39,7 @@ _DELETING = frozenset({"forget", "purge"})
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class OpenMode:
     """Mode in which a store was opened; a file that replaces the first is opened the same."""
 
     read_only: bool
@@ -59,12 +59,12 @@ class GalleryStore:
         connection: sqlite3.Connection,
         path: Path,
         clock: Callable[[], float],
-        access: Access | None = None,
+        access: OpenMode | None = None,
     ) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = connection
         self._clock = clock
-        self._access = access or Access(read_only=False, timeout_s=BUSY_TIMEOUT_S)
+        self._access = access or OpenMode(read_only=False, timeout_s=BUSY_TIMEOUT_S)
         self._identity = identity_of(path)
         self._openings = 1
 
@@ -91,7 +91,7 @@ class GalleryStore:
         """
         place = Path(path)
         connection = open_database(place, create=create, read_only=read_only, timeout_s=timeout_s)
-        return cls(connection, place, clock, Access(read_only, timeout_s))
+        return cls(connection, place, clock, OpenMode(read_only, timeout_s))
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""

@@ -102,7 +102,7 @@ _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errn
 
 
 @dataclass(slots=True)
-class _Place:
+class _ClientConnection:
     """One open connection: the caller, the time it came, and whether the head of a request did."""
 
     address: str
@@ -129,7 +129,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.strangers = AddressLimits(access.requests_per_s)
         self.streams = threading.Semaphore(MAX_STREAMS)
         self._context = context
-        self._open: dict[socket.socket, _Place] = {}
+        self._open: dict[socket.socket, _ClientConnection] = {}
         self._out_of_descriptors = False
         self._open_lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -146,7 +146,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return found
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        place = _Place(network_of(str(client_address[0])), time.monotonic())
+        place = _ClientConnection(network_of(str(client_address[0])), time.monotonic())
         with self._open_lock:
             if len(self._open) >= MAX_CONNECTIONS and not self._make_room():
                 return False

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from edge_sim.deciding import learned
 from edge_sim.domain import Observation, State, Threshold
 from edge_sim.explaining import Explanation, SeenLook, seen_look
 from edge_sim.replaying.course import ReplayRun
 from edge_sim.replaying.reading import Reading, Seen
-from edge_sim.score_log import BadLine, Line, learned
+from edge_sim.score_log import BadLine, Line
 
 LOOKS_BEFORE, LOOKS_AFTER = 60, 30
 """Of an event, kept around it."""
@@ -72,7 +73,7 @@ def _explanation(seen: Seen, course: ReplayRun, looks: tuple[_Look, ...]) -> Exp
         cause=seen.observation,
         settings=decider.settings,
         standing=decider.standing,
-        drifts=learned(decider.snapshot()),
+        drifts=learned(decider.snapshot().drifts),
     )
     return msgspec.structs.replace(bare, looks=tuple(_kept(look, bare) for look in looks))
 

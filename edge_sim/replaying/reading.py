@@ -54,7 +54,7 @@ class Seen:
 
 
 @dataclass(slots=True, eq=False)
-class _Place:
+class _LogPosition:
     """How far the looks of one watch have been read."""
 
     levels: Mapping[str, Level]
@@ -77,7 +77,7 @@ class Reading:
 
     def __init__(self, courses: Sequence[ReplayRun]) -> None:
         self._courses = tuple(courses)
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _LogPosition] = {}
         self.logged: list[LoggedChange] = []
         self.whole = self.summaries = self.missing = self.unread = self.midway = self.bad = 0
         self.versions: set[str] = set()
@@ -129,7 +129,7 @@ class Reading:
             self._note(f"{line.watch}, before look {line.look}: {error}")
             return
         self.versions.add(line.edge_sim)
-        self._places[line.watch] = _Place(line.settings.levels, said, line.look)
+        self._places[line.watch] = _LogPosition(line.settings.levels, said, line.look)
 
     def _look(self, line: ScoreLine) -> Seen | None:
         if line.observation is None:
@@ -182,7 +182,7 @@ def _state(name: str | None, reason: str | None) -> State | None:
     return State(name, None if reason is None else UnknownReason(reason))
 
 
-def _filled(line: ScoreLine, observation: Observation, place: _Place) -> Observation | None:
+def _filled(line: ScoreLine, observation: Observation, place: _LogPosition) -> Observation | None:
     """Return the observation with its match; None if that was in a line that is missing."""
     if not line.repeated:
         return observation

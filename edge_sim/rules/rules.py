@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import msgspec
+
+from edge_sim.options import Name, Options, PositiveSeconds
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Options, frozen=True, forbid_unknown_fields=False):
     """What is known of the states of a watch; states that are not named may do anything.
 
     Args:
@@ -21,11 +21,11 @@ class Rules:
         ValueError: A duration is not above 0, or a state cannot last as long as it must.
     """
 
-    allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    min_duration_s: Mapping[str, float] = field(default_factory=dict)
-    max_duration_s: Mapping[str, float] = field(default_factory=dict)
-    overdue_s: Mapping[str, float] = field(default_factory=dict)
-    repeat_s: float | None = None
+    allowed: dict[Name, tuple[Name, ...]] = msgspec.field(default_factory=dict)
+    min_duration_s: dict[Name, PositiveSeconds] = msgspec.field(default_factory=dict)
+    max_duration_s: dict[Name, PositiveSeconds] = msgspec.field(default_factory=dict)
+    overdue_s: dict[Name, PositiveSeconds] = msgspec.field(default_factory=dict)
+    repeat_s: PositiveSeconds | None = None
 
     def __post_init__(self) -> None:
         limits = (self.min_duration_s, self.max_duration_s, self.overdue_s)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from edge_sim.deciding import Drift, Level, Memory, Settings
+from edge_sim.deciding import LearnedDrift, Level, Memory, Settings, drifts_of
 from edge_sim.domain import Observation
 from edge_sim.events import Event, SourceLost, SourceRestored, utc_text
 from edge_sim.pipeline import Outcome
@@ -43,14 +43,6 @@ class ScoreLine(msgspec.Struct, frozen=True, tag="score", tag_field="type", omit
     repeated: bool = False
     event: str | None = None
     schema: int = 1
-
-
-class LearnedDrift(msgspec.Struct, frozen=True):
-    """How far the scores of a state have moved in one condition."""
-
-    state: str
-    condition: str
-    drift: Drift
 
 
 class DeciderLine(msgspec.Struct, frozen=True, tag="decider", tag_field="type"):
@@ -117,12 +109,6 @@ def score_line(outcome: Outcome, gallery_revision: int) -> ScoreLine:
     )
 
 
-def learned(memory: Memory) -> tuple[LearnedDrift, ...]:
-    """Return what a decider has learned, as it is written."""
-    return tuple(LearnedDrift(*key, drift) for key, drift in sorted(memory.drifts.items()))
-
-
 def memory_of(line: DeciderLine) -> Memory:
     """Return what the decider of a line knew at that moment."""
-    drifts = {(item.state, item.condition): item.drift for item in line.drifts}
-    return Memory(line.state, line.reason, drifts)
+    return Memory(line.state, line.reason, drifts_of(line.drifts))

@@ -13,14 +13,14 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from edge_sim.deciding import Memory, Settings
+from edge_sim.deciding import Memory, Settings, learned
 from edge_sim.domain import Match, State
 from edge_sim.errors import DataError
 from edge_sim.events import EventOrigin, state_changed, utc_text
 from edge_sim.pipeline import Outcome
 from edge_sim.private_file import ends_mid_line, private_opener
 from edge_sim.protocols import Decider
-from edge_sim.score_log.lines import SCHEMA, DeciderLine, ScoreLine, learned, score_line
+from edge_sim.score_log.lines import SCHEMA, DeciderLine, ScoreLine, score_line
 from edge_sim.version import __version__
 
 EVERY_S = 60.0
@@ -229,7 +229,7 @@ def _decider_line(row: _Row, watch: str, at: str) -> DeciderLine:
         settings=row.decider.settings,
         state=memory.state,
         reason=memory.reason,
-        drifts=learned(memory),
+        drifts=learned(memory.drifts),
         begun=False,
         look=row.looks + 1,
         edge_sim=__version__,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_sim.daemon.state_file import (
     DeviceMemory,
-    LearnedDrift,
+    KeptDrift,
     StateFile,
     WatchMemory,
     reconciled,
@@ -30,7 +30,7 @@ watch_memories = st.builds(
     in_state_s=st.floats(0, 1e9),
     drifts=st.lists(
         st.builds(
-            LearnedDrift,
+            KeptDrift,
             state=st.text(max_size=8),
             condition=st.sampled_from(["day", "ir"]),
             shift=st.floats(-0.2, 0.2),

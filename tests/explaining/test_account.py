@@ -8,14 +8,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from edge_sim.deciding import AdaptiveDecider, DecisionState, Memory, Settings
+from edge_sim.deciding import AdaptiveDecider, DecisionState, Memory, Settings, learned
 from edge_sim.domain import UNKNOWN, Observation, Score, UnknownReason
 from edge_sim.events import state_changed
 from edge_sim.explaining import Explanation, account_of, from_event, origin_text, where_text
 from edge_sim.explaining.turning import evidence_turn, standing_at, turns_of
 from edge_sim.gallery import CalibratedLevel
 from edge_sim.rules import Rules
-from edge_sim.score_log import learned
 from tests.replaying.logs import ORIGIN, SETTINGS, looks, seen
 
 
@@ -31,7 +30,7 @@ def explained(observations: list[Observation], settings: Settings = SETTINGS) ->
                 cause=look,
                 settings=settings,
                 standing=decider.standing,
-                drifts=learned(decider.snapshot()),
+                drifts=learned(decider.snapshot().drifts),
             )
     assert found is not None
     return found
