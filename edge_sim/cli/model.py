@@ -93,9 +93,13 @@ def _adapt(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "out, and keeps it in the gallery if searches gain by it. States are decided as before: "
         "they use all references already.",
     )
-    learning.add_argument("watch", nargs="?", metavar="WATCH", help="only this one; all if left out")
+    learning.add_argument(
+        "watch", nargs="?", metavar="WATCH", help="only this one; all if left out"
+    )
     gallery_options(learning)
-    learning.add_argument("--dry-run", action="store_true", help="say what would be gained; no more")
+    learning.add_argument(
+        "--dry-run", action="store_true", help="say what would be gained; no more"
+    )
     learning.set_defaults(handler=adapt)
 
 
