@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from edge_sim.cli.capture import resolved, sampling_options
 from edge_sim.cli.options import Context, context_of, metadata_of, print_result
 from edge_sim.cli.output import note, print_json, print_table, progress
@@ -260,25 +258,6 @@ def print_report(args: argparse.Namespace, context: Context, report: EnrolmentRe
         note("a conflict is a picture that looks like another state; --force enrols it anyway")
 
 
-class BackedUp(msgspec.Struct, frozen=True):
-    """JSON of `backup`."""
-
-    gallery: str
-    copy: str
-    revision: int
-    schema: int = 1
-
-
-class RestoredView(msgspec.Struct, frozen=True):
-    """JSON of `restore`; `kept` is null if there was no gallery before."""
-
-    gallery: str
-    copy: str
-    revision: int
-    kept: str | None
-    schema: int = 1
-
-
 def backup(args: argparse.Namespace) -> int:
     """Write the gallery to one file."""
     from edge_sim.gallery_store import back_up
@@ -286,7 +265,7 @@ def backup(args: argparse.Namespace) -> int:
     context = context_of(args)
     revision = back_up(context.gallery, args.file)
     if args.json:
-        print_json(BackedUp(str(context.gallery), str(args.file), revision))
+        print_result(context, copy=str(args.file), revision=revision)
     else:
         print(f"{args.file}: copy of {context.gallery} at revision {revision}")
     return 0
@@ -300,7 +279,7 @@ def restore(args: argparse.Namespace) -> int:
     restored = restore_gallery(context.gallery, args.file)
     kept = None if restored.kept is None else str(restored.kept)
     if args.json:
-        print_json(RestoredView(str(context.gallery), str(args.file), restored.revision, kept))
+        print_result(context, copy=str(args.file), revision=restored.revision, kept=kept)
         return 0
     print(f"{context.gallery}: restored from {args.file} at revision {restored.revision}")
     if kept is not None:

@@ -86,21 +86,17 @@ def _pull(verbs: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
 
 
 def _adapt(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    learning = verbs.add_parser(
+    learn = verbs.add_parser(
         "adapt",
         help="learn from the labelled references of a site by what to search it",
         description="Learns what tells the states of a watch apart, tries it on references left "
         "out, and keeps it in the gallery if searches gain by it. States are decided as before: "
         "they use all references already.",
     )
-    learning.add_argument(
-        "watch", nargs="?", metavar="WATCH", help="only this one; all if left out"
-    )
-    gallery_options(learning)
-    learning.add_argument(
-        "--dry-run", action="store_true", help="say what would be gained; no more"
-    )
-    learning.set_defaults(handler=adapt)
+    learn.add_argument("watch", nargs="?", metavar="WATCH", help="only this one; all if left out")
+    gallery_options(learn)
+    learn.add_argument("--dry-run", action="store_true", help="say what would be gained; no more")
+    learn.set_defaults(handler=adapt)
 
 
 SCHEMA = 1
