@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from edge_sim.backoff import HELD_S, pause_s
-from edge_sim.domain import Frame
+from edge_sim.domain import UNKNOWN, Frame, State
 from edge_sim.errors import SinkError, SourceError
-from edge_sim.events import Event, SourceLost, SourceRestored, event_id, utc_text
+from edge_sim.events import Event, SourceLost, SourceRestored, StateChanged, event_id, utc_text
 from edge_sim.pipeline import Outcome, Pipeline
 from edge_sim.protocols import EventSink, FrameSource
 from edge_sim.sources.live import LiveSource
@@ -494,3 +494,41 @@ def _is_delivered(event: Event, sink: EventSink) -> bool:
         logger.error("event %s not delivered to %s: %s", event.id, sink.name, error)
         return False
     return True
+
+
+class Tally:
+    """Adds up the steps of a run."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.events = 0
+        self.changes: Counter[str] = Counter()
+        self.looks: defaultdict[str, Counter[State]] = defaultdict(Counter)
+
+    def add(self, step: Step) -> None:
+        """Count one step; a step without a frame counts its events only."""
+        self.frames += step.frame is not None
+        self.events += len(step.events)
+        for event in step.events:
+            if isinstance(event, StateChanged):
+                self.changes[event.watch] += 1
+        for outcome in step.outcomes:
+            self.looks[outcome.watch][outcome.state] += 1
+
+    def shares(self, watch: str) -> dict[str, float]:
+        """Return the share of looks in each state, `unknown` with its reason, 0 to 1 each."""
+        counts = self.looks[watch]
+        total = sum(counts.values())
+        return {_label(state): count / total for state, count in counts.most_common()}
+
+    def text(self) -> str:
+        """Return one line per watch for people."""
+        lines = [f"{self.frames} frames, {self.events} events"]
+        for watch in self.looks:
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in self.shares(watch).items())
+            lines.append(f"  {watch}: {self.changes[watch]} changes; {shares}")
+        return "\n".join(lines)
+
+
+def _label(state: State) -> str:
+    return f"{UNKNOWN} ({state.reason.value})" if state.reason else state.name

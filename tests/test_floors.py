@@ -73,7 +73,6 @@ FLOORS = {
     "config": 5,
     "stages": 6,
     "assembly": 7,
-    "tally": 6,
     "index_store": 6,
     "search": 7,
     "duplicates": 7,

@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     from edge_sim.assembly import build
     from edge_sim.cli.options import load
     from edge_sim.daemon.recording import Records
-    from edge_sim.tally import Tally
+    from edge_sim.loop import Tally
 
     timeline = None if args.report is None else _timeline(args.report)
     config = load(args.config, source=args.source)

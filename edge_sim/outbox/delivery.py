@@ -159,6 +159,8 @@ class Courier:
             # The edge of the thread: an error that ended it would end the deliveries for good.
             logger.exception("sink %s: the outbox broke", self._sink.name)
             return self._failed(error)
+        if self._broken:
+            self._recovered()
         return None
 
     def _rest(self, pause_s: float) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_sim.cli.daemon import _note_reloads
 from edge_sim.events import StateChanged, from_json_line
 from tests.daemon.cameras import LIMIT_S, device, lamp_config
 
@@ -104,6 +105,16 @@ def test_sighup_refuses_nonsense_and_takes_what_makes_sense(
     assert "config.yaml:6: unknown key 'wtches'" in err
     assert "is in force" in err
     assert (tmp_path / "events.jsonl").exists()
+
+
+def test_a_sighup_while_it_starts_is_not_its_end() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        noted = _note_reloads()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert noted == [signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_wrong_configuration_is_exit_code_78_so_that_systemd_does_not_try_again(

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from edge_sim.domain import State
 from edge_sim.errors import ConfigError
 from edge_sim.health.access import Access, AddressLimits, RateLimit, is_local
-from edge_sim.health.server import MAX_CONNECTIONS, MAX_STREAMS, HealthServer
+from edge_sim.health.board import Board
+from edge_sim.health.server import MAX_CONNECTIONS, MAX_STREAMS, HealthServer, _Server
 from tests.health.servers import TOKEN, ask, pages_of, serving, throw
 from tests.health.test_board import CHANGED, LOST, board, look
 from tests.threads import none_left
@@ -52,6 +53,26 @@ def test_state_tells_what_every_watch_says(server: HealthServer) -> None:
     assert state["watches"]["gate"]["probability"] == {"open": 0.9, "closed": 0.1}
     assert state["sources"]["yard"]["up"] is True
     assert state["outbox"] == {"waiting": 2, "failing": {"mqtt": 3}}
+
+
+def test_a_server_that_breaks_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    actions, broke = _Server.service_actions, threading.Event()
+
+    def break_once(server: _Server) -> None:
+        if not broke.is_set():
+            broke.set()
+            raise ZeroDivisionError("bug")
+        actions(server)
+
+    monkeypatch.setattr("edge_sim.health.server.pause_s", lambda failures: 0.0)
+    monkeypatch.setattr(_Server, "service_actions", break_once)
+    with serving(Board("shed")) as server:
+        assert broke.wait(10.0)
+        assert ask(server, "/healthz")[0] == 200
+        assert not server.fault
+    assert "the HTTP server broke and is started again" in caplog.text
 
 
 def test_health_and_readiness_are_two_things() -> None:

@@ -65,9 +65,40 @@ def test_a_bug_in_a_sink_is_logged_and_tried_again(
     courier = Courier(outbox, sink)
     outbox.put([changed(1)])
     assert courier.deliver_pending() == 1.0
+    assert courier.broken == "ZeroDivisionError: bug"
     assert courier.deliver_pending() is None
+    assert not courier.broken
     assert sink.events == [changed(1)]
     assert "sink list broke" in caplog.text
+
+
+def test_a_bug_in_tidying_the_outbox_ends_no_delivery(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread goes on: what is put in after the bug arrives."""
+    sink, flushed, waits = ListSink(), Signal(), list[float]()
+
+    def flush() -> None:
+        flushed.set()
+        if len(waits) == 1:
+            raise ZeroDivisionError("bug")
+
+    def wait(signal: Signal, limit_s: float) -> None:
+        waits.append(limit_s)
+        if len(waits) > 2:
+            signal.wait(limit_s)
+
+    monkeypatch.setattr(outbox, "flush", flush)
+    clock = iter(range(0, 10_000, 10))
+    pace = RetryPolicy(clock=lambda: float(next(clock)), wait=wait)
+    delivery = Delivery(outbox, [sink], pace)
+    delivery.start()
+    assert flushed.wait(10.0)
+    outbox.put([changed(1)])
+    assert outbox.wait_delivered(10.0, ["list"])
+    delivery.close(0.0)
+    assert sink.events == [changed(1)]
+    assert "the outbox broke" in caplog.text
 
 
 def test_repeating_faults_are_logged_first_and_now_and_then(
