@@ -85,7 +85,9 @@ def restore(path: Path, copy: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Res
                 return Restored(revision, None)
             try:
                 opened = open_database(path, create=False, read_only=False, timeout_s=timeout_s)
-            except GalleryError:
+            except GalleryError as error:
+                if _is_passing(error):
+                    raise
                 return Restored(revision, _put_in_place_of_damaged(whole, path))
             with closing(opened) as present:
                 return Restored(revision, _taken_in(whole, present, path, timeout_s))
@@ -161,13 +163,29 @@ def _taken_in(whole: Path, present: sqlite3.Connection, path: Path, timeout_s: f
 
 def _put_in_place_of_damaged(whole: Path, path: Path) -> Path:
     kept = _free_name(path)
-    # The log first: without it the file is what was last written back, never a mixture.
-    for suffix in reversed(_PARTS):
-        part = Path(f"{path}{suffix}")
-        if part.exists():
-            part.rename(f"{kept}{suffix}")
-    _put_in_place(whole, path)
+    moved: list[str] = []
+    try:
+        # The log first: without it the file is what was last written back, never a mixture.
+        for suffix in reversed(_PARTS):
+            part = Path(f"{path}{suffix}")
+            if part.exists():
+                part.rename(f"{kept}{suffix}")
+                moved.append(suffix)
+        _put_in_place(whole, path)
+    except OSError:
+        if not path.exists():
+            for suffix in reversed(moved):
+                Path(f"{kept}{suffix}").rename(f"{path}{suffix}")
+        raise
     return kept
+
+
+def _is_passing(error: GalleryError) -> bool:
+    """Whether an error says nothing of the file itself: a full disk, no descriptors, a lock."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return isinstance(cause, sqlite3.OperationalError) and not sqlite_file.is_damage(cause)
+    return isinstance(cause, OSError)
 
 
 def _free_name(path: Path) -> Path:

@@ -225,7 +225,9 @@ def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int])
             return _Read(known, digest)
         pixels = decode(data)
     except OSError as error:
-        return _Read(replace(known, fault=error.strerror or type(error).__name__))
+        # Without a time of change it is tried again: a permission or a descriptor may come.
+        fault = error.strerror or type(error).__name__
+        return _Read(replace(known, mtime_ns=-1, fault=fault))
     except ValueError as error:
         return _Read(replace(known, fault=str(error)))
     return _Read(known, digest, pixels, measure(pixels))
