@@ -60,6 +60,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _daemon(args: argparse.Namespace) -> int:
     from edge_sim import heap
     from edge_sim.daemon import Daemon
+    from edge_sim.errors import SinkError
     from edge_sim.systemd import Notifier
 
     asked_again = _note_reloads()
@@ -77,6 +78,11 @@ def _daemon(args: argparse.Namespace) -> int:
     if asked_again:
         daemon.request_reload()
     daemon.run()
+    if daemon.lost:
+        raise SinkError(
+            f"{daemon.lost} events are lost: the outbox could not be written, and a sink had not "
+            f"got them; make room, or let the disk be written again"
+        )
     return 0
 
 

@@ -240,6 +240,11 @@ class Daemon:
                 self._recorders.close()
                 logger.info("stopped")
 
+    @property
+    def lost(self) -> int:
+        """Events that were lost at the end, because the disk took nothing."""
+        return self._outputs.lost
+
     def teach(self, command: Teach, limit_s: float = 10.0) -> Lesson:
         """Make a reference of what a watch shows or showed.
 

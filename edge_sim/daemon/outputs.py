@@ -176,6 +176,11 @@ class Outputs:
             found["HTTP server"] = self._front.fault
         return found
 
+    @property
+    def lost(self) -> int:
+        """Events that were lost at the end, because the disk took nothing."""
+        return self.dispatcher.lost
+
     def close_front(self) -> None:
         """Answer no more. Safe to call twice."""
         if self._front is not None:

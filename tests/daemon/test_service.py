@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ import pytest
 
 from edge_sim.config import Config, parse_config
 from edge_sim.daemon import Daemon
-from edge_sim.errors import CommandError, ConfigError, SourceError
+from edge_sim.errors import CommandError, ConfigError, SinkError, SourceError
 from edge_sim.events import Event, SourceLost, SourceRestored, StateChanged, from_json_line
 from edge_sim.gallery_store import Enrolled, GalleryStore
 from edge_sim.sinks.remote import SetSensitivity, Teach
@@ -103,6 +104,27 @@ def test_a_restart_reports_nothing_that_was_reported(tmp_path: Path) -> None:
         with running(config, {"camera": camera}) as daemon:
             show(daemon, camera, frames, "on")
     assert changes(written(tmp_path)) == [(None, "on")]
+
+
+def test_what_is_lost_on_a_disk_that_takes_nothing_is_counted_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    def reject(*_: object) -> None:
+        raise SinkError("events.jsonl: cannot append (Read-only file system)")
+
+    config = lamp_config(tmp_path)
+    camera, frames = Camera(), Show()
+    with running(config, {"camera": camera}) as daemon:
+        monkeypatch.setattr("edge_sim.outbox.records.save", refuse)
+        monkeypatch.setattr("edge_sim.sinks.file.FileSink.emit", reject)
+        show(daemon, camera, frames, "on")
+        show(daemon, camera, frames, "off")
+        await_events(daemon, 2)
+    assert daemon.lost == 2
+    assert "2 events are lost" in caplog.text
 
 
 @pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from edge_sim.daemon.memory import DeviceMemory, StateFile, WatchMemory
+from edge_sim.daemon.state_file import DeviceMemory, StateFile, WatchMemory
 from edge_sim.embedders import open_embedder
 from edge_sim.errors import EdgeSimError
 from edge_sim.gallery_store import GalleryStore, Revision, back_up, restore
