@@ -9,8 +9,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from edge_sim import heap
 from edge_sim.backoff import BACKOFF_S, HELD_S
@@ -51,7 +53,7 @@ def open_configured(config: Config, name: str) -> FrameSource:
     Raises:
         SourceError: It cannot be opened.
     """
-    options = replace(source_options(name, config.sources[name]), threaded=False)
+    options = msgspec.structs.replace(source_options(name, config.sources[name]), threaded=False)
     return open_source(resolved_uri(config, name), options)
 
 
@@ -367,7 +369,9 @@ def _source_of(config: Config, name: str, environment: Environment, wakeup: Wake
     options = source_options(name, config.sources[name])
     return LiveSource(
         partial(environment.open_source, config, name),
-        replace(options, reconnect_s=tuple(environment.retry_s), held_s=environment.held_s),
+        msgspec.structs.replace(
+            options, reconnect_s=tuple(environment.retry_s), held_s=environment.held_s
+        ),
         wake=wakeup.ring,
     )
 
@@ -479,17 +483,8 @@ def region_of(config: Config, watch: WatchConfig) -> Region:
 
 
 def source_options(name: str, source: SourceConfig) -> SourceOptions:
-    """Return what the configuration asks of a source."""
-    return SourceOptions(
-        name=name,
-        width=source.width,
-        height=source.height,
-        fps=source.fps,
-        rotate=source.rotate,
-        open_timeout_s=source.open_timeout_s,
-        read_timeout_s=source.read_timeout_s,
-        frozen_timeout_s=source.frozen_timeout_s,
-    )
+    """Return the options of a source under its name."""
+    return msgspec.structs.replace(source, name=name)
 
 
 def resolved_uri(config: Config, name: str) -> str:

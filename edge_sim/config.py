@@ -37,6 +37,7 @@ from edge_sim.options import INTERNAL, Count, Name, Options, PositiveSeconds, Ra
 from edge_sim.problems import ReportingPolicy
 from edge_sim.rules import Rules
 from edge_sim.sinks.options import SinkOptions, StdoutOptions
+from edge_sim.sources.options import SourceOptions
 
 
 class ModelConfig(Options, frozen=True):
@@ -53,16 +54,10 @@ class GalleryConfig(Options, frozen=True):
     path: str = "gallery.db"
 
 
-class SourceConfig(Options, frozen=True):
+class SourceConfig(SourceOptions, frozen=True, kw_only=True):
     """One source; `uri` says which kind."""
 
     uri: str
-    width: Count | None = None
-    height: Count | None = None
-    fps: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    rotate: Literal[0, 90, 180, 270] = 0
-    open_timeout_s: PositiveSeconds = 10.0
-    read_timeout_s: PositiveSeconds = 20.0
     frozen_timeout_s: PositiveSeconds | None = 120.0
     stale_after_s: PositiveSeconds | None = 60.0
 

@@ -98,7 +98,7 @@ class YamlReader:
         if hasattr(kind, "__post_init__"):  # its keys may contradict each other
             try:
                 msgspec.convert(found, kind)
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, ConfigError) as error:
                 raise self.error(path, f"{path}: {_readable(error)}") from error
         return found
 
@@ -202,7 +202,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
 
 
-def _readable(error: msgspec.ValidationError) -> str:
+def _readable(error: Exception) -> str:
     return str(error).replace("`", "")
 
 

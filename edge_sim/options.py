@@ -18,7 +18,7 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Megabytes = Annotated[float, msgspec.Meta(ge=0)]
 
-INTERNAL = msgspec.Meta(extra={"internal": True})
+INTERNAL = msgspec.Meta(extra={"internal": True}, extra_json_schema={"internal": True})
 """Marks a field that the program sets: no key of the configuration."""
 
 
@@ -37,6 +37,16 @@ def keys_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the keys of a section of the configuration: name -> field."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     return {name: field for name, field in fields.items() if not _is_internal(field.type)}
+
+
+def json_schema_of(kind: Any) -> dict[str, Any]:
+    """Return the JSON schema of a section of the configuration, without internal fields."""
+    schema = msgspec.json.schema(kind)
+    for part in schema["$defs"].values():
+        shown = part.get("properties", {})
+        for name in [name for name, field in shown.items() if field.get("internal")]:
+            del shown[name]
+    return schema
 
 
 def _is_internal(kind: Any) -> bool:

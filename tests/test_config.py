@@ -15,7 +15,7 @@ from edge_sim.config import Config, SourceConfig, WatchConfig, load_config, pars
 from edge_sim.config_daemon import DaemonConfig, HealthConfig
 from edge_sim.config_sinks import OutboxConfig, kind_of
 from edge_sim.errors import ConfigError
-from edge_sim.options import keys_of
+from edge_sim.options import json_schema_of, keys_of
 from edge_sim.problems import ReportingPolicy
 from edge_sim.rules import Rules
 from edge_sim.sinks import KINDS
@@ -76,7 +76,7 @@ def test_the_default_file_shows_every_key(repository: Path, section: type[msgspe
         DaemonConfig: table["daemon"],
         HealthConfig: table["health"],
     }[section]
-    assert set(shown) == {field.name for field in msgspec.structs.fields(section)} - {"folder"}
+    assert set(shown) == set(keys_of(section))
 
 
 def commented_sinks(repository: Path) -> str:
@@ -157,6 +157,10 @@ def test_every_example_is_valid(path: Path) -> None:
         ("- a\n", "test:1: the file: needs `key: value` lines"),
         ("device: !!python/object/apply:os.system [ls]\n", "test:1: device:"),
         ("folder: /etc\n", "unknown key 'folder'"),
+        (
+            "sources:\n  c:\n    uri: x\n    open_timeout_s: .inf\n",
+            "test:3: sources.c: open_timeout_s must be above 0, got inf",
+        ),
         (
             "sinks: [{kind: mqtt, backoff_s: [1]}]\n",
             "test:1: unknown key 'sinks[0].backoff_s' (known: host, port",
@@ -352,3 +356,10 @@ def test_a_problem_that_there_is_not_is_refused_with_the_nearest() -> None:
 def test_no_problem_at_all_may_be_told() -> None:
     text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {tell: []}\n"
     assert parse_config(text, where="test").watches["gate"].problems.tell == ()
+
+
+def test_the_schema_of_the_configuration_has_the_keys_of_the_file_and_no_others() -> None:
+    parts = json_schema_of(Config)["$defs"]
+    assert set(parts["SourceConfig"]["properties"]) == set(keys_of(SourceConfig))
+    assert "folder" not in parts["Config"]["properties"]
+    assert "device" not in parts["MqttOptions"]["properties"]

@@ -18,12 +18,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _schema(args: argparse.Namespace) -> int:
-    import msgspec
-
     from edge_sim import events
+    from edge_sim.options import json_schema_of
 
-    is_event = args.what == "event"
-    print_json(events.json_schema() if is_event else msgspec.json.schema(_type_of(args.what)))
+    if args.what == "event":
+        print_json(events.json_schema())
+    else:
+        print_json(json_schema_of(_type_of(args.what)))
     return 0
 
 

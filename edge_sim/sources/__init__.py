@@ -17,7 +17,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from edge_sim.errors import ConfigError
 from edge_sim.plugins import entry_point_names, load_entry_point
@@ -145,7 +147,7 @@ def open_source(uri: str, options: SourceOptions | None = None) -> FrameSource:
         raise ConfigError(f"open_source takes the uri as text, as in '0', got {uri!r}")
     options = options or SourceOptions()
     kind, place = _find(uri)
-    return kind.open(place, replace(options, name=options.name or masked(uri)))
+    return kind.open(place, msgspec.structs.replace(options, name=options.name or masked(uri)))
 
 
 def is_live(uri: str) -> bool:

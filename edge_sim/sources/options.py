@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
 
 from edge_sim.backoff import BACKOFF_S, HELD_S
 from edge_sim.errors import ConfigError
+from edge_sim.options import INTERNAL, Count, Options, PositiveSeconds
 
 ROTATIONS = (0, 90, 180, 270)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceOptions:
+class SourceOptions(Options, frozen=True, kw_only=True):
     """Wishes and limits for one source.
 
     Args:
@@ -41,20 +43,20 @@ class SourceOptions:
         ConfigError: A value outside its range.
     """
 
-    name: str | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
-    rotate: int = 0
-    open_timeout_s: float = 10.0
-    read_timeout_s: float = 20.0
-    reconnect_s: tuple[float, ...] = BACKOFF_S
-    held_s: float = HELD_S
-    frozen_timeout_s: float | None = None
-    warm_up_frames: int = 0
-    loop: bool = False
-    start_unix_s: float = 0.0
-    threaded: bool = True
+    width: Count | None = None
+    height: Count | None = None
+    fps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    rotate: Literal[0, 90, 180, 270] = 0
+    open_timeout_s: PositiveSeconds = 10.0
+    read_timeout_s: PositiveSeconds = 20.0
+    frozen_timeout_s: PositiveSeconds | None = None
+    name: Annotated[str | None, INTERNAL] = None
+    reconnect_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S
+    held_s: Annotated[float, INTERNAL] = HELD_S
+    warm_up_frames: Annotated[int, INTERNAL] = 0
+    loop: Annotated[bool, INTERNAL] = False
+    start_unix_s: Annotated[float, INTERNAL] = 0.0
+    threaded: Annotated[bool, INTERNAL] = True
 
     def __post_init__(self) -> None:
         if self.rotate not in ROTATIONS:
