@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import edge_sim
 from edge_sim import events
+from edge_sim.assembly import Environment
 from edge_sim.config import parse_config
 from edge_sim.config_sinks import kind_of
 from edge_sim.errors import ConfigError
@@ -26,6 +29,32 @@ WATCH = "watches: {lamp: {followers: [brightness]}}\n"
 CONFIG = (
     "model: {path: thumbnail}\nsources: {yard: {uri: 'fading:60'}}\n" + WATCH
 )  # the defaults for everything else
+
+
+WAIT_S = 10.0
+
+
+class FlakyCamera:
+    """Gives one frame; then the first one fails, and a later one waits until it is closed."""
+
+    def __init__(self, name: str, *, is_first: bool) -> None:
+        self.name = name
+        self.closed = threading.Event()
+        self._is_first = is_first
+        self._given = False
+
+    def read(self) -> edge_sim.Frame | None:
+        if not self._given:
+            self._given = True
+            at_s = 0.0 if self._is_first else 1.0
+            pixels = np.full((48, 64, 3), 90, np.uint8)
+            return edge_sim.Frame(pixels, at_s, 1_700_000_000.0 + at_s, 0, self.name)
+        if not self._is_first:
+            self.closed.wait(WAIT_S)
+        raise edge_sim.SourceError(f"{self.name}: the cable is out")
+
+    def close(self) -> None:
+        self.closed.set()
 
 
 def outside_config(folder: Path, sinks: str) -> Path:
@@ -47,6 +76,34 @@ def test_a_device_runs_a_source_a_sink_and_a_kind_of_event_from_outside(tmp_path
     written = [path.read_bytes() for path in sorted((tmp_path / "out").iterdir())]
     assert [events.from_json_line(line) for line in written] == found
     assert (tmp_path / "out" / "0001.json").exists()
+
+
+def test_a_live_source_from_outside_is_reported_lost_and_opened_again(tmp_path: Path) -> None:
+    lost = threading.Event()
+    opened: list[FlakyCamera] = []
+
+    def open_flaky(place: str, options: edge_sim.SourceOptions) -> FlakyCamera:
+        if opened:
+            lost.wait(WAIT_S)  # the loss is to be seen before the camera is back
+        opened.append(FlakyCamera(options.name or place, is_first=not opened))
+        return opened[-1]
+
+    scheme = f"flaky-{tmp_path.name.replace('_', '-').lower()}"
+    edge_sim.register_source(scheme, open_flaky)
+    path = outside_config(tmp_path, "[]")
+    path.write_text(path.read_text().replace("fading:60", f"{scheme}:1"))
+    kinds = []
+    environment = Environment(retry_s=(0.0,))
+    with edge_sim.build(edge_sim.load_config(path), environment=environment) as device:
+        for event in device.events():
+            if isinstance(event, events.SourceLost | events.SourceRestored):
+                kinds.append(events.tag_of(event))
+                lost.set()
+            if len(kinds) == 2:
+                break
+    assert kinds == ["source_lost", "source_restored"]
+    assert len(opened) == 2
+    assert all(camera.closed.is_set() for camera in opened)
 
 
 def test_two_events_of_one_kind_at_one_observation_have_two_ids() -> None:
