@@ -14,12 +14,13 @@ if TYPE_CHECKING:
         LogState,
         Overrides,
         Reading,
+        ReplayedEvent,
         ReplayResult,
         ReplayRun,
         Seen,
+        SweepRow,
         WatchReplay,
     )
-    from edge_sim.replaying.summary import ReplayedEvent, SweepRow
     from edge_sim.report import Timeline
     from edge_sim.score_log import BadLine, Line
 

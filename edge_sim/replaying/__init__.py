@@ -9,13 +9,12 @@ outcome = compared(reading.logged, course.events)
 
 from __future__ import annotations
 
-from edge_sim.replaying.comparing import EventComparison, Moved, compared
+from edge_sim.replaying.comparing import EventComparison, MovedEvent, compared
 from edge_sim.replaying.course import Overrides, ReplayRun
 from edge_sim.replaying.explained import explanations
-from edge_sim.replaying.reading import LoggedChange, Reading, Seen
+from edge_sim.replaying.reading import Reading, ReplayedEvent, Seen
 from edge_sim.replaying.summary import (
     LogState,
-    ReplayedEvent,
     ReplayResult,
     SweepRow,
     WatchReplay,
@@ -28,8 +27,7 @@ from edge_sim.replaying.summary import (
 __all__ = [
     "EventComparison",
     "LogState",
-    "LoggedChange",
-    "Moved",
+    "MovedEvent",
     "Overrides",
     "Reading",
     "ReplayResult",

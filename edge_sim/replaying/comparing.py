@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+
+import msgspec
 
 from edge_sim.events import StateChanged
-from edge_sim.replaying.reading import LoggedChange
+from edge_sim.replaying.reading import ReplayedEvent
 
 MOVED_LOOKS = 15
 """An event for the same state that comes up to so many looks earlier or later is the same one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """An event that would have come at another moment: `looks` later, earlier if negative."""
+class MovedEvent(msgspec.Struct, frozen=True):
+    """An event for the same state, `looks` later than it was; earlier if negative."""
 
-    then: LoggedChange
-    now: StateChanged
+    then: ReplayedEvent
+    now: ReplayedEvent
     looks: int
 
 
@@ -32,10 +34,10 @@ class EventComparison:
         lost: Events that there would not be.
     """
 
-    same: tuple[StateChanged, ...]
-    moved: tuple[Moved, ...]
-    gained: tuple[StateChanged, ...]
-    lost: tuple[LoggedChange, ...]
+    same: tuple[ReplayedEvent, ...]
+    moved: tuple[MovedEvent, ...]
+    gained: tuple[ReplayedEvent, ...]
+    lost: tuple[ReplayedEvent, ...]
 
     @property
     def is_equal(self) -> bool:
@@ -44,7 +46,7 @@ class EventComparison:
 
 
 def compared(
-    logged: Sequence[LoggedChange], decided: Sequence[tuple[int, StateChanged]]
+    logged: Sequence[tuple[int, ReplayedEvent]], decided: Sequence[tuple[int, StateChanged]]
 ) -> EventComparison:
     """Return which of the logged events would be the same, moved or lost, and which are new.
 
@@ -52,30 +54,37 @@ def compared(
         logged: From `Reading.logged`.
         decided: From `ReplayRun.events`.
     """
-    known = {item.event_id for item in logged}
-    again = {event.id for _, event in decided}
-    same = tuple(event for _, event in decided if event.id in known)
-    gone = [item for item in logged if item.event_id not in again]
-    fresh = [(look, event) for look, event in decided if event.id not in known]
-    moved: list[Moved] = []
-    lost: list[LoggedChange] = []
-    for item in gone:
-        pair = min(
-            (each for each in fresh if _is_like(item, *each)),
-            key=lambda each: abs(each[0] - item.look),
-            default=None,
-        )
-        if pair is None:
-            lost.append(item)
+    known = {event.id for _, event in logged}
+    made = [(look, as_replayed(event)) for look, event in decided]
+    again = {event.id for _, event in made}
+    same = tuple(event for _, event in made if event.id in known)
+    fresh = [(look, event) for look, event in made if event.id not in known]
+    moved: list[MovedEvent] = []
+    lost: list[ReplayedEvent] = []
+    for look, then in ((look, event) for look, event in logged if event.id not in again):
+        near = [
+            (abs(at - look), (at, now))
+            for at, now in fresh
+            if (then.watch, then.after) == (now.watch, now.after) and abs(at - look) <= MOVED_LOOKS
+        ]
+        if not near:
+            lost.append(then)
             continue
+        _, pair = min(near, key=itemgetter(0))
         fresh.remove(pair)
-        moved.append(Moved(item, pair[1], pair[0] - item.look))
+        moved.append(MovedEvent(then, pair[1], pair[0] - look))
     return EventComparison(same, tuple(moved), tuple(event for _, event in fresh), tuple(lost))
 
 
-def _is_like(then: LoggedChange, look: int, now: StateChanged) -> bool:
-    return (
-        then.watch == now.watch
-        and then.after.name == now.after
-        and abs(look - then.look) <= MOVED_LOOKS
+def as_replayed(event: StateChanged) -> ReplayedEvent:
+    """Return what a comparison says of an event."""
+    return ReplayedEvent(
+        id=event.id,
+        watch=event.watch,
+        at=event.at,
+        before=event.before,
+        before_reason=event.before_reason,
+        after=event.after,
+        reason=event.reason,
+        confidence=event.confidence,
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from edge_sim.deciding import Level
 from edge_sim.domain import Match, Observation, State, StateChange, UnknownReason
 from edge_sim.errors import DataError
+from edge_sim.events import utc_text
 from edge_sim.replaying.course import ReplayRun
 from edge_sim.score_log import BadLine, DeciderLine, Line, ScoreLine, fault_of
 from edge_sim.score_log.lines import SCHEMA
@@ -15,25 +18,17 @@ from edge_sim.score_log.lines import SCHEMA
 SHOWN_FAULTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedChange:
-    """A change as it was decided at the time.
+class ReplayedEvent(msgspec.Struct, frozen=True):
+    """A change, as it was or as it would be; `confidence` is null for what only the log tells."""
 
-    Args:
-        event_id: Of the event.
-        watch: That it is of.
-        look: Number of the look that decided.
-        unix_time_s: Of that look.
-        before: What was said; None before the first decision.
-        after: What was said from then on.
-    """
-
-    event_id: str
+    id: str
     watch: str
-    look: int
-    unix_time_s: float
-    before: State | None
-    after: State
+    at: str
+    before: str | None
+    before_reason: str | None
+    after: str
+    reason: str | None
+    confidence: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,8 @@ class Reading:
     def __init__(self, courses: Sequence[ReplayRun]) -> None:
         self._courses = tuple(courses)
         self._places: dict[str, _LogPosition] = {}
-        self.logged: list[LoggedChange] = []
+        self.logged: list[tuple[int, ReplayedEvent]] = []
+        """(number of the look, event), in the order of the log."""
         self.whole = self.summaries = self.missing = self.unread = self.midway = self.bad = 0
         self.versions: set[str] = set()
         self.faults: list[str] = []
@@ -159,10 +155,8 @@ class Reading:
             return None
         place.last_match = observation.match
         if line.event is not None:
-            at_s = observation.unix_time_s
-            self.logged.append(
-                LoggedChange(line.event, line.watch, line.look, at_s, place.said, said)
-            )
+            event = _logged(line.event, line.watch, observation.unix_time_s, place.said, said)
+            self.logged.append((line.look, event))
         place.said = said if line.event is not None else place.said
         self.whole += 1
         changes = tuple(
@@ -195,3 +189,18 @@ def _check_schema(line: DeciderLine | ScoreLine) -> None:
             f"the log was written by a newer edge_sim (schema {line.schema}, this one reads up to "
             f"{SCHEMA}); upgrade edge_sim"
         )
+
+
+def _logged(
+    event_id: str, watch: str, unix_time_s: float, before: State | None, after: State
+) -> ReplayedEvent:
+    return ReplayedEvent(
+        id=event_id,
+        watch=watch,
+        at=utc_text(unix_time_s),
+        before=before.name if before else None,
+        before_reason=before.reason.value if before and before.reason else None,
+        after=after.name,
+        reason=after.reason.value if after.reason else None,
+        confidence=None,
+    )

@@ -7,31 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from edge_sim.domain import UNKNOWN
-from edge_sim.events import StateChanged, utc_text
-from edge_sim.replaying.comparing import EventComparison, compared
+from edge_sim.events import StateChanged
+from edge_sim.replaying.comparing import MovedEvent, compared
 from edge_sim.replaying.course import Overrides, ReplayRun
-from edge_sim.replaying.reading import LoggedChange, Reading
-
-
-class ReplayedEvent(msgspec.Struct, frozen=True):
-    """A change, as it was or as it would be; `confidence` is null for what only the log tells."""
-
-    id: str
-    watch: str
-    at: str
-    before: str | None
-    before_reason: str | None
-    after: str
-    reason: str | None
-    confidence: float | None
-
-
-class MovedEvent(msgspec.Struct, frozen=True):
-    """An event for the same state, `looks` later than it was; earlier if negative."""
-
-    then: ReplayedEvent
-    now: ReplayedEvent
-    looks: int
+from edge_sim.replaying.reading import Reading, ReplayedEvent
 
 
 class WatchReplay(msgspec.Struct, frozen=True):
@@ -124,44 +103,15 @@ def log_state(reading: Reading) -> LogState:
     )
 
 
-def as_logged(item: LoggedChange) -> ReplayedEvent:
-    """Return a logged change as it is printed."""
-    before = item.before
-    return ReplayedEvent(
-        id=item.event_id,
-        watch=item.watch,
-        at=utc_text(item.unix_time_s),
-        before=before.name if before else None,
-        before_reason=before.reason.value if before and before.reason else None,
-        after=item.after.name,
-        reason=item.after.reason.value if item.after.reason else None,
-        confidence=None,
-    )
-
-
-def as_decided(event: StateChanged) -> ReplayedEvent:
-    """Return a change of a course as it is printed."""
-    return ReplayedEvent(
-        id=event.id,
-        watch=event.watch,
-        at=event.at,
-        before=event.before,
-        before_reason=event.before_reason,
-        after=event.after,
-        reason=event.reason,
-        confidence=event.confidence,
-    )
-
-
 def _of_watch(
     watch: str, reading: Reading, course: ReplayRun
-) -> tuple[list[LoggedChange], list[tuple[int, StateChanged]]]:
-    logged = [item for item in reading.logged if item.watch == watch]
+) -> tuple[list[tuple[int, ReplayedEvent]], list[tuple[int, StateChanged]]]:
+    logged = [item for item in reading.logged if item[1].watch == watch]
     return logged, [item for item in course.events if item[1].watch == watch]
 
 
 def _watch_replay(
-    watch: str, logged: list[LoggedChange], decided: list[tuple[int, StateChanged]]
+    watch: str, logged: list[tuple[int, ReplayedEvent]], decided: list[tuple[int, StateChanged]]
 ) -> WatchReplay:
     found = compared(logged, decided)
     return WatchReplay(
@@ -169,22 +119,16 @@ def _watch_replay(
         logged=len(logged),
         decided=len(decided),
         same=len(found.same),
-        moved=_moved(found),
-        gained=tuple(map(as_decided, found.gained)),
-        lost=tuple(map(as_logged, found.lost)),
-    )
-
-
-def _moved(found: EventComparison) -> tuple[MovedEvent, ...]:
-    return tuple(
-        MovedEvent(as_logged(item.then), as_decided(item.now), item.looks) for item in found.moved
+        moved=found.moved,
+        gained=found.gained,
+        lost=found.lost,
     )
 
 
 def _sweep_row(
     watch: str,
     course: ReplayRun,
-    logged: list[LoggedChange],
+    logged: list[tuple[int, ReplayedEvent]],
     decided: list[tuple[int, StateChanged]],
 ) -> SweepRow:
     found = compared(logged, decided)

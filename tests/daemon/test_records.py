@@ -61,7 +61,7 @@ def test_a_score_log_with_every_look_decides_again_what_was_decided(tmp_path: Pa
     assert sum(1 for _ in reading.looks(read_lines([tmp_path / "scores.jsonl"]))) == 60
     assert reading.is_exact
     assert compared(reading.logged, course.events).is_equal
-    assert [item.event_id for item in reading.logged] == [event.id for event in events]
+    assert [event.id for _, event in reading.logged] == [event.id for event in events]
 
 
 def test_a_summary_now_and_then_is_what_is_asked_for_by_default(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_any_row_of_looks_is_decided_again_as_it_was(
     assert reading.is_exact
     assert (reading.bad, reading.whole) == (0, len(observations))
     assert events_of(course) == decided
-    assert [item.event_id for item in reading.logged] == [event.id for event in decided]
+    assert [event.id for _, event in reading.logged] == [event.id for event in decided]
     assert compared(reading.logged, course.events).is_equal
 
 
