@@ -45,6 +45,8 @@ MAX_WORKERS = 4
 """Workers that `worker_count` gives at most by itself: each holds a model, and Python lets one run
 at a time."""
 _FAULTS_PER_LINE = 60
+LOCKED_S = 1.0
+"""Longest wait for a gallery that another process is writing: no frame is looked at meanwhile."""
 
 
 def open_configured(config: Config, name: str) -> FrameSource:
@@ -429,7 +431,7 @@ def open_gallery(config: Config) -> GalleryStore:
     Raises:
         GalleryError: There is none, or it cannot be used.
     """
-    return GalleryStore.open(config.path(config.gallery.path), read_only=True)
+    return GalleryStore.open(config.path(config.gallery.path), read_only=True, timeout_s=LOCKED_S)
 
 
 def watches_by_source(config: Config) -> Mapping[str, Mapping[str, WatchConfig]]:

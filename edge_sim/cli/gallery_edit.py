@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     )
     from edge_sim.gallery_store import GalleryStore, Revision
     from edge_sim.report.album import CaptionedPicture, PictureRow
+
+EXIT_INTERRUPTED = 130
+_WORTH_SAYING_S = 3.0
 
 
 def add(args: argparse.Namespace) -> int:
@@ -229,8 +233,26 @@ def _change(args: argparse.Namespace, edit: Callable[[GalleryStore], Revision | 
     return 0
 
 
-def print_report(args: argparse.Namespace, context: Context, report: EnrolmentReport) -> None:
-    """Print what became of every picture."""
+def print_pictures(report: EnrolmentReport) -> None:
+    """Print a line per picture, at once."""
+    for item in report.accepted:
+        remark = f", although {item.overruled.value}" if item.overruled else ""
+        became = item.reference_id or "would add"
+        print(f"{became}  {item.state}  {item.name} ({item.condition}{remark})", flush=True)
+    for refused in report.rejected:
+        like = f" with {refused.like}" if refused.like else ""
+        reason = f"{refused.refusal.value}{like} ({refused.detail})"
+        print(f"refused  {refused.state}  {refused.name}: {reason}", flush=True)
+
+
+def print_report(
+    args: argparse.Namespace,
+    context: Context,
+    report: EnrolmentReport,
+    *,
+    pictures: bool = True,
+) -> None:
+    """Print what became of every picture, and the counts."""
     if args.json:
         print_result(
             context,
@@ -241,14 +263,8 @@ def print_report(args: argparse.Namespace, context: Context, report: EnrolmentRe
             refused=report.rejected,
         )
         return
-    for item in report.accepted:
-        remark = f", although {item.overruled.value}" if item.overruled else ""
-        became = item.reference_id or "would add"
-        print(f"{became}  {item.state}  {item.name} ({item.condition}{remark})")
-    for refused in report.rejected:
-        like = f" with {refused.like}" if refused.like else ""
-        reason = f"{refused.refusal.value}{like} ({refused.detail})"
-        print(f"refused  {refused.state}  {refused.name}: {reason}")
+    if pictures:
+        print_pictures(report)
     counts = f"{len(report.accepted)} added, {len(report.rejected)} refused"
     if args.dry_run:
         counts = f"would be {counts}; nothing written"
@@ -301,7 +317,7 @@ def capture_options(parser: argparse.ArgumentParser) -> None:
 
 
 def capture(args: argparse.Namespace) -> int:
-    """Enrol the frames that pass the gates, as one revision."""
+    """Enrol each frame that passes the gates as soon as it comes; what is there stays."""
     from edge_sim.enrolment import Sampling, frames_of
 
     context = context_of(args)
@@ -309,7 +325,58 @@ def capture(args: argparse.Namespace) -> int:
     plan = plan_of(args, context, args.state)
     uri, wanted = resolved(args.source or _source_of(context, args.watch), context.config)
     candidates = frames_of(uri, Sampling(args.every, args.count), wanted)
-    return enrol_and_print(args, context, [(plan, progress(candidates, args.count, "capture"))])
+    if args.dry_run:
+        watched = progress(candidates, args.count, "capture")
+        return enrol_and_print(args, context, [(plan, watched)])
+    return _enrol_live(args, context, plan, candidates)
+
+
+def _enrol_live(
+    args: argparse.Namespace,
+    context: Context,
+    plan: EnrolmentPlan,
+    candidates: Iterator[EnrolmentCandidate],
+) -> int:
+    from edge_sim.enrolment import EnrolmentReport, enrol_each
+
+    embedder = context.embedder()
+    is_new = not exists(context.gallery)
+    reports: list[EnrolmentReport] = []
+    interrupted = False
+    started_s = time.monotonic()
+    with context.store(create=True) as store, ExitStack() as stack:
+        if is_new:
+            stack.callback(_remove_if_empty, store)
+        try:
+            for report in enrol_each(store, embedder, candidates, plan=plan):
+                reports.append(report)
+                if not args.json:
+                    print_pictures(report)
+                _print_time_left(args, len(reports), time.monotonic() - started_s)
+        except KeyboardInterrupt:
+            interrupted = True
+            note("interrupted; what was added stays")
+    whole = EnrolmentReport(
+        tuple(item for report in reports for item in report.accepted),
+        tuple(item for report in reports for item in report.rejected),
+        max((report.revision or 0 for report in reports), default=0) or None,
+    )
+    print_report(args, context, whole, pictures=args.json)
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if whole.accepted else 1
+
+
+def _print_time_left(args: argparse.Namespace, done: int, elapsed_s: float) -> None:
+    """Say how long it will take, where that is more than a moment."""
+    if args.count is None or done >= args.count:
+        return
+    per_frame_s = max(args.every, elapsed_s / done)
+    left_s = (args.count - done) * per_frame_s
+    if left_s >= _WORTH_SAYING_S:
+        note(
+            f"{done} of {args.count} frames, about {left_s:.0f} s left; Ctrl-C keeps what is there"
+        )
 
 
 def _source_of(context: Context, watch: str) -> str:

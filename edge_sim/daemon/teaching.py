@@ -8,11 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_sim import assembly
-from edge_sim.assembly import Device
+from edge_sim.assembly import LOCKED_S, Device
 from edge_sim.config import Config
 from edge_sim.config_yaml import nearest
-from edge_sim.domain import BgrImage, Frame, Observation, Probe
-from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, Refusal, as_stored, enrol
+from edge_sim.domain import Frame, Observation, Probe
+from edge_sim.enrolment import (
+    EnrolmentCandidate,
+    EnrolmentPlan,
+    Refusal,
+    as_stored,
+    encoded_crop,
+    enrol,
+)
 from edge_sim.errors import CommandError, DataError
 from edge_sim.events import StateChanged, unix_time_s
 from edge_sim.explaining import find_explanation
@@ -69,6 +76,9 @@ def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
 
 KEPT_PER_WATCH = 8
 """Pictures of the last events, in memory; older ones are on disk if explanations keep them."""
+KEPT_BYTES = 16_000_000
+"""Most bytes of these pictures, all watches together: the oldest go first."""
+_MOST_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,7 @@ class Lesson:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shown:
     event_id: str
-    pixels: BgrImage
+    picture: bytes
     probe: Probe
     observation: Observation
     unix_time_s: float
@@ -121,6 +131,7 @@ class Teacher:
         self._now = now
         self._frames: dict[str, Frame] = {}
         self._shown: dict[str, deque[_Shown]] = {}
+        self._order: deque[tuple[str, str]] = deque(maxlen=_MOST_KEPT)
 
     def note(self, device: Device, source: str, step: Step) -> None:
         """Remember the frame, and for every change its picture."""
@@ -132,15 +143,26 @@ class Teacher:
             if outcome.watch not in ids:
                 continue
             region = device.watches[outcome.watch].region
-            pixels = as_stored(region.pixels_of(step.frame.pixels)).copy()
+            stored = as_stored(region.pixels_of(step.frame.pixels))
             shown = _Shown(
                 ids[outcome.watch],
-                pixels,
+                encoded_crop(stored),
                 outcome.probe,
                 outcome.observation,
                 step.frame.unix_time_s,
             )
-            self._shown.setdefault(outcome.watch, deque(maxlen=KEPT_PER_WATCH)).append(shown)
+            self._keep(outcome.watch, shown)
+
+    def _keep(self, watch: str, shown: _Shown) -> None:
+        kept = self._shown.setdefault(watch, deque(maxlen=KEPT_PER_WATCH))
+        kept.append(shown)
+        self._order.append((watch, shown.event_id))
+        size = sum(len(item.picture) for each in self._shown.values() for item in each)
+        while size > KEPT_BYTES and len(self._order) > 1:
+            name, event_id = self._order.popleft()
+            oldest = self._shown[name]
+            if oldest and oldest[0].event_id == event_id:
+                size -= len(oldest.popleft().picture)
 
     def teach(self, device: Device, command: Teach) -> Lesson:
         """Add the picture to the gallery file.
@@ -160,7 +182,7 @@ class Teacher:
             for shown in self._shown.get(watch.name, ()):
                 if shown.event_id == command.event_id:
                     name = f"event {shown.event_id}"
-                    return EnrolmentCandidate(name, shown.pixels, shown.unix_time_s)
+                    return EnrolmentCandidate(name, decode(shown.picture), shown.unix_time_s)
             return picture_of_event(device.config, command)
         source = next(name for name, lane in device.lanes.items() if watch in lane.pipeline.watches)
         frame = self._frames.get(source)
@@ -207,7 +229,7 @@ def teach_picture(
             f"watch {command.watch} has no state {command.state!r}{nearest(command.state, states)}"
         )
     plan = EnrolmentPlan(command.watch, command.state, metadata={"taught": "yes"})
-    with GalleryStore.open(config.path(config.gallery.path)) as store:
+    with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:
         report = enrol(store, embedder, [candidate], plan=plan, now=now)
         if report.rejected and report.rejected[0].refusal is Refusal.CONFLICT:
             report = enrol(store, embedder, [candidate], plan=replace(plan, force=True), now=now)

@@ -36,6 +36,7 @@ from edge_sim.enrolment.enrolling import (
     assess,
     enrol,
     enrol_batches,
+    enrol_each,
 )
 from edge_sim.enrolment.folders import classes_in, export_states, pictures_of, states_in
 from edge_sim.enrolment.gates import Gates, Refusal, duplicates_in
@@ -64,6 +65,7 @@ __all__ = [
     "encoded_crop",
     "enrol",
     "enrol_batches",
+    "enrol_each",
     "enrol_pictures",
     "export_states",
     "frames_of",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TypeAlias
@@ -144,6 +144,39 @@ def enrol_batches(
     return EnrolmentReport(accepted, report.rejected, revision.number)
 
 
+def enrol_each(
+    store: GalleryStore,
+    embedder: Embedder,
+    candidates: Iterable[Found],
+    *,
+    plan: EnrolmentPlan,
+    now: Callable[[], float] = time.time,
+) -> Iterator[EnrolmentReport]:
+    """Add each picture that passes the gates as soon as it comes, and yield what became of it.
+
+    Each is a revision of its own, so that whoever stops half-way keeps what came before.
+
+    Raises:
+        GalleryError: The watch has references of another model, or the file cannot be written.
+        SourceError: The pictures cannot be had.
+    """
+    gallery = store.gallery(plan.watch, model_id=embedder.model_id)
+    assessment = _Assessment(gallery, embedder, datetime.fromtimestamp(now(), tz=timezone.utc))
+    assessment.start(plan)
+    for found in candidates:
+        if isinstance(found, Unreadable):
+            assessment.reject(found.name, Rejection(Refusal.UNREADABLE, found.fault))
+        else:
+            assessment.judge(found)
+        accepted, rejected = assessment.taken()
+        if not assessment.enrolled:
+            yield EnrolmentReport((), rejected, None)
+            continue
+        revision = store.add(plan.watch, [assessment.enrolled.pop()])
+        done = tuple(replace(item, reference_id=revision.appeared[0]) for item in accepted)
+        yield EnrolmentReport(done, (), revision.number)
+
+
 def assess(
     gallery: Gallery,
     embedder: Embedder,
@@ -200,6 +233,13 @@ class _Assessment:
         """Note a refusal."""
         state = self._plan.state
         self._rejected.append(Rejected(name, state, verdict.refusal, verdict.detail, verdict.like))
+
+    def taken(self) -> tuple[tuple[Accepted, ...], tuple[Rejected, ...]]:
+        """Return what was judged since the last call."""
+        found = tuple(self._accepted), tuple(self._rejected)
+        self._accepted.clear()
+        self._rejected.clear()
+        return found
 
     def report(self) -> EnrolmentReport:
         """Return what became of every picture."""

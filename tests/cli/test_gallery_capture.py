@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge_sim import enrolment
 from edge_sim.cli.main import main
 from edge_sim.gallery_store import GalleryStore
 
@@ -93,3 +96,58 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: Captured) -> Non
         capture(*arguments)
     assert stopped.value.code == 2
     assert "usage: edge-sim gallery capture" in capsys.readouterr().err
+
+
+def interrupted_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C come while the frame after `count` is awaited."""
+    real = enrolment.frames_of
+
+    def frames(*arguments: Any) -> Iterator[Any]:
+        for number, frame in enumerate(real(*arguments)):
+            if number == count:
+                raise KeyboardInterrupt
+            yield frame
+
+    monkeypatch.setattr(enrolment, "frames_of", frames)
+
+
+def test_an_interrupt_keeps_what_was_added_and_says_it(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_after(3, monkeypatch)
+    arguments = ["--count", "9", "--every", "10", "--force", "--model", "thumbnail"]
+    assert capture(GATE, *NAMES, *arguments) == 130
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[:3]] == ["r1", "r2", "r3"]
+    assert "3 added" in out
+    assert "3 of 9 frames, about 60 s left" in err
+    with GalleryStore.open("gallery.db") as store:
+        assert len(store.records()) == 3
+        assert store.revision == 3
+
+
+def test_an_interrupt_before_the_first_frame_leaves_no_gallery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interrupted_after(0, monkeypatch)
+    assert capture(GATE, *NAMES, "--model", "thumbnail") == 130
+    assert not Path("gallery.db").exists()
+
+
+def test_each_frame_is_enrolled_before_the_next_is_awaited(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    real = enrolment.frames_of
+    seen: list[tuple[int, str]] = []
+
+    def frames(*arguments: Any) -> Iterator[Any]:
+        for frame in real(*arguments):
+            with GalleryStore.open("gallery.db", read_only=True) as store:
+                seen.append((len(store.records()), capsys.readouterr().out))
+            yield frame
+
+    monkeypatch.setattr(enrolment, "frames_of", frames)
+    arguments = ["--count", "3", "--every", "10", "--force", "--model", "thumbnail"]
+    assert capture(GATE, *NAMES, *arguments) == 0
+    assert [count for count, _ in seen] == [0, 1, 2]
+    assert seen[1][1].startswith("r1")

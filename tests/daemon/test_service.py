@@ -6,7 +6,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 from edge_sim.config import Config, parse_config
 from edge_sim.daemon import Daemon
-from edge_sim.errors import CommandError, ConfigError, SinkError, SourceError
+from edge_sim.errors import CommandError, ConfigError, GalleryError, SinkError, SourceError
 from edge_sim.events import Event, SourceLost, SourceRestored, StateChanged, from_json_line
 from edge_sim.gallery_store import Enrolled, GalleryStore
 from edge_sim.sinks.remote import SetSensitivity, Teach
@@ -125,6 +125,39 @@ def test_what_is_lost_on_a_disk_that_takes_nothing_is_counted_at_the_end(
         await_events(daemon, 2)
     assert daemon.lost == 2
     assert "2 events are lost" in caplog.text
+
+
+def test_pictures_of_events_are_kept_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sim.daemon.teaching.KEPT_BYTES", 1)
+    camera, frames = Camera(), Show()
+    with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
+        for state in ("on", "off", "on"):
+            show(daemon, camera, frames, state)
+        await_events(daemon, 3)
+        teacher = daemon._recorders.teacher
+        assert sum(len(kept) for kept in teacher._shown.values()) == 1, "the newest stays"
+
+
+def test_a_locked_gallery_rejects_a_lesson_soon(tmp_path: Path) -> None:
+    camera, frames = Camera(), Show()
+    with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "on")
+        with closing(sqlite3.connect(tmp_path / "gallery.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(GalleryError, match="another process is writing"):
+                daemon.teach(Teach("lamp", "off"))
+
+
+def test_a_lesson_for_a_gallery_that_is_gone_is_no_success(tmp_path: Path) -> None:
+    camera, frames = Camera(), Show()
+    with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "on")
+        (tmp_path / "gallery.db").unlink()
+        with pytest.raises(GalleryError, match="no gallery"):
+            daemon.teach(Teach("lamp", "off"))
+    assert not (tmp_path / "gallery.db").exists()
 
 
 @pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
