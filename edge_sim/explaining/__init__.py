@@ -14,6 +14,7 @@ from edge_sim.explaining.keeping import LATEST, ExplanationFile, choose, find_ex
 from edge_sim.explaining.recording import Recorder
 from edge_sim.explaining.records import (
     Explanation,
+    ObservedState,
     SeenLook,
     configuration_digest,
     from_event,
@@ -25,6 +26,7 @@ __all__ = [
     "Account",
     "Explanation",
     "ExplanationFile",
+    "ObservedState",
     "Recorder",
     "SeenLook",
     "StateRow",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import cv2
 
 from edge_sim.deciding import DecisionState, Memory, Settings, learned
-from edge_sim.domain import BgrImage, GrayImage, Observation, State, Threshold
+from edge_sim.domain import BgrImage, GrayImage
 from edge_sim.events import StateChanged
 from edge_sim.explaining.records import (
     Explanation,
+    ObservedState,
     present_version,
     seen_look,
 )
@@ -40,13 +40,6 @@ class Reasoning(Protocol):
         """Return what it says and has learned."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Remembered:
-    observation: Observation
-    said: State
-    thresholds: Mapping[str, Threshold]
-
-
 class Recorder:
     """Makes the explanation of each event from the looks before it.
 
@@ -62,7 +55,7 @@ class Recorder:
         self._most = looks
         self._pictures = pictures
         self._configuration = configuration
-        self._looks: dict[str, deque[_Remembered]] = {}
+        self._looks: dict[str, deque[ObservedState]] = {}
 
     def note(
         self, watch: Watch, outcome: Outcome, event: StateChanged | None, frame: BgrImage | None
@@ -76,7 +69,7 @@ class Recorder:
             frame: The whole picture, (H, W, 3) uint8 BGR; None to keep the grey thumbnail alone.
         """
         looks = self._looks.setdefault(watch.name, deque(maxlen=self._most))
-        looks.append(_Remembered(outcome.observation, outcome.state, outcome.thresholds))
+        looks.append(ObservedState(outcome.observation, outcome.state, outcome.thresholds))
         if event is None:
             return None
         picture = thumbnail = None
@@ -91,10 +84,7 @@ class Recorder:
             settings=reasons.settings if reasons else None,
             standing=reasons.standing if reasons else None,
             drifts=learned(reasons.snapshot().drifts) if reasons else (),
-            looks=tuple(
-                seen_look(look.observation, look.said, look.thresholds, outcome.observation)
-                for look in looks
-            ),
+            looks=tuple(seen_look(look, outcome.observation) for look in looks),
             gallery=watch.gallery.digest,
             configuration=self._configuration(watch.name),
             edge_sim=present_version(),

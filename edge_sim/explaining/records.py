@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -86,13 +87,18 @@ class Explanation(msgspec.Struct, frozen=True, tag="explanation", tag_field="typ
     schema: int = SCHEMA
 
 
-def seen_look(
-    observation: Observation,
-    said: State,
-    thresholds: Mapping[str, Threshold],
-    cause: Observation,
-) -> SeenLook:
+@dataclass(frozen=True, slots=True, eq=False)
+class ObservedState:
+    """An observation, the state of the watch after it, and the thresholds in force."""
+
+    observation: Observation
+    state: State
+    thresholds: Mapping[str, Threshold]
+
+
+def seen_look(observed: ObservedState, cause: Observation) -> SeenLook:
     """Return one look as it is kept, its time counted from the look that decided, `cause`."""
+    observation, said, thresholds = observed.observation, observed.state, observed.thresholds
     match = observation.match
     return SeenLook(
         at_s=round(observation.captured_at_s - cause.captured_at_s, 3),

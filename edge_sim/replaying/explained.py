@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from edge_sim.deciding import learned
-from edge_sim.domain import Observation, State, Threshold
-from edge_sim.explaining import Explanation, SeenLook, seen_look
+from edge_sim.explaining import Explanation, ObservedState, SeenLook, seen_look
 from edge_sim.replaying.course import ReplayRun
 from edge_sim.replaying.reading import Reading, Seen
 from edge_sim.score_log import BadLine, Line
 
 LOOKS_BEFORE, LOOKS_AFTER = 60, 30
 """Of an event, kept around it."""
-
-_Look = tuple[Observation, State, Mapping[str, Threshold]]
 
 
 @dataclass(slots=True, eq=False)
@@ -46,16 +43,16 @@ def explanations(
     Raises:
         DataError: As in `Reading.looks`.
     """
-    before: defaultdict[str, deque[_Look]] = defaultdict(lambda: deque(maxlen=LOOKS_BEFORE))
+    before: defaultdict[str, deque[ObservedState]] = defaultdict(lambda: deque(maxlen=LOOKS_BEFORE))
     growing: dict[str, _Growing] = {}
     for seen in reading.looks(lines):
         watch = seen.line.watch
         decider = course.deciders[watch]
-        look = (seen.observation, decider.state, decider.thresholds)
+        look = ObservedState(seen.observation, decider.state, decider.thresholds)
         before[watch].append(look)
         open_one = growing.get(watch)
         if open_one is not None and seen.changes[0] is None:
-            open_one.looks.append(_kept(look, open_one.explanation))
+            open_one.looks.append(seen_look(look, open_one.explanation.cause))
             if len(open_one.looks) >= LOOKS_AFTER:
                 yield growing.pop(watch).whole()
         elif seen.changes[0] is not None:
@@ -65,7 +62,7 @@ def explanations(
     yield from (item.whole() for item in growing.values())
 
 
-def _explanation(seen: Seen, course: ReplayRun, looks: tuple[_Look, ...]) -> Explanation:
+def _explanation(seen: Seen, course: ReplayRun, looks: tuple[ObservedState, ...]) -> Explanation:
     decider = course.deciders[seen.line.watch]
     event = course.events[-1][1]
     bare = Explanation(
@@ -75,9 +72,4 @@ def _explanation(seen: Seen, course: ReplayRun, looks: tuple[_Look, ...]) -> Exp
         standing=decider.standing,
         drifts=learned(decider.snapshot().drifts),
     )
-    return msgspec.structs.replace(bare, looks=tuple(_kept(look, bare) for look in looks))
-
-
-def _kept(look: _Look, explanation: Explanation) -> SeenLook:
-    observation, said, thresholds = look
-    return seen_look(observation, said, thresholds, explanation.cause)
+    return msgspec.structs.replace(bare, looks=tuple(seen_look(look, bare.cause) for look in looks))
