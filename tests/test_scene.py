@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edge_sim.domain import BgrImage, Probe, Quality, UnknownReason
 from edge_sim.edges import edges_of
@@ -23,6 +24,7 @@ from edge_sim.scene import (
     SceneMonitor,
     SceneView,
     condition_of,
+    crispness_of,
     impediment_of,
     limits_of,
 )
@@ -230,3 +232,31 @@ def test_the_view_agrees_with_itself_and_with_nothing_else() -> None:
     assert not view.is_lost(left, edges_of(left))
     assert view.is_lost(upside_down, edges_of(upside_down))
     assert not SceneView([]).is_lost(empty, edges_of(empty))
+
+
+def _readings(grey: NDArray[np.uint8]) -> Quality:
+    colour = np.repeat(grey[..., None], 3, axis=2)
+    return make_probe(CellsEmbedder(), colour).quality
+
+
+def test_a_smooth_thing_in_focus_is_not_blurred_beside_a_rough_one() -> None:
+    rng = np.random.default_rng(3)
+    road = rng.integers(90, 130, (96, 96)).astype(np.uint8)
+    car = np.full((96, 96), 60, np.uint8)
+    car[20:76, 12:84] = 190
+    limits = limits_of([road])
+    reading = _readings(car)
+    assert impediment_of(reading, limits) is UnknownReason.BLURRED  # by its detail alone
+    assert impediment_of(reading, limits, car) is None
+    soft = np.asarray(cv2.GaussianBlur(car, (0, 0), 4.0), np.uint8)
+    reading = _readings(soft)
+    assert impediment_of(reading, limits, soft) is UnknownReason.BLURRED
+
+
+def test_crispness_is_a_matter_of_focus_and_not_of_contrast() -> None:
+    edge = np.full((96, 96), 40, np.uint8)
+    edge[:, 48:] = 200
+    faint = np.asarray(90 + (edge.astype(np.float32) - 40) / 4, np.uint8)
+    soft = np.asarray(cv2.GaussianBlur(edge, (0, 0), 2.0), np.uint8)
+    assert crispness_of(edge) == pytest.approx(crispness_of(faint), rel=0.1)
+    assert crispness_of(soft) < 0.5 * crispness_of(edge)

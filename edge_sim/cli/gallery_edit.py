@@ -61,12 +61,14 @@ def import_folder(args: argparse.Namespace) -> int:
         batches: list[Batch] = []
         for state, folders in states_in(folder).items():
             context.check_state(args.watch, state)
-            plan = plan_of(args, context, state)
+            plan = plan_of(args, context, state, labelled=True)
             batches.append((plan, progress(pictures_of(folder, folders), None, state)))
         return enrol_and_print(args, context, batches)
 
 
-def plan_of(args: argparse.Namespace, context: Context, state: str) -> EnrolmentPlan:
+def plan_of(
+    args: argparse.Namespace, context: Context, state: str, *, labelled: bool = False
+) -> EnrolmentPlan:
     """Return how the options of `picture_options` say to enrol."""
     from edge_sim.enrolment import EnrolmentPlan
 
@@ -76,6 +78,7 @@ def plan_of(args: argparse.Namespace, context: Context, state: str) -> Enrolment
         region=context.region(args.watch),
         metadata=metadata_of(args.meta),
         force=args.force,
+        labelled=labelled,
     )
 
 
@@ -272,6 +275,16 @@ def print_report(
     print(f"{context.gallery}: {at}{counts}")
     if any(item.refusal.value == "conflict" for item in report.rejected):
         note("a conflict is a picture that looks like another state; --force enrols it anyway")
+    suspects = sum(1 for item in report.accepted if _is_conflict(item.overruled))
+    if suspects and not args.force:
+        note(
+            f"{suspects} of them look like another state: look at these first "
+            f"(`edge-sim gallery audit`), and `gallery relabel` or `gallery remove` the wrong ones"
+        )
+
+
+def _is_conflict(refusal: Refusal | None) -> bool:
+    return refusal is not None and refusal.value == "conflict"
 
 
 def backup(args: argparse.Namespace) -> int:

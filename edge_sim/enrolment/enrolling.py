@@ -32,6 +32,7 @@ class EnrolmentPlan:
         metadata: Kept with every reference, beside `from` and `taken_at`.
         gates: When a picture is refused.
         force: Enrol what the gates would refuse; unreadable files stay out.
+        labelled: Somebody has sorted the pictures by state: a conflict is reported and enrolled.
 
     Raises:
         GalleryError: A name that cannot be.
@@ -43,6 +44,7 @@ class EnrolmentPlan:
     metadata: Mapping[str, str] = field(default_factory=dict)
     gates: Gates = field(default_factory=Gates)
     force: bool = False
+    labelled: bool = False
 
     def __post_init__(self) -> None:
         checked_name("watch", self.watch)
@@ -221,7 +223,8 @@ class _Assessment:
         plan = self._plan
         item, probe = _enrolled(self._embedder, candidate, plan, self._at)
         verdict = self._gatekeeper.verdict(probe, plan.state, item.condition, plan.gates)
-        if verdict is not None and not plan.force:
+        suspect = plan.labelled and verdict is not None and verdict.refusal is Refusal.CONFLICT
+        if verdict is not None and not (plan.force or suspect):
             self.reject(candidate.name, verdict)
             return
         self._gatekeeper.admit(_in_memory(item, candidate.name))

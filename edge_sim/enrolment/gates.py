@@ -104,7 +104,7 @@ class GateKeeper:
         recent = [item.thumbnail for item in self._known[-_LIMIT_REFERENCES:]]
         quality = probe.quality
         # The judgement of the live path: what it cannot decide on is no use as a reference.
-        reason = impediment_of(quality, limits_of(recent) if recent else None)
+        reason = impediment_of(quality, limits_of(recent) if recent else None, probe.thumbnail)
         if reason is not None:
             return Rejection(_REFUSALS[reason], _readings(probe))
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_sim.conditions import CONDITIONS, ConditionTracker, condition_of
 from edge_sim.scene.alignment import SMALL_SHIFT, SceneView
-from edge_sim.scene.impediments import ImageLimits, impediment_of, limits_of
+from edge_sim.scene.impediments import ImageLimits, crispness_of, impediment_of, limits_of
 from edge_sim.scene.monitor import SceneMonitor
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SceneMonitor",
     "SceneView",
     "condition_of",
+    "crispness_of",
     "impediment_of",
     "limits_of",
 ]

@@ -80,7 +80,7 @@ class SceneMonitor:
 
     def _seen(self, probe: Probe) -> UnknownReason | None:
         quality = probe.quality
-        seen = impediment_of(quality, self._limits)
+        seen = impediment_of(quality, self._limits, probe.thumbnail)
         if seen is not UnknownReason.DARK:
             self._was_covered = False
         elif not self._was_covered:

@@ -158,6 +158,25 @@ def test_a_picture_of_the_other_state_is_a_conflict_that_names_the_reference(
     assert store.record(str(report.rejected[0].like)).state == "open"
 
 
+def test_a_labelled_picture_of_the_other_state_is_enrolled_and_reported(
+    store: GalleryStore,
+) -> None:
+    for layout in (1, 2):
+        put(store, OPEN, *(scene(layout, noise=5, light=light) for light in (1.0, 0.8)))
+    put(store, SHUT, scene(11), scene(12))
+    labelled = EnrolmentPlan("gate", "shut", labelled=True)
+    report = put(store, labelled, scene(1, noise=3, light=0.9), scene(13))
+    assert refusals(report) == []
+    assert [item.overruled for item in report.accepted] == [Refusal.CONFLICT, None]
+
+
+def test_a_labelled_picture_must_still_be_sound(store: GalleryStore) -> None:
+    put(store, OPEN, scene(1, shape=(480, 640)), scene(2, shape=(480, 640)))
+    labelled = EnrolmentPlan("gate", "open", labelled=True)
+    soft = blurred(scene(4, shape=(480, 640)), 12.0)
+    assert refusals(put(store, labelled, soft)) == [Refusal.BLURRED]
+
+
 def test_a_picture_unlike_everything_is_no_conflict(store: GalleryStore) -> None:
     forced = EnrolmentPlan("gate", "open", force=True)
     put(store, forced, *(scene(1, noise=seed) for seed in (1, 2, 3)))
