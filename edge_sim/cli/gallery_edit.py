@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         EnrolmentCandidate,
         EnrolmentPlan,
         EnrolmentReport,
+        Refusal,
         Unreadable,
     )
     from edge_sim.gallery_store import GalleryStore, Revision
