@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_sim.config import Config
     from edge_sim.gallery import Gallery
     from edge_sim.gallery_store import GalleryStore
+    from edge_sim.protocols import FrameSource
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -174,16 +175,31 @@ def _first_frame(config: Config, name: str) -> str:
     from edge_sim.sources import open_source
 
     options = assembly.source_options(name, config.sources[name])
-    with closing(open_source(assembly.resolved_uri(config, name), options)) as source:
+    uri = assembly.resolved_uri(config, name)
+    with closing(open_source(uri, options)) as source:
         frame = source.read()
         if frame is None:
             raise SourceError(f"{name}: ended before its first frame")
+        if uri.startswith(("http://", "https://")):
+            _check_that_it_goes_on(source, name)
         sizes = []
         for watch_name, watch in assembly.watches_by_source(config)[name].items():
             pixels = assembly.region_of(config, watch).pixels_of(frame.pixels)
             sizes.append(f"{watch_name} {pixels.shape[1]}x{pixels.shape[0]}")
         height, width = frame.pixels.shape[:2]
         return f"{width}x{height}; regions: {', '.join(sizes)}"
+
+
+def _check_that_it_goes_on(source: FrameSource, name: str) -> None:
+    from edge_sim.errors import SourceError
+
+    try:
+        source.read()
+    except SourceError as error:
+        raise SourceError(
+            f"{name}: gives one picture and ends, as the address of a snapshot does; use that of "
+            f"the camera's stream ({error})"
+        ) from error
 
 
 def _tried(part: str, attempt: Callable[[], str]) -> Finding:
