@@ -17,7 +17,7 @@ from edge_sim import heap
 from edge_sim.assembly import Device, Environment, assemble, worker_count
 from edge_sim.backoff import pause_s
 from edge_sim.config import Config
-from edge_sim.daemon.http_api import open_front
+from edge_sim.daemon.http_api import open_http_server
 from edge_sim.daemon.outputs import EventDispatcher, Outputs
 from edge_sim.daemon.recording import Recorders, show_pictures
 from edge_sim.daemon.reporting import (
@@ -162,7 +162,7 @@ class Supervisor:
 
 
 class Daemon:
-    """Runs one configuration until it is told to stop or every source has ended.
+    """Runs one configuration until it is asked to stop or every source has ended.
 
     `run` belongs to one thread; everything else may be called from any thread, `request_stop` and
     `request_reload` from signal handlers as well.
@@ -223,7 +223,7 @@ class Daemon:
         """
         self._notifier.status("starting")
         with self._watched_threads(), _enough_threads():
-            self._outputs = Outputs(self._config, self._on_command, self._opened_front)
+            self._outputs = Outputs(self._config, self._on_command, self._http_server)
             try:
                 memory = self._state_store.load(self._dispatcher.latest(self._config.device))
                 config = with_sensitivities(self._config, self._state_store.sensitivities)
@@ -259,7 +259,7 @@ class Daemon:
 
     def _run(self, memory: DeviceMemory) -> None:
         self._take(self._device, memory)
-        self._outputs.open_front(self._config)
+        self._outputs.open_http_server(self._config)
         try:
             self._dispatcher.start(site_of(self._device))
             self._device.start()
@@ -269,7 +269,7 @@ class Daemon:
             self._settle()
         finally:
             self.board.close()
-            self._outputs.close_front()
+            self._outputs.close_http_server()
             self._loop.close()
             self._device.leave()
             self._state_store.save(self._device)
@@ -404,8 +404,8 @@ class Daemon:
     def _dispatcher(self) -> EventDispatcher:
         return self._outputs.dispatcher
 
-    def _opened_front(self, config: Config, dispatcher: EventDispatcher) -> HealthServer | None:
-        return open_front(config, self.board, dispatcher, self._state_store, self.teach)
+    def _http_server(self, config: Config, dispatcher: EventDispatcher) -> HealthServer | None:
+        return open_http_server(config, self.board, dispatcher, self._state_store, self.teach)
 
     def _built(self, config: Config, old: Device | None = None) -> Device:
         return assemble(

@@ -30,11 +30,11 @@ class TeachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     event: str | None = None
 
 
-def open_front(
+def open_http_server(
     config: Config,
     board: Board,
-    post: EventDispatcher,
-    keeper: StateStore,
+    dispatcher: EventDispatcher,
+    state_store: StateStore,
     teach: Callable[[Teach], Lesson],
 ) -> HealthServer | None:
     """Return the running server of `config`; None if it wants none.
@@ -57,9 +57,9 @@ def open_front(
     )
     pages = Pages(
         board,
-        counts=post.counts,
-        failing=post.failing,
-        written_bytes=lambda: keeper.written_bytes,
+        counts=dispatcher.counts,
+        failing=dispatcher.failing,
+        written_bytes=lambda: state_store.written_bytes,
         teach=lambda body: _taught(teach, body),
     )
     server = HealthServer(section.address, pages, access)

@@ -131,7 +131,7 @@ class Outputs:
     Args:
         config: In force at the start.
         on_command: Takes what comes in from remote sinks; must return at once.
-        front: Opens the HTTP server of a configuration that shows this post; None if it wants none.
+        open_http_server: Opens the HTTP server of a configuration; None if it wants none.
 
     Raises:
         SinkError: A sink or the outbox cannot be opened.
@@ -141,20 +141,20 @@ class Outputs:
         self,
         config: Config,
         on_command: Callable[[Command], None],
-        front: Callable[[Config, EventDispatcher], HealthServer | None],
+        open_http_server: Callable[[Config, EventDispatcher], HealthServer | None],
     ) -> None:
         self._on_command = on_command
-        self._open_front = front
-        self._front: HealthServer | None = None
+        self._open_http_server = open_http_server
+        self._http_server: HealthServer | None = None
         self.dispatcher = EventDispatcher(config, on_command)
 
-    def open_front(self, config: Config) -> None:
+    def open_http_server(self, config: Config) -> None:
         """Begin to answer.
 
         Raises:
             ConfigError: It cannot listen, or its certificate cannot be read.
         """
-        self._front = self._open_front(config, self.dispatcher)
+        self._http_server = self._open_http_server(config, self.dispatcher)
 
     def change(self, old: Config, new: Config, site: Site) -> None:
         """Go on by `new`; by `old` if that cannot be.
@@ -164,7 +164,7 @@ class Outputs:
         """
         self._swap_dispatcher(old, new, site)
         try:
-            self._swap_front(old, new)
+            self._swap_http_server(old, new)
         except Exception:
             self._swap_dispatcher(new, old, site)
             raise
@@ -172,8 +172,8 @@ class Outputs:
     def faults(self) -> dict[str, str]:
         """Return why parts with threads of their own do not work now; each restarts itself."""
         found = {f"sink {name}": text for name, text in self.dispatcher.broken().items()}
-        if self._front is not None and self._front.fault:
-            found["HTTP server"] = self._front.fault
+        if self._http_server is not None and self._http_server.fault:
+            found["HTTP server"] = self._http_server.fault
         return found
 
     @property
@@ -181,10 +181,10 @@ class Outputs:
         """Events that were lost at the end, because the disk took nothing."""
         return self.dispatcher.lost
 
-    def close_front(self) -> None:
+    def close_http_server(self) -> None:
         """Answer no more. Safe to call twice."""
-        if self._front is not None:
-            self._front.close()
+        if self._http_server is not None:
+            self._http_server.close()
 
     def close(self) -> None:
         """Deliver what can go at once and close; the rest waits on disk."""
@@ -203,12 +203,12 @@ class Outputs:
         finally:
             self.dispatcher.start(site)
 
-    def _swap_front(self, old: Config, new: Config) -> None:
+    def _swap_http_server(self, old: Config, new: Config) -> None:
         if old.health == new.health and same_outputs(old, new):
             return
-        self.close_front()
+        self.close_http_server()
         try:
-            self._front = self._open_front(new, self.dispatcher)
+            self._http_server = self._open_http_server(new, self.dispatcher)
         except Exception:
-            self._front = self._open_front(old, self.dispatcher)
+            self._http_server = self._open_http_server(old, self.dispatcher)
             raise

@@ -86,7 +86,8 @@ class UncertainFrames:
 def is_doubtful(outcome: Outcome) -> bool:
     """Return whether a look shows something new, in a picture that is sound, and not clearly.
 
-    What the gate passed over is what was seen before. A covered or dark picture teaches nothing.
+    Frames that the gate passed over repeat an earlier observation. A covered or dark picture
+    teaches nothing.
     """
     seen = outcome.observation
     if not outcome.embedded or seen.match is None or seen.impediment not in _SOUND:

@@ -47,7 +47,7 @@ def _card(device: Device, source: str, watch: Watch) -> WatchCard:
 
 
 def show_standing(device: Device, board: Board) -> None:
-    """Put on the board what the watches have told besides their state."""
+    """Put on the board the open issues of the watches, besides their state."""
     for name, watch in device.watches.items():
         board.stands(name, standing_of(watch))
 
@@ -127,7 +127,7 @@ class ProcessStats:
     Args:
         board: Of the daemon.
         used: CPU seconds of the whole process.
-        memory_mb: Of the process; None where the system does not tell.
+        memory_mb: Of the process; None where the system does not report it.
     """
 
     def __init__(

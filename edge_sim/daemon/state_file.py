@@ -1,6 +1,6 @@
 """State file: what a device remembers across restarts, in one small file that is always whole.
 
-What was reported last is not taken from here if the outbox knows it: there it is written in the
+The state reported last is not taken from here if the outbox knows it: there it is written in the
 same commit as the event. So a power cut between the two can neither lose an event nor repeat one.
 """
 
@@ -43,7 +43,7 @@ class KeptDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one watch said, learned and told; times count only while the device was running."""
+    """State, learned levels and reports of one watch; times count while the device runs."""
 
     state: str | None = None
     reason: str | None = None

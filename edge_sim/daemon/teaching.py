@@ -92,14 +92,14 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What came of a correction.
+    """Result of a correction.
 
     Args:
         watch: That was corrected.
         state: That the picture shows.
         reference_id: Of the new reference.
         revision: Of the gallery; `edge-sim gallery undo` takes it back.
-        overruled: What spoke against the picture; None if nothing did.
+        overruled: Reason against the picture; None if there was none.
         flips: Recent events that would be another state now.
     """
 
@@ -216,7 +216,7 @@ def teach_picture(
 ) -> Lesson:
     """Add the picture of a region to the gallery of `config`.
 
-    What a person says overrules a likeness to another state: that is why they say it. A picture
+    A correction overrules a likeness to another state: that is its purpose. A picture
     that shows nothing (dark, covered, blurred), or nothing new, stays out.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a live source needs of a device, and how its pictures are made upright."""
+"""Protocol of an open device, and pictures made upright."""
 
 from __future__ import annotations
 

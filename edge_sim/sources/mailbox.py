@@ -1,4 +1,4 @@
-"""The bounded hand-over between a reader thread and whoever looks at the frames."""
+"""The bounded hand-over between a reader thread and the consumer of its frames."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Mailbox:
         self.rejected = 0
         """Reads that gave no picture."""
         self.last_fault: Fault | None = None
-        """What keeps frames from coming; None once they come again."""
+        """Reason why no frames come; None once they come again."""
 
     def deliver(self, frame: Frame, *, number: bool = False) -> None:
         """Put a frame in the place of the last one that was not taken.
@@ -108,7 +108,7 @@ class Mailbox:
             self._put(End())
 
     def close(self) -> None:
-        """Wake whoever waits; nothing is taken any more."""
+        """Wake a reader that waits; nothing is taken any more."""
         with self._changed:
             self._closed = True
             self._items.clear()

@@ -119,7 +119,7 @@ class FreezeDetector:
 
 
 class Reader:
-    """Fills a mailbox until it is told to leave.
+    """Fills a mailbox until it is asked to leave.
 
     Args:
         open_source: Opens the source, or its device; called in the thread.
@@ -189,7 +189,7 @@ class Reader:
 
     @property
     def leaving(self) -> bool:
-        """Whether it was told to leave."""
+        """Whether it was asked to leave."""
         return self._leave.is_set()
 
     @property
