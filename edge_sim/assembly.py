@@ -290,6 +290,10 @@ def build(
         ConfigError: There is nothing to watch, or a mask, state or uri does not fit.
         EdgeSimError: Model, gallery, sink, or a file to play cannot be opened.
     """
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"build takes a Config, got {type(config).__name__}: load_config(path) reads one"
+        )
     with contextlib.ExitStack() as opened:
         device = assemble(config, environment=environment or Environment(now=now))
         opened.callback(device.leave)

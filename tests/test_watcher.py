@@ -404,6 +404,11 @@ def test_pictures_are_enrolled_in_one_call_and_the_bad_ones_named(tmp_path: Path
             GalleryError,
             "open it with edge_sim.GalleryStore.open",
         ),
+        (
+            lambda: edge_sim.build("config.yaml"),  # type: ignore[arg-type]
+            ConfigError,
+            "load_config(path) reads one",
+        ),
         (lambda: edge_sim.open_source(0), ConfigError, "takes the uri as text, as in '0'"),  # type: ignore[arg-type]
         (
             lambda: edge_sim.register_source("abc", None),  # type: ignore[arg-type]
