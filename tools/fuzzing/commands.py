@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from edge_sim.config import parse_config
-from edge_sim.daemon.http_api import open_front
+from edge_sim.daemon.http_api import open_http_server
 from edge_sim.daemon.teaching import Lesson
 from edge_sim.errors import CommandError
 from edge_sim.health.board import Board
@@ -146,7 +146,7 @@ requests = st.one_of(
 """Whole requests, as bytes."""
 
 
-class _Post:
+class _Dispatcher:
     def counts(self) -> OutboxCounts:
         return OutboxCounts(
             waiting=0,
@@ -164,7 +164,7 @@ class _Post:
         return {}
 
 
-class _Keeper:
+class _StateStore:
     written_bytes = 0
 
 
@@ -181,13 +181,13 @@ def served() -> Iterator[int]:
         f"health: {{listen: '127.0.0.1:0', token: '{TOKEN}', requests_per_s: 1000000}}",
         where="fuzz.yaml",
     )
-    front = open_front(config, Board("porch"), _Post(), _Keeper(), _teach)  # type: ignore[arg-type]
-    if front is None:
+    server = open_http_server(config, Board("porch"), _Dispatcher(), _StateStore(), _teach)  # type: ignore[arg-type]
+    if server is None:
         raise BrokenPromiseError("no server")
     try:
-        yield front.port
+        yield server.port
     finally:
-        front.close()
+        server.close()
 
 
 def post(request: bytes, port: int) -> str:
