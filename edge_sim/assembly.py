@@ -33,6 +33,7 @@ from edge_sim.outbox import Bounds, Outbox, take_over_previous
 from edge_sim.outbox.counts import DAY_S, MEGABYTE
 from edge_sim.pipeline import ObservationInterval, Pipeline, Region, Watch
 from edge_sim.protocols import Embedder, EventSink, FrameSource
+from edge_sim.reference_region import moved_region
 from edge_sim.sinks import open_sink
 from edge_sim.sources import SourceOptions, anchored, is_live, open_source
 from edge_sim.sources.live import CLOSE_WAIT_S, LiveSource
@@ -467,7 +468,11 @@ def build_pipeline(
     for name, watch in watches.items():
         gallery = store.gallery(name, model_id=embedder.model_id)
         check_states(name, watch, gallery)
-        built.append(build_watch(config, name, gallery, region_of(config, watch)))
+        region = region_of(config, watch)
+        moved = moved_region(gallery, region.roi)
+        if moved is not None:
+            logger.warning("watch %s: %s", name, moved)
+        built.append(build_watch(config, name, gallery, region))
     return Pipeline(embedder, built, config.device)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 import yaml
 
-from edge_sim.domain import is_reserved
+from edge_sim.domain import is_reserved, pixels_hint
 from edge_sim.errors import ConfigError
 from edge_sim.options import SECRETS, keys_of
 
@@ -72,6 +72,8 @@ class YamlReader:
             msgspec.convert(plain, kind)
         except msgspec.ValidationError as error:
             hint = nearest(plain, _words_of(kind))
+            if ".roi[" in path and isinstance(plain, int | float):
+                hint = pixels_hint((float(plain),))
             raise self.error(path, f"{path}: {_readable(error)}{hint}") from error
         return plain
 

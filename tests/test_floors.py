@@ -15,6 +15,7 @@ FLOORS = {
     "resources": 1,
     "file_lock": 2,
     "private_file": 1,
+    "reference_region": 1,
     "sqlite_file": 1,
     "sqlite_schema": 1,
     "events": 1,

@@ -122,6 +122,7 @@ def _gallery_finding(
 ) -> Finding:
     from edge_sim import assembly
     from edge_sim.errors import EdgeSimError
+    from edge_sim.reference_region import moved_region
     from edge_sim.scoring import conflicts
 
     part = f"gallery of {name}"
@@ -143,6 +144,8 @@ def _gallery_finding(
     levels = _calibration(store, name, gallery)
     wrong = [str(found) for found in conflicts(gallery)]
     advice = ["remove the wrong ones with `edge-sim gallery rm`"] if wrong else []
+    moved = moved_region(gallery, assembly.region_of(config, config.watches[name]).roi)
+    wrong += [] if moved is None else [moved]
     told = "; ".join([", ".join(counts), *wrong, *advice, *missing, *levels])
     return Finding(part, not wrong, told, coverage)
 
@@ -171,7 +174,8 @@ def _print_coverage(item: Finding) -> None:
 
 def _first_frame(config: Config, name: str) -> str:
     from edge_sim import assembly
-    from edge_sim.errors import SourceError
+    from edge_sim.errors import ConfigError, SourceError
+    from edge_sim.reference_region import LEAST_SIDE_PX
     from edge_sim.sources import open_source
 
     options = assembly.source_options(name, config.sources[name])
@@ -185,6 +189,12 @@ def _first_frame(config: Config, name: str) -> str:
         sizes = []
         for watch_name, watch in assembly.watches_by_source(config)[name].items():
             pixels = assembly.region_of(config, watch).pixels_of(frame.pixels)
+            if min(pixels.shape[:2]) < LEAST_SIDE_PX:
+                raise ConfigError(
+                    f"watches.{watch_name}.roi: the region is {pixels.shape[1]}x{pixels.shape[0]} "
+                    f"pixels of the frame; states cannot be told apart below "
+                    f"{LEAST_SIDE_PX}x{LEAST_SIDE_PX}, enlarge it"
+                )
             sizes.append(f"{watch_name} {pixels.shape[1]}x{pixels.shape[0]}")
         height, width = frame.pixels.shape[:2]
         return f"{width}x{height}; regions: {', '.join(sizes)}"

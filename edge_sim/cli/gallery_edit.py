@@ -15,6 +15,7 @@ from edge_sim.cli.options import Context, context_of, metadata_of, print_result
 from edge_sim.cli.output import note, print_json, print_table, progress
 from edge_sim.errors import DataError, GalleryError
 from edge_sim.files import exists
+from edge_sim.reference_region import REGION, region_text
 from edge_sim.review_folder import KeptFrame, ReviewFolder, ReviewItem, picture_of
 
 if TYPE_CHECKING:
@@ -73,11 +74,14 @@ def plan_of(
     """Return how the options of `picture_options` say to enrol."""
     from edge_sim.enrolment import EnrolmentPlan
 
+    region = context.region(args.watch)
+    # Without a configuration or --roi the pictures may be of the region already: nobody knows.
+    known = {} if context.config is None else {REGION: region_text(region.roi)}
     return EnrolmentPlan(
         watch=args.watch,
         state=state,
-        region=context.region(args.watch),
-        metadata=metadata_of(args.meta),
+        region=region,
+        metadata={**known, **metadata_of(args.meta)},
         force=args.force,
         labelled=labelled,
     )

@@ -102,9 +102,11 @@ def roi(text: str) -> tuple[float, ...]:
     try:
         corners = tuple(float(part) for part in text.split(","))
         Roi(*corners)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError) as error:
+        _, sign, hint = str(error).partition("; these look like pixels")
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no region; give x1,y1,x2,y2 with 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1"
+            f"{text!r} is no region; give x1,y1,x2,y2 with 0 <= x1 < x2 <= 1 and "
+            f"0 <= y1 < y2 <= 1{sign}{hint}"
         ) from None
     if len(corners) != 4:
         raise argparse.ArgumentTypeError(f"{text!r} needs four numbers")

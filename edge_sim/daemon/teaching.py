@@ -28,6 +28,7 @@ from edge_sim.imaging import decode
 from edge_sim.loop import Step
 from edge_sim.pipeline import Watch
 from edge_sim.protocols import Embedder
+from edge_sim.reference_region import REGION, region_text
 from edge_sim.sinks.remote import Teach
 from edge_sim.stages import stages_of
 
@@ -228,7 +229,9 @@ def teach_picture(
         raise CommandError(
             f"watch {command.watch} has no state {command.state!r}{nearest(command.state, states)}"
         )
-    plan = EnrolmentPlan(command.watch, command.state, metadata={"taught": "yes"})
+    roi = assembly.region_of(config, config.watches[command.watch]).roi
+    metadata = {"taught": "yes", REGION: region_text(roi)}
+    plan = EnrolmentPlan(command.watch, command.state, metadata=metadata)
     with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:
         report = enrol(store, embedder, [candidate], plan=plan, now=now)
         if report.rejected and report.rejected[0].refusal is Refusal.CONFLICT:

@@ -33,6 +33,7 @@ from edge_sim.domain.pictures import (
     Reference,
     Roi,
     check_picture,
+    pixels_hint,
 )
 
 __all__ = [
@@ -63,4 +64,5 @@ __all__ = [
     "UnknownReason",
     "check_picture",
     "is_reserved",
+    "pixels_hint",
 ]

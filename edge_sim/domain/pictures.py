@@ -50,8 +50,18 @@ class Roi:
         if not (0.0 <= self.x1 < self.x2 <= 1.0 and 0.0 <= self.y1 < self.y2 <= 1.0):
             raise ValueError(
                 f"roi must be [x1, y1, x2, y2] with 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1, "
-                f"got {list(corners)}"
+                f"got {list(corners)}{pixels_hint(corners)}"
             )
+
+
+def pixels_hint(corners: tuple[float, ...]) -> str:
+    """Return what to do where the numbers are pixels: fractions are asked for."""
+    if not any(1.0 < corner < float("inf") for corner in corners):
+        return ""
+    return (
+        "; these look like pixels: divide x by the width of the frame and y by its height, "
+        "as in 320 of 640 = 0.5"
+    )
 
 
 FULL_FRAME = Roi()

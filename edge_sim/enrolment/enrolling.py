@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TypeAlias
 
-from edge_sim.domain import Probe, Reference
+from edge_sim.domain import FULL_FRAME, Probe, Reference
 from edge_sim.enrolment.candidates import EnrolmentCandidate, Found, Unreadable
 from edge_sim.enrolment.crops import as_stored, encoded_crop
 from edge_sim.enrolment.gates import GateKeeper, Gates, Refusal, Rejection
@@ -18,6 +18,7 @@ from edge_sim.gallery import Gallery, checked_name
 from edge_sim.gallery_store import Enrolled, GalleryStore
 from edge_sim.pipeline import Region, make_probe
 from edge_sim.protocols import Embedder
+from edge_sim.reference_region import REGION, region_text
 from edge_sim.scene import condition_of
 
 
@@ -264,16 +265,18 @@ def _enrolled(
         crop=encoded_crop(stored),
         condition=condition_of(probe.quality),
         enrolled_at=at if origin is None else origin.enrolled_at,
-        metadata={**_known(candidate), **plan.metadata},
+        metadata={**_known(candidate, region), **plan.metadata},
         tags=() if origin is None else origin.tags,
     )
     return item, probe
 
 
-def _known(candidate: EnrolmentCandidate) -> Mapping[str, str]:
+def _known(candidate: EnrolmentCandidate, region: Region) -> Mapping[str, str]:
     if candidate.origin is not None:
         return candidate.origin.metadata
     known = {"from": candidate.name}
+    if region.roi != FULL_FRAME:
+        known[REGION] = region_text(region.roi)
     if candidate.unix_time_s is not None:
         known["taken_at"] = utc_text(candidate.unix_time_s)
     return known

@@ -94,7 +94,12 @@ def test_the_region_and_metadata_of_the_options_are_used(here: Path, capsys: Cap
     gallery("add", "in/open/1.png", *names, *region)
     found = answer(capsys, "show", "r1")
     assert (found["width_px"], found["height_px"]) == (80, 60)
-    assert found["reference"]["metadata"] == {"by": "Ann", "from": "in/open/1.png", "note": "a=b"}
+    assert found["reference"]["metadata"] == {
+        "by": "Ann",
+        "from": "in/open/1.png",
+        "note": "a=b",
+        "region": "0.5,0,1,0.5",
+    }
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(here: Path, capsys: Captured) -> None:
