@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 from edge_sim.errors import DataError
-from edge_sim.files import is_file
+from edge_sim.tables import named_file, read_table
 
 TRUTHS = {
     **dict.fromkeys(("1", "true", "yes", "same"), True),
@@ -26,32 +25,24 @@ def read_pairs(table: Path, score: ScorePairs) -> tuple[list[float], list[bool]]
     Raises:
         DataError: No such table, a missing column, or a row that cannot be; its line is named.
     """
-    rows = _rows(table)
-    columns = set(rows[0])
+    found = read_table(table)
+    columns = set(found.header)
     if "same" not in columns or not ({"score"} <= columns or {"a", "b"} <= columns):
-        found = ", ".join(name for name in rows[0] if name) or "none"
-        raise DataError(f"{table}: needs the columns same and score, or same, a and b; has {found}")
-    same = [_truth(table, line, row["same"]) for line, row in enumerate(rows, 2)]
+        names = ", ".join(name for name in found.header if name) or "none"
+        raise DataError(f"{table}: needs the columns same and score, or same, a and b; has {names}")
+    if not found.rows:
+        raise DataError(f"{table}: the table has no rows")
+    same = [_truth(table, line, found.field(row, "same")) for line, row in found.rows]
     if "score" in columns:
-        return [_number(table, line, row["score"]) for line, row in enumerate(rows, 2)], same
+        return [_number(table, line, found.field(row, "score")) for line, row in found.rows], same
     pairs = [
-        (_picture(table, line, row["a"]), _picture(table, line, row["b"]))
-        for line, row in enumerate(rows, 2)
+        (
+            _picture(table, line, found.field(row, "a")),
+            _picture(table, line, found.field(row, "b")),
+        )
+        for line, row in found.rows
     ]
     return score(pairs), same
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, restval="", strict=True))
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: is no CSV table ({error})") from error
-    if not rows:
-        raise DataError(f"{table}: the table has no rows")
-    return rows
 
 
 def _truth(table: Path, line: int, text: str) -> bool:
@@ -69,7 +60,7 @@ def _number(table: Path, line: int, text: str) -> float:
 
 
 def _picture(table: Path, line: int, text: str) -> Path:
-    path = table.parent / text
-    if not text or not is_file(path):
+    path = named_file(table.parent, text)
+    if path is None:
         raise DataError(f"{table}, row {line}: there is no picture {text!r}")
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import tarfile
 from collections.abc import Iterator
@@ -11,15 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from edge_sim.domain import BgrImage, is_reserved
 from edge_sim.errors import DataError
-from edge_sim.files import is_dir, is_file
+from edge_sim.files import is_dir, is_file, printable
 from edge_sim.imaging import decode
 from edge_sim.sources.times import read_time
+from edge_sim.tables import named_file, read_table
 
 LABELS = "labels.csv"
 NEITHER = "transition"
 """Label of frames that show no state cleanly: never a reference, never asked for."""
 _BOUNDARY = "boundary"  # in the nuisance column: between two states of a continuous process
-_TOO_MANY = "\n"  # no column is called so
 _FIRST_DATE_S = 1e8  # March 1973; smaller numbers count frames or seconds
 REST = "not_"
 """Prefix of the state that all others are taken together as."""
@@ -93,7 +92,7 @@ def read_set(folder: Path) -> LabelledSet:
     times, is_dated = _times(table, rows)
     frames: list[LabelledFrame] = []
     line_of: dict[Path, int] = {}
-    for line, (row, time_s) in enumerate(zip(rows, times, strict=True), start=2):
+    for (line, row), time_s in zip(rows, times, strict=True):
         frame = _frame(folder, row, time_s, f"{table}, line {line}")
         if line_of.setdefault(frame.path, line) != line:
             raise DataError(
@@ -110,9 +109,9 @@ def read_set(folder: Path) -> LabelledSet:
 
 def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
     """Return one row of the table; `where` it stands begins every error."""
-    path = folder / row["frame"]
-    if not row["frame"] or not is_file(path):
-        raise DataError(f"{where}: there is no picture {path}")
+    path = named_file(folder, row["frame"])
+    if path is None:
+        raise DataError(f"{where}: there is no picture {printable(folder / row['frame'])}")
     state = row["state"].strip()
     if not state:
         raise DataError(f"{where}: no state")
@@ -153,40 +152,39 @@ def _decoded(data: bytes, what: str) -> BgrImage:
         raise DataError(f"{what}: {error}") from error
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
+def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the line and the fields of each row."""
     if not is_dir(table.parent):
         raise DataError(f"{table.parent}: there is no such folder")
     if not is_file(table):
         raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="", restkey=_TOO_MANY, strict=True)
-            rows = list(reader)
-            names = list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: cannot be read: {error}") from error
-    if not rows:
+    found = read_table(table)
+    names = found.header
+    if not found.rows:
         raise DataError(f"{table}: the table is empty")
     for column in ("frame", "state"):
         if names.count(column) != 1:
             number = "two columns" if column in names else "no column"
             raise DataError(f"{table}: {number} {column!r}; there are {', '.join(names)}")
-    for line, row in enumerate(rows, start=2):
-        if _TOO_MANY in row:
+    for line, row in found.rows:
+        if len(row) > len(names):
             raise DataError(f"{table}, line {line}: more fields than the {len(names)} columns")
-    return rows
+    return [
+        (line, {name: found.field(row, name) for name in dict.fromkeys(names)})
+        for line, row in found.rows
+    ]
 
 
-def _times(table: Path, rows: list[dict[str, str]]) -> tuple[list[float], bool]:
+def _times(table: Path, rows: list[tuple[int, dict[str, str]]]) -> tuple[list[float], bool]:
     """Return a time per row, and whether they are dates."""
     places = [float(number) for number in range(len(rows))]
-    column = next((name for name in rows[0] if "time" in name.lower()), None)
-    times = [] if column is None else [_date(row[column]) for row in rows]
+    column = next((name for name in rows[0][1] if "time" in name.lower()), None)
+    times = [] if column is None else [_date(row[column]) for _, row in rows]
     dates = [time_s for time_s in times if time_s is not None]
     if not dates:
         return places, False
     if len(dates) < len(rows):
-        line = times.index(None) + 2
+        line = rows[times.index(None)][0]
         raise DataError(f"{table}, line {line}: no date under {column!r}, as other lines have")
     return dates, True
 

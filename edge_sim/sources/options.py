@@ -11,6 +11,7 @@ from edge_sim.backoff import BACKOFF_S, HELD_S
 from edge_sim.errors import ConfigError
 from edge_sim.options import INTERNAL, Count, Options, PositiveSeconds
 
+MAX_UNIX_S = 1e10
 ROTATIONS = (0, 90, 180, 270)
 
 
@@ -74,8 +75,10 @@ class SourceOptions(Options, frozen=True, kw_only=True):
                 raise ConfigError(f"{key} must be above 0, got {value}")
         if self.warm_up_frames < 0:
             raise ConfigError(f"warm_up_frames must be 0 or more, got {self.warm_up_frames}")
-        if not math.isfinite(self.start_unix_s):
-            raise ConfigError(f"start_unix_s must be a number, got {self.start_unix_s}")
+        if not abs(self.start_unix_s) < MAX_UNIX_S:  # also catches NaN
+            raise ConfigError(
+                f"start_unix_s must be seconds before the year 2286, got {self.start_unix_s}"
+            )
         pauses = self.reconnect_s
         if not pauses or not all(math.isfinite(pause) and pause >= 0 for pause in pauses):
             raise ConfigError(f"reconnect_s needs one or more pauses of 0 s or more, got {pauses}")

@@ -25,6 +25,7 @@ from edge_sim.sources.uri import (
     number,
     split_settings,
 )
+from edge_sim.tables import name_key
 
 logger = logging.getLogger(__name__)
 
@@ -223,19 +224,20 @@ def _timed(
     paths: list[Path], base: Path, table: Path, column: str | None, *, name: str
 ) -> list[Picture]:
     times = read_times(table, column)
-    known = {path.relative_to(base).as_posix(): path for path in paths}
+    known = {name_key(path.relative_to(base).as_posix()): path for path in paths}
+    keys = {frame: name_key(frame) for frame in times}
     pictures = [
         # Seconds counted from the start of a recording are small numbers; dates are not.
-        Picture(known[frame], at_s, dated=at_s >= 1e8)
+        Picture(known[keys[frame]], at_s, dated=at_s >= 1e8)
         for frame, at_s in times.items()
-        if frame in known
+        if keys[frame] in known
     ]
     if not pictures:
         raise SourceError(f"{name}: {table} names none of the {len(paths)} pictures")
-    absent = [frame for frame in times if frame not in known]
+    absent = [frame for frame in times if keys[frame] not in known]
     if absent:
         logger.warning("%s: %d rows of %s name no picture: %s", name, len(absent), table, absent[0])
-    extra = [frame for frame in known if frame not in times]
+    extra = known.keys() - set(keys.values())
     if extra:
-        logger.warning("%s: %d pictures are not in %s: %s", name, len(extra), table, extra[0])
+        logger.warning("%s: %d pictures are not in %s: %s", name, len(extra), table, min(extra))
     return sorted(pictures, key=lambda picture: picture.at_s)

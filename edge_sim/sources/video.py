@@ -27,6 +27,7 @@ _MJPEG = int.from_bytes(b"MJPG", "little")
 _START_BYTES = 512
 _JUMP_S = 2.0
 """A time this far ahead of the frame before is compared with the frames after it."""
+_LONGEST_S = 1e9  # 31 years
 _LOOK_AHEAD = 4  # frames
 
 

@@ -45,6 +45,32 @@ def test_anything_else_is_refused(text: str) -> None:
         read_time(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1687155429", "1687155429000", "1687155429000000", "1687155429000000000", "1.687155429e12"],
+)
+def test_milliseconds_and_smaller_units_are_known_by_their_size(text: str) -> None:
+    assert read_time(text) == MOMENT_S
+
+
+@pytest.mark.parametrize(
+    "text", ["20000000000", "-1687155429000", "50000000000000.5", "99999999999999999999", "1e30"]
+)
+def test_a_number_that_is_no_time_in_any_unit_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a time: .* of the years 1973 to 2286"):
+        read_time(text)
+
+
+@given(st.one_of(st.floats(), st.integers()).map(str))
+def test_every_number_read_is_a_time_that_can_be_printed(text: str) -> None:
+    try:
+        seconds = read_time(text)
+    except ValueError:
+        return
+    if seconds >= 0:
+        assert datetime.fromtimestamp(seconds, tz=timezone.utc).year <= 2286
+
+
 @given(seconds=st.floats(1e5, 4e9))
 def test_iso_text_is_read_back_to_the_microsecond(seconds: float) -> None:
     moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
