@@ -28,9 +28,10 @@ from edge_sim.config_sinks import (
     registered_section,
 )
 from edge_sim.config_watch import check_rules
-from edge_sim.config_yaml import YamlReader, compose, nearest
+from edge_sim.config_yaml import MAX_TEXT, YamlReader, compose, nearest
 from edge_sim.domain import Roi, is_reserved
 from edge_sim.errors import ConfigError, GalleryError
+from edge_sim.files import size_of
 from edge_sim.followers import follower_names
 from edge_sim.gallery import checked_name
 from edge_sim.options import INTERNAL, Count, Name, Options, PositiveSeconds, Ratio, Seconds
@@ -129,9 +130,13 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        if size_of(file) > MAX_TEXT:
+            raise ConfigError(f"{file}: is larger than {MAX_TEXT} bytes")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        reason = "not UTF-8 text"
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
         raise ConfigError(f"{file}: cannot read the configuration ({reason})") from error
     environ = os.environ if environ is None else environ
     return parse_config(text, where=str(file), folder=str(file.parent), environ=environ)
@@ -158,6 +163,7 @@ def parse_config(
     node = compose(text, where)
     reader = YamlReader(where, environ or {}, section_of=registered_section)
     table = {} if node is None else reader.value(node, Config, "")
+    reader.finish()
     sinks = table.pop("sinks", None)
     try:
         config = msgspec.convert({**table, "folder": folder}, Config)
@@ -214,30 +220,42 @@ def single_watch_config(
 
 def _check(config: Config, reader: YamlReader) -> None:
     """Raise for what only the whole configuration can tell."""
-    check_health(config.health, reader)
     on_disk = config.outbox.storage == "disk"
-    check_review(config.review, on_disk=on_disk, reader=reader)
-    check_images(config.sinks, on_disk=on_disk, reader=reader)
+    with reader.collecting():
+        check_health(config.health, reader)
+    with reader.collecting():
+        check_review(config.review, on_disk=on_disk, reader=reader)
+    with reader.collecting():
+        check_images(config.sinks, on_disk=on_disk, reader=reader)
     for name, watch in config.watches.items():
-        path = f"watches.{name}"
+        _check_watch(config, watch, f"watches.{name}", reader)
+    reader.finish()
+
+
+def _check_watch(config: Config, watch: WatchConfig, path: str, reader: YamlReader) -> None:
+    with reader.collecting():
         _check_source(config, watch, path, reader)
+    with reader.collecting():
         try:
             Roi(*watch.roi)
         except ValueError as error:
             raise reader.error(f"{path}.roi", f"{path}.roi: {error}") from error
+    with reader.collecting():
         if watch.confirm.matches > watch.confirm.of:
             raise reader.error(
                 f"{path}.confirm",
                 f"{path}.confirm: matches {watch.confirm.matches} is more than "
                 f"of {watch.confirm.of}",
             )
-        for state in watch.states:
-            if is_reserved(state):
-                raise reader.error(f"{path}.states", f"{path}.states: {state!r} is reserved")
+    for state in filter(is_reserved, watch.states):
+        with reader.collecting():
+            raise reader.error(f"{path}.states", f"{path}.states: {state!r} is reserved")
+    with reader.collecting():
         check_rules(watch.rules, watch.states, f"{path}.rules", reader)
-        for follower in watch.followers:
-            if follower not in follower_names():
-                hint = nearest(follower, follower_names())
+    for follower in watch.followers:
+        if follower not in follower_names():
+            hint = nearest(follower, follower_names())
+            with reader.collecting():
                 raise reader.error(
                     f"{path}.followers",
                     f"{path}.followers: there is no follower {follower!r}{hint}",

@@ -37,7 +37,10 @@ class ReviewConfig(Options, frozen=True):
 class HealthConfig(Options, frozen=True):
     """The HTTP server for health, metrics and state."""
 
-    listen: Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN)] | None = None
+    listen: (
+        Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN, description="an address is HOST:PORT")]
+        | None
+    ) = None
     token: Annotated[str, msgspec.Meta(min_length=LEAST_TOKEN)] | None = None
     certificate: str | None = None
     key: str | None = None

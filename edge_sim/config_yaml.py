@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -16,21 +17,46 @@ from edge_sim.domain import is_reserved, pixels_hint
 from edge_sim.errors import ConfigError
 from edge_sim.options import SECRETS, keys_of
 
+MAX_TEXT = 400_000
+MAX_PARTS = 20_000
+MAX_DEPTH = 20
+_MAX_FAULTS = 20
+_MERGE = "tag:yaml.org,2002:merge"
+_LONGEST_WORD = 80  # that is looked for among others, or shown
+
 
 def compose(text: str, where: str) -> yaml.Node | None:
     """Return the root node of YAML text; None if it is empty.
 
     Raises:
-        ConfigError: The text is not YAML.
+        ConfigError: The text is not YAML, or larger, deeper or of more parts than any
+            configuration.
     """
+    if len(text) > MAX_TEXT:
+        raise ConfigError(f"{where}: {len(text)} letters are more than the {MAX_TEXT} allowed")
     try:
+        _bound(text, where)
         root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"{where}{line}: {problem}") from error
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+        raise ConfigError(f"{where}{line}: {' '.join(str(problem).split())}") from error
     return root
+
+
+def _bound(text: str, where: str) -> None:
+    """Raise for a text that is too deep or has too many parts, as soon as that shows."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        mark = event.start_mark
+        line = mark.line + 1 if mark is not None else 1
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{where}:{line}: deeper than {MAX_DEPTH} levels")
+        if count > MAX_PARTS:
+            raise ConfigError(f"{where}:{line}: more than {MAX_PARTS} keys and values")
 
 
 class YamlReader:
@@ -53,10 +79,38 @@ class YamlReader:
         self._environ = environ
         self._section_of = section_of
         self._lines: dict[str, int] = {}
+        self._faults: list[ConfigError] = []
+        self._parts = 0
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Keep an error for `finish` and go on, so that one reading finds all of them."""
+        try:
+            yield
+        except ConfigError as error:
+            if self._parts > MAX_PARTS:
+                raise
+            self._faults.append(error)
+
+    def finish(self) -> None:
+        """Raise all errors that were kept, in one.
+
+        Raises:
+            ConfigError: There are some.
+        """
+        messages = [message for fault in self._faults for message in fault.messages]
+        if len(messages) > _MAX_FAULTS:
+            more = f"{self._where}: {len(messages) - _MAX_FAULTS} more errors"
+            messages = [*messages[:_MAX_FAULTS], more]
+        if messages:
+            raise ConfigError(*messages)
 
     def value(self, node: yaml.Node, kind: Any, path: str) -> Any:
         """Return the plain value of `node`, checked against `kind`."""
         self._lines[path] = node.start_mark.line + 1
+        self._parts += 1
+        if self._parts > MAX_PARTS:  # a few aliases of aliases stand for millions of parts
+            raise self.error(path, f"{path}: more than {MAX_PARTS} keys and values")
         kind = self._bare(kind, node, path)
         if _is_section(kind):
             return self._section(node, kind, path)
@@ -71,33 +125,37 @@ class YamlReader:
         try:
             msgspec.convert(plain, kind)
         except msgspec.ValidationError as error:
-            hint = nearest(plain, _words_of(kind))
+            reason = _reason(error, plain, kind)
             if ".roi[" in path and isinstance(plain, int | float):
-                hint = pixels_hint((float(plain),))
-            raise self.error(path, f"{path}: {_readable(error)}{hint}") from error
+                reason += pixels_hint((float(plain),))
+            raise self.error(path, f"{path}: {reason}") from error
         return plain
 
     def _section(self, node: yaml.Node, kind: type[msgspec.Struct], path: str) -> Any:
         fields = keys_of(kind)
         tag = kind.__struct_config__.tag_field
         found: dict[str, Any] = {}
-        for key, child in self._pairs(node, path):
+        faults = len(self._faults)
+        given = self._pairs(node, path)
+        for key, child in given:
             here = f"{path}.{key}" if path else key
-            if key == tag:
-                found[key] = child.value
-                continue
-            if key not in fields:
-                hint = nearest(key, fields)
-                self._lines[here] = child.start_mark.line + 1
-                raise self.error(here, f"unknown key {here!r}{hint}")
-            if not _is_empty(child):
-                found[key] = self.value(child, fields[key].type, here)
-            elif type(None) in get_args(fields[key].type):
-                found[key] = None  # said, not left out: it switches a default off
+            with self.collecting():
+                if key == tag:
+                    found[key] = child.value
+                elif key not in fields:
+                    self._lines[here] = child.start_mark.line + 1
+                    raise self.error(here, f"unknown key {_cut(here)!r}{nearest(key, fields)}")
+                elif not _is_empty(child):
+                    found[key] = self.value(child, fields[key].type, here)
+                elif type(None) in get_args(fields[key].type):
+                    found[key] = None  # said, not left out: it switches a default off
+        names = {key for key, child in given if key in found or not _is_empty(child)}
         for name, field in fields.items():
-            if field.required and name not in found:
-                raise self.error(path, f"{path}: the key {name!r} is missing")
-        if hasattr(kind, "__post_init__"):  # its keys may contradict each other
+            if field.required and name not in names:
+                with self.collecting():
+                    raise self.error(path, f"{path}: the key {name!r} is missing")
+        # Its keys may contradict each other, where each for itself can be.
+        if hasattr(kind, "__post_init__") and len(self._faults) == faults:
             try:
                 msgspec.convert(found, kind)
             except (msgspec.ValidationError, ConfigError) as error:
@@ -109,36 +167,47 @@ class YamlReader:
         for key, child in self._pairs(node, path):
             here = f"{path}.{key}"
             self._lines[here] = child.start_mark.line + 1
-            if is_reserved(key):
-                raise self.error(here, f"{here}: the name {key!r} is reserved")
-            try:
-                msgspec.convert(key, kinds[0])
-            except msgspec.ValidationError as error:
-                raise self.error(
-                    here, f"{here}: a name has 1 to 64 letters, digits, _ or -, got {key!r}"
-                ) from error
-            found[key] = self.value(child, kinds[1], here)
+            with self.collecting():
+                self._check_name(key, kinds[0], here)
+                found[key] = self.value(child, kinds[1], here)
         return found
+
+    def _check_name(self, key: str, kind: Any, here: str) -> None:
+        if is_reserved(key):
+            raise self.error(here, f"{here}: the name {key!r} is reserved")
+        try:
+            msgspec.convert(key, kind)
+        except msgspec.ValidationError as error:
+            raise self.error(here, f"{_cut(here)}: {_reason(error, key, kind)}") from error
 
     def _row(self, node: yaml.SequenceNode, kinds: tuple[Any, ...], path: str) -> list[Any]:
         kind_of = kinds[:1] * len(node.value) if kinds[-1] is Ellipsis else kinds
         if len(kind_of) != len(node.value):
             raise self.error(path, f"{path}: needs {len(kind_of)} values, got {len(node.value)}")
-        pairs = zip(node.value, kind_of, strict=True)
-        return [self.value(child, kind, f"{path}[{at}]") for at, (child, kind) in enumerate(pairs)]
+        found = []
+        for at, (child, kind) in enumerate(zip(node.value, kind_of, strict=True)):
+            with self.collecting():
+                found.append(self.value(child, kind, f"{path}[{at}]"))
+        return found
 
     def _pairs(self, node: yaml.Node, path: str) -> list[tuple[str, yaml.Node]]:
         if _is_empty(node):
             return []
         if not isinstance(node, yaml.MappingNode):
             raise self.error(path, f"{path or 'the file'}: needs `key: value` lines")
-        pairs = [(str(key.value), child) for key, child in node.value]
-        for at, (key, child) in enumerate(pairs):
-            if key in [earlier for earlier, _ in pairs[:at]]:
-                here = f"{path}.{key}" if path else key
-                self._lines[here] = child.start_mark.line + 1
-                raise self.error(here, f"the key {here!r} is given twice")
-        return pairs
+        pairs: dict[str, yaml.Node] = {}
+        for key_node, child in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._error_at(line, f"{path or 'the file'}: a key must be a word")
+            key = str(key_node.value)
+            here = f"{path}.{key}" if path else key
+            if key_node.tag == _MERGE:
+                raise self._error_at(line, f"{here}: merge keys are not read; write the keys out")
+            if key in pairs:
+                raise self._error_at(line, f"the key {_cut(here)!r} is given twice")
+            pairs[key] = child
+        return list(pairs.items())
 
     def _with_secrets(self, text: str, path: str) -> str:
         def value_of(match: re.Match[str]) -> str:
@@ -159,6 +228,8 @@ class YamlReader:
         tag = dict(self._pairs(node, path)).get("kind")
         if tag is None:
             raise self.error(path, f"{path}: the key 'kind' is missing")
+        if not isinstance(tag, yaml.ScalarNode):
+            raise self._error_at(tag.start_mark.line + 1, f"{path}.kind: must be one word")
         if tag.value in of_tag:
             return of_tag[tag.value]
         try:
@@ -167,22 +238,46 @@ class YamlReader:
             raise self.error(path, f"{path}: {error}") from error
         if section is None:
             raise self.error(
-                path, f"{path}: unknown kind {tag.value!r}{nearest(tag.value, of_tag)}"
+                path, f"{path}: unknown kind {_cut(tag.value)!r}{nearest(tag.value, of_tag)}"
             )
         return section
 
     def _plain(self, node: yaml.Node, path: str) -> Any:
         try:
             return yaml.SafeLoader("").construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError, TypeError) as error:
+        except (yaml.YAMLError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
             problem = getattr(error, "problem", None) or str(error)
             raise self.error(path, f"{path}: {problem}") from error
 
     def error(self, path: str, message: str) -> ConfigError:
         """Return the error that says `message` about the key at `path`."""
-        line = self._lines.get(path)
+        return self._error_at(self._lines.get(path), message)
+
+    def _error_at(self, line: int | None, message: str) -> ConfigError:
         one_line = " ".join(message.split())  # a key may hold line ends
         return ConfigError(f"{self._where}{f':{line}' if line else ''}: {one_line}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_WORD else f"{text[:_LONGEST_WORD]}..."
+
+
+def _reason(error: msgspec.ValidationError, plain: object, kind: Any) -> str:
+    """Return why a value does not fit; a pattern in words, where its kind has some."""
+    text = str(error)
+    if " matching regex" not in text:
+        return f"{text.replace('`', '')}{nearest(plain, _words_of(kind))}"
+    rule = _rule_of(kind) or text.partition(" matching regex")[0].replace("`", "")
+    return f"{rule}, got {_cut(str(plain))!r}"
+
+
+def _rule_of(kind: Any) -> str:
+    """Return the words that a kind of text is described with; empty without any."""
+    for item in (kind, *get_args(kind)):
+        for note in getattr(item, "__metadata__", ()):
+            if isinstance(note, msgspec.Meta) and note.description:
+                return note.description
+    return ""
 
 
 def _is_empty(node: yaml.Node) -> bool:
@@ -200,7 +295,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
     known = list(known)
     if not known:
         return ""
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(_cut(str(word)), known, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"
 
 

@@ -29,7 +29,15 @@ class EdgeSimError(Exception):
 
 
 class ConfigError(EdgeSimError, ValueError):
-    """The configuration cannot be used."""
+    """The configuration cannot be used.
+
+    Args:
+        messages: One line for each thing that is wrong with it.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = messages
 
 
 class SourceError(EdgeSimError, OSError):

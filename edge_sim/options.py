@@ -14,7 +14,13 @@ PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 # `$` alone would let a line end through; `\Z` is unknown to JSON schema.
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)",
+        description="a name has 1 to 64 letters, digits, _ or -",
+    ),
+]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Megabytes = Annotated[float, msgspec.Meta(ge=0)]
 

@@ -363,3 +363,91 @@ def test_the_schema_of_the_configuration_has_the_keys_of_the_file_and_no_others(
     assert set(parts["SourceConfig"]["properties"]) == set(keys_of(SourceConfig))
     assert "folder" not in parts["Config"]["properties"]
     assert "device" not in parts["MqttOptions"]["properties"]
+
+
+NESTED = {
+    "flow rows": "[" * 5000,
+    "flow tables": "{a: " * 5000,
+    "rows in rows": "- " * 5000,
+    "questions": "? " * 5000,
+    "tables in tables": "\n".join(" " * depth + "a:" for depth in range(300)),
+    "an alias of itself": "watches: &a {x: *a}\n",
+    "a row of itself": "sinks: &a [*a]\n",
+    "aliases of aliases": "a: &a0 [x]\n"
+    + "".join(f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    + "sinks: *a11\n",
+    "aliases as watches": "a: &a0 {states: [x]}\n"
+    + "".join(
+        f"b{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}\n" for n in range(1, 9)
+    )
+    + "watches: *a8\n",
+    "thousands of keys": "".join(f"key{n}: 1\n" for n in range(15_000)),
+    "a long line": "device: " + "x" * 300_000,
+    "a longer line": "device: " + "x" * 3_000_000,
+    "a long key": "x" * 300_000 + ": 1",
+    "a long flow line": "watches: {" + ", ".join(f"w{n}: {{}}" for n in range(9_000)) + "}",
+    "a long number": "device: " + "1" * 9_000,
+    "a number of many places": "score: {ssim_engine: 1" + ":59" * 5_000 + "}",
+    "a row as kind": "sinks: [{kind: [file]}]",
+    "a table as kind": "sinks: [{kind: {a: b}}]",
+    "an alias as kind": "a: &a [x]\nsinks: [{kind: *a}]",
+    "a merge": "a: &a {kind: file}\nsinks: [{<<: *a}]",
+    "a row as key": "? [a, b]\n: 1",
+    "a table as key": "? {a: b}\n: 1",
+    "a NUL": "device: a\0b",
+    "a time that cannot be": "watches: {a: {interval_s: !!timestamp nothing}}",
+    "a number that cannot be": "score: !!int x",
+    "a foreign object": "device: !!python/object/apply:os.system [ls]",
+    "bytes": "watches: !!binary x",
+    "an endless number": "sources: {c: {uri: x, fps: .inf, width: 1e400}}",
+}
+
+
+@pytest.mark.parametrize("text", NESTED.values(), ids=NESTED.keys())
+def test_a_text_made_to_hurt_ends_in_short_lines(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, where="test")
+    assert len(caught.value.messages) <= 21
+    for message in caught.value.messages:
+        assert is_one_line(message)
+        assert len(message) < 1000
+
+
+def test_all_errors_are_named_at_once() -> None:
+    text = (
+        "devise: x\n"
+        "sources:\n"
+        "  cam: {uri: x, fps: -1}\n"
+        "  bad name: {uri: y}\n"
+        "watches:\n"
+        "  gate: {sourc: cam, sensitivity: 3}\n"
+        "sinks: [{kind: fille}, {kind: webhook}]\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, where="test")
+    lines = [message.split(":")[1] for message in caught.value.messages]
+    assert lines == ["1", "3", "4", "6", "6", "7", "7"]
+
+
+def test_errors_between_sections_are_named_at_once() -> None:
+    text = (
+        "sources: {a: {uri: x}, b: {uri: y}}\n"
+        "watches:\n"
+        "  one: {source: c}\n"
+        "  two: {source: a, roi: [0.5, 0, 0.1, 1]}\n"
+        "  three: {confirm: {matches: 5, of: 3}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, where="test")
+    lines = [message.split(":")[1] for message in caught.value.messages]
+    assert lines == ["3", "4", "5", "5"]
+
+
+@pytest.mark.parametrize(
+    "text", ["device: my cam", "device: 'a/b'", "watches: {a: {states: [x y]}}", "device: ''"]
+)
+def test_a_name_that_cannot_be_is_explained_in_words(text: str) -> None:
+    with pytest.raises(ConfigError, match="a name has 1 to 64 letters, digits, _ or -, got") as e:
+        parse_config(text, where="test")
+    assert "regex" not in str(e.value)
+    assert "A-Z" not in str(e.value)

@@ -66,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.handler(args))
     except EdgeSimError as error:
-        print(f"edge-sim: {_one_line(str(error))}", file=sys.stderr)
+        messages = error.messages if isinstance(error, ConfigError) else (str(error),)
+        for message in messages:
+            print(f"edge-sim: {_one_line(message)}", file=sys.stderr)
         return EXIT_CONFIG if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -11,7 +11,9 @@ from edge_sim.backoff import BACKOFF_S
 from edge_sim.errors import ConfigError, SinkError
 from edge_sim.options import INTERNAL, Megabytes, Options, Port, PositiveSeconds, Seconds
 
-Mode = Annotated[str, msgspec.Meta(pattern=r"^[0-7]{3}$")]
+Mode = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-7]{3}$", description="a mode has three digits from 0 to 7")
+]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 KeepAlive = Annotated[int, msgspec.Meta(ge=5, le=3600)]
 
