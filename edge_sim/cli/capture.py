@@ -13,6 +13,7 @@ import msgspec
 from edge_sim.cli.options import positive, seconds
 from edge_sim.cli.output import print_json, progress
 from edge_sim.errors import DataError, SourceError
+from edge_sim.private_file import private_opener
 
 if TYPE_CHECKING:
     from edge_sim.config import Config
@@ -141,7 +142,7 @@ def _written(path: Path, frame: Frame) -> CapturedPicture:
     if not done:
         raise DataError(f"{path}: OpenCV cannot encode a picture of {frame.pixels.shape}")
     try:
-        with path.open("xb") as file:
+        with open(path, "xb", opener=private_opener) as file:
             file.write(data.tobytes())
     except OSError as error:
         raise DataError(f"{path}: cannot write ({error.strerror or error})") from error

@@ -17,6 +17,7 @@ import msgspec
 
 from edge_sim.cli.output import note
 from edge_sim.errors import ConfigError
+from edge_sim.files import printable
 
 if TYPE_CHECKING:
     from edge_sim.config import Config
@@ -143,7 +144,8 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        text = _CREDENTIALS.sub("***@", super().format(record)).replace("\n", "\\n")
+        text = _CREDENTIALS.sub("***@", super().format(record))
+        text = printable(text)
         return _JOURNAL_LEVELS.get(record.levelno, "<6>") + text if self._journal else text
 
 

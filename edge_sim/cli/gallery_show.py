@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edge_sim.cli.options import Context, context_of, only_watch, print_result
 from edge_sim.cli.output import note, print_table
 from edge_sim.errors import GalleryError
+from edge_sim.private_file import write_private
 
 if TYPE_CHECKING:
     from edge_sim.audit import Audit, PairFinding, Suspect
@@ -214,7 +215,7 @@ def _write_picture(path: Path, crop: bytes) -> None:
     if path.suffix.lower() != ".png":
         raise GalleryError(f"{path}: pictures of a gallery are PNG; give a name that ends in .png")
     try:
-        path.write_bytes(crop)
+        write_private(path, crop)
     except OSError as error:
         raise GalleryError(f"{path}: cannot write ({error.strerror})") from error
 

@@ -10,6 +10,8 @@ from typing import Any, TextIO, TypeVar
 
 import msgspec
 
+from edge_sim.files import printable
+
 T = TypeVar("T")
 
 
@@ -133,11 +135,7 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}"
-    # A text may hold what a terminal obeys, such as the escape that clears the screen.
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in str(value)
-    )
+    return printable(str(value))
 
 
 def _is_number(text: str) -> bool:

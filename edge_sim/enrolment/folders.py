@@ -23,6 +23,7 @@ from edge_sim.errors import EdgeSimError, GalleryError, SourceError
 from edge_sim.files import entries, is_dir, is_file, printable
 from edge_sim.gallery import checked_name
 from edge_sim.gallery_store import GalleryStore, ReferenceRecord
+from edge_sim.private_file import write_private
 
 MANIFEST = "references.json"
 _NOT_CLASSES = frozenset({"__MACOSX", "@eaDir", "lost+found"})  # what archives and disks add
@@ -134,7 +135,7 @@ def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[Refere
         for record in records:
             place = folder / record.state
             place.mkdir(exist_ok=True)
-            (place / f"{record.reference_id}.png").write_bytes(store.crop(record.reference_id))
+            write_private(place / f"{record.reference_id}.png", store.crop(record.reference_id))
         (folder / MANIFEST).write_bytes(
             msgspec.json.format(
                 msgspec.json.encode({"schema": _SCHEMA, "references": records}), indent=2

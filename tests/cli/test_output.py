@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 from contextlib import suppress
 
 import pytest
 
-from edge_sim.cli.output import byte_progress
+from edge_sim.cli.daemon import LineFormatter
+from edge_sim.cli.output import byte_progress, print_table
 
 
 class Terminal(io.StringIO):
@@ -51,3 +53,14 @@ def test_nothing_is_drawn_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
         draw(1, 10)
         draw(10, 10)
     assert file.getvalue() == ""
+
+
+def test_no_control_character_reaches_the_log_or_a_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hostile = "a\x1b[2J\r\x00\x07\x9bb\nc"
+    record = logging.LogRecord("edge_sim", logging.INFO, "x.py", 1, "%s", (hostile,), None)
+    for journal in (False, True):
+        assert LineFormatter(journal=journal).format(record).isprintable()
+    print_table(["name"], [[hostile]])
+    assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_sim.enrolment import export_states
 from edge_sim.errors import GalleryError
 from edge_sim.gallery_store import GalleryStore
 from tests.gallery_store.builders import enrolled, picture
@@ -101,3 +102,15 @@ def test_a_gallery_is_private_whatever_the_umask(tmp_path: Path, umask: int, mod
     finally:
         os.umask(before)
     assert modes == {mode}
+
+
+def test_exported_pictures_are_private_whatever_the_umask(path: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with GalleryStore.open(path) as store:
+            export_states(store, "bowl", tmp_path / "out")
+    finally:
+        os.umask(before)
+    pictures = list((tmp_path / "out").rglob("*.png"))
+    assert pictures
+    assert {item.stat().st_mode & 0o777 for item in pictures} == {0o640}
