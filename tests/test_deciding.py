@@ -285,6 +285,7 @@ def test_a_sudden_change_is_reported_before_it_is_learned() -> None:
 
 def test_conditions_learn_apart() -> None:
     subject = decider()
+    run(subject, looks("ooo"))
     night = [replace(look, condition="ir") for look in fading([0.6] * 200)]
     run(subject, night)
     assert {key[1] for key in subject.snapshot().drifts} == {"ir"}
@@ -477,3 +478,12 @@ def test_the_same_moment_again_and_again_is_one_row_of_looks() -> None:
     subject = decider()
     still = [replace(look, captured_at_s=5.0) for look in looks("ooo")]
     assert run(subject, still) == [(2, State("open"))]
+
+
+def test_a_drifting_level_stays_above_the_pictures_of_other_states() -> None:
+    subject = decider()
+    level = subject.levels["open"]
+    run(subject, fading(0.8 - 0.55 * min(at / 3000, 1.0) for at in range(4000)))
+    floor = level.others + 0.1 * (level.centre - level.others)
+    lowest = min(floor, level.centre - 2.6 * level.spread)
+    assert subject.thresholds["open"].leave >= lowest - 1e-6

@@ -92,6 +92,8 @@ def is_doubtful(outcome: Outcome) -> bool:
     seen = outcome.observation
     if not outcome.embedded or seen.match is None or seen.impediment not in _SOUND:
         return False
+    if outcome.state.reason is UnknownReason.UNTAUGHT_LIGHT:
+        return True
     best = seen.match.best
     level = outcome.thresholds.get(best.state)
     known = level is not None and best.score.combined >= level.enter

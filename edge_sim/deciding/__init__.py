@@ -14,7 +14,8 @@ from edge_sim.deciding.levels import (
     levels_of,
     threshold_of,
 )
-from edge_sim.deciding.standing import DecisionState, Settings, Vote, agree
+from edge_sim.deciding.lights import is_taught
+from edge_sim.deciding.standing import DecisionState, Settings, Vote, agree, votes_needed
 
 __all__ = [
     "AdaptiveDecider",
@@ -27,8 +28,10 @@ __all__ = [
     "Vote",
     "agree",
     "drifts_of",
+    "is_taught",
     "learned",
     "level_from",
     "levels_of",
     "threshold_of",
+    "votes_needed",
 ]

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from edge_sim.deciding.evidence import CusumTest
 from edge_sim.deciding.levels import Drift, Level, Memory, caution, levels_of
-from edge_sim.deciding.standing import DecisionState, Settings, Vote, agree
+from edge_sim.deciding.lights import is_taught
+from edge_sim.deciding.standing import DecisionState, Settings, Vote, agree, votes_needed
 from edge_sim.deciding.stay import DwellTimer
 from edge_sim.domain import (
     UNKNOWN,
@@ -49,6 +50,8 @@ class AdaptiveDecider:
 
     A look votes for the most probable state if `combined` reaches its threshold and its lead is
     clear, for the impediment if there is one, else for `unknown: novel` or `unknown: ambiguous`.
+    In a light in which a state has no reference it can be stayed in, but is not entered unless the
+    picture is as familiar as the references are: `unknown: untaught_light`.
     `matches` votes out of the last `of` change what is said; a change from one state to another
     also needs them to be clear (`CusumTest`). While the light is changing no votes are cast;
     only if that lasts longer than `of` looks, it is said.
@@ -201,7 +204,16 @@ class AdaptiveDecider:
             return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
         if not match.margin >= self._settings.margin_needed(stays=stays):
             return Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
+        if best.state != self._last_state and not self._is_taught(match, observation):
+            return Vote(State(UNKNOWN, UnknownReason.UNTAUGHT_LIGHT), 0.0)
         return Vote(State(best.state), best.probability)
+
+    def _is_taught(self, match: Match, observation: Observation) -> bool:
+        """Whether the light is that of references, or so like it that the picture is like them."""
+        lights = self._settings.levels[match.best.state].lights
+        is_known = is_taught(lights, observation.condition, observation.quality.luma)
+        centre = self._settings.levels[match.best.state].centre
+        return is_known or match.best.score.combined >= centre
 
     def _is_overruled(self, observation: Observation) -> bool:
         """Whether the impediment is none: the picture is as familiar as they come.
@@ -221,7 +233,7 @@ class AdaptiveDecider:
             return None
         agreeing = [item for item in self._votes if agree(item.state, vote.state)]
         doubts = self._standing.doubts
-        needed = self._settings.of if doubts else self._settings.matches
+        needed = votes_needed(self._settings, self._standing)
         after = vote.state
         if len(agreeing) < needed or not self._is_believed(after.name):
             return None
@@ -294,6 +306,8 @@ class AdaptiveDecider:
             if match is None
             else self._settings.margin_needed(stays=self._stays(match)),
             doubts=doubts,
+            at_border=wanted not in (UNKNOWN, self._last_state)
+            and any(vote.state.reason is UnknownReason.UNTAUGHT_LIGHT for vote in self._votes),
         )
 
     def _stays(self, match: Match) -> bool:

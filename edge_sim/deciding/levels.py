@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 
+from edge_sim.deciding.lights import Lights, lights_of
 from edge_sim.domain import Match, Threshold
 from edge_sim.gallery import CalibratedLevel, Gallery
 from edge_sim.quantiles import median
@@ -25,6 +26,8 @@ FLOOR, CEILING = 0.1, 0.95
 """Bounds of the leave level: below, everything is familiar; above, noise is a novelty."""
 _TOWARDS_OWN = 0.2
 """The leave level lies this part of the way from the pictures of other states to the own ones."""
+_LEAST_TOWARDS_OWN = 0.1
+"""However far the scores drift, by what the references say of both."""
 _SPREADS = 2.6
 """And no nearer to the own ones than this many robust deviations."""
 CALIBRATION_PRIOR = 40.0
@@ -48,6 +51,7 @@ class Level:
         others: Median on pictures of the other states; the usual one if there are none.
         references: That it was learned from, each left out of the gallery.
         calibrated: What was calibrated for the state; None where nothing was.
+        lights: In which it has references; empty where that is not known.
     """
 
     centre: float
@@ -55,6 +59,7 @@ class Level:
     others: float
     references: int
     calibrated: CalibratedLevel | None = None
+    lights: Lights = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +99,12 @@ def levels_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, L
         for item in () if match is None else match.states:
             target = own if item.state == reference.state else others
             target[item.state].append(item.score.combined)
+    lights = lights_of(gallery)
     return {
         state: replace(
-            level_from(own[state], others[state]), calibrated=gallery.calibrated.get(state)
+            level_from(own[state], others[state]),
+            calibrated=gallery.calibrated.get(state),
+            lights=lights[state],
         )
         for state in gallery.states
     }
@@ -141,6 +149,10 @@ def threshold_of(level: Level, drift: Drift, sensitivity: float) -> Threshold:
     centre = level.centre + drift.shift
     between = level.others + _TOWARDS_OWN / factor * (centre - level.others)
     leave = min(between, centre - _SPREADS * factor * spread)
+    if drift.looks:
+        floor = level.others + _LEAST_TOWARDS_OWN / factor * (level.centre - level.others)
+        unmoved = level.centre - _SPREADS * factor * level.spread
+        leave = max(leave, min(floor, unmoved))
     if level.calibrated is not None:
         worth = level.calibrated.same / (level.calibrated.same + CALIBRATION_PRIOR)
         asked = centre - factor * (level.centre - level.calibrated.threshold)

@@ -10,7 +10,14 @@ from edge_sim.deciding.levels import Drift, Level, caution, threshold_of
 from edge_sim.domain import Doubt, State, Threshold, UnknownReason
 from edge_sim.rules import NO_RULES, Rules
 
-_UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.CAMERA_MOVED})
+_UNLIKE = frozenset(
+    {
+        UnknownReason.NOVEL,
+        UnknownReason.AMBIGUOUS,
+        UnknownReason.UNTAUGHT_LIGHT,
+        UnknownReason.CAMERA_MOVED,
+    }
+)
 
 _NO_DRIFT = Drift()
 MARGIN = 0.2
@@ -115,6 +122,8 @@ class DecisionState:
         margin_needed: Lead over the runner-up that the look had to have, 0 to 1.
         waited: Whether the look cast no vote because the light was changing.
         doubts: What the rules have against the change that the look speaks for.
+        at_border: Whether some of the votes for another state fell in a light it was not taught in:
+            then all that count must agree.
     """
 
     votes: tuple[Vote, ...] = ()
@@ -123,6 +132,7 @@ class DecisionState:
     margin_needed: float = 0.0
     waited: bool = False
     doubts: tuple[Doubt, ...] = ()
+    at_border: bool = False
 
 
 def agree(a: State, b: State | None) -> bool:
@@ -130,3 +140,8 @@ def agree(a: State, b: State | None) -> bool:
     if b is None or a.name != b.name:
         return False
     return a.reason == b.reason or (a.reason in _UNLIKE and b.reason in _UNLIKE)
+
+
+def votes_needed(settings: Settings, standing: DecisionState) -> int:
+    """Return how many votes a change takes as things stand."""
+    return settings.of if standing.doubts or standing.at_border else settings.matches

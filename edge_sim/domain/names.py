@@ -38,6 +38,8 @@ class UnknownReason(str, Enum):
     """Unlike every reference."""
     AMBIGUOUS = "ambiguous"
     """Two states fit about equally well."""
+    UNTAUGHT_LIGHT = "untaught_light"
+    """Like a state that has no reference in this light, and not the one seen before."""
     FROZEN = "frozen"
     """The source repeats the same picture, noise included."""
     STALE = "stale"

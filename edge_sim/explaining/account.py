@@ -6,8 +6,8 @@ from collections import Counter
 
 import msgspec
 
-from edge_sim.deciding import DecisionState, Settings, agree
-from edge_sim.domain import UNKNOWN, State
+from edge_sim.deciding import DecisionState, Settings, agree, votes_needed
+from edge_sim.domain import UNKNOWN, State, UnknownReason
 from edge_sim.explaining.reasons import impeded, what_if_of, why_state_of
 from edge_sim.explaining.records import Explanation
 
@@ -132,12 +132,15 @@ def _votes_text(standing: DecisionState, settings: Settings) -> str:
     said = " and ".join(f"{number} {text}" for text, number in counts.most_common())
     after = standing.votes[-1].state if standing.votes else None
     agreeing = sum(agree(vote.state, after) for vote in standing.votes)
-    needed = f"all {settings.of}" if standing.doubts else f"{settings.matches} of {settings.of}"
-    alike = (
-        " novel, ambiguous and camera_moved count as one."
-        if agreeing > counts[_last(after)]
-        else ""
-    )
+    number = votes_needed(settings, standing)
+    needed = f"all {number}" if number == settings.of else f"{number} of {settings.of}"
+    alike = ""
+    if agreeing > counts[_last(after)]:
+        is_untaught = any(
+            vote.state.reason is UnknownReason.UNTAUGHT_LIGHT for vote in standing.votes
+        )
+        also = ", untaught_light" if is_untaught else ""
+        alike = f" novel, ambiguous{also} and camera_moved count as one."
     return f"The last {len(standing.votes)} looks said {said}: {needed} had to agree.{alike}"
 
 

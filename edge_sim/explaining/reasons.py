@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from edge_sim.deciding import agree
+from edge_sim.deciding import agree, votes_needed
 from edge_sim.domain import UNKNOWN, Match, State, StateScore, UnknownReason
 from edge_sim.explaining.records import Explanation
 from edge_sim.explaining.turning import Counterfactual, evidence_turn, overruling_score, turns_of
@@ -37,6 +37,8 @@ def why_state_of(explanation: Explanation) -> tuple[str, ...]:
         return (f"The picture was not compared with any reference ({event.reason}).",)
     if reason is UnknownReason.NOVEL:
         return (_novel(explanation, match), _nearest(match.best))
+    if reason is UnknownReason.UNTAUGHT_LIGHT:
+        return (_untaught(explanation, match), _nearest(match.best))
     if reason is UnknownReason.AMBIGUOUS:
         return (_ambiguous(explanation, match), _nearest(match.best))
     return (_lead(explanation, match), _familiar(explanation, match.best), _nearest(match.best))
@@ -91,6 +93,14 @@ def _novel(explanation: Explanation, match: Match) -> str:
     word, value = level
     short = value - best.score.combined
     return f"{start} {best.score.combined:.3f}, {short:.3f} below its {word} level of {value:.3f}."
+
+
+def _untaught(explanation: Explanation, match: Match) -> str:
+    state, light = match.best.state, explanation.cause.condition
+    return (
+        f"It is most like {state}, which has no reference in this light ({light}): in a light that "
+        f"was not taught a state is not entered. One confirmed picture of it in this light will do."
+    )
 
 
 def _ambiguous(explanation: Explanation, match: Match) -> str:
@@ -184,7 +194,7 @@ def _to_the_votes(explanation: Explanation) -> Iterator[str]:
         return
     after = standing.votes[-1].state if standing.votes else None
     agreeing = sum(agree(vote.state, after) for vote in standing.votes)
-    if agreeing == (settings.of if standing.doubts else settings.matches):
+    if agreeing == votes_needed(settings, standing):
         yield (
             f"One of these {agreeing} looks saying otherwise: the change would have come later or "
             f"not at all."

@@ -179,5 +179,6 @@ _IMPEDIMENTS = frozenset(UnknownReason) - {
     UnknownReason.NO_REFERENCES,
     UnknownReason.NOVEL,
     UnknownReason.AMBIGUOUS,
+    UnknownReason.UNTAUGHT_LIGHT,
     UnknownReason.STALE,
 }
