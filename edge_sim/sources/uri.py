@@ -59,6 +59,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?=:)")
 _FILE_SCHEMES = frozenset({"folder", "video"})
 _SETTING = re.compile(r"[A-Za-z_]+=")
 _AUTHORITY = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>.*)", re.DOTALL)
+# As in `/user=admin_password=..._channel=1`, which real cameras want.
+_SECRET_IN_PATH = re.compile(
+    r"(?P<key>(?:passwd|password|pass|pas|pwd|pw|psw|token|secret)=)[^&;#?/]*", re.IGNORECASE
+)
 _SECRET_KEY = re.compile(
     r"(?P<key>[?&;][^=&;]*(?:pass|pwd|secret|token|key|auth|sig|credential)[^=&;]*=)[^&;#]*",
     re.IGNORECASE,
@@ -149,7 +153,8 @@ def masked(uri: str) -> str:
     """Return `uri` with passwords and tokens replaced by `***`; never raises."""
     match = _AUTHORITY.match(uri)
     if match:
-        uri = match["scheme"] + _without_password(match["rest"])
+        rest = _without_password(match["rest"])
+        uri = match["scheme"] + _SECRET_IN_PATH.sub(lambda found: found["key"] + MASK, rest)
     return _SECRET_KEY.sub(lambda found: found["key"] + MASK, uri)
 
 

@@ -134,3 +134,19 @@ def test_only_relative_paths_are_anchored(uri: str, expected: str) -> None:
 )
 def test_a_message_names_a_source_and_its_place_once(name: str | None, shown: str) -> None:
     assert label(name, "rtsp://u:s3cret@h/x") == shown
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://host/user=admin_password=HIDDEN_channel=1_stream=0.sdp",
+        "rtsp://host/user=admin&password=HIDDEN&channel=1.sdp",
+        "http://host/snap?usr=a&pw=HIDDEN",
+        "http://host/snap.cgi?loginuse=a&loginpas=HIDDEN&x=1",
+        "http://host/PWD=HIDDEN/snap",
+        "http://host/snap?psw=HIDDEN",
+    ],
+)
+def test_passwords_of_real_cameras_in_path_and_query_are_hidden(uri: str) -> None:
+    assert "HIDDEN" not in masked(uri)
+    assert "***" in masked(uri)
