@@ -19,18 +19,9 @@ from edge_sim.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from edge_sim import events, protocols
-    from edge_sim.assembly import Device, build
-    from edge_sim.comparison import PictureComparison, compare
-    from edge_sim.config import Config, load_config, parse_config
-    from edge_sim.domain import Embedding, Frame, Observation, Reference, Roi, State
-    from edge_sim.embedders import open_embedder
-    from edge_sim.enrolment import (
-        Accepted,
-        EnrolmentReport,
-        Rejected,
-        enrol_pictures,
-        make_reference,
-    )
+    from edge_sim.core.events import StateChanged, register_event
+    from edge_sim.core.types import Embedding, Frame, Observation, Reference, Roi, State
+    from edge_sim.decision.followers import register_follower
     from edge_sim.errors import (
         ConfigError,
         DataError,
@@ -44,57 +35,67 @@ if TYPE_CHECKING:
         SinkError,
         SourceError,
     )
-    from edge_sim.events import StateChanged, register_event
-    from edge_sim.followers import register_follower
-    from edge_sim.gallery import Gallery
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.sinks import register_sink
-    from edge_sim.sources import SourceOptions, open_source, register_source
-    from edge_sim.sources.pictures import read_picture
-    from edge_sim.watcher import Watcher
+    from edge_sim.gallery.enrolment import (
+        Accepted,
+        EnrolmentReport,
+        Rejected,
+        enrol_pictures,
+        make_reference,
+    )
+    from edge_sim.gallery.gallery import Gallery
+    from edge_sim.gallery.store import GalleryStore
+    from edge_sim.io.sinks import register_sink
+    from edge_sim.io.sources import open_source, register_source
+    from edge_sim.io.sources.options import SourceOptions
+    from edge_sim.io.sources.pictures import read_picture
+    from edge_sim.runtime.assembly import Device, build
+    from edge_sim.runtime.config import Config, load_config, parse_config
+    from edge_sim.runtime.watcher import Watcher
+    from edge_sim.vision.compare import PictureComparison, compare
+    from edge_sim.vision.embedders import open_embedder
 
 _MODULE_OF = {
-    "Accepted": "enrolment",
-    "Config": "config",
+    "Accepted": "gallery.enrolment",
+    "Config": "runtime.config",
     "ConfigError": "errors",
     "DataError": "errors",
-    "Device": "assembly",
+    "Device": "runtime.assembly",
     "EdgeSimError": "errors",
-    "Embedding": "domain",
-    "EnrolmentReport": "enrolment",
+    "Embedding": "core.types",
+    "EnrolmentReport": "gallery.enrolment",
     "EventRefusedError": "errors",
-    "Frame": "domain",
-    "Gallery": "gallery",
+    "Frame": "core.types",
+    "Gallery": "gallery.gallery",
     "GalleryError": "errors",
-    "GalleryStore": "gallery_store",
+    "GalleryStore": "gallery.store",
     "ModelError": "errors",
-    "Observation": "domain",
-    "PictureComparison": "comparison",
+    "Observation": "core.types",
+    "PictureComparison": "vision.compare",
     "PictureError": "errors",
     "PictureRejectedError": "errors",
-    "Reference": "domain",
-    "Rejected": "enrolment",
-    "Roi": "domain",
+    "Reference": "core.types",
+    "Rejected": "gallery.enrolment",
+    "Roi": "core.types",
     "SearchError": "errors",
     "SinkError": "errors",
     "SourceError": "errors",
-    "SourceOptions": "sources",
-    "State": "domain",
-    "StateChanged": "events",
-    "Watcher": "watcher",
-    "build": "assembly",
-    "compare": "comparison",
-    "enrol_pictures": "enrolment",
-    "load_config": "config",
-    "make_reference": "enrolment",
-    "open_embedder": "embedders",
-    "open_source": "sources",
-    "parse_config": "config",
-    "read_picture": "sources.pictures",
-    "register_event": "events",
-    "register_follower": "followers",
-    "register_sink": "sinks",
-    "register_source": "sources",
+    "SourceOptions": "io.sources.options",
+    "State": "core.types",
+    "StateChanged": "core.events",
+    "Watcher": "runtime.watcher",
+    "build": "runtime.assembly",
+    "compare": "vision.compare",
+    "enrol_pictures": "gallery.enrolment",
+    "load_config": "runtime.config",
+    "make_reference": "gallery.enrolment",
+    "open_embedder": "vision.embedders",
+    "open_source": "io.sources",
+    "parse_config": "runtime.config",
+    "read_picture": "io.sources.pictures",
+    "register_event": "core.events",
+    "register_follower": "decision.followers",
+    "register_sink": "io.sinks",
+    "register_source": "io.sources",
 }
 _MODULES = ("events", "protocols")
 

@@ -1,3 +1,5 @@
 """Version of the package, importable from every wing."""
 
+from __future__ import annotations
+
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from edge_sim.domain import (
+from edge_sim.core.types import (
     BgrImage,
     Embedding,
     Frame,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.pipeline import Region
-from edge_sim.sources.synthetic import reference_frames, scene_roi, scene_states
+from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.enrolment import EnrolmentPlan, enrol
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sources.synthetic.source import reference_frames, scene_roi, scene_states
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.probe import Region
 
 
 def make_gallery(path: Path, scene: str, *, watch: str, model: str = "thumbnail") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_sim.events import (
+from edge_sim.core.events import (
     EventDraft,
     SceneCleared,
     SceneImpaired,

@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 import cv2
 import numpy as np
 
-from edge_sim.domain import BgrImage, Embedding, Probe, Reference
-from edge_sim.gallery import Gallery
-from edge_sim.imaging import squash
-from edge_sim.pipeline import make_probe
+from edge_sim.core.images import squash
+from edge_sim.core.types import BgrImage, Embedding, Probe, Reference
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.vision.probe import make_probe
 
 SIDE_PX = 96
 _PLACES = {"empty": None, "left": (24, 48), "right": (72, 48), "top": (48, 20)}

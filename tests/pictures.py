@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_sim.domain import BgrImage
+from edge_sim.core.types import BgrImage
 
 
 def picture(seed: int, *, width: int = 160, height: int = 120) -> BgrImage:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from edge_sim.domain import THUMBNAIL_PX, Embedding, Reference
-from edge_sim.gallery_store import Enrolled
+from edge_sim.core.types import THUMBNAIL_PX, Embedding, Reference
+from edge_sim.gallery.records import Enrolled
 
 DIMENSION = 6
 GRID = (2, 2, 3)

@@ -126,7 +126,7 @@ def test_every_protocol_is_documented_with_its_members(page: str) -> None:
 
 
 def test_the_settings_of_a_watcher_are_documented_with_their_defaults(page: str) -> None:
-    from edge_sim.config import WatchConfig
+    from edge_sim.runtime.config import WatchConfig
 
     for field in msgspec.structs.fields(WatchConfig):
         if field.name in ("source", "mask"):

@@ -15,11 +15,11 @@ import pytest
 
 import edge_sim
 from edge_sim import events
-from edge_sim.assembly import Environment
-from edge_sim.config import parse_config
-from edge_sim.config_sinks import kind_of
 from edge_sim.errors import ConfigError
-from edge_sim.sources import is_live, open_source
+from edge_sim.io.sources import is_live, open_source
+from edge_sim.runtime.assembly import Environment
+from edge_sim.runtime.config import parse_config
+from edge_sim.runtime.config.sinks import kind_of
 from tests.conftest import REPOSITORY
 from tests.devices import make_gallery
 from tests.outside import brightness_event, fading_source, numbered_sink

@@ -16,10 +16,10 @@ from pathlib import Path
 from comparing.ablation import DECIDING, ablations
 from comparing.contest import Field, Summary, events_on, states_on, summarised
 
+from edge_sim.analysis.evaluation.datasets import SeenSet
 from edge_sim.cli.evaluate import add_draws, add_output, embedder_of, protocol_of, see_set, tracked
 from edge_sim.cli.output import print_json, print_table
 from edge_sim.errors import EdgeSimError
-from edge_sim.evaluation import SeenSet
 
 SCHEMA = 1
 _COLUMNS = {

@@ -23,16 +23,18 @@ import msgspec
 from bench_figures import FIGURES, Effort
 from bench_peers import PEERS, Workbench
 
-from edge_sim.benchmark import (
+from edge_sim.analysis.benchmark import (
+    COMPARISONS,
     Case,
     Figure,
     Measurement,
     SpeedRatio,
     interleaved,
+    machine,
+    make_bench,
     ratios_of,
     timings_of,
 )
-from edge_sim.benchmark_cases import COMPARISONS, machine, make_bench
 from edge_sim.cli.output import note, print_table, progress
 from edge_sim.errors import EdgeSimError
 

@@ -28,19 +28,13 @@ from comparing import figures_of_readme, tables_of, with_section
 from comparing.contest import Entrant, Standing, compete, entrants
 from comparing.methods import NAMES
 
+from edge_sim.analysis.evaluation.datasets import SeenSet, read_set, read_tar, see
+from edge_sim.analysis.evaluation.retrieval import RetrievalResult, retrieve
+from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.cli.output import note, progress
-from edge_sim.embedders import open_embedder
 from edge_sim.errors import DataError, EdgeSimError
-from edge_sim.evaluation import (
-    Protocol,
-    RetrievalResult,
-    SeenSet,
-    read_set,
-    read_tar,
-    retrieve,
-    see,
-)
-from edge_sim.pipeline import Region
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.probe import Region
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OURS, OFFICIAL = "ours", "v3-small"

@@ -123,11 +123,11 @@ def _worker(names: str) -> None:
     import cv2
     import numpy as np
 
-    from edge_sim import benchmark_cases
+    from edge_sim.analysis import benchmark
 
     # Valgrind is fifty times slower: a fifth of the references is enough to see a change.
-    benchmark_cases.REFERENCES_PER_STATE = 10
-    bench = benchmark_cases.make_bench("default")
+    benchmark.REFERENCES_PER_STATE = 10
+    bench = benchmark.make_bench("default")
     cases: list[tuple[str, int, Callable[[], object]]] = [
         (name, repeats, bench.cases[name]) for name, repeats in REPEATS.items()
     ]
@@ -140,7 +140,7 @@ def _worker(names: str) -> None:
         for _ in range(repeats):
             case()
         mark(0)
-    facts = benchmark_cases.machine(bench.embedder, 1)
+    facts = benchmark.machine(bench.embedder, 1)
     versions = {key: facts[key] for key in ("cpu", "python", "runtime", "model")}
     versions |= {"numpy": np.__version__, "opencv": cv2.__version__}
     told = {"cases": [(name, repeats) for name, repeats, _ in cases], "versions": versions}
@@ -150,8 +150,8 @@ def _worker(names: str) -> None:
 def _search() -> Callable[[], object]:
     import numpy as np
 
-    from edge_sim.indexes import open_index
-    from edge_sim.similarity import normalised
+    from edge_sim.core.vectors import normalised
+    from edge_sim.search.indexes import open_index
 
     rng = np.random.default_rng(0)
     rows = normalised(rng.standard_normal((SEARCH_ROWS, 256), dtype=np.float32))

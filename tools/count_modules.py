@@ -32,7 +32,7 @@ import yaml
 
 import edge_sim
 from edge_sim.cli.main import main as edge_sim_main
-from edge_sim.sources.synthetic import reference_frames, scene_roi, scene_states
+from edge_sim.io.sources.synthetic.source import reference_frames, scene_roi, scene_states
 
 SCENE = "lamp"
 CLIP = f"synthetic:{SCENE}?seed=1&frames=150&dwell_s=6&nuisances=noise"

@@ -32,12 +32,13 @@ import numpy as np
 from soaking.samples import Sample, draw, growth
 from soaking.stream_server import StreamServer
 
-from edge_sim.domain import Roi
-from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.pipeline import Region
-from edge_sim.sources.synthetic.scenes import render
+from edge_sim.core.types import Roi
+from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.enrolment import EnrolmentPlan, enrol
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sources.synthetic.source import render
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.probe import Region
 
 REGIONS = {
     "left": (0.10, 0.20, 0.40, 0.85),

@@ -23,14 +23,14 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edge_sim.adaptation import tried
-from edge_sim.embedders import open_embedder
+from edge_sim.analysis.adaptation import tried
+from edge_sim.analysis.evaluation.datasets import SeenSet, read_set, see
+from edge_sim.analysis.evaluation.states import Protocol, draws
+from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.errors import EdgeSimError
-from edge_sim.evaluation import Protocol, SeenSet, read_set, see
-from edge_sim.evaluation.states import draws
-from edge_sim.head import Head
-from edge_sim.pipeline import Region
-from edge_sim.scoring import GalleryScorer
+from edge_sim.gallery.head import Head
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.probe import Region
 
 Rows = npt.NDArray[np.float32]
 Names = npt.NDArray[np.str_]

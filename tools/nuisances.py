@@ -28,15 +28,15 @@ from comparing.nuisances import (
     wanted_nuisances,
 )
 
+from edge_sim.analysis.evaluation.events import EventsResult
+from edge_sim.analysis.evaluation.metrics import mean_figures
 from edge_sim.cli.evaluate import add_output, check_plot, embedder_of, plotted, tracked
 from edge_sim.cli.output import note, print_json, print_table
-from edge_sim.config import Config, WatchConfig
+from edge_sim.core.protocols import Embedder
+from edge_sim.decision.pipeline import Stages
 from edge_sim.errors import DataError, EdgeSimError
-from edge_sim.evaluation import EventsResult
-from edge_sim.evaluation.metrics import mean_figures
-from edge_sim.pipeline import Stages
-from edge_sim.protocols import Embedder
-from edge_sim.stages import stages_of
+from edge_sim.runtime.assembly import stages_of
+from edge_sim.runtime.config import Config, WatchConfig
 
 SCHEMA = 1
 _COLUMNS = (

@@ -1,1 +1,1 @@
-"""The `edge-sim` command: one module per group of verbs."""
+"""The `edge-sim` command: argument parsing and printing, one module per group of verbs."""

@@ -26,8 +26,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from edge_sim.benchmark import Measurement, interleaved, ratios_of, timings_of
-    from edge_sim.benchmark_cases import COMPARISONS, machine, make_bench
+    from edge_sim.analysis.benchmark import (
+        COMPARISONS,
+        Measurement,
+        interleaved,
+        machine,
+        make_bench,
+        ratios_of,
+        timings_of,
+    )
 
     bench = make_bench(args.model, threads=args.threads)
     seconds = interleaved(

@@ -15,9 +15,10 @@ from edge_sim.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_sim.calibration import Choice, Curve, Pairs, Target
-    from edge_sim.domain import BgrImage
-    from edge_sim.gallery_store import KeptCalibration, KeptRate, KeptThreshold
+    from edge_sim.analysis.calibration import Choice, Curve, Pairs, Target
+    from edge_sim.core.types import BgrImage
+    from edge_sim.gallery.calibrations import KeptCalibration, KeptRate, KeptThreshold
+
 
 SCHEMA = 1
 DEFAULT_PRECISION = 0.9
@@ -74,8 +75,7 @@ def calibrate(args: argparse.Namespace) -> int:
     if args.write:
         _write(args, kept)
     if args.plot is not None:
-        from edge_sim.report.calibration import curves
-        from edge_sim.report.diagram import write_sheet
+        from edge_sim.analysis.report.figures import curves, write_sheet
 
         marked = [(t.name, t.curve, k.threshold) for t, k in _zipped(sample, kept)]
         write_sheet(args.plot, curves(marked, title=f"Calibration on {kept.sample}"))
@@ -106,25 +106,25 @@ def _check(args: argparse.Namespace) -> None:
     if args.index is not None and not (likeness and args.write):
         raise DataError("--index goes with --score likeness and --write")
     if args.plot is not None:
-        from edge_sim.report.diagram import check_sheet
+        from edge_sim.analysis.report.figures import check_sheet
 
         check_sheet(args.plot)
 
 
 def _write(args: argparse.Namespace, kept: KeptCalibration) -> None:
     if args.index is None:
-        from edge_sim.gallery_store import keep_calibration
+        from edge_sim.gallery.calibrations import keep_calibration
 
         keep_calibration(args.gallery, kept)
         return
-    from edge_sim.index_store import IndexStore
+    from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
         store.keep_calibration(kept)
 
 
 def _wish(args: argparse.Namespace) -> Target:
-    from edge_sim.calibration import Aim, Target
+    from edge_sim.analysis.calibration import Aim, Target
 
     for aim in Aim:
         value = getattr(args, aim.value)
@@ -134,9 +134,9 @@ def _wish(args: argparse.Namespace) -> Target:
 
 
 def _kept(args: argparse.Namespace, sample: Sample, wish: Target) -> KeptCalibration:
-    from edge_sim.calibration import choose, with_pictures
-    from edge_sim.events import utc_text
-    from edge_sim.gallery_store import KeptCalibration
+    from edge_sim.analysis.calibration import choose, with_pictures
+    from edge_sim.core.events import utc_text
+    from edge_sim.gallery.calibrations import KeptCalibration
 
     thresholds = []
     for trial in sample.trials:
@@ -161,7 +161,7 @@ def _kept(args: argparse.Namespace, sample: Sample, wish: Target) -> KeptCalibra
 
 
 def _threshold(trial: LabelledScores, choice: Choice) -> KeptThreshold:
-    from edge_sim.gallery_store import KeptRate, KeptThreshold
+    from edge_sim.gallery.calibrations import KeptRate, KeptThreshold
 
     precision, recall, fpr = (
         KeptRate(rate.value, rate.low, rate.high)
@@ -239,9 +239,8 @@ def sample_of(args: argparse.Namespace) -> Sample:
 def _of_table(args: argparse.Namespace) -> Sample:
     import numpy as np
 
-    from edge_sim.calibration import curve_of
-    from edge_sim.calibration_table import read_pairs
-    from edge_sim.sources.pictures import read_picture
+    from edge_sim.analysis.calibration import curve_of, read_pairs
+    from edge_sim.io.sources.pictures import read_picture
 
     models: list[str] = []
 
@@ -260,7 +259,8 @@ def _of_table(args: argparse.Namespace) -> Sample:
 def _of_folder(args: argparse.Namespace) -> Sample:
     import numpy as np
 
-    from edge_sim.enrolment import Unreadable, candidates_in, classes_in
+    from edge_sim.gallery.candidates import Unreadable, candidates_in
+    from edge_sim.gallery.import_export import classes_in
 
     classes = classes_in(args.folder)
     measure = _measure(args)
@@ -290,11 +290,11 @@ class _Measure:
 
 def _measure(args: argparse.Namespace) -> _Measure:
     if args.score == LIKENESS:
-        from edge_sim.duplicates import likeness_among
-        from edge_sim.index_store import look_of
+        from edge_sim.search.duplicates import likeness_among
+        from edge_sim.search.rows import look_of
 
         return _Measure("", look_of, likeness_among)
-    from edge_sim.embedders import open_embedder
+    from edge_sim.vision.embedders import open_embedder
 
     embedder = open_embedder(args.model)
     return _Measure(embedder.model_id, lambda pixels: embedder.embed(pixels).vector, _cosines)
@@ -306,10 +306,10 @@ def _cosines(vectors: NDArray[Any]) -> NDArray[Any]:
 
 
 def _of_gallery(args: argparse.Namespace) -> Sample:
-    from edge_sim.calibration import curve_of, state_trials
+    from edge_sim.analysis.calibration import curve_of, state_trials
     from edge_sim.cli.options import only_watch
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.scoring import GalleryScorer
+    from edge_sim.decision.scorer import GalleryScorer
+    from edge_sim.gallery.store import GalleryStore
 
     with GalleryStore.open(args.gallery, read_only=True) as store:
         watch = only_watch(store, args.watch)
@@ -333,7 +333,7 @@ def _of_gallery(args: argparse.Namespace) -> Sample:
 def _pairs_trial(
     seen: NDArray[Any], labels: NDArray[Any], among: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> LabelledScores:
-    from edge_sim.calibration import Pairs, curve_of, picked_pictures
+    from edge_sim.analysis.calibration import Pairs, curve_of, picked_pictures
 
     picked = picked_pictures(len(seen))
     pairs = Pairs(among(seen[picked]), labels[picked])

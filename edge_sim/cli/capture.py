@@ -12,14 +12,14 @@ import msgspec
 
 from edge_sim.cli.options import positive, seconds
 from edge_sim.cli.output import print_json, progress
+from edge_sim.core.files import private_opener
 from edge_sim.errors import DataError, SourceError
-from edge_sim.private_file import private_opener
 
 if TYPE_CHECKING:
-    from edge_sim.config import Config
-    from edge_sim.domain import Frame
-    from edge_sim.enrolment import Sampling
-    from edge_sim.sources import SourceOptions
+    from edge_sim.core.types import Frame
+    from edge_sim.gallery.candidates import Sampling
+    from edge_sim.io.sources.options import SourceOptions
+    from edge_sim.runtime.config import Config
 
 
 _JPEG_QUALITY = 95
@@ -78,7 +78,7 @@ def _count(text: str) -> int | None:
 
 
 def _capture(args: argparse.Namespace) -> int:
-    from edge_sim.enrolment import Sampling
+    from edge_sim.gallery.candidates import Sampling
 
     config = None
     if args.config is not None:
@@ -91,18 +91,19 @@ def _capture(args: argparse.Namespace) -> int:
 
 def resolved(source: str, config: Config | None) -> tuple[str, SourceOptions]:
     """Return the uri and options of a source of the configuration, or of one typed in full."""
-    from edge_sim.sources import SourceOptions
+    from edge_sim.io.sources.options import SourceOptions
 
     if config is None or source not in config.sources:
         return source, SourceOptions()
-    from edge_sim.assembly import resolved_uri, source_options
+    from edge_sim.runtime.assembly import resolved_uri, source_options
 
     return resolved_uri(config, source), source_options(source, config.sources[source])
 
 
 def _write(args: argparse.Namespace, uri: str, sampling: Sampling, options: SourceOptions) -> int:
-    from edge_sim.enrolment import sampled
-    from edge_sim.sources import masked, open_source
+    from edge_sim.gallery.candidates import sampled
+    from edge_sim.io.sources import open_source
+    from edge_sim.io.sources.uri import masked
 
     folder: Path = args.out
     written: list[CapturedPicture] = []
@@ -135,7 +136,7 @@ def _names(folder: Path, suffix: str) -> Iterator[Path]:
 def _written(path: Path, frame: Frame) -> CapturedPicture:
     import cv2
 
-    from edge_sim.events import utc_text
+    from edge_sim.core.events import utc_text
 
     settings = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
     done, data = cv2.imencode(path.suffix, frame.pixels, settings)

@@ -14,10 +14,10 @@ import msgspec
 from edge_sim.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from edge_sim.config import Config
-    from edge_sim.gallery import Gallery
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.protocols import FrameSource
+    from edge_sim.core.protocols import FrameSource
+    from edge_sim.gallery.gallery import Gallery
+    from edge_sim.gallery.store import GalleryStore
+    from edge_sim.runtime.config import Config
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _findings(config: Config) -> Iterator[Finding]:
-    from edge_sim import assembly
+    from edge_sim.runtime import assembly
 
     watches_of = assembly.watches_by_source(config)
     yield Finding("configuration", True, f"{len(config.watches)} watches")
@@ -90,8 +90,8 @@ def _findings(config: Config) -> Iterator[Finding]:
 
 
 def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
-    from edge_sim.config_sinks import kind_of, sink_options
-    from edge_sim.sinks.trying import REMOTE, try_sink
+    from edge_sim.io.sinks.connection_check import REMOTE, try_sink
+    from edge_sim.runtime.config.sinks import kind_of, sink_options
 
     for number, sink in enumerate(config.sinks, start=1):
         kind = kind_of(sink)
@@ -104,8 +104,8 @@ def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
 
 
 def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]:
-    from edge_sim import assembly
     from edge_sim.errors import EdgeSimError
+    from edge_sim.runtime import assembly
 
     try:
         store = assembly.open_gallery(config)
@@ -120,10 +120,10 @@ def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]
 def _gallery_finding(
     config: Config, store: GalleryStore, name: str, model_id: str | None
 ) -> Finding:
-    from edge_sim import assembly
     from edge_sim.errors import EdgeSimError
-    from edge_sim.reference_region import moved_region
-    from edge_sim.scoring import conflicts
+    from edge_sim.gallery.enrolment_checks import conflicts
+    from edge_sim.gallery.reference_region import moved_region
+    from edge_sim.runtime import assembly
 
     part = f"gallery of {name}"
     try:
@@ -152,8 +152,7 @@ def _gallery_finding(
 
 def _calibration(store: GalleryStore, watch: str, gallery: Gallery) -> list[str]:
     """Return what the levels start from, where something was calibrated."""
-    from edge_sim.gallery_store import kept_calibrations
-    from edge_sim.gallery_store.calibrations import STATE_SCORE
+    from edge_sim.gallery.calibrations import STATE_SCORE, kept_calibrations
 
     if gallery.calibrated:
         return sorted({f"levels {item.origin}" for item in gallery.calibrated.values()})
@@ -173,10 +172,10 @@ def _print_coverage(item: Finding) -> None:
 
 
 def _first_frame(config: Config, name: str) -> str:
-    from edge_sim import assembly
     from edge_sim.errors import ConfigError, SourceError
-    from edge_sim.reference_region import LEAST_SIDE_PX
-    from edge_sim.sources import open_source
+    from edge_sim.gallery.reference_region import LEAST_SIDE_PX
+    from edge_sim.io.sources import open_source
+    from edge_sim.runtime import assembly
 
     options = assembly.source_options(name, config.sources[name])
     uri = assembly.resolved_uri(config, name)

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge_sim.cli.output import note
+from edge_sim.core.files import printable
 from edge_sim.errors import ConfigError
-from edge_sim.files import printable
 
 if TYPE_CHECKING:
-    from edge_sim.config import Config
-    from edge_sim.systemd import UnitPlan
+    from edge_sim.runtime.config import Config
+    from edge_sim.runtime.systemd import UnitPlan
+
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +60,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _daemon(args: argparse.Namespace) -> int:
-    from edge_sim import heap
-    from edge_sim.daemon import Daemon
+    from edge_sim.core import resources
     from edge_sim.errors import SinkError
-    from edge_sim.systemd import Notifier
+    from edge_sim.runtime.daemon.daemon import Daemon
+    from edge_sim.runtime.systemd import Notifier
 
     asked_again = _note_reloads()
-    heap.share_one()
+    resources.share_one()
     set_up_logging(args.verbose, journal="JOURNAL_STREAM" in os.environ)
 
     def read() -> Config:
@@ -208,8 +209,8 @@ class _File:
 
 
 def _install(args: argparse.Namespace) -> int:
-    from edge_sim.resources import config_path
-    from edge_sim.systemd import UnitPlan
+    from edge_sim.core.resources import config_path
+    from edge_sim.runtime.systemd import UnitPlan
 
     program = args.program or Path(sys.argv[0]).resolve()
     if args.program is None and program.name != "edge-sim":
@@ -223,7 +224,7 @@ def _install(args: argparse.Namespace) -> int:
 
 
 def _files(plan: UnitPlan) -> Iterator[_File]:
-    from edge_sim.systemd import UNIT_NAME, unit_text, user_text
+    from edge_sim.runtime.systemd import UNIT_NAME, unit_text, user_text
 
     yield _File(Path("/etc/systemd/system", UNIT_NAME), unit_text(plan), replaces=True)
     yield _File(Path("/etc/sysusers.d/edge_sim.conf"), user_text(plan), replaces=True)

@@ -11,7 +11,8 @@ from edge_sim.cli.options import positive
 from edge_sim.cli.output import note, print_json_line, progress
 
 if TYPE_CHECKING:
-    from edge_sim.demo import DemoResult
+    from edge_sim.analysis.demo import DemoResult
+
 
 SCENES = ("bowl", "gate", "parking", "lamp")
 
@@ -48,11 +49,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _demo(args: argparse.Namespace) -> int:
+    from edge_sim.analysis.demo import DEVICE, Demo, DemoPlan, Judge
+    from edge_sim.analysis.report import check_path, write
+    from edge_sim.analysis.report.timeline import Timeline
     from edge_sim.cli.run import note_scores, record
-    from edge_sim.demo import DEVICE, Demo, DemoPlan, Judge
-    from edge_sim.embedders import open_embedder
-    from edge_sim.report import Timeline, check_path, write
-    from edge_sim.score_log import ScoreLog
+    from edge_sim.runtime.score_log import ScoreLog
+    from edge_sim.vision.embedders import open_embedder
 
     started_s = time.monotonic()
     if args.report is not None:

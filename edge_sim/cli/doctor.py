@@ -14,8 +14,9 @@ import msgspec
 from edge_sim.cli.output import print_json
 
 if TYPE_CHECKING:
-    from edge_sim.embedders.runtime import Runtime
-    from edge_sim.protocols import Embedder
+    from edge_sim.core.protocols import Embedder
+    from edge_sim.vision.embedders.runtime import Runtime
+
 
 SCHEMA = 1
 INVOKES = 15
@@ -145,8 +146,8 @@ def _number_aware(path: Path) -> tuple[int, str]:
 
 
 def _runtime(name: str, problems: list[str]) -> RuntimeReport | None:
-    from edge_sim.embedders.runtime import choose_runtime
     from edge_sim.errors import ModelError
+    from edge_sim.vision.embedders.runtime import choose_runtime
 
     try:
         chosen: Runtime = choose_runtime(name)
@@ -157,8 +158,8 @@ def _runtime(name: str, problems: list[str]) -> RuntimeReport | None:
 
 
 def _model(spec: str, threads: int, runtime: str, problems: list[str]) -> ModelReport | None:
-    from edge_sim.embedders import open_embedder
     from edge_sim.errors import ModelError
+    from edge_sim.vision.embedders import open_embedder
 
     started_s = time.perf_counter()
     try:
@@ -173,8 +174,8 @@ def _model(spec: str, threads: int, runtime: str, problems: list[str]) -> ModelR
 def _measure(embedder: Embedder, load_ms: float) -> ModelReport:
     import numpy as np
 
-    from edge_sim.embedders.runtime import partitions
-    from edge_sim.embedders.tflite import TfliteEmbedder
+    from edge_sim.vision.embedders.runtime import partitions
+    from edge_sim.vision.embedders.tflite import TfliteEmbedder
 
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     facts: dict[str, Any] = {"card": "not needed", "partitions": None, "invoke_ms": None}

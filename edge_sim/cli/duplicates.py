@@ -15,15 +15,17 @@ import msgspec
 
 from edge_sim.cli.index import absolute, shown, watched
 from edge_sim.cli.output import note, print_json, progress
-from edge_sim.files import is_dir, is_file
+from edge_sim.core.files import is_dir, is_file
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_sim.duplicates import Distinct, Group
-    from edge_sim.index_store import IndexEntry, IndexStore
-    from edge_sim.report.album import CaptionedPicture, PictureRow
+    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow
+    from edge_sim.search.duplicates import Distinct, Group
+    from edge_sim.search.rows import IndexEntry
+    from edge_sim.search.store import IndexStore
+
 
 SCHEMA = 1
 MOST_GROUPS = 200
@@ -86,8 +88,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def duplicates(args: argparse.Namespace) -> int:
     """Find the groups, print and write what was asked for; exit code 0 with or without any."""
-    from edge_sim.duplicates import distinct_files
     from edge_sim.errors import DataError, SearchError
+    from edge_sim.search.duplicates import distinct_files
 
     if args.report is not None and args.report.suffix.lower() != ".html":
         raise DataError(f"{args.report}: the report is written as .html")
@@ -113,7 +115,7 @@ def duplicates(args: argparse.Namespace) -> int:
 
 def _threshold(args: argparse.Namespace, store: IndexStore) -> float:
     """Return the likeness asked for, that of the index, or the usual one."""
-    from edge_sim.duplicates import THRESHOLD
+    from edge_sim.search.duplicates import THRESHOLD
 
     if args.threshold is not None:
         return float(args.threshold)
@@ -131,7 +133,7 @@ def _groups(
     looks: NDArray[np.uint8],
     files: Distinct,
 ) -> tuple[Group, ...]:
-    from edge_sim.duplicates import duplicate_groups
+    from edge_sim.search.duplicates import duplicate_groups
 
     return duplicate_groups(
         entries,
@@ -145,10 +147,11 @@ def _groups(
 
 def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
     """Return the index that is named, or a new one of the folder that goes when all is done."""
-    from edge_sim.embedders import open_embedder
     from edge_sim.errors import SearchError
-    from edge_sim.index_store import IndexPlan, IndexStore, update
-    from edge_sim.index_store.database import NAME
+    from edge_sim.search.build import update
+    from edge_sim.search.rows import IndexPlan
+    from edge_sim.search.store import NAME, IndexStore
+    from edge_sim.vision.embedders import open_embedder
 
     if is_file(args.place / NAME):
         return stack.enter_context(IndexStore.open(args.place))
@@ -226,8 +229,8 @@ def _name(entries: Sequence[IndexEntry], row: int) -> str:
 def _write_report(
     args: argparse.Namespace, root: Path, entries: Sequence[IndexEntry], groups: tuple[Group, ...]
 ) -> None:
-    from edge_sim.report import write_page
-    from edge_sim.report.album import PictureRow, album
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.pages import PictureRow, album
 
     def sections() -> Iterator[PictureRow]:
         for number, group in enumerate(groups[:MOST_GROUPS], 1):
@@ -248,9 +251,9 @@ def _write_report(
 
 
 def _cards(root: Path, entries: Sequence[IndexEntry], group: Group) -> Iterator[CaptionedPicture]:
+    from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.errors import SourceError
-    from edge_sim.report.album import CaptionedPicture
-    from edge_sim.sources.pictures import read_picture
+    from edge_sim.io.sources.pictures import read_picture
 
     likeness_of: dict[int, float] = {row: score for i in group.kept for row, score in i.redundant}
     for row in group.rows[:MOST_CARDS]:

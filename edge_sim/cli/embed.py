@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.output import json_of, note, print_json, progress
-from edge_sim.files import is_dir
+from edge_sim.core.files import is_dir
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_sim.domain import Embedding
-    from edge_sim.protocols import Embedder
+    from edge_sim.core.protocols import Embedder
+    from edge_sim.core.types import Embedding
+
 
 SCHEMA = 1
 
@@ -56,8 +57,8 @@ class _Rows:
 def _embed(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from edge_sim.embedders import open_embedder
     from edge_sim.errors import DataError
+    from edge_sim.vision.embedders import open_embedder
 
     out: Path = args.out
     if out.suffix != ".npy":
@@ -81,7 +82,7 @@ def _embed(args: argparse.Namespace) -> int:
 
 def _pictures(paths: Iterable[Path], rows: _Rows) -> Iterator[Path]:
     """Yield the files named, and the pictures in the folders named, subfolders included, sorted."""
-    from edge_sim.sources.uri import PICTURE_SUFFIXES
+    from edge_sim.io.sources.uri import PICTURE_SUFFIXES
 
     for path in paths:
         if not is_dir(path):
@@ -99,8 +100,8 @@ def _pictures(paths: Iterable[Path], rows: _Rows) -> Iterator[Path]:
 
 
 def _embed_one(embedder: Embedder, path: Path, rows: _Rows) -> None:
+    from edge_sim.core.images import decode
     from edge_sim.errors import ModelError
-    from edge_sim.imaging import decode
 
     try:
         embedding = embedder.embed(decode(path.read_bytes()))

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from edge_sim.evaluation import EventsResult, Protocol, RetrievalResult, SeenSet, StatesResult
-    from edge_sim.evaluation.events import Played
-    from edge_sim.evaluation.galleries import Plan
-    from edge_sim.gallery import Gallery
-    from edge_sim.pipeline import Region, Stages
-    from edge_sim.protocols import Embedder
+    from edge_sim.analysis.evaluation.datasets import SeenSet
+    from edge_sim.analysis.evaluation.events import EventsResult, Played
+    from edge_sim.analysis.evaluation.retrieval import RetrievalResult
+    from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult
+    from edge_sim.core.protocols import Embedder
+    from edge_sim.decision.pipeline import Stages
+    from edge_sim.gallery.gallery import Gallery
+    from edge_sim.vision.probe import Region
+
 
 T = TypeVar("T")
 SCHEMA = 1
@@ -62,19 +65,17 @@ def _add_states(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def evaluate_states(args: argparse.Namespace) -> int:
     """Measure states frame by frame and print."""
-    from edge_sim import evaluation
-    from edge_sim.scoring import GalleryScorer
+    from edge_sim.analysis.evaluation.states import evaluate_states as measured
+    from edge_sim.decision.scorer import GalleryScorer
 
     protocol = protocol_of(args, open_set=not args.no_open_set)
     check_plot(args.plot)
     embedder = embedder_of(args)
     seen = [see_set(args, path, embedder) for path in args.paths]
-    answers = [
-        evaluation.evaluate_states(one, GalleryScorer, protocol) for one in tracked(seen, "sets")
-    ]
+    answers = [measured(one, GalleryScorer, protocol) for one in tracked(seen, "sets")]
     results = [item.result for item in answers]
     if args.plot is not None:
-        from edge_sim.evaluation.plots import plot_states
+        from edge_sim.analysis.report.figures import plot_states
 
         plot_states(answers, args.plot)
         plotted(args.plot)
@@ -101,7 +102,7 @@ def _states_row(result: StatesResult) -> dict[str, Any]:
 
 def _print_conditions(results: Sequence[StatesResult]) -> None:
     """Print state x light, accuracy and frames, of the sets with more than one light."""
-    from edge_sim.conditions import CONDITIONS
+    from edge_sim.vision.light import CONDITIONS
 
     rows = []
     for result in results:
@@ -140,8 +141,8 @@ def _add_events(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def evaluate_events(args: argparse.Namespace) -> int:
     """Measure the state changes of clips and print."""
-    from edge_sim.evaluation.events import check_asked, default_stages, mean_result
-    from edge_sim.pipeline import Region
+    from edge_sim.analysis.evaluation.events import check_asked, default_stages, mean_result
+    from edge_sim.vision.probe import Region
 
     _check(args)
     protocol_of(args)
@@ -166,7 +167,7 @@ def evaluate_events(args: argparse.Namespace) -> int:
         results.append(mean_result([result for result, _ in rounds]))
         played.append((clip, rounds[0][1]))
     if args.plot is not None:
-        from edge_sim.evaluation.plots import plot_events
+        from edge_sim.analysis.report.figures import plot_events
 
         plot_events(played, args.plot)
         plotted(args.plot)
@@ -192,7 +193,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _plans(args: argparse.Namespace, clip: SeenSet, beside: SeenSet | None) -> list[Plan]:
-    from edge_sim.evaluation.galleries import CLIP_REFERENCES, plans_for
+    from edge_sim.analysis.evaluation.states import CLIP_REFERENCES, plans_for
 
     is_drawn = beside is None and len(clip.states) > 1
     protocol = protocol_of(args, references=5 if is_drawn else CLIP_REFERENCES)
@@ -212,7 +213,7 @@ def _tell_untaught(clip: SeenSet, plans: list[Plan]) -> None:
 
 
 def _play(stages: Stages, clip: SeenSet, plans: list[Plan]) -> list[tuple[EventsResult, Played]]:
-    from edge_sim.evaluation import judge, play
+    from edge_sim.analysis.evaluation.events import judge, play
 
     rounds = []
     for gallery, rows in tracked(plans, f"play {clip.name}"):
@@ -223,10 +224,9 @@ def _play(stages: Stages, clip: SeenSet, plans: list[Plan]) -> list[tuple[Events
 
 def _configured(args: argparse.Namespace) -> tuple[Region, Gallery, Stages]:
     """Return region, gallery and stages of the watch that --config and --watch name."""
-    from edge_sim.assembly import open_gallery, region_of
-    from edge_sim.config import load_config
     from edge_sim.errors import ConfigError
-    from edge_sim.stages import stages_of
+    from edge_sim.runtime.assembly import open_gallery, region_of, stages_of
+    from edge_sim.runtime.config import load_config
 
     config = load_config(args.config)
     name = args.watch or (next(iter(config.watches)) if len(config.watches) == 1 else None)
@@ -255,7 +255,8 @@ def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def evaluate_retrieval(args: argparse.Namespace) -> int:
     """Measure retrieval and print."""
-    from edge_sim.evaluation import read_tar, retrieve
+    from edge_sim.analysis.evaluation.datasets import read_tar
+    from edge_sim.analysis.evaluation.retrieval import retrieve
 
     check_plot(args.plot)
     embedder = embedder_of(args)
@@ -269,7 +270,7 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
         for path in args.paths
     ]
     if args.plot is not None:
-        from edge_sim.evaluation.plots import plot_retrieval
+        from edge_sim.analysis.report.figures import plot_retrieval
 
         plot_retrieval(results, args.plot)
         plotted(args.plot)
@@ -324,8 +325,8 @@ def protocol_of(
     Raises:
         DataError: A number below 1, or a negative seed.
     """
+    from edge_sim.analysis.evaluation.states import Protocol
     from edge_sim.errors import DataError
-    from edge_sim.evaluation import Protocol
 
     number = args.references if args.references is not None else references
     if number < 1 or args.draws < 1:
@@ -337,7 +338,7 @@ def protocol_of(
 
 def embedder_of(args: argparse.Namespace) -> Embedder:
     """Return the model that --model names."""
-    from edge_sim.embedders import open_embedder
+    from edge_sim.vision.embedders import open_embedder
 
     return open_embedder(args.model, threads=args.threads)
 
@@ -346,8 +347,8 @@ def see_set(
     args: argparse.Namespace, path: Path, embedder: Embedder, region: Region | None = None
 ) -> SeenSet:
     """Return a labelled folder, every frame embedded."""
-    from edge_sim.evaluation import read_set, see
-    from edge_sim.pipeline import Region
+    from edge_sim.analysis.evaluation.datasets import read_set, see
+    from edge_sim.vision.probe import Region
 
     labelled = read_set(path)
     if args.against_rest != "-":
@@ -368,7 +369,7 @@ def check_plot(path: Path | None) -> None:
     """
     if path is None:
         return
-    from edge_sim.evaluation.plots import check
+    from edge_sim.analysis.report.figures import check
 
     check(path)
 
@@ -391,7 +392,7 @@ def _print_report(
     """
     import msgspec
 
-    from edge_sim.evaluation.metrics import mean_figures
+    from edge_sim.analysis.evaluation.metrics import mean_figures
 
     if args.json:
         report = {"schema": SCHEMA, "kind": kind, "model": args.model, "sets": results}

@@ -11,10 +11,11 @@ from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.errors import ConfigError, DataError, GalleryError
 
 if TYPE_CHECKING:
-    from edge_sim.explaining import Account, Explanation
-    from edge_sim.gallery import Gallery
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.report.explanation import Shown
+    from edge_sim.analysis.explain import Account
+    from edge_sim.analysis.report.explanation import Shown
+    from edge_sim.gallery.gallery import Gallery
+    from edge_sim.gallery.store import GalleryStore
+    from edge_sim.runtime.explanations import Explanation
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,17 +45,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from edge_sim.explaining import account_of
+    from edge_sim.analysis.explain import account_of
 
     if args.report is not None:
-        from edge_sim.report.explanation import check_page
+        from edge_sim.analysis.report.explanation import check_page
 
         check_page(args.report)
     explanation = _found(args)
     account = account_of(explanation)
     if args.report is not None:
-        from edge_sim.report import write_page
-        from edge_sim.report.explanation import explanation_page
+        from edge_sim.analysis.report import write_page
+        from edge_sim.analysis.report.explanation import explanation_page
 
         page = explanation_page(explanation, account, _references(args, explanation))
         write_page(args.report, page)
@@ -109,7 +110,7 @@ def _tried(ask: Callable[[], Explanation], refusals: list[DataError]) -> Explana
 
 
 def _kept_path(args: argparse.Namespace) -> Path | None:
-    from edge_sim.daemon.teaching import explanations_path
+    from edge_sim.runtime.daemon.teaching import explanations_path
 
     named: Path | None = args.explanations
     if named is not None or args.config is None:
@@ -127,15 +128,15 @@ def _kept_path(args: argparse.Namespace) -> Path | None:
 
 
 def _from_kept(path: Path, wanted: str) -> Explanation:
-    from edge_sim.explaining import find_explanation
+    from edge_sim.runtime.explanations import find_explanation
 
     return find_explanation([path], wanted)
 
 
 def _from_log(path: Path, wanted: str) -> Explanation:
-    from edge_sim.explaining import choose
-    from edge_sim.replaying import Reading, ReplayRun, explanations
-    from edge_sim.score_log import read_lines
+    from edge_sim.analysis.replay import Reading, ReplayRun, explanations
+    from edge_sim.runtime.explanations import choose
+    from edge_sim.runtime.score_log import read_lines
 
     course = ReplayRun()
     reading = Reading([course])
@@ -153,9 +154,9 @@ def _from_log(path: Path, wanted: str) -> Explanation:
 
 
 def _from_events(path: Path, wanted: str) -> Explanation:
-    from edge_sim.events import StateChanged, WatchEvent, tag_of
-    from edge_sim.explaining import choose, from_event
-    from edge_sim.score_log import read_lines
+    from edge_sim.core.events import StateChanged, WatchEvent, tag_of
+    from edge_sim.runtime.explanations import choose, from_event
+    from edge_sim.runtime.score_log import read_lines
 
     events = {}
     for line in read_lines([path]):
@@ -175,9 +176,9 @@ def _from_events(path: Path, wanted: str) -> Explanation:
 
 def _references(args: argparse.Namespace, explanation: Explanation) -> Mapping[str, Shown]:
     """Return the references of the match that are still in the gallery."""
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.imaging import decode
-    from edge_sim.report.explanation import Shown
+    from edge_sim.analysis.report.explanation import Shown
+    from edge_sim.core.images import decode
+    from edge_sim.gallery.store import GalleryStore
 
     path = args.gallery
     if path is None and args.config is not None:
@@ -221,7 +222,7 @@ def _as_json(explanation: Explanation, account: Account) -> dict[str, object]:
 
 
 def _print(explanation: Explanation, account: Account) -> None:
-    from edge_sim.explaining import origin_text, where_text
+    from edge_sim.analysis.explain import origin_text, where_text
 
     at = explanation.event.at.replace("T", " ").replace("Z", " UTC")
     print(account.headline)

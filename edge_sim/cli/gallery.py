@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_sim.cli import gallery_edit as changes
-from edge_sim.cli import gallery_show as views
+from edge_sim.cli import gallery_edit, gallery_show
 from edge_sim.cli.options import (
     gallery_options,
     picture_options,
@@ -51,7 +50,7 @@ def _verb(
 
 
 def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    add = _verb(verbs, "add", changes.add, help_text="enrol pictures of a state")
+    add = _verb(verbs, "add", gallery_edit.add, help_text="enrol pictures of a state")
     add.add_argument(
         "places", nargs="+", metavar="PATH", help="picture, folder, video, camera or other source"
     )
@@ -63,7 +62,7 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="PATH is the id of a frame that the daemon kept, as `gallery review` lists them",
     )
-    changes.folder_option(add)
+    gallery_edit.folder_option(add)
     add.set_defaults(usage_error=add.error)
     add.add_argument(
         "--count", type=positive, metavar="N", help="at most N frames of a video or camera"
@@ -74,50 +73,54 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
     capture = _verb(
         verbs,
         "capture",
-        changes.capture,
+        gallery_edit.capture,
         help_text="enrol frames of a camera or other source, as they come",
     )
-    changes.capture_options(capture)
+    gallery_edit.capture_options(capture)
     picture_options(capture)
     review = _verb(
         verbs,
         "review",
-        changes.review,
+        gallery_edit.review,
         help_text="list the frames that the daemon was unsure of; teach or discard them",
     )
-    changes.review_options(review)
+    gallery_edit.review_options(review)
     reference_options(review)
 
 
 def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    listing = _verb(verbs, "list", views.show_list, help_text="list the references")
+    listing = _verb(verbs, "list", gallery_show.show_list, help_text="list the references")
     listing.add_argument("--watch", metavar="NAME")
     listing.add_argument("--state", metavar="STATE")
     listing.add_argument("--revision", type=int, metavar="N", help="as it was then")
-    show = _verb(verbs, "show", views.show_one, help_text="show one reference")
+    show = _verb(verbs, "show", gallery_show.show_one, help_text="show one reference")
     show.add_argument("reference_id", metavar="ID")
     show.add_argument("--out", type=Path, metavar="FILE.png", help="write its picture there")
-    _verb(verbs, "stats", views.show_stats, help_text="count references per watch and state")
-    log = _verb(verbs, "log", views.show_log, help_text="list the changes, the newest first")
+    _verb(verbs, "stats", gallery_show.show_stats, help_text="count references per watch and state")
+    log = _verb(verbs, "log", gallery_show.show_log, help_text="list the changes, the newest first")
     log.add_argument("--limit", type=positive, metavar="N", help="only the last N")
-    diff = _verb(verbs, "diff", views.show_diff, help_text="show what changed between revisions")
+    diff = _verb(
+        verbs, "diff", gallery_show.show_diff, help_text="show what changed between revisions"
+    )
     diff.add_argument("before", type=int, metavar="A")
     diff.add_argument("after", type=int, nargs="?", metavar="B", help="the present one if left out")
     _verb(
         verbs,
         "verify",
-        views.verify,
+        gallery_show.verify,
         help_text="read the whole file and say what is damaged",
     )
 
 
 def _edit(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    remove = _verb(verbs, "rm", changes.remove, help_text="remove references")
+    remove = _verb(verbs, "rm", gallery_edit.remove, help_text="remove references")
     relabel = _verb(
-        verbs, "relabel", changes.relabel, help_text="say that references show another state"
+        verbs, "relabel", gallery_edit.relabel, help_text="say that references show another state"
     )
-    move = _verb(verbs, "mv", changes.move, help_text="give references to another watch")
-    tag = _verb(verbs, "tag", changes.tag, help_text="put tags on references, or take them off")
+    move = _verb(verbs, "mv", gallery_edit.move, help_text="give references to another watch")
+    tag = _verb(
+        verbs, "tag", gallery_edit.tag, help_text="put tags on references, or take them off"
+    )
     for parser in (remove, relabel, move, tag):
         parser.add_argument("reference_ids", nargs="+", metavar="ID")
     relabel.add_argument("--state", required=True, metavar="STATE")
@@ -135,12 +138,14 @@ def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
     audit = _verb(
         verbs,
         "audit",
-        views.show_audit,
+        gallery_show.show_audit,
         help_text="say how sure the gallery will be, what is wrong with it, and what is missing",
     )
     audit.add_argument("--watch", metavar="NAME", help="only this one")
     audit.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
-    prune = _verb(verbs, "prune", views.prune, help_text="keep only the most useful references")
+    prune = _verb(
+        verbs, "prune", gallery_show.prune, help_text="keep only the most useful references"
+    )
     prune.add_argument("--watch", metavar="NAME", help="the only one if left out")
     prune.add_argument("--keep", type=positive, required=True, metavar="N", help="how many stay")
     prune.add_argument("--dry-run", action="store_true", help="say which; remove nothing")
@@ -148,7 +153,7 @@ def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
     dedupe = _verb(
         verbs,
         "dedupe",
-        changes.dedupe,
+        gallery_edit.dedupe,
         help_text="remove references that repeat an earlier one",
     )
     dedupe.add_argument("--watch", metavar="NAME", help="only of this one")
@@ -156,29 +161,31 @@ def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    _verb(verbs, "undo", changes.undo, help_text="take the last change back")
+    _verb(verbs, "undo", gallery_edit.undo, help_text="take the last change back")
     rollback = _verb(
         verbs,
         "rollback",
-        changes.rollback,
+        gallery_edit.rollback,
         help_text="make the gallery what it was at a revision",
     )
     rollback.add_argument("revision", type=int, metavar="N")
     _verb(
         verbs,
         "purge",
-        changes.purge,
+        gallery_edit.purge,
         help_text="delete for good what was removed: its pictures, and the way back to them",
     )
 
 
 def _copy(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    backup = _verb(verbs, "backup", changes.backup, help_text="copy the whole gallery to one file")
+    backup = _verb(
+        verbs, "backup", gallery_edit.backup, help_text="copy the whole gallery to one file"
+    )
     backup.add_argument("file", type=Path, metavar="FILE", help="a new file")
     restore = _verb(
         verbs,
         "restore",
-        changes.restore,
+        gallery_edit.restore,
         help_text="put a copy in the place of the gallery, and put its log away",
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="a gallery file")
@@ -188,7 +195,7 @@ def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
     taken = _verb(
         verbs,
         "import",
-        changes.import_folder,
+        gallery_edit.import_folder,
         help_text="enrol a folder, or a zip of it, that has one folder of pictures per state",
     )
     taken.add_argument("folder", type=Path, metavar="DIR|ZIP")
@@ -197,7 +204,7 @@ def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
     given = _verb(
         verbs,
         "export",
-        changes.export_folder,
+        gallery_edit.export_folder,
         help_text="write the pictures, a folder per state",
     )
     given.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
@@ -205,7 +212,7 @@ def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
     again = _verb(
         verbs,
         "reembed",
-        changes.reembed_all,
+        gallery_edit.reembed_all,
         help_text="compute all references anew from their pictures, with another model",
     )
     again.add_argument("--watch", metavar="NAME", help="only this one")

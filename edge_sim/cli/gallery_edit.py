@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, Any
 from edge_sim.cli.capture import resolved, sampling_options
 from edge_sim.cli.options import Context, context_of, metadata_of, print_result
 from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.core.files import exists
 from edge_sim.errors import DataError, GalleryError
-from edge_sim.files import exists
-from edge_sim.reference_region import REGION, region_text
-from edge_sim.review_folder import KeptFrame, ReviewFolder, ReviewItem, picture_of
+from edge_sim.gallery.reference_region import REGION, region_text
+from edge_sim.runtime.review_queue import KeptFrame, ReviewFolder, ReviewItem, picture_of
 
 if TYPE_CHECKING:
-    from edge_sim.enrolment import (
-        Batch,
-        EnrolmentCandidate,
-        EnrolmentPlan,
-        EnrolmentReport,
-        Refusal,
-        Unreadable,
-    )
-    from edge_sim.gallery_store import GalleryStore, Revision
-    from edge_sim.report.album import CaptionedPicture, PictureRow
+    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow
+    from edge_sim.gallery.candidates import EnrolmentCandidate, Unreadable
+    from edge_sim.gallery.enrolment import Batch, EnrolmentPlan, EnrolmentReport
+    from edge_sim.gallery.enrolment_checks import Refusal
+    from edge_sim.gallery.records import Revision
+    from edge_sim.gallery.store import GalleryStore
+
 
 EXIT_INTERRUPTED = 130
 _WORTH_SAYING_S = 3.0
@@ -42,7 +39,7 @@ def add(args: argparse.Namespace) -> int:
         return teach(args, args.places, args.state)
     if args.review_folder is not None or args.state_dir is not None:
         args.usage_error("--review-folder and --state-dir go with --from-review")
-    from edge_sim.enrolment import Sampling, candidates_in
+    from edge_sim.gallery.candidates import Sampling, candidates_in
 
     context = context_of(args)
     context.check_state(args.watch, args.state)
@@ -53,7 +50,7 @@ def add(args: argparse.Namespace) -> int:
 
 def import_folder(args: argparse.Namespace) -> int:
     """Enrol a folder, or a zip of one, with one folder per state."""
-    from edge_sim.enrolment import is_archive, pictures_of, states_in, unpacked
+    from edge_sim.gallery.import_export import is_archive, pictures_of, states_in, unpacked
 
     context = context_of(args)
     with ExitStack() as stack:
@@ -72,7 +69,7 @@ def plan_of(
     args: argparse.Namespace, context: Context, state: str, *, labelled: bool = False
 ) -> EnrolmentPlan:
     """Return how the options of `picture_options` say to enrol."""
-    from edge_sim.enrolment import EnrolmentPlan
+    from edge_sim.gallery.enrolment import EnrolmentPlan
 
     region = context.region(args.watch)
     # Without a configuration or --roi the pictures may be of the region already: nobody knows.
@@ -96,8 +93,8 @@ def enrol_and_print(args: argparse.Namespace, context: Context, batches: list[Ba
 
 def enrolled(args: argparse.Namespace, context: Context, batches: list[Batch]) -> EnrolmentReport:
     """Enrol, or with --dry-run find out what would become of the pictures."""
-    from edge_sim.enrolment import assess, enrol_batches
-    from edge_sim.gallery import Gallery
+    from edge_sim.gallery.enrolment import assess, enrol_batches
+    from edge_sim.gallery.gallery import Gallery
 
     embedder = context.embedder()
     if not args.dry_run:
@@ -168,7 +165,7 @@ def rollback(args: argparse.Namespace) -> int:
 
 def reembed_all(args: argparse.Namespace) -> int:
     """Compute references anew with another model."""
-    from edge_sim.enrolment import reembed
+    from edge_sim.gallery.enrolment import reembed
 
     embedder = context_of(args).embedder()
     watching: Callable[..., Any] = partial(progress, label="reembed")
@@ -179,7 +176,7 @@ def reembed_all(args: argparse.Namespace) -> int:
 
 def export_folder(args: argparse.Namespace) -> int:
     """Write the pictures of a watch, a folder per state."""
-    from edge_sim.enrolment import export_states
+    from edge_sim.gallery.import_export import export_states
 
     context = context_of(args)
     with context.store(read_only=True) as store:
@@ -194,7 +191,7 @@ def export_folder(args: argparse.Namespace) -> int:
 
 def dedupe(args: argparse.Namespace) -> int:
     """Remove references that repeat an earlier one of their state."""
-    from edge_sim.enrolment import duplicates_in
+    from edge_sim.gallery.enrolment_checks import duplicates_in
 
     context = context_of(args)
     with context.store(read_only=args.dry_run) as store:
@@ -294,7 +291,7 @@ def _is_conflict(refusal: Refusal | None) -> bool:
 
 def backup(args: argparse.Namespace) -> int:
     """Write the gallery to one file."""
-    from edge_sim.gallery_store import back_up
+    from edge_sim.gallery.copies import back_up
 
     context = context_of(args)
     revision = back_up(context.gallery, args.file)
@@ -307,7 +304,7 @@ def backup(args: argparse.Namespace) -> int:
 
 def restore(args: argparse.Namespace) -> int:
     """Put a copy in the place of the gallery."""
-    from edge_sim.gallery_store import restore as restore_gallery
+    from edge_sim.gallery.copies import restore as restore_gallery
 
     context = context_of(args)
     restored = restore_gallery(context.gallery, args.file)
@@ -336,7 +333,7 @@ def capture_options(parser: argparse.ArgumentParser) -> None:
 
 def capture(args: argparse.Namespace) -> int:
     """Enrol each frame that passes the gates as soon as it comes; what is there stays."""
-    from edge_sim.enrolment import Sampling, frames_of
+    from edge_sim.gallery.candidates import Sampling, frames_of
 
     context = context_of(args)
     context.check_state(args.watch, args.state)
@@ -355,7 +352,7 @@ def _enrol_live(
     plan: EnrolmentPlan,
     candidates: Iterator[EnrolmentCandidate],
 ) -> int:
-    from edge_sim.enrolment import EnrolmentReport, enrol_each
+    from edge_sim.gallery.enrolment import EnrolmentReport, enrol_each
 
     embedder = context.embedder()
     is_new = not exists(context.gallery)
@@ -450,7 +447,7 @@ def review(args: argparse.Namespace) -> int:
 
 def teach(args: argparse.Namespace, ids: list[str], state: str) -> int:
     """Enrol kept frames as a state of their watch; those that were taken leave the folder."""
-    from edge_sim.enrolment import EnrolmentPlan
+    from edge_sim.gallery.enrolment import EnrolmentPlan
 
     folder = _folder(args)
     items = _chosen(folder, ids, args.watch)
@@ -501,7 +498,7 @@ def _chosen(folder: ReviewFolder, ids: list[str], watch: str | None) -> tuple[Re
 
 
 def _candidates(items: Iterable[ReviewItem]) -> Iterator[EnrolmentCandidate | Unreadable]:
-    from edge_sim.enrolment import EnrolmentCandidate, Unreadable
+    from edge_sim.gallery.candidates import EnrolmentCandidate, Unreadable
 
     for item in items:
         taken_s = None if item.facts is None else item.facts.unix_time_s or None
@@ -559,8 +556,8 @@ def _scores(facts: KeptFrame) -> list[str]:
 
 
 def _write_page(path: Path, folder: ReviewFolder, items: tuple[ReviewItem, ...]) -> None:
-    from edge_sim.report import write_page
-    from edge_sim.report.album import PictureRow, album
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.pages import PictureRow, album
 
     if path.suffix.lower() != ".html":
         raise DataError(f"{path}: the report is written as .html")
@@ -578,7 +575,7 @@ def _write_page(path: Path, folder: ReviewFolder, items: tuple[ReviewItem, ...])
 
 
 def _card(item: ReviewItem) -> CaptionedPicture:
-    from edge_sim.report.album import CaptionedPicture
+    from edge_sim.analysis.report.pages import CaptionedPicture
 
     try:
         pixels = picture_of(item)

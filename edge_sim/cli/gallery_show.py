@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from edge_sim.cli.options import Context, context_of, only_watch, print_result
 from edge_sim.cli.output import note, print_table
+from edge_sim.core.files import write_private
 from edge_sim.errors import GalleryError
-from edge_sim.private_file import write_private
 
 if TYPE_CHECKING:
-    from edge_sim.audit import Audit, PairFinding, Suspect
-    from edge_sim.gallery import Gallery
-    from edge_sim.gallery_store import GalleryStore, ReferenceRecord
-    from edge_sim.report.album import CaptionedPicture, PictureRow
+    from edge_sim.analysis.audit import Audit, PairFinding, Suspect
+    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow
+    from edge_sim.gallery.gallery import Gallery
+    from edge_sim.gallery.records import ReferenceRecord
+    from edge_sim.gallery.store import GalleryStore
 
 
 def show_list(args: argparse.Namespace) -> int:
@@ -49,7 +50,7 @@ def show_list(args: argparse.Namespace) -> int:
 
 def show_one(args: argparse.Namespace) -> int:
     """Print one reference, and write its picture."""
-    from edge_sim.imaging import decode
+    from edge_sim.core.images import decode
 
     context = context_of(args)
     with context.store(read_only=True) as store:
@@ -81,7 +82,7 @@ def show_one(args: argparse.Namespace) -> int:
 
 def show_stats(args: argparse.Namespace) -> int:
     """Print how many references there are."""
-    from edge_sim.gallery_store import kept_calibrations
+    from edge_sim.gallery.calibrations import kept_calibrations
 
     context = context_of(args)
     with context.store(read_only=True) as store:
@@ -250,7 +251,7 @@ def show_audit(args: argparse.Namespace) -> int:
 
 def prune(args: argparse.Namespace) -> int:
     """Keep the most useful references of a watch, as one revision."""
-    from edge_sim.audit import keepers
+    from edge_sim.analysis.audit import keepers
 
     _check_report(args)
     context = context_of(args)
@@ -306,8 +307,8 @@ def _print_pruned(
 
 
 def _audit(gallery: Gallery, watch: str) -> Audit:
-    from edge_sim.audit import audit
-    from edge_sim.scoring import GalleryScorer
+    from edge_sim.analysis.audit import audit
+    from edge_sim.decision.scorer import GalleryScorer
 
     return audit(gallery, GalleryScorer(gallery).leave_one_out(), watch=watch)
 
@@ -387,15 +388,15 @@ def _check_report(args: argparse.Namespace) -> None:
 def _write(
     args: argparse.Namespace, title: str, facts: Iterable[str], sections: list[PictureRow]
 ) -> None:
-    from edge_sim.report import write_page
-    from edge_sim.report.album import album
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.pages import album
 
     write_page(args.report, album(title, facts, sections))
     note(f"{args.report}: written")
 
 
 def _sections(store: GalleryStore, item: Audit) -> Iterator[PictureRow]:
-    from edge_sim.report.album import PictureRow
+    from edge_sim.analysis.report.pages import PictureRow
 
     lines = {twin.id: f"shows what {twin.covered_by} shows" for twin in item.redundant}
     for suspect in item.suspects:
@@ -431,7 +432,7 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[PictureRow]:
 
 
 def _section(store: GalleryStore, heading: str, ids: tuple[str, ...]) -> PictureRow:
-    from edge_sim.report.album import PictureRow
+    from edge_sim.analysis.report.pages import PictureRow
 
     return PictureRow(heading, f"{len(ids)} references", _cards(store, ids, {}, set()))
 
@@ -439,8 +440,8 @@ def _section(store: GalleryStore, heading: str, ids: tuple[str, ...]) -> Picture
 def _cards(
     store: GalleryStore, ids: Iterable[str], lines: dict[str, str], marked: set[str]
 ) -> list[CaptionedPicture]:
-    from edge_sim.imaging import decode
-    from edge_sim.report.album import CaptionedPicture
+    from edge_sim.analysis.report.pages import CaptionedPicture
+    from edge_sim.core.images import decode
 
     known = {record.reference_id: record for record in store.records()}
     cards = []

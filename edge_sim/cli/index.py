@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.output import note, print_json, print_table, progress
-from edge_sim.files import is_dir
+from edge_sim.core.files import is_dir
 
 if TYPE_CHECKING:
-    from edge_sim.index_store import IndexStore, UpdateReport
-    from edge_sim.protocols import Embedder
+    from edge_sim.core.protocols import Embedder
+    from edge_sim.search.build import UpdateReport
+    from edge_sim.search.store import IndexStore
+
 
 SHOWN_FAULTS = 20
 SCHEMA = 1
@@ -72,9 +74,10 @@ def model_options(parser: argparse.ArgumentParser) -> None:
 
 def build_index(args: argparse.Namespace) -> int:
     """Index the pictures in a folder; what is indexed already and did not change is kept."""
-    from edge_sim.embedders import open_embedder
     from edge_sim.errors import SearchError
-    from edge_sim.index_store import IndexPlan, IndexStore, VectorScale
+    from edge_sim.search.rows import IndexPlan, VectorScale
+    from edge_sim.search.store import IndexStore
+    from edge_sim.vision.embedders import open_embedder
 
     if not is_dir(args.folder):
         raise SearchError(f"{args.folder}: no such folder")
@@ -92,8 +95,8 @@ def build_index(args: argparse.Namespace) -> int:
 
 def add(args: argparse.Namespace) -> int:
     """Bring an index up to date with its folder, or only with the files and folders named."""
-    from edge_sim.embedders import open_embedder
-    from edge_sim.index_store import IndexStore
+    from edge_sim.search.store import IndexStore
+    from edge_sim.vision.embedders import open_embedder
 
     with IndexStore.open(args.index) as store:
         embedder = open_embedder(store.plan.model)
@@ -104,7 +107,7 @@ def add(args: argparse.Namespace) -> int:
 def remove(args: argparse.Namespace) -> int:
     """Leave pictures out of searches, folders with all that is in them; no file is touched."""
     from edge_sim.errors import SearchError
-    from edge_sim.index_store import IndexStore
+    from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
         root = store.plan.root
@@ -127,7 +130,7 @@ def remove(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Say what an index holds, and which kind of search it uses and why."""
-    from edge_sim.index_store import IndexStore
+    from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
         found, unread = store.info(), store.unread()
@@ -163,7 +166,7 @@ def info(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Read the whole index and say what is damaged; exit code 1 if anything is."""
-    from edge_sim.index_store import IndexStore
+    from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
         problems = store.problems()
@@ -185,7 +188,7 @@ def absolute(path: Path) -> Path:
 
 def stored_model(spec: str) -> str:
     """Return a model's name, or its path in a form that holds in any working folder."""
-    from edge_sim.embedders import KINDS as NAMED
+    from edge_sim.vision.embedders import KINDS as NAMED
 
     return spec if spec in NAMED else str(absolute(Path(spec)))
 
@@ -207,7 +210,7 @@ def watched(done: Iterator[Path], total: int, label: str) -> Iterable[Path]:
 def _update(
     args: argparse.Namespace, store: IndexStore, embedder: Embedder, starts: Sequence[Path] = ()
 ) -> int:
-    from edge_sim.index_store import update
+    from edge_sim.search.build import update
 
     started_s = time.monotonic()
     report = update(store, embedder, starts=starts, watching=partial(watched, label="index"))

@@ -14,10 +14,11 @@ from edge_sim.cli.options import context_of, gallery_options, only_watch
 from edge_sim.cli.output import byte_progress, note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from edge_sim.adaptation import HeadTrial
-    from edge_sim.embedders.tensors import TensorPlan
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.model_library import Shelved
+    from edge_sim.analysis.adaptation import HeadTrial
+    from edge_sim.gallery.store import GalleryStore
+    from edge_sim.vision.embedders.model_list import Shelved
+    from edge_sim.vision.embedders.tflite import TensorPlan
+
 
 Handler = Callable[[argparse.Namespace], int]
 Verbs = argparse._SubParsersAction
@@ -71,7 +72,7 @@ def _file_verb(
 
 
 def _pull(verbs: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    from edge_sim.model_library.public import PUBLIC
+    from edge_sim.vision.embedders.model_pull import PUBLIC
 
     text = "fetch a public model and make an embedder of it"
     fetch = _verb(verbs, "pull", pull_model, text)
@@ -115,8 +116,9 @@ def models_folder(args: argparse.Namespace) -> Path:
 
 def show_list(args: argparse.Namespace) -> int:
     """List the models at hand."""
-    from edge_sim.model_library import PUBLIC, shelf
-    from edge_sim.resources import default_model_path
+    from edge_sim.core.resources import default_model_path
+    from edge_sim.vision.embedders.model_list import shelf
+    from edge_sim.vision.embedders.model_pull import PUBLIC
 
     default = default_model_path()
     folder = models_folder(args)
@@ -169,17 +171,17 @@ def _view(model: Shelved, name: str) -> dict[str, Any]:
 
 def model_path(name: str) -> Path:
     """Return the file that a word of the command line means."""
-    from edge_sim.embedders import DEFAULT
-    from edge_sim.resources import default_model_path
+    from edge_sim.core.resources import default_model_path
+    from edge_sim.vision.embedders import DEFAULT
 
     return default_model_path() if name == DEFAULT else Path(name)
 
 
 def info(args: argparse.Namespace) -> int:
     """Print what a file and its card say."""
-    from edge_sim.embedders.card import read_card
-    from edge_sim.embedders.model_file import read_model_file
-    from edge_sim.embedders.tensors import plan_tensors
+    from edge_sim.vision.embedders.card import read_card
+    from edge_sim.vision.embedders.model_file import read_model_file
+    from edge_sim.vision.embedders.tflite import plan_tensors
 
     model = read_model_file(model_path(args.file))
     card = read_card(model.path, model.sha256)
@@ -215,9 +217,9 @@ def _pixels(plan: TensorPlan, *, has_card: bool) -> str:
 
 def verify(args: argparse.Namespace) -> int:
     """Load a model, run it, check its card."""
-    from edge_sim.embedders.runtime import partitions
-    from edge_sim.embedders.tflite import open_tflite
-    from edge_sim.model_library import red_to_blue_cosine
+    from edge_sim.vision.embedders.model_import import red_to_blue_cosine
+    from edge_sim.vision.embedders.runtime import partitions
+    from edge_sim.vision.embedders.tflite import open_tflite
 
     embedder = open_tflite(model_path(args.file), runtime=args.runtime)
     cosine = red_to_blue_cosine(embedder)
@@ -249,9 +251,9 @@ def print_facts(as_json: bool, facts: dict[str, Any]) -> None:
 
 def import_file(args: argparse.Namespace) -> int:
     """Make an embedder of a classifier."""
-    from edge_sim.embedders.model_file import read_model_file
     from edge_sim.errors import ModelError
-    from edge_sim.model_library import import_classifier, red_to_blue_cosine
+    from edge_sim.vision.embedders.model_file import read_model_file
+    from edge_sim.vision.embedders.model_import import import_classifier, red_to_blue_cosine
 
     source = read_model_file(model_path(args.file))
     out: Path | None = args.out
@@ -280,7 +282,8 @@ def pull_model(args: argparse.Namespace) -> int:
     """Fetch a public model and make an embedder of it."""
     import urllib.request
 
-    from edge_sim.model_library import PUBLIC, pull, red_to_blue_cosine
+    from edge_sim.vision.embedders.model_import import red_to_blue_cosine
+    from edge_sim.vision.embedders.model_pull import PUBLIC, pull
 
     model = PUBLIC[args.name]
     # Proxies as the system says; the certificates of https are checked.
@@ -369,7 +372,7 @@ def _tell(views: tuple[Adapted, ...], made: int | None) -> None:
 
 def _trial(store: GalleryStore, watch: str, revision: int) -> tuple[int, HeadTrial | str]:
     """Return how many references there are, and the trial or why there is none."""
-    from edge_sim.adaptation import tried
+    from edge_sim.analysis.adaptation import tried
     from edge_sim.errors import GalleryError
 
     gallery = store.gallery(watch, revision=revision)
@@ -383,8 +386,8 @@ def _keep(
     store: GalleryStore, trials: dict[str, tuple[int, HeadTrial | str]], revision: int
 ) -> int | None:
     """Keep the heads that help, and take older ones out where the new one does not."""
-    from edge_sim.gallery_store import keep_heads
-    from edge_sim.head import Head
+    from edge_sim.gallery.head import Head
+    from edge_sim.gallery.heads import keep_heads
 
     heads: dict[str, Head | None] = {}
     words = []
@@ -402,7 +405,7 @@ def _keep(
 
 def _has_head(store: GalleryStore, watch: str, revision: int) -> bool:
     from edge_sim.errors import GalleryError
-    from edge_sim.gallery_store import kept_head
+    from edge_sim.gallery.heads import kept_head
 
     try:
         return kept_head(store, watch, store.gallery(watch, revision=revision)) is not None

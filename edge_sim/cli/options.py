@@ -12,10 +12,10 @@ from edge_sim.cli.output import print_json
 from edge_sim.errors import ConfigError, GalleryError
 
 if TYPE_CHECKING:
-    from edge_sim.config import Config
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.pipeline import Region
-    from edge_sim.protocols import Embedder
+    from edge_sim.core.protocols import Embedder
+    from edge_sim.gallery.store import GalleryStore
+    from edge_sim.runtime.config import Config
+    from edge_sim.vision.probe import Region
 
 
 def load(path: Path, *, source: str | None = None) -> Config:
@@ -24,7 +24,7 @@ def load(path: Path, *, source: str | None = None) -> Config:
     Raises:
         ConfigError: As in `load_config`, or `source` is given for several sources.
     """
-    from edge_sim.config import load_config
+    from edge_sim.runtime.config import load_config
 
     config = load_config(path)
     if source is None:
@@ -35,7 +35,7 @@ def load(path: Path, *, source: str | None = None) -> Config:
         )
     import msgspec
 
-    from edge_sim.sources import anchored
+    from edge_sim.io.sources.uri import anchored
 
     ((name, present),) = config.sources.items()
     # Typed by the user, so relative to where the user is, not to the file.
@@ -97,7 +97,7 @@ def roi(text: str) -> tuple[float, ...]:
     Raises:
         ArgumentTypeError: They are no region.
     """
-    from edge_sim.domain import Roi
+    from edge_sim.core.types import Roi
 
     try:
         corners = tuple(float(part) for part in text.split(","))
@@ -169,7 +169,7 @@ class Context:
 
     def store(self, *, create: bool = False, read_only: bool = False) -> GalleryStore:
         """Return the gallery file, open; close it."""
-        from edge_sim.gallery_store import GalleryStore
+        from edge_sim.gallery.store import GalleryStore
 
         return GalleryStore.open(self.gallery, create=create, read_only=read_only)
 
@@ -179,11 +179,11 @@ class Context:
         Raises:
             ModelError: It cannot be used.
         """
-        from edge_sim.embedders import open_embedder
+        from edge_sim.vision.embedders import open_embedder
 
         if self.model is not None or self.config is None:
             return open_embedder(self.model)
-        from edge_sim.assembly import open_model
+        from edge_sim.runtime.assembly import open_model
 
         return open_model(self.config)
 
@@ -193,13 +193,13 @@ class Context:
         Raises:
             ConfigError: The configuration has no such watch.
         """
-        from edge_sim.domain import Roi
-        from edge_sim.pipeline import Region
+        from edge_sim.core.types import Roi
+        from edge_sim.vision.probe import Region
 
         configured = Region()
         if self.config is not None:
-            from edge_sim.assembly import region_of
-            from edge_sim.config_yaml import nearest
+            from edge_sim.runtime.assembly import region_of
+            from edge_sim.runtime.config.yaml_reader import nearest
 
             if watch not in self.config.watches:
                 hint = nearest(watch, self.config.watches)

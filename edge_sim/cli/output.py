@@ -10,7 +10,7 @@ from typing import Any, TextIO, TypeVar
 
 import msgspec
 
-from edge_sim.files import printable
+from edge_sim.core.files import printable
 
 T = TypeVar("T")
 

@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from edge_sim.replaying import (
-        LogState,
-        Overrides,
-        Reading,
-        ReplayedEvent,
-        ReplayResult,
-        ReplayRun,
-        Seen,
-        SweepRow,
-        WatchReplay,
-    )
-    from edge_sim.report import Timeline
-    from edge_sim.score_log import BadLine, Line
+    from edge_sim.analysis.replay import Overrides, Reading, ReplayedEvent, ReplayRun, Seen
+    from edge_sim.analysis.replay_summary import LogState, ReplayResult, SweepRow, WatchReplay
+    from edge_sim.analysis.report.timeline import Timeline
+    from edge_sim.runtime.score_log import BadLine, Line
+
 
 _SWEEP_STEPS = 10
 
@@ -81,17 +73,16 @@ def confirm(text: str) -> tuple[int, int]:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from edge_sim.replaying import (
-        Overrides,
-        Reading,
+    from edge_sim.analysis.replay import Overrides, Reading, ReplayRun
+    from edge_sim.analysis.replay_summary import (
         ReplayResult,
-        ReplayRun,
         asked_of,
         log_state,
         sweep_rows,
         watch_replays,
     )
-    from edge_sim.report import Timeline, check_path, write
+    from edge_sim.analysis.report import check_path, write
+    from edge_sim.analysis.report.timeline import Timeline
 
     if args.plot is not None:
         check_path(args.plot)
@@ -120,7 +111,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _lines(args: argparse.Namespace) -> Iterator[Line | BadLine]:
-    from edge_sim.score_log import DeciderLine, ScoreLine, read_lines
+    from edge_sim.runtime.score_log import DeciderLine, ScoreLine, read_lines
 
     for line in read_lines(args.from_scores):
         if not isinstance(line, DeciderLine | ScoreLine) or args.watch in (None, line.watch):
@@ -163,7 +154,7 @@ def _require_looks(args: argparse.Namespace, reading: Reading, state: LogState) 
 
 
 def _draw(timeline: Timeline, seen: Seen, then: ReplayRun, asked: ReplayRun) -> None:
-    from edge_sim.report.timeline import look_of
+    from edge_sim.analysis.report.timeline import look_of
 
     watch, at_s = seen.line.watch, seen.observation.unix_time_s
     for course, change, name in zip(
@@ -211,7 +202,7 @@ def _print_watch(item: WatchReplay, result: ReplayResult) -> None:
 
 
 def _cells(event: ReplayedEvent) -> list[str]:
-    from edge_sim.explaining import said_text
+    from edge_sim.analysis.explain import said_text
 
     before = "start" if event.before is None else said_text(event.before, event.before_reason)
     return [event.at, event.id, before, said_text(event.after, event.reason)]

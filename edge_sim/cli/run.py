@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from edge_sim.cli.options import positive, seconds
 from edge_sim.cli.output import note
-from edge_sim.events import StateChanged
+from edge_sim.core.events import StateChanged
 
 if TYPE_CHECKING:
-    from edge_sim.assembly import Device
-    from edge_sim.loop import Step
-    from edge_sim.pipeline import Region, Watch
-    from edge_sim.report import Timeline
-    from edge_sim.score_log import ScoreLog
+    from edge_sim.analysis.report.timeline import Timeline
+    from edge_sim.decision.pipeline import Watch
+    from edge_sim.runtime.assembly import Device
+    from edge_sim.runtime.loop import Step
+    from edge_sim.runtime.score_log import ScoreLog
+    from edge_sim.vision.probe import Region
 
 
 def record(timeline: Timeline, step: Step, regions: Mapping[str, Region]) -> None:
@@ -39,7 +40,7 @@ def note_scores(log: ScoreLog, step: Step, watches: Mapping[str, Watch], device:
     Raises:
         DataError: The disk is full or gone.
     """
-    from edge_sim.score_log import Deciding
+    from edge_sim.runtime.score_log import Deciding
 
     if step.frame is None:
         return
@@ -80,10 +81,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(args: argparse.Namespace) -> int:
-    from edge_sim.assembly import build
     from edge_sim.cli.options import load
-    from edge_sim.daemon.recording import Records
-    from edge_sim.loop import Tally
+    from edge_sim.runtime.assembly import build
+    from edge_sim.runtime.daemon.recording import Records
+    from edge_sim.runtime.loop import Tally
 
     timeline = None if args.report is None else _timeline(args.report)
     config = load(args.config, source=args.source)
@@ -127,7 +128,7 @@ def _asked_to_stop(device: Device) -> threading.Event:
 
 
 def _write(timeline: Timeline, args: argparse.Namespace, watches: Iterable[Watch]) -> None:
-    from edge_sim.report import write
+    from edge_sim.analysis.report import write
 
     for watch in watches:
         timeline.describe(watch.name, watch.gallery)
@@ -137,14 +138,15 @@ def _write(timeline: Timeline, args: argparse.Namespace, watches: Iterable[Watch
 
 def _timeline(path: Path) -> Timeline:
     # Imported only for those who want a report: it is a tenth of the start of a run.
-    from edge_sim.report import Timeline, check_path
+    from edge_sim.analysis.report import check_path
+    from edge_sim.analysis.report.timeline import Timeline
 
     check_path(path)
     return Timeline()
 
 
 def _score_log(args: argparse.Namespace, stack: ExitStack) -> ScoreLog | None:
-    from edge_sim.score_log import ScoreLog
+    from edge_sim.runtime.score_log import ScoreLog
 
     if args.score_log is None:
         return None

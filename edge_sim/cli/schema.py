@@ -19,7 +19,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _schema(args: argparse.Namespace) -> int:
     from edge_sim import events
-    from edge_sim.options import json_schema_of
+    from edge_sim.core.options import json_schema_of
 
     if args.what == "event":
         print_json(events.json_schema())
@@ -30,17 +30,17 @@ def _schema(args: argparse.Namespace) -> int:
 
 def _type_of(what: str) -> Any:
     if what == "explanation":
-        from edge_sim.explaining import Explanation
+        from edge_sim.runtime.explanations import Explanation
 
         return Explanation
     if what == "replay":
-        from edge_sim.replaying import ReplayResult
+        from edge_sim.analysis.replay_summary import ReplayResult
 
         return ReplayResult
     if what == "score-log":
-        from edge_sim.score_log import DeciderLine, ScoreLine
+        from edge_sim.runtime.score_log import DeciderLine, ScoreLine
 
         return ScoreLine | DeciderLine
-    from edge_sim.config import Config
+    from edge_sim.runtime.config import Config
 
     return Config

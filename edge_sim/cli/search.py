@@ -15,11 +15,12 @@ from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.errors import SearchError
 
 if TYPE_CHECKING:
-    from edge_sim.domain import BgrImage
-    from edge_sim.gallery_store import GalleryStore, KeptCalibration
-    from edge_sim.head import Head
-    from edge_sim.protocols import Embedder
-    from edge_sim.search import Answer, Collection, Hit, Query, Wanted
+    from edge_sim.core.protocols import Embedder
+    from edge_sim.core.types import BgrImage
+    from edge_sim.gallery.calibrations import KeptCalibration
+    from edge_sim.gallery.head import Head
+    from edge_sim.gallery.store import GalleryStore
+    from edge_sim.search.searcher import Answer, Collection, Hit, Query, Wanted
 
 
 def head_options(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def head_of_store(args: argparse.Namespace, store: GalleryStore) -> Head | None:
 
     A search over several watches has none: each of them was learned for one.
     """
-    from edge_sim.gallery_store import kept_head
+    from edge_sim.gallery.heads import kept_head
 
     watches = store.watches() if args.watch is None else (args.watch,)
     if args.plain or args.scale != "global" or len(watches) != 1:
@@ -79,7 +80,8 @@ def head_for_index(args: argparse.Namespace) -> Head | None:
         return None
     from edge_sim.cli.options import only_watch
     from edge_sim.errors import GalleryError
-    from edge_sim.gallery_store import GalleryStore, kept_head
+    from edge_sim.gallery.heads import kept_head
+    from edge_sim.gallery.store import GalleryStore
 
     with GalleryStore.open(args.head, read_only=True) as store:
         watch = only_watch(store, args.watch)
@@ -148,7 +150,7 @@ def resolved_least(args: argparse.Namespace, model_id: str, *, learned: bool) ->
 
 
 def _kept(args: argparse.Namespace) -> KeptCalibration:
-    from edge_sim.gallery_store import kept_calibrations
+    from edge_sim.gallery.calibrations import kept_calibrations
 
     found = [
         item
@@ -224,9 +226,9 @@ class _Opened:
 def search(args: argparse.Namespace) -> int:
     """Find and print; exit code 0 also where nothing is found."""
     from edge_sim.errors import DataError
-    from edge_sim.gallery import checked_name
-    from edge_sim.index_store import VectorScale
-    from edge_sim.search import Searcher, Wanted, adapted, adapted_query
+    from edge_sim.gallery.gallery import checked_name
+    from edge_sim.search.rows import VectorScale
+    from edge_sim.search.searcher import Searcher, Wanted, adapted, adapted_query
 
     if args.report is not None and args.report.suffix.lower() != ".html":
         raise DataError(f"{args.report}: the report is written as .html")
@@ -264,25 +266,25 @@ def search(args: argparse.Namespace) -> int:
 
 
 def _read(path: Path) -> BgrImage:
-    from edge_sim.sources.pictures import read_picture
+    from edge_sim.io.sources.pictures import read_picture
 
     return read_picture(path)
 
 
 def _query(embedder: Embedder, pixels: BgrImage) -> Query:
-    from edge_sim.imaging import thumbnail
-    from edge_sim.search import Query
+    from edge_sim.core.images import thumbnail
+    from edge_sim.search.searcher import Query
 
     return Query(embedder.embed(pixels), thumbnail(pixels))
 
 
 @contextmanager
 def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
-    from edge_sim.embedders import open_embedder
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.imaging import decode
-    from edge_sim.index_store import IndexStore
-    from edge_sim.search import collection_of_index, collection_of_store
+    from edge_sim.core.images import decode
+    from edge_sim.gallery.store import GalleryStore
+    from edge_sim.search.searcher import collection_of_index, collection_of_store
+    from edge_sim.search.store import IndexStore
+    from edge_sim.vision.embedders import open_embedder
 
     if args.index is not None:
         with IndexStore.open(args.index) as index:
@@ -385,8 +387,8 @@ def _write_report(
     pixels: BgrImage,
     opened: _Opened,
 ) -> None:
-    from edge_sim.report import write_page
-    from edge_sim.report.album import CaptionedPicture, PictureRow, album
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, album
 
     query = PictureRow(
         "Query", "", [CaptionedPicture(pixels, (shown(args.query.name),), marked=True)]

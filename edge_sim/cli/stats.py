@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from edge_sim.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from edge_sim.drift import Baseline, Key
-    from edge_sim.review import Review, WatchStats
+    from edge_sim.analysis.log_stats import Review, WatchStats
+    from edge_sim.decision.drift import Baseline, Key
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,9 +33,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def stats(args: argparse.Namespace) -> int:
     """Print what the log says; exit code 0 whether or not scores drift."""
-    from edge_sim.report.diagram import check_sheet, write_sheet
-    from edge_sim.review import review
-    from edge_sim.score_log import BadLine, SourceLines, read_lines
+    from edge_sim.analysis.log_stats import review
+    from edge_sim.analysis.report.figures import check_sheet, write_sheet
+    from edge_sim.runtime.score_log import BadLine, SourceLines, read_lines
 
     if args.plot is not None:
         check_sheet(args.plot)
@@ -47,7 +47,7 @@ def stats(args: argparse.Namespace) -> int:
     )
     found, traces = review(lines, baselines)
     if args.plot is not None:
-        from edge_sim.report.scores import score_sheet
+        from edge_sim.analysis.report.figures import score_sheet
 
         write_sheet(args.plot, score_sheet(traces))
         note(f"{args.plot}: written")
@@ -59,9 +59,9 @@ def stats(args: argparse.Namespace) -> int:
 
 
 def _baselines(path: Path) -> Mapping[str, Mapping[Key, Baseline]]:
-    from edge_sim.drift import baselines_of
-    from edge_sim.gallery_store import GalleryStore
-    from edge_sim.scoring import GalleryScorer
+    from edge_sim.decision.drift import baselines_of
+    from edge_sim.decision.scorer import GalleryScorer
+    from edge_sim.gallery.store import GalleryStore
 
     with GalleryStore.open(path, read_only=True) as store:
         galleries = {watch: store.gallery(watch) for watch in store.watches()}

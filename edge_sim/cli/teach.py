@@ -16,8 +16,9 @@ from edge_sim.cli.output import note, print_json
 from edge_sim.errors import CommandError, SourceError
 
 if TYPE_CHECKING:
-    from edge_sim.config import Config
-    from edge_sim.enrolment import EnrolmentCandidate
+    from edge_sim.gallery.candidates import EnrolmentCandidate
+    from edge_sim.runtime.config import Config
+
 
 _ANSWER_S = 15.0
 _MAX_ANSWER_BYTES = 100_000
@@ -71,7 +72,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _teach(args: argparse.Namespace) -> int:
     from edge_sim.cli.daemon import configured
-    from edge_sim.config_yaml import nearest
+    from edge_sim.runtime.config.yaml_reader import nearest
 
     config = configured(args.config, args.state_dir)
     if args.watch not in config.watches:
@@ -129,9 +130,9 @@ def _direct(config: Config, watch: str, state: str, event: str | None) -> Taught
 
     A daemon that runs notices the changed gallery.
     """
-    from edge_sim import assembly
-    from edge_sim.daemon.teaching import picture_of_event, teach_picture
-    from edge_sim.sinks.remote import Teach
+    from edge_sim.io.sinks.capabilities import Teach
+    from edge_sim.runtime import assembly
+    from edge_sim.runtime.daemon.teaching import picture_of_event, teach_picture
 
     command = Teach(watch, state, event)
     if event is None:
@@ -146,9 +147,9 @@ def _direct(config: Config, watch: str, state: str, event: str | None) -> Taught
 
 
 def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
-    from edge_sim import assembly
-    from edge_sim.enrolment import EnrolmentCandidate
-    from edge_sim.sources import open_source
+    from edge_sim.gallery.candidates import EnrolmentCandidate
+    from edge_sim.io.sources import open_source
+    from edge_sim.runtime import assembly
 
     section = config.watches[watch]
     name = section.source or next(iter(config.sources))

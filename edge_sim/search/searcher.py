@@ -1,21 +1,277 @@
-"""The search itself."""
+"""What can be searched: a gallery, a gallery file, an index, as one kind of value.
+
+What is asked of a search, and what it gives.
+
+A search by a learned likeness: the same pictures, seen through a head.
+
+The search itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import GrayImage
-from edge_sim.errors import ModelError, SearchError
-from edge_sim.index_store import VectorScale, one_vector, part_of
-from edge_sim.indexes import ExactIndex, open_index
-from edge_sim.protocols import Index
-from edge_sim.ranking import Metric, Neighbours
-from edge_sim.search.collection import TAG, Collection
-from edge_sim.search.wanted import FUSED, SSIM, Answer, Hit, Query, Wanted
-from edge_sim.similarity import ssim_between, ssim_planes
+from edge_sim.core.images import thumbnail
+from edge_sim.core.protocols import Index
+from edge_sim.core.ranking import Metric, Neighbours, Rows
+from edge_sim.core.types import Embedding, FloatMatrix, GrayImage, Reference
+from edge_sim.core.vectors import ssim_between, ssim_planes
+from edge_sim.errors import ModelError, SearchError, SourceError
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.gallery.head import Head
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sources.pictures import read_picture
+from edge_sim.search.exact import ExactIndex
+from edge_sim.search.indexes import open_index
+from edge_sim.search.rows import VectorScale, one_vector, part_of
+from edge_sim.search.store import IndexStore
+
+TAG = "tag"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collection:
+    """Pictures that can be searched.
+
+    Args:
+        names: (N) what they are called: ids or paths.
+        vectors: (N, D + S) float32 rows, see `index_store.one_vector`.
+        dimension: D.
+        model_id: None only if there is no picture.
+        facts: Returns what is known of a row: (key, value) pairs, tags as `tag`.
+        thumbnail: Returns the (96, 96) thumbnail of a row, None if it cannot be had.
+        kind: Of index, a key of `indexes.KINDS`.
+        graph: File of the graph of global vectors, for the kind `hnsw`.
+    """
+
+    names: Sequence[str]
+    vectors: Rows
+    dimension: int
+    model_id: str | None
+    facts: Callable[[int], Iterable[tuple[str, str]]]
+    thumbnail: Callable[[int], GrayImage | None]
+    kind: str = "exact"
+    graph: Path | None = None
+
+
+def collection_of_gallery(gallery: Gallery, *, watch: str = "") -> Collection:
+    """Return the references of one watch as a collection."""
+    return _of_references([(watch, item, ()) for item in gallery.references])
+
+
+def collection_of_store(store: GalleryStore, *, watch: str | None = None) -> Collection:
+    """Return the references in a gallery file, of one watch or of all.
+
+    Raises:
+        SearchError: The watches were made with different models.
+        GalleryError: The file is damaged.
+    """
+    tags = {record.reference_id: record.tags for record in store.records(watch=watch)}
+    found = [
+        (name, item, tags.get(item.reference_id, ()))
+        for name in store.watches()
+        if watch in (None, name)
+        for item in store.gallery(name).references
+    ]
+    models = sorted({item.embedding.model_id for _, item, _ in found})
+    if len(models) > 1:
+        raise SearchError(
+            f"{store.path}: the watches use the models {', '.join(models)}; name one with --watch"
+        )
+    return _of_references(found)
+
+
+def collection_of_index(store: IndexStore) -> Collection:
+    """Return the pictures of an index.
+
+    Raises:
+        SearchError: The index is damaged.
+    """
+    table = store.table()
+    plan = store.plan
+    entries = table.entries
+
+    def facts(row: int) -> Iterable[tuple[str, str]]:
+        yield from entries[row].attributes.items()
+        yield from ((TAG, tag) for tag in entries[row].tags)
+
+    def small(row: int) -> GrayImage | None:
+        try:
+            return thumbnail(read_picture(plan.root / entries[row].path))
+        except SourceError:
+            return None
+
+    return Collection(
+        names=[str(entry.path) for entry in entries],
+        vectors=table.vectors,
+        dimension=table.dimension,
+        model_id=plan.model_id,
+        facts=facts,
+        thumbnail=small,
+        kind=table.kind,
+        graph=table.graph,
+    )
+
+
+def _of_references(found: Sequence[tuple[str, Reference, tuple[str, ...]]]) -> Collection:
+    embeddings = [item.embedding for _, item, _ in found]
+    both = bool(found) and all(item.spatial is not None for item in embeddings)
+    scale = VectorScale.BOTH if both else VectorScale.GLOBAL
+    vectors: FloatMatrix = np.zeros((0, 0), np.float32)
+    if embeddings:
+        vectors = np.stack([one_vector(item, scale) for item in embeddings])
+
+    def facts(row: int) -> Iterable[tuple[str, str]]:
+        watch, item, tags = found[row]
+        yield from item.metadata.items()
+        yield from (("watch", watch), ("state", item.state), ("condition", item.condition))
+        yield from ((TAG, tag) for tag in tags)
+
+    return Collection(
+        names=[item.reference_id for _, item, _ in found],
+        vectors=vectors,
+        dimension=embeddings[0].vector.size if embeddings else 0,
+        model_id=embeddings[0].model_id if embeddings else None,
+        facts=facts,
+        thumbnail=lambda row: found[row][1].thumbnail,
+    )
+
+
+SSIM, FUSED = "ssim", "fused"
+METRICS = (Metric.COSINE.value, Metric.EUCLIDEAN.value, Metric.MANHATTAN.value, SSIM, FUSED)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """A picture to look for: its embedding, and its (96, 96) grey thumbnail."""
+
+    embedding: Embedding
+    thumbnail: GrayImage
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a search.
+
+    Args:
+        top_k: At most so many hits.
+        metric: One of `METRICS`.
+        least: The least similar first.
+        where: Only pictures that have all these (key, value) pairs.
+        min_score: Only hits with at least this score; not for distances.
+        scale: What of a picture is compared.
+
+    Raises:
+        SearchError: Numbers or names out of range, or options that contradict each other.
+    """
+
+    top_k: int = 100
+    metric: str = "cosine"
+    least: bool = False
+    where: tuple[tuple[str, str], ...] = ()
+    min_score: float | None = None
+    scale: VectorScale = VectorScale.GLOBAL
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise SearchError(f"ask for at least 1 picture, got {self.top_k}")
+        if self.metric not in METRICS:
+            raise SearchError(f"no metric {self.metric!r}; there are {', '.join(METRICS)}")
+        is_distance = self.metric in (Metric.EUCLIDEAN.value, Metric.MANHATTAN.value)
+        if self.min_score is not None and is_distance:
+            raise SearchError(
+                f"a least score makes no sense for {self.metric}, which is a distance; "
+                f"take cosine, ssim or fused"
+            )
+        if self.min_score is not None and not -1.0 <= self.min_score <= 1.0:
+            raise SearchError(f"the least score lies in -1 to 1, got {self.min_score}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One picture that was found.
+
+    Args:
+        rank: From 1.
+        row: In the collection.
+        name: Id or path.
+        score: In the metric asked for.
+        cosine: In the scale asked for, -1 to 1.
+        ssim: Structural similarity of the thumbnails; None where it was not asked for.
+        facts: What is known of the picture; several values of a key are joined by a space.
+    """
+
+    rank: int
+    row: int
+    name: str
+    score: float
+    cosine: float
+    ssim: float | None
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search gives.
+
+    Args:
+        hits: The best first.
+        pictures: In the collection.
+        eligible: Of them, that pass the filter.
+        kind: Of the index that answered.
+        unseen: Pictures that could not be opened for their structural similarity.
+    """
+
+    hits: tuple[Hit, ...]
+    pictures: int
+    eligible: int
+    kind: str
+    unseen: int = 0
+
+
+_CHUNK_ROWS = 4096
+"""Of an index, at a time: its rows are mapped from disk and may be far more than memory holds."""
+
+
+def adapted(collection: Collection, head: Head) -> Collection:
+    """Return a collection whose vectors are those of the head; searched exactly, without a graph.
+
+    Raises:
+        ModelError: The pictures were embedded with another model.
+        SearchError: The head needs cells, and the collection keeps none.
+    """
+    if collection.model_id not in (None, head.model_id):
+        raise ModelError(
+            f"the head was learned for the model {head.model_id}, the pictures were embedded with "
+            f"{collection.model_id}; embed them anew, or run `edge-sim model adapt` again"
+        )
+    rows = np.empty((len(collection.names), head.dimension), np.float32)
+    size = head.vector.centre.size
+    needs = 0 if head.cells is None else head.cells.centre.size
+    if len(rows) and collection.vectors.shape[1] < size + needs:
+        raise SearchError(
+            "the head needs the cells of the pictures; build the index with --scale both"
+        )
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        part = np.asarray(collection.vectors[start : start + _CHUNK_ROWS], np.float32)
+        cells = part[:, size:] if needs else None
+        rows[start : start + len(part)] = head.rows(part[:, :size], cells)
+    return replace(collection, vectors=rows, dimension=head.dimension, kind="exact", graph=None)
+
+
+def adapted_query(query: Query, head: Head) -> Query:
+    """Return a query for such a collection.
+
+    Raises:
+        ModelError: It was embedded with another model, or has no cells where the head needs them.
+    """
+    return replace(query, embedding=head.adapted(query.embedding))
+
 
 SSIM_SHARE = 1.0 / 3.0
 """Of `fused`, which is `(1 - share) * cosine + share * ssim`: half the weight of the cosine, as in

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.enrolment.crops import encoded_crop
+from edge_sim.gallery.enrolment import encoded_crop
 from tests.pictures import picture
 
 LATIN = os.fsdecode(b"caf\xe9")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.gallery_store import kept_calibrations
-from edge_sim.sources.pictures import read_picture
-from tests.enrolment.pictures import saved, scene
+from edge_sim.gallery.calibrations import kept_calibrations
+from edge_sim.io.sources.pictures import read_picture
+from tests.gallery.pictures import saved, scene
 
 Captured = pytest.CaptureFixture[str]
 ROWS = "0.95,1\n.92,1\n.88,yes\n.83,0\n.78,TRUE\n.65,0\n.55,no\n.40,false\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.sources.pictures import read_picture
+from edge_sim.io.sources.pictures import read_picture
 
 Captured = pytest.CaptureFixture[str]
 GATE = "synthetic:gate?seed=2"

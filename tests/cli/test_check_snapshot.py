@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.imaging import encode_jpeg
-from edge_sim.sources.synthetic import reference_frames
+from edge_sim.core.images import encode_jpeg
+from edge_sim.io.sources.synthetic.source import reference_frames
 from tests.devices import make_device
-from tests.sources.devices import network_camera
+from tests.io.sources.devices import network_camera
 
 
 @contextmanager

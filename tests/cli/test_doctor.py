@@ -16,7 +16,7 @@ from edge_sim.cli.doctor import (
     notes_on,
 )
 from edge_sim.cli.main import main
-from tests.embedders.tiny_models import grid_model
+from tests.vision.embedders.tiny_models import grid_model
 
 
 @pytest.fixture

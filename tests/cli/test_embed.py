@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_sim.cli.main import main
-from edge_sim.embedders import open_embedder
-from edge_sim.imaging import decode
-from tests.embedders.tiny_models import grid_model
+from edge_sim.core.images import decode
+from edge_sim.vision.embedders import open_embedder
+from tests.vision.embedders.tiny_models import grid_model
 
 
 def write_picture(path: Path, level: int) -> Path:

@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from edge_sim.cli.main import main
-from tests.evaluation.folders import write_set, write_tar
+from tests.analysis.evaluation.folders import write_set, write_tar
 from tests.pictured import picture
 
 FIFTEEN_MINUTES = timedelta(minutes=15)

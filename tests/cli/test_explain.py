@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.events import to_json_line
-from edge_sim.gallery_store import GalleryStore
+from edge_sim.core.events import to_json_line
+from edge_sim.gallery.store import GalleryStore
 from tests.devices import make_device
 from tests.drafts import overdue
-from tests.outbox.events import told
+from tests.io.outbox.events import told
 
 Captured = pytest.CaptureFixture[str]
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.sources.pictures import read_picture
-from tests.enrolment.pictures import saved, scene
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sources.pictures import read_picture
+from tests.gallery.pictures import saved, scene
 
 Captured = pytest.CaptureFixture[str]
 

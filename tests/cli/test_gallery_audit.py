@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
-from tests.enrolment.pictures import saved, scene
+from tests.gallery.pictures import saved, scene
 
 Captured = pytest.CaptureFixture[str]
 

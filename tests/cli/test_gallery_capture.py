@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edge_sim import enrolment
 from edge_sim.cli.main import main
-from edge_sim.gallery_store import GalleryStore
+from edge_sim.gallery import candidates
+from edge_sim.gallery.store import GalleryStore
 
 Captured = pytest.CaptureFixture[str]
 GATE = "synthetic:gate?seed=2"
@@ -100,7 +100,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: Captured) -> Non
 
 def interrupted_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Ctrl-C come while the frame after `count` is awaited."""
-    real = enrolment.frames_of
+    real = candidates.frames_of
 
     def frames(*arguments: Any) -> Iterator[Any]:
         for number, frame in enumerate(real(*arguments)):
@@ -108,7 +108,7 @@ def interrupted_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 raise KeyboardInterrupt
             yield frame
 
-    monkeypatch.setattr(enrolment, "frames_of", frames)
+    monkeypatch.setattr(candidates, "frames_of", frames)
 
 
 def test_an_interrupt_keeps_what_was_added_and_says_it(
@@ -137,7 +137,7 @@ def test_an_interrupt_before_the_first_frame_leaves_no_gallery(
 def test_each_frame_is_enrolled_before_the_next_is_awaited(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    real = enrolment.frames_of
+    real = candidates.frames_of
     seen: list[tuple[int, str]] = []
 
     def frames(*arguments: Any) -> Iterator[Any]:
@@ -146,7 +146,7 @@ def test_each_frame_is_enrolled_before_the_next_is_awaited(
                 seen.append((len(store.records()), capsys.readouterr().out))
             yield frame
 
-    monkeypatch.setattr(enrolment, "frames_of", frames)
+    monkeypatch.setattr(candidates, "frames_of", frames)
     arguments = ["--count", "3", "--every", "10", "--force", "--model", "thumbnail"]
     assert capture(GATE, *NAMES, *arguments) == 0
     assert [count for count, _ in seen] == [0, 1, 2]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.review_folder import ReviewFolder
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.runtime.review_queue import ReviewFolder
 from tests import pictured
-from tests.test_review_folder import look
+from tests.runtime.test_review_queue import look
 
 Captured = pytest.CaptureFixture[str]
 MODEL = ["--model", "thumbnail"]

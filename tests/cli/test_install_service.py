@@ -8,8 +8,8 @@ import pytest
 
 from edge_sim.cli.daemon import CONFIG_TEXT
 from edge_sim.cli.main import main
-from edge_sim.config import parse_config
-from edge_sim.resources import config_path
+from edge_sim.core.resources import config_path
+from edge_sim.runtime.config import parse_config
 
 PROGRAM = ["--program", "/usr/local/bin/edge-sim"]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.model_library import PUBLIC
-from tests.embedders.tiny_models import (
+from edge_sim.vision.embedders.model_pull import PUBLIC
+from tests.vision.embedders.archive_server import packed, serving
+from tests.vision.embedders.tiny_models import (
     Operator,
     Tensor,
     classifier_model,
@@ -21,7 +22,6 @@ from tests.embedders.tiny_models import (
     one_operator_model,
     pooling,
 )
-from tests.model_library.archive_server import packed, serving
 
 CEIL, LOGISTIC = 104, 14
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from edge_sim.adaptation import fit_head
+from edge_sim.analysis.adaptation import fit_head
 from edge_sim.cli.main import main
-from edge_sim.domain import Reference
-from edge_sim.gallery_store import Enrolled, GalleryStore, keep_heads, kept_head
-from edge_sim.imaging import encode_jpeg
-from tests.adaptation.galleries import gallery_of
+from edge_sim.core.images import encode_jpeg
+from edge_sim.core.types import Reference
+from edge_sim.gallery.heads import keep_heads, kept_head
+from edge_sim.gallery.records import Enrolled
+from edge_sim.gallery.store import GalleryStore
+from tests.analysis.galleries import gallery_of
 from tests.pictures import picture
 
 Captured = pytest.CaptureFixture[str]

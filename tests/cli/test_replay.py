@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.sources.pictures import read_picture
+from edge_sim.io.sources.pictures import read_picture
 from tests.devices import make_device
 
 Captured = pytest.CaptureFixture[str]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.gallery_store import Enrolled, GalleryStore
+from edge_sim.gallery.records import Enrolled
+from edge_sim.gallery.store import GalleryStore
 from tests.devices import make_device
 
 

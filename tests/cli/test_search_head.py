@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.domain import BgrImage
+from edge_sim.core.types import BgrImage
 from tests.pictures import write
 
 Run = Any

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_sim.cli.main import main
-from tests.enrolment.pictures import saved, scene
+from tests.gallery.pictures import saved, scene
 
 Captured = pytest.CaptureFixture[str]
 SEARCH = ["search", "--query", "in/open/1.png", "--model", "thumbnail"]
@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def calibrated(watch: str = "gate") -> float:
     options = ["--gallery", "gallery.db", "--watch", watch, "--recall", "0.5", "--write"]
     assert main(["calibrate", *options]) == 0
-    from edge_sim.gallery_store import kept_calibrations
+    from edge_sim.gallery.calibrations import kept_calibrations
 
     (kept,) = (item for item in kept_calibrations("gallery.db") if item.watch == watch)
     return kept.thresholds[0].threshold

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from edge_sim.cli.main import main
-from edge_sim.config import load_config
-from edge_sim.daemon import Daemon
-from edge_sim.gallery_store import GalleryStore
-from tests.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
-from tests.daemon.test_service import await_events, show
-from tests.health.servers import TOKEN
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.runtime.config import load_config
+from edge_sim.runtime.daemon.daemon import Daemon
+from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
+from tests.runtime.daemon.test_service import await_events, show
+from tests.runtime.health.servers import TOKEN
 
 
 def config_of(folder: Path, extra: str = "") -> str:

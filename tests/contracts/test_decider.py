@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from comparing.fixed_decider import FixedDecider
 
-from edge_sim.deciding import AdaptiveDecider
-from edge_sim.domain import UNKNOWN, Match, State, UnknownReason
-from edge_sim.gallery import Gallery
-from edge_sim.protocols import Decider
+from edge_sim.core.protocols import Decider
+from edge_sim.core.types import UNKNOWN, Match, State, UnknownReason
+from edge_sim.decision.decider import AdaptiveDecider
+from edge_sim.gallery.gallery import Gallery
 from tests.builders import match, observation, reference
 
 GALLERY = Gallery(

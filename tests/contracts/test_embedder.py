@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_sim.embedders import DEFAULT, KINDS, open_embedder
-from edge_sim.imaging import squash
-from edge_sim.protocols import Embedder
-from tests.embedders.tiny_models import grid_model
+from edge_sim.core.images import squash
+from edge_sim.core.protocols import Embedder
+from edge_sim.vision.embedders import DEFAULT, KINDS, open_embedder
+from tests.vision.embedders.tiny_models import grid_model
 
 FILES: dict[str, tuple[bytes, str]] = {
     "uint8": (grid_model("uint8"), "RGB"),

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from edge_sim.domain import State
+from edge_sim.core.events import Event, EventOrigin, from_json_line, state_changed
+from edge_sim.core.protocols import EventSink
+from edge_sim.core.types import State
 from edge_sim.errors import SinkError
-from edge_sim.events import Event, EventOrigin, from_json_line, state_changed
-from edge_sim.protocols import EventSink
-from edge_sim.sinks import KINDS, open_sink
+from edge_sim.io.sinks import KINDS, open_sink
 from tests.builders import change
-from tests.outbox.events import lost
+from tests.io.outbox.events import lost
+from tests.io.sinks.broker import Broker, Certificates, Listener, make_certificates
+from tests.io.sinks.hook import Hook
+from tests.io.sinks.waiting import wait_until
 from tests.outside import brightness_event, numbered_sink
-from tests.sinks.broker import Broker, Certificates, Listener, make_certificates
-from tests.sinks.hook import Hook
-from tests.sinks.waiting import wait_until
 
 EVENT = state_changed(
     change(None, State("open")),

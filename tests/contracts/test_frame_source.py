@@ -11,19 +11,19 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_sim.domain import Frame
+from edge_sim.core.protocols import FrameSource
+from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
-from edge_sim.protocols import FrameSource
-from edge_sim.sources import SourceOptions, open_source
-from edge_sim.sources.csi import open_csi
-from edge_sim.sources.v4l2 import open_camera
-from tests.outside import fading_source
-from tests.sources.devices import (
+from edge_sim.io.sources import open_source
+from edge_sim.io.sources.cameras import open_camera, open_csi
+from edge_sim.io.sources.options import SourceOptions
+from tests.io.sources.devices import (
     Picamera2Module,
     V4l2Layer,
     network_camera,
     write_video,
 )
+from tests.outside import fading_source
 
 PICTURES = 6
 Make = Callable[[Path, ExitStack], FrameSource]

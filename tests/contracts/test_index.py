@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge_sim.core.protocols import Index
+from edge_sim.core.ranking import Metric, Neighbours
+from edge_sim.core.vectors import normalised
 from edge_sim.errors import SearchError
-from edge_sim.indexes import KINDS, open_index
-from edge_sim.protocols import Index
-from edge_sim.ranking import Metric, Neighbours
-from edge_sim.similarity import normalised
+from edge_sim.search.indexes import KINDS, open_index
 
 Rows = NDArray[np.float32]
 Make = Callable[[Rows], Index]

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_sim.gallery import Gallery
-from edge_sim.gallery_store import GalleryStore, Reworked
-from tests.gallery_store.builders import embedding, enrolled
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.gallery.records import Reworked
+from edge_sim.gallery.store import GalleryStore
+from tests.gallery.builders import embedding, enrolled
 
 
 @pytest.fixture

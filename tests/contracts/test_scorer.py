@@ -9,11 +9,11 @@ import pytest
 from comparing.baselines import SCORERS
 from comparing.softmax_head import SoftmaxHead
 
-from edge_sim.domain import Embedding
-from edge_sim.edges import edges_of
+from edge_sim.core.images import edges_of
+from edge_sim.core.protocols import Scorer
+from edge_sim.core.types import Embedding
 from edge_sim.errors import ModelError
-from edge_sim.gallery import Gallery
-from edge_sim.protocols import Scorer
+from edge_sim.gallery.gallery import Gallery
 from tests.pictured import enrolled, gallery, probe
 
 Make = Callable[[Gallery], Scorer]

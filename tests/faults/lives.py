@@ -21,22 +21,26 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from edge_sim.daemon.state_file import DeviceMemory, StateFile, WatchMemory
-from edge_sim.embedders import open_embedder
 from edge_sim.errors import EdgeSimError
-from edge_sim.gallery_store import GalleryStore, Revision, back_up, restore
-from edge_sim.index_store import IndexPlan, IndexStore, update
-from edge_sim.outbox import Outbox
-from edge_sim.review_folder import ReviewFolder, picture_of
-from edge_sim.score_log import ScoreLine, ScoreLog, read_lines
-from edge_sim.sinks.file import FileSink
-from edge_sim.sinks.options import FileOptions
+from edge_sim.gallery.copies import back_up, restore
+from edge_sim.gallery.records import Revision
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.outbox.outbox import Outbox
+from edge_sim.io.sinks.file import FileSink
+from edge_sim.io.sinks.options import FileOptions
+from edge_sim.runtime.daemon.state_file import DeviceMemory, StateFile, WatchMemory
+from edge_sim.runtime.review_queue import ReviewFolder, picture_of
+from edge_sim.runtime.score_log import ScoreLine, ScoreLog, read_lines
+from edge_sim.search.build import update
+from edge_sim.search.rows import IndexPlan
+from edge_sim.search.store import IndexStore
+from edge_sim.vision.embedders import open_embedder
 from tests import pictured
-from tests.gallery_store.builders import enrolled
-from tests.outbox.events import changed
+from tests.gallery.builders import enrolled
+from tests.io.outbox.events import changed
 from tests.pictures import picture, write
-from tests.test_review_folder import look
-from tests.test_score_log import outcome
+from tests.runtime.test_review_queue import look
+from tests.runtime.test_score_log import outcome
 
 KINDS = ("write", "fsync", "rename", "open", "truncate", "unlink")
 ERRORS = {

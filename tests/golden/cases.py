@@ -21,11 +21,12 @@ import numpy as np
 import yaml
 
 from edge_sim.cli.main import main
-from edge_sim.deciding import AdaptiveDecider, Level, Settings
-from edge_sim.domain import Match, Observation, Quality, Score, StateScore, UnknownReason
-from edge_sim.events import EventOrigin, state_changed, to_json_line
-from edge_sim.rules import Rules
-from edge_sim.sources.synthetic import reference_frames, scene_roi, scene_states
+from edge_sim.core.events import EventOrigin, state_changed, to_json_line
+from edge_sim.core.types import Match, Observation, Quality, Score, StateScore, UnknownReason
+from edge_sim.decision.decider import AdaptiveDecider
+from edge_sim.decision.rules import Rules
+from edge_sim.decision.thresholds import Level, Settings
+from edge_sim.io.sources.synthetic.source import reference_frames, scene_roi, scene_states
 
 FOLDER = Path(__file__).resolve().parent / "decisions"
 MODEL_FREE = "thumbnail"

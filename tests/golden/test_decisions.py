@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import edge_sim
-from edge_sim.events import to_json_line
+from edge_sim.core.events import to_json_line
 from tests.golden.cases import (
     CASES,
     FOLDER,

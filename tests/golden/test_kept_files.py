@@ -22,12 +22,14 @@ import pytest
 
 import edge_sim
 from edge_sim.cli.main import main
-from edge_sim.daemon.state_file import StateFile
-from edge_sim.events import StateChanged, tag_of
-from edge_sim.gallery import Gallery
-from edge_sim.gallery_store import GalleryStore, kept_calibrations, kept_head
-from edge_sim.head import Head
-from edge_sim.outbox import Outbox
+from edge_sim.core.events import StateChanged, tag_of
+from edge_sim.gallery.calibrations import kept_calibrations
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.gallery.head import Head
+from edge_sim.gallery.heads import kept_head
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.outbox.outbox import Outbox
+from edge_sim.runtime.daemon.state_file import StateFile
 from tests.conftest import REPOSITORY
 from tests.golden.cases import edge_sim_prints
 

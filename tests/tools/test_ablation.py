@@ -23,14 +23,16 @@ from comparing.ablation import (
     nearest_in_all_views,
 )
 
-from edge_sim.deciding import AdaptiveDecider
-from edge_sim.domain import Match, Score, StateScore, UnknownReason
-from edge_sim.evaluation import Protocol, SeenSet, judge
-from edge_sim.gallery import Gallery
-from edge_sim.pipeline import make_probe
-from edge_sim.scoring import GalleryScorer
+from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.events import judge
+from edge_sim.analysis.evaluation.states import Protocol
+from edge_sim.core.types import Match, Score, StateScore, UnknownReason
+from edge_sim.decision.decider import AdaptiveDecider
+from edge_sim.decision.scorer import GalleryScorer
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.vision.probe import make_probe
+from tests.analysis.evaluation.folders import write_set
 from tests.builders import observation
-from tests.evaluation.folders import write_set
 from tests.pictured import CellsEmbedder, gallery, picture
 
 STATES = ("empty", "left")

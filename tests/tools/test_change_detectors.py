@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from comparing.change_detectors import AdaptiveCuts, ForegroundShare, watched
 
-from edge_sim.domain import BgrImage
+from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.events import Played, judge
+from edge_sim.core.types import BgrImage
 from edge_sim.errors import DataError
-from edge_sim.evaluation import SeenSet, judge
-from edge_sim.evaluation.events import Played
 from tests.pictured import picture
 
 

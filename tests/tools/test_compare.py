@@ -13,10 +13,10 @@ import pytest
 from comparing import document, tables
 from comparing.contest import Entrant, Standing, Summary, compete
 
+from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.errors import DataError
-from edge_sim.evaluation import Protocol
+from tests.analysis.evaluation.folders import seen_set, write_set, write_tar
 from tests.conftest import REPOSITORY
-from tests.evaluation.folders import seen_set, write_set, write_tar
 
 SETS = {"ours": [seen_set(["empty"] * 9 + ["left"] * 9)]}
 PROTOCOL = Protocol(references=3, draws=1)

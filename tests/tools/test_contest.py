@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from comparing.contest import Entrant, compete, entrants
 
-from edge_sim.evaluation import Protocol, SeenSet
-from tests.evaluation.folders import seen_set
+from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.states import Protocol
+from tests.analysis.evaluation.folders import seen_set
 from tests.pictured import picture
 
 PROTOCOL = Protocol(references=3, draws=1)

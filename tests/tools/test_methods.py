@@ -6,9 +6,10 @@ import pytest
 from comparing.baselines import SCORERS
 from comparing.methods import DETECTORS, NAMES, THRESHOLDS, method_of, missing_package
 
+from edge_sim.analysis.evaluation.events import judge
+from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.errors import DataError
-from edge_sim.evaluation import Protocol, judge
-from tests.evaluation.folders import seen_set
+from tests.analysis.evaluation.folders import seen_set
 from tests.pictured import gallery, probe
 
 LABELS = ["empty"] * 12 + ["left"] * 12

@@ -17,15 +17,15 @@ from comparing.nuisances import (
     wanted_nuisances,
 )
 
-from edge_sim.config import Config, WatchConfig
-from edge_sim.domain import UNKNOWN, Observation, State, StateChange, UnknownReason
-from edge_sim.embedders import open_embedder
+from edge_sim.analysis.evaluation.events import EventsResult, Played
+from edge_sim.core.types import UNKNOWN, Observation, State, StateChange, UnknownReason
 from edge_sim.errors import ConfigError
-from edge_sim.evaluation import EventsResult
-from edge_sim.evaluation.events import Played
-from edge_sim.sources import open_source
-from edge_sim.sources.synthetic import NUISANCES, SCENES, scene_effect, scene_lost_at, scene_truth
-from edge_sim.stages import stages_of
+from edge_sim.io.sources import open_source
+from edge_sim.io.sources.synthetic.nuisances import NUISANCES
+from edge_sim.io.sources.synthetic.source import SCENES, scene_effect, scene_lost_at, scene_truth
+from edge_sim.runtime.assembly import stages_of
+from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.vision.embedders import open_embedder
 from tests.builders import observation
 
 CLIP = "synthetic:gate?seed=101&frames=120&fps=2.5&dwell_s=12"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.domain import State
+from edge_sim.core.events import EventOrigin, StateChanged, state_changed, to_json_line
+from edge_sim.core.types import State
 from edge_sim.errors import SourceError
-from edge_sim.events import EventOrigin, StateChanged, state_changed, to_json_line
 from tests.builders import change
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tools"))

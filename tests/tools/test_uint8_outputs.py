@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_sim.embedders import open_embedder
-from edge_sim.embedders.tflite import TfliteEmbedder
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.embedders.tflite import TfliteEmbedder
 from tests.conftest import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "tools"))

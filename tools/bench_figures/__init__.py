@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_sim.benchmark import Figure
+from edge_sim.analysis.benchmark import Figure
 
 
 @dataclass(frozen=True, slots=True)

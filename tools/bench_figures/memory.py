@@ -14,17 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from bench_figures import Effort
-from edge_sim import heap
-from edge_sim.benchmark import Figure
-from edge_sim.config import Config, WatchConfig
-from edge_sim.domain import Frame, Roi
-from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.gate import Gate
-from edge_sim.pipeline import Pipeline, Region, Watch
-from edge_sim.sources.synthetic import reference_frames, scene_states
-from edge_sim.stages import stages_of
+from edge_sim.analysis.benchmark import Figure
+from edge_sim.core import resources
+from edge_sim.core.types import Frame, Roi
+from edge_sim.decision.pipeline import Pipeline, Watch
+from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.enrolment import EnrolmentPlan, enrol
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sources.synthetic.source import reference_frames, scene_states
+from edge_sim.runtime.assembly import stages_of
+from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.vision.change_gate import Gate
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.probe import Region
 
 SCENE = "parking"
 REFERENCES = 1_000
@@ -64,7 +66,7 @@ def main(gallery: Path, frames: int) -> None:
     """Process the frames and print what was measured as JSON."""
     pipeline, pictures = _pipeline(gallery), _frames()
     next(pictures)  # drawn by now, which takes some megabytes for a moment
-    heap.give_back()  # as the daemon does
+    resources.give_back()  # as the daemon does
     for _ in range(WARM_UP_FRAMES):
         pipeline.process(next(pictures))
     warm_mb = _resident_mb()

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench_figures import Effort
-from edge_sim.benchmark import Figure
-from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.pipeline import Region
-from edge_sim.sources.synthetic import reference_frames, scene_roi, scene_states
+from edge_sim.analysis.benchmark import Figure
+from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.enrolment import EnrolmentPlan, enrol
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sources.synthetic.source import reference_frames, scene_roi, scene_states
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.probe import Region
 
 SCENE = "lamp"
 PROGRAM = [sys.executable, "-m", "edge_sim"]

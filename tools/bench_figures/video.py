@@ -15,16 +15,17 @@ from pathlib import Path
 import cv2
 
 from bench_figures import Effort
-from edge_sim.benchmark import Figure
-from edge_sim.config import Config, WatchConfig
-from edge_sim.demo import DemoPlan, enrolled
-from edge_sim.embedders import open_embedder
-from edge_sim.gate import Gate
-from edge_sim.loop import Lane, steps
-from edge_sim.pipeline import Pipeline, Region, Watch
-from edge_sim.sources import open_source
-from edge_sim.sources.synthetic import scene_roi
-from edge_sim.stages import stages_of
+from edge_sim.analysis.benchmark import Figure
+from edge_sim.analysis.demo import DemoPlan, enrolled
+from edge_sim.decision.pipeline import Pipeline, Watch
+from edge_sim.io.sources import open_source
+from edge_sim.io.sources.synthetic.source import scene_roi
+from edge_sim.runtime.assembly import stages_of
+from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.loop import Lane, steps
+from edge_sim.vision.change_gate import Gate
+from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.probe import Region
 
 PLAN = DemoPlan("parking", seed=3, frames=250, nuisances=("noise",))
 SIZE = "1920:1080"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_sim.benchmark import Case, SpeedRatio
-from edge_sim.protocols import Embedder
+from edge_sim.analysis.benchmark import Case, SpeedRatio
+from edge_sim.core.protocols import Embedder
 
 
 @dataclass(frozen=True, slots=True, eq=False)

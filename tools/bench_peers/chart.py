@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_sim.benchmark import Measurement
+from edge_sim.analysis.benchmark import Measurement
 
 
 def draw(found: Measurement, path: Path) -> None:

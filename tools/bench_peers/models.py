@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
 from bench_peers.uint8_outputs import with_uint8_outputs
-from edge_sim.benchmark import Case, SpeedRatio
-from edge_sim.embedders import open_embedder
-from edge_sim.protocols import Embedder
+from edge_sim.analysis.benchmark import Case, SpeedRatio
+from edge_sim.core.protocols import Embedder
+from edge_sim.vision.embedders import open_embedder
 
 OFFICIAL = "the official model"
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
-from edge_sim.benchmark import SpeedRatio
+from edge_sim.analysis.benchmark import SpeedRatio
 
 
 def scikit_image(workbench: Workbench) -> Peer:  # noqa: ARG001

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
-from edge_sim.benchmark import Case, SpeedRatio
-from edge_sim.indexes import open_index
-from edge_sim.similarity import normalised
+from edge_sim.analysis.benchmark import Case, SpeedRatio
+from edge_sim.core.vectors import normalised
+from edge_sim.search.indexes import open_index
 
 DIMENSION = 256
 TOP = 10

@@ -6,7 +6,7 @@ import copy
 
 from ai_edge_litert.tools import flatbuffer_utils
 
-from edge_sim.embedders.model_file import ModelFile
+from edge_sim.vision.embedders.model_file import ModelFile
 
 _UINT8, _INT8 = 3, 9
 _QUANTIZE = 114

@@ -10,8 +10,8 @@ import numpy as np
 
 from comparing.baselines import NearestScorer, Rows
 from comparing.methods import Method, StateMethod
-from edge_sim.deciding import AdaptiveDecider, Memory
-from edge_sim.domain import (
+from edge_sim.core.protocols import Decider, Scorer
+from edge_sim.core.types import (
     Match,
     Observation,
     Probe,
@@ -22,12 +22,13 @@ from edge_sim.domain import (
     Threshold,
     UnknownReason,
 )
-from edge_sim.gallery import Gallery
-from edge_sim.pipeline import Stages
-from edge_sim.protocols import Decider, Scorer
-from edge_sim.scene import SceneMonitor
-from edge_sim.scoring import GalleryScorer
-from edge_sim.scoring.evidence import WEIGHTS, evidence_of, stacked_evidence
+from edge_sim.decision.decider import AdaptiveDecider
+from edge_sim.decision.features import WEIGHTS, evidence_of, stacked_evidence
+from edge_sim.decision.pipeline import Stages
+from edge_sim.decision.scorer import GalleryScorer
+from edge_sim.decision.thresholds import Memory
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.vision.scene_monitor import SceneMonitor
 
 EVERYTHING = "everything"
 _ONE_LIGHT = "day"

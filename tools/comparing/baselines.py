@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparing.softmax_head import SoftmaxHead
-from edge_sim.domain import Match, Probe, Reference, Score, StateScore
-from edge_sim.gallery import Gallery
-from edge_sim.imaging import squash
-from edge_sim.protocols import Scorer
-from edge_sim.scoring import GalleryScorer, check_model
-from edge_sim.similarity import normalised, ssim_between, ssim_planes
+from edge_sim.core.images import squash
+from edge_sim.core.protocols import Scorer
+from edge_sim.core.types import Match, Probe, Reference, Score, StateScore
+from edge_sim.core.vectors import normalised, ssim_between, ssim_planes
+from edge_sim.decision.scorer import GalleryScorer, check_model
+from edge_sim.gallery.gallery import Gallery
 
 Rows = NDArray[np.float32]
 THUMBNAIL_COSINE_PX = 32

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import cv2
 
-from edge_sim.domain import BgrImage
+from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.events import Played
+from edge_sim.core.images import halved
+from edge_sim.core.types import BgrImage
 from edge_sim.errors import DataError
-from edge_sim.evaluation.events import Played
-from edge_sim.evaluation.seen import SeenSet
-from edge_sim.imaging import halved
 
 SIDE_PX = 256
 """Pictures are halved to no less than this: both detectors are meant for small ones."""

@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 
 from comparing.methods import DETECTORS, Method, method_of, missing_package
-from edge_sim.evaluation.events import EventsResult, check_asked, judge, mean_result
-from edge_sim.evaluation.galleries import CLIP_REFERENCES, plans_for
-from edge_sim.evaluation.metrics import mean_figures
-from edge_sim.evaluation.seen import SeenSet, Track
-from edge_sim.evaluation.states import Protocol, StatesResult
+from edge_sim.analysis.evaluation.datasets import SeenSet, Track
+from edge_sim.analysis.evaluation.events import EventsResult, check_asked, judge, mean_result
+from edge_sim.analysis.evaluation.metrics import mean_figures
+from edge_sim.analysis.evaluation.states import CLIP_REFERENCES, Protocol, StatesResult, plans_for
 
 EMBEDDING_METHODS = ("gallery", "nearest-cosine", "softmax-head")
 """Those whose figures depend on the embedding model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_sim.domain import UNKNOWN, Observation, State, StateChange, Threshold, UnknownReason
+from edge_sim.core.types import UNKNOWN, Observation, State, StateChange, Threshold, UnknownReason
 
 THRESHOLD = 0.9
 IN_A_ROW = 3

@@ -15,20 +15,20 @@ from comparing.change_detectors import (
     watched,
 )
 from comparing.fixed_decider import FixedDecider
-from edge_sim.errors import DataError
-from edge_sim.evaluation.events import Played, default_stages, play
-from edge_sim.evaluation.seen import SeenSet
-from edge_sim.evaluation.states import (
+from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.events import Played, default_stages, play
+from edge_sim.analysis.evaluation.states import (
     Answers,
     LeaveLevels,
     Protocol,
     evaluate_states,
     learned_levels,
 )
-from edge_sim.gallery import Gallery
-from edge_sim.pipeline import Stages
-from edge_sim.protocols import Scorer
-from edge_sim.scene import SceneMonitor
+from edge_sim.core.protocols import Scorer
+from edge_sim.decision.pipeline import Stages
+from edge_sim.errors import DataError
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.vision.scene_monitor import SceneMonitor
 
 OURS = "gallery"
 THRESHOLDS: Mapping[str, float] = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparing.nuisances import NOTHING, TOGETHER, NuisanceResult
-from edge_sim.evaluation.plots import backend, save
+from edge_sim.analysis.report.figures import backend, save
 
 
 def plot_nuisances(results: Sequence[NuisanceResult], path: Path) -> None:

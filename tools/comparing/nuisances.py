@@ -9,18 +9,16 @@ from datetime import datetime, timezone
 
 import msgspec
 
-from edge_sim.domain import UNKNOWN, BgrImage, Frame, Reference, StateChange
-from edge_sim.evaluation.events import LEAST_FRAMES, EventsResult, Played, judge
-from edge_sim.evaluation.metrics import f1
-from edge_sim.evaluation.seen import SeenSet
-from edge_sim.gallery import Gallery
-from edge_sim.gate import Gate
-from edge_sim.pipeline import Outcome, Pipeline, Region, Stages, Watch, make_probe
-from edge_sim.protocols import Embedder
-from edge_sim.scene import condition_of
-from edge_sim.sources import open_source
-from edge_sim.sources.synthetic import (
-    NUISANCES,
+from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.events import LEAST_FRAMES, EventsResult, Played, judge
+from edge_sim.analysis.evaluation.metrics import f1
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import UNKNOWN, BgrImage, Frame, Reference, StateChange
+from edge_sim.decision.pipeline import Outcome, Pipeline, Stages, Watch
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.io.sources import open_source
+from edge_sim.io.sources.synthetic.nuisances import NUISANCES
+from edge_sim.io.sources.synthetic.source import (
     SCENES,
     TRANSITION,
     reference_frames,
@@ -31,6 +29,9 @@ from edge_sim.sources.synthetic import (
     scene_states,
     scene_truth,
 )
+from edge_sim.vision.change_gate import Gate
+from edge_sim.vision.light import condition_of
+from edge_sim.vision.probe import Region, make_probe
 
 FPS = 2.5
 DWELL_S = 12.0

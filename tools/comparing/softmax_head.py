@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.domain import FloatMatrix, FloatVector, Match, Probe, Score, StateScore
-from edge_sim.gallery import Gallery
-from edge_sim.scoring import check_model
+from edge_sim.core.types import FloatMatrix, FloatVector, Match, Probe, Score, StateScore
+from edge_sim.decision.scorer import check_model
+from edge_sim.gallery.gallery import Gallery
 
 _WEIGHT_DECAY = 1e-3
 _STEPS = 300

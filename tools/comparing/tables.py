@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from comparing.contest import Standing
 from comparing.methods import OURS, THRESHOLDS
-from edge_sim.conditions import CONDITIONS
-from edge_sim.evaluation import EventsResult, RetrievalResult, StatesResult
+from edge_sim.analysis.evaluation.events import EventsResult
+from edge_sim.analysis.evaluation.retrieval import RetrievalResult
+from edge_sim.analysis.evaluation.states import StatesResult
+from edge_sim.vision.light import CONDITIONS
 
 _TITLES = {
     "gallery": "edge_sim",

@@ -18,18 +18,12 @@ import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
-from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import (
-    EnrolmentPlan,
-    enrol_batches,
-    is_archive,
-    pictures_of,
-    states_in,
-    unpacked,
-)
+from edge_sim.core.protocols import Embedder
 from edge_sim.errors import EdgeSimError
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.protocols import Embedder
+from edge_sim.gallery.enrolment import EnrolmentPlan, enrol_batches
+from edge_sim.gallery.import_export import is_archive, pictures_of, states_in, unpacked
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.vision.embedders import open_embedder
 from fuzzing.texts import words
 from fuzzing.trial import BrokenPromiseError
 

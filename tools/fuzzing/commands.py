@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import msgspec
 from hypothesis import strategies as st
 
-from edge_sim.config import parse_config
-from edge_sim.daemon.http_api import open_http_server
-from edge_sim.daemon.teaching import Lesson
 from edge_sim.errors import CommandError
-from edge_sim.health.board import Board
-from edge_sim.outbox import OutboxCounts
-from edge_sim.sinks.mqtt.topics import Topics, read_command
-from edge_sim.sinks.remote import SetSensitivity, Site, Teach, WatchCard
+from edge_sim.io.outbox.queue import OutboxCounts
+from edge_sim.io.sinks.capabilities import SetSensitivity, Site, Teach, WatchCard
+from edge_sim.io.sinks.mqtt.topics import Topics, read_command
+from edge_sim.runtime.config import parse_config
+from edge_sim.runtime.daemon.http_api import open_http_server
+from edge_sim.runtime.daemon.teaching import Lesson
+from edge_sim.runtime.health.status import Board
 from fuzzing.texts import words
 from fuzzing.trial import BrokenPromiseError
 

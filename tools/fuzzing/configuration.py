@@ -7,11 +7,11 @@ from pathlib import Path
 import yaml
 from hypothesis import strategies as st
 
-from edge_sim import assembly
-from edge_sim.config import parse_config
-from edge_sim.config_sinks import sink_options
 from edge_sim.errors import EdgeSimError
-from edge_sim.sources import is_live
+from edge_sim.io.sources import is_live
+from edge_sim.runtime import assembly
+from edge_sim.runtime.config import parse_config
+from edge_sim.runtime.config.sinks import sink_options
 from fuzzing.texts import NASTY, words
 from fuzzing.trial import BrokenPromiseError
 

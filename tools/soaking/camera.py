@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from edge_sim.domain import Frame
+from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
 from soaking.pictures import STATES, VARIANTS, Pixels, album
 

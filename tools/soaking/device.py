@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
-from edge_sim.gallery_store import GalleryStore
+from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.enrolment import EnrolmentPlan, enrol
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.vision.embedders import open_embedder
 from soaking.pictures import STATES, picture
 
 CAMERAS = 4

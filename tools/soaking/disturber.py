@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_sim.daemon import Daemon
 from edge_sim.errors import EdgeSimError
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.sinks.remote import Teach
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sinks.capabilities import Teach
+from edge_sim.runtime.daemon.daemon import Daemon
 from soaking.camera import Camera
 from soaking.device import WATCH_OF
 

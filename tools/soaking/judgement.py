@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edge_sim.events import StateChanged, from_json_line
+from edge_sim.core.events import StateChanged, from_json_line
 
 
 def problems_of(bodies: Sequence[bytes]) -> list[str]:

@@ -8,11 +8,11 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from edge_sim.assembly import Environment
-from edge_sim.config import Config, load_config
-from edge_sim.daemon import Daemon
-from edge_sim.domain import Frame
-from edge_sim.loop import Step
+from edge_sim.core.types import Frame
+from edge_sim.runtime.assembly import Environment
+from edge_sim.runtime.config import Config, load_config
+from edge_sim.runtime.daemon.daemon import Daemon
+from edge_sim.runtime.loop import Step
 from soaking.camera import Camera
 from soaking.device import CAMERAS, WATCH_OF, make_gallery, write_config
 from soaking.disturber import Disturber

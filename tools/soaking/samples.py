@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_sim.report.diagram import Axis, Diagram, Series, sheet, write_sheet
+from edge_sim.analysis.report.figures import Axis, Diagram, Series, sheet, write_sheet
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,15 +12,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_sim.assembly import Environment
-from edge_sim.config import load_config
-from edge_sim.daemon import Daemon
-from edge_sim.embedders import open_embedder
-from edge_sim.enrolment import EnrolmentCandidate, EnrolmentPlan, enrol
-from edge_sim.events import SourceLost, SourceRestored
-from edge_sim.gallery_store import GalleryStore
-from edge_sim.sources.options import SourceOptions
-from edge_sim.sources.synthetic.scenes import render
+from edge_sim.core.events import SourceLost, SourceRestored
+from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.enrolment import EnrolmentPlan, enrol
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.synthetic.source import render
+from edge_sim.runtime.assembly import Environment
+from edge_sim.runtime.config import load_config
+from edge_sim.runtime.daemon.daemon import Daemon
+from edge_sim.vision.embedders import open_embedder
 from soaking.stream_server import FAULTS, FINE, StreamServer
 
 FPS = 10.0

@@ -1,0 +1,1 @@
+"""For people who ask: explain, replay, audit, calibrate, evaluate, report, benchmark."""

@@ -1,0 +1,599 @@
+"""What an audit finds: plain values, as they are printed in JSON.
+
+The next picture to take: one concrete sentence.
+
+Which references cover the others: k-center and the choice of the most useful few.
+
+The audit itself: leave-one-out answers in, findings out.
+
+Which references to keep when there may only be so many.
+
+The audit: how sure a gallery will be before it is used, and what to change about it.
+
+left_out = GalleryScorer(gallery).leave_one_out()
+print(audit(gallery, left_out, watch="bowl").next_picture)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.analysis.calibration import wilson
+from edge_sim.core.types import FloatMatrix, Match, Reference
+from edge_sim.decision.features import WEIGHTS, stacked_evidence
+from edge_sim.decision.thresholds import ENOUGH_REFERENCES
+from edge_sim.errors import GalleryError
+from edge_sim.gallery.enrolment_checks import conflicts
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.vision.light import CONDITIONS
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A part of `number` with its 95 % interval, 0 to 1."""
+
+    value: float
+    low: float
+    high: float
+    number: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Median lead of the own state, as a probability, -1 to 1, with its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+class PairFinding(msgspec.Struct, frozen=True):
+    """How well two states are told apart in one light, each reference left out in turn.
+
+    `condition` is `any` over all lights. `accuracy` and `gap` are null where no reference can be
+    judged, because its state has no other.
+    """
+
+    first: str
+    second: str
+    condition: str
+    accuracy: Share | None
+    gap: Gap | None
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """A reference that looks like another state: its label may be wrong.
+
+    `probability` is that of the state that it looks like; null for the only reference of its state
+    in its light, which is as near to those of the other state as they are to each other.
+    """
+
+    id: str
+    state: str
+    looks_like: str
+    nearest: str
+    probability: float | None = None
+
+
+class Redundant(msgspec.Struct, frozen=True):
+    """A reference that shows the look of another one."""
+
+    id: str
+    covered_by: str
+    distance: float
+
+
+class Contradiction(msgspec.Struct, frozen=True):
+    """Two references of different states that show the same picture: one of them is wrong."""
+
+    id: str
+    state: str
+    same_as: str
+    other_state: str
+
+
+class CoverageCell(msgspec.Struct, frozen=True):
+    """References of one state in one light; `looks` counts those that are not redundant."""
+
+    state: str
+    condition: str
+    references: int
+    looks: int
+    enough: bool
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """All findings on one watch; `next_picture` is one sentence, the best thing to do next."""
+
+    watch: str
+    revision: int
+    references: int
+    sure: Share | None
+    pairs: tuple[PairFinding, ...]
+    cells: tuple[CoverageCell, ...]
+    suspects: tuple[Suspect, ...]
+    redundant: tuple[Redundant, ...]
+    contradictions: tuple[Contradiction, ...]
+    next_picture: str
+
+
+LIGHTS = {
+    "day": "by day",
+    "dusk": "at dusk or in dim light",
+    "ir": "at night in infrared light",
+    "dark": "in the dark",
+}
+_UNSURE = 0.6
+"""Probability of its own state below which a left-out reference says that a look is missing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AuditFacts:
+    """What advice is given on.
+
+    Args:
+        watch: Its name.
+        cells: Every state in every light that any of them has.
+        suspects: References whose label is doubted.
+        contradictions: Pictures that are in the gallery under two states.
+        weakest: The reference that the others are least sure of, the state that it is taken for
+            instead, and the probability of its own; None if none can be judged.
+        loneliest: The reference farthest from its fellows; None if none has any.
+    """
+
+    watch: str
+    cells: Sequence[CoverageCell]
+    suspects: Sequence[Suspect]
+    contradictions: Sequence[Contradiction]
+    weakest: tuple[Reference, str, float] | None
+    loneliest: Reference | None
+
+
+def next_picture(facts: AuditFacts) -> str:
+    """Return which picture would help most, in one sentence.
+
+    In this order: states to tell apart at all; pictures under two states and labels that may be
+    wrong, since they spoil what follows; a second picture of each state; lights that other states
+    have and this one lacks; too few looks; the look that is told apart least; the look farthest
+    from all others.
+    """
+    counts: dict[str, int] = {}
+    for cell in facts.cells:
+        counts[cell.state] = counts.get(cell.state, 0) + cell.references
+    if len(counts) < 2:
+        known = f", besides {next(iter(counts))!r}" if counts else ""
+        return (
+            f"Take pictures of two states of {facts.watch!r} at least{known}: "
+            f"with fewer there is nothing to tell apart."
+        )
+    if facts.contradictions:
+        return _decide(facts.contradictions[0])
+    if facts.suspects:
+        return _relabel(facts.suspects[0])
+    state = min(counts, key=lambda name: counts[name])
+    if counts[state] < 2:
+        return f"Take a second picture of {state!r}: with one, nobody can say how sure it is."
+    return _thin_cell(facts.cells) or _weak_look(facts)
+
+
+def light_words(condition: str) -> str:
+    """Return a light regime as people say it."""
+    return LIGHTS.get(condition, f"in the light {condition!r}")
+
+
+def _decide(found: Contradiction) -> str:
+    return (
+        f"Remove {found.id} or {found.same_as} before you take another picture: they show the same "
+        f"picture as {found.state!r} and as {found.other_state!r}, and one of them is wrong."
+    )
+
+
+def _relabel(suspect: Suspect) -> str:
+    return (
+        f"Look at {suspect.id} before you take another picture: it is {suspect.state!r} in the "
+        f"gallery but looks like {suspect.looks_like!r} (nearest {suspect.nearest}); relabel or "
+        f"remove it if it is."
+    )
+
+
+def _thin_cell(cells: Sequence[CoverageCell]) -> str | None:
+    """Return advice on the emptiest cell in a light that another state has references in."""
+    thin = [cell for cell in cells if not cell.enough]
+    if not thin:
+        return None
+    # A light that a state has never been seen in first; of those the most usual light.
+    usual: dict[str, int] = {}
+    for cell in cells:
+        usual[cell.condition] = usual.get(cell.condition, 0) + cell.references
+    cell = min(thin, key=lambda item: (item.looks > 0, item.looks, -usual[item.condition]))
+    where = light_words(cell.condition)
+    if not cell.references:
+        others = max(
+            (item for item in cells if item.condition == cell.condition and item.references),
+            key=lambda item: item.references,
+        )
+        return (
+            f"Take a picture of {cell.state!r} {where}: there is none, while {others.state!r} "
+            f"has {others.references}."
+        )
+    looks = "one look" if cell.looks == 1 else f"{cell.looks} different looks"
+    return (
+        f"Take another picture of {cell.state!r} {where}, different from what is there: it has "
+        f"{looks} of the five that make its level known."
+    )
+
+
+def _weak_look(facts: AuditFacts) -> str:
+    if facts.weakest is not None and facts.weakest[2] < _UNSURE:
+        reference, rival, own = facts.weakest
+        return (
+            f"Take another picture of {reference.state!r} {light_words(reference.condition)} that "
+            f"looks like {reference.reference_id}: without that one it would be taken for "
+            f"{rival!r} (probability of {reference.state!r} {own:.2f})."
+        )
+    if facts.loneliest is not None:
+        reference = facts.loneliest
+        return (
+            f"Nothing is missing; the most useful would be another picture of {reference.state!r} "
+            f"{light_words(reference.condition)} like {reference.reference_id}, which has no "
+            f"other near it."
+        )
+    return "Nothing is missing."
+
+
+SAME_LOOK = 0.02
+"""References nearer than this show the same look: what the duplicate gate refuses lies, on ten
+real sets, at 0.003 to 0.02, new looks of the same state at 0.02 to 0.2."""
+_PART_OF_THE_WAY = 0.25
+"""And they must be four times nearer to each other than to another state."""
+
+
+def distances(gallery: Gallery) -> FloatMatrix:
+    """Return (N, N) float32, 1 less the weighted cosine of all views of `scoring.evidence`."""
+    views = stacked_evidence(gallery.references)
+    total = sum(WEIGHTS[name] for name in views)
+    apart = np.ones((len(gallery), len(gallery)), np.float32)
+    for name, rows in views.items():
+        apart -= np.float32(WEIGHTS[name] / total) * (rows @ rows.T)
+    return np.maximum(apart, np.float32(0.0))
+
+
+def representative(apart: NDArray[Any], number: int) -> list[int]:
+    """Return the rows that stand for all best, the most useful first.
+
+    The first half by greedy facility location (each takes the most distance away from all), which
+    finds what is usual; the rest by farthest-first traversal (Gonzalez, Theoretical Computer
+    Science 38, 1985), the 2-approximation of k-center, which finds what is rare. Keeping 5 of 25
+    references of ten real sets so leaves a mean balanced accuracy of 0.972; k-center alone 0.967,
+    facility location alone 0.968, chance 0.953, all 25 0.988. Weighing by the uncertainty of the
+    references changed nothing (0.968 and 0.965): what is far is uncertain already.
+
+    Args:
+        apart: (N, N) distances.
+        number: How many; all if there are not as many.
+    """
+    number = min(number, len(apart))
+    chosen: list[int] = []
+    near = np.full(len(apart), float(apart.max(initial=0.0)) + 1.0)
+    while len(chosen) < number:
+        if len(chosen) < (number + 1) // 2:
+            gain = np.maximum(near[None, :] - apart, 0.0).sum(axis=1)
+        else:
+            gain = near.copy()
+        gain[chosen] = -1.0
+        chosen.append(int(np.argmax(gain)))
+        near = np.minimum(near, apart[chosen[-1]])
+    return chosen
+
+
+def redundant_rows(
+    apart: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any]
+) -> dict[int, int]:
+    """Return each row that shows the look of another one that stays, and which.
+
+    Args:
+        apart: (N, N) distances.
+        labels: (N,) state of each row; a look is the same only far from other states.
+        groups: (N,) only rows of one group, a state in one light, stand for each other.
+    """
+    found: dict[int, int] = {}
+    others = np.where(labels[:, None] == labels[None, :], np.inf, apart).min(axis=1, initial=np.inf)
+    radius = np.minimum(SAME_LOOK, _PART_OF_THE_WAY * others)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        within = apart[np.ix_(rows, rows)]
+        kept = _cover(within, radius[rows])
+        for place, row in enumerate(rows):
+            if place not in kept:
+                found[int(row)] = int(rows[kept[int(np.argmin(within[place, kept]))]])
+    return dict(sorted(found.items()))
+
+
+def _cover(apart: NDArray[Any], radius: NDArray[Any]) -> list[int]:
+    """Return rows within whose reach all lie: farthest first, beginning in the middle."""
+    kept = [int(np.argmin(apart.sum(axis=1)))]
+    near = apart[kept[0]].copy()
+    while np.any(near > radius):
+        near[kept] = -1.0
+        kept.append(int(np.argmax(np.where(near > radius, near, -1.0))))
+        near = np.minimum(near, apart[kept[-1]])
+    return kept
+
+
+ANY = "any"
+SUSPICIOUS = 0.8
+"""Probability of another state from which a label is doubted. With 2 of 30 to 45 labels of ten
+real sets wrong, it finds two thirds of them and doubts 0.6 right ones per gallery; 0.7 finds 5 %
+more and doubts 60 % more."""
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """A reference and what the others say of it: state -> probability."""
+
+    row: int
+    reference: Reference
+    odds: Mapping[str, float]
+
+    @property
+    def own(self) -> float:
+        return self.odds[self.reference.state]
+
+    @property
+    def rival(self) -> str:
+        others = (state for state in self.odds if state != self.reference.state)
+        return max(others, key=self.odds.__getitem__)
+
+
+def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> Audit:
+    """Return what is known of a gallery before it is used.
+
+    Accuracies come from the references themselves, each judged by all the others, so they hold
+    for pictures like these. Redundant references do not count as witnesses, their twins would
+    answer for them; nor does the only one of its state in a light, for which none can answer.
+    On ten real sets with 12 references a state, three draws each, 29 of 30 intervals held the
+    accuracy on new pictures; on average they promised 0.009 too much.
+
+    Args:
+        gallery: The references of one watch.
+        left_out: From `leave_one_out` of its scorer.
+        watch: Its name.
+    """
+    apart = distances(gallery) if len(gallery) else np.zeros((0, 0), np.float32)
+    redundant = _redundant(gallery, apart)
+    judged = _judged(gallery, left_out)
+    references = gallery.references
+    cells = _cells(gallery, set(redundant))
+    alone = {(cell.state, cell.condition) for cell in cells if cell.references == 1}
+    witnesses = [
+        item
+        for item in judged
+        if item.row not in redundant
+        and (item.reference.state, item.reference.condition) not in alone
+    ]
+    pairs = tuple(_pairs(gallery.states, witnesses))
+    suspects = tuple(_suspects(references, judged, apart))
+    right = [item.own > item.odds[item.rival] for item in witnesses]
+    weakest = min(witnesses, key=lambda item: item.own - item.odds[item.rival], default=None)
+    contradictions = tuple(_contradictions(gallery))
+    facts = AuditFacts(
+        watch,
+        cells,
+        suspects,
+        contradictions,
+        None if weakest is None else (weakest.reference, weakest.rival, weakest.own),
+        _loneliest(references, apart),
+    )
+    return Audit(
+        watch=watch,
+        revision=gallery.revision,
+        references=len(gallery),
+        sure=_share(right),
+        pairs=pairs,
+        cells=cells,
+        suspects=suspects,
+        redundant=tuple(
+            Redundant(
+                references[row].reference_id,
+                references[keeper].reference_id,
+                round(float(apart[row, keeper]), 4),
+            )
+            for row, keeper in redundant.items()
+        ),
+        contradictions=contradictions,
+        next_picture=next_picture(facts),
+    )
+
+
+def _contradictions(gallery: Gallery) -> Iterator[Contradiction]:
+    for found in conflicts(gallery):
+        first, second = found.first, found.second
+        yield Contradiction(second.reference_id, second.state, first.reference_id, first.state)
+
+
+def _judged(gallery: Gallery, left_out: Sequence[Match | None]) -> list[_Judged]:
+    """Return the references whose state has others, and that have a rival."""
+    judged = []
+    for row, (item, match) in enumerate(zip(gallery.references, left_out, strict=True)):
+        odds = {} if match is None else {one.state: one.probability for one in match.states}
+        if item.state in odds and len(odds) > 1:
+            judged.append(_Judged(row, item, odds))
+    return judged
+
+
+def _redundant(gallery: Gallery, apart: FloatMatrix) -> dict[int, int]:
+    keys = [(item.state, item.condition) for item in gallery.references]
+    names = sorted(set(keys))
+    groups = np.array([names.index(key) for key in keys], np.intp)
+    return redundant_rows(apart, gallery.state_rows, groups)
+
+
+def _cells(gallery: Gallery, redundant: set[int]) -> tuple[CoverageCell, ...]:
+    seen = {item.condition for item in gallery.references}
+    known = [name for name in CONDITIONS if name in seen]
+    cells = []
+    for state in gallery.states:
+        for condition in (*known, *sorted(seen - set(known))):
+            rows = [
+                row
+                for row, item in enumerate(gallery.references)
+                if (item.state, item.condition) == (state, condition)
+            ]
+            looks = len([row for row in rows if row not in redundant])
+            enough = looks >= ENOUGH_REFERENCES
+            cells.append(CoverageCell(state, condition, len(rows), looks, enough))
+    return tuple(cells)
+
+
+def _pairs(states: Sequence[str], witnesses: Sequence[_Judged]) -> list[PairFinding]:
+    conditions = sorted({item.reference.condition for item in witnesses})
+    found = []
+    for first, second in combinations(states, 2):
+        for condition in (ANY, *(conditions if len(conditions) > 1 else ())):
+            leads = np.array(
+                [
+                    item.own
+                    - item.odds.get(second if item.reference.state == first else first, 0.0)
+                    for item in witnesses
+                    if item.reference.state in (first, second)
+                    and condition in (ANY, item.reference.condition)
+                ]
+            )
+            if condition == ANY or len(leads):
+                share = _share((leads > 0).tolist())
+                found.append(PairFinding(first, second, condition, share, _gap(leads)))
+    return found
+
+
+def _share(right: Sequence[bool]) -> Share | None:
+    if not right:
+        return None
+    rate = wilson(sum(right), len(right))
+    return Share(rate.value, rate.low, rate.high, len(right))
+
+
+def _gap(leads: NDArray[np.float64]) -> Gap | None:
+    if not len(leads):
+        return None
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(leads, (_RESAMPLES, len(leads))), axis=1)
+    low, high = np.quantile(medians, (0.025, 0.975))
+    return Gap(float(np.median(leads)), float(low), float(high))
+
+
+def _suspects(
+    references: Sequence[Reference], judged: Sequence[_Judged], apart: FloatMatrix
+) -> list[Suspect]:
+    found = []
+    for item in judged:
+        probability = item.odds[item.rival]
+        if probability >= SUSPICIOUS:
+            rows = [row for row, other in enumerate(references) if other.state == item.rival]
+            nearest = references[min(rows, key=lambda row: float(apart[item.row, row]))]
+            found.append(_suspect(item.reference, nearest, round(probability, 4)))
+    found.sort(key=lambda suspect: -(suspect.probability or 0.0))
+    known = {suspect.id for suspect in found}
+    strangers = [
+        _suspect(references[row], references[other])
+        for row, other in _strangers(references, apart)
+        if references[row].reference_id not in known
+    ]
+    return [*strangers, *found]
+
+
+def _suspect(item: Reference, nearest: Reference, probability: float | None = None) -> Suspect:
+    return Suspect(item.reference_id, item.state, nearest.state, nearest.reference_id, probability)
+
+
+def _strangers(references: Sequence[Reference], apart: FloatMatrix) -> list[tuple[int, int]]:
+    """Return the only references of their state in their light that sit among another state.
+
+    And the nearest of those. Left-out answers say little of the first picture in a new light; but
+    where it is nearer to another state than the loneliest of that state is to its nearest fellow
+    (as the gate of enrolment has it), it is one of them or shows nothing of its own.
+    """
+    cells: dict[tuple[str, str], list[int]] = {}
+    for row, item in enumerate(references):
+        cells.setdefault((item.state, item.condition), []).append(row)
+    found = []
+    for (state, condition), rows in cells.items():
+        for (other, light), members in cells.items():
+            if len(rows) > 1 or light != condition or other == state or len(members) < 3:
+                continue
+            within = apart[np.ix_(members, members)] + np.diag(np.full(len(members), np.inf))
+            near = apart[rows[0], members]
+            if near.min() <= within.min(axis=1).max():
+                found.append((rows[0], members[int(near.argmin())]))
+    return found
+
+
+def _loneliest(references: Sequence[Reference], apart: FloatMatrix) -> Reference | None:
+    """Return the reference farthest from the nearest other one of its state; None if none has."""
+    states = np.array([item.state for item in references])
+    fellows = (states[:, None] == states[None, :]) & ~np.eye(len(states), dtype=np.bool_)
+    if not fellows.any():
+        return None
+    nearest = np.where(fellows, apart, np.inf).min(axis=1)
+    return references[int(np.argmax(np.where(np.isfinite(nearest), nearest, -1.0)))]
+
+
+Cell: TypeAlias = tuple[str, str]
+"""(state, condition)."""
+
+
+def keepers(gallery: Gallery, keep: int, suspects: Sequence[Suspect] = ()) -> tuple[str, ...]:
+    """Return the ids of the most useful references, in the order of the gallery.
+
+    Every state in every light keeps one at least, if `keep` allows; the rest is shared out so that
+    all states keep about the same number, since every state counts the same. Within a state in
+    one light `representative` chooses; references whose label is doubted go first.
+
+    Args:
+        gallery: The references of one watch.
+        keep: How many stay; all if there are not more.
+        suspects: References whose label is doubted.
+
+    Raises:
+        GalleryError: Fewer than one per state would stay.
+    """
+    if keep < len(gallery.states):
+        raise GalleryError(
+            f"keep {len(gallery.states)} references at least: one of each state "
+            f"({', '.join(gallery.states)})"
+        )
+    doubted = {item.id for item in suspects}
+    cells: dict[Cell, list[int]] = {}
+    for row, item in enumerate(gallery.references):
+        cells.setdefault((item.state, item.condition), []).append(row)
+    apart = distances(gallery)
+    picked: list[int] = []
+    for cell, number in _shared_out({key: len(rows) for key, rows in cells.items()}, keep).items():
+        rows = cells[cell]
+        sure = [row for row in rows if gallery.references[row].reference_id not in doubted]
+        order = representative(apart[np.ix_(sure, sure)], min(number, len(sure)))
+        unsure = [row for row in rows if row not in sure]
+        picked += [sure[place] for place in order] + unsure[: number - len(order)]
+    return tuple(gallery.references[row].reference_id for row in sorted(picked))
+
+
+def _shared_out(sizes: dict[Cell, int], keep: int) -> dict[Cell, int]:
+    """Return how many references each cell keeps."""
+    taken = dict.fromkeys(sorted(sizes), 0)
+    for _ in range(min(keep, sum(sizes.values()))):
+        of_state: dict[str, int] = {}
+        for (state, _), number in taken.items():
+            of_state[state] = of_state.get(state, 0) + number
+
+        def turn(cell: Cell, of_state: dict[str, int] = of_state) -> tuple[bool, bool, int, float]:
+            # A state that has none, then a light that has none, then the state with the fewest.
+            state = of_state[cell[0]]
+            return state > 0, taken[cell] > 0, state, taken[cell] / sizes[cell]
+
+        taken[min((cell for cell in taken if taken[cell] < sizes[cell]), key=turn)] += 1
+    return taken

@@ -1,0 +1,1 @@
+"""Evaluation: labelled pictures in, figures out."""

@@ -1,0 +1,328 @@
+"""Labelled pictures on disk: folders with a `labels.csv`, tars of class folders.
+
+A labelled set as the pipeline sees it: every frame embedded once.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from edge_sim.core.files import is_dir, is_file, printable
+from edge_sim.core.images import decode
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.tables import named_file, read_table
+from edge_sim.core.types import BgrImage, Probe, Reference, is_reserved
+from edge_sim.errors import DataError, SourceError
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.io.sources.pictures import read_picture, read_time
+from edge_sim.vision.light import condition_of
+from edge_sim.vision.probe import Region, make_probe
+
+LABELS = "labels.csv"
+NEITHER = "transition"
+"""Label of frames that show no state cleanly: never a reference, never asked for."""
+_BOUNDARY = "boundary"  # in the nuisance column: between two states of a continuous process
+_FIRST_DATE_S = 1e8  # March 1973; smaller numbers count frames or seconds
+REST = "not_"
+"""Prefix of the state that all others are taken together as."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFrame:
+    """One picture of a labelled folder.
+
+    Args:
+        path: Of the picture.
+        state: Its label.
+        is_clean: Whether it shows its state cleanly.
+        time_s: Seconds since 1970 UTC if the table has a date, else its place in the order.
+    """
+
+    path: Path
+    state: str
+    is_clean: bool
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """A labelled folder.
+
+    Args:
+        name: Of the folder.
+        frames: In the order of the table.
+        is_dated: Whether the times are dates.
+        is_ordered: Whether the order of the frames is that of shooting.
+    """
+
+    name: str
+    frames: tuple[LabelledFrame, ...]
+    is_dated: bool
+    is_ordered: bool
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States of the clean frames, sorted."""
+        return tuple(sorted({frame.state for frame in self.frames if frame.is_clean}))
+
+    def against_rest(self, state: str) -> LabelledSet:
+        """Return the set with all other states taken together; unchanged without `state`."""
+        if state not in self.states or len(self.states) < 3:
+            return self
+        frames = tuple(
+            frame
+            if frame.state == state or not frame.is_clean
+            else replace(frame, state=REST + state)
+            for frame in self.frames
+        )
+        return replace(self, frames=frames)
+
+
+def read_set(folder: Path) -> LabelledSet:
+    """Return the labelled set in a folder: `labels.csv` with the columns frame and state.
+
+    A column `nuisance` that holds `boundary`, or the state `transition`, keeps a frame out of
+    references and questions. A column whose name holds `time` dates the frames, which are then put
+    in the order of time. Without dates the order of the table is taken as that of shooting, unless
+    META.json calls it not known.
+
+    Raises:
+        DataError: No table, a missing column, a picture that is not there or is named twice, a name
+            that no state may have, dates among other things, or no state at all.
+    """
+    table = folder / LABELS
+    rows = _rows(table)
+    times, is_dated = _times(table, rows)
+    frames: list[LabelledFrame] = []
+    line_of: dict[Path, int] = {}
+    for (line, row), time_s in zip(rows, times, strict=True):
+        frame = _frame(folder, row, time_s, f"{table}, line {line}")
+        if line_of.setdefault(frame.path, line) != line:
+            raise DataError(
+                f"{table}, line {line}: {row['frame']} is in line {line_of[frame.path]}"
+            )
+        frames.append(frame)
+    if is_dated:
+        frames.sort(key=lambda frame: frame.time_s)
+    result = LabelledSet(folder.name, tuple(frames), is_dated, is_dated or _is_ordered(folder))
+    if not result.states:
+        raise DataError(f"{table}: no frame shows a state")
+    return result
+
+
+def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
+    """Return one row of the table; `where` it stands begins every error."""
+    path = named_file(folder, row["frame"])
+    if path is None:
+        raise DataError(f"{where}: there is no picture {printable(folder / row['frame'])}")
+    state = row["state"].strip()
+    if not state:
+        raise DataError(f"{where}: no state")
+    if is_reserved(state):
+        raise DataError(f"{where}: the name {state!r} is reserved; call the state otherwise")
+    is_clean = state != NEITHER and _BOUNDARY not in (row.get("nuisance") or "")
+    return LabelledFrame(path, state, is_clean, time_s)
+
+
+def read_tar(path: Path) -> Iterator[tuple[str, BgrImage]]:
+    """Yield (class, picture) of every `<class>/<picture>` in a tar, in the order of the tar.
+
+    Raises:
+        DataError: The tar or a picture in it cannot be read, or there is none.
+    """
+    found = False
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                inner = PurePosixPath(member.name)
+                if not member.isfile() or len(inner.parts) < 2:
+                    continue
+                file = archive.extractfile(member)
+                if file is None:
+                    continue
+                found = True
+                yield inner.parent.name, _decoded(file.read(), f"{path}: {member.name}")
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"{path}: the tar cannot be read: {error}") from error
+    if not found:
+        raise DataError(f"{path}: no `<class>/<picture>` in this tar")
+
+
+def _decoded(data: bytes, what: str) -> BgrImage:
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise DataError(f"{what}: {error}") from error
+
+
+def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the line and the fields of each row."""
+    if not is_dir(table.parent):
+        raise DataError(f"{table.parent}: there is no such folder")
+    if not is_file(table):
+        raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")
+    found = read_table(table)
+    names = found.header
+    if not found.rows:
+        raise DataError(f"{table}: the table is empty")
+    for column in ("frame", "state"):
+        if names.count(column) != 1:
+            number = "two columns" if column in names else "no column"
+            raise DataError(f"{table}: {number} {column!r}; there are {', '.join(names)}")
+    for line, row in found.rows:
+        if len(row) > len(names):
+            raise DataError(f"{table}, line {line}: more fields than the {len(names)} columns")
+    return [
+        (line, {name: found.field(row, name) for name in dict.fromkeys(names)})
+        for line, row in found.rows
+    ]
+
+
+def _times(table: Path, rows: list[tuple[int, dict[str, str]]]) -> tuple[list[float], bool]:
+    """Return a time per row, and whether they are dates."""
+    places = [float(number) for number in range(len(rows))]
+    column = next((name for name in rows[0][1] if "time" in name.lower()), None)
+    times = [] if column is None else [_date(row[column]) for _, row in rows]
+    dates = [time_s for time_s in times if time_s is not None]
+    if not dates:
+        return places, False
+    if len(dates) < len(rows):
+        line = rows[times.index(None)][0]
+        raise DataError(f"{table}, line {line}: no date under {column!r}, as other lines have")
+    return dates, True
+
+
+def _date(text: str) -> float | None:
+    """Return seconds since 1970; None for what is no date, or a count of frames or seconds."""
+    try:
+        time_s = read_time(text)
+    except ValueError:
+        return None
+    return time_s if time_s >= _FIRST_DATE_S else None
+
+
+def _is_ordered(folder: Path) -> bool:
+    meta = folder / "META.json"
+    if not is_file(meta):
+        return True
+    try:
+        notes = json.loads(meta.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{meta}: cannot be read: {error}") from error
+    if not isinstance(notes, dict):
+        raise DataError(f"{meta}: must hold an object, holds {type(notes).__name__}")
+    return "not known" not in str(notes.get("temporal_order", ""))
+
+
+T = TypeVar("T")
+Track = Callable[[Sequence[T], str], Iterable[T]]
+"""Goes over a sequence and shows how far it has got under a label."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenSet:
+    """A labelled set, embedded.
+
+    Args:
+        name: Of the set.
+        probes: One per frame, in the order of the table.
+        labels: Of the frames; None where a frame shows no state cleanly.
+        is_dated: Whether the probes' times are dates.
+        is_ordered: Whether the order is that of shooting.
+        look: The pixels of a row's region, read anew; None for a set without pictures.
+    """
+
+    name: str
+    probes: tuple[Probe, ...]
+    labels: tuple[str | None, ...]
+    is_dated: bool = False
+    is_ordered: bool = True
+    look: Callable[[int], BgrImage] | None = None
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States that the clean frames show, sorted."""
+        return tuple(sorted({label for label in self.labels if label is not None}))
+
+    def rows_of(self, state: str) -> tuple[int, ...]:
+        """Return the clean frames of a state."""
+        return tuple(row for row, label in enumerate(self.labels) if label == state)
+
+    @property
+    def clean_rows(self) -> tuple[int, ...]:
+        """Rows of the frames that show a state cleanly."""
+        return tuple(row for row, label in enumerate(self.labels) if label is not None)
+
+    def condition(self, row: int) -> str:
+        """Return the light regime of a frame by itself: `day`, `dusk`, `ir` or `dark`."""
+        return condition_of(self.probes[row].quality)
+
+    def pixels(self, row: int) -> BgrImage:
+        """Return the region of a frame, read anew: a set keeps no pictures in memory.
+
+        Raises:
+            DataError: The set has no pictures, or the file cannot be read.
+        """
+        if self.look is None:
+            raise DataError(f"{self.name}: the set has no pictures")
+        return self.look(row)
+
+    def reference(self, row: int, state: str | None = None) -> Reference:
+        """Return a frame as a reference of its state, or of `state`.
+
+        Raises:
+            DataError: The frame shows no state and none is given.
+        """
+        label = state or self.labels[row]
+        if label is None:
+            raise DataError(f"{self.name}: frame {row} shows no state")
+        probe = self.probes[row]
+        return Reference(
+            reference_id=f"{self.name}/{row}",
+            state=label,
+            embedding=probe.embedding,
+            thumbnail=probe.thumbnail,
+            condition=self.condition(row),
+            enrolled_at=datetime.fromtimestamp(probe.unix_time_s, tz=timezone.utc),
+        )
+
+    def gallery(self, rows: Iterable[int]) -> Gallery:
+        """Return a gallery of clean frames."""
+        return Gallery(self.reference(row) for row in rows)
+
+
+def see(labelled: LabelledSet, embedder: Embedder, *, region: Region, track: Track[int]) -> SeenSet:
+    """Return the set with every frame read, cropped and embedded as in the pipeline.
+
+    Raises:
+        DataError: A picture cannot be read.
+    """
+
+    def look(row: int) -> BgrImage:
+        try:
+            return region.pixels_of(read_picture(labelled.frames[row].path))
+        except SourceError as error:
+            raise DataError(str(error)) from error
+
+    probes = []
+    for number in track(range(len(labelled.frames)), labelled.name):
+        frame = labelled.frames[number]
+        probes.append(
+            make_probe(
+                embedder,
+                look(number),
+                captured_at_s=frame.time_s,
+                unix_time_s=frame.time_s,
+                frame_index=number,
+            )
+        )
+    labels = tuple(frame.state if frame.is_clean else None for frame in labelled.frames)
+    return SeenSet(
+        labelled.name, tuple(probes), labels, labelled.is_dated, labelled.is_ordered, look
+    )

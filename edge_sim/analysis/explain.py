@@ -1,0 +1,401 @@
+"""The sentences about the deciding look: what it said, by how much, and what would turn it.
+
+The account of an event in plain words: why this state, why then, what would have changed it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import msgspec
+
+from edge_sim.analysis.what_if import Counterfactual, evidence_turn, overruling_score, turns_of
+from edge_sim.core.types import UNKNOWN, Match, State, StateScore, UnknownReason
+from edge_sim.decision.thresholds import DecisionState, Settings, agree, votes_needed
+from edge_sim.runtime.explanations import Explanation
+
+_IMPEDED = {
+    UnknownReason.DARK: "It was too dark to tell: mean level {luma:.1f} of 255.",
+    UnknownReason.OVEREXPOSED: "The picture was blown out: {clipped_bright:.0%} of it white.",
+    UnknownReason.BLURRED: "The picture was out of focus: sharpness {sharpness:.1f} at a contrast "
+    "of {contrast:.1f}, far below that of the references.",
+    UnknownReason.COVERED: "Something is before the lens: contrast {contrast:.1f} at a mean level "
+    "of {luma:.1f}.",
+    UnknownReason.CAMERA_MOVED: "No part of the picture shows what the references show there: the "
+    "camera was moved, or everything in view was.",
+    UnknownReason.LIGHTING: "The light kept changing for longer than a decision can wait for it.",
+    UnknownReason.FROZEN: "The source repeats the same picture, noise included.",
+    UnknownReason.STALE: "No picture came for too long.",
+    UnknownReason.NO_REFERENCES: "The gallery of the watch is empty: there is nothing to compare "
+    "with.",
+}
+
+
+def why_state_of(explanation: Explanation) -> tuple[str, ...]:
+    """Return why the deciding look said what it said."""
+    event, match = explanation.event, explanation.cause.match
+    reason = None if event.reason is None else UnknownReason(event.reason)
+    if reason in _IMPEDED:
+        return (_IMPEDED[reason].format(**asdict(event.quality)),)
+    if match is None:
+        return (f"The picture was not compared with any reference ({event.reason}).",)
+    if reason is UnknownReason.NOVEL:
+        return (_novel(explanation, match), _nearest(match.best))
+    if reason is UnknownReason.UNTAUGHT_LIGHT:
+        return (_untaught(explanation, match), _nearest(match.best))
+    if reason is UnknownReason.AMBIGUOUS:
+        return (_ambiguous(explanation, match), _nearest(match.best))
+    return (_lead(explanation, match), _familiar(explanation, match.best), _nearest(match.best))
+
+
+def what_if_of(explanation: Explanation) -> tuple[str, ...]:
+    """Return what would have changed the decision, with how far away that was."""
+    return tuple(_what_if(explanation))
+
+
+def impeded(explanation: Explanation) -> bool:
+    """Whether the deciding look was impeded and still named a state."""
+    return explanation.cause.impediment is not None and explanation.event.after != UNKNOWN
+
+
+def _what_if(explanation: Explanation) -> Iterator[str]:
+    event, match = explanation.event, explanation.cause.match
+    reason = event.reason
+    impediment = explanation.cause.impediment
+    if match is None or (impediment is not None and reason == impediment.value):
+        yield from _without_impediment(explanation)
+        return
+    best = match.best
+    level = _level(explanation, best.state)
+    if level is not None:
+        yield _to_the_level(best, level)
+    if reason != UnknownReason.NOVEL.value:
+        yield from _to_the_margin(explanation, match)
+    yield from _to_the_votes(explanation)
+    yield from _sensitivity(explanation)
+
+
+def _without_impediment(explanation: Explanation) -> Iterator[str]:
+    match, score = explanation.cause.match, overruling_score(explanation)
+    if match is None or score is None:
+        yield "No threshold: the scores of this look were not asked. It ends with the impediment."
+        return
+    best = match.best
+    away = score - best.score.combined
+    yield (
+        f"The score of {best.state} {away:.3f} higher ({score:.2f} or more): so familiar a picture "
+        f"would have refuted the impediment."
+    )
+    yield "Else no threshold: the scores were not asked. It ends with the impediment."
+
+
+def _novel(explanation: Explanation, match: Match) -> str:
+    best, level = match.best, _level(explanation, match.best.state)
+    start = f"No state explains the picture: the most probable one, {best.state}, scores"
+    if level is None:
+        return f"{start} {best.score.combined:.3f} only."
+    word, value = level
+    short = value - best.score.combined
+    return f"{start} {best.score.combined:.3f}, {short:.3f} below its {word} level of {value:.3f}."
+
+
+def _untaught(explanation: Explanation, match: Match) -> str:
+    state, light = match.best.state, explanation.cause.condition
+    return (
+        f"It is most like {state}, which has no reference in this light ({light}): in a light that "
+        f"was not taught a state is not entered. One confirmed picture of it in this light will do."
+    )
+
+
+def _ambiguous(explanation: Explanation, match: Match) -> str:
+    second = match.runner_up
+    rest = f" and {second.state} {second.probability:.3f}" if second else ""
+    text = (
+        f"Two states fit about equally well: {match.best.state} with probability "
+        f"{match.best.probability:.3f}{rest}"
+    )
+    if explanation.standing is None:
+        return f"{text}."
+    needed = explanation.standing.margin_needed
+    return f"{text}, a lead of {match.margin:.3f} where {needed:.3f} is needed."
+
+
+def _lead(explanation: Explanation, match: Match) -> str:
+    best, second = match.best, match.runner_up
+    text = f"The picture is most like {best.state}: probability {best.probability:.3f}"
+    if second is None:
+        return f"{text}; the gallery knows no other state."
+    text += f", {match.margin:.3f} ahead of the runner-up {second.state}"
+    if explanation.standing is None:
+        return f"{text}."
+    return f"{text}; a lead of {explanation.standing.margin_needed:.3f} was needed."
+
+
+def _familiar(explanation: Explanation, best: StateScore) -> str:
+    level = _level(explanation, best.state)
+    if level is None:
+        return f"Its score for {best.state} is {best.score.combined:.3f}."
+    word, value = level
+    above = best.score.combined - value
+    return (
+        f"It is familiar: its score for {best.state} is {best.score.combined:.3f}, {above:.3f} "
+        f"above the {word} level of {value:.3f}."
+    )
+
+
+def _nearest(best: StateScore) -> str:
+    score = best.score
+    ssim = "" if score.ssim is None else f", structural similarity {score.ssim:.3f}"
+    return (
+        f"The reference of {best.state} most like it is {best.reference_id}: cosine "
+        f"{score.cosine:.3f}{ssim}."
+    )
+
+
+def _level(explanation: Explanation, state: str) -> tuple[str, float] | None:
+    """Return which level of a state the look had to reach, and where it lay."""
+    levels = explanation.event.thresholds.get(state)
+    if levels is None:
+        return None
+    stays = explanation.event.before == state
+    return ("leave", levels.leave) if stays else ("enter", levels.enter)
+
+
+def _to_the_level(best: StateScore, level: tuple[str, float]) -> str:
+    word, value = level
+    away = best.score.combined - value
+    if away < 0.0:
+        return (
+            f"The score of {best.state} {-away:.3f} higher (its {word} level is {value:.3f}): the "
+            f"picture would have counted as familiar."
+        )
+    return (
+        f"The score of {best.state} more than {away:.3f} lower (below its {word} level of "
+        f"{value:.3f}): this look would have said unknown (novel)."
+    )
+
+
+def _to_the_margin(explanation: Explanation, match: Match) -> Iterator[str]:
+    standing = explanation.standing
+    if standing is None or match.runner_up is None:
+        return
+    away = match.margin - standing.margin_needed
+    if away >= 0.0:
+        yield (
+            f"A lead more than {away:.3f} smaller (below {standing.margin_needed:.3f}): this look "
+            f"would have said unknown (ambiguous)."
+        )
+    else:
+        yield (
+            f"A lead {-away:.3f} larger ({standing.margin_needed:.3f} or more): this look would "
+            f"have said {match.best.state}."
+        )
+
+
+def _to_the_votes(explanation: Explanation) -> Iterator[str]:
+    standing, settings, event = explanation.standing, explanation.settings, explanation.event
+    if standing is None or settings is None:
+        return
+    after = standing.votes[-1].state if standing.votes else None
+    agreeing = sum(agree(vote.state, after) for vote in standing.votes)
+    if agreeing == votes_needed(settings, standing):
+        yield (
+            f"One of these {agreeing} looks saying otherwise: the change would have come later or "
+            f"not at all."
+        )
+    evidence = standing.evidence.get(event.after, 0.0)
+    if event.after != UNKNOWN and evidence >= standing.evidence_needed > 0.0:
+        over = evidence - standing.evidence_needed
+        yield f"Evidence more than {over:.2f} smaller: more looks would have been waited for."
+
+
+def _sensitivity(explanation: Explanation) -> Iterator[str]:
+    settings = explanation.settings
+    if settings is None:
+        return
+    below, above = turns_of(explanation)
+    present = f"({settings.sensitivity:.2f} was in force)"
+    if below is None and above is None:
+        yield f"No sensitivity from 0 to 1 would have turned this look {present}."
+    if below is not None:
+        yield f"A sensitivity of {_turn_text(below)} or lower {present}."
+    if above is not None:
+        yield f"A sensitivity of {_turn_text(above)} or higher {present}."
+    short = evidence_turn(explanation, explanation.event.after)
+    if short is not None:
+        yield f"At a sensitivity of {short:.2f} or lower the evidence would not have sufficed yet."
+
+
+def _turn_text(turn: Counterfactual) -> str:
+    says = "it would have waited" if turn.vote is None else f"it would have said {_text(turn.vote)}"
+    return f"{turn.sensitivity:.2f}, where {says},"
+
+
+def _text(state: State) -> str:
+    return f"{state.name} ({state.reason.value})" if state.reason else state.name
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """One state at the deciding look.
+
+    Args:
+        state: Name of the state.
+        reference: Id of its reference most like the picture.
+        cosine: Of the global embeddings, -1 to 1.
+        ssim: Structural similarity of the thumbnails, -1 to 1; null where it was not computed.
+        score: What levels are compared with, 0 to 1.
+        enter: Level in force at which the state is entered; null if it was not kept.
+        leave: Level in force below which the state is left; null if it was not kept.
+        probability: Among the states of the gallery, 0 to 1.
+        evidence: Sum that spoke for it against the state last said; null if it was not kept.
+    """
+
+    state: str
+    reference: str
+    cosine: float
+    ssim: float | None
+    score: float
+    enter: float | None
+    leave: float | None
+    probability: float
+    evidence: float | None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """An event for people: sentences, and one row per state, the most probable first."""
+
+    headline: str
+    why_state: tuple[str, ...]
+    why_then: tuple[str, ...]
+    what_if: tuple[str, ...]
+    states: tuple[StateRow, ...]
+
+
+def account_of(explanation: Explanation) -> Account:
+    """Return the account of an explanation; what was not kept is left out, not guessed."""
+    event = explanation.event
+    before = "start" if event.before is None else said_text(event.before, event.before_reason)
+    return Account(
+        headline=f"{event.watch}: {before} -> {said_text(event.after, event.reason)}",
+        why_state=why_state_of(explanation),
+        why_then=_why_then(explanation),
+        what_if=what_if_of(explanation),
+        states=_rows(explanation),
+    )
+
+
+def said_text(name: str, reason: str | None) -> str:
+    """Return what a watch says, `unknown` with its reason in brackets."""
+    return f"{name} ({reason})" if reason else name
+
+
+def origin_text(explanation: Explanation) -> str:
+    """Return what decided: model, gallery, configuration and version, in one line."""
+    event, settings = explanation.event, explanation.settings
+    parts = [f"model {event.model}", f"gallery revision {event.gallery_revision}"]
+    if explanation.gallery:
+        parts[-1] += f" ({explanation.gallery})"
+    if explanation.configuration:
+        parts.append(f"configuration {explanation.configuration}")
+    if settings is not None:
+        parts.append(f"sensitivity {settings.sensitivity:g}")
+        parts.append(f"confirm {settings.matches} of {settings.of}")
+        known = [item.calibrated for item in settings.levels.values() if item.calibrated]
+        parts += sorted({f"levels {item.origin}" for item in known})
+    if explanation.edge_sim:
+        parts.append(f"edge_sim {explanation.edge_sim}")
+    return "Decided with " + ", ".join(parts)
+
+
+def where_text(explanation: Explanation) -> str:
+    """Return where the event is from: frame, source, light and id, in one line."""
+    event = explanation.event
+    return f"frame {event.frame} of {event.source}, light {event.condition}, event {event.id}"
+
+
+def _why_then(explanation: Explanation) -> tuple[str, ...]:
+    event, standing, settings = explanation.event, explanation.standing, explanation.settings
+    if standing is None or settings is None:
+        return ("Only the event is known: votes and evidence were not kept with it.",)
+    sentences = [_votes_text(standing, settings)]
+    if standing.doubts:
+        doubts = " and ".join(doubt.value for doubt in standing.doubts)
+        sentences.append(
+            f"The rules of the watch call this change implausible ({doubts}), so every vote and "
+            f"twice the evidence were asked for."
+        )
+    if event.after == UNKNOWN:
+        sentences.append("A change to unknown needs votes only.")
+    elif event.before is None:
+        sentences.append("It is the first decision of the watch, so votes alone decide.")
+    elif not standing.evidence:
+        sentences.append("No state was named since the start, so votes alone decide.")
+    elif not _returns(explanation):
+        sentences.append(
+            f"The evidence for {event.after} against the state named last stood at "
+            f"{standing.evidence[event.after]:.2f}; {standing.evidence_needed:.2f} was needed."
+        )
+    else:
+        sentences.append("It is the state named last, so votes alone bring it back.")
+    if impeded(explanation):
+        sentences.append("The picture was impeded, but so familiar that the look counted.")
+    return tuple(sentences)
+
+
+def _returns(explanation: Explanation) -> bool:
+    """Whether the watch comes back from `unknown` to the state that its evidence is against."""
+    standing, after = explanation.standing, explanation.event.after
+    if standing is None:
+        return False
+    return standing.evidence.get(after, 0.0) < standing.evidence_needed
+
+
+def _votes_text(standing: DecisionState, settings: Settings) -> str:
+    counts = Counter(_state_text(vote.state) for vote in standing.votes)
+    said = " and ".join(f"{number} {text}" for text, number in counts.most_common())
+    after = standing.votes[-1].state if standing.votes else None
+    agreeing = sum(agree(vote.state, after) for vote in standing.votes)
+    number = votes_needed(settings, standing)
+    needed = f"all {number}" if number == settings.of else f"{number} of {settings.of}"
+    alike = ""
+    if agreeing > counts[_last(after)]:
+        is_untaught = any(
+            vote.state.reason is UnknownReason.UNTAUGHT_LIGHT for vote in standing.votes
+        )
+        also = ", untaught_light" if is_untaught else ""
+        alike = f" novel, ambiguous{also} and camera_moved count as one."
+    return f"The last {len(standing.votes)} looks said {said}: {needed} had to agree.{alike}"
+
+
+def _last(state: State | None) -> str:
+    return "" if state is None else _state_text(state)
+
+
+def _state_text(state: State) -> str:
+    return said_text(state.name, state.reason.value if state.reason else None)
+
+
+def _rows(explanation: Explanation) -> tuple[StateRow, ...]:
+    match, standing = explanation.cause.match, explanation.standing
+    levels = explanation.event.thresholds
+    rows = []
+    for item in () if match is None else match.states:
+        level = levels.get(item.state)
+        rows.append(
+            StateRow(
+                state=item.state,
+                reference=item.reference_id,
+                cosine=item.score.cosine,
+                ssim=item.score.ssim,
+                score=item.score.combined,
+                enter=None if level is None else level.enter,
+                leave=None if level is None else level.leave,
+                probability=item.probability,
+                evidence=None
+                if standing is None
+                else round(standing.evidence.get(item.state, 0.0), 2),
+            )
+        )
+    return tuple(rows)

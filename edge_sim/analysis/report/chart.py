@@ -1,0 +1,253 @@
+"""The chart of one watch: its lanes below each other on one time scale.
+
+The list of events: one bar per state against its levels, and rows for a drawn table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.analysis.report.drawing import (
+    TEXT_PX,
+    AxisScale,
+    Drawing,
+    Image,
+    Item,
+    Polyline,
+    Rect,
+    Text,
+    inks_of,
+    line,
+    moved,
+    stacked,
+    text_width,
+)
+from edge_sim.analysis.report.lanes import (
+    ENTER_DASH,
+    LEAVE_DASH,
+    SCORE_PX,
+    Plot,
+    Scope,
+    change_text,
+    clock_text,
+    condition_lane,
+    impediment_lane,
+    is_crowded,
+    light_lane,
+    margin_lane,
+    pins,
+    plot_of,
+    score_lane,
+    state_lane,
+    time_axis,
+    truth_lane,
+)
+from edge_sim.analysis.report.timeline import (
+    BETWEEN,
+    TimelineEvent,
+    Track,
+    TrueStates,
+    true_spans,
+    wrong_spans,
+)
+from edge_sim.core.types import UNKNOWN
+
+_LANE_GAP_PX = 6.0
+
+
+def states_of(track: Track, truth: TrueStates) -> tuple[str, ...]:
+    """Return the states of a track and those that were true, sorted."""
+    return tuple(sorted({*track.states, *(state for _, state in truth)} - {UNKNOWN, BETWEEN}))
+
+
+def chart(
+    track: Track, scope: Scope, *, width: float, truth: TrueStates = (), anchor: str = ""
+) -> Drawing:
+    """Return the chart of a track, `width` pixels wide.
+
+    Args:
+        track: With at least one look.
+        scope: The time to show.
+        width: Below 640 the layout is for a telephone.
+        truth: The true states, if they are known.
+        anchor: The markers lead to `#<anchor>-<number>`.
+    """
+    states = states_of(track, truth)
+    plot = plot_of(width, scope, inks_of(states))
+    looks, spans = track.looks, track.spans()
+    true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
+    named: list[tuple[str, Drawing | None]] = [
+        ("events", pins(plot, track.moments, anchor) if track.moments else None),
+        ("state", state_lane(plot, spans, wrong_spans(spans, true))),
+        ("truth", truth_lane(plot, true) if true else None),
+        ("score", score_lane(plot, looks, states, 190.0) if track.states else None),
+        ("margin", margin_lane(plot, looks) if track.states else None),
+        ("light", stacked([light_lane(plot, looks), condition_lane(plot, looks)], 1.0)),
+        ("impeded", impediment_lane(plot, looks)),
+        ("", time_axis(plot)),
+    ]
+    lanes = [_titled(plot, name, lane) for name, lane in named if lane is not None]
+    body = _with_event_lines(plot, track, stacked(lanes, _LANE_GAP_PX))
+    return stacked([legend(width, inks_of(states), judged=bool(true)), body], 10.0)
+
+
+def legend(width: float, inks: Mapping[str, str], *, judged: bool) -> Drawing:
+    """Return what the colours and lines mean; `judged` adds the red of a wrong state."""
+    entries: list[tuple[str, Sequence[Item]]] = [
+        (state, (Rect(0, 0, 14, 12, ink, radius=2),))
+        for state, ink in inks.items()
+        if state != UNKNOWN
+    ]
+    back = Rect(0, 0, 14, 12, "unknown_back", radius=2)
+    entries.append(("unknown", (back, replace(back, fill="unknown", hatched=True))))
+    entries += [
+        ("score", (line((0, 6), (22, 6), "ink", width=SCORE_PX),)),
+        ("enter", (Polyline(((0, 6), (22, 6)), "ink", dash=ENTER_DASH),)),
+        ("leave", (Polyline(((0, 6), (22, 6)), "ink", dash=LEAVE_DASH),)),
+    ]
+    if judged:
+        entries.append(("wrong", (Rect(0, 4, 14, 4, "wrong"),)))
+    return _flowed(entries, width)
+
+
+def _flowed(entries: Sequence[tuple[str, Sequence[Item]]], width: float) -> Drawing:
+    items: list[Item] = []
+    x = y = 0.0
+    for name, symbol in entries:
+        symbol_px = 28.0 if isinstance(symbol[0], Polyline) else 20.0
+        wide = symbol_px + text_width(name) + 16
+        if x > 0 and x + wide > width:
+            x, y = 0.0, y + 20
+        items += moved(symbol, x, y)
+        items.append(Text(x + symbol_px, y + 10.5, name, "ink"))
+        x += wide
+    return Drawing(width, y + 14, tuple(items))
+
+
+def _titled(plot: Plot, name: str, lane: Drawing) -> Drawing:
+    if not name:
+        return lane
+    if plot.narrow:
+        if name == "events":
+            return lane
+        title = Drawing(plot.width, 12, (Text(plot.left, 10, name, "muted", 11),))
+        return stacked([title, lane], 1.0)
+    base = 14.0 if lane.height < 60 else 12.0
+    title_text = Text(0, base, name, "muted", 12)
+    return Drawing(lane.width, lane.height, (title_text, *lane.items))
+
+
+def _with_event_lines(plot: Plot, track: Track, body: Drawing) -> Drawing:
+    """Draw a thin line down from every event, below everything but the panels' own lines."""
+    if is_crowded(plot, track.moments):
+        return body
+    lines = tuple(
+        line((at, 14.0), (at, body.height - 22), "ink", width=1, opacity=0.28)
+        for at in (plot.x(moment.look.at_s) for moment in track.moments)
+    )
+    panels = tuple(item for item in body.items if _is_panel(item))
+    others = tuple(item for item in body.items if not _is_panel(item))
+    return Drawing(body.width, body.height, (*panels, *lines, *others))
+
+
+def _is_panel(item: Item) -> bool:
+    return isinstance(item, Rect) and item.fill == "panel"
+
+
+_BAR_ROW_PX = 18.0
+_ROW_PX = 80.0
+_PICTURE_WIDE, _PICTURE_HIGH = 92.0, 68.0
+
+
+def bars(moment: TimelineEvent, plot: Plot, width: float) -> Drawing:
+    """Return the score of every state as a bar from 0 to 1, with its enter and leave levels."""
+    scores = moment.look.scores
+    ranked = sorted(scores, key=lambda state: -scores[state])
+    name_px, value_px = min(132.0, 0.34 * width), 136.0
+    x = AxisScale(0.0, 1.0, name_px, max(name_px + 20, width - value_px))
+    items: list[Item] = []
+    for row, state in enumerate(ranked):
+        top = row * _BAR_ROW_PX
+        ink = plot.ink(state)
+        items.append(Text(0, top + 13, plot.named(state, name_px - 6, TEXT_PX)))
+        items.append(Rect(x.start, top + 4, x.end - x.start, 10, "grid", radius=2))
+        items.append(Rect(x.start, top + 4, x(scores[state]) - x.start, 10, ink, radius=2))
+        items.append(Text(x.end + 6, top + 13, f"{scores[state]:.3f}"))
+        level = moment.change.thresholds.get(state)
+        if level is not None:
+            items.append(
+                line((x(level.enter), top + 1), (x(level.enter), top + 17), "ink", width=2)
+            )
+            items.append(
+                line((x(level.leave), top + 4), (x(level.leave), top + 14), "ink", width=1)
+            )
+            words = f"{level.enter:.2f} / {level.leave:.2f}"
+            items.append(Text(width, top + 13, words, "muted", anchor="end"))
+    return Drawing(width, max(1.0, len(ranked) * _BAR_ROW_PX), tuple(items))
+
+
+def rows(plot: Plot, moments: Sequence[TimelineEvent], most: int) -> Drawing:
+    """Return a table of the first `most` events, below a line of headings."""
+    drawn = [_headings(plot), *(_row(plot, moment) for moment in moments[:most])]
+    if len(moments) > most:
+        words = f"and {len(moments) - most} more; the HTML report lists them"
+        drawn.append(Drawing(plot.width, 24, (Text(0, 16, words, "muted"),)))
+    return stacked(drawn)
+
+
+def _columns(width: float) -> tuple[float, ...]:
+    return 0.0, 34.0, 140.0, 300.0, 0.48 * width, 0.48 * width + 90
+
+
+def _headings(plot: Plot) -> Drawing:
+    number, _, time, change, confidence, scores = _columns(plot.width)
+    words = (
+        (number, "#"),
+        (time, "time"),
+        (change, "change"),
+        (confidence, "confidence"),
+        (scores, "score per state, with enter (thick) and leave (thin) levels"),
+    )
+    items = tuple(Text(x, 14, text, "muted", 11.5) for x, text in words)
+    return Drawing(plot.width, 22, items)
+
+
+def _row(plot: Plot, moment: TimelineEvent) -> Drawing:
+    number, picture, time, change, confidence, scores = _columns(plot.width)
+    look = moment.look
+    before = moment.change.before
+    after_ink = plot.ink(moment.change.after.name)
+    items: list[Item] = [
+        line((0, 0), (plot.width, 0), "grid"),
+        Rect(number, 8, 22, 18, after_ink, radius=9),
+        Text(number + 11, 21, str(moment.number), f"on_{after_ink}", 11, "middle", True),
+        Text(time, 22, plot.since(look.at_s), bold=True),
+        Text(time, 40, clock_text(look, plot), "muted"),
+        Text(time, 58, f"light: {look.condition}", "muted"),
+        Text(change, 22, f"{before.name if before else 'start'} →", "muted"),
+        Rect(change, 33, 12, 12, after_ink, radius=2),
+        Text(change + 18, 44, moment.change.after.name, size=14, bold=True),
+        Text(confidence, 22, f"{moment.change.confidence:.2f}", bold=True),
+    ]
+    if moment.change.after.reason is not None:
+        items.append(Text(change + 18, 62, moment.change.after.reason.value, "muted"))
+    if moment.picture is not None:
+        items.append(_picture(moment.picture, picture, change_text(moment)))
+    bar_drawing = bars(moment, plot, plot.width - scores)
+    height = max(_ROW_PX, bar_drawing.height + 20)
+    shifted = Drawing(plot.width, height, tuple(items))
+    return _beside(shifted, bar_drawing, scores)
+
+
+def _picture(pixels: NDArray[np.uint8], left: float, label: str) -> Image:
+    height, width = pixels.shape[:2]
+    shrink = min(_PICTURE_WIDE / width, _PICTURE_HIGH / height)
+    return Image(left, 6, width * shrink, height * shrink, pixels, label)
+
+
+def _beside(row: Drawing, cell: Drawing, left: float) -> Drawing:
+    return Drawing(row.width, row.height, (*row.items, *moved(cell.items, left, 9.0)))

@@ -1,0 +1,274 @@
+"""One event on a page: the words, the pictures that were compared, and the scores around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.analysis.explain import Account, origin_text, where_text
+from edge_sim.analysis.report import svg
+from edge_sim.analysis.report.chart import chart
+from edge_sim.analysis.report.drawing import bgr_of
+from edge_sim.analysis.report.lanes import scope_of
+from edge_sim.analysis.report.timeline import Look, Timeline, Track
+from edge_sim.core.files import is_dir
+from edge_sim.core.images import as_bgr, decode, gray
+from edge_sim.core.types import BgrImage, GrayImage, State, StateChange, UnknownReason
+from edge_sim.core.vectors import SSIM_RADIUS_PX, ssim_map, ssim_planes
+from edge_sim.errors import DataError
+from edge_sim.runtime.explanations import Explanation, SeenLook
+
+_WIDE_PX, _NARROW_PX = 1120.0, 380.0
+_MAP_PX = 192
+_STYLE = """
+*{box-sizing:border-box}
+body{margin:0;background:var(--page);color:var(--ink);print-color-adjust:exact;
+-webkit-print-color-adjust:exact;
+font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}
+main{max-width:1180px;margin:0 auto;padding:28px 28px 48px}
+h1{font-size:1.6rem;line-height:1.2;margin:0 0 .2rem;overflow-wrap:anywhere}
+h2{font-size:1.1rem;margin:0 0 .3rem} p{margin:.2rem 0;overflow-wrap:anywhere}
+.muted,figcaption,th{color:var(--muted)}
+section{border-top:1px solid var(--grid);margin-top:1.2rem;padding-top:1rem}
+.words{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:1rem 2.5rem}
+.words section{border:0;margin:0;padding:0}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:14px;
+list-style:none;margin:.6rem 0 0;padding:0}
+figure{margin:0} .card img{display:block;width:100%;height:150px;object-fit:contain}
+figcaption{font-size:.8rem;line-height:1.35;margin-top:6px;overflow-wrap:anywhere}
+figcaption b{color:var(--ink)} .narrow{display:none}
+table{border-collapse:collapse;margin-top:.8rem;font-variant-numeric:tabular-nums}
+th{text-align:left;font-weight:400;font-size:.82rem} th,td{padding:.25rem 1.1rem .25rem 0}
+td{border-top:1px solid var(--grid)} .scroll{overflow-x:auto}
+@media screen and (max-width:700px){main{padding:16px 12px 32px} .wide{display:none}
+.narrow{display:block}}
+@media print{main{max-width:none;padding:0} section,figure{break-inside:avoid}}
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A reference to look at.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR, as it was enrolled.
+        thumbnail: (96, 96) uint8 grey, as it is compared.
+    """
+
+    picture: BgrImage
+    thumbnail: GrayImage
+
+
+def check_page(path: Path) -> None:
+    """Refuse a file that no page can be written to; call it before long work.
+
+    Raises:
+        DataError: Not .html, or in a folder that does not exist.
+    """
+    if path.suffix.lower() != ".html":
+        raise DataError(f"{path}: this report is written as .html, so end its name in that")
+    if not is_dir(path.parent):
+        raise DataError(f"{path}: there is no folder {path.parent} to write the report to; make it")
+
+
+def explanation_page(
+    explanation: Explanation, account: Account, references: Mapping[str, Shown]
+) -> str:
+    """Return the whole page as an HTML document: no network, no other file, no script.
+
+    Args:
+        explanation: Of the event.
+        account: Of the same, in words.
+        references: By id; those that are missing are named without a picture.
+    """
+    event = explanation.event
+    at = event.at.replace("T", " ").replace("Z", " UTC")
+    where = f"{at}, {where_text(explanation)}"
+    title = f"{account.headline}, {at}"
+    body = "\n".join(
+        (
+            f'<header><h1>{escape(account.headline)}</h1><p class="muted">{escape(where)}</p>'
+            f"</header>",
+            _words(account),
+            _pictures(explanation, references),
+            _states(account),
+            _timeline(explanation),
+            f'<footer class="muted"><p>{escape(origin_text(explanation))}</p></footer>',
+        )
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{svg.style_sheet()}\n{_STYLE}</style>\n"
+        f"</head>\n<body>\n{svg.shared_patterns()}\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def similarity_picture(probe: GrayImage, reference: GrayImage) -> BgrImage:
+    """Return where two (T, T) thumbnails are alike: (192, 192, 3) uint8 BGR.
+
+    The reference in pale grey, red laid over it where structural similarity is low: none at 1,
+    all red at 0 and below.
+    """
+    alike = np.clip(ssim_map(ssim_planes(probe), ssim_planes(reference)), 0.0, 1.0)
+    unlike = np.pad(1.0 - alike, SSIM_RADIUS_PX, mode="edge")[..., None]
+    pale = 255.0 - 0.5 * (255.0 - as_bgr(reference).astype(np.float32))
+    mixed = pale * (1.0 - unlike) + np.array(bgr_of("wrong"), np.float32) * unlike
+    small = np.clip(mixed + 0.5, 0.0, 255.0).astype(np.uint8)
+    large = cv2.resize(small, (_MAP_PX, _MAP_PX), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large, np.uint8)
+
+
+def _words(account: Account) -> str:
+    parts = (
+        ("Why this", account.why_state),
+        ("Why then", account.why_then),
+        ("What would have changed it", account.what_if),
+    )
+    sections = "".join(
+        f"<section><h2>{title}</h2>{''.join(f'<p>{escape(text)}</p>' for text in sentences)}"
+        f"</section>"
+        for title, sentences in parts
+        if sentences
+    )
+    return f'<section class="words">{sections}</section>'
+
+
+def _pictures(explanation: Explanation, references: Mapping[str, Shown]) -> str:
+    cards = "".join(_cards(explanation, references))
+    return f'<section><h2>What was compared</h2><ul class="cards">{cards}</ul></section>'
+
+
+def _cards(explanation: Explanation, references: Mapping[str, Shown]) -> Iterator[str]:
+    probe = _decoded(explanation.thumbnail)
+    seen = _decoded(explanation.picture)
+    if seen is None and probe is None:
+        yield _card(None, "The picture", "was not kept: set explanations.pictures to keep one")
+    else:
+        yield _card(probe if seen is None else seen, "The picture", "that decided")
+    match = explanation.cause.match
+    for item in () if match is None else match.states:
+        shown = references.get(item.reference_id)
+        named = f"{item.reference_id}, cosine {item.score.cosine:.3f}"
+        if shown is None:
+            yield _card(None, item.state, f"{named}; not in the gallery at hand")
+            continue
+        yield _card(shown.picture, item.state, named)
+        if probe is not None:
+            drawn = similarity_picture(gray(probe), shown.thumbnail)
+            ssim = "" if item.score.ssim is None else f" {item.score.ssim:.3f}"
+            yield _card(drawn, f"SSIM{ssim}", f"red where the picture is unlike {item.state}")
+
+
+def _card(picture: NDArray[np.uint8] | None, title: str, words: str) -> str:
+    shown = ""
+    if picture is not None:
+        shown = f'<img src="{svg.data_uri(picture)}" alt="{escape(title)}">'
+    return (
+        f'<li><figure class="card">{shown}<figcaption><b>{escape(title)}</b><br>{escape(words)}'
+        "</figcaption></figure></li>"
+    )
+
+
+def _decoded(data: bytes | None) -> BgrImage | None:
+    if data is None:
+        return None
+    try:
+        return decode(data)
+    except ValueError:
+        return None  # the words and numbers are worth a page without it
+
+
+def _states(account: Account) -> str:
+    if not account.states:
+        return ""
+    heads = ("state", "probability", "score", "enter", "leave", "evidence", "cosine", "SSIM")
+    head = "".join(f"<th>{name}</th>" for name in (*heads, "nearest reference"))
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f"<td>{escape(text)}</td>"
+            for text in (
+                row.state,
+                *map(_number, (row.probability, row.score, row.enter, row.leave, row.evidence)),
+                *map(_number, (row.cosine, row.ssim)),
+                row.reference,
+            )
+        )
+        + "</tr>"
+        for row in account.states
+    )
+    return (
+        f'<section><h2>Every state</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _timeline(explanation: Explanation) -> str:
+    timeline = _recorded(explanation)
+    if not timeline.tracks:
+        return ""
+    (track,) = timeline.tracks
+    drawn = "".join(_figures(track, timeline))
+    words = "the dashed line is the level to enter a state, the dotted one the level to leave it"
+    return (
+        f'<section><h2>Around the event</h2>{drawn}<p class="muted">Scores over time; {words}.</p>'
+        f"</section>"
+    )
+
+
+def _figures(track: Track, timeline: Timeline) -> Iterator[str]:
+    scope = scope_of(timeline)
+    for name, width in (("wide", _WIDE_PX), ("narrow", _NARROW_PX)):
+        drawing = chart(track, scope, width=width)
+        label = f"Scores of the watch {track.watch} around the event"
+        yield f'<figure class="{name}">{svg.render(drawing, label=label)}</figure>'
+
+
+def _recorded(explanation: Explanation) -> Timeline:
+    timeline = Timeline()
+    event = explanation.event
+    for look in explanation.looks:
+        change = _change(explanation) if look.decided else None
+        timeline.add_look(event.watch, _look(look), change)
+    return timeline
+
+
+def _look(look: SeenLook) -> Look:
+    return Look(
+        at_s=look.at_s,
+        unix_time_s=look.unix_time_s,
+        state=_state(look.state, look.reason),
+        scores=look.scores,
+        thresholds=look.levels,
+        margin=look.margin,
+        luma=look.luma,
+        condition=look.condition,
+        impediment=None if look.impediment is None else UnknownReason(look.impediment),
+    )
+
+
+def _change(explanation: Explanation) -> StateChange:
+    event = explanation.event
+    before = None if event.before is None else _state(event.before, event.before_reason)
+    return StateChange(
+        before=before,
+        after=_state(event.after, event.reason),
+        cause=explanation.cause,
+        thresholds=event.thresholds,
+        confidence=event.confidence,
+    )
+
+
+def _state(name: str, reason: str | None) -> State:
+    return State(name, None if reason is None else UnknownReason(reason))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

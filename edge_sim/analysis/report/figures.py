@@ -1,0 +1,499 @@
+"""Pictures of an evaluation; matplotlib comes with the extra `plot`.
+
+Small diagrams with two axes: curves, steps and bars side by side on one sheet.
+
+What a calibration rests on: histograms of same and different, precision-recall, ROC.
+
+Scores over time and their distribution, a pair of diagrams per watch, state and light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.analysis.calibration import Curve
+from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.events import Played
+from edge_sim.analysis.evaluation.metrics import precision_recall_curve, roc_curve
+from edge_sim.analysis.evaluation.retrieval import RECALL_AT, RECALL_LEVELS, RetrievalResult
+from edge_sim.analysis.evaluation.states import Answers
+from edge_sim.analysis.log_stats import Traces
+from edge_sim.analysis.report import raster, svg
+from edge_sim.analysis.report.drawing import (
+    Anchor,
+    AxisScale,
+    Drawing,
+    Item,
+    Point,
+    Polyline,
+    Rect,
+    Text,
+    fitted,
+    line,
+    moved,
+    text_width,
+)
+from edge_sim.core.files import is_dir
+from edge_sim.core.types import UNKNOWN
+from edge_sim.errors import DataError
+
+_DPI = 110
+
+
+def plot_states(answers: Sequence[Answers], path: Path) -> None:
+    """Write a row per set: scores of known and novel frames, ROC, PR, calibration, confusion.
+
+    Raises:
+        DataError: matplotlib is missing, or the file cannot be written.
+    """
+    pyplot = backend()
+    figure, axes = pyplot.subplots(
+        len(answers), 5, figsize=(20, 3.4 * len(answers)), squeeze=False, layout="constrained"
+    )
+    for row, item in zip(axes, answers, strict=True):
+        _scores(row[0], item)
+        _roc(row[1], item)
+        _precision(row[2], item)
+        _calibration(row[3], item)
+        _confusion(row[4], item)
+    save(figure, path, pyplot)
+
+
+def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
+    """Write a timeline per clip: true and said states, and `combined` of the best match.
+
+    Raises:
+        DataError: matplotlib is missing, or the file cannot be written.
+    """
+    pyplot = backend()
+    figure, axes = pyplot.subplots(
+        len(clips), 1, figsize=(14, 2.6 * len(clips)), squeeze=False, layout="constrained"
+    )
+    for axis, (seen, played) in zip(axes[:, 0], clips, strict=True):
+        _timeline(axis, seen, played)
+    save(figure, path, pyplot)
+
+
+def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
+    """Write precision over recall, and recall over the number of answers, of all collections.
+
+    Raises:
+        DataError: matplotlib is missing, or the file cannot be written.
+    """
+    pyplot = backend()
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    for one in results:
+        label = f"{one.name}, mAP {one.mean_average_precision:.3f}"
+        left.plot(RECALL_LEVELS, one.precision_at_recall, marker="o", label=label)
+        recalls = [getattr(one, f"recall_at_{number}") for number in RECALL_AT]
+        right.plot(RECALL_AT, recalls, marker="o", label=one.name)
+    left.set(xlabel="recall", ylabel="interpolated precision", xlim=(0, 1), ylim=(0, 1.02))
+    right.set(xscale="log", xlabel="answers looked at", ylabel="questions with a hit")
+    right.set(ylim=(0, 1.02))
+    right.set_xticks(RECALL_AT, [str(number) for number in RECALL_AT])
+    for axis in (left, right):
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    save(figure, path, pyplot)
+
+
+def check(path: Path) -> None:
+    """Check that a plot can be drawn and where it goes, before the work that it shows.
+
+    Raises:
+        DataError: matplotlib is missing, there is no such folder, or a kind of file that it
+            cannot write.
+    """
+    pyplot = backend()
+    if not is_dir(path.parent):
+        raise DataError(f"{path}: there is no folder {path.parent} to write the plot to")
+    kinds = sorted(pyplot.figure().canvas.get_supported_filetypes())
+    pyplot.close()
+    if path.suffix.removeprefix(".") not in kinds:
+        raise DataError(f"{path}: a plot cannot be such a file; there are {', '.join(kinds)}")
+
+
+def _scores(axis: Any, item: Answers) -> None:
+    bins = np.linspace(0.0, 1.0, 41)
+    if len(item.familiar):
+        axis.hist(item.familiar, bins, density=True, alpha=0.6, label="state in the gallery")
+        axis.hist(item.novel, bins, density=True, alpha=0.6, label="state left out")
+        axis.legend(fontsize=8)
+    axis.set(title=item.result.name, xlabel="combined of the best state", xlim=(0, 1), yticks=())
+
+
+def _roc(axis: Any, item: Answers) -> None:
+    if len(item.familiar):
+        false, found = roc_curve(item.familiar, item.novel)
+        axis.plot(false, found)
+        axis.axvline(0.05, color="grey", linewidth=0.8, linestyle=":")
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    open_set = item.result.open_set
+    title = "open set" if open_set is None else f"open set, AUROC {open_set.auroc:.3f}"
+    axis.set(title=title, xlabel="false unknown", ylabel="unknown found", aspect="equal")
+
+
+def _precision(axis: Any, item: Answers) -> None:
+    if len(item.familiar):
+        recall, precision = precision_recall_curve(item.familiar, item.novel)
+        axis.plot(recall, precision)
+        chance = len(item.novel) / (len(item.novel) + len(item.familiar))
+        axis.axhline(chance, color="grey", linewidth=0.8)
+    axis.set(title="open set", xlabel="unknown found", ylabel="precision of unknown")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+
+
+def _calibration(axis: Any, item: Answers) -> None:
+    which = np.minimum((item.probability * 10).astype(int), 9)
+    present = np.unique(which)
+    said = [float(item.probability[which == one].mean()) for one in present]
+    right = [float(item.right[which == one].mean()) for one in present]
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    axis.plot(said, right, marker="o")
+    error = item.result.calibration_error
+    axis.set(title=f"calibration, error {error:.3f}", xlabel="said", ylabel="right")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+
+
+def _confusion(axis: Any, item: Answers) -> None:
+    states = list(item.result.states)
+    table = np.zeros((len(states), len(states)))
+    for true, row in item.result.confusion.items():
+        for said, number in row.items():
+            table[states.index(true), states.index(said)] = number
+    shares = table / table.sum(axis=1, keepdims=True)
+    axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.5 else "black"
+        axis.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    axis.set_xticks(range(len(states)), states, rotation=20, fontsize=7)
+    axis.set_yticks(range(len(states)), states, fontsize=7)
+    axis.set(title=f"balanced accuracy {item.result.balanced_accuracy:.3f}", ylabel="true")
+
+
+def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
+    names = [*seen.states, UNKNOWN]
+    height = {name: -0.12 * (place + 1) for place, name in enumerate(names)}
+    places = np.arange(len(played.rows))
+    true = [height.get(seen.labels[row] or UNKNOWN, np.nan) for row in played.rows]
+    axis.scatter(places, true, s=9, color="lightgrey", label="true")
+    if played.alarms is None:
+        combined = [np.nan if m is None else m.best.score.combined for m in played.matches]
+        said = [height.get(state.name, np.nan) for state in played.said]
+        axis.plot(
+            places, combined, linewidth=0.8, color="black", label="combined of the best state"
+        )
+        axis.scatter(places, np.array(said) - 0.03, s=3, color="tab:red", label="said")
+    told = [place for place, _ in played.changes] if played.alarms is None else played.alarms
+    for number, place in enumerate(told):
+        axis.axvline(
+            place, color="tab:blue", linewidth=0.5, label=None if number else "change reported"
+        )
+    levels = (0.0, 0.5, 1.0) if played.alarms is None else ()
+    axis.set_yticks([*height.values(), *levels], [*names, *map(str, levels)], fontsize=7)
+    axis.set_title(seen.name, loc="left")
+    axis.set(xlabel="frame", xlim=(0, len(places)))
+    axis.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
+
+
+def backend() -> Any:
+    """Return matplotlib's pyplot, set to draw into files.
+
+    Raises:
+        DataError: matplotlib is missing.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise DataError("--plot needs matplotlib; run `pip install 'edge_sim[plot]'`") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def save(figure: Any, path: Path, pyplot: Any) -> None:
+    """Write a figure of `backend()` and close it.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=_DPI)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the plot cannot be written: {error}") from error
+    finally:
+        pyplot.close(figure)
+
+
+WIDTH_PX, HEIGHT_PX = 360.0, 270.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 44.0, 38.0
+_SMALL = 11.0
+_MARGIN_PX = 14.0
+_SHARPNESS = 2.0  # pixels of the picture per pixel of the drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points joined by a line, or bars.
+
+    Args:
+        name: In the legend; empty for none.
+        points: (x, y) in the units of the axes; for bars the middle of each.
+        ink: Of the palette.
+        bar: Width of a bar in units of x; 0 draws a line.
+        dashed: Of a line.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    ink: str
+    bar: float = 0.0
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A label, and the values from low to high; ticks at equal steps. `low < high`."""
+
+    label: str
+    low: float = 0.0
+    high: float = 1.0
+    ticks: int = 5
+    digits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """A panel: series over two axes; `marks` are values of x with a vertical line."""
+
+    title: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    marks: tuple[tuple[float, str], ...] = ()
+
+
+def sheet(diagrams: Sequence[Diagram], *, columns: int = 3, title: str = "") -> Drawing:
+    """Return the diagrams in rows below a title."""
+    top = 30.0 if title else 0.0
+    items: list[Item] = [Text(_MARGIN_PX, _MARGIN_PX + 12, title, size=15, bold=True)] * bool(title)
+    for place, diagram in enumerate(diagrams):
+        row, column = divmod(place, columns)
+        x, y = _MARGIN_PX + column * WIDTH_PX, _MARGIN_PX + top + row * HEIGHT_PX
+        items += moved(panel(diagram).items, x, y)
+    rows = -(-len(diagrams) // columns)
+    width = WIDTH_PX * max(1, min(columns, len(diagrams))) + 2 * _MARGIN_PX
+    return Drawing(width, top + HEIGHT_PX * rows + 2 * _MARGIN_PX, tuple(items))
+
+
+def panel(diagram: Diagram) -> Drawing:
+    """Return one diagram, 360 x 270 pixels."""
+    x = AxisScale(diagram.x.low, diagram.x.high, _LEFT, WIDTH_PX - _RIGHT)
+    y = AxisScale(diagram.y.low, diagram.y.high, HEIGHT_PX - _BOTTOM, _TOP)
+    back = Rect(_LEFT, _TOP, x.end - x.start, y.start - y.end, "panel")
+    items: list[Item] = [back, *_grid(diagram, x, y)]
+    for series in diagram.series:
+        items += _bars(series, x, y) if series.bar else _line(series, x, y)
+    for value, label in diagram.marks:
+        items.append(Polyline(((x(value), _TOP), (x(value), y.start)), "ink", dash=(4, 3)))
+        side: Anchor = "end" if x(value) > WIDTH_PX / 2 else "start"
+        shift = -4 if side == "end" else 4
+        items.append(Text(x(value) + shift, _TOP + 12, label, size=_SMALL, anchor=side))
+    items.append(Text(0, 14, fitted(diagram.title, WIDTH_PX - 10, 13), size=13, bold=True))
+    return Drawing(WIDTH_PX, HEIGHT_PX, (*items, *_legend(diagram)))
+
+
+def write_sheet(path: Path, drawing: Drawing) -> None:
+    """Write a drawing as .png or as a page, .html.
+
+    Raises:
+        DataError: Another suffix, or the file cannot be written.
+    """
+    check_sheet(path)
+    if path.suffix.lower() == ".png":
+        content = cv2.imencode(".png", raster.render(drawing, _SHARPNESS))[1].tobytes()
+    else:
+        content = _document(drawing).encode()
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise DataError(f"{path}: the plot cannot be written ({error.strerror})") from error
+
+
+def check_sheet(path: Path) -> None:
+    """Refuse a file that no plot can be written to; call it before long work.
+
+    Raises:
+        DataError: Neither .png nor .html, or in a folder that does not exist.
+    """
+    if path.suffix.lower() not in (".png", ".html"):
+        raise DataError(f"{path}: a plot is written as .png or .html, so end its name in one")
+    if not is_dir(path.parent):
+        raise DataError(f"{path}: there is no folder {path.parent} to write the plot to; make it")
+
+
+def _document(drawing: Drawing) -> str:
+    shown = svg.render(drawing, label="diagrams")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>edge_sim</title>'
+        f"<style>\n{svg.style_sheet()}\nbody{{background:var(--page);max-width:1200px;margin:auto}}"
+        f"</style>\n</head>\n<body>\n{svg.shared_patterns()}\n{shown}\n</body>\n</html>\n"
+    )
+
+
+def _grid(diagram: Diagram, x: AxisScale, y: AxisScale) -> list[Item]:
+    items: list[Item] = []
+    for axis, scale in ((diagram.x, x), (diagram.y, y)):
+        for step in range(axis.ticks + 1):
+            value = axis.low + (axis.high - axis.low) * step / axis.ticks
+            text, at = f"{value:.{axis.digits}f}", scale(value)
+            if axis is diagram.x:
+                items.append(line((at, y.end), (at, y.start), "grid"))
+                items.append(Text(at, y.start + 15, text, "muted", _SMALL, "middle"))
+            else:
+                items.append(line((x.start, at), (x.end, at), "grid"))
+                items.append(Text(x.start - 5, at + 4, text, "muted", _SMALL, "end"))
+    middle = (x.start + x.end) / 2
+    items.append(Text(middle, HEIGHT_PX - 8, diagram.x.label, "muted", _SMALL, "middle"))
+    items.append(Text(0, _TOP - 8, diagram.y.label, "muted", _SMALL))
+    return items
+
+
+def _bars(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
+    bars: list[Item] = []
+    for middle, height in series.points:
+        left, right = x(middle - series.bar / 2), x(middle + series.bar / 2)
+        top = y(height)
+        if right > left and y.start > top:
+            bars.append(Rect(left, top, right - left, y.start - top, series.ink, opacity=0.55))
+    return bars
+
+
+def _line(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
+    points = tuple((x(across), y(up)) for across, up in series.points)
+    dash = (5.0, 4.0) if series.dashed else None
+    return [Polyline(points, series.ink, width=2.0, dash=dash)]
+
+
+def _legend(diagram: Diagram) -> list[Item]:
+    items: list[Item] = []
+    right = WIDTH_PX - _RIGHT
+    for series in reversed([item for item in diagram.series if item.name]):
+        wide = text_width(series.name, _SMALL)
+        items.append(Text(right - wide, _TOP - 8, series.name, "ink", _SMALL))
+        items.append(Rect(right - wide - 14, _TOP - 17, 10, 10, series.ink, radius=2))
+        right -= wide + 24
+    return items
+
+
+_BINS = 40
+_POINTS = 400
+"""More points of a curve than pixels show nothing more."""
+
+
+def curves(trials: Sequence[tuple[str, Curve, float]], *, title: str) -> Drawing:
+    """Return a row of three diagrams per (name, curve, threshold)."""
+    diagrams: list[Diagram] = []
+    for name, curve, threshold in trials:
+        diagrams += [_histogram(name, curve, threshold), _calibration_precision(curve, threshold)]
+        diagrams.append(_calibration_roc(curve, threshold))
+    return sheet(diagrams, title=title)
+
+
+def _histogram(name: str, curve: Curve, threshold: float) -> Diagram:
+    low, high = float(curve.thresholds[-1]), float(curve.thresholds[0])
+    low, high = (low, high) if high > low else (low - 0.05, high + 0.05)
+    edges = np.linspace(low, high, _BINS + 1)
+    shares = []
+    for counts, number in ((curve.false, curve.different), (curve.hits, curve.same)):
+        each = np.diff(np.concatenate([[0], counts]))
+        shares.append(np.histogram(curve.thresholds, edges, weights=each)[0] / number)
+    top = max(float(share.max()) for share in shares) * 1.1
+    middles = (edges[:-1] + edges[1:]) / 2
+    series = tuple(
+        Series(word, _points(middles, share), ink, bar=float(edges[1] - edges[0]))
+        for word, share, ink in zip(
+            ("different", "same"), shares, ("state1", "state0"), strict=True
+        )
+    )
+    mark = ((threshold, f"{threshold:.3f}"),)
+    x, y = Axis("score", low, high, digits=2), Axis("share", 0.0, top, digits=2)
+    return Diagram(f"{name}: {curve.same} same, {curve.different} different", x, y, series, mark)
+
+
+def _calibration_precision(curve: Curve, threshold: float) -> Diagram:
+    place = int(np.argmin(np.abs(curve.thresholds - threshold)))
+    points = _points(curve.recall, curve.precision)
+    series = (Series("", points, "state0"), _here(curve.recall[place], curve.precision[place]))
+    return Diagram("Precision over recall", Axis("recall"), Axis("precision"), series)
+
+
+def _calibration_roc(curve: Curve, threshold: float) -> Diagram:
+    place = int(np.argmin(np.abs(curve.thresholds - threshold)))
+    points = ((0.0, 0.0), *_points(curve.fpr, curve.recall))
+    chance = Series("", ((0.0, 0.0), (1.0, 1.0)), "axis", dashed=True)
+    series = (
+        chance,
+        Series("", points, "state0"),
+        _here(curve.fpr[place], curve.recall[place]),
+    )
+    return Diagram("ROC", Axis("false-positive rate"), Axis("recall"), series)
+
+
+def _here(x: float, y: float) -> Series:
+    """Return a cross at the chosen point."""
+    d = 0.015
+    corners = ((x - d, y - d), (x + d, y + d), (x, y), (x - d, y + d), (x + d, y - d))
+    return Series("chosen", corners, "wrong")
+
+
+def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Point, ...]:
+    rows = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(int))
+    return tuple((float(x[row]), float(y[row])) for row in rows)
+
+
+_SCORES_POINTS = 300
+
+
+def score_sheet(traces: Mapping[str, Traces]) -> Drawing:
+    """Return a row of two diagrams per state and light; the mark is what the gallery expects."""
+    diagrams: list[Diagram] = []
+    for watch, trace in sorted(traces.items()):
+        expected = {(r.state, r.condition): r.expected for r in trace.drift.readings()}
+        for (state, condition), scores in sorted(trace.scores.items()):
+            values = np.array(scores, np.float64)
+            name = f"{watch}: {state}, {condition}"
+            diagrams += [
+                _over_time(name, values),
+                _spread(name, values, expected.get((state, condition))),
+            ]
+    return sheet(diagrams, columns=2, title="Scores" if diagrams else "No scores")
+
+
+def _over_time(name: str, values: np.typing.NDArray[np.float64]) -> Diagram:
+    """Means of so many neighbours that the line has no more points than can be seen."""
+    parts = np.array_split(values, min(_SCORES_POINTS, len(values)))
+    means = [float(part.mean()) for part in parts]
+    places = np.linspace(0.0, float(max(len(values) - 1, 1)), len(means))
+    points = tuple((float(x), y) for x, y in zip(places, means, strict=True))
+    x = Axis("looks", 0.0, float(max(len(values) - 1, 1)), digits=0)
+    return Diagram(f"{name} in order", x, Axis("score"), (Series("", points, "state0"),))
+
+
+def _spread(name: str, values: np.typing.NDArray[np.float64], expected: float | None) -> Diagram:
+    counts, edges = np.histogram(values, _BINS, (0.0, 1.0))
+    shares = counts / max(len(values), 1)
+    middles = (edges[:-1] + edges[1:]) / 2
+    bars = tuple((float(x), float(y)) for x, y in zip(middles, shares, strict=True))
+    series = Series("", bars, "state0", bar=1.0 / _BINS)
+    marks = () if expected is None else ((expected, f"expected {expected:.2f}"),)
+    y = Axis("share", 0.0, float(shares.max()) * 1.1, digits=2)
+    return Diagram(f"{name}, {len(values)} looks", Axis("score"), y, (series,), marks)

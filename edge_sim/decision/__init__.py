@@ -1,0 +1,1 @@
+"""From a probe to a state change: features, scores, thresholds, rules, drift, the pipeline."""

@@ -1,0 +1,418 @@
+"""ChangeEvidence: how strongly the looks speak for another state than the last one.
+
+Stay: for how long a watch has been seen in the state that it said last.
+
+AdaptiveDecider: from observations to state changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from edge_sim.core.types import (
+    UNKNOWN,
+    Doubt,
+    Match,
+    Observation,
+    State,
+    StateChange,
+    Threshold,
+    UnknownReason,
+)
+from edge_sim.decision.lights import is_taught
+from edge_sim.decision.rules import NO_RULES, Rules
+from edge_sim.decision.thresholds import (
+    DecisionState,
+    Drift,
+    Level,
+    Memory,
+    Settings,
+    Vote,
+    agree,
+    caution,
+    levels_of,
+    votes_needed,
+)
+from edge_sim.gallery.gallery import Gallery
+
+_MOST_PER_LOOK = 3.0
+"""One look weighs at most e^3 = 20 to 1, however sure it is of itself."""
+_SLACK = 0.5
+"""Taken from every look, so that a long row of doubtful ones (62 to 38) proves nothing."""
+_NEVER_CERTAIN = 0.01
+
+
+class CusumTest:
+    """Page's cumulative sum (Biometrika 41, 1954) of the log odds of each other state.
+
+    Every look adds the logarithm of how much more probable a state is than the one last said,
+    less a slack; a sum never falls below zero. Three clear looks give 7.5. Looks that are hardly
+    better than a coin take many more than three, which counting alone would not notice.
+
+    Args:
+        needed: Sum from which a change is believed.
+    """
+
+    def __init__(self, needed: float) -> None:
+        self.needed = needed
+        self._sums: dict[str, float] = {}
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """What speaks for each state so far, 0 and up; empty right after a change."""
+        return dict(self._sums)
+
+    def weigh(self, match: Match, last: str) -> None:
+        """Add what one look says against the state `last`; nothing if it is not in numbers."""
+        odds = {item.state: item.probability + _NEVER_CERTAIN for item in match.states}
+        if not all(math.isfinite(probability) for probability in odds.values()):
+            return
+        before = odds.get(last, _NEVER_CERTAIN)
+        for state, probability in odds.items():
+            step = math.log(probability / before)
+            step = min(max(step, -_MOST_PER_LOOK), _MOST_PER_LOOK) - _SLACK
+            self._sums[state] = max(self._sums.get(state, 0.0) + step, 0.0)
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._sums.clear()
+
+
+_SEEING = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
+"""Reasons of `unknown` with which the thing itself was seen, though not understood."""
+
+
+class DwellTimer:
+    """The last state said, since when it was entered, and whether it was watched all along.
+
+    While the picture was dark, covered or another view, or nothing was looked at, anything may
+    have happened: then no change is implausible.
+    """
+
+    def __init__(self) -> None:
+        self._state: str | None = None
+        self._since_s: float | None = None
+        self._seen = False
+
+    def look(self, look: Observation) -> None:
+        """Take a look in, before it decides anything."""
+        match = look.match
+        if match is not None and look.impediment is None and match.best.state == self._state:
+            self._seen = True
+
+    def say(self, said: State, at_s: float | None) -> None:
+        """Note what is said from now on; `at_s` is None where that began before."""
+        if said.name == UNKNOWN:
+            self._seen = self._seen and said.reason in _SEEING
+        elif said.name != self._state:
+            self._state, self._since_s, self._seen = said.name, at_s, at_s is not None
+
+    def lose_sight(self) -> None:
+        """Note that nothing was seen for a while; how long it lasted is not known either."""
+        self._seen = False
+        self._since_s = None
+
+    def doubts_about(self, after: str, at_s: float, rules: Rules) -> tuple[Doubt, ...]:
+        """Return what `rules` have against a change to `after` now."""
+        if self._state is None or after in (self._state, UNKNOWN) or not self._seen:
+            return ()
+        found = []
+        if not rules.allows(self._state, after):
+            found.append(Doubt.NOT_ALLOWED)
+        if self._since_s is not None and rules.is_too_short(self._state, at_s - self._since_s):
+            found.append(Doubt.TOO_SHORT)
+        return tuple(found)
+
+
+_EVIDENCE_PER_VOTE = 0.8
+"""Evidence that a change of state needs, for each vote it needs: three looks at 79 %. Eleven clips
+and sets played in order: votes alone invent 0.5 changes per clip, 0.8 leaves 0.2 and the best mean
+F1, 1.33 leaves 0.1 and misses more; 0.5 to 1 changes the mean F1 by less than 0.003."""
+_AGAINST_RULES = 2.0
+"""What a change against the rules needs, times the evidence, and all votes: rules may be wrong."""
+_SURE = 0.9  # probability from which a look teaches the level of its state
+_PAUSE_INTERVALS = 20.0
+"""Looks further apart than this many usual intervals do not confirm each other."""
+_USUAL_CONDITION = "day"
+_OVERRULED = frozenset(
+    {
+        UnknownReason.CAMERA_MOVED,
+        UnknownReason.NOVEL,
+        UnknownReason.OVEREXPOSED,
+        UnknownReason.BLURRED,
+    }
+)
+"""Impediments that a familiar picture refutes. A flat or black one is like any flat picture, a
+frozen one was familiar once: those stand."""
+
+
+class AdaptiveDecider:
+    """Says which state a watch is in, once enough looks agree.
+
+    A look votes for the most probable state if `combined` reaches its threshold and its lead is
+    clear, for the impediment if there is one, else for `unknown: novel` or `unknown: ambiguous`.
+    In a light in which a state has no reference it can be stayed in, but is not entered unless the
+    picture is as familiar as the references are: `unknown: untaught_light`.
+    `matches` votes out of the last `of` change what is said; a change from one state to another
+    also needs them to be clear (`CusumTest`). While the light is changing no votes are cast;
+    only if that lasts longer than `of` looks, it is said.
+
+    The thresholds start from the leave-one-out scores of the gallery and follow slow drift, per
+    state and condition. Only looks that are surely of the state in force, with no change pending
+    and `of` looks ago, teach: a change is reported before it could be learned.
+
+    Args:
+        left_out: `Scorer.leave_one_out()` of the gallery.
+        gallery: The references.
+        sensitivity: 0 to 1; 0.5 is the calibrated point, higher reports weaker changes.
+        matches: Votes that it takes.
+        of: Votes that count; at least `matches`.
+        rules: A change against them needs all votes and twice the evidence, and is marked.
+
+    Raises:
+        ValueError: `sensitivity`, `matches` or `of` are out of range.
+    """
+
+    def __init__(
+        self,
+        left_out: Sequence[Match | None],
+        gallery: Gallery,
+        *,
+        sensitivity: float = 0.5,
+        matches: int = 3,
+        of: int = 5,
+        rules: Rules = NO_RULES,
+    ) -> None:
+        levels = levels_of(gallery, left_out)
+        self._settings = Settings(levels, sensitivity, matches, of, rules=rules)
+        self._stay = DwellTimer()
+        self._said: State | None = None
+        self._last_state: str | None = None
+        self._evidence = CusumTest(_EVIDENCE_PER_VOTE * matches * caution(sensitivity))
+        self._standing = DecisionState()
+        self._votes: deque[Vote] = deque(maxlen=of)
+        self._lessons: deque[tuple[str, str, float]] = deque()
+        self._drifts: dict[tuple[str, str], Drift] = {}
+        self._condition = _USUAL_CONDITION
+        self._lighting_looks = 0
+        self._last_s: float | None = None
+        self._interval_s: float | None = None
+        self._thresholds = self._settings.thresholds(self._drifts, self._condition)
+
+    @classmethod
+    def following(cls, settings: Settings) -> AdaptiveDecider:
+        """Return a decider that goes by `settings` and needs no gallery: to decide again."""
+        decider = cls(
+            (),
+            Gallery(),
+            sensitivity=settings.sensitivity,
+            matches=settings.matches,
+            of=settings.of,
+        )
+        decider._settings = settings
+        decider._thresholds = settings.thresholds({}, _USUAL_CONDITION)
+        return decider
+
+    @property
+    def settings(self) -> Settings:
+        """What it goes by."""
+        return self._settings
+
+    @property
+    def standing(self) -> DecisionState:
+        """Where it stood at its last look, before that look decided anything."""
+        return self._standing
+
+    @property
+    def state(self) -> State:
+        """What is said now; `unknown: starting` until the first decision."""
+        return self._said or State(UNKNOWN, UnknownReason.STARTING)
+
+    @property
+    def levels(self) -> Mapping[str, Level]:
+        """What the gallery says of the scores of each state."""
+        return dict(self._settings.levels)
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Levels in force in the condition of the last look, per state."""
+        return self._thresholds
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change is being confirmed, so that looking again sooner would help."""
+        return bool(self._votes) and not agree(self._votes[-1].state, self._said)
+
+    def observe(self, observation: Observation) -> StateChange | None:
+        """Return the change that `observation` completes, if it does."""
+        self._follow_time(observation.captured_at_s)
+        if observation.condition != self._condition:
+            self._condition = observation.condition
+            self._thresholds = self._settings.thresholds(self._drifts, self._condition)
+        if self._waits_for_light(observation):
+            self._standing = replace(self._standing, waited=True)
+            return None
+        self._weigh(observation)
+        self._stay.look(observation)
+        vote = self._vote(observation)
+        self._votes.append(vote)
+        self._standing = self._stand(observation)
+        change = self._decided(vote, observation)
+        self._learn(vote, observation, changed=change is not None)
+        return change
+
+    def resume(self, state: State) -> None:
+        """Say `state` without a change; a state that the gallery does not have is ignored."""
+        if state.reason is UnknownReason.STARTING:
+            return  # nothing was said yet
+        if state.name == UNKNOWN or state.name in self._settings.levels:
+            self._say(state)
+            self._forget_votes()
+
+    def snapshot(self) -> Memory:
+        """Return what was learned, for `restore` after a restart."""
+        said = self._said
+        reason = said.reason.value if said is not None and said.reason is not None else None
+        return Memory(None if said is None else said.name, reason, dict(self._drifts))
+
+    def restore(self, memory: Memory) -> None:
+        """Take over what an earlier decider of this watch learned; unknown states are ignored."""
+        known = self._settings.levels
+        self._drifts = {key: drift for key, drift in memory.drifts.items() if key[0] in known}
+        self._thresholds = self._settings.thresholds(self._drifts, self._condition)
+        if memory.state is not None:
+            reason = None if memory.reason is None else UnknownReason(memory.reason)
+            self.resume(State(memory.state, reason))
+
+    def _waits_for_light(self, observation: Observation) -> bool:
+        if observation.impediment is not UnknownReason.LIGHTING:
+            self._lighting_looks = 0
+            return False
+        self._lighting_looks += 1
+        return self._lighting_looks <= (self._votes.maxlen or 0)
+
+    def _vote(self, observation: Observation) -> Vote:
+        match = observation.match
+        if observation.impediment is not None and not self._is_overruled(observation):
+            return Vote(State(UNKNOWN, observation.impediment), 0.0)
+        if match is None:
+            return Vote(State(UNKNOWN, UnknownReason.NO_REFERENCES), 0.0)
+        best = match.best
+        level = self._thresholds[best.state]
+        stays = self._stays(match)
+        # Asked this way round, so that a score that is no number is unlike, not familiar.
+        if not best.score.combined >= (level.leave if stays else level.enter):
+            return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
+        if not match.margin >= self._settings.margin_needed(stays=stays):
+            return Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
+        if best.state != self._last_state and not self._is_taught(match, observation):
+            return Vote(State(UNKNOWN, UnknownReason.UNTAUGHT_LIGHT), 0.0)
+        return Vote(State(best.state), best.probability)
+
+    def _is_taught(self, match: Match, observation: Observation) -> bool:
+        """Whether the light is that of references, or so like it that the picture is like them."""
+        lights = self._settings.levels[match.best.state].lights
+        is_known = is_taught(lights, observation.condition, observation.quality.luma)
+        centre = self._settings.levels[match.best.state].centre
+        return is_known or match.best.score.combined >= centre
+
+    def _is_overruled(self, observation: Observation) -> bool:
+        """Whether the impediment is none: the picture is as familiar as they come.
+
+        Where no fixed background is in the region everything in it may change at once, and what
+        is too bright or not sharp may still show its state as clearly as the references do.
+        """
+        match = observation.match
+        if observation.impediment not in _OVERRULED or match is None:
+            return False
+        state = match.best.state
+        usual = (self._thresholds[state].leave + self._settings.levels[state].centre) / 2.0
+        return match.best.score.combined >= usual
+
+    def _decided(self, vote: Vote, observation: Observation) -> StateChange | None:
+        if agree(vote.state, self._said):
+            return None
+        agreeing = [item for item in self._votes if agree(item.state, vote.state)]
+        doubts = self._standing.doubts
+        needed = votes_needed(self._settings, self._standing)
+        after = vote.state
+        if len(agreeing) < needed or not self._is_believed(after.name):
+            return None
+        confidence = sum(item.probability for item in agreeing) / len(agreeing)
+        change = StateChange(self._said, after, observation, self._thresholds, confidence, doubts)
+        self._say(after, observation.captured_at_s)
+        self._lessons.clear()
+        return change
+
+    def _say(self, state: State, at_s: float | None = None) -> None:
+        self._said = state
+        self._stay.say(state, at_s)
+        if state.name != UNKNOWN:
+            self._last_state = state.name
+            self._evidence.forget()
+
+    def _weigh(self, observation: Observation) -> None:
+        if self._last_state is None or observation.match is None:
+            return
+        if observation.impediment is not None and not self._is_overruled(observation):
+            return
+        self._evidence.weigh(observation.match, self._last_state)
+
+    def _is_believed(self, state: str) -> bool:
+        if state == UNKNOWN or self._last_state in (None, state):
+            return True
+        return self._evidence.sums.get(state, 0.0) >= self._standing.evidence_needed
+
+    def _learn(self, vote: Vote, observation: Observation, *, changed: bool) -> None:
+        if changed or self.pending:
+            self._lessons.clear()
+            return
+        match = observation.match
+        if match is None or vote.state.name == UNKNOWN or vote.probability < _SURE:
+            return
+        self._lessons.append((vote.state.name, observation.condition, match.best.score.combined))
+        if len(self._lessons) <= (self._votes.maxlen or 0):
+            return
+        state, condition, combined = self._lessons.popleft()
+        key = (state, condition)
+        residual = combined - self._settings.levels[state].centre
+        self._drifts[key] = self._drifts.get(key, Drift()).after(residual)
+        self._thresholds = self._settings.thresholds(self._drifts, self._condition)
+
+    def _follow_time(self, now_s: float) -> None:
+        if self._last_s is not None:
+            step_s = now_s - self._last_s
+            usual_s = self._interval_s
+            if step_s < 0.0 or (usual_s is not None and step_s > _PAUSE_INTERVALS * usual_s > 0.0):
+                self._forget_votes()
+            elif step_s > 0.0:
+                self._interval_s = step_s if usual_s is None else usual_s + 0.1 * (step_s - usual_s)
+        self._last_s = now_s
+
+    def _forget_votes(self) -> None:
+        self._votes.clear()
+        self._lessons.clear()
+        self._evidence.forget()
+        self._stay.lose_sight()
+
+    def _stand(self, observation: Observation) -> DecisionState:
+        match = observation.match
+        wanted, rules = self._votes[-1].state.name, self._settings.rules
+        doubts = self._stay.doubts_about(wanted, observation.captured_at_s, rules)
+        return DecisionState(
+            votes=tuple(self._votes),
+            evidence=self._evidence.sums,
+            evidence_needed=self._evidence.needed * (_AGAINST_RULES if doubts else 1.0),
+            margin_needed=0.0
+            if match is None
+            else self._settings.margin_needed(stays=self._stays(match)),
+            doubts=doubts,
+            at_border=wanted not in (UNKNOWN, self._last_state)
+            and any(vote.state.reason is UnknownReason.UNTAUGHT_LIGHT for vote in self._votes),
+        )
+
+    def _stays(self, match: Match) -> bool:
+        return self._said is not None and match.best.state == self._said.name

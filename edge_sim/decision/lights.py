@@ -1,0 +1,41 @@
+"""In which light a state was taught: in another one its word is weak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.vision.light import DAY, DUSK
+
+Lights = Mapping[str, tuple[float, float]]
+"""Condition -> least and greatest mean grey level of the references of one state in it."""
+_NEAR = 1.4
+"""Day and dusk are one light, less and more of it: within this factor of a taught level it is the
+taught one, whatever it is called."""
+
+
+def lights_of(gallery: Gallery) -> dict[str, Lights]:
+    """Return the lights in which each state has references."""
+    lumas: dict[str, dict[str, list[float]]] = {state: {} for state in gallery.states}
+    for item in gallery.references:
+        level = float(np.mean(item.thumbnail))
+        lumas[item.state].setdefault(item.condition, []).append(level)
+    return {
+        state: {light: (min(levels), max(levels)) for light, levels in known.items()}
+        for state, known in lumas.items()
+    }
+
+
+def is_taught(lights: Lights, condition: str, luma: float) -> bool:
+    """Return whether a state with these lights was taught in that of a look.
+
+    Where no lights are known every one counts as taught.
+    """
+    if not lights or condition in lights:
+        return True
+    if condition not in (DAY, DUSK):
+        return False
+    coloured = [levels for light, levels in lights.items() if light in (DAY, DUSK)]
+    return any(low / _NEAR <= luma <= high * _NEAR for low, high in coloured)

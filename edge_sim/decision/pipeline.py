@@ -1,0 +1,317 @@
+"""The path of one frame: crop, probe, match, decide.
+
+No I/O, no clock: the same frames give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from edge_sim.core.events import Event, EventDraft, EventOrigin, completed, state_changed
+from edge_sim.core.protocols import Decider, Embedder, Follower, Monitor, Scorer
+from edge_sim.core.types import (
+    UNKNOWN,
+    Frame,
+    Match,
+    Observation,
+    Probe,
+    Quality,
+    State,
+    StateChange,
+    Threshold,
+    UnknownReason,
+)
+from edge_sim.decision.rules import TimeInState
+from edge_sim.gallery.gallery import Gallery, GallerySummary, Recall
+from edge_sim.vision.change_gate import Gate
+from edge_sim.vision.light import DAY
+from edge_sim.vision.probe import Region, Sight, Sights
+
+# where a watch looks is part of this interface
+
+
+_NO_PICTURE = Quality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationInterval:
+    """How often a watch is looked at, in seconds of frame time.
+
+    Args:
+        interval_s: While nothing changes; 0 looks at every frame.
+        recheck_s: While a change is being confirmed; never slower than `interval_s`.
+    """
+
+    interval_s: float = 0.0
+    recheck_s: float = 0.0
+
+    def is_due(self, since_last_s: float, pending: bool) -> bool:
+        """Whether to look now; time that ran backwards counts as due."""
+        wanted_s = min(self.interval_s, self.recheck_s) if pending else self.interval_s
+        # Half a millisecond of slack: frame times are rounded by containers.
+        return since_last_s < 0 or since_last_s >= wanted_s - 5e-4
+
+
+def _as_it_is(match: Match, probe: Probe, recall: Recall) -> Match:  # noqa: ARG001
+    return match
+
+
+Steady = Callable[[Probe, Region, Region], Region]
+"""(look, region as configured, region of the look) -> region of the next look."""
+
+
+def _staying(probe: Probe, home: Region, region: Region) -> Region:  # noqa: ARG001
+    return region
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """How a watch makes its parts for a gallery; called again whenever the gallery changes.
+
+    `followers` is called once: what they follow goes on under another gallery. `detail` adds to
+    the match of a look that is told to somebody what no decision needs, looking the references up
+    again. `steady` makes the region follow a camera that was knocked a little; by default it stays.
+    """
+
+    scorer: Callable[[Gallery], Scorer]
+    decider: Callable[[Gallery, Scorer], Decider]
+    monitor: Callable[[Gallery], Monitor]
+    followers: Callable[[], Sequence[Follower]] = tuple
+    detail: Callable[[Match, Probe, Recall], Match] = _as_it_is
+    steady: Callable[[Gallery], Steady] = lambda gallery: _staying  # noqa: ARG005
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What one look at a watch gave; `embedded` is false where the gate spared the embedding.
+
+    `before_lasted_s` is for how long the state before a change was said; None without a change.
+    """
+
+    watch: str
+    probe: Probe
+    observation: Observation
+    state: State
+    thresholds: Mapping[str, Threshold]
+    change: StateChange | None
+    embedded: bool = True
+    before_lasted_s: float | None = None
+    drafts: tuple[EventDraft, ...] = ()
+
+
+class Watch:
+    """One region with its gallery and decider.
+
+    Args:
+        name: Unique on the device.
+        gallery: Its references; may be empty, the watch then says `unknown: no_references`. Only
+            the summary is kept.
+        stages: How to make scorer, decider and monitor.
+        region: Where to look.
+        pace: How often to look.
+        gate: Spares the embedding of pictures that show nothing new; None embeds every picture.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        gallery: Gallery,
+        stages: Stages,
+        *,
+        region: Region | None = None,
+        pace: ObservationInterval | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.name = name
+        self.region = self._home = region or Region()
+        self._pace = pace or ObservationInterval()
+        self._gate = gate
+        self._stages = stages
+        self._last_look_s: float | None = None
+        self._latest: tuple[Probe, Match | None] | None = None
+        self._observed: Observation | None = None
+        self.followers = tuple(stages.followers())
+        self._time = TimeInState()
+        self._equip(gallery)
+
+    @property
+    def gallery(self) -> GallerySummary:
+        """What is in force now."""
+        return self._gallery
+
+    @property
+    def decider(self) -> Decider:
+        """In force now."""
+        return self._decider
+
+    def use(self, gallery: Gallery) -> None:
+        """Take another gallery over, between two frames; what was decided stays in force."""
+        before = self._decider.state
+        self._equip(gallery)
+        self._decider.resume(before)
+
+    def recall_time(self, in_state_s: float) -> None:
+        """Say that what is said now has been said for so long: after a restart."""
+        self._time = TimeInState(self._decider.state, in_state_s)
+
+    def look(self, sights: Sights) -> Outcome | None:
+        """Return the outcome of looking at a frame; None if it is not yet time to look."""
+        frame = sights.frame
+        if self._last_look_s is not None:
+            since_last_s = frame.captured_at_s - self._last_look_s
+            if not self._pace.is_due(since_last_s, self._decider.pending):
+                return None
+        self._last_look_s = frame.captured_at_s
+        probe, embedded = self._seen(frame, sights.of(self.region))
+        reading = self._monitor.inspect(probe)
+        if embedded or self._latest is None:
+            # The monitor's word on the light holds for the scorer too: it knows the past.
+            self._latest = probe, self._scorer.best_match(probe, reading.condition)
+        match = self._latest[1]
+        observation = Observation(
+            captured_at_s=probe.captured_at_s,
+            unix_time_s=probe.unix_time_s,
+            frame_index=probe.frame_index,
+            match=match,
+            condition=reading.condition,
+            impediment=reading.impediment,
+            quality=probe.quality,
+        )
+        change = self._decider.observe(observation)
+        if change is not None and match is not None:
+            match = self._stages.detail(match, probe, self._gallery.recall)
+            observation = replace(observation, match=match)
+            change = replace(change, cause=observation)
+        self._observed = observation
+        self.region = self._steady(probe, self._home, self.region)
+        state = self._decider.state
+        lasted_s = self._time.follow(state, observation.captured_at_s)
+        follow = [item.follow(observation, state, change) for item in self.followers]
+        return Outcome(
+            watch=self.name,
+            probe=probe,
+            observation=observation,
+            state=state,
+            thresholds=self._decider.thresholds,
+            change=change,
+            embedded=embedded,
+            before_lasted_s=None if change is None else lasted_s,
+            drafts=tuple(draft for drafts in follow for draft in drafts),
+        )
+
+    def lose_sight(self, unix_time_s: float, silent_s: float) -> tuple[StateChange, float] | None:
+        """Say `unknown: stale`: no frame has come for too long.
+
+        The state is decided anew once frames come again; what was learned stays.
+
+        Args:
+            unix_time_s: Now, seconds since 1970 UTC.
+            silent_s: Seconds since the source was lost.
+
+        Returns:
+            The change, and for how long the state before it was said; None if it was said already.
+        """
+        stale, before = State(UNKNOWN, UnknownReason.STALE), self._decider.state
+        if before == stale:
+            return None
+        last = self._observed
+        cause = Observation(
+            captured_at_s=(0.0 if last is None else last.captured_at_s) + silent_s,
+            unix_time_s=unix_time_s,
+            frame_index=0 if last is None else last.frame_index,
+            match=None,
+            condition=DAY if last is None else last.condition,
+            impediment=UnknownReason.STALE,
+            quality=_NO_PICTURE if last is None else last.quality,
+        )
+        self._decider.resume(stale)
+        lasted_s = self._time.follow(stale, cause.captured_at_s)
+        said = None if before.reason is UnknownReason.STARTING else before
+        thresholds = self._decider.thresholds
+        return StateChange(said, stale, cause, thresholds, confidence=0.0), lasted_s
+
+    def _seen(self, frame: Frame, sight: Sight) -> tuple[Probe, bool]:
+        """Return the probe of `frame`, and whether it was embedded for it."""
+        gate, at_s = self._gate, frame.captured_at_s
+        repeated = None
+        if gate is not None:
+            shut = gate.is_shut(sight.glimpse, at_s)
+            repeated = gate.is_repeated
+            if shut and self._latest is not None:
+                # Nothing new to see: neither in the region nor in its light.
+                return _as_before(self._latest[0], frame, repeated=repeated), False
+        probe = sight.probe(at_s, frame.unix_time_s, frame.index, repeated=repeated)
+        if gate is not None:
+            gate.embedded(sight.glimpse, at_s)
+        return probe, True
+
+    def _equip(self, gallery: Gallery) -> None:
+        self._gallery = gallery.summary()
+        self._scorer = self._stages.scorer(gallery)
+        self._decider = self._stages.decider(gallery, self._scorer)
+        self._monitor = self._stages.monitor(gallery)
+        self._steady = self._stages.steady(gallery)
+        self._latest = None  # another gallery matches differently
+
+
+def _as_before(probe: Probe, frame: Frame, *, repeated: bool) -> Probe:
+    """Return the probe of an earlier look as that of `frame`."""
+    return Probe(
+        embedding=probe.embedding,
+        thumbnail=probe.thumbnail,
+        edges=probe.edges,
+        quality=probe.quality,
+        captured_at_s=frame.captured_at_s,
+        unix_time_s=frame.unix_time_s,
+        frame_index=frame.index,
+        repeated=repeated,
+    )
+
+
+class Pipeline:
+    """All watches on one source.
+
+    Args:
+        embedder: Shared by the watches; used from one thread.
+        watches: With unique names.
+        device: Name of the device, for the events.
+    """
+
+    def __init__(self, embedder: Embedder, watches: Sequence[Watch], device: str) -> None:
+        self._embedder = embedder
+        self.watches = tuple(watches)
+        self.device = device
+        self.model_id = embedder.model_id
+
+    def process(self, frame: Frame) -> tuple[Outcome, ...]:
+        """Return the outcome of every watch that was due."""
+        sights = Sights(frame, self._embedder)
+        looks = [watch.look(sights) for watch in self.watches]
+        return tuple(outcome for outcome in looks if outcome is not None)
+
+    def lose_sight(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:
+        """Yield the event of each watch that now says `unknown: stale`; see `Watch.lose_sight`."""
+        for watch in self.watches:
+            found = watch.lose_sight(unix_time_s, silent_s)
+            if found is not None:
+                origin = EventOrigin(
+                    self.device, source, watch.name, self.model_id, watch.gallery.revision
+                )
+                yield state_changed(found[0], origin, found[1])
+
+    def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[Event]:
+        """Yield the event of each outcome that is a change, and what else there is to tell."""
+        revision_of = {watch.name: watch.gallery.revision for watch in self.watches}
+        for outcome in outcomes:
+            if outcome.change is None and not outcome.drafts:
+                continue
+            revision = revision_of[outcome.watch]
+            origin = EventOrigin(self.device, source, outcome.watch, self.model_id, revision)
+            change_id = None
+            if outcome.change is not None:
+                changed = state_changed(outcome.change, origin, outcome.before_lasted_s)
+                change_id = changed.id
+                yield changed
+            for draft in outcome.drafts:
+                yield completed(draft, outcome.observation, origin, change_id=change_id)

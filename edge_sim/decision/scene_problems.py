@@ -1,0 +1,244 @@
+"""SceneHealth: when trouble with the picture is worth telling, and when it is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from edge_sim.core.events import (
+    EventDraft,
+    SceneCleared,
+    SceneImpaired,
+    SceneProblem,
+    WatchEvent,
+    draft,
+    utc_text,
+)
+from edge_sim.core.options import Options, Seconds
+from edge_sim.core.types import UNKNOWN, Observation, State, StateChange, UnknownReason
+
+PROBLEM_OF: Mapping[UnknownReason, SceneProblem] = {
+    UnknownReason.CAMERA_MOVED: SceneProblem.CAMERA_MOVED,
+    UnknownReason.COVERED: SceneProblem.COVERED,
+    UnknownReason.LIGHTING: SceneProblem.LIGHTING,
+    UnknownReason.BLURRED: SceneProblem.DEFOCUSED,
+    UnknownReason.FROZEN: SceneProblem.FROZEN,
+    UnknownReason.DARK: SceneProblem.DARK,
+    UnknownReason.OVEREXPOSED: SceneProblem.OVEREXPOSED,
+}
+USUAL = (
+    SceneProblem.CAMERA_MOVED,
+    SceneProblem.COVERED,
+    SceneProblem.DEFOCUSED,
+    SceneProblem.FROZEN,
+    SceneProblem.OVEREXPOSED,
+)
+"""Told by default: `dark` and `lighting` come every evening and need nobody."""
+_LEAST_LOOKS = 3
+_DEPTH: Mapping[SceneProblem | None, int] = {
+    SceneProblem.FROZEN: 1,
+    SceneProblem.CAMERA_MOVED: 2,
+    SceneProblem.LIGHTING: 3,
+    None: 4,
+}
+"""A look says one thing, the outermost first: a dark look does not tell whether the camera moved.
+What is not named here is read from the single picture, and lies at 0."""
+
+
+class ReportingPolicy(Options, frozen=True):
+    """When a problem is told; in seconds of frame time, and never after fewer than 3 looks.
+
+    Args:
+        tell: Problems worth telling.
+        after_s: That it lasts before it is told.
+        clear_s: Without it before it is told to be over.
+        again_s: Between two tellings of the same problem, at least.
+
+    Raises:
+        ValueError: A number is negative or none.
+    """
+
+    tell: tuple[SceneProblem, ...] = USUAL
+    after_s: Seconds = 10.0
+    clear_s: Seconds = 30.0
+    again_s: Seconds = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("after_s", "clear_s", "again_s"):
+            if not getattr(self, name) >= 0.0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+
+class ProblemMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A problem that was told and is not over, or was told not long ago (`raised` false).
+
+    `lasted_s` and `rested_s`, since it was told last, count only while the device was running.
+    """
+
+    problem: SceneProblem
+    raised: bool
+    since_unix_s: float
+    lasted_s: float
+    rested_s: float
+
+
+@dataclass(slots=True)
+class _ProblemTrack:
+    """One problem: the present row of looks with it, or of looks without it."""
+
+    raised: bool = False
+    since_unix_s: float = 0.0
+    lasted_s: float = 0.0
+    bad_looks: int = 0
+    good_looks: int = 0
+    good_s: float = 0.0
+    rested_s: float = math.inf
+
+
+class SceneHealth:
+    """Follows the impediments of the looks at one watch, and tells those that last.
+
+    No flapping: a problem is told after `after_s` of looks that all show it, is over after
+    `clear_s` of looks that all do not, and is told again `again_s` later at the earliest; what
+    comes back sooner is told then, if it is still there.
+
+    Args:
+        manners: When to tell.
+    """
+
+    def __init__(self, manners: ReportingPolicy | None = None) -> None:
+        self._manners = manners or ReportingPolicy()
+        self._tracks: dict[SceneProblem, _ProblemTrack] = {}
+        self._last_s: float | None = None
+        self._passed_s = 0.0
+        self.told: Mapping[SceneProblem, float] = {}
+        """Problems that were told and are not over, with the Unix time at which they began;
+        replaced as a whole, so any thread may read it."""
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether any problem is worth telling."""
+        return bool(self._manners.tell)
+
+    def follow(
+        self,
+        look: Observation,
+        said: State,
+        change: StateChange | None,  # noqa: ARG002
+    ) -> list[EventDraft]:
+        """Return what there is to tell after a look; called once per look, in time order."""
+        last_s, self._last_s = self._last_s, look.captured_at_s
+        self._passed_s = 0.0 if last_s is None else max(look.captured_at_s - last_s, 0.0)
+        seen = _seen(look, said)
+        if seen is not None and seen in self._manners.tell:
+            self._tracks.setdefault(seen, _ProblemTrack())
+        notices: list[EventDraft] = []
+        for problem, track in self._tracks.items():
+            track.rested_s += self._passed_s
+            notices += self._after(problem, track, seen, look.unix_time_s)
+        self._tracks = {
+            problem: track
+            for problem, track in self._tracks.items()
+            if track.raised or track.bad_looks or track.rested_s < self._manners.again_s
+        }
+        if notices:
+            self._show()
+        return notices
+
+    def snapshot(self) -> tuple[ProblemMemory, ...]:
+        """Return what to keep over a restart."""
+        return tuple(
+            ProblemMemory(problem, track.raised, track.since_unix_s, track.lasted_s, track.rested_s)
+            for problem, track in sorted(tuple(self._tracks.items()))
+            if math.isfinite(track.rested_s)
+        )
+
+    def restore(self, memory: Sequence[ProblemMemory]) -> None:
+        """Go on from there; of what is not worth telling any more, only what was told."""
+        self._tracks = {
+            item.problem: _ProblemTrack(
+                raised=item.raised,
+                since_unix_s=item.since_unix_s,
+                lasted_s=item.lasted_s,
+                rested_s=item.rested_s,
+            )
+            for item in memory
+            if item.raised or item.problem in self._manners.tell
+        }
+        self._show()
+
+    def _show(self) -> None:
+        self.told = {
+            problem: track.since_unix_s for problem, track in self._tracks.items() if track.raised
+        }
+
+    def _after(
+        self,
+        problem: SceneProblem,
+        track: _ProblemTrack,
+        seen: SceneProblem | None,
+        unix_time_s: float,
+    ) -> Iterator[EventDraft]:
+        if track.raised and problem not in self._manners.tell:
+            self._tracks[problem] = _ProblemTrack()  # it is not worth telling any more
+            yield _draft(SceneCleared, problem, track)
+        elif seen is problem:
+            yield from self._bad(problem, track, unix_time_s)
+        elif _disproves(seen, problem):
+            yield from self._good(problem, track)
+        else:
+            _hidden(track, self._passed_s)
+
+    def _bad(
+        self, problem: SceneProblem, track: _ProblemTrack, unix_time_s: float
+    ) -> Iterator[EventDraft]:
+        if track.raised or track.bad_looks:
+            track.lasted_s += self._passed_s + track.good_s
+        else:
+            track.since_unix_s, track.lasted_s = unix_time_s, 0.0
+        track.bad_looks += 1
+        track.good_looks, track.good_s = 0, 0.0
+        lasts = track.bad_looks >= _LEAST_LOOKS and track.lasted_s >= self._manners.after_s
+        if lasts and not track.raised and track.rested_s >= self._manners.again_s:
+            track.raised, track.rested_s = True, 0.0
+            yield _draft(SceneImpaired, problem, track)
+
+    def _good(self, problem: SceneProblem, track: _ProblemTrack) -> Iterator[EventDraft]:
+        track.bad_looks = 0
+        if track.good_looks:
+            track.good_s += self._passed_s
+        else:
+            track.lasted_s += self._passed_s  # to the first look without it
+        track.good_looks += 1
+        over = track.good_looks >= _LEAST_LOOKS and track.good_s >= self._manners.clear_s
+        if track.raised and over:
+            track.raised = False
+            yield _draft(SceneCleared, problem, track)
+
+
+def _draft(kind: type[WatchEvent], problem: SceneProblem, track: _ProblemTrack) -> EventDraft:
+    since, lasted_s = utc_text(track.since_unix_s), round(track.lasted_s, 3)
+    return draft(kind, problem=problem, since=since, lasted_s=lasted_s)
+
+
+def _seen(look: Observation, said: State) -> SceneProblem | None:
+    """Return what is wrong with a look; nothing where the watch knows better."""
+    if look.impediment is UnknownReason.CAMERA_MOVED and said.name != UNKNOWN:
+        return None  # the picture is familiar: its region has no fixed background
+    return None if look.impediment is None else PROBLEM_OF.get(look.impediment)
+
+
+def _hidden(track: _ProblemTrack, passed_s: float) -> None:
+    """A look that cannot show the problem: what was told stays, what begins begins anew."""
+    track.lasted_s += passed_s + track.good_s
+    track.bad_looks = track.good_looks = 0
+    track.good_s = 0.0
+
+
+def _disproves(seen: SceneProblem | None, problem: SceneProblem) -> bool:
+    """Whether a look that shows `seen` would show `problem` instead if it were there."""
+    deep, own = _DEPTH.get(seen, 0), _DEPTH.get(problem, 0)
+    return own < deep or own == deep == 0

@@ -1,0 +1,368 @@
+"""From regression values to trust and probabilities, learned by leaving references out.
+
+How familiar: the part of a probe that the references of a state do not explain.
+
+For unit vectors the predictive variance of a Gaussian process with a linear kernel,
+`1 - k' (K + noise)^-1 k`, is the squared distance to the span of the references, softened by the
+noise (Rasmussen & Williams, 2006, eq. 2.26). It uses all references of a state: a probe between
+two of them is familiar, which the nearest reference alone would not tell.
+
+GalleryScorer: a probe against a gallery, all that can be prepared prepared once.
+
+Scoring: how like the references of each state a probe is, and which state that makes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core.types import FloatMatrix, FloatVector, Match, Probe, Score, StateScore
+from edge_sim.decision.features import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
+from edge_sim.decision.ridge import Labels, Ridge, fit_ridge
+from edge_sim.errors import ModelError
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.vision.light import condition_of
+
+TRUST_PER_REFERENCE = 0.25
+"""How quickly leave-one-out errors move the weights of the views away from their prior."""
+SHARPNESS = 7.0
+"""Inverse temperature before any evidence."""
+_SHARPNESS_GRID = np.geomspace(1.5, 24.0, 33)
+_SHARPNESS_DEVIATION = 0.5  # of the natural logarithm, around `SHARPNESS`
+
+
+def trust_in_views(
+    left_out: Mapping[str, FloatMatrix],
+    labels: NDArray[np.intp],
+    judged: NDArray[np.bool_],
+    prior: Mapping[str, float],
+) -> dict[str, float]:
+    """Return the weight of each view, summing to 1.
+
+    `prior * exp(-c n e)`: e is the mean squared leave-one-out error of the view over the n judged
+    references, those whose state has others. With few references the prior holds.
+    """
+    number = int(judged.sum())
+    if number == 0:
+        return dict(prior)
+    targets = np.eye(next(iter(left_out.values())).shape[1])[labels]
+    errors = {
+        name: float(np.square(values - targets)[judged].sum(axis=1).mean())
+        for name, values in left_out.items()
+    }
+    best = min(errors.values())
+    # Beyond some twenty references the errors are no longer independent pictures of the scene.
+    strength = TRUST_PER_REFERENCE * min(number, 20)
+    raw = {name: prior[name] * np.exp(-strength * (errors[name] - best)) for name in errors}
+    total = sum(raw.values())
+    return {name: float(value / total) for name, value in raw.items()}
+
+
+def fit_sharpness(
+    left_out: FloatMatrix, labels: NDArray[np.intp], judged: NDArray[np.bool_]
+) -> float:
+    """Return the inverse temperature under which the left-out references are most probable.
+
+    Temperature scaling (Guo et al., On Calibration of Modern Neural Networks, ICML 2017), with a
+    log-normal prior, since a handful of references says little about rare errors.
+    """
+    prior = -0.5 * np.square(np.log(_SHARPNESS_GRID / SHARPNESS) / _SHARPNESS_DEVIATION)
+    rows = np.flatnonzero(judged)
+    likelihood = np.array(
+        [
+            np.log(
+                probabilities(left_out[rows], sharpness)[np.arange(len(rows)), labels[rows]] + 1e-6
+            ).sum()
+            for sharpness in _SHARPNESS_GRID
+        ]
+    )
+    return float(_SHARPNESS_GRID[int(np.argmax(prior + likelihood))])
+
+
+def odds_of(values: FloatVector, sharpness: float) -> list[float]:
+    """Return `probabilities` of (S,) values: for the few states of a gallery a list is quicker."""
+    scaled = [sharpness * value for value in values.tolist()]
+    most = max(scaled)
+    raised = [math.exp(value - most) for value in scaled]
+    total = sum(raised)
+    return [value / total for value in raised]
+
+
+def probabilities(values: NDArray[np.float32], sharpness: float) -> FloatVector:
+    """Return the softmax of (..., S) values times `sharpness`; sums to 1 along the last axis."""
+    scaled = sharpness * np.asarray(values, np.float64)
+    raised = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True), np.float64)
+
+
+NOISE = 0.02
+"""Variance of the noise of a view, in units of its squared length; 0.01 to 0.1 is flat."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subspace:
+    """The softened span of the references of one state.
+
+    It is a matrix on the cosines of a probe with the references, which are known anyway: no other
+    product with the long vectors is needed.
+
+    Args:
+        coefficients: (R, N) float32; of the cosines c of a unit vector with the references,
+            |coefficients @ c|^2 is the explained part.
+        left_out: (N,) unexplained part of each reference by the others; 1 if there are none.
+    """
+
+    coefficients: FloatMatrix
+    left_out: NDArray[np.float32]
+
+    def unexplained(self, cosines: NDArray[np.float32]) -> float:
+        """Return the part of a unit vector outside the span, 0 to 1, from its (N,) cosines."""
+        explained = self.coefficients @ cosines
+        return min(max(1.0 - float(explained @ explained), 0.0), 1.0)
+
+
+def fit_span(rows: FloatMatrix) -> Subspace:
+    """Return the span of (N, D) unit rows."""
+    gram = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    values = np.maximum(values, 0.0)
+    kept = values > 1e-6
+    # explained = sum_j s_j^2 / (s_j^2 + noise) (v_j . x)^2, with v_j = rows' u_j / s_j
+    coefficients = (vectors[:, kept] / np.sqrt(values[kept] + NOISE)).T
+    shrunk = np.square(vectors) @ (1.0 / (values + NOISE))  # diagonal of (K + noise)^-1
+    left_out = np.clip(1.0 / shrunk - NOISE, 0.0, 1.0)
+    return Subspace(np.ascontiguousarray(coefficients, np.float32), left_out.astype(np.float32))
+
+
+MODELLED_REFERENCES = 400
+"""References that the regression and the spans are fitted on; the nearest one is sought in all."""
+_LEAVE_ONE_OUT_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Likeness:
+    """One probe against every state, S values each; few enough that lists are quicker than arrays.
+
+    Args:
+        nearest: Row of the reference most like it; -1 where the state has no other.
+        unexplained: Part of the probe that the references of the state do not explain, 0 to 1.
+    """
+
+    nearest: list[int]
+    unexplained: list[float]
+
+
+class GalleryScorer:
+    """Compares probes with the references of one gallery.
+
+    Which state: one closed-form ridge regression per view of `evidence`, their outputs added with
+    weights that follow the leave-one-out errors, sharpened to probabilities. In a condition in
+    which all states have references, a picture is compared with the middle of those alone.
+    How familiar: `combined` is the part of the probe that the references of the state explain
+    (`familiarity`), 1 for a picture of the gallery. The cosine is that of the global embeddings.
+    Structural similarity decides nothing and is left out: `structural.with_structure` adds it.
+
+    Args:
+        gallery: The references; a new scorer is made when they change. It is not kept.
+        weights: Trust in each view before the gallery is seen; views left out are not used.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        *,
+        weights: Mapping[str, float] = WEIGHTS,
+    ) -> None:
+        self._model_id = gallery.model_id
+        self._names = gallery.states
+        self._ids = [item.reference_id for item in gallery.references]
+        self._conditions = [item.condition for item in gallery.references]
+        self._vectors, self._state_rows = gallery.matrix, gallery.state_rows
+        if not self._ids:
+            return
+        stacked = stacked_evidence(gallery.references)
+        views = {name: rows for name, rows in stacked.items() if weights.get(name, 0.0) > 0.0}
+        total = sum(weights[name] for name in views)
+        self._weights = {name: weights[name] / total for name in views}
+        self._stretch = np.concatenate(
+            [
+                np.full(rows.shape[1], np.sqrt(self._weights[name]), np.float32)
+                for name, rows in views.items()
+            ]
+        )
+        self._rows = _joined(views) * self._stretch
+        self._modelled = _modelled(gallery)
+        self._fit(views, _cells_of(gallery))
+
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
+        """Return the states of the gallery for `probe`, the most probable first.
+
+        Args:
+            probe: Region of one frame.
+            condition: Light regime as the monitor reports it; None judges the picture by itself.
+        """
+        if not self._ids:
+            return None
+        check_model(probe, self._model_id)
+        joined = self._joined_evidence(probe)
+        cosines = self._rows @ (joined * self._stretch)
+        likeness = self._likeness(cosines, self._unexplained(cosines))
+        values = self._states_of(joined, condition or condition_of(probe.quality))
+        return self._match(probe.embedding.vector, likeness, odds_of(values, self._sharpness))
+
+    def leave_one_out(self) -> tuple[Match | None, ...]:
+        """Return, per reference in gallery order, its match against all the others."""
+        if len(self._ids) < 2:
+            return (None,) * len(self._ids)
+        matches: list[Match | None] = []
+        for start in range(0, len(self._ids), _LEAVE_ONE_OUT_ROWS):
+            rows = self._rows[start : start + _LEAVE_ONE_OUT_ROWS]
+            cosines = rows @ self._rows.T
+            for offset, line in enumerate(cosines):
+                matches.append(self._left_out(start + offset, line))
+        return tuple(matches)
+
+    def _fit(self, views: Mapping[str, FloatMatrix], cells: int) -> None:
+        picked = self._modelled
+        labels = self._state_rows[picked]
+        states = len(self._names)
+        self._counts = np.bincount(self._state_rows, minlength=states)
+        self._by_state, self._parts = _grouped(self._state_rows, states)
+        within, self._member_parts = _grouped(labels, states)
+        self._members = picked[within]
+        members = [self._members[part] for part in self._member_parts]
+        self._spans: list[Subspace] = [fit_span(self._rows[rows]) for rows in members]
+        self._alone = np.full(len(self._ids), -1.0, np.float32)
+        for span, own in zip(self._spans, members, strict=True):
+            self._alone[own] = span.left_out
+        counts = np.bincount(labels, minlength=states)
+        self._place = np.full(len(self._ids), -1, np.intp)
+        self._place[picked] = np.arange(len(picked))
+        self._ridges: tuple[tuple[slice, np.float32, Ridge], ...] = ()
+        self._sharpness = 1.0
+        if states < 2:
+            return
+        known = Labels(labels, np.array(self._conditions)[picked], states)
+        ridges: dict[str, Ridge] = {}
+        for name, rows in views.items():
+            blocks = cells if name == LAYOUT else 1
+            ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
+        left_out = {name: ridge.left_out for name, ridge in ridges.items()}
+        judged = counts[labels] > 1
+        trust = trust_in_views(left_out, labels, judged, self._weights)
+        ends = np.cumsum([rows.shape[1] for rows in views.values()]).tolist()
+        self._ridges = tuple(
+            (slice(start, end), np.float32(trust[name]), ridges[name])
+            for name, (start, end) in zip(views, pairwise([0, *ends]), strict=True)
+        )
+        self._own = np.zeros((len(picked), states), np.float32)
+        for name, weight in trust.items():
+            self._own += np.float32(weight) * left_out[name]
+        self._sharpness = fit_sharpness(self._own, labels, judged)
+
+    def _joined_evidence(self, probe: Probe) -> FloatVector:
+        views = evidence_of(probe)
+        return np.concatenate([views[name] for name in self._weights])
+
+    def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
+        values = np.zeros(len(self._names), np.float32)
+        for part, weight, ridge in self._ridges:
+            values += weight * ridge.predict(joined[part], condition)
+        return values
+
+    def _unexplained(self, cosines: FloatVector) -> list[float]:
+        """Return what the span of each state leaves unexplained, from (N,) cosines."""
+        own = cosines[self._members]
+        pairs = zip(self._spans, self._member_parts, strict=True)
+        return [span.unexplained(own[part]) for span, part in pairs]
+
+    def _likeness(self, cosines: FloatVector, unexplained: Sequence[float]) -> _Likeness:
+        own = cosines[self._by_state]
+        best = [part.start + int(own[part].argmax()) for part in self._parts]
+        # The nearest reference without noise: a picture of the gallery itself is fully familiar.
+        alone = [1.0 - min(max(cosine, 0.0), 1.0) ** 2 for cosine in own[best].tolist()]
+        return _Likeness(self._by_state[best].tolist(), list(map(min, unexplained, alone)))
+
+    def _left_out(self, row: int, cosines: FloatVector) -> Match | None:
+        """Return the match of reference `row` against the others; `cosines` is overwritten."""
+        own = int(self._state_rows[row])
+        unexplained = self._unexplained(cosines)
+        if self._alone[row] >= 0.0:
+            unexplained[own] = float(self._alone[row])
+        cosines[row] = -np.inf
+        likeness = self._likeness(cosines, unexplained)
+        place = int(self._place[row])
+        if place >= 0 and self._ridges:
+            values = self._own[place]
+        else:
+            joined = self._rows[row] / self._stretch
+            values = self._states_of(joined, self._conditions[row])
+        odds = odds_of(values, self._sharpness)
+        if self._counts[own] == 1:  # without it the gallery does not have its state
+            likeness.nearest[own] = -1
+            rest = sum(odds) - odds[own]
+            odds = [0.0 if state == own else value / rest for state, value in enumerate(odds)]
+        return self._match(self._vectors[row], likeness, odds)
+
+    def _match(self, vector: FloatVector, likeness: _Likeness, odds: Sequence[float]) -> Match:
+        states = []
+        for state in sorted(range(len(odds)), key=odds.__getitem__, reverse=True):
+            if likeness.nearest[state] < 0:
+                continue
+            nearest = likeness.nearest[state]
+            cosine = float(vector @ self._vectors[nearest])
+            score = Score(min(max(cosine, -1.0), 1.0), None, 1.0 - likeness.unexplained[state])
+            states.append(StateScore(self._names[state], self._ids[nearest], score, odds[state]))
+        return Match(tuple(states))
+
+
+def check_model(probe: Probe, model_id: str | None) -> None:
+    """Check that the probe can be compared with references of `model_id`.
+
+    Raises:
+        ModelError: They were made with different models.
+    """
+    if probe.embedding.model_id != model_id:
+        raise ModelError(
+            f"the probe was embedded with {probe.embedding.model_id} and the gallery with "
+            f"{model_id}; run `edge-sim gallery reembed`"
+        )
+
+
+def _cells_of(gallery: Gallery) -> int:
+    """Return how many blocks of equal length the layout has."""
+    cells = gallery.references[0].embedding.spatial
+    return 1 if cells is None else cells.shape[0] * cells.shape[1]
+
+
+def _grouped(states: NDArray[np.intp], number: int) -> tuple[NDArray[np.intp], list[slice]]:
+    """Return the rows state after state, each in the order given, and where each state lies."""
+    ends = np.cumsum(np.bincount(states, minlength=number)).tolist()
+    parts = [slice(start, end) for start, end in pairwise([0, *ends])]
+    return np.argsort(states, kind="stable"), parts
+
+
+def _joined(views: Mapping[str, FloatMatrix]) -> FloatMatrix:
+    """Return the views side by side: (N, D) float32."""
+    return np.ascontiguousarray(np.concatenate(list(views.values()), axis=-1))
+
+
+def _modelled(gallery: Gallery) -> NDArray[np.intp]:
+    """Return the rows to fit on: all, or as many of each state as keep the fit quick.
+
+    Thinned evenly in the order of enrolment, which keeps seasons and hours.
+    """
+    share = max(MODELLED_REFERENCES // len(gallery.states), 4)
+    picked = []
+    for state in range(len(gallery.states)):
+        rows = np.flatnonzero(gallery.state_rows == state)
+        if len(rows) > share:
+            rows = rows[np.linspace(0, len(rows) - 1, share).round().astype(np.intp)]
+        picked.append(rows)
+    return np.concatenate(picked)

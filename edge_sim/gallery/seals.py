@@ -1,0 +1,260 @@
+"""Seals: what the file held at each revision, so that a mixture of two files is recognised.
+
+SQLite keeps the last changes in a log beside the file. Where a copy is put over the file while the
+log of the old one lies there, SQLite plays that log into the copy: the result may be a file in
+which every page is sound and whose pages never belonged together. Each revision therefore records
+sums over all rows and a digest chained to that of the revision before, and which revision was
+complete in the file itself. Everything here runs inside a transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from edge_sim.gallery.schema import SEALS, has_table
+
+MIXED = "its parts are of different revisions, as after a copy was put over it beside an old log"
+
+_DIGEST_BYTES = 16
+_MARK = -1
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """Sums over the rows of a gallery file; equal content has equal sums.
+
+    Args:
+        versions: Number of rows, past and present.
+        closed: Number of those that ended.
+        crc: Sum of their checksums.
+        since: Sum of the revisions that began them.
+        until: Sum of the revisions that ended them.
+        embeddings: Number of embeddings.
+        embeddings_crc: Sum of their checksums.
+        last_embedding: Highest row number of an embedding.
+        pictures: Number of pictures.
+        heads: Number of heads, past and present.
+        heads_crc: Sum of their checksums.
+    """
+
+    versions: int
+    closed: int
+    crc: int
+    since: int
+    until: int
+    embeddings: int
+    embeddings_crc: int
+    last_embedding: int
+    pictures: int
+    heads: int
+    heads_crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """One row of the table `seals`."""
+
+    revision: int
+    base: int
+    last_ordinal: int
+    sums: Sums
+    chain: bytes
+
+
+def put(connection: sqlite3.Connection, number: int, *, logged: bool, anew: bool = False) -> None:
+    """Seal the revision `number`, the last thing that its transaction does.
+
+    Args:
+        connection: Inside the transaction.
+        number: The revision.
+        logged: Whether earlier revisions may be in the log only, not in the file itself.
+        anew: Rows were deleted for good: read all checksums again.
+    """
+    connection.execute(SEALS)
+    before = last(connection)
+    sums = _sums(connection, None if anew or before is None else before.sums)
+    base = number - 1
+    if logged:
+        base = 0 if before is None else before.base
+    (ordinal,) = connection.execute("SELECT coalesce(max(ordinal), 0) FROM versions").fetchone()
+    ordinal = max(ordinal, 0 if before is None else before.last_ordinal)
+    text = msgspec.json.encode(sums).decode()
+    chain = _chain(b"" if before is None else before.chain, _entry(connection, number), text)
+    connection.execute(
+        "INSERT INTO seals VALUES (?, ?, ?, ?, ?)", (number, base, ordinal, text, chain)
+    )
+
+
+def last(connection: sqlite3.Connection) -> Seal | None:
+    """Return the latest seal; None in a file of the first format.
+
+    Raises:
+        ValueError: The row is damaged.
+    """
+    if not has_table(connection, "seals"):
+        return None
+    row = connection.execute(
+        "SELECT * FROM seals WHERE revision > 0 ORDER BY revision DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None else _seal(row)
+
+
+def last_ordinal(connection: sqlite3.Connection) -> int:
+    """Return the highest number that a reference ever had."""
+    (present,) = connection.execute("SELECT coalesce(max(ordinal), 0) FROM versions").fetchone()
+    seal = last(connection)
+    return max(int(present), 0 if seal is None else seal.last_ordinal)
+
+
+def fault(connection: sqlite3.Connection, head: int) -> str | None:
+    """Return why the rows are not those of the last revision; None if they are.
+
+    Reads the light tables only: the checksums of embeddings are left to `problems`.
+    """
+    seal = last(connection)
+    if seal is None or seal.revision != head:
+        return None if head == 0 and seal is None else MIXED
+    now = _sums(connection, seal.sums, until_now=False)
+    # A missing picture keeps nobody from the rest; `problems` names it.
+    return None if replace(now, pictures=seal.sums.pictures) == seal.sums else MIXED
+
+
+def problems(connection: sqlite3.Connection, head: int) -> Iterator[str]:
+    """Yield what does not fit the seals, after reading every checksum."""
+    if not has_table(connection, "seals"):
+        return
+    seal = last(connection)
+    if seal is not None and (seal.revision != head or seal.sums != _sums(connection, None)):
+        yield MIXED
+    chain = None
+    for row in connection.execute("SELECT * FROM seals WHERE revision > 0 ORDER BY revision"):
+        each = _seal(row)
+        expected = _chain(chain or b"", _entry(connection, each.revision), str(row[3]))
+        if each.chain != expected:
+            yield f"the entry of revision {each.revision} is not the one that was written"
+            return
+        chain = each.chain
+
+
+Base: TypeAlias = "tuple[int, str, bytes | None]"
+"""Number, log entry and chain of the last revision that is in a file without its log."""
+
+
+def latest(own: sqlite3.Connection) -> Base | None:
+    """Return the last revision of a file opened without its log; None if it cannot be read."""
+    try:
+        (number,) = own.execute("SELECT coalesce(max(number), 0) FROM revisions").fetchone()
+        seal = last(own)
+        if seal is not None and seal.revision != number:
+            return None
+        return number, _entry(own, number), None if seal is None else seal.chain
+    except (sqlite3.Error, ValueError, TypeError):
+        return None  # written back in part only, when the power failed: the log makes it whole
+
+
+def is_stray(base: Base, seen: sqlite3.Connection) -> bool:
+    """Return whether the log beside a file is that of another file.
+
+    Args:
+        base: From `latest`.
+        seen: The file with its log.
+
+    Raises:
+        ValueError: The last seal is damaged.
+    """
+    number, entry, chain = base
+    if has_table(seen, "seals") and (number, entry, chain or b"") in _marked(seen):
+        return False
+    if number and _entry(seen, number) != entry:
+        return True
+    seal = last(seen)
+    if seal is None:
+        return False
+    known = seen.execute("SELECT chain FROM seals WHERE revision = ?", (number,)).fetchone()
+    if chain is not None and (known is None or bytes(known[0]) != chain):
+        return True
+    return number < seal.base
+
+
+def mark(connection: sqlite3.Connection, base: Base | None) -> None:
+    """Record in a copy which file it is written into, until the log is written back."""
+    connection.execute(SEALS)
+    connection.execute("DELETE FROM seals WHERE revision = ?", (_MARK,))
+    if base is not None:
+        number, entry, chain = base
+        values = (_MARK, number, 0, entry, chain or b"")
+        connection.execute("INSERT INTO seals VALUES (?, ?, ?, ?, ?)", values)
+
+
+def _marked(seen: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
+    return seen.execute(
+        "SELECT base, content, chain FROM seals WHERE revision = ?", (_MARK,)
+    ).fetchall()
+
+
+def _entry(connection: sqlite3.Connection, number: int) -> str:
+    row = connection.execute("SELECT * FROM revisions WHERE number = ?", (number,)).fetchone()
+    return repr(row)
+
+
+def _chain(before: bytes, entry: str, sums: str) -> bytes:
+    digest = hashlib.blake2b(before, digest_size=_DIGEST_BYTES)
+    digest.update(f"{entry}\n{sums}".encode("utf-8", "backslashreplace"))
+    return digest.digest()
+
+
+def _seal(row: tuple[object, ...]) -> Seal:
+    revision, base, ordinal, text, chain = row
+    if not (isinstance(revision, int) and isinstance(base, int) and isinstance(ordinal, int)):
+        raise ValueError("a seal holds something else than numbers")
+    if not isinstance(text, str) or not isinstance(chain, bytes):
+        raise ValueError("a seal holds something else than sums")
+    return Seal(revision, base, ordinal, msgspec.json.decode(text, type=Sums), chain)
+
+
+def _sums(connection: sqlite3.Connection, before: Sums | None, *, until_now: bool = True) -> Sums:
+    """Return the sums now.
+
+    Args:
+        connection: Inside a transaction.
+        before: Sums that hold up to `last_embedding`, whose pages need not be read again.
+        until_now: Whether to add the embeddings after those.
+    """
+    versions: tuple[int, int, int, int, int] = connection.execute(
+        "SELECT count(*), count(until), coalesce(sum(crc), 0), coalesce(sum(since), 0), "
+        "coalesce(sum(until), 0) FROM versions"
+    ).fetchone()
+    embeddings, last_row = connection.execute(
+        "SELECT count(*), coalesce(max(id), 0) FROM embeddings"
+    ).fetchone()
+    (pictures,) = connection.execute("SELECT count(*) FROM pictures").fetchone()
+    after, crc = (0, 0) if before is None else (before.last_embedding, before.embeddings_crc)
+    if until_now and last_row > after:
+        (more,) = connection.execute(
+            "SELECT coalesce(sum(crc), 0) FROM embeddings WHERE id > ?", (after,)
+        ).fetchone()
+        crc += more
+    heads: tuple[int, int] = (0, 0)
+    if has_table(connection, "heads"):
+        heads = connection.execute("SELECT count(*), coalesce(sum(crc), 0) FROM heads").fetchone()
+    return Sums(*versions, embeddings, crc, last_row, pictures, *heads)
+
+
+def log_of(path: Path) -> Path:
+    """Return the place of the log beside a file."""
+    return Path(f"{path}-wal")
+
+
+def has_log(path: Path) -> bool:
+    """Return whether the log beside a file holds anything."""
+    try:
+        return log_of(path).stat().st_size > 0
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Events wait on disk until every sink has them; one courier per sink brings them there."""

@@ -1,0 +1,1 @@
+"""Events on an MQTT broker, with retained states, Home Assistant discovery and commands."""

@@ -1,0 +1,412 @@
+"""The connection to a broker: how to get in, and one thread that keeps it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event as Signal
+from threading import Thread
+from typing import Any
+
+from edge_sim.errors import SinkError
+from edge_sim.io.sinks.mqtt.topics import Message
+from edge_sim.io.sinks.options import MqttOptions
+
+try:
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import (  # new in version 2
+        CallbackAPIVersion,
+        MQTTErrorCode,
+        MQTTProtocolVersion,
+    )
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+except ImportError as missing:
+    raise SinkError("mqtt needs paho-mqtt 2 or later: pip install 'edge_sim[mqtt]'") from missing
+
+logger = logging.getLogger(__name__)
+
+MAX_PACKET_BYTES = 1 << 20
+"""Largest message that is taken from a broker; commands and announcements are far smaller."""
+PROTOCOLS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
+"""Versions in order of preference: a broker of version 5 keeps larger messages to itself."""
+_OTHER_VERSION = 132
+"""Reason code of a broker that does not know the version."""
+_LOOP_S = 1.0
+_POLL_S = 0.2
+_FAREWELL_S = 0.5
+_JOIN_S = 2.0
+_FAILURES_PER_LINE = 60
+
+
+def tls_context(options: MqttOptions) -> ssl.SSLContext | None:
+    """Return how to encrypt; None to send in the clear.
+
+    Raises:
+        SinkError: A certificate or key cannot be used.
+    """
+    if not options.tls:
+        return None
+    file = options.ca_file
+    try:
+        context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+        context.timeout_s = options.timeout_s
+        if options.ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(options.ca_file)
+        if options.cert_file is not None:
+            file = options.cert_file
+            context.load_cert_chain(options.cert_file, options.key_file, password=_no_password)
+    except OSError as error:
+        reason = error.strerror if error.errno and not isinstance(error, ssl.SSLError) else None
+        raise SinkError(
+            f"{options.name}: {file}: cannot be used ({reason or 'no fitting PEM in it'})"
+        ) from error
+    return context
+
+
+class _Context(ssl.SSLContext):
+    """Checks certificate and name of the broker, within a time limit.
+
+    paho-mqtt gives a broker that does not shake hands the whole keepalive, and leaves the socket
+    of a failed handshake open.
+    """
+
+    timeout_s = 10.0
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,  # noqa: ARG002 always done here
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        wrapped = super().wrap_socket(
+            sock, server_side, False, suppress_ragged_eofs, server_hostname, session
+        )
+        try:
+            wrapped.settimeout(self.timeout_s)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What is said on a connection; every function is called on the thread of the connection.
+
+    Args:
+        will: What the broker says when the connection is lost; also said on a clean end.
+        subscriptions: Topic filters.
+        initial: Returns what every connection begins with.
+        ready: Called when that is on its way.
+        received: Called with topic, payload and whether the broker had retained it.
+    """
+
+    will: Message
+    subscriptions: Sequence[str]
+    initial: Callable[[], Sequence[Message]]
+    ready: Callable[[], None]
+    received: Callable[[str, bytes, bool], None]
+
+
+class Connection:
+    """Publishes and receives; every connection is a new client, so that none replays old messages.
+
+    Args:
+        options: Checked.
+        handlers: What is said.
+    """
+
+    def __init__(self, options: MqttOptions, handlers: Handlers) -> None:
+        self._options = options
+        self._handlers = handlers
+        self._tls = tls_context(options)
+        self._stop = Signal()
+        self._tried = Signal()
+        self._client: paho.Client | None = None
+        self._goodbye: paho.MQTTMessageInfo | None = None
+        self._trouble = "not yet"
+        self._protocol = PROTOCOLS[0]
+        self._is_deaf = False
+        self._thread = Thread(target=self._run, name=options.name, daemon=True)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the broker has accepted the connection."""
+        return self._client is not None
+
+    def start(self) -> None:
+        """Start connecting; a broker that is not there yet is tried again and again."""
+        self._thread.start()
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Publish and wait until the broker has confirmed everything.
+
+        Raises:
+            SinkError: No connection, or no confirmation in time.
+        """
+        self._tried.wait(self._options.timeout_s)  # the first attempt may still be under way
+        client = self._client
+        if self._stop.is_set():
+            raise SinkError(f"{self._options.name}: the sink is closed")
+        if client is None:
+            raise SinkError(f"{self._options.name}: not connected ({self._trouble})")
+        until_s = time.monotonic() + self._options.timeout_s
+        try:
+            for sent in [_published(client, message) for message in messages]:
+                while not sent.is_published():
+                    self._check_still(client, until_s)
+                    sent.wait_for_publish(_POLL_S)
+        except (ValueError, RuntimeError) as error:
+            raise SinkError(f"{self._options.name}: cannot publish ({error})") from error
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Publish without waiting; without a connection nothing is sent."""
+        client = self._client
+        if client is not None:
+            for message in messages:
+                _published(client, message)
+
+    def close(self) -> None:
+        """Say goodbye and disconnect; safe to call twice."""
+        client = self._client
+        if client is not None and not self._stop.is_set():
+            self._goodbye = _published(client, self._handlers.will)  # wakes the thread too
+        self._stop.set()
+        self._tried.set()
+        if self._thread.ident is not None:
+            self._thread.join(_JOIN_S)
+
+    def _check_still(self, client: paho.Client, until_s: float) -> None:
+        if self._client is not client:
+            raise SinkError(f"{self._options.name}: the connection was lost ({self._trouble})")
+        if time.monotonic() > until_s:
+            raise SinkError(
+                f"{self._options.name}: no confirmation within {self._options.timeout_s:g} s"
+            )
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            was_up = self._one_connection()
+            if self._stop.is_set():
+                return
+            failures = 1 if was_up else failures + 1
+            if failures % _FAILURES_PER_LINE == 1:
+                logger.warning("%s: %s (attempt %d)", self._options.name, self._trouble, failures)
+            pauses = self._options.backoff_s
+            self._stop.wait(pauses[min(failures, len(pauses)) - 1])
+
+    def _one_connection(self) -> bool:
+        """Connect and serve until the connection is lost; return whether it stood."""
+        was_up = False
+        try:
+            client = self._new_client()
+            client.reach(self._options)
+            self._serve(client)
+        except (OSError, ValueError, SinkError) as error:
+            self._trouble = getattr(error, "strerror", None) or str(error)
+        except Exception:
+            # A bug in a callback must not end the connection for good.
+            logger.exception("%s broke", self._options.name)
+            self._trouble = "internal error"
+        finally:
+            was_up, self._client = self._client is not None, None
+            self._tried.set()
+        return was_up
+
+    def _new_client(self) -> BoundedClient:
+        options = self._options
+        client = BoundedClient.of(options, self._tls, options.own_client_id, self._protocol)
+        client.will_set(
+            self._handlers.will.topic,
+            self._handlers.will.payload,
+            qos=1,
+            retain=self._handlers.will.retain,
+        )
+        client.on_connect = self._connected
+        client.on_message = self._received
+        # With this set, `publish` on another thread leaves all writing to ours.
+        client.on_socket_register_write = _leave_it_to_the_loop
+        return client
+
+    def _serve(self, client: BoundedClient) -> None:
+        until_s = time.monotonic() + self._options.timeout_s
+        self._trouble = "the broker does not answer"
+        while not self._stop.is_set():
+            result = client.loop(_LOOP_S)
+            if result != paho.MQTT_ERR_SUCCESS:
+                self._ended(client, result)
+                return
+            if self._client is None and time.monotonic() > until_s:
+                return
+        self._part(client)
+
+    def _ended(self, client: BoundedClient, result: MQTTErrorCode) -> None:
+        """Note why the connection ended, and what to do otherwise at the next one."""
+        if client.refused_bytes:
+            self._is_deaf = True
+            self._trouble = (
+                f"a message of {client.refused_bytes} bytes, at most {MAX_PACKET_BYTES} are read; "
+                f"remove it from the broker: no commands are taken until the next start"
+            )
+        elif self._client is not None:
+            self._trouble = str(paho.error_string(result))
+        else:  # Some brokers hang up on a version that they do not know.
+            self._protocol = PROTOCOLS[(PROTOCOLS.index(self._protocol) + 1) % len(PROTOCOLS)]
+
+    def _part(self, client: paho.Client) -> None:
+        """Let the goodbye reach the broker, then disconnect."""
+        sent = self._goodbye or _published(client, self._handlers.will)
+        until_s = time.monotonic() + _FAREWELL_S
+        while time.monotonic() < until_s and not sent.is_published():
+            if client.loop(_POLL_S) != paho.MQTT_ERR_SUCCESS:
+                return
+        client.disconnect()
+        client.loop(_POLL_S)
+
+    def _connected(
+        self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any = None
+    ) -> None:
+        if reason.is_failure:
+            self._trouble = f"the broker refuses: {reason}"
+            return
+        for topic in () if self._is_deaf else self._handlers.subscriptions:
+            client.subscribe(topic, qos=1)
+        for message in self._handlers.initial():
+            _published(client, message)
+        self._client = client
+        self._tried.set()
+        logger.info("%s: connected", self._options.name)
+        self._handlers.ready()
+
+    def _received(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        self._handlers.received(message.topic, bytes(message.payload), message.retain)
+
+
+class BoundedClient(paho.Client):
+    """A client that takes no large message, not connected yet."""
+
+    refused_bytes = 0
+    """Size of a message that was refused; the connection ends with it."""
+
+    @classmethod
+    def of(
+        cls,
+        options: MqttOptions,
+        tls: ssl.SSLContext | None,
+        client_id: str,
+        protocol: MQTTProtocolVersion,
+    ) -> BoundedClient:
+        """Return a client that knows how to get in.
+
+        Raises:
+            SinkError: The password cannot be read.
+        """
+        client = cls(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=protocol,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = options.timeout_s
+        client.username_pw_set(options.username, options.current_password())
+        if tls is not None:
+            client.tls_set_context(tls)
+        return client
+
+    def reach(self, options: MqttOptions) -> None:
+        """Connect; a broker of version 5 is asked to keep larger messages to itself.
+
+        Raises:
+            OSError: No connection.
+        """
+        properties = None
+        if self.protocol == MQTTProtocolVersion.MQTTv5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.MaximumPacketSize = MAX_PACKET_BYTES
+        port = options.broker_port
+        self.connect(options.host, port, options.keepalive_s, properties=properties)
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """Read at most `bufsize` bytes, the rest of a message; paho reads nothing otherwise."""
+        if bufsize > MAX_PACKET_BYTES:
+            self.refused_bytes = bufsize
+            raise OSError(f"a message of {bufsize} bytes")
+        return bytes(super()._sock_recv(bufsize))
+
+
+def try_login(options: MqttOptions) -> str:
+    """Connect, log in, and leave again without publishing; return what to tell people.
+
+    The client id gets `-check` at its end: a broker throws a running daemon out when another client
+    comes with its id.
+
+    Raises:
+        ConfigError: Settings that contradict each other.
+        SinkError: No connection within `timeout_s`, or the broker refuses.
+    """
+    options.check()
+    reason: Any = None
+    for protocol in PROTOCOLS:
+        try:
+            reason = _answer(options, protocol)
+        except OSError as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise SinkError(f"{options.name}: cannot connect ({reason})") from error
+        if reason is not None and reason.value != _OTHER_VERSION:
+            break
+    if reason is None:
+        raise SinkError(f"{options.name}: the broker hangs up")
+    if reason.is_failure:
+        raise SinkError(f"{options.name}: the broker refuses: {reason}")
+    who = f"as {options.username}" if options.username else "as nobody"
+    return f"logged in {who}{', encrypted' if options.tls else ', in the clear'}"
+
+
+def _answer(options: MqttOptions, protocol: MQTTProtocolVersion) -> Any:
+    """Return the reason code of the broker's answer; None if it hangs up.
+
+    Raises:
+        OSError: No connection.
+        SinkError: No answer within `timeout_s`.
+    """
+    answers: list[Any] = []
+    tls = tls_context(options)
+    client = BoundedClient.of(options, tls, f"{options.own_client_id}-check", protocol)
+    client.on_connect = lambda *args: answers.append(args[3])
+    until_s = time.monotonic() + options.timeout_s
+    try:
+        client.reach(options)
+        while not answers and time.monotonic() < until_s:
+            if client.loop(_POLL_S) and not answers:
+                return None
+    finally:
+        client.disconnect()
+        client.loop(_POLL_S)
+    if not answers:
+        raise SinkError(f"{options.name}: no answer within {options.timeout_s:g} s")
+    return answers[0]
+
+
+def _published(client: paho.Client, message: Message) -> paho.MQTTMessageInfo:
+    return client.publish(message.topic, message.payload, qos=1, retain=message.retain)
+
+
+def _leave_it_to_the_loop(*_: Any) -> None:
+    return None
+
+
+def _no_password() -> str:
+    # Without this, OpenSSL would ask for the key's password on the terminal.
+    return ""

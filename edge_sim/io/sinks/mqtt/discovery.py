@@ -1,0 +1,219 @@
+"""How the device announces itself to Home Assistant: one message for the whole device.
+
+Facts from https://www.home-assistant.io/integrations/mqtt/ (device discovery) and the pages of the
+platforms sensor, binary_sensor, button, number and image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from edge_sim.io.sinks.capabilities import Site, WatchCard
+from edge_sim.io.sinks.mqtt.topics import VERBS, Topics
+from edge_sim.version import __version__
+
+# (on, off) -> device class. Pairs whose sense is plain; Home Assistant gets a binary sensor too.
+_POLARITY: dict[tuple[str, str], str | None] = {
+    ("open", "closed"): "opening",
+    ("on", "off"): None,
+    ("taken", "free"): "occupancy",
+    ("occupied", "free"): "occupancy",
+    ("present", "absent"): "presence",
+}
+
+_TEACH, _SENSITIVITY = VERBS
+
+
+def _in(unit: str, device_class: str | None = None) -> dict[str, str]:
+    return ({"device_class": device_class} if device_class else {}) | {"unit_of_measurement": unit}
+
+
+# Key, name, where the value is in `stats`, and what it is; the device classes have these units.
+_FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("memory", "memory", "{{ value_json.rss_mb }}", _in("MB", "data_size")),
+    ("cpu", "processor", "{{ (value_json.cpu_share * 100) | round(1) }}", _in("%")),
+    ("waiting", "events waiting", "{{ value_json.outbox_waiting }}", {}),
+    ("uptime", "uptime", "{{ value_json.uptime_s }}", _in("s", "duration")),
+)
+_TROUBLE = {"device_class": "problem", "payload_on": "on", "payload_off": "off"}
+
+
+def discovery_topic(prefix: str, device: str) -> str:
+    """Return where the announcement of a device is retained."""
+    return f"{prefix}/device/edge_sim-{device}/config"
+
+
+def birth_topic(prefix: str) -> str:
+    """Return where Home Assistant says `online` when it has started."""
+    return f"{prefix}/status"
+
+
+def announcement(
+    site: Site, topics: Topics, *, images: bool = False, stats: bool = False
+) -> dict[str, Any]:
+    """Return the device with all its entities.
+
+    Args:
+        site: What there is to announce.
+        topics: Of the device.
+        images: Whether pictures of the watches are shown.
+        stats: Whether the figures of the device are.
+    """
+    device = topics.device
+    components = dict(_of_device(topics, stats=stats))
+    for card in site.watches:
+        components |= _entities(card, topics, images=images)
+    return {
+        "device": {
+            "identifiers": [f"edge_sim:{device}"],
+            "name": device,
+            "manufacturer": "edge_sim",
+            "model": site.model or "edge_sim",
+            "sw_version": __version__,
+        },
+        "origin": {"name": "edge_sim", "sw_version": __version__},
+        "components": components,
+    }
+
+
+def stale_components(retained: bytes, current: dict[str, Any]) -> dict[str, str]:
+    """Return key and platform of entities in a former announcement that are no more."""
+    try:
+        former = json.loads(retained)["components"].items()
+        found = {
+            str(key): str(value["platform"])
+            for key, value in former
+            if key not in current["components"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return found
+
+
+def removing(stale: dict[str, str], current: dict[str, Any]) -> dict[str, Any]:
+    """Return the announcement that makes Home Assistant forget entities: a platform, no more."""
+    gone = {key: {"platform": platform} for key, platform in stale.items()}
+    return {**current, "components": {**current["components"], **gone}}
+
+
+def _entities(
+    card: WatchCard, topics: Topics, *, images: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield key and description of every entity of a watch. Names hold no dot, so keys differ."""
+    watch = card.name
+
+    def entity(platform: str, part: str, name: str, **more: Any) -> tuple[str, dict[str, Any]]:
+        return f"{watch}.{part.replace(':', '.')}", {
+            "platform": platform,
+            "name": name,
+            "unique_id": f"edge_sim:{topics.device}:{watch}:{part}",
+            # The device is there, and the source gives frames.
+            "availability": [
+                {"topic": topics.available},
+                {"topic": topics.source_available(card.source)},
+            ],
+            "availability_mode": "all",
+            **more,
+        }
+
+    yield entity(
+        "sensor",
+        "state",
+        watch,
+        device_class="enum",
+        options=[*card.states, "unknown"],
+        state_topic=topics.state(watch),
+        json_attributes_topic=topics.attributes(watch),
+    )
+    for (on, off), device_class in _POLARITY.items():
+        if {on, off} == set(card.states):
+            yield entity(
+                "binary_sensor",
+                on,
+                f"{watch} {on}",
+                state_topic=topics.state(watch),
+                payload_on=on,
+                payload_off=off,
+                # `None` is how a binary sensor is told that its state is unknown.
+                value_template="{{ 'None' if value == 'unknown' else value }}",
+                **({"device_class": device_class} if device_class else {}),
+            )
+    if card.problems is not None:
+        yield entity(
+            "binary_sensor",
+            "problem",
+            f"{watch} problem",
+            entity_category="diagnostic",
+            state_topic=topics.problems(watch),
+            value_template="{{ value_json.problem }}",
+            json_attributes_topic=topics.problems(watch),
+            **_TROUBLE,
+        )
+    if card.overdue is not None:
+        state_topic = topics.overdue(watch)
+        yield entity(
+            "binary_sensor", "overdue", f"{watch} overdue", state_topic=state_topic, **_TROUBLE
+        )
+    yield entity(
+        "number",
+        "sensitivity",
+        f"{watch} sensitivity",
+        entity_category="config",
+        min=0,
+        max=1,
+        step=0.05,
+        mode="slider",
+        state_topic=topics.sensitivity(watch),
+        command_topic=topics.command(watch, _SENSITIVITY),
+    )
+    for state in card.states:
+        yield entity(
+            "button",
+            f"teach:{state}",
+            f"{watch} teach {state}",
+            entity_category="config",
+            command_topic=topics.command(watch, _TEACH),
+            payload_press=state,
+        )
+    if images:
+        yield entity(
+            "image",
+            "image",
+            f"{watch} image",
+            image_topic=topics.image(watch),
+            content_type="image/jpeg",
+        )
+
+
+def _of_device(topics: Topics, *, stats: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the entities of the device itself."""
+    yield (
+        "available",
+        {
+            "platform": "binary_sensor",
+            "name": "available",
+            "unique_id": f"edge_sim:{topics.device}:available",
+            "device_class": "connectivity",
+            "entity_category": "diagnostic",
+            "state_topic": topics.available,
+            "payload_on": "online",
+            "payload_off": "offline",
+        },
+    )
+    for key, name, template, more in _FIGURES if stats else ():
+        yield (
+            f"stats.{key}",
+            {
+                "platform": "sensor",
+                "name": name,
+                "unique_id": f"edge_sim:{topics.device}:stats:{key}",
+                "availability": [{"topic": topics.available}],
+                "entity_category": "diagnostic",
+                "state_class": "measurement",
+                "state_topic": topics.stats,
+                "value_template": template,
+                **more,
+            },
+        )

@@ -1,0 +1,292 @@
+"""Events on an MQTT broker."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from edge_sim.core.events import (
+    Event,
+    SceneCleared,
+    SceneImpaired,
+    StateChanged,
+    StateOverdue,
+    StateOverdueCleared,
+)
+from edge_sim.errors import CommandError
+from edge_sim.io.sinks.capabilities import Command, DeviceStats, Site
+from edge_sim.io.sinks.mqtt import discovery
+from edge_sim.io.sinks.mqtt.client import Connection, Handlers
+from edge_sim.io.sinks.mqtt.topics import (
+    OFFLINE,
+    ONLINE,
+    VERBS,
+    Message,
+    Topics,
+    messages_of,
+    overdue_message,
+    problems_message,
+    read_command,
+    source_message,
+    state_messages,
+)
+from edge_sim.io.sinks.options import MqttOptions
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS_PER_LINE = 100
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class MqttSink:
+    """Publishes events, and states that the broker retains; sends those again on every connection.
+
+    It announces the device to Home Assistant and hands commands on (`edge_sim.io.sinks.capabilities`).
+
+    Args:
+        options: Checked.
+    """
+
+    def __init__(self, options: MqttOptions) -> None:
+        self._options = options
+        self._discovery = options.discovery_prefix if options.discovery else None
+        self._topics = Topics(options.topic_prefix, options.device)
+        self._lock = Lock()
+        self._site = Site()
+        # Topic -> message, in the order of a new connection.
+        self._retained: dict[str, Message] = {}
+        self._keep([Message(self._topics.available, ONLINE, retain=True)])
+        self._problems: dict[str, dict[str, str]] = {}
+        self._refusals = 0
+        self._on_command: Callable[[Command], None] | None = None
+        self._on_ready: Callable[[], None] | None = None
+        self._former: bytes | None = None
+        handlers = Handlers(
+            will=Message(self._topics.available, OFFLINE, retain=True),
+            subscriptions=self._subscriptions(),
+            initial=self.retained,
+            ready=self._ready,
+            received=self._received,
+        )
+        self._connection = Connection(options, handlers)
+
+    @classmethod
+    def open(cls, options: MqttOptions) -> MqttSink:
+        """Start connecting; a broker that is away is no error.
+
+        Raises:
+            ConfigError: Settings that contradict each other.
+            SinkError: A certificate or password file cannot be used.
+        """
+        options.check()
+        options.current_password()
+        if options.password and not options.tls and options.host not in _HERE:
+            logger.warning("%s: the password goes over the network in the clear", options.name)
+        sink = cls(options)
+        sink._connection.start()
+        return sink
+
+    @property
+    def name(self) -> str:
+        """Broker and first topic."""
+        return self._options.name
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted the connection."""
+        return self._connection.is_up
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether it is configured to show them."""
+        return self._options.image
+
+    @property
+    def stats_interval_s(self) -> float:
+        """Seconds between two reports; 0 wants none."""
+        return self._options.stats_interval_s
+
+    def retained(self) -> list[Message]:
+        """Return the messages that the broker is to hold: every connection begins with them."""
+        with self._lock:
+            return list(self._retained.values())
+
+    def emit(self, event: Event) -> None:
+        """Publish `event` and wait for the broker's confirmation.
+
+        Raises:
+            SinkError: No connection, no confirmation in time; or the sink is closed.
+        """
+        with self._lock:
+            messages = [*self._lasting(event), *messages_of(event, self._topics)]
+            self._keep(message for message in messages if message.retain)
+        self._connection.publish(messages)
+
+    def close(self) -> None:
+        """Say `offline` and disconnect."""
+        self._connection.close()
+
+    def describe(self, site: Site) -> None:
+        """Announce the device as it is now; called at the start and after every change."""
+        with self._lock:
+            gone = {card.name for card in self._site.watches} - {card.name for card in site.watches}
+            for topic in (topic for watch in gone for topic in self._topics.of_watch(watch)):
+                self._retained.pop(topic, None)
+            self._site = site
+            announced = [*self._config(), *self._described()]
+            self._keep(announced)
+        self._connection.send(announced)
+        self._forget_stale()
+
+    def listen(self, on_command: Callable[[Command], None]) -> None:
+        """Hand checked commands to `on_command`, which must return at once."""
+        self._on_command = on_command
+
+    def resume(self, latest: Sequence[StateChanged]) -> None:
+        """Show these states again, without events."""
+        with self._lock:
+            fresh = [
+                each for each in latest if self._topics.state(each.watch) not in self._retained
+            ]
+            messages = [item for event in fresh for item in state_messages(event, self._topics)]
+            self._keep(messages)
+        self._connection.send(messages)
+
+    def show_picture(self, watch: str, jpeg: bytes) -> None:
+        """Publish the region of a watch as it was when it decided, if that is configured."""
+        if self._options.image:
+            self._show(Message(self._topics.image(watch), jpeg, retain=True))
+
+    def show_stats(self, stats: DeviceStats) -> None:
+        """Publish how the device does."""
+        self._show(Message(self._topics.stats, msgspec.json.encode(stats), retain=True))
+
+    def when_ready(self, on_ready: Callable[[], None]) -> None:
+        """Call `on_ready` whenever a connection stands."""
+        self._on_ready = on_ready
+
+    def _keep(self, messages: Iterable[Message]) -> None:
+        self._retained.update((message.topic, message) for message in messages)
+
+    def _show(self, message: Message) -> None:
+        with self._lock:
+            self._keep([message])
+        self._connection.send([message])
+
+    def _lasting(self, event: Event) -> list[Message]:
+        """Return what is retained because of an event besides its state."""
+        if isinstance(event, SceneImpaired | SceneCleared):
+            problems = self._problems.setdefault(event.watch, {})
+            if isinstance(event, SceneImpaired):
+                problems[event.problem.value] = event.since
+            else:
+                problems.pop(event.problem.value, None)
+            return [problems_message(event.watch, problems, self._topics)]
+        if isinstance(event, StateOverdue | StateOverdueCleared):
+            is_overdue = isinstance(event, StateOverdue)
+            return [overdue_message(event.watch, self._topics, overdue=is_overdue)]
+        return []
+
+    def _config(self) -> list[Message]:
+        """Return the announcement to Home Assistant."""
+        if not self._site.watches or self._discovery is None:
+            return []
+        payload = json.dumps(self._announcement()).encode()
+        return [Message(self._discovery_topic(self._discovery), payload, retain=True)]
+
+    def _described(self) -> list[Message]:
+        """Return what is retained of sources and watches; what events said stays as they said."""
+        topics, cards = self._topics, self._site.watches
+        sources = dict.fromkeys(card.source for card in cards)
+        found = [source_message(source, topics, online=True) for source in sources]
+        for card in cards:
+            if card.problems is not None:
+                problems = self._problems.setdefault(card.name, dict(card.problems))
+                found.append(problems_message(card.name, problems, topics))
+            if card.overdue is not None:
+                found.append(overdue_message(card.name, topics, overdue=card.overdue))
+        found = [self._retained.get(message.topic, message) for message in found]
+        for card in cards:
+            value = f"{card.sensitivity:g}".encode()
+            found.append(Message(topics.sensitivity(card.name), value, retain=True))
+        return found
+
+    def _announcement(self) -> dict[str, Any]:
+        return discovery.announcement(
+            self._site,
+            self._topics,
+            images=self._options.image,
+            stats=self._options.stats_interval_s > 0.0,
+        )
+
+    def _subscriptions(self) -> list[str]:
+        found = [self._topics.command("+", verb) for verb in VERBS]
+        if self._discovery is not None:
+            found.append(discovery.birth_topic(self._discovery))
+            found.append(self._discovery_topic(self._discovery))
+        return found
+
+    def _discovery_topic(self, prefix: str) -> str:
+        return discovery.discovery_topic(prefix, self._options.device)
+
+    def _ready(self) -> None:
+        if self._on_ready is not None:
+            self._on_ready()
+
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:
+        prefix = self._discovery
+        if prefix is not None and topic == discovery.birth_topic(prefix):
+            if payload == ONLINE and not retained:
+                self._connection.send(self.retained())
+        elif prefix is not None and topic == self._discovery_topic(prefix):
+            if retained:
+                with self._lock:
+                    self._former = payload
+                self._forget_stale()
+        else:
+            self._command(topic, payload, retained)
+
+    def _forget_stale(self) -> None:
+        """Make Home Assistant and the broker forget watches that a former run announced."""
+        with self._lock:
+            former, config = self._former, self._config()
+            if former is None or not config:
+                return
+            self._former = None
+            current = self._announcement()
+            kept = {card.name for card in self._site.watches}
+        stale = discovery.stale_components(former, current)
+        if not stale:
+            return
+        payload = json.dumps(discovery.removing(stale, current)).encode()
+        gone = {key.partition(".")[0] for key in stale} - kept
+        empty = [topic for watch in gone for topic in self._topics.of_watch(watch)]
+        # A picture that is not to be shown any more must not stay with the broker.
+        empty += [
+            self._topics.image(key.removesuffix(".image"))
+            for key in stale
+            if key.endswith(".image") and key.removesuffix(".image") in kept
+        ]
+        removal = Message(config[0].topic, payload, retain=True)
+        forgotten = [Message(topic, b"", retain=True) for topic in empty]
+        self._connection.send([removal, *forgotten, *config])
+
+    def _command(self, topic: str, payload: bytes, retained: bool) -> None:
+        try:
+            if retained:
+                raise CommandError(f"{topic[:200]!r}: a retained command is old; not obeyed")
+            with self._lock:
+                site = self._site
+            command = read_command(topic, payload, self._topics, site)
+            if self._on_command is None:
+                raise CommandError(f"{topic}: nobody takes commands here")
+            self._on_command(command)
+        except CommandError as error:
+            if self._refusals % _REFUSALS_PER_LINE == 0:
+                logger.warning("%s: %s (refusal %d)", self.name, error, self._refusals + 1)
+            self._refusals += 1

@@ -1,0 +1,217 @@
+"""The topics of a device, the messages on them, and the commands that arrive there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from edge_sim.core.events import Event, SourceLost, StateChanged, WatchEvent, to_json_line
+from edge_sim.errors import CommandError
+from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Site, Teach, WatchCard
+
+ONLINE, OFFLINE = b"online", b"offline"
+MAX_BYTES = 256
+"""Longest payload of a command."""
+
+VERBS = ("teach", "sensitivity")
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_RATIO = re.compile(r"[01](\.[0-9]{1,6})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is published; at quality of service 1, so that the broker confirms it."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names of the topics below `<prefix>/<device>`."""
+
+    prefix: str
+    device: str
+
+    @property
+    def available(self) -> str:
+        """`online` or `offline`, retained; the broker says `offline` when the device vanishes."""
+        return f"{self._base}/available"
+
+    @property
+    def events(self) -> str:
+        """Events that belong to no watch: a source was lost or came back."""
+        return f"{self._base}/event"
+
+    def source_available(self, source: str) -> str:
+        """`online` or `offline`, retained: whether a source gives frames."""
+        return f"{self._base}/sources/{_part(source)}/available"
+
+    def state(self, watch: str) -> str:
+        """The state as plain text, retained."""
+        return f"{self._base}/{_part(watch)}/state"
+
+    def attributes(self, watch: str) -> str:
+        """What decided the state, as JSON, retained."""
+        return f"{self._base}/{_part(watch)}/attributes"
+
+    def event(self, watch: str) -> str:
+        """Every event of the watch as JSON, not retained."""
+        return f"{self._base}/{_part(watch)}/event"
+
+    def problems(self, watch: str) -> str:
+        """Trouble with the picture, as JSON, retained: `problem` is `on` or `off`."""
+        return f"{self._base}/{_part(watch)}/problems"
+
+    def overdue(self, watch: str) -> str:
+        """`on` or `off`, retained: whether the state lasts too long."""
+        return f"{self._base}/{_part(watch)}/overdue"
+
+    def sensitivity(self, watch: str) -> str:
+        """The sensitivity in force, retained."""
+        return f"{self._base}/{_part(watch)}/sensitivity/state"
+
+    def image(self, watch: str) -> str:
+        """The region when the watch last decided, JPEG, retained; only if that is configured."""
+        return f"{self._base}/{_part(watch)}/image"
+
+    @property
+    def stats(self) -> str:
+        """How the device does, as JSON, retained."""
+        return f"{self._base}/stats"
+
+    def command(self, watch: str, verb: str) -> str:
+        """Where commands arrive; `+` as the watch means all of them."""
+        return f"{self._base}/{watch if watch == '+' else _part(watch)}/{verb}/set"
+
+    def of_watch(self, watch: str) -> tuple[str, ...]:
+        """Return all retained topics of a watch."""
+        return (
+            self.state(watch),
+            self.attributes(watch),
+            self.problems(watch),
+            self.overdue(watch),
+            self.sensitivity(watch),
+            self.image(watch),
+        )
+
+    @property
+    def _base(self) -> str:
+        return f"{self.prefix}/{self.device}"
+
+
+def messages_of(event: Event, topics: Topics) -> list[Message]:
+    """Return what is published for `event`; the event itself last, when its state is in place."""
+    body = to_json_line(event).rstrip(b"\n")
+    if isinstance(event, StateChanged):
+        return [*state_messages(event, topics), Message(topics.event(event.watch), body)]
+    if isinstance(event, WatchEvent):
+        return [Message(topics.event(event.watch), body)]
+    is_lost = isinstance(event, SourceLost)
+    return [source_message(event.source, topics, online=not is_lost), Message(topics.events, body)]
+
+
+def state_messages(event: StateChanged, topics: Topics) -> list[Message]:
+    """Return the retained messages that say the state of a watch."""
+    return [
+        Message(topics.attributes(event.watch), _attributes(event), retain=True),
+        Message(topics.state(event.watch), event.after.encode(), retain=True),
+    ]
+
+
+def problems_message(watch: str, problems: Mapping[str, str], topics: Topics) -> Message:
+    """Return the retained message that says what is wrong with the picture, and since when."""
+    body = {"problem": "on" if problems else "off", **problems}
+    return Message(topics.problems(watch), msgspec.json.encode(body), retain=True)
+
+
+def overdue_message(watch: str, topics: Topics, *, overdue: bool) -> Message:
+    """Return the retained message that says whether the state lasts too long."""
+    return Message(topics.overdue(watch), b"on" if overdue else b"off", retain=True)
+
+
+def source_message(source: str, topics: Topics, *, online: bool) -> Message:
+    """Return the retained message that says whether a source gives frames."""
+    return Message(topics.source_available(source), ONLINE if online else OFFLINE, retain=True)
+
+
+def _attributes(event: StateChanged) -> bytes:
+    return msgspec.json.encode(
+        {
+            "since": event.at,
+            "reason": event.reason,
+            "confidence": event.confidence,
+            "margin": event.margin,
+            "condition": event.condition,
+            "probabilities": {match.state: match.probability for match in event.matches},
+            "before": event.before,
+            "before_lasted_s": event.before_lasted_s,
+            "doubts": event.doubts,
+            "event_id": event.id,
+            "source": event.source,
+            "model": event.model,
+            "gallery_revision": event.gallery_revision,
+            "schema": event.schema,
+        }
+    )
+
+
+def _part(name: str) -> str:
+    """Return `name` as one level of a topic; configured names pass unchanged."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+class _TeachPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    state: str
+    event: str | None = None
+
+
+def read_command(topic: str, payload: bytes, topics: Topics, site: Site) -> Command:
+    """Return the command in a message.
+
+    `teach/set` takes the name of a state the watch has, or `{"state": NAME, "event": ID}` with the
+    id of an event; `sensitivity/set` takes a decimal number from 0 to 1.
+
+    Raises:
+        CommandError: Anything else.
+    """
+    if len(payload) > MAX_BYTES:
+        raise CommandError(f"{topic[:200]!r}: {len(payload)} bytes, at most {MAX_BYTES} are read")
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{topic[:200]!r}: not UTF-8 text") from error
+    for card in site.watches:
+        if topic == topics.command(card.name, "teach"):
+            return _teach(text, card, topic)
+        if topic == topics.command(card.name, "sensitivity"):
+            return _sensitivity(text, card, topic)
+    raise CommandError(f"{topic[:200]!r}: no such watch or command")
+
+
+def _teach(text: str, card: WatchCard, topic: str) -> Teach:
+    event_id = None
+    if text.startswith("{"):
+        try:
+            table = msgspec.json.decode(text, type=_TeachPayload)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            # Without the decoder's words: they repeat the payload, line ends included.
+            raise CommandError(f"{topic}: not {{'state': NAME, 'event': ID}}") from error
+        text, event_id = table.state, table.event
+        if event_id is not None and not re.fullmatch(r"[0-9a-f]{16}", event_id):
+            raise CommandError(f"{topic}: an event id is 16 hexadecimal digits")
+    if not _NAME.fullmatch(text) or text not in card.states:
+        known = ", ".join(card.states) or "none"
+        raise CommandError(f"{topic}: no state {text[:64]!r} (known: {known})")
+    return Teach(card.name, text, event_id)
+
+
+def _sensitivity(text: str, card: WatchCard, topic: str) -> SetSensitivity:
+    if not _RATIO.fullmatch(text) or float(text) > 1.0:
+        raise CommandError(f"{topic}: not a number from 0 to 1: {text[:64]!r}")
+    return SetSensitivity(card.name, float(text))

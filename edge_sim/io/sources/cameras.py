@@ -1,0 +1,231 @@
+"""Ribbon-cable cameras of a Raspberry Pi, through picamera2 (OpenCV cannot reach them).
+
+USB and other Video4Linux cameras.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+from numpy.typing import NDArray
+
+from edge_sim.core.files import exists, is_dir
+from edge_sim.core.protocols import FrameSource
+from edge_sim.errors import ConfigError, SourceError
+from edge_sim.io.sources.capture import VideoCapture
+from edge_sim.io.sources.live import open_live
+from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.uri import label, local_path
+
+DEFAULT_WIDTH_PX = 640
+DEFAULT_HEIGHT_PX = 480
+
+
+def open_csi(place: str, options: SourceOptions, *, picamera2: Any = None) -> FrameSource:
+    """Return the open source of CSI camera number `place`.
+
+    Args:
+        place: Number of the camera; empty is 0.
+        options: As for every source; width and height default to 640 x 480.
+        picamera2: The module, given by tests; imported if None.
+
+    Raises:
+        ConfigError: `place` is no number.
+        SourceError: picamera2 is not installed, or the camera does not open.
+    """
+    if place and not place.isdecimal():
+        raise ConfigError(f"csi:{place}: the camera must be a number, such as csi:0")
+    module = picamera2 or _import_picamera2()
+    name = label(options.name, f"csi:{place}")
+    return open_live(lambda: CsiCamera(module, int(place or 0), name, options), options)
+
+
+class CsiCamera:
+    """An open CSI camera.
+
+    Raises:
+        SourceError: There is no such camera or it cannot be started.
+    """
+
+    def __init__(self, module: Any, number: int, name: str, options: SourceOptions) -> None:
+        self._name = name
+        count = len(module.Picamera2.global_camera_info())
+        if number >= count:
+            found = f"there are {count}, numbered from 0" if count else "no CSI camera is connected"
+            raise SourceError(f"{name}: no such camera; {found}")
+        try:
+            self._camera = module.Picamera2(camera_num=number)
+            self._start(options)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise SourceError(f"{name}: the camera does not start: {error}") from error
+
+    def read(self) -> NDArray[Any] | None:
+        """Return the next picture.
+
+        Raises:
+            SourceError: The camera stopped.
+        """
+        try:
+            pixels: NDArray[Any] | None = self._camera.capture_array("main")
+        except (RuntimeError, OSError) as error:
+            raise SourceError(f"{self._name}: lost: {error}") from error
+        return pixels
+
+    def release(self) -> None:
+        """Stop and give the camera back."""
+        self._camera.stop()
+        self._camera.close()
+
+    def _start(self, options: SourceOptions) -> None:
+        size = (options.width or DEFAULT_WIDTH_PX, options.height or DEFAULT_HEIGHT_PX)
+        # The format that picamera2 calls RGB888 lies in memory as blue, green, red.
+        configuration = self._camera.create_video_configuration(
+            main={"size": size, "format": "RGB888"},
+            controls={"FrameRate": options.fps} if options.fps else {},
+        )
+        self._camera.configure(configuration)
+        self._camera.start()
+
+
+def _import_picamera2() -> Any:
+    try:
+        return importlib.import_module("picamera2")
+    except ImportError as error:
+        raise SourceError(
+            "csi: picamera2 cannot be imported; install it with: sudo apt install "
+            "python3-picamera2 (and make the environment with --system-site-packages)"
+        ) from error
+    except Exception as error:
+        # Built for another numpy it raises ValueError; a broken libcamera raises what it likes.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SourceError(
+            f"csi: picamera2 is installed but cannot be imported ({reason}); it must fit numpy and "
+            "libcamera of this environment: use those of apt, or install numpy<2"
+        ) from error
+
+
+logger = logging.getLogger(__name__)
+
+DEVICES = Path("/dev")
+SYSTEM = Path("/sys/class/video4linux")
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A capture device of this machine.
+
+    Args:
+        path: The most durable path: under `/dev/v4l/by-id` where there is one, which stays the
+            same when the camera is plugged in again.
+        device: `/dev/videoN`, as of now.
+        label: What the driver calls it; empty if it says nothing.
+    """
+
+    path: str
+    device: str
+    label: str
+
+
+def list_cameras(devices: Path = DEVICES, system: Path = SYSTEM) -> tuple[Camera, ...]:
+    """Return the video devices of this machine, those with a durable path first.
+
+    Many cameras have a second device without pictures (metadata); it is listed too.
+    """
+    by_id: dict[str, str] = {}
+    links = devices / "v4l" / "by-id"
+    for link in sorted(links.iterdir()) if is_dir(links) else ():
+        by_id.setdefault(link.resolve().name, str(link))
+    names = sorted((path.name for path in devices.glob("video[0-9]*")), key=lambda n: (len(n), n))
+    cameras = [
+        Camera(by_id.get(name, str(devices / name)), str(devices / name), _label(system / name))
+        for name in names
+    ]
+    return tuple(sorted(cameras, key=lambda camera: camera.path == camera.device))
+
+
+def open_camera(
+    place: str, options: SourceOptions, *, video_capture: VideoCapture | None = None
+) -> FrameSource:
+    """Return the open source of a camera: a path below `/dev`, or a bare number.
+
+    Raises:
+        SourceError: There is no such camera, it may not be read, or it does not open.
+    """
+    path = f"/dev/video{place}" if place.isdecimal() else local_path(place)
+    name = label(options.name, path)
+    make = video_capture or cv2.VideoCapture
+    return open_live(lambda: OpenCvCamera(path, name, options, make), options)
+
+
+class OpenCvCamera:
+    """An open Video4Linux device.
+
+    Raises:
+        SourceError: There is no such device, it may not be read, or it does not open.
+    """
+
+    def __init__(
+        self, path: str, name: str, options: SourceOptions, video_capture: VideoCapture
+    ) -> None:
+        _check(path, name)
+        self._capture = video_capture(path, cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceError(
+                f"{name}: the camera does not open; another program may be using it, "
+                f"or it is the camera's metadata device (try the next lower number)"
+            )
+        # Wishes: a camera takes the nearest it can do. The newest frame is wanted, not a queue.
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        for prop, value in (
+            (cv2.CAP_PROP_FRAME_WIDTH, options.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, options.height),
+            (cv2.CAP_PROP_FPS, options.fps),
+        ):
+            if value is not None:
+                self._capture.set(prop, value)
+        width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if (options.width or width, options.height or height) != (width, height):
+            logger.warning(
+                "%s: asked for %s x %s, the camera gives %d x %d",
+                name,
+                options.width or "any",
+                options.height or "any",
+                width,
+                height,
+            )
+
+    def read(self) -> NDArray[Any] | None:
+        """Return the next picture; None if the driver gave none."""
+        done, pixels = self._capture.read()
+        return pixels if done else None
+
+    def release(self) -> None:
+        """Give the device back."""
+        self._capture.release()
+
+
+def _check(path: str, name: str) -> None:
+    if not exists(Path(path)):
+        cameras = ", ".join(camera.path for camera in list_cameras())
+        found = f"there is {cameras}" if cameras else "no camera is connected"
+        raise SourceError(f"{name}: no such camera; {found}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise SourceError(
+            f"{name}: not allowed to use the camera; add the user to its group, "
+            f"usually: sudo usermod -aG video USER"
+        )
+
+
+def _label(folder: Path) -> str:
+    try:
+        return (folder / "name").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,47 @@
+"""Protocol of an open device, and pictures made upright."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core.images import as_bgr
+from edge_sim.core.types import BgrImage
+
+_TURNS = {
+    90: cv2.ROTATE_90_CLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+
+
+class Capture(Protocol):
+    """An open device. Used by one thread only."""
+
+    def read(self) -> NDArray[Any] | None:
+        """Return the next picture, waiting for it; None if the device gave none."""
+
+    def release(self) -> None:
+        """Give the device back."""
+
+
+VideoCapture = Callable[[str, int], Any]
+"""`cv2.VideoCapture`, called with a path and a backend, or a stand-in for it."""
+OpenCapture = Callable[[], Capture]
+"""Opens the device; raises SourceError where it cannot be opened."""
+
+
+def upright(pixels: NDArray[Any], rotate: int) -> BgrImage:
+    """Return any usual picture as (H, W, 3) uint8 BGR, turned clockwise by `rotate` degrees.
+
+    Raises:
+        ValueError: Not a picture (see `imaging.as_bgr`).
+    """
+    picture = as_bgr(pixels)
+    if rotate == 0:
+        return picture
+    return np.asarray(cv2.rotate(picture, _TURNS[rotate]), np.uint8)

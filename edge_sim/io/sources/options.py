@@ -1,0 +1,84 @@
+"""What can be asked of a source, whatever its kind."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge_sim.core.backoff import BACKOFF_S, HELD_S
+from edge_sim.core.options import INTERNAL, Count, Options, PositiveSeconds
+from edge_sim.errors import ConfigError
+
+MAX_UNIX_S = 1e10
+ROTATIONS = (0, 90, 180, 270)
+
+
+class SourceOptions(Options, frozen=True, kw_only=True):
+    """Wishes and limits for one source.
+
+    Args:
+        name: In events and logs; None takes the uri with passwords masked.
+        width: Asked of a camera, pixels; None leaves the choice to the camera.
+        height: Asked of a camera, pixels.
+        fps: Asked of a camera; assumed for pictures and files that carry no times (default 1 for
+            pictures, 25 for a file). A synthetic scene takes it from its uri.
+        rotate: Degrees clockwise: 0, 90, 180 or 270.
+        open_timeout_s: How long opening a live source may take.
+        read_timeout_s: How long `read()` of a live source waits for a frame.
+        reconnect_s: Pauses before each new attempt to open a lost live source, the last one
+            repeated for ever.
+        held_s: Seconds that frames must have come for these pauses to start anew.
+        frozen_timeout_s: Seconds of the same picture, noise included, that count as a loss of a
+            live source; None never does.
+        warm_up_frames: Frames thrown away after each opening of a live source, while the camera's
+            exposure settles.
+        loop: A file or folder starts again at its end; time and index go on.
+        start_unix_s: Clock time of the first frame of a recording without clock times, seconds
+            since 1970 UTC.
+        threaded: Read a live source in a thread of its own, which opens it again after a loss;
+            False reads its device in the caller's thread, for a caller that has one for it.
+
+    Raises:
+        ConfigError: A value outside its range.
+    """
+
+    width: Count | None = None
+    height: Count | None = None
+    fps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    rotate: Literal[0, 90, 180, 270] = 0
+    open_timeout_s: PositiveSeconds = 10.0
+    read_timeout_s: PositiveSeconds = 20.0
+    frozen_timeout_s: PositiveSeconds | None = None
+    name: Annotated[str | None, INTERNAL] = None
+    reconnect_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S
+    held_s: Annotated[float, INTERNAL] = HELD_S
+    warm_up_frames: Annotated[int, INTERNAL] = 0
+    loop: Annotated[bool, INTERNAL] = False
+    start_unix_s: Annotated[float, INTERNAL] = 0.0
+    threaded: Annotated[bool, INTERNAL] = True
+
+    def __post_init__(self) -> None:
+        if self.rotate not in ROTATIONS:
+            raise ConfigError(f"rotate must be one of 0, 90, 180, 270 degrees, got {self.rotate}")
+        for key in (
+            "width",
+            "height",
+            "fps",
+            "open_timeout_s",
+            "read_timeout_s",
+            "frozen_timeout_s",
+        ):
+            value = getattr(self, key)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{key} must be above 0, got {value}")
+        if self.warm_up_frames < 0:
+            raise ConfigError(f"warm_up_frames must be 0 or more, got {self.warm_up_frames}")
+        if not abs(self.start_unix_s) < MAX_UNIX_S:  # also catches NaN
+            raise ConfigError(
+                f"start_unix_s must be seconds before the year 2286, got {self.start_unix_s}"
+            )
+        pauses = self.reconnect_s
+        if not pauses or not all(math.isfinite(pause) and pause >= 0 for pause in pauses):
+            raise ConfigError(f"reconnect_s needs one or more pauses of 0 s or more, got {pauses}")

@@ -1,0 +1,447 @@
+"""The bounded hand-over between a reader thread and the consumer of its frames.
+
+The thread of one live source: opens it, reads it, opens it again after a loss.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from edge_sim.core.backoff import pause_s
+from edge_sim.core.protocols import FrameSource
+from edge_sim.core.types import Frame
+from edge_sim.errors import SourceError
+from edge_sim.io.sources.capture import Capture, upright
+from edge_sim.io.sources.options import SourceOptions
+
+_KEPT = 4
+"""Lost, back, lost, back: every change is handed over, what is older is out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where time comes from: seconds that never go back, and seconds since 1970 UTC."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a source was lost.
+
+    Args:
+        text: One line that names the source.
+        pause_s: Seconds until the next attempt to open it; None while it stays open.
+        cause: The error behind it, if there is one.
+    """
+
+    text: str
+    pause_s: float | None = None
+    cause: Exception | None = None
+
+    @property
+    def line(self) -> str:
+        """The text, and when the source is opened again."""
+        return self.text if self.pause_s is None else f"{self.text}; next try in {self.pause_s:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The source has come to its end."""
+
+
+Item = Frame | Fault | End
+
+
+class Mailbox:
+    """A few items, the newest of each kind in a row; safe to use from several threads.
+
+    Args:
+        wake: Called after every change, from any thread; must return at once.
+    """
+
+    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+        self._wake = wake
+        self._changed = threading.Condition()
+        self._items: deque[Item] = deque(maxlen=_KEPT)
+        self._numbered = 0
+        self._opened = False
+        self._closed = False
+        self.dropped = 0
+        """Frames that a newer one replaced before they were taken."""
+        self.rejected = 0
+        """Reads that gave no picture."""
+        self.last_fault: Fault | None = None
+        """Reason why no frames come; None once they come again."""
+
+    def deliver(self, frame: Frame, *, number: bool = False) -> None:
+        """Put a frame in the place of the last one that was not taken.
+
+        Args:
+            frame: Read just now.
+            number: Count it anew: a device that is opened again starts at 0.
+        """
+        with self._changed:
+            if number:
+                frame = replace(frame, index=self._numbered)
+                self._numbered += 1
+            self.last_fault = None
+            self._put(frame)
+
+    def reject(self) -> None:
+        """Count a read that gave no picture."""
+        with self._changed:
+            self.rejected += 1
+
+    def opened(self) -> None:
+        """Note that the source is open."""
+        with self._changed:
+            self._opened = True
+            self._changed.notify_all()
+
+    def fail(self, text: str, pause_s: float | None = None, cause: Exception | None = None) -> None:
+        """Note a loss."""
+        with self._changed:
+            self.last_fault = Fault(text, pause_s, cause)
+            self._put(self.last_fault)
+
+    def end(self) -> None:
+        """Note the end of the source."""
+        with self._changed:
+            self._put(End())
+
+    def close(self) -> None:
+        """Wake a reader that waits; nothing is taken any more."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether the source was open at least once."""
+        return self._opened
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._items)
+
+    def wait_open(self, limit_s: float) -> Fault | bool:
+        """Return True once the source was open, the fault if it fails, False if neither in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._opened or self._closed or self._items, limit_s)
+            if self._opened:
+                return True
+            return self.last_fault or False
+
+    def take(self, limit_s: float = 0.0) -> Item | None:
+        """Return the oldest item and forget it; None if there is none in time."""
+        with self._changed:
+            if limit_s > 0.0:
+                self._changed.wait_for(lambda: self._closed or self._items, limit_s)
+            return self._items.popleft() if self._items else None
+
+    def _put(self, item: Item) -> None:
+        if self._closed:
+            return
+        if self._items and type(self._items[-1]) is type(item):
+            self.dropped += isinstance(item, Frame)
+            self._items[-1] = item
+        else:
+            self._items.append(item)
+        self._changed.notify_all()
+        if self._wake is not None:
+            self._wake()
+
+
+logger = logging.getLogger(__name__)
+
+MAX_BAD_READS = 5
+"""Failed reads in a row after which a source is opened again: one may be chance."""
+_SILENT = 0.5
+"""Share of the read time-out after which one failed read is enough: drivers have time-outs too."""
+_RETRY_READ_S = 0.2
+"""Pause after a read of a source that may succeed again by itself."""
+_STRIDE = 4
+"""Every 4th pixel of every 4th row shows a repeated picture: noise is everywhere."""
+
+
+class NoPictureError(SourceError):
+    """One read of a device gave no picture, or something that is none."""
+
+
+class CaptureSource:
+    """A device as a `FrameSource` that is read in the thread of its caller.
+
+    Args:
+        capture: Open.
+        options: `name` and `rotate`.
+        clocks: Given by tests.
+    """
+
+    def __init__(
+        self, capture: Capture, options: SourceOptions, clocks: Clocks | None = None
+    ) -> None:
+        self._capture: Capture | None = capture
+        self._rotate = options.rotate
+        self._name = options.name or "camera"
+        self._clocks = clocks or Clocks()
+        self._index = 0
+
+    @property
+    def name(self) -> str:
+        """Safe to log."""
+        return self._name
+
+    def read(self) -> Frame | None:
+        """Return the next picture, waiting for it.
+
+        Raises:
+            NoPictureError: The device gave none.
+            SourceError: It was lost, or is closed.
+        """
+        if self._capture is None:
+            raise SourceError(f"{self._name}: read after close")
+        raw = self._capture.read()
+        if raw is None:
+            raise NoPictureError(f"{self._name}: no picture")
+        try:
+            pixels = upright(raw, self._rotate)
+        except ValueError as error:
+            raise NoPictureError(f"{self._name}: not a picture: {error}") from error
+        now_s, unix_s = self._clocks.monotonic(), self._clocks.wall()
+        frame = Frame(pixels, now_s, unix_s, self._index, self._name)
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Give the device back. Safe to call twice."""
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.release()
+
+
+class FreezeDetector:
+    """Finds a camera that repeats one picture: an encoder that hangs and keeps sending.
+
+    A sensor never gives the same picture twice. Codecs may, in a still scene, until their next
+    full picture some seconds later; so only a long row counts.
+
+    Args:
+        limit_s: Seconds of the same picture, noise included, that make it frozen; None never does.
+    """
+
+    def __init__(self, limit_s: float | None) -> None:
+        self._limit_s = limit_s
+        self._digest: int | None = None
+        self._since_s = 0.0
+        self.repeated = 0
+        """Frames that were exactly like the one before."""
+
+    def frozen_s(self, frame: Frame) -> float | None:
+        """Return for how long the picture has been the same, if that is too long; else None.
+
+        Args:
+            frame: The next one, in time order.
+        """
+        if self._limit_s is None:
+            return None
+        digest = zlib.crc32(frame.pixels[::_STRIDE, ::_STRIDE].tobytes())
+        if digest != self._digest or frame.captured_at_s < self._since_s:
+            self._digest = digest
+            self._since_s = frame.captured_at_s
+            return None
+        self.repeated += 1
+        same_s = frame.captured_at_s - self._since_s
+        return same_s if same_s >= self._limit_s else None
+
+
+class Reader:
+    """Fills a mailbox until it is asked to leave.
+
+    Args:
+        open_source: Opens the source, or its device; called in the thread.
+        mailbox: Where frames and faults go.
+        options: Time-outs, pauses, warm-up, rotation, name.
+        clocks: Of the frames and time-outs.
+        freezes: Kept by the owner, so that a frozen picture stays frozen in the next thread.
+        failures: Sessions in a row that failed so far; chooses the next pause.
+    """
+
+    def __init__(
+        self,
+        open_source: Callable[[], Capture | FrameSource],
+        mailbox: Mailbox,
+        options: SourceOptions,
+        *,
+        clocks: Clocks | None = None,
+        freezes: FreezeDetector | None = None,
+        failures: int = 0,
+    ) -> None:
+        self._open_source = open_source
+        self._mailbox = mailbox
+        self._options = options
+        self._clocks = clocks or Clocks()
+        self._freezes = freezes or FreezeDetector(options.frozen_timeout_s)
+        self.failures = failures
+        self._name = options.name or "camera"
+        self._leave = threading.Event()
+        self._overdue_s: float | None = None
+        self._source: FrameSource | None = None
+        # A daemon thread: one that hangs in a driver must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=f"reader {self._name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to open and read.
+
+        Raises:
+            RuntimeError: The system gives no more threads.
+        """
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Ask the thread to give the source back and end; returns at once."""
+        if self._leave.is_set():
+            return
+        self._leave.set()
+        source = self._source
+        if source is not None and not isinstance(source, CaptureSource):
+            # A read of somebody's own source ends with its `close`, which may itself wait. Devices
+            # are given back by the reader alone: drivers break where two threads are in one.
+            closing = threading.Thread(target=source.close, name=f"close {self._name}", daemon=True)
+            try:
+                closing.start()
+            except RuntimeError:
+                logger.warning("%s: no thread is left to close it", self._name)
+
+    def join(self, limit_s: float) -> bool:
+        """Return whether the thread has ended, after waiting for it at most `limit_s` seconds."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(limit_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it was asked to leave."""
+        return self._leave.is_set()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the source has kept the thread longer than its time-out."""
+        overdue_s = self._overdue_s
+        return overdue_s is not None and self._clocks.monotonic() >= overdue_s
+
+    def _run(self) -> None:
+        while not self._leave.is_set():
+            cause: Exception | None = None
+            try:
+                text = self._session()
+            except SourceError as error:
+                text, cause = str(error), error
+            except Exception as error:  # noqa: BLE001 - the edge of the thread
+                # An error that ended it would look like silence for ever.
+                text, cause = self._unexpected(error), error
+            if self._leave.is_set():
+                return
+            if text is None:
+                self._mailbox.end()
+                return
+            self.failures += 1
+            wait_s = pause_s(self.failures, self._options.reconnect_s)
+            self._mailbox.fail(text, wait_s, cause)
+            self._leave.wait(wait_s)
+
+    def _session(self) -> str | None:
+        """Open, read until the source is lost, give it back; return the loss, None at the end."""
+        with self._limited(self._options.open_timeout_s):
+            opened = self._open_source()
+        source = self._source = self._as_source(opened)
+        try:
+            if self._leave.is_set():
+                return None
+            self._mailbox.opened()
+            return self._read_all(source)
+        finally:
+            self._source = None
+            with self._limited(self._options.read_timeout_s):
+                source.close()
+
+    def _as_source(self, opened: Capture | FrameSource) -> FrameSource:
+        if hasattr(opened, "release"):
+            return CaptureSource(opened, self._options, self._clocks)  # type: ignore[arg-type]
+        return opened
+
+    def _read_all(self, source: FrameSource) -> str | None:
+        is_device = isinstance(source, CaptureSource)
+        to_skip = self._options.warm_up_frames
+        bad, good_s = 0, self._clocks.monotonic()
+        first_good_s: float | None = None
+        while not self._leave.is_set():
+            try:
+                with self._limited(self._options.read_timeout_s):
+                    frame = source.read()
+            except NoPictureError as error:
+                logger.debug("%s", error)
+                self._mailbox.reject()
+                bad += 1
+                silent_s = self._clocks.monotonic() - good_s
+                if bad >= MAX_BAD_READS or silent_s >= _SILENT * self._options.read_timeout_s:
+                    return f"{self._name}: lost, it gives no pictures any more"
+                continue
+            except Exception as error:
+                bad += 1
+                if is_device or bad >= MAX_BAD_READS or self._leave.is_set():
+                    raise
+                known = isinstance(error, SourceError)
+                self._mailbox.fail(str(error) if known else self._unexpected(error), None, error)
+                self._leave.wait(_RETRY_READ_S)
+                continue
+            if frame is None:
+                return None
+            bad, good_s = 0, self._clocks.monotonic()
+            first_good_s = good_s if first_good_s is None else first_good_s
+            if good_s - first_good_s >= self._options.held_s:
+                self.failures = 0
+            if to_skip > 0:
+                to_skip -= 1
+            elif not self._leave.is_set():
+                self._hand_over(frame, is_device=is_device)
+        return None
+
+    def _hand_over(self, frame: Frame, *, is_device: bool) -> None:
+        frozen_s = self._freezes.frozen_s(frame)
+        if frozen_s is None:
+            self._mailbox.deliver(frame, number=is_device)
+        else:
+            self._mailbox.fail(f"{self._name}: frozen, the same picture for {frozen_s:.0f} s")
+
+    def _unexpected(self, error: Exception) -> str:
+        logger.error("%s: unexpected error in the reader", self._name, exc_info=error)
+        return f"{self._name}: {type(error).__name__}: {error}"
+
+    @contextmanager
+    def _limited(self, limit_s: float) -> Iterator[None]:
+        self._overdue_s = self._clocks.monotonic() + limit_s
+        try:
+            yield
+        finally:
+            self._overdue_s = None

@@ -1,0 +1,1 @@
+"""What a device runs: configuration, assembly, the loop, the daemon, and what they record."""

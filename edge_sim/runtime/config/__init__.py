@@ -1,0 +1,269 @@
+"""Configuration: YAML read into frozen structs. Knows no stage; `assembly` joins the two.
+
+An unknown key is an error that names the key, its line and the nearest valid key. `${NAME}` is
+replaced in secrets only: in keys called `uri`, `url`, `password`, `secret` and `token`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edge_sim.core.files import size_of
+from edge_sim.core.options import INTERNAL, Count, Name, Options, PositiveSeconds, Ratio, Seconds
+from edge_sim.core.types import Roi, is_reserved
+from edge_sim.decision.followers import follower_names
+from edge_sim.decision.rules import Rules
+from edge_sim.decision.scene_problems import ReportingPolicy
+from edge_sim.errors import ConfigError, GalleryError
+from edge_sim.gallery.gallery import checked_name
+from edge_sim.io.sinks.options import SinkOptions, StdoutOptions
+from edge_sim.io.sources.options import SourceOptions
+from edge_sim.runtime.config.service import (
+    DaemonConfig,
+    ExplanationsConfig,
+    HealthConfig,
+    ReviewConfig,
+    ScoreLogConfig,
+    check_health,
+    check_review,
+)
+from edge_sim.runtime.config.sinks import OutboxConfig, check_images, read_sinks, registered_section
+from edge_sim.runtime.config.watches import check_rules
+from edge_sim.runtime.config.yaml_reader import MAX_TEXT, YamlReader, compose, nearest
+
+
+class ModelConfig(Options, frozen=True):
+    """The embedding model."""
+
+    path: str = "default"
+    threads: Count = 1
+    runtime: Literal["auto", "ai-edge-litert", "tflite-runtime"] = "auto"
+
+
+class GalleryConfig(Options, frozen=True):
+    """The gallery file."""
+
+    path: str = "gallery.db"
+
+
+class SourceConfig(SourceOptions, frozen=True, kw_only=True):
+    """One source; `uri` says which kind."""
+
+    uri: str
+    frozen_timeout_s: PositiveSeconds | None = 120.0
+    stale_after_s: PositiveSeconds | None = 60.0
+
+
+class ConfirmConfig(Options, frozen=True):
+    """A change counts when `matches` of the last `of` looks agree."""
+
+    matches: Count = 3
+    of: Count = 5
+
+
+class WatchConfig(Options, frozen=True):
+    """One region of one source."""
+
+    source: str | None = None
+    states: tuple[Name, ...] = ()
+    roi: tuple[Ratio, Ratio, Ratio, Ratio] = (0.0, 0.0, 1.0, 1.0)
+    mask: str | None = None
+    interval_s: Seconds = 0.0
+    recheck_s: Seconds = 0.0
+    gate: bool = True
+    sensitivity: Ratio = 0.5
+    confirm: ConfirmConfig = ConfirmConfig()
+    rules: Rules = Rules()
+    problems: ReportingPolicy = ReportingPolicy()
+    drift_every_s: PositiveSeconds | None = 1800.0
+    followers: tuple[Name, ...] = ()
+
+
+class ScoreConfig(Options, frozen=True):
+    """How probes and references are compared."""
+
+    ssim_engine: Literal["opencv", "scikit-image"] = "opencv"
+
+
+class Config(Options, frozen=True):
+    """The whole configuration, as in `configs/default.yaml`."""
+
+    device: Name = "edge_sim"
+    model: ModelConfig = ModelConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    score: ScoreConfig = ScoreConfig()
+    sources: dict[Name, SourceConfig] = msgspec.field(default_factory=dict)
+    watches: dict[Name, WatchConfig] = msgspec.field(default_factory=dict)
+    sinks: tuple[SinkOptions, ...] = (StdoutOptions(),)
+    outbox: OutboxConfig = OutboxConfig()
+    explanations: ExplanationsConfig = ExplanationsConfig()
+    score_log: ScoreLogConfig = ScoreLogConfig()
+    review: ReviewConfig = ReviewConfig()
+    daemon: DaemonConfig = DaemonConfig()
+    health: HealthConfig = HealthConfig()
+    folder: Annotated[str, INTERNAL] = "."
+    """Where relative paths start: the folder of the file. Not a key of the file."""
+
+    def path(self, text: str) -> Path:
+        """Return a path of the configuration, relative ones from the file's folder."""
+        return Path(self.folder, text).absolute() if text else Path(self.folder)
+
+
+def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in a YAML file.
+
+    Args:
+        path: Of the file.
+        environ: Values for `${NAME}` in secrets; None takes the environment of the process.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, or says something that cannot be.
+    """
+    file = Path(path)
+    try:
+        if size_of(file) > MAX_TEXT:
+            raise ConfigError(f"{file}: is larger than {MAX_TEXT} bytes")
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "not UTF-8 text"
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        raise ConfigError(f"{file}: cannot read the configuration ({reason})") from error
+    environ = os.environ if environ is None else environ
+    return parse_config(text, where=str(file), folder=str(file.parent), environ=environ)
+
+
+def parse_config(
+    text: str,
+    *,
+    where: str = "configuration",
+    folder: str = ".",
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Return the configuration in YAML text.
+
+    Args:
+        text: As in a file for `load_config`.
+        where: Name of the text in errors.
+        folder: Folder that relative paths start from.
+        environ: Values for `${NAME}` in secrets; none are read from the process.
+
+    Raises:
+        ConfigError: As in `load_config`.
+    """
+    node = compose(text, where)
+    reader = YamlReader(where, environ or {}, section_of=registered_section)
+    table = {} if node is None else reader.value(node, Config, "")
+    reader.finish()
+    sinks = table.pop("sinks", None)
+    try:
+        config = msgspec.convert({**table, "folder": folder}, Config)
+        if sinks is not None:
+            config = msgspec.structs.replace(config, sinks=read_sinks(sinks))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    _check(config, reader)
+    return config
+
+
+def single_watch_config(
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    source: str,
+    device: str = "edge_sim",
+    score: ScoreConfig | None = None,
+) -> Config:
+    """Return a configuration of one watch from plain values, checked as a file is.
+
+    Args:
+        name: Name of the watch.
+        settings: Keys of a watch in the configuration, with their values.
+        source: Name of the source, for events.
+        device: Name of the device, for events.
+        score: How probes and references are compared.
+
+    Raises:
+        ConfigError: An unknown key, a value that cannot be, or values that contradict each other.
+    """
+    known = [field.name for field in msgspec.structs.fields(WatchConfig)]
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"watch {name!r}: unknown setting {key!r}{nearest(key, known)}")
+    try:
+        for kind, value in {"watch": name, "source": source, "device": device}.items():
+            checked_name(kind, value)
+    except GalleryError as error:
+        raise ConfigError(str(error)) from error
+    table = {
+        "device": device,
+        "sources": {source: {"uri": "frames of the program"}},
+        "watches": {name: dict(settings)},
+    }
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        fault, _, place = str(error).replace("`", "").partition(" - at $.watches[...].")
+        raise ConfigError(f"watch {name!r}, {place or 'settings'}: {fault}") from error
+    _check(config, YamlReader(f"watch {name!r}", {}))
+    return msgspec.structs.replace(config, score=score or ScoreConfig(), sinks=())
+
+
+def _check(config: Config, reader: YamlReader) -> None:
+    """Raise for what only the whole configuration can tell."""
+    on_disk = config.outbox.storage == "disk"
+    with reader.collecting():
+        check_health(config.health, reader)
+    with reader.collecting():
+        check_review(config.review, on_disk=on_disk, reader=reader)
+    with reader.collecting():
+        check_images(config.sinks, on_disk=on_disk, reader=reader)
+    for name, watch in config.watches.items():
+        _check_watch(config, watch, f"watches.{name}", reader)
+    reader.finish()
+
+
+def _check_watch(config: Config, watch: WatchConfig, path: str, reader: YamlReader) -> None:
+    with reader.collecting():
+        _check_source(config, watch, path, reader)
+    with reader.collecting():
+        try:
+            Roi(*watch.roi)
+        except ValueError as error:
+            raise reader.error(f"{path}.roi", f"{path}.roi: {error}") from error
+    with reader.collecting():
+        if watch.confirm.matches > watch.confirm.of:
+            raise reader.error(
+                f"{path}.confirm",
+                f"{path}.confirm: matches {watch.confirm.matches} is more than "
+                f"of {watch.confirm.of}",
+            )
+    for state in filter(is_reserved, watch.states):
+        with reader.collecting():
+            raise reader.error(f"{path}.states", f"{path}.states: {state!r} is reserved")
+    with reader.collecting():
+        check_rules(watch.rules, watch.states, f"{path}.rules", reader)
+    for follower in watch.followers:
+        if follower not in follower_names():
+            hint = nearest(follower, follower_names())
+            with reader.collecting():
+                raise reader.error(
+                    f"{path}.followers",
+                    f"{path}.followers: there is no follower {follower!r}{hint}",
+                )
+
+
+def _check_source(config: Config, watch: WatchConfig, path: str, reader: YamlReader) -> None:
+    if watch.source is None and len(config.sources) != 1:
+        known = ", ".join(config.sources) or "none"
+        raise reader.error(path, f"{path}: say which source it watches (source: NAME of {known})")
+    if watch.source is not None and watch.source not in config.sources:
+        hint = nearest(watch.source, config.sources)
+        raise reader.error(
+            f"{path}.source", f"{path}.source: there is no source {watch.source!r}{hint}"
+        )

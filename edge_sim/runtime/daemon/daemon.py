@@ -1,0 +1,505 @@
+"""The daemon: one thread that processes, decides and reports; the others read for it or deliver."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge_sim.core import resources
+from edge_sim.core.backoff import pause_s
+from edge_sim.core.events import Event, StateChanged
+from edge_sim.errors import CommandError, EdgeSimError
+from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Teach
+from edge_sim.runtime.assembly import Device, Environment, assemble, worker_count
+from edge_sim.runtime.config import Config
+from edge_sim.runtime.daemon.http_api import open_http_server
+from edge_sim.runtime.daemon.outputs import EventDispatcher, Outputs
+from edge_sim.runtime.daemon.recording import Recorders, show_pictures
+from edge_sim.runtime.daemon.reporting import (
+    ProcessStats,
+    counts_of,
+    log_event,
+    show_standing,
+    site_of,
+    summary,
+    watch_statuses,
+)
+from edge_sim.runtime.daemon.state_file import DeviceMemory, StateStore, with_sensitivities
+from edge_sim.runtime.daemon.teaching import Lesson
+from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.loop import TICK_S, Loop, Step, Throttle, Wakeup
+from edge_sim.runtime.systemd import Notifier
+
+if TYPE_CHECKING:
+    from edge_sim.runtime.health.server import HealthServer
+
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+MAX_WAITING = 16
+_MAX_UNSENT = 10_000
+_LEAVE_S = 0.3
+
+
+class CommandQueue:
+    """A short queue; safe to use from any thread."""
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._wakeup = wakeup
+        self._waiting: queue.Queue[tuple[Callable[[], Any], Future[Any]]] = queue.Queue(MAX_WAITING)
+
+    def submit(self, job: Callable[[], T]) -> Future[T]:
+        """Have `job` done soon; the future tells what came of it.
+
+        Raises:
+            CommandError: Too many are waiting.
+        """
+        future: Future[T] = Future()
+        try:
+            self._waiting.put_nowait((job, future))
+        except queue.Full:
+            raise CommandError(f"{MAX_WAITING} commands wait already; try again later") from None
+        self._wakeup.ring()
+        return future
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a job to do."""
+        return not self._waiting.empty()
+
+    def run_one(self) -> bool:
+        """Do the oldest job; return whether there was one. Its error goes to its future."""
+        try:
+            job, future = self._waiting.get_nowait()
+        except queue.Empty:
+            return False
+        if not future.set_running_or_notify_cancel():
+            return True
+        try:
+            future.set_result(job())
+        except Exception as error:  # noqa: BLE001 - the one who asked learns of it
+            future.set_exception(error)
+        return True
+
+    def refuse_all(self) -> None:
+        """Cancel what waits: the daemon ends."""
+        while True:
+            try:
+                _, future = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            future.cancel()
+
+
+class Supervisor:
+    """Runs parts of the daemon that must not end it.
+
+    A part that raises is logged, turns the health red, and rests, longer after each failure.
+
+    Args:
+        board: Shows the faults.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, board: Board, clock: Callable[[], float]) -> None:
+        self._board = board
+        self._clock = clock
+        self._failures: dict[str, int] = {}
+        self._rests_until_s: dict[str, float] = {}
+        self._outputs: frozenset[str] = frozenset()
+
+    def run(self, part: str, job: Callable[[], T], *, rests: bool = True) -> T | None:
+        """Return the result of `job`; None if it raised, or rests after that.
+
+        Args:
+            part: Name of the part, for people.
+            job: Called now, unless the part rests.
+            rests: Whether to pass over calls during the pause after a failure.
+        """
+        if rests and self._clock() < self._rests_until_s.get(part, 0.0):
+            return None
+        try:
+            result = job()
+        except Exception as error:  # noqa: BLE001 - reported, which is what it is for
+            self.report(part, error)
+            return None
+        if part in self._failures:
+            self.report(part, None)
+        return result
+
+    def report(self, part: str, error: Exception | None) -> None:
+        """Note that a part has failed, or that it works again."""
+        if error is None:
+            failures = self._failures.pop(part, 0)
+            self._rests_until_s.pop(part, None)
+            self._board.show_fault(part, None)
+            logger.info("%s works again after %d failures", part, failures)
+            return
+        failures = self._failures[part] = self._failures.get(part, 0) + 1
+        wait_s = pause_s(failures)
+        self._rests_until_s[part] = self._clock() + wait_s
+        text = f"{type(error).__name__}: {error}"
+        logger.error(
+            "%s failed (%d): %s; next try in %g s", part, failures, text, wait_s, exc_info=error
+        )
+        self._board.show_fault(part, f"{text} (failure {failures})")
+
+    def show(self, faults: dict[str, str]) -> None:
+        """Show the faults of parts that have threads of their own, and restart themselves."""
+        for part in self._outputs.difference(faults):
+            self._board.show_fault(part, None)
+        for part, text in faults.items():
+            self._board.show_fault(part, text)
+        self._outputs = frozenset(faults)
+
+
+class Daemon:
+    """Runs one configuration until it is asked to stop or every source has ended.
+
+    `run` belongs to one thread; everything else may be called from any thread, `request_stop` and
+    `request_reload` from signal handlers as well.
+
+    Args:
+        config: In force at the start.
+        reload: Reads the configuration again; raises `ConfigError` if it cannot be used.
+        notifier: Reports to systemd.
+        environment: Sources and clocks.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        reload: Callable[[], Config],
+        notifier: Notifier | None = None,
+        environment: Environment | None = None,
+    ) -> None:
+        self._config = config
+        self._read_again = reload
+        self._notifier = notifier or Notifier()
+        self._environment = environment or Environment()
+        self._wakeup = Wakeup()
+        self._commands = CommandQueue(self._wakeup)
+        self._recorders = Recorders(config, self._environment.now)
+        self._stop = False
+        self._reload = False
+        self._ready = False
+        self._save_soon = False
+        self._next_chores_s = 0.0
+        self._next_save_s = 0.0
+        self._unsent: deque[Event] = deque(maxlen=_MAX_UNSENT)
+        self.board = Board(config.device, clock=self._environment.clock)
+        self._supervisor = Supervisor(self.board, self._environment.clock)
+        self._loop = Loop(
+            wakeup=self._wakeup, clock=self._environment.clock, on_fault=self._on_fault
+        )
+        self._stats = ProcessStats(self.board)
+        state = config.daemon.state
+        self._state_store = StateStore(None if state is None else config.path(state), self.board)
+
+    def request_stop(self) -> None:
+        """End after the frame at hand."""
+        self._stop = True
+        self._wakeup.ring()
+
+    def request_reload(self) -> None:
+        """Read configuration and gallery again after the frame at hand."""
+        self._reload = True
+        self._wakeup.ring()
+
+    def run(self) -> None:
+        """Run.
+
+        Raises:
+            EdgeSimError: It cannot start, or a file that is played cannot be read.
+        """
+        self._notifier.status("starting")
+        with self._watched_threads(), _enough_threads():
+            self._outputs = Outputs(self._config, self._on_command, self._http_server)
+            try:
+                memory = self._state_store.load(self._dispatcher.latest(self._config.device))
+                config = with_sensitivities(self._config, self._state_store.sensitivities)
+                self._recorders.use(config)
+                self._device = self._built(config)
+                try:
+                    self._run(memory)
+                finally:
+                    self._device.leave()
+            finally:
+                self._notifier.stopping()
+                self._commands.refuse_all()
+                self._outputs.close()
+                self._recorders.close()
+                logger.info("stopped")
+
+    @property
+    def lost(self) -> int:
+        """Events that were lost at the end, because the disk took nothing."""
+        return self._outputs.lost
+
+    def teach(self, command: Teach, limit_s: float = 10.0) -> Lesson:
+        """Make a reference of what a watch shows or showed.
+
+        Raises:
+            EdgeSimError: It was rejected.
+        """
+        job = self._commands.submit(partial(self._teach, command))
+        try:
+            return job.result(limit_s)
+        except (futures.TimeoutError, futures.CancelledError) as error:
+            raise CommandError("the daemon is busy or about to end; try again") from error
+
+    def _run(self, memory: DeviceMemory) -> None:
+        self._take(self._device, memory)
+        self._outputs.open_http_server(self._config)
+        try:
+            self._dispatcher.start(site_of(self._device))
+            self._device.start()
+            self._notifier.status("waiting for the first picture")
+            while not self._stop and not self._loop.done:
+                self._come_round()
+            self._settle()
+        finally:
+            self.board.close()
+            self._outputs.close_http_server()
+            self._loop.close()
+            self._device.leave()
+            self._state_store.save(self._device)
+            self._device.join(_LEAVE_S)
+
+    def _come_round(self) -> None:
+        step = self._loop.next(TICK_S)
+        if step is not None:
+            self._report(step)
+        self.board.beat()
+        now_s = self._environment.clock()
+        is_chores_time = now_s >= self._next_chores_s
+        if not (is_chores_time or self._reload or self._save_soon or self._commands.waiting):
+            return
+        self._settle()  # what follows changes or reads what the workers work on
+        self._commands.run_one()
+        if self._reload:
+            self._reload = False
+            self._reload_all()
+        if self._save_soon:
+            self._save_soon = False
+            self._supervisor.run("state file", self._save, rests=False)
+        if is_chores_time:
+            self._next_chores_s = now_s + TICK_S
+            self._supervisor.run("housekeeping", partial(self._do_chores, now_s))
+
+    def _settle(self) -> None:
+        for step in self._loop.settle():
+            self._report(step)
+
+    def _report(self, step: Step) -> None:
+        self._unsent.extend(step.events)
+        self._supervisor.run("outbox", self._put_unsent, rests=False)
+        self._supervisor.run("reports", partial(self._show, step), rests=False)
+        if self._environment.on_step is not None:
+            self._environment.on_step(step.source, step)
+        if not self._ready and step.outcomes:
+            self._ready = True
+            self._notifier.ready()
+
+    def _put_unsent(self) -> None:
+        if self._unsent:
+            self._dispatcher.put(list(self._unsent))
+            self._unsent.clear()
+
+    def _show(self, step: Step) -> None:
+        source, events = step.source, step.events
+        self.board.looked(source, step, counts_of(self._device.lanes[source].source))
+        for event in events:
+            self.board.went(event)
+            log_event(event)
+        if events:
+            show_standing(self._device, self.board)
+        if any(not isinstance(event, StateChanged) for event in events):
+            self._save_soon = True
+        self._supervisor.run("recorders", partial(self._recorders.note, self._device, source, step))
+        self._supervisor.run(
+            "pictures", partial(show_pictures, self._device.watches, step, self._dispatcher)
+        )
+
+    def _do_chores(self, now_s: float) -> None:
+        if self._device.refresh():
+            self._describe()
+            self._dispatcher.describe(site_of(self._device))
+        show_standing(self._device, self.board)
+        self._put_unsent()
+        self._dispatcher.report(now_s, self._stats.stats)
+        if now_s >= self._next_save_s:
+            if self._next_save_s:
+                self._save()
+            self._next_save_s = now_s + self._config.daemon.save_interval_s
+        self._supervisor.show(self._outputs.faults())
+        health = self.board.health()
+        if not health.stuck:
+            self._notifier.alive()
+        self._notifier.status("; ".join(health.faults) or summary(self.board))
+
+    def _save(self) -> None:
+        self._state_store.save(self._device)
+
+    def _describe(self) -> None:
+        device = self._device
+        self.board.describe(device.lanes, watch_statuses(device), model=device.embedder.model_id)
+
+    def _reload_all(self) -> None:
+        """Take a changed configuration over; one that cannot be used changes nothing."""
+        if self._ready:
+            self._notifier.reloading()
+        try:
+            self._change_to(self._read_again())
+            resources.give_back()  # the old device is gone by now
+            self._state_store.sensitivities = {}
+            logger.info("the configuration was read again and is in force")
+        except Exception as error:
+            text = str(error) if isinstance(error, EdgeSimError) else _in_a_line(error)
+            logger.error("the new configuration is rejected, the old one stays in force: %s", text)
+            if not isinstance(error, EdgeSimError):
+                logger.debug("unexpected error on reload", exc_info=error)
+        finally:
+            if self._ready:
+                self._notifier.ready()
+
+    def _change_to(self, config: Config) -> None:
+        """Go on by `config`; by the old one if that cannot be, whatever is raised."""
+        old_config, old = self._config, self._device
+        device = self._built(config, old)
+        kept = frozenset(
+            name
+            for name, lane in device.lanes.items()
+            if name in old.lanes and lane.source is old.lanes[name].source
+        )
+        try:
+            self._outputs.change(old_config, config, site_of(old))
+            memory = self._state_store.current(old)
+            try:
+                self._recorders.use(config)
+                self._take(device, memory)
+            except Exception:
+                self._outputs.change(config, old_config, site_of(old))
+                self._recorders.use(old_config)
+                self._take(old, memory)
+                raise
+        except Exception:
+            device.leave(keeping=kept)
+            raise
+        self._config = config
+        old.leave(keeping=kept)
+        device.start()
+        self._dispatcher.describe(site_of(device))
+
+    @property
+    def _dispatcher(self) -> EventDispatcher:
+        return self._outputs.dispatcher
+
+    def _http_server(self, config: Config, dispatcher: EventDispatcher) -> HealthServer | None:
+        return open_http_server(config, self.board, dispatcher, self._state_store, self.teach)
+
+    def _built(self, config: Config, old: Device | None = None) -> Device:
+        return assemble(
+            config,
+            environment=self._environment,
+            wakeup=self._wakeup,
+            old=old,
+            workers=worker_count(config.daemon.workers, len(config.sources)),
+            on_embedded=self.board.embedded,
+        )
+
+    def _take(self, device: Device, memory: DeviceMemory) -> None:
+        self._device = device
+        self.board.device = device.config.device
+        self._describe()
+        self._state_store.restore(device, memory)
+        show_standing(device, self.board)
+        share = device.config.daemon.cpu_share
+        throttle = None if share is None else Throttle(share)
+        self._loop.use(device.lanes.values(), throttle=throttle, workers=device.workers)
+
+    def _on_fault(self, source: str, error: Exception | None) -> None:
+        self._supervisor.report(f"source {source}", error)
+
+    @contextmanager
+    def _watched_threads(self) -> Iterator[None]:
+        """Within, a thread that ends with an error is no longer silent."""
+        before = threading.excepthook
+
+        def died(args: threading.ExceptHookArgs) -> None:
+            name = "a thread" if args.thread is None else f"thread {args.thread.name}"
+            text = f"it has died of {args.exc_type.__name__}: {args.exc_value}"
+            logger.error("%s: %s", name, text, exc_info=args.exc_value)
+            if not self._stop:
+                self.board.show_fault(name, text, for_good=True)
+
+        threading.excepthook = died
+        try:
+            yield
+        finally:
+            threading.excepthook = before
+
+    def _on_command(self, command: Command) -> None:
+        self._commands.submit(partial(self._obey, command))
+
+    def _obey(self, command: Command) -> None:
+        try:
+            if isinstance(command, Teach):
+                self._teach(command)
+            else:
+                self._set_sensitivity(command)
+        except EdgeSimError as error:
+            logger.warning("command rejected: %s", error)
+        except Exception as error:
+            logger.error("command failed: %s", _in_a_line(error), exc_info=error)
+
+    def _teach(self, command: Teach) -> Lesson:
+        lesson = self._recorders.teacher.teach(self._device, command)
+        self._device.refresh()
+        logger.info(
+            "taught watch=%s state=%s reference=%s revision=%d flips=%d",
+            lesson.watch,
+            lesson.state,
+            lesson.reference_id,
+            lesson.revision,
+            len(lesson.flips),
+        )
+        return lesson
+
+    def _set_sensitivity(self, command: SetSensitivity) -> None:
+        if command.watch not in self._config.watches:
+            raise CommandError(f"there is no watch {command.watch!r}")
+        if not 0.0 <= command.sensitivity <= 1.0:
+            raise CommandError(f"sensitivity must be 0 to 1, got {command.sensitivity}")
+        chosen = {**self._state_store.sensitivities, command.watch: command.sensitivity}
+        self._change_to(with_sensitivities(self._config, chosen))
+        self._state_store.sensitivities = chosen
+        self._state_store.save(self._device)
+        logger.info("sensitivity watch=%s value=%g", command.watch, command.sensitivity)
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+@contextmanager
+def _enough_threads() -> Iterator[None]:
+    """Within, a thread that the system does not give is an error of one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise EdgeSimError(
+            "no thread can be started: raise the limit of tasks (TasksMax= of the unit, ulimit -u)"
+        ) from error

@@ -1,0 +1,219 @@
+"""Recorders: explanations, score log, uncertain frames and pictures, for people who ask later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from edge_sim.core.events import StateChanged
+from edge_sim.core.images import encode_jpeg
+from edge_sim.core.types import UnknownReason
+from edge_sim.decision.pipeline import Outcome, Watch
+from edge_sim.errors import DataError
+from edge_sim.gallery.enrolment import as_stored
+from edge_sim.runtime.assembly import Device
+from edge_sim.runtime.config import Config
+from edge_sim.runtime.daemon.outputs import EventDispatcher
+from edge_sim.runtime.daemon.teaching import Teacher, explanations_path
+from edge_sim.runtime.explanations import ExplanationFile, Recorder, configuration_digest
+from edge_sim.runtime.loop import Step
+from edge_sim.runtime.review_queue import ReviewBounds, ReviewFolder
+from edge_sim.runtime.score_log import Deciding, ScoreLog
+
+logger = logging.getLogger(__name__)
+
+CLEAR_LEAD = 0.4
+"""Lead over the runner-up, in probability, from which a look needs nobody's word: twice what the
+decider asks for at the calibrated point."""
+_SOUND = frozenset({None, UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
+_FAULTS_PER_LINE = 100
+_MEGABYTE = 1_000_000
+
+
+class UncertainFrames:
+    """Keeps looks that a person's word would help most, few and far between.
+
+    Args:
+        config: Its review section; without a path nothing is kept.
+    """
+
+    def __init__(self, config: Config) -> None:
+        section = config.review
+        self._every_s = section.every_s
+        self._last_s: dict[str, float] = {}
+        self._faults = 0
+        self.kept = 0
+        """Looks, since the start."""
+        self._folder: ReviewFolder | None = None
+        if section.path is not None:
+            bounds = ReviewBounds(section.max_frames, int(section.max_mb * _MEGABYTE))
+            self._folder = ReviewFolder(config.path(section.path), bounds)
+
+    def note(self, watches: Mapping[str, Watch], step: Step) -> None:
+        """Keep what one step leaves open. A disk that takes nothing stops nothing.
+
+        Args:
+            watches: By name; at least those of the step.
+            step: Of any source.
+        """
+        if self._folder is None or step.frame is None:
+            return
+        for outcome in step.outcomes:
+            if not is_doubtful(outcome) or not self._is_due(outcome):
+                continue
+            pixels = watches[outcome.watch].region.pixels_of(step.frame.pixels)
+            try:
+                self._folder.keep(outcome, as_stored(pixels))
+            except DataError as error:
+                if self._faults % _FAULTS_PER_LINE == 0:
+                    logger.error("not kept for review: %s (fault %d)", error, self._faults + 1)
+                self._faults += 1
+                continue
+            self._faults = 0
+            self.kept += 1
+
+    def _is_due(self, outcome: Outcome) -> bool:
+        at_s = outcome.observation.captured_at_s
+        last_s = self._last_s.get(outcome.watch)
+        # A source that was opened again may count its seconds anew.
+        if last_s is not None and 0.0 <= at_s - last_s < self._every_s:
+            return False
+        self._last_s[outcome.watch] = at_s
+        return True
+
+
+def is_doubtful(outcome: Outcome) -> bool:
+    """Return whether a look shows something new, in a picture that is sound, and not clearly.
+
+    Frames that the gate passed over repeat an earlier observation. A covered or dark picture
+    teaches nothing.
+    """
+    seen = outcome.observation
+    if not outcome.embedded or seen.match is None or seen.impediment not in _SOUND:
+        return False
+    if outcome.state.reason is UnknownReason.UNTAUGHT_LIGHT:
+        return True
+    best = seen.match.best
+    level = outcome.thresholds.get(best.state)
+    known = level is not None and best.score.combined >= level.enter
+    return seen.impediment is not None or not known or seen.match.margin < CLEAR_LEAD
+
+
+_FAULTS_PER_LINE = 100
+
+
+class Records:
+    """Keeps an explanation of every change of state, and the score log if one is configured.
+
+    A disk that is full or gone stops nothing: it is logged, and what came meanwhile is not kept.
+
+    Args:
+        config: Its device, explanations and score log. With the outbox in memory nothing of an
+            event touches the disk, so nothing is kept here either.
+        score_log: Whether to keep the one that is configured.
+    """
+
+    def __init__(self, config: Config, *, score_log: bool = True) -> None:
+        self._config = config
+        self._faults = 0
+        self._log: ScoreLog | None = None
+        section = config.explanations
+        self._recorder = Recorder(
+            looks=section.looks,
+            pictures=section.pictures,
+            configuration=partial(configuration_digest, config),
+        )
+        path = explanations_path(config)
+        self._file = None if path is None else ExplanationFile(path, max_mb=section.max_mb)
+        if score_log and config.outbox.storage == "disk" and config.score_log.path is not None:
+            try:
+                self._log = ScoreLog(
+                    config.path(config.score_log.path),
+                    every_s=config.score_log.every_s,
+                    max_mb=config.score_log.max_mb,
+                )
+            except DataError as error:
+                logger.error("no score log is kept: %s", error)
+
+    def note(self, watches: Mapping[str, Watch], step: Step) -> None:
+        """Write down what one step gave.
+
+        Args:
+            watches: By name; at least those of the step.
+            step: Of any source.
+        """
+        try:
+            self._note(watches, step)
+            self._faults = 0
+        except DataError as error:
+            if self._faults % _FAULTS_PER_LINE == 0:
+                logger.error("not written down: %s (fault %d)", error, self._faults + 1)
+            self._faults += 1
+
+    def close(self) -> None:
+        """Close the files. Safe to call twice."""
+        if self._log is not None:
+            self._log.close()
+
+    def _note(self, watches: Mapping[str, Watch], step: Step) -> None:
+        if step.frame is None:
+            return
+        changes = {item.watch: item for item in step.events if isinstance(item, StateChanged)}
+        for outcome in step.outcomes:
+            watch = watches[outcome.watch]
+            if self._file is not None:
+                event = changes.get(outcome.watch)
+                kept = self._recorder.note(watch, outcome, event, step.frame.pixels)
+                if kept is not None:
+                    self._file.append(kept)
+            if self._log is not None:
+                deciding = Deciding(self._config.device, step.frame.source, watch.decider)
+                self._log.note(outcome, watch.gallery.revision, deciding)
+
+
+_JPEG_QUALITY = 85
+
+
+class Recorders:
+    """Pictures for corrections, explanations, doubtful looks, and pictures for far ends.
+
+    Args:
+        config: In force.
+        now: Seconds since 1970 UTC.
+    """
+
+    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+        self.teacher = Teacher(now)
+        self._config = config
+        self._doubts = UncertainFrames(config)
+        self._records = Records(config)
+
+    def note(self, device: Device, source: str, step: Step) -> None:
+        """Take note of one step."""
+        watches = device.watches
+        self.teacher.note(device, source, step)
+        self._records.note(watches, step)
+        self._doubts.note(watches, step)
+
+    def use(self, config: Config) -> None:
+        """Go on by another configuration."""
+        self._records.close()
+        self._records = Records(config)
+        if config.review != self._config.review:
+            self._doubts = UncertainFrames(config)
+        self._config = config
+
+    def close(self) -> None:
+        """Close the files. Safe to call twice."""
+        self._records.close()
+
+
+def show_pictures(watches: Mapping[str, Watch], step: Step, post: EventDispatcher) -> None:
+    """Show far ends the region of every watch that has just decided, if one wants to see it."""
+    if step.frame is None or not post.wants_pictures:
+        return
+    for event in step.events:
+        if isinstance(event, StateChanged):
+            pixels = watches[event.watch].region.pixels_of(step.frame.pixels)
+            post.show_picture(event.watch, encode_jpeg(as_stored(pixels), _JPEG_QUALITY))

@@ -1,0 +1,174 @@
+"""Reports of the daemon about itself: log lines, status, device info, process statistics."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from edge_sim.core.events import Event, SceneProblem, SourceLost, StateChanged, WatchEvent, tag_of
+from edge_sim.core.protocols import FrameSource
+from edge_sim.decision.pipeline import Watch
+from edge_sim.io.outbox.queue import OutboxCounts
+from edge_sim.io.sinks.capabilities import DeviceStats, Site, WatchCard
+from edge_sim.io.sources.live import LiveSource
+from edge_sim.runtime.assembly import Device
+from edge_sim.runtime.daemon.state_file import standing_of
+from edge_sim.runtime.health.status import Board, WatchStatus
+
+logger = logging.getLogger(__name__)
+
+
+def site_of(device: Device) -> Site:
+    """Return what a far end must know of the device."""
+    cards = tuple(
+        _card(device, source, watch)
+        for source, lane in device.lanes.items()
+        for watch in lane.pipeline.watches
+    )
+    return Site(cards, device.embedder.model_id)
+
+
+def _card(device: Device, source: str, watch: Watch) -> WatchCard:
+    configured = device.config.watches[watch.name]
+    standing = standing_of(watch)
+    return WatchCard(
+        name=watch.name,
+        source=source,
+        states=configured.states or watch.gallery.states,
+        sensitivity=configured.sensitivity,
+        problems=standing.problems,
+        overdue=standing.overdue,
+    )
+
+
+def show_standing(device: Device, board: Board) -> None:
+    """Put on the board the open issues of the watches, besides their state."""
+    for name, watch in device.watches.items():
+        board.stands(name, standing_of(watch))
+
+
+def watch_statuses(device: Device) -> list[WatchStatus]:
+    """Return what the board should show of the watches, before their first observation."""
+    return [
+        WatchStatus(
+            name=watch.name,
+            source=name,
+            states=watch.gallery.states,
+            revision=watch.gallery.revision,
+        )
+        for name, lane in device.lanes.items()
+        for watch in lane.pipeline.watches
+    ]
+
+
+def counts_of(source: FrameSource) -> dict[str, int]:
+    """Return the counters of a live source, named like the fields of `SourceStatus`."""
+    if not isinstance(source, LiveSource):
+        return {}
+    return {
+        "dropped": source.dropped,
+        "rejected": source.rejected,
+        "repeated": source.repeated,
+        "hanging": source.abandoned,
+    }
+
+
+def log_event(event: Event) -> None:
+    """One line per event, `key=value`, for journald and grep."""
+    if isinstance(event, WatchEvent):
+        logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
+        return
+    if not isinstance(event, StateChanged):
+        verb = "source_lost" if isinstance(event, SourceLost) else "source_restored"
+        logger.info("%s source=%s id=%s", verb, event.source, event.id)
+        return
+    logger.info(
+        "state_changed watch=%s before=%s after=%s%s confidence=%.3f id=%s",
+        event.watch,
+        event.before,
+        event.after,
+        f" reason={event.reason}" if event.reason else "",
+        event.confidence,
+        event.id,
+    )
+
+
+def _facts(event: WatchEvent) -> str:
+    """Return the fields that are of this kind alone, those that are set."""
+    own = [name for name in event.__struct_fields__ if name not in WatchEvent.__struct_fields__]
+    facts = {name: getattr(event, name) for name in own if name != "action"}
+    return " ".join(f"{name}={_word(value)}" for name, value in facts.items() if value is not None)
+
+
+def _word(value: object) -> object:
+    return value.value if isinstance(value, SceneProblem) else value
+
+
+def summary(board: Board) -> str:
+    """Return what every watch says, in one short line."""
+    said = [
+        f"{item.name} {item.state.name if item.state else 'starting'}" for item in board.watches
+    ]
+    return ", ".join(said)[:200]
+
+
+_STATM = Path("/proc/self/statm")
+_MEGABYTE = 1e6
+
+
+class ProcessStats:
+    """Makes the figures.
+
+    Args:
+        board: Of the daemon.
+        used: CPU seconds of the whole process.
+        memory_mb: Of the process; None where the system does not report it.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        used: Callable[[], float] = time.process_time,
+        memory_mb: Callable[[], float | None] | None = None,
+    ) -> None:
+        self._board = board
+        self._used = used
+        self._memory_mb = memory_mb or resident_mb
+        self._started_s = board.clock()
+        self._last = (self._started_s, used())
+
+    def stats(self, counts: OutboxCounts) -> DeviceStats:
+        """Return the figures now; the CPU share is that since the last call."""
+        now_s, used_s = self._board.clock(), self._used()
+        last_now_s, last_used_s = self._last
+        self._last = (now_s, used_s)
+        sources = self._board.sources
+        return DeviceStats(
+            uptime_s=round(now_s - self._started_s, 1),
+            rss_mb=self._memory_mb(),
+            cpu_share=round((used_s - last_used_s) / max(now_s - last_now_s, 1e-3), 4),
+            frames=sum(item.frames for item in sources),
+            looks=sum(item.looks for item in self._board.watches),
+            events=self._board.last_event,
+            sources=len(sources),
+            sources_up=sum(item.up for item in sources),
+            outbox_waiting=counts.waiting,
+            outbox_dropped=sum(counts.dropped.values()),
+            written_mb_last_day=round(counts.written_bytes_last_day / _MEGABYTE, 3),
+        )
+
+
+def resident_mb() -> float | None:
+    """Return the memory of this process, shared libraries included; None where there is no /proc.
+
+    The second number in statm is resident pages, https://man7.org/linux/man-pages/man5/proc.5.html
+    """
+    with suppress(OSError, ValueError, IndexError):
+        pages = int(_STATM.read_text(encoding="ascii").split()[1])
+        return round(pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE, 2)
+    return None

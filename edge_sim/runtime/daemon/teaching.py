@@ -1,0 +1,252 @@
+"""Correction: "that was X". A frame becomes a reference; events it would change are named."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge_sim.core.events import StateChanged, unix_time_s
+from edge_sim.core.images import decode
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import Frame, Observation, Probe
+from edge_sim.decision.pipeline import Watch
+from edge_sim.errors import CommandError, DataError
+from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.enrolment import EnrolmentPlan, as_stored, encoded_crop, enrol
+from edge_sim.gallery.enrolment_checks import Refusal
+from edge_sim.gallery.reference_region import REGION, region_text
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.io.sinks.capabilities import Teach
+from edge_sim.runtime import assembly
+from edge_sim.runtime.assembly import LOCKED_S, Device, stages_of
+from edge_sim.runtime.config import Config
+from edge_sim.runtime.config.yaml_reader import nearest
+from edge_sim.runtime.explanations import find_explanation
+from edge_sim.runtime.loop import Step
+
+
+def explanations_path(config: Config) -> Path | None:
+    """Return where explanations are kept; None if they are not."""
+    section = config.explanations
+    if section.path is None or config.outbox.storage != "disk":
+        return None
+    return config.path(section.path)
+
+
+def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
+    """Return the region as it was at the event that `command` names.
+
+    Pictures are kept only with `explanations.pictures`, at most 256 pixels wide, as JPEG.
+
+    Raises:
+        CommandError: There is no such event of this watch, or no picture of it.
+    """
+    wanted = command.event_id or ""
+    path = explanations_path(config)
+    if path is None:
+        raise CommandError(
+            f"no picture of the event {wanted} is kept: explanations.path is null, or the outbox "
+            "is in memory"
+        )
+    try:
+        kept = find_explanation([path], wanted)
+    except DataError as error:
+        raise CommandError(f"no picture of the event {wanted} is kept: {error}") from error
+    event = kept.event
+    if event.watch != command.watch:
+        raise CommandError(f"the event {event.id} is of {event.watch}, not of {command.watch}")
+    if kept.picture is None:
+        raise CommandError(
+            f"the event {event.id} at {event.at} is known, but no picture of it was kept; set "
+            "explanations.pictures: true for the next one, or teach what is seen now"
+        )
+    try:
+        pixels = decode(kept.picture)
+    except ValueError as error:
+        raise CommandError(f"the picture of the event {event.id} is damaged: {error}") from error
+    return EnrolmentCandidate(f"event {event.id}", pixels, unix_time_s(event.at))
+
+
+KEPT_PER_WATCH = 8
+"""Pictures of the last events, in memory; older ones are on disk if explanations keep them."""
+KEPT_BYTES = 16_000_000
+"""Most bytes of these pictures, all watches together: the oldest go first."""
+_MOST_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A recent event that would be another state with what was taught."""
+
+    event_id: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Result of a correction.
+
+    Args:
+        watch: That was corrected.
+        state: That the picture shows.
+        reference_id: Of the new reference.
+        revision: Of the gallery; `edge-sim gallery undo` takes it back.
+        overruled: Reason against the picture; None if there was none.
+        flips: Recent events that would be another state now.
+    """
+
+    watch: str
+    state: str
+    reference_id: str
+    revision: int
+    overruled: str | None
+    flips: tuple[Flip, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    event_id: str
+    picture: bytes
+    probe: Probe
+    observation: Observation
+    unix_time_s: float
+
+
+class Teacher:
+    """Keeps the last pictures of every watch, and makes references of them on request.
+
+    Args:
+        now: Seconds since 1970 UTC, for the time of enrolment.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._frames: dict[str, Frame] = {}
+        self._shown: dict[str, deque[_Shown]] = {}
+        self._order: deque[tuple[str, str]] = deque(maxlen=_MOST_KEPT)
+
+    def note(self, device: Device, source: str, step: Step) -> None:
+        """Remember the frame, and for every change its picture."""
+        if step.frame is None:
+            return
+        self._frames[source] = step.frame
+        ids = {event.watch: event.id for event in step.events if isinstance(event, StateChanged)}
+        for outcome in step.outcomes:
+            if outcome.watch not in ids:
+                continue
+            region = device.watches[outcome.watch].region
+            stored = as_stored(region.pixels_of(step.frame.pixels))
+            shown = _Shown(
+                ids[outcome.watch],
+                encoded_crop(stored),
+                outcome.probe,
+                outcome.observation,
+                step.frame.unix_time_s,
+            )
+            self._keep(outcome.watch, shown)
+
+    def _keep(self, watch: str, shown: _Shown) -> None:
+        kept = self._shown.setdefault(watch, deque(maxlen=KEPT_PER_WATCH))
+        kept.append(shown)
+        self._order.append((watch, shown.event_id))
+        size = sum(len(item.picture) for each in self._shown.values() for item in each)
+        while size > KEPT_BYTES and len(self._order) > 1:
+            name, event_id = self._order.popleft()
+            oldest = self._shown[name]
+            if oldest and oldest[0].event_id == event_id:
+                size -= len(oldest.popleft().picture)
+
+    def teach(self, device: Device, command: Teach) -> Lesson:
+        """Add the picture to the gallery file.
+
+        Raises:
+            CommandError: There is no such watch, state or picture, or it would teach nothing.
+            GalleryError: The gallery cannot be written.
+        """
+        watch = _watch_of(device, command)
+        candidate = self._candidate(device, watch, command)
+        lesson = teach_picture(device.config, device.embedder, command, candidate, self._now)
+        flips = self._flips(device, watch)
+        return replace(lesson, flips=flips)
+
+    def _candidate(self, device: Device, watch: Watch, command: Teach) -> EnrolmentCandidate:
+        if command.event_id is not None:
+            for shown in self._shown.get(watch.name, ()):
+                if shown.event_id == command.event_id:
+                    name = f"event {shown.event_id}"
+                    return EnrolmentCandidate(name, decode(shown.picture), shown.unix_time_s)
+            return picture_of_event(device.config, command)
+        source = next(name for name, lane in device.lanes.items() if watch in lane.pipeline.watches)
+        frame = self._frames.get(source)
+        if frame is None:
+            raise CommandError(f"source {source} has given no frame yet")
+        name = f"{source}#{frame.index}"
+        return EnrolmentCandidate(name, watch.region.pixels_of(frame.pixels), frame.unix_time_s)
+
+    def _flips(self, device: Device, watch: Watch) -> tuple[Flip, ...]:
+        config = device.config
+        with assembly.open_gallery(config) as store:
+            gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
+        scorer = stages_of(config, config.watches[watch.name]).scorer(gallery)
+        found = []
+        for shown in self._shown.get(watch.name, ()):
+            seen = shown.observation
+            match = scorer.best_match(shown.probe, seen.condition)
+            before = "" if seen.match is None else seen.match.best.state
+            after = "" if match is None else match.best.state
+            if before != after:
+                found.append(Flip(shown.event_id, before, after))
+        return tuple(found)
+
+
+def teach_picture(
+    config: Config,
+    embedder: Embedder,
+    command: Teach,
+    candidate: EnrolmentCandidate,
+    now: Callable[[], float],
+) -> Lesson:
+    """Add the picture of a region to the gallery of `config`.
+
+    A correction overrules a likeness to another state: that is its purpose. A picture
+    that shows nothing (dark, covered, blurred), or nothing new, stays out.
+
+    Raises:
+        CommandError: The picture was refused.
+        GalleryError: The gallery cannot be written, or a name cannot be.
+    """
+    states = config.watches[command.watch].states
+    if states and command.state not in states:
+        raise CommandError(
+            f"watch {command.watch} has no state {command.state!r}{nearest(command.state, states)}"
+        )
+    roi = assembly.region_of(config, config.watches[command.watch]).roi
+    metadata = {"taught": "yes", REGION: region_text(roi)}
+    plan = EnrolmentPlan(command.watch, command.state, metadata=metadata)
+    with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:
+        report = enrol(store, embedder, [candidate], plan=plan, now=now)
+        if report.rejected and report.rejected[0].refusal is Refusal.CONFLICT:
+            report = enrol(store, embedder, [candidate], plan=replace(plan, force=True), now=now)
+    if report.revision is None:
+        refused = report.rejected[0]
+        raise CommandError(f"not taught, the picture is {refused.refusal.value}: {refused.detail}")
+    accepted = report.accepted[0]
+    return Lesson(
+        watch=command.watch,
+        state=command.state,
+        reference_id=accepted.reference_id or "",
+        revision=report.revision,
+        overruled=None if accepted.overruled is None else accepted.overruled.value,
+        flips=(),
+    )
+
+
+def _watch_of(device: Device, command: Teach) -> Watch:
+    watch = device.watches.get(command.watch)
+    if watch is None:
+        hint = nearest(command.watch, device.watches)
+        raise CommandError(f"there is no watch {command.watch!r}{hint}")
+    return watch

@@ -1,0 +1,534 @@
+"""The only loop: take a frame, process it, hand the events on; the sources in turn.
+
+A live source is read in a thread of its own (`edge_sim.io.sources.live`), which rings the `Wakeup` of
+the loop, so that a camera whose read blocks never holds up another. A file is read in the loop. The
+API (`Device.steps`), `edge-sim run` and the daemon all run this loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from edge_sim.core.backoff import HELD_S, pause_s
+from edge_sim.core.events import Event, SourceLost, SourceRestored, StateChanged, event_id, utc_text
+from edge_sim.core.protocols import EventSink, FrameSource
+from edge_sim.core.types import UNKNOWN, Frame, State
+from edge_sim.decision.pipeline import Outcome, Pipeline
+from edge_sim.errors import SinkError, SourceError
+from edge_sim.io.sources.live import LiveSource
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+"""With nothing to process, the loop comes round this often."""
+STALE_AFTER_S = 60.0
+"""Seconds without a frame after a loss until the watches of a source say `unknown: stale`."""
+_BURST_S = 1.0
+"""Seconds of CPU that may be used at once after a quiet time: a pending change must not wait."""
+_LONGEST_REST_S = 1.0
+_SHORTEST_REST_S = 1e-3
+
+
+class Wakeup:
+    """Wakes one waiting thread; may be rung from threads and signal handlers.
+
+    Rung any number of times before a wait, it ends that wait once. `SimpleQueue.put` is reentrant,
+    which an `Event` is not: a signal handler that sets an event while the same thread is inside its
+    lock would wait for itself for ever.
+    """
+
+    def __init__(self) -> None:
+        self._rings: SimpleQueue[None] = SimpleQueue()
+        self._rung = False
+
+    def ring(self) -> None:
+        """End the wait in progress, or the next one."""
+        if not self._rung:
+            self._rung = True
+            self._rings.put(None)
+
+    def wait(self, limit_s: float) -> bool:
+        """Return whether it was rung, after waiting for that at most `limit_s` seconds."""
+        try:
+            self._rings.get(timeout=max(limit_s, 0.0))
+        except Empty:
+            return False
+        # What was stored before a ring that comes just now is seen when the caller looks next.
+        self._rung = False
+        return True
+
+
+class Throttle:
+    """The CPU cap: a bucket of CPU seconds that fills with `share` per second of time.
+
+    Args:
+        share: Of one core, above 0; 1.5 is one and a half cores.
+        used: CPU seconds of the whole process, so that decoding in other threads counts too.
+        clock: Monotonic seconds.
+
+    Raises:
+        ValueError: `share` is not above 0.
+    """
+
+    def __init__(
+        self,
+        share: float,
+        *,
+        used: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not share > 0.0:
+            raise ValueError(f"share must be above 0, got {share}")
+        self._share = share
+        self._used = used
+        self._clock = clock
+        self._owed_s = 0.0
+        self._last = (clock(), used())
+
+    def rest_s(self) -> float:
+        """Return how long to rest now, at most one second; ask again after it."""
+        now_s, used_s = self._clock(), self._used()
+        last_now_s, last_used_s = self._last
+        self._last = (now_s, used_s)
+        self._owed_s += (used_s - last_used_s) - self._share * (now_s - last_now_s)
+        self._owed_s = max(self._owed_s, -_BURST_S)
+        rest_s = min(max(self._owed_s, 0.0) / self._share, _LONGEST_REST_S)
+        # What is less than a clock can measure would be asked for again and again.
+        return rest_s if rest_s >= _SHORTEST_REST_S else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """Result of one turn of one source.
+
+    Args:
+        frame: Frame that was processed; None at the end of a source or while it is lost.
+        outcomes: One per watch that was due.
+        events: Events of this turn, in order.
+        source: Name of the source.
+    """
+
+    frame: Frame | None
+    outcomes: tuple[Outcome, ...]
+    events: tuple[Event, ...]
+    source: str = ""
+
+
+class Lane:
+    """One source, the pipeline that processes its frames, and whether the source is lost.
+
+    A source that is lost again within a minute of its return is reported as back only once its
+    frames have come for a minute: one that opens and fails at once, again and again, gives three
+    events and not thousands. Its frames are processed all the same.
+
+    Args:
+        source: Open, or a `LiveSource`.
+        pipeline: Its watches.
+        live: A live source that fails is reported as lost and tried again; any other ends the run.
+        now: Seconds since 1970 UTC, for the times of `source_lost` and `source_restored`.
+        clock: Monotonic seconds, for how long the source was lost.
+        stale_after_s: Seconds without a frame after a loss until its watches say `unknown: stale`;
+            None never.
+        held_s: Seconds that frames must have come for a source to count as steady.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        pipeline: Pipeline,
+        *,
+        live: bool,
+        now: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+        stale_after_s: float | None = STALE_AFTER_S,
+        held_s: float = HELD_S,
+    ) -> None:
+        self.source = source
+        self.pipeline = pipeline
+        self.ended = False
+        self.live = live
+        self.now = now
+        self.clock = clock
+        self.failures = 0
+        """Turns in a row that broke, for a reason that is not the source's."""
+        self.rests_until_s: float | None = None
+        self._stale_after_s = stale_after_s
+        self._held_s = held_s
+        self._lost_at_s: float | None = None
+        self._restored_at_s: float | None = None
+        self._frames_since_s: float | None = None
+        self._silent_since_s: float | None = None
+        self._said_stale = False
+        self._unsteady = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the source was reported as lost and not yet as back."""
+        return self._lost_at_s is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a step would not wait for a camera, and has something to do."""
+        if self.ended:
+            return False
+        if self.rests_until_s is not None and self.clock() < self.rests_until_s:
+            return False
+        return bool(getattr(self.source, "ready", True)) or self._is_stale_due
+
+    def resume_lost(self) -> None:
+        """Go on as lost without an event: it was reported before a restart."""
+        self._lost_at_s = self._silent_since_s = self.clock()
+
+    def follow(self, before: Lane) -> None:
+        """Go on where another lane of the same source was, after a reload."""
+        self._lost_at_s = before._lost_at_s
+        self._restored_at_s = before._restored_at_s
+        self._frames_since_s = before._frames_since_s
+        self._silent_since_s = before._silent_since_s
+        self._said_stale = before._said_stale
+        self._unsteady = before._unsteady
+
+    def step(self) -> Step:
+        """Take one frame and return its result, or that of a loss.
+
+        Raises:
+            SourceError: A source that is not live cannot be read.
+        """
+        if self._is_stale_due and not getattr(self.source, "ready", True):
+            return self._stale()
+        try:
+            source = self.source
+            frame = source.read_now() if isinstance(source, LiveSource) else source.read()
+        except SourceError as error:
+            if not self.live:
+                self.ended = True
+                raise
+            return self._step(events=tuple(self._lost(error)))
+        if frame is None:
+            self.ended = True
+            return self._step()
+        self._silent_since_s, self._said_stale = None, False
+        outcomes = self.pipeline.process(frame)
+        changes = self.pipeline.events_of(outcomes, frame.source)
+        return self._step(frame, outcomes, (*self._restored(), *changes))
+
+    def _step(
+        self,
+        frame: Frame | None = None,
+        outcomes: tuple[Outcome, ...] = (),
+        events: tuple[Event, ...] = (),
+    ) -> Step:
+        return Step(frame, outcomes, events, self.source.name)
+
+    @property
+    def _is_stale_due(self) -> bool:
+        since_s, after_s = self._silent_since_s, self._stale_after_s
+        return since_s is not None and after_s is not None and self.clock() - since_s >= after_s
+
+    def _stale(self) -> Step:
+        since_s = self._silent_since_s
+        silent_s = 0.0 if since_s is None else self.clock() - since_s
+        self._silent_since_s, self._said_stale = None, True  # until frames come and go again
+        events = self.pipeline.lose_sight(self.source.name, self.now(), silent_s)
+        return self._step(events=tuple(events))
+
+    def _lost(self, error: SourceError) -> list[Event]:
+        now_s = self.clock()
+        self._frames_since_s = None
+        if self._silent_since_s is None and not self._said_stale:
+            self._silent_since_s = now_s
+        if self._lost_at_s is not None:
+            return []
+        self._lost_at_s = now_s
+        self._unsteady = (
+            self._restored_at_s is not None and now_s - self._restored_at_s < self._held_s
+        )
+        at, device, source = utc_text(self.now()), self.pipeline.device, self.source.name
+        logger.warning("source %s lost: %s", source, error)
+        return [SourceLost(event_id(device, source, "lost", at), device, source, at, str(error))]
+
+    def _restored(self) -> list[Event]:
+        if self._lost_at_s is None:
+            return []
+        now_s = self.clock()
+        if self._frames_since_s is None:
+            self._frames_since_s = now_s
+        if self._unsteady and now_s - self._frames_since_s < self._held_s:
+            return []
+        lost_for_s = round(now_s - self._lost_at_s, 3)
+        self._lost_at_s = None
+        self._restored_at_s = now_s
+        at, device, source = utc_text(self.now()), self.pipeline.device, self.source.name
+        logger.info("source %s is back after %.1f s", source, lost_for_s)
+        key = event_id(device, source, "restored", at)
+        return [SourceRestored(key, device, source, at, lost_for_s)]
+
+
+OnFault = Callable[[str, Exception | None], None]
+"""Called with the name of a source whose turn broke and the error; None when one is whole again."""
+
+
+class Loop:
+    """A round robin over sources, one frame of each at a time.
+
+    With several workers, sources are processed at the same time, but never one source twice: what
+    its watches see stays in order. All else belongs to one thread.
+
+    Args:
+        lanes: To begin with; see `use`.
+        wakeup: Rung by the reader threads, and by whoever wants `next` to return.
+        clock: Monotonic seconds.
+        wait: Waits for the wakeup, at most so many seconds.
+        on_fault: Takes errors that are not the source's, such as a bug in the processing; the
+            source then rests, longer after each failure. Without it they are raised.
+    """
+
+    def __init__(
+        self,
+        lanes: Iterable[Lane] = (),
+        *,
+        wakeup: Wakeup | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[Wakeup, float], object] = Wakeup.wait,
+        on_fault: OnFault | None = None,
+    ) -> None:
+        self._wakeup = wakeup or Wakeup()
+        self._clock = clock
+        self._wait = wait
+        self._on_fault = on_fault
+        self._throttle: Throttle | None = None
+        self._rest_until_s: float | None = None
+        self._lanes: deque[Lane] = deque(lanes)
+        self._busy: set[Lane] = set()
+        self._done: SimpleQueue[tuple[Lane, Step | Exception]] = SimpleQueue()
+        self._broke = False
+        self._workers = 1
+        self._jobs: SimpleQueue[Lane | None] = SimpleQueue()
+
+    def use(
+        self, lanes: Iterable[Lane], *, throttle: Throttle | None = None, workers: int = 1
+    ) -> None:
+        """Process these lanes from now on; only to be called when nothing is under way.
+
+        Args:
+            lanes: In turn, in this order.
+            throttle: The CPU cap; None for none.
+            workers: Sources that are processed at the same time; with 1 in the calling thread.
+        """
+        self._lanes = deque(lanes)
+        self._throttle = throttle
+        self._rest_until_s = None
+        if workers != self._workers:
+            self.close()
+            self._workers = self._started(workers) if workers > 1 else 1
+
+    @property
+    def done(self) -> bool:
+        """Whether every source has ended."""
+        return not self._busy and all(lane.ended for lane in self._lanes)
+
+    def next(self, limit_s: float = TICK_S) -> Step | None:
+        """Return a step that is done, beginning others; None if none is within `limit_s`.
+
+        Raises:
+            SourceError: A source that is not live cannot be read.
+        """
+        step = self._finished()
+        if step is not None or self._is_resting(limit_s):
+            return step
+        self._begin()
+        step = self._finished()
+        if step is None and not self._broke and not self.done:
+            self._wait(self._wakeup, limit_s)
+            step = self._finished()
+        return step
+
+    def settle(self) -> Iterator[Step]:
+        """Yield the steps that are under way, each when it is done; no other begins meanwhile.
+
+        Raises:
+            SourceError: A source that is not live cannot be read.
+        """
+        while self._busy:
+            step = self._finished()
+            if step is not None:
+                yield step
+            elif self._busy:
+                self._wait(self._wakeup, TICK_S)
+
+    def close(self) -> None:
+        """Let the workers end. Safe to call twice."""
+        for _ in range(self._workers if self._workers > 1 else 0):
+            self._jobs.put(None)
+        self._workers = 1
+
+    def _started(self, number: int) -> int:
+        """Start so many workers, or as many as the system gives; return with how many to go on."""
+        self._jobs = SimpleQueue()
+        for at in range(number):
+            worker = threading.Thread(
+                target=self._work, args=(self._jobs,), name=f"worker {at}", daemon=True
+            )
+            try:
+                worker.start()
+            except RuntimeError as error:
+                logger.warning("only %d of %d workers can be started: %s", at, number, error)
+                if at < 2:
+                    self._jobs.put(None)
+                return at if at > 1 else 1
+        return number
+
+    def _work(self, jobs: SimpleQueue[Lane | None]) -> None:
+        while (lane := jobs.get()) is not None:
+            self._run(lane)
+            self._wakeup.ring()
+
+    def _begin(self) -> None:
+        """Give every free worker something to do."""
+        while len(self._busy) < self._workers:
+            lane = self._pick()
+            if lane is None:
+                return
+            self._busy.add(lane)
+            if self._workers == 1:
+                self._run(lane)
+            else:
+                self._jobs.put(lane)
+
+    def _pick(self) -> Lane | None:
+        for _ in range(len(self._lanes)):
+            lane = self._lanes[0]
+            self._lanes.rotate(-1)
+            if lane not in self._busy and lane.ready:
+                return lane
+        return None
+
+    def _run(self, lane: Lane) -> None:
+        try:
+            self._done.put((lane, lane.step()))
+        except Exception as error:  # noqa: BLE001 - raised or reported where the step is fetched
+            self._done.put((lane, error))
+
+    def _finished(self) -> Step | None:
+        """Return a step that is done; None if none is, or if what is done broke."""
+        self._broke = False
+        try:
+            lane, result = self._done.get_nowait()
+        except Empty:
+            return None
+        self._busy.discard(lane)
+        if self._throttle is not None:
+            self._rest_until_s = self._clock() + self._throttle.rest_s()
+        if isinstance(result, Step):
+            if lane.failures and self._on_fault is not None:
+                self._on_fault(lane.source.name, None)
+            lane.failures, lane.rests_until_s = 0, None
+            return result
+        if self._on_fault is None or isinstance(result, SourceError):
+            raise result
+        lane.failures += 1
+        lane.rests_until_s = lane.clock() + pause_s(lane.failures)
+        self._on_fault(lane.source.name, result)
+        self._broke = True
+        return None
+
+    def _is_resting(self, limit_s: float) -> bool:
+        if self._rest_until_s is None:
+            return False
+        left_s = self._rest_until_s - self._clock()
+        if left_s <= 0.0:
+            # A rest is at most a second; an expensive frame may owe several.
+            left_s = 0.0 if self._throttle is None else self._throttle.rest_s()
+            self._rest_until_s = self._clock() + left_s if left_s > 0.0 else None
+        if left_s <= 0.0:
+            return False
+        self._wait(self._wakeup, min(left_s, limit_s))
+        return True
+
+
+def steps(
+    lanes: Sequence[Lane],
+    *,
+    stop: threading.Event | None = None,
+    between_frames: Callable[[], object] | None = None,
+    wakeup: Wakeup | None = None,
+) -> Iterator[Step]:
+    """Yield one step per frame, the sources in turn, until all have ended or `stop` is set.
+
+    Args:
+        lanes: At least one.
+        stop: Ends the loop before the next frame.
+        between_frames: Called before each frame; the place to take a changed gallery over.
+        wakeup: The one that live sources ring, and whoever sets `stop`.
+
+    Raises:
+        SourceError: A source that is not live cannot be read.
+    """
+    loop = Loop(lanes, wakeup=wakeup)
+    while not loop.done and not (stop is not None and stop.is_set()):
+        if between_frames is not None:
+            between_frames()
+        step = loop.next(TICK_S)
+        if step is not None:
+            yield step
+
+
+def deliver(events: Sequence[Event], sinks: Sequence[EventSink]) -> int:
+    """Give every event to every sink and return how many deliveries failed.
+
+    A failing sink is logged and never keeps an event from the others.
+    """
+    return sum(not _is_delivered(event, sink) for event in events for sink in sinks)
+
+
+def _is_delivered(event: Event, sink: EventSink) -> bool:
+    try:
+        sink.emit(event)
+    except SinkError as error:
+        logger.error("event %s not delivered to %s: %s", event.id, sink.name, error)
+        return False
+    return True
+
+
+class Tally:
+    """Adds up the steps of a run."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.events = 0
+        self.changes: Counter[str] = Counter()
+        self.looks: defaultdict[str, Counter[State]] = defaultdict(Counter)
+
+    def add(self, step: Step) -> None:
+        """Count one step; a step without a frame counts its events only."""
+        self.frames += step.frame is not None
+        self.events += len(step.events)
+        for event in step.events:
+            if isinstance(event, StateChanged):
+                self.changes[event.watch] += 1
+        for outcome in step.outcomes:
+            self.looks[outcome.watch][outcome.state] += 1
+
+    def shares(self, watch: str) -> dict[str, float]:
+        """Return the share of looks in each state, `unknown` with its reason, 0 to 1 each."""
+        counts = self.looks[watch]
+        total = sum(counts.values())
+        return {_label(state): count / total for state, count in counts.most_common()}
+
+    def text(self) -> str:
+        """Return one line per watch for people."""
+        lines = [f"{self.frames} frames, {self.events} events"]
+        for watch in self.looks:
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in self.shares(watch).items())
+            lines.append(f"  {watch}: {self.changes[watch]} changes; {shares}")
+        return "\n".join(lines)
+
+
+def _label(state: State) -> str:
+    return f"{UNKNOWN} ({state.reason.value})" if state.reason else state.name

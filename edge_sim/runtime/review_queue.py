@@ -1,0 +1,280 @@
+"""Frames that the daemon was unsure of, kept for a person to name or throw away.
+
+    <folder>/<watch>/20260131T120000.250Z-1042-food.png   the region, as it would be enrolled
+    <folder>/<watch>/20260131T120000.250Z-1042-food.json  when, why, and the score of every state
+
+The last word of a name is the guess: the most probable state, `none` without references. A frame
+counts once its .json is there, which is written last. Both are synced and renamed into place, so a
+power cut leaves whole frames only. Files of other names are never touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import cv2
+import msgspec
+
+from edge_sim.core.events import utc_text
+from edge_sim.core.files import write_whole
+from edge_sim.core.images import decode
+from edge_sim.core.types import BgrImage
+from edge_sim.decision.pipeline import Outcome
+from edge_sim.errors import DataError
+
+NO_GUESS = "none"
+_SCHEMA = 1
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-\d+-[A-Za-z0-9_-]+")
+_PICTURE, _FACTS, _UNFINISHED = ".png", ".json", ".new"
+_LARGEST_FACTS = 1 << 20  # far above a thousand states
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewBounds:
+    """How much the folder may hold, all watches together.
+
+    Args:
+        count: Frames, at least 1.
+        size_bytes: Of their pictures and facts.
+
+    Raises:
+        ValueError: Out of range.
+    """
+
+    count: int = 200
+    size_bytes: int = 100 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.size_bytes < 1:
+            raise ValueError(
+                f"a review folder holds 1 frame or more, got {self.count} of {self.size_bytes} B"
+            )
+
+
+class KeptScore(msgspec.Struct, frozen=True):
+    """How like its best reference of one state the frame is; fields as in `Score`."""
+
+    state: str
+    reference: str
+    probability: float
+    combined: float
+    cosine: float
+    ssim: float | None
+
+
+class KeptFrame(msgspec.Struct, frozen=True):
+    """What is known of a frame: `said` and `reason` are the state in force at the time."""
+
+    watch: str
+    at: str
+    unix_time_s: float
+    frame: int
+    guess: str | None
+    said: str
+    reason: str | None
+    condition: str
+    model: str
+    scores: tuple[KeptScore, ...]
+    schema: int = _SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """A kept frame.
+
+    Args:
+        review_id: `<watch>/<name>`, as given on the command line.
+        picture: Path of the .png.
+        facts: None if its .json is damaged.
+        size_bytes: Of both files.
+    """
+
+    review_id: str
+    picture: Path
+    facts: KeptFrame | None
+    size_bytes: int
+
+
+class ReviewFolder:
+    """The folder of one device. One process keeps; any may list, read and discard.
+
+    Args:
+        root: Made with the first frame.
+        bounds: When it is full, the oldest frame of the watch that has most goes.
+    """
+
+    def __init__(self, root: Path, bounds: ReviewBounds | None = None) -> None:
+        self.root = root
+        self._bounds = bounds or ReviewBounds()
+        self._lock = Lock()
+
+    def keep(self, outcome: Outcome, pixels: BgrImage) -> str:
+        """Write one frame and return its id; may be called from any thread.
+
+        Args:
+            outcome: What the look gave.
+            pixels: (H, W, 3) uint8 BGR, the region as `enrolment.as_stored` returns it.
+
+        Raises:
+            DataError: The disk takes nothing.
+        """
+        done, buffer = cv2.imencode(_PICTURE, pixels)
+        if not done:
+            raise ValueError(f"OpenCV cannot encode a picture of shape {pixels.shape} as PNG")
+        facts = _facts(outcome)
+        folder, name = self.root / outcome.watch, _name(facts)
+        with self._lock, _told(self.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._sweep(folder)
+            write_whole(folder / f"{name}{_PICTURE}", buffer.tobytes())
+            write_whole(folder / f"{name}{_FACTS}", msgspec.json.encode(facts))
+            self._trim()
+        return f"{outcome.watch}/{name}"
+
+    def items(self, watch: str | None = None) -> tuple[ReviewItem, ...]:
+        """Return the kept frames, the oldest first; none where there is no folder.
+
+        Raises:
+            DataError: The folder cannot be read.
+        """
+        with _told(self.root):
+            found = [_item(path) for path in self._places() if watch in (None, path.parent.name)]
+        return tuple(sorted(found, key=lambda item: (item.picture.stem, item.review_id)))
+
+    def item(self, review_id: str) -> ReviewItem:
+        """Return one kept frame.
+
+        Raises:
+            DataError: There is none of this id.
+        """
+        for item in self.items():
+            if item.review_id == review_id:
+                return item
+        raise DataError(
+            f"{self.root}: no kept frame {review_id!r}; `edge-sim gallery review` lists them"
+        )
+
+    def discard(self, items: tuple[ReviewItem, ...]) -> None:
+        """Delete kept frames; one that is gone already is no error.
+
+        Raises:
+            DataError: They cannot be deleted.
+        """
+        with _told(self.root):
+            for item in items:
+                _delete(item.picture.with_suffix(_FACTS))
+
+    def _places(self) -> Iterator[Path]:
+        """Yield the .json of every whole frame."""
+        with suppress(FileNotFoundError):
+            for folder in sorted(self.root.iterdir()):
+                if folder.is_symlink() or not folder.is_dir():
+                    continue
+                for path in sorted(folder.glob(f"*{_FACTS}")):
+                    if _NAME.fullmatch(path.stem) and path.with_suffix(_PICTURE).is_file():
+                        yield path
+
+    def _sweep(self, folder: Path) -> None:
+        """Delete what a power cut or another process left of a frame."""
+        for path in folder.iterdir():
+            whole = _FACTS if path.suffix == _PICTURE else _PICTURE
+            stem = path.name.removesuffix(_UNFINISHED).rpartition(".")[0]
+            is_ours = path.suffix in (_PICTURE, _FACTS, _UNFINISHED) and _NAME.fullmatch(stem)
+            if is_ours and (path.suffix == _UNFINISHED or not path.with_suffix(whole).exists()):
+                path.unlink(missing_ok=True)
+
+    def _trim(self) -> None:
+        sizes: dict[str, list[tuple[Path, int]]] = {}
+        for path in self._places():
+            sizes.setdefault(path.parent.name, []).append((path, _size(path)))
+        count = sum(len(kept) for kept in sizes.values())
+        size = sum(part for kept in sizes.values() for _, part in kept)
+        # The newest frame stays, however large it is.
+        while count > 1 and (count > self._bounds.count or size > self._bounds.size_bytes):
+            fullest = max(sizes.values(), key=len)
+            path, part = fullest.pop(0)
+            _delete(path)
+            count, size = count - 1, size - part
+
+
+def picture_of(item: ReviewItem) -> BgrImage:
+    """Return the region that was kept.
+
+    Raises:
+        DataError: The picture is damaged or gone.
+    """
+    with _told(item.picture):
+        data = item.picture.read_bytes()
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise DataError(f"{item.picture}: {error}") from error
+
+
+def _name(facts: KeptFrame) -> str:
+    at = facts.at.replace("-", "").replace(":", "")
+    return f"{at}-{facts.frame}-{facts.guess or NO_GUESS}"
+
+
+def _facts(outcome: Outcome) -> KeptFrame:
+    seen = outcome.observation
+    states = () if seen.match is None else seen.match.states
+    return KeptFrame(
+        watch=outcome.watch,
+        at=utc_text(seen.unix_time_s),
+        unix_time_s=seen.unix_time_s,
+        frame=seen.frame_index,
+        guess=states[0].state if states else None,
+        said=outcome.state.name,
+        reason=None if outcome.state.reason is None else outcome.state.reason.value,
+        condition=seen.condition,
+        model=outcome.probe.embedding.model_id,
+        scores=tuple(
+            KeptScore(
+                state=item.state,
+                reference=item.reference_id,
+                probability=round(item.probability, 4),
+                combined=round(item.score.combined, 4),
+                cosine=round(item.score.cosine, 4),
+                ssim=None if item.score.ssim is None else round(item.score.ssim, 4),
+            )
+            for item in states
+        ),
+    )
+
+
+def _item(path: Path) -> ReviewItem:
+    facts = None
+    if path.stat().st_size <= _LARGEST_FACTS:
+        with suppress(msgspec.DecodeError, OSError):
+            facts = msgspec.json.decode(path.read_bytes(), type=KeptFrame)
+    return ReviewItem(
+        f"{path.parent.name}/{path.stem}", path.with_suffix(_PICTURE), facts, _size(path)
+    )
+
+
+def _size(path: Path) -> int:
+    size = 0
+    for part in (path, path.with_suffix(_PICTURE)):
+        with suppress(FileNotFoundError):
+            size += part.stat().st_size
+    return size
+
+
+def _delete(path: Path) -> None:
+    # The facts first: without them the frame no longer counts, and the rest is swept up.
+    path.unlink(missing_ok=True)
+    path.with_suffix(_PICTURE).unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: {error.strerror or error}") from error

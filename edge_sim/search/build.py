@@ -1,0 +1,336 @@
+"""Which picture files there are, and which of them changed.
+
+Brings an index up to date with its folder: reads what is new, forgets what is gone.
+
+Every few hundred pictures are one transaction, so a build that was killed goes on where it was.
+
+An index on disk of the pictures in a folder: build it once, bring it up to date, search it.
+
+    with IndexStore.open("photos.index", create=Plan(Path("photos"), embedder.model_id)) as store:
+        update(store, embedder)
+        table = store.table()
+
+An index is a folder. `index.db` (SQLite) is the truth: what is known of each file, and its vector.
+`vectors-<n>.npy` and `graph-<n>.usearch` are made from it, to be mapped by a search; where they
+are missing or out of date they are made again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+from edge_sim.core.files import exists, is_dir
+from edge_sim.core.images import decode, measure
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import BgrImage, GrayImage, Quality
+from edge_sim.errors import ModelError, SearchError
+from edge_sim.io.sources.pictures import MAX_FILE_BYTES, natural_key
+from edge_sim.io.sources.uri import PICTURE_SUFFIXES
+from edge_sim.search.rows import (
+    LEFT_OUT,
+    Known,
+    Looked,
+    Unread,
+    VectorScale,
+    look_of_thumbnail,
+    one_vector,
+)
+from edge_sim.search.store import IndexStore
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it is now: when both are as before, its content is taken to be the same."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a walk through the folder met.
+
+    Args:
+        files: Path relative to the root -> state, in natural order.
+        unread: Files and folders that cannot be looked at.
+        closed: Those of them that are folders; nothing is known of what is below.
+    """
+
+    files: dict[Path, FileState] = field(default_factory=dict)
+    unread: list[Unread] = field(default_factory=list)
+    closed: set[Path] = field(default_factory=set)
+
+
+def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -> Scan:
+    """Return the pictures under `root`, or under `starts` inside it.
+
+    Links to files are followed, links to folders are not, so a loop of links ends. A file that is
+    named itself is taken whatever its suffix.
+
+    Args:
+        root: An absolute folder.
+        starts: Absolute files or folders under the root; none means all.
+        skip: An absolute folder that is left out: the index itself.
+
+    Raises:
+        SearchError: There is no such folder, or a start is not there or not under the root.
+    """
+    if not is_dir(root):
+        raise SearchError(f"{root}: no such folder")
+    found = Scan()
+    chosen = list(starts)
+    for start in chosen:
+        if not start.is_relative_to(root):
+            raise SearchError(f"{start}: not under {root}, which is the folder of this index")
+        if not exists(start):
+            raise SearchError(f"{start}: no such file or folder")
+    for start in chosen or [root]:
+        paths = _walk(start, root, found, skip) if is_dir(start) else iter([start])
+        for path in paths:
+            _look(path, root, found)
+    found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}
+    return found
+
+
+def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[Path]:
+    def closed(error: OSError) -> None:
+        folder = Path(os.fsdecode(error.filename)).relative_to(root)
+        found.closed.add(folder)
+        found.unread.append(Unread(folder, error.strerror or "cannot be opened"))
+
+    for folder, below, names in os.walk(start, onerror=closed):
+        here = Path(folder)
+        below[:] = sorted(name for name in below if here / name != skip)
+        for name in names:
+            if Path(name).suffix.lower() in PICTURE_SUFFIXES:
+                yield here / name
+
+
+def _look(path: Path, root: Path, found: Scan) -> None:
+    inside = path.relative_to(root)
+    try:
+        state = path.stat()
+    except OSError as error:
+        found.unread.append(Unread(inside, error.strerror or "cannot be looked at"))
+        return
+    if not stat.S_ISREG(state.st_mode):
+        # Opening a pipe or a device that is called like a picture could block for ever.
+        found.unread.append(Unread(inside, "not a regular file"))
+        return
+    found.files[inside] = FileState(state.st_size, state.st_mtime_ns)
+
+
+BATCH = 256
+"""Pictures per transaction: what a kill can cost."""
+READERS = 2
+"""Threads that read and decode; OpenCV lets go of the interpreter meanwhile."""
+
+Watching = Callable[[Iterator[Path], int], Iterable[Path]]
+"""Takes the paths as they are done and how many there will be, and yields them on."""
+
+
+@dataclass(slots=True)
+class UpdateReport:
+    """What an update did.
+
+    Args:
+        new: Paths that were not in the index.
+        changed: Paths whose content is another one.
+        unchanged: Paths that needed no look.
+        gone: Paths that are not there any more.
+        unread: Files in no search, and why; also those known before.
+        embedded: Contents that went through the model.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    unread: list[Unread] = field(default_factory=list)
+    embedded: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """What a reader found at a path: a fault, or a hash, and pixels unless the hash was known."""
+
+    known: Known
+    sha256: bytes = b""
+    pixels: BgrImage | None = None
+    measured: tuple[GrayImage, Quality] | None = None
+
+
+def update(
+    store: IndexStore,
+    embedder: Embedder,
+    *,
+    starts: Sequence[Path] = (),
+    watching: Watching | None = None,
+) -> UpdateReport:
+    """Bring the index up to date with its folder, and make it ready for searches.
+
+    Args:
+        store: Its model must be that of the embedder.
+        embedder: Used from the calling thread only.
+        starts: Only these files and folders, absolute; none means all. A picture that was left
+            out comes back when it is named itself.
+        watching: For a progress bar.
+
+    Raises:
+        ModelError: The index was made with another model.
+        SearchError: The folder is not there, the disk is full, or another process updates it.
+    """
+    store.check_model(embedder.model_id)
+    root = store.plan.root
+    with store.exclusive():
+        found = scan(root, starts, skip=store.path)
+        known = store.known()
+        report = UpdateReport(unread=list(found.unread))
+        todo = _todo(found, known, {path.relative_to(root) for path in starts}, report)
+        done = _embed(store, embedder, todo, report)
+        for _ in done if watching is None else watching(done, len(todo)):
+            pass
+        if not starts:
+            # Last, so that a file that was moved finds its vector.
+            report.gone = _forget_gone(store, found, known)
+        store.prepare()
+    return report
+
+
+def _todo(
+    found: Scan, known: Mapping[Path, Known], named: set[Path], report: UpdateReport
+) -> list[tuple[Path, FileState, Known | None]]:
+    todo = []
+    for path, state in found.files.items():
+        before = known.get(path)
+        same = before is not None and (before.size, before.mtime_ns) == (state.size, state.mtime_ns)
+        if before is not None and before.fault == LEFT_OUT:
+            same = path not in named
+        if before is not None and same:
+            report.unchanged += 1
+            if before.fault is not None:
+                report.unread.append(Unread(path, before.fault))
+        else:
+            todo.append((path, state, before))
+    return todo
+
+
+def _forget_gone(store: IndexStore, found: Scan, known: Mapping[Path, Known]) -> int:
+    # Of what lies below a folder that cannot be opened, nobody knows whether it is gone.
+    gone = [
+        path
+        for path in known
+        if path not in found.files and not any(path.is_relative_to(item) for item in found.closed)
+    ]
+    return store.forget(gone) if gone else 0
+
+
+def _embed(
+    store: IndexStore,
+    embedder: Embedder,
+    todo: Sequence[tuple[Path, FileState, Known | None]],
+    report: UpdateReport,
+) -> Iterator[Path]:
+    """Yield the paths as they are done; what was done is kept, however this ends."""
+    root, scale = store.plan.root, store.plan.scale
+    hashes = dict(store.hashes())
+    batch: list[Looked | Known] = []
+    try:
+        for before, read in _read_ahead(root, todo, hashes):
+            item: Looked | Known = read.known
+            if read.sha256 in hashes:
+                item = replace(read.known, content=hashes[read.sha256])
+            elif read.pixels is not None:
+                item = _looked(read, embedder, scale)
+            _count(report, item, before)
+            batch.append(item)
+            if len(batch) >= BATCH:
+                store.put(batch)
+                batch = []
+                hashes.update(store.hashes())
+            yield read.known.path
+    finally:
+        if batch:
+            store.put(batch)
+
+
+def _looked(read: _Read, embedder: Embedder, scale: VectorScale) -> Looked | Known:
+    pixels = read.pixels
+    if pixels is None or read.measured is None:
+        raise ValueError("there is nothing to embed")
+    try:
+        embedding = embedder.embed(pixels)
+    except ModelError as error:
+        return replace(read.known, fault=str(error))
+    height, width = pixels.shape[:2]
+    small, quality = read.measured
+    return Looked(
+        known=read.known,
+        sha256=read.sha256,
+        shape=(width, height),
+        sharpness=quality.sharpness,
+        contrast=quality.contrast,
+        look=look_of_thumbnail(small),
+        vector=one_vector(embedding, scale),
+        dimension=embedding.vector.size,
+    )
+
+
+def _count(report: UpdateReport, item: Looked | Known, before: Known | None) -> None:
+    if isinstance(item, Known) and item.fault is not None:
+        report.unread.append(Unread(item.path, item.fault))
+        return
+    report.embedded += isinstance(item, Looked)
+    if before is None:
+        report.new += 1
+    elif isinstance(item, Known) and item.content == before.content:
+        report.unchanged += 1
+    else:
+        report.changed += 1
+
+
+def _read_ahead(
+    root: Path, todo: Sequence[tuple[Path, FileState, Known | None]], hashes: Mapping[bytes, int]
+) -> Iterator[tuple[Known | None, _Read]]:
+    """Yield what is at each path, in order, a few read in advance."""
+    ahead: deque[tuple[Known | None, Future[_Read]]] = deque()
+    rest = iter(todo)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:
+        try:
+            while True:
+                for path, state, before in islice(rest, 4 * READERS - len(ahead)):
+                    ahead.append((before, pool.submit(_read, root, path, state, hashes)))
+                if not ahead:
+                    return
+                known, future = ahead.popleft()
+                yield known, future.result()
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int]) -> _Read:
+    known = Known(path, state.size, state.mtime_ns)
+    try:
+        if state.size > MAX_FILE_BYTES:
+            raise ValueError(f"{state.size} bytes are more than {MAX_FILE_BYTES}")
+        data = (root / path).read_bytes()
+        digest = sha256(data).digest()
+        if digest in hashes:
+            return _Read(known, digest)
+        pixels = decode(data)
+    except OSError as error:
+        # Without a time of change it is tried again: a permission or a descriptor may come.
+        fault = error.strerror or type(error).__name__
+        return _Read(replace(known, mtime_ns=-1, fault=fault))
+    except ValueError as error:
+        return _Read(replace(known, fault=str(error)))
+    return _Read(known, digest, pixels, measure(pixels))

@@ -1,0 +1,464 @@
+"""What goes into an index and comes out of it.
+
+Looks: what near-duplicates are told by, small and grey.
+
+Statements on the tables of an index; every function takes an open connection.
+
+Embeddings as rows: the global vector, then the cells as one long vector.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core.images import measure, squash
+from edge_sim.core.ranking import Rows
+from edge_sim.core.sqlite import transaction
+from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, GrayImage
+from edge_sim.errors import SearchError
+from edge_sim.gallery.head import unit_cells
+
+LOOK_PX = 48
+"""Side of the grey look that near-duplicates are found by."""
+
+
+class VectorScale(str, Enum):
+    """What of a picture is compared."""
+
+    GLOBAL = "global"
+    """What is seen."""
+    SPATIAL = "spatial"
+    """Where it is seen: the cells of the picture, one by one."""
+    BOTH = "both"
+    """The mean of the two cosines."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPlan:
+    """How a new index is made.
+
+    Args:
+        root: Folder of the pictures.
+        model_id: Of the embedder.
+        model: What opens the same embedder again: `default`, `thumbnail` or a path.
+        scale: What is kept; `both` can be searched in all three ways.
+        kind: A key of `edge_sim.search.indexes.KINDS`, or `auto`: chosen by size.
+    """
+
+    root: Path
+    model_id: str
+    model: str = "default"
+    scale: VectorScale = VectorScale.GLOBAL
+    kind: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """A picture in the index.
+
+    Args:
+        path: Relative to the root.
+        width: In pixels.
+        height: In pixels.
+        file_bytes: Size of the file.
+        sharpness: As in `Quality`.
+        contrast: As in `Quality`.
+        content: The same number for files that are byte for byte the same.
+        tags: Sorted.
+    """
+
+    path: Path
+    width: int
+    height: int
+    file_bytes: int
+    sharpness: float
+    contrast: float
+    content: int
+    tags: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """Name of the folder that the picture lies in; empty directly under the root."""
+        return self.path.parent.name
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What `--where` may ask for, besides tags."""
+        return {
+            "folder": self.path.parent.as_posix(),
+            "state": self.state,
+            "suffix": self.path.suffix.lower().lstrip("."),
+            "width": str(self.width),
+            "height": str(self.height),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that is in no search, and why. The path is relative to the root."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureTable:
+    """The pictures and their vectors, row by row.
+
+    Args:
+        entries: (N) in order of their rows.
+        vectors: (N, D + S) float32: a unit vector of D numbers, then one of S for the cells.
+        dimension: D.
+        kind: Of the index to open over them.
+        graph: File of the graph; None where there is none.
+    """
+
+    entries: tuple[IndexEntry, ...]
+    vectors: Rows
+    dimension: int
+    kind: str
+    graph: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What `edge-sim index info` says."""
+
+    path: Path
+    root: Path
+    model_id: str
+    model: str
+    scale: VectorScale
+    dimension: int
+    spatial_dimension: int
+    pictures: int
+    unread: int
+    kind: str
+    reason: str
+    bytes_on_disk: int
+    ready: bool
+    tags: Mapping[str, int] = field(default_factory=dict)
+
+
+def look_of(pixels: BgrImage) -> NDArray[np.uint8]:
+    """Return the (48, 48) uint8 look of a picture, as an index keeps it."""
+    return look_of_thumbnail(measure(pixels)[0])
+
+
+def look_of_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
+    """Return the look of a picture from its (96, 96) thumbnail."""
+    return squash(thumbnail, LOOK_PX)
+
+
+CALIBRATION = "calibration"
+"""Name of the setting that holds the threshold of near-duplicates."""
+LEFT_OUT = "left out by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a path.
+
+    Args:
+        path: Relative to the root.
+        size: Of the file, bytes.
+        mtime_ns: Of the file.
+        content: Number of the content; None if it could not be read.
+        fault: Why not; None if it could.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+    content: int | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """A picture with a content that was not known before.
+
+    Args:
+        known: Where it is; `content` is None yet.
+        sha256: Of the file.
+        shape: (width, height), pixels.
+        sharpness: As in `Quality`.
+        contrast: As in `Quality`.
+        look: (48, 48) uint8 grey.
+        vector: From `vectors.one_vector`.
+        dimension: Of the global part of `vector`.
+    """
+
+    known: Known
+    sha256: bytes
+    shape: tuple[int, int]
+    sharpness: float
+    contrast: float
+    look: GrayImage
+    vector: FloatVector
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many files were read and how many were not."""
+
+    pictures: int
+    unread: int
+
+
+def settings(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return all settings."""
+    return dict(connection.execute("SELECT name, value FROM settings"))
+
+
+def set_calibration(connection: sqlite3.Connection, text: str) -> None:
+    """Keep the calibration of near-duplicates."""
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
+
+
+def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
+    """Write how a new index is made."""
+    values = {
+        # Paths are bytes; hexadecimal keeps those that are no text.
+        "root": os.fsencode(plan.root).hex(),
+        "model": os.fsencode(plan.model).hex(),
+        "model_id": plan.model_id,
+        "scale": plan.scale.value,
+        "kind": plan.kind,
+    }
+    connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())
+
+
+def set_kind(connection: sqlite3.Connection, kind: str) -> None:
+    """Write which kind of index a search opens."""
+    connection.execute("UPDATE settings SET value = ? WHERE name = 'kind'", (kind,))
+
+
+def counts(connection: sqlite3.Connection) -> Counts:
+    """Return how many files there are."""
+    read, every = connection.execute("SELECT count(content), count(*) FROM files").fetchone()
+    return Counts(read, every - read)
+
+
+def tag_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many pictures have each tag."""
+    return dict(connection.execute("SELECT tag, count(*) FROM tags GROUP BY tag ORDER BY tag"))
+
+
+def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
+    """Yield the pictures in order of their rows."""
+    marked: dict[int, list[str]] = {}
+    for number, tag_name in connection.execute("SELECT file, tag FROM tags ORDER BY tag"):
+        marked.setdefault(number, []).append(tag_name)
+    found = connection.execute(
+        "SELECT files.id, path, bytes, width, height, sharpness, contrast, content "
+        "FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+    )
+    for number, path, size, width, height, sharpness, contrast, content in found:
+        yield IndexEntry(
+            path=Path(os.fsdecode(path)),
+            width=width,
+            height=height,
+            file_bytes=size,
+            sharpness=sharpness,
+            contrast=contrast,
+            content=content,
+            tags=tuple(marked.get(number, ())),
+        )
+
+
+def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
+    """Yield the files that are in no search."""
+    found = connection.execute("SELECT path, fault FROM files WHERE content IS NULL ORDER BY path")
+    for path, fault in found:
+        yield Unread(Path(os.fsdecode(path)), fault)
+
+
+def vectors(connection: sqlite3.Connection) -> Iterator[FloatVector]:
+    """Yield the vector of each picture, in order of their rows."""
+    found = connection.execute(
+        "SELECT vector FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+    )
+    for (blob,) in found:
+        yield np.frombuffer(blob, np.dtype("<f4"))
+
+
+def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
+    """Return (N, D + S) float32, read from the database."""
+    found = list(vectors(connection))
+    width = int(settings(connection).get("width", 0))
+    if any(vector.shape != (width,) for vector in found):
+        raise SearchError("a vector in the index is damaged; run `edge-sim index verify`")
+    return np.stack(found) if found else np.zeros((0, width), np.float32)
+
+
+def looks(connection: sqlite3.Connection) -> NDArray[np.uint8]:
+    """Return (N, 48, 48) uint8, in order of the rows of the pictures."""
+    found = [
+        blob
+        for (blob,) in connection.execute(
+            "SELECT look FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+        )
+    ]
+    if any(len(blob) != LOOK_PX * LOOK_PX for blob in found):
+        raise SearchError("a look in the index is damaged; run `edge-sim index verify`")
+    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), LOOK_PX, LOOK_PX)
+
+
+def known(connection: sqlite3.Connection) -> dict[Path, Known]:
+    """Return what is known of every path."""
+    found = connection.execute("SELECT path, bytes, mtime_ns, content, fault FROM files")
+    paths = ((Path(os.fsdecode(row[0])), row) for row in found)
+    return {path: Known(path, *row[1:]) for path, row in paths}
+
+
+def hashes(connection: sqlite3.Connection) -> dict[bytes, int]:
+    """Return sha256 -> number of every content."""
+    return dict(connection.execute("SELECT sha256, id FROM contents"))
+
+
+def put(connection: sqlite3.Connection, item: Looked | Known) -> None:
+    """Write what was found at a path."""
+    if isinstance(item, Looked):
+        item = Known(item.known.path, item.known.size, item.known.mtime_ns, _add(connection, item))
+    values = (os.fsencode(item.path), item.size, item.mtime_ns, item.content, item.fault)
+    connection.execute(
+        "INSERT INTO files (path, bytes, mtime_ns, content, fault) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (path) DO UPDATE SET bytes = excluded.bytes, mtime_ns = excluded.mtime_ns, "
+        "content = excluded.content, fault = excluded.fault",
+        values,
+    )
+
+
+def forget(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
+    """Take paths out, and contents that nothing refers to any more."""
+    gone = 0
+    for path in paths:
+        done = connection.execute("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
+        gone += done.rowcount
+    _sweep(connection)
+    return gone
+
+
+def leave_out(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
+    """Keep paths in the list, without their contents."""
+    done = 0
+    for path in paths:
+        number = _number(connection, path)
+        connection.execute("DELETE FROM tags WHERE file = ?", (number,))
+        connection.execute(
+            "UPDATE files SET content = NULL, fault = ? WHERE id = ?", (LEFT_OUT, number)
+        )
+        done += 1
+    _sweep(connection)
+    return done
+
+
+def tag(connection: sqlite3.Connection, paths: Iterable[Path], name: str) -> int:
+    """Put a tag on pictures."""
+    numbers = [_number(connection, path) for path in paths]
+    with transaction(connection, writes=True):
+        values = [(number, name) for number in numbers]
+        done = connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", values)
+    return done.rowcount
+
+
+def problems(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield what is damaged in the database."""
+    for (words,) in connection.execute("PRAGMA integrity_check"):
+        if words != "ok":
+            yield f"database: {words}"
+    width = int(settings(connection).get("width", 0))
+    found = connection.execute(
+        "SELECT path, vector, look, crc FROM files JOIN contents ON contents.id = content"
+    )
+    for path, blob, look, crc in found:
+        if len(blob) != 4 * width or zlib.crc32(look, zlib.crc32(blob)) != crc:
+            yield f"{os.fsdecode(path)!r}: its vector or look is damaged"
+
+
+def _add(connection: sqlite3.Connection, item: Looked) -> int:
+    blob, look = item.vector.astype("<f4").tobytes(), item.look.tobytes()
+    connection.executemany(
+        "INSERT OR IGNORE INTO settings VALUES (?, ?)",
+        [("dimension", str(item.dimension)), ("width", str(item.vector.size))],
+    )
+    values = (
+        item.sha256,
+        *item.shape,
+        item.sharpness,
+        item.contrast,
+        zlib.crc32(look, zlib.crc32(blob)),
+        blob,
+        look,
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO contents "
+        "(sha256, width, height, sharpness, contrast, crc, vector, look) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    found = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (item.sha256,))
+    return int(found.fetchone()[0])
+
+
+def _number(connection: sqlite3.Connection, path: Path) -> int:
+    found = connection.execute(
+        "SELECT id FROM files WHERE path = ? AND content IS NOT NULL", (os.fsencode(path),)
+    ).fetchone()
+    if found is None:
+        raise SearchError(f"{str(path)!r} is not in the index")
+    return int(found[0])
+
+
+def _sweep(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "DELETE FROM contents WHERE id NOT IN (SELECT content FROM files WHERE content IS NOT NULL)"
+    )
+
+
+def one_vector(embedding: Embedding, scale: VectorScale) -> FloatVector:
+    """Return what an index of this scale keeps of an embedding.
+
+    Cells are brought to unit length one by one, so that a bright corner counts no more than a dark
+    one; their concatenation has unit length again, so its cosine is the mean of the cells' cosines.
+
+    Raises:
+        SearchError: The model has no cells, but the scale asks for them.
+    """
+    if scale is VectorScale.GLOBAL:
+        return embedding.vector
+    if embedding.spatial is None:
+        raise SearchError(
+            f"the model {embedding.model_id} has no spatial output; take --scale global"
+        )
+    return np.concatenate([embedding.vector, unit_cells(embedding.spatial)])
+
+
+def part_of(rows: Rows, dimension: int, scale: VectorScale) -> Rows:
+    """Return the columns of (N, D + S) rows that a scale compares.
+
+    For both, the two unit vectors side by side, divided by the root of 2: of unit length again,
+    and their product with another such vector is the mean of the two cosines.
+
+    Raises:
+        SearchError: The index does not keep the cells.
+    """
+    whole = rows.shape[-1]
+    if scale is VectorScale.GLOBAL:
+        return rows[..., :dimension]
+    if whole == dimension:
+        raise SearchError("the index keeps no cells; build it with --scale both")
+    if scale is VectorScale.SPATIAL:
+        return rows[..., dimension:]
+    return np.asarray(rows, np.float32) * np.float32(0.5**0.5)

@@ -1,0 +1,434 @@
+"""The SQLite file in an index: making it, opening it, and saying plainly what is wrong.
+
+One process at a time updates an index.
+
+IndexStore: the pictures of a folder and their vectors, on disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from os import PathLike
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core import sqlite
+from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
+from edge_sim.errors import ModelError, SearchError
+from edge_sim.gallery.calibrations import KeptCalibration
+from edge_sim.gallery.gallery import checked_name
+from edge_sim.search import index_files, rows
+from edge_sim.search.indexes import AUTO, KINDS
+from edge_sim.search.rows import (
+    IndexEntry,
+    IndexPlan,
+    Info,
+    Known,
+    Looked,
+    PictureTable,
+    Unread,
+    VectorScale,
+)
+
+INDEX = FileKind(
+    noun="an index",
+    application_id=0x65_53_69_78,  # "eSix"
+    format=1,
+    error=SearchError,
+    remedy="delete its folder and build it again",
+)
+NAME = "index.db"
+BUSY_TIMEOUT_S = 10.0
+
+# `path` is what the file system says, which need not be text. A file without a content is unread,
+# and `fault` says why. `changes` counts commits, so that files made from the rows can be dated.
+_SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL UNIQUE,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    sharpness REAL NOT NULL,
+    contrast REAL NOT NULL,
+    crc INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    look BLOB NOT NULL
+);
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,
+    bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    content INTEGER REFERENCES contents,
+    fault TEXT,
+    CHECK ((content IS NULL) = (fault IS NOT NULL))
+);
+CREATE INDEX files_content ON files (content);
+CREATE TABLE tags (
+    file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (file, tag)
+) WITHOUT ROWID;
+"""
+
+_KNOWN = Schema(_SCHEMA)
+
+
+def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
+    """Return the open database of the index in `folder`; its schema is made if it is new.
+
+    Raises:
+        SearchError: No index there, one of a newer edge_sim, damaged, or not accessible.
+    """
+    path = folder / NAME
+    if create:
+        _make_folder(folder)
+    elif not path.is_file():
+        raise SearchError(
+            f"{folder}: no index there; make one with `edge-sim index build DIR --out {folder}`"
+        )
+    with translated(path):
+        _check_magic(path)
+        connection = sqlite.connected(path, timeout_s=BUSY_TIMEOUT_S)
+        try:
+            _prepare(connection, path, create)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def translated(path: Path) -> AbstractContextManager[None]:
+    """Turn errors of SQLite and of the disk into a `SearchError` of one line."""
+    return sqlite.translated(path, INDEX)
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """Make one transaction of what is done inside, and count it as a change."""
+    with transaction(connection, writes=True):
+        yield
+        connection.execute(
+            "UPDATE settings SET value = CAST(value AS INTEGER) + 1 WHERE name = 'changes'"
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    with translated(folder):
+        if folder.is_dir():
+            strangers = [item.name for item in folder.iterdir()]
+            if strangers and NAME not in strangers:
+                raise SearchError(
+                    f"{folder}: not empty and no index; give --out a new or empty folder"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check_magic(path: Path) -> None:
+    if path.is_file() and path.stat().st_size and application_of(path) is None:
+        raise SearchError(f"{path}: not an index of edge_sim")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
+    if not sqlite.is_new(connection, path, INDEX):
+        foreign = _KNOWN.foreign(connection)
+        if foreign is not None:
+            raise SearchError(
+                f"{path} is no index as edge_sim makes it: it holds the {foreign}; "
+                f"it was left as it is and is not read"
+            )
+        if missing := _KNOWN.missing(connection):
+            raise sqlite3.DatabaseError(f"malformed: no {', '.join(missing)}")
+        return
+    if not create:
+        raise SearchError(f"{path}: not an index of edge_sim")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_SCHEMA}; INSERT INTO settings VALUES ('changes', '0');"
+        f"{sqlite.stamp(INDEX)} COMMIT;"
+    )
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the lock of an index; the system gives it back when the process ends, however it ends.
+
+    Raises:
+        SearchError: Another process holds it, or the folder cannot be written to.
+    """
+    path = folder / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise SearchError(f"{path}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SearchError(
+                f"{folder}: another process is updating this index; wait until it is done"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class IndexStore:
+    """An open index. Use it from the thread that opened it; close it, or use `with`.
+
+    Every method raises `SearchError` where the index is damaged, on a full disk or closed.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = connection
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, create: IndexPlan | None = None) -> IndexStore:
+        """Open the index in the folder `path`.
+
+        Args:
+            path: A folder.
+            create: Make a new index if there is none. One that is there must fit.
+
+        Raises:
+            SearchError: No index, damaged, of a newer edge_sim, or made for another folder.
+            ModelError: The index that is there was made with another model.
+        """
+        place = Path(os.path.abspath(path))  # noqa: PTH100 - keeps links, unlike resolve
+        connection = open_database(place, create=create is not None)
+        store = cls(connection, place)
+        try:
+            if create is not None:
+                store._adopt(create)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with translated(self.path):
+                connection.close()
+
+    def __enter__(self) -> IndexStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"IndexStore({str(self.path)!r}{'' if self._connection else ', closed'})"
+
+    @property
+    def plan(self) -> IndexPlan:
+        """How the index was made."""
+        with self._reading() as connection:
+            found = rows.settings(connection)
+        return IndexPlan(
+            root=Path(os.fsdecode(bytes.fromhex(found["root"]))),
+            model_id=found["model_id"],
+            model=os.fsdecode(bytes.fromhex(found["model"])),
+            scale=VectorScale(found["scale"]),
+            kind=found["kind"],
+        )
+
+    def check_model(self, model_id: str) -> None:
+        """Raise `ModelError` unless embeddings of this model may be compared with the index."""
+        own = self.plan.model_id
+        if own != model_id:
+            raise ModelError(
+                f"{self.path}: made with the model {own}, not {model_id}; "
+                f"name that one with --model, or build another index"
+            )
+
+    def info(self) -> Info:
+        """Return what there is to say of the index."""
+        plan = self.plan
+        with self._reading() as connection:
+            counts = rows.counts(connection)
+            made = index_files.current(connection, self.path)
+            found = rows.settings(connection)
+            tags = rows.tag_counts(connection)
+        dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
+        kind, reason = ("none", "not finished; build it again") if made is None else made.why
+        return Info(
+            path=self.path,
+            root=plan.root,
+            model_id=plan.model_id,
+            model=plan.model,
+            scale=plan.scale,
+            dimension=dimension,
+            spatial_dimension=whole - dimension,
+            pictures=counts.pictures,
+            unread=counts.unread,
+            kind=kind,
+            reason=reason,
+            bytes_on_disk=sum(item.stat().st_size for item in self.path.iterdir()),
+            ready=made is not None,
+            tags=tags,
+        )
+
+    def entries(self) -> tuple[IndexEntry, ...]:
+        """Return the pictures, in order of their rows."""
+        with self._reading() as connection:
+            return tuple(rows.entries(connection))
+
+    def unread(self) -> tuple[Unread, ...]:
+        """Return the files that are in no search, by path."""
+        with self._reading() as connection:
+            return tuple(rows.unread(connection))
+
+    def table(self) -> PictureTable:
+        """Return the pictures with their vectors, mapped from a file where that is up to date."""
+        with self._reading() as connection:
+            found = tuple(rows.entries(connection))
+            dimension = int(rows.settings(connection).get("dimension", 0))
+            made = index_files.current(connection, self.path)
+            if made is not None:
+                vectors = index_files.mapped(made, len(found))
+                index_files.check_graph(made)
+                return PictureTable(found, vectors, dimension, made.kind, made.graph)
+            vectors = rows.all_vectors(connection)
+        return PictureTable(found, vectors, dimension, "exact")
+
+    def looks(self) -> NDArray[np.uint8]:
+        """Return (N, 48, 48) uint8 grey looks, in order of the rows."""
+        with self._reading() as connection:
+            return rows.looks(connection)
+
+    def known(self) -> Mapping[Path, Known]:
+        """Return what was found at each path, read or not."""
+        with self._reading() as connection:
+            return rows.known(connection)
+
+    def hashes(self) -> Mapping[bytes, int]:
+        """Return the sha256 of every content, and its number."""
+        with self._reading() as connection:
+            return rows.hashes(connection)
+
+    def put(self, looked: Iterable[Looked | Known]) -> None:
+        """Write what was found at some paths, in one transaction."""
+        with self._changing() as connection:
+            for item in looked:
+                rows.put(connection, item)
+
+    def forget(self, paths: Iterable[Path]) -> int:
+        """Take paths out, whatever is there; return how many were in."""
+        with self._changing() as connection:
+            return rows.forget(connection, paths)
+
+    def leave_out(self, paths: Iterable[Path]) -> int:
+        """Keep pictures out of searches for good; the files stay. Returns how many.
+
+        Raises:
+            SearchError: A path is not in the index.
+        """
+        with self._changing() as connection:
+            return rows.leave_out(connection, paths)
+
+    def tag(self, paths: Iterable[Path], tag: str) -> int:
+        """Mark pictures for a later export; return how many were not marked before.
+
+        Raises:
+            GalleryError: A tag that cannot be.
+        """
+        checked_name("tag", tag)
+        with self._reading() as connection, translated(self.path):
+            return rows.tag(connection, paths, tag)
+
+    def prepare(self, watching: index_files.Progress | None = None) -> None:
+        """Make the files that a search maps, if the index changed since they were made."""
+        plan = self.plan
+        with self._reading() as connection:
+            index_files.make(connection, self.path, plan.kind, watching)
+
+    def calibration(self) -> KeptCalibration | None:
+        """Return the calibrated threshold of near-duplicates, if one was kept."""
+        with self._reading() as connection:
+            text = rows.settings(connection).get(rows.CALIBRATION)
+        try:
+            return None if text is None else msgspec.json.decode(text, type=KeptCalibration)
+        except msgspec.DecodeError as error:
+            raise SearchError(
+                f"{self.path}: its calibration is damaged; `edge-sim calibrate` makes it anew"
+            ) from error
+
+    def keep_calibration(self, kept: KeptCalibration) -> None:
+        """Keep the threshold of near-duplicates, in place of an older one."""
+        # No change of the pictures: files made from them stay as good as they were.
+        with self._reading() as connection, transaction(connection, writes=True):
+            rows.set_calibration(connection, msgspec.json.encode(kept).decode())
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong with the index, a line each; reads all of it."""
+        with self._reading() as connection:
+            found = list(rows.problems(connection))
+            made = index_files.current(connection, self.path)
+            if made is None:
+                found.append("not finished: run `edge-sim index build` again")
+            else:
+                found.extend(index_files.damaged(made))
+        return tuple(found)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from updating the index meanwhile.
+
+        Raises:
+            SearchError: Another one is updating it.
+        """
+        with exclusive(self.path):
+            yield
+
+    def _adopt(self, plan: IndexPlan) -> None:
+        if plan.kind != AUTO and plan.kind not in KINDS:
+            names = ", ".join([AUTO, *sorted(KINDS)])
+            raise SearchError(f"no kind of index {plan.kind!r}; there are {names}")
+        with self._reading() as connection:
+            is_new = "root" not in rows.settings(connection)
+        if is_new:
+            # All settings or none: half of them would be no index and no new one.
+            with self._changing() as connection:
+                rows.settle(connection, plan)
+            return
+        own = self.plan
+        if own.root != plan.root:
+            raise SearchError(
+                f"{self.path}: an index of {own.root}; give another --out for {plan.root}"
+            )
+        if own.scale is not plan.scale:
+            raise SearchError(
+                f"{self.path}: keeps the scale {own.scale.value}, not {plan.scale.value}; "
+                f"give another --out"
+            )
+        self.check_model(plan.model_id)
+        if plan.kind not in (AUTO, own.kind):
+            with self._changing() as connection:
+                rows.set_kind(connection, plan.kind)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with translated(self.path / NAME):
+            yield self._open_connection()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        connection = self._open_connection()
+        with translated(self.path / NAME), writing(connection):
+            yield connection
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise SearchError(f"{self.path}: the index is closed")
+        return self._connection

@@ -1,0 +1,55 @@
+"""What turns the pixels of a region into an embedding. One file per kind; the table is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.resources import default_model_path
+from edge_sim.vision.embedders.runtime import AUTO
+
+DEFAULT = "default"
+
+
+def open_embedder(
+    spec: str | Path | None = None, *, threads: int = 1, runtime: str = AUTO
+) -> Embedder:
+    """Return an embedder.
+
+    Args:
+        spec: None or `default` for the model that comes with edge_sim; `thumbnail` for the baseline
+            that needs neither model nor runtime; else the path of a .tflite file.
+        threads: That the runtime may use for one picture.
+        runtime: `auto`, `ai-edge-litert` or `tflite-runtime`.
+
+    Raises:
+        ModelError: The file, its card or the runtime cannot be used.
+    """
+    name = DEFAULT if spec is None else str(spec)
+    if name in KINDS:
+        return KINDS[name](threads, runtime)
+    return _open_file(Path(name).expanduser(), threads, runtime)
+
+
+def _open_default(threads: int, runtime: str) -> Embedder:
+    return _open_file(default_model_path(), threads, runtime)
+
+
+def _open_thumbnail(_threads: int, _runtime: str) -> Embedder:
+    from edge_sim.vision.embedders.thumbnail import ThumbnailEmbedder
+
+    return ThumbnailEmbedder()
+
+
+def _open_file(path: Path, threads: int, runtime: str) -> Embedder:
+    from edge_sim.vision.embedders.tflite import open_tflite
+
+    return open_tflite(path, threads=threads, runtime=runtime)
+
+
+KINDS: dict[str, Callable[[int, str], Embedder]] = {
+    DEFAULT: _open_default,
+    "thumbnail": _open_thumbnail,
+}
+"""Name -> kind. Any other name is the path of a .tflite file."""

@@ -1,0 +1,229 @@
+"""Mask: which pixels of a region do not count.
+
+What the watches see of one frame, each part worked out once and only if it is asked for.
+
+Watches on one source share the frame; those that look at the same region share all that is
+computed from it, down to the embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core.images import crop, edges_of, glimpse, measure, squash
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import (
+    FULL_FRAME,
+    THUMBNAIL_PX,
+    BgrImage,
+    Embedding,
+    FloatPlane,
+    Frame,
+    GrayImage,
+    Probe,
+    Quality,
+    Roi,
+)
+
+_HIDDEN = 128
+_COUNTS_FROM = 128
+
+
+class Mask:
+    """Hides the pixels of a region that do not count, whatever its size.
+
+    Args:
+        plane: (h, w) uint8 of any size, 128 and more where pixels count.
+
+    Raises:
+        ValueError: Not (h, w) uint8.
+    """
+
+    def __init__(self, plane: GrayImage) -> None:
+        if plane.ndim != 2 or plane.dtype != np.uint8 or not plane.size:
+            raise ValueError(f"a mask must be uint8 (h, w), got {plane.dtype} {plane.shape}")
+        self._plane: GrayImage = np.where(plane >= _COUNTS_FROM, 255, 0).astype(np.uint8)
+        # A watch asks for two sizes, frame after frame: fitting is slower than hiding.
+        self._fitted: dict[tuple[int, int], GrayImage] = {}
+
+    def hide(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a copy of (H, W, 3) or (H, W) uint8 with mid-grey where pixels do not count."""
+        seen = np.full_like(pixels, _HIDDEN, order="C")
+        cv2.copyTo(pixels, self._fit(pixels.shape[0], pixels.shape[1]), seen)
+        return seen
+
+    def _fit(self, height_px: int, width_px: int) -> GrayImage:
+        fitted = self._fitted.get((height_px, width_px))
+        if fitted is None:
+            size = width_px, height_px
+            fitted = np.asarray(cv2.resize(self._plane, size, interpolation=cv2.INTER_NEAREST))
+            if len(self._fitted) >= 2:  # the source has changed its size
+                self._fitted = {}
+            self._fitted = {**self._fitted, (height_px, width_px): fitted}
+        return fitted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Where a watch looks.
+
+    Args:
+        roi: In fractions of the frame.
+        mask: Over the region; None to count all of it.
+    """
+
+    roi: Roi = FULL_FRAME
+    mask: Mask | None = None
+
+    def pixels_of(self, frame: BgrImage) -> BgrImage:
+        """Return the region's pixels: a view, or a copy where a mask applies."""
+        pixels = crop(frame, self.roi)
+        return pixels if self.mask is None else self.mask.hide(pixels)
+
+    def moved(self, x: float, y: float) -> Region:
+        """Return the region aside by parts of its width and height, as far as the frame reaches."""
+        x1, x2 = _aside(self.roi.x1, self.roi.x2, x)
+        y1, y2 = _aside(self.roi.y1, self.roi.y2, y)
+        return Region(Roi(x1, y1, x2, y2), self.mask)
+
+    def aside_of(self, home: Region) -> tuple[float, float]:
+        """Return by which parts of its width and height this region lies beside `home`."""
+        roi, other = self.roi, home.roi
+        x = (roi.x1 - other.x1) / (other.x2 - other.x1)
+        return x, (roi.y1 - other.y1) / (other.y2 - other.y1)
+
+
+def _aside(low: float, high: float, part: float) -> tuple[float, float]:
+    step = min(max(part * (high - low), -low), 1.0 - high)
+    return max(low + step, 0.0), min(high + step, 1.0)
+
+
+class Sight:
+    """One region of one frame.
+
+    Args:
+        pixels: (H, W, 3) uint8 BGR of the region, before the mask.
+        embedder: That embeds it.
+        mask: Of the region.
+    """
+
+    __slots__ = (
+        "_edges",
+        "_embedder",
+        "_embedding",
+        "_glimpse",
+        "_mask",
+        "_pixels",
+        "_readings",
+        "_small",
+    )
+
+    def __init__(self, pixels: BgrImage, embedder: Embedder, *, mask: Mask | None = None) -> None:
+        self._pixels = pixels
+        self._embedder = embedder
+        self._mask = mask
+        self._glimpse: GrayImage | None = None
+        self._small: BgrImage | None = None
+        self._readings: tuple[GrayImage, Quality] | None = None
+        self._edges: FloatPlane | None = None
+        self._embedding: Embedding | None = None
+
+    @property
+    def glimpse(self) -> GrayImage:
+        """For the gate: see `imaging.glimpse`."""
+        if self._glimpse is None:
+            self._glimpse = self._without_hidden(glimpse(self._pixels))
+        return self._glimpse
+
+    @property
+    def readings(self) -> tuple[GrayImage, Quality]:
+        """Thumbnail and quality."""
+        if self._readings is None:
+            # Embedding and thumbnail start from the same small picture: the frame is read once.
+            shared = self._embedder.input_px >= THUMBNAIL_PX
+            self._readings = measure(
+                self._squashed() if shared else self._without_hidden(self._pixels)
+            )
+        return self._readings
+
+    @property
+    def edges(self) -> FloatPlane:
+        """Of the thumbnail."""
+        if self._edges is None:
+            self._edges = edges_of(self.readings[0])
+        return self._edges
+
+    @property
+    def embedding(self) -> Embedding:
+        """What the model makes of it."""
+        if self._embedding is None:
+            self._embedding = self._embedder.embed(self._squashed())
+        return self._embedding
+
+    def probe(
+        self,
+        captured_at_s: float,
+        unix_time_s: float,
+        frame_index: int,
+        *,
+        repeated: bool | None = None,
+    ) -> Probe:
+        """Return all of it as the probe of a look at that time; embeds, if that was not done."""
+        thumbnail, quality = self.readings
+        return Probe(
+            embedding=self.embedding,
+            thumbnail=thumbnail,
+            edges=self.edges,
+            quality=quality,
+            captured_at_s=captured_at_s,
+            unix_time_s=unix_time_s,
+            frame_index=frame_index,
+            repeated=repeated,
+        )
+
+    def _squashed(self) -> BgrImage:
+        if self._small is None:
+            self._small = squash(self._without_hidden(self._pixels), self._embedder.input_px)
+        return self._small
+
+    def _without_hidden(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return pixels if self._mask is None else self._mask.hide(pixels)
+
+
+class Sights:
+    """The regions of one frame that were asked for so far."""
+
+    __slots__ = ("_embedder", "_known", "frame")
+
+    def __init__(self, frame: Frame, embedder: Embedder) -> None:
+        self.frame = frame
+        self._embedder = embedder
+        self._known: dict[tuple[Roi, int], Sight] = {}
+
+    def of(self, region: Region) -> Sight:
+        """Return what is seen in a region."""
+        key = region.roi, id(region.mask)
+        sight = self._known.get(key)
+        if sight is None:
+            pixels = crop(self.frame.pixels, region.roi)
+            sight = self._known[key] = Sight(pixels, self._embedder, mask=region.mask)
+        return sight
+
+
+def make_probe(
+    embedder: Embedder,
+    pixels: BgrImage,
+    *,
+    captured_at_s: float = 0.0,
+    unix_time_s: float = 0.0,
+    frame_index: int = 0,
+) -> Probe:
+    """Return what is computed from the pixels of one region, already cropped and masked.
+
+    The live path and enrolment both go through here: otherwise scores drift apart.
+    """
+    return Sight(pixels, embedder).probe(captured_at_s, unix_time_s, frame_index)

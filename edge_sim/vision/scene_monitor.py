@@ -1,0 +1,259 @@
+"""What a single picture tells about whether it can be decided on.
+
+SceneMonitor: light and camera of one watch over a row of looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edge_sim.core.types import (
+    FloatPlane,
+    GrayImage,
+    Probe,
+    Quality,
+    Reference,
+    SceneReading,
+    UnknownReason,
+)
+from edge_sim.vision.alignment import SceneView, still
+from edge_sim.vision.light import ConditionTracker
+
+_DARK_LUMA = 14.0
+_FLAT_CONTRAST = 8.0
+_DIM_CONTRAST = 10.0
+_WHITE_SHARE = 0.95
+_SOFT_CRISPNESS = 0.9
+_SOFT_SHARE = 0.6
+"""Sharp pictures of ten data sets have a crispness of 1.5 to 4.3 whatever they show, blurred by 2
+pixels of the thumbnail 0.3 to 0.9; where the references are soft themselves, this part of it."""
+_CRISP_SHARE = 50  # one pixel in so many: the strongest edges
+_BLUR_SHARE = 0.12  # of the least detail of the references; a blur of 3 px leaves 0.02 to 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What the references of a watch look like, for the judgement of a picture.
+
+    Args:
+        contrast: Least of the references, grey levels.
+        detail: Least `detail_of` the references.
+        relative_contrast: Least contrast over level of the references.
+        luma_low: Darkest of the references.
+        luma_high: Brightest of the references.
+        crispness: Least `crispness_of` the references; the usual one without any.
+    """
+
+    contrast: float = 16.0
+    detail: float = 0.0
+    relative_contrast: float = 0.16
+    luma_low: float = 32.0
+    luma_high: float = 224.0
+    crispness: float = 1.5
+
+
+def limits_of(thumbnails: Sequence[GrayImage]) -> ImageLimits:
+    """Return the limits that the thumbnails of the references set; defaults without any."""
+    if not thumbnails:
+        return ImageLimits()
+    contrasts = [float(np.std(item)) for item in thumbnails]
+    lumas = [float(np.mean(item)) for item in thumbnails]
+    sharpness = [float(cv2.Laplacian(item, cv2.CV_16S).var()) for item in thumbnails]
+    details = [detail_of(a, b) for a, b in zip(sharpness, contrasts, strict=True)]
+    relative = [a / max(b, 1.0) for a, b in zip(contrasts, lumas, strict=True)]
+    return ImageLimits(
+        min(contrasts),
+        min(details),
+        min(relative),
+        min(lumas),
+        max(lumas),
+        min(crispness_of(item) for item in thumbnails),
+    )
+
+
+def detail_of(sharpness: float, contrast: float) -> float:
+    """Return the sharpness relative to the contrast: the same at any exposure, less in a blur."""
+    return sharpness / max(contrast, 1.0) ** 2
+
+
+def crispness_of(thumbnail: GrayImage) -> float:
+    """Return how steep the strongest edges of a picture are for their height.
+
+    A smooth car and a rough road have the same when both are in focus: unlike detail it is no
+    matter of what is shown.
+    """
+    plane = thumbnail.astype(np.float32)
+    x = cv2.Sobel(plane, -1, 1, 0, ksize=3, scale=0.125)
+    y = cv2.Sobel(plane, -1, 0, 1, ksize=3, scale=0.125)
+    number = max(1, plane.size // _CRISP_SHARE)
+    slopes = np.partition(cv2.magnitude(x, y).ravel(), -number)[-number:]
+    bends = np.partition(np.abs(cv2.Laplacian(plane, cv2.CV_32F)).ravel(), -number)[-number:]
+    return float(bends.mean() / max(float(slopes.mean()), 1.0))
+
+
+def impediment_of(
+    quality: Quality, limits: ImageLimits | None = None, thumbnail: GrayImage | None = None
+) -> UnknownReason | None:
+    """Return why a picture cannot be decided on; None if it can.
+
+    A reading that the references share is no impediment: a watch may look at a white wall.
+
+    Args:
+        quality: Readings of the region.
+        limits: Of the references; None where there are none.
+        thumbnail: Of the picture; a lack of detail is a blur only if its edges are soft as well.
+    """
+    limits = limits or ImageLimits()
+    if quality.luma < min(_DARK_LUMA, 0.5 * limits.luma_low) and quality.contrast < _DIM_CONTRAST:
+        return UnknownReason.DARK
+    if quality.clipped_bright > _WHITE_SHARE and quality.luma > limits.luma_high + 2.0:
+        return UnknownReason.OVEREXPOSED
+    # Little light makes a picture flat too, but not flatter than its level.
+    relative = quality.contrast / max(quality.luma, 1.0)
+    is_flat = quality.contrast < min(_FLAT_CONTRAST, 0.5 * limits.contrast)
+    if is_flat and relative < 0.5 * limits.relative_contrast:
+        return UnknownReason.COVERED
+    detail = detail_of(quality.sharpness, quality.contrast)
+    lacks_detail = detail < _BLUR_SHARE * limits.detail and quality.contrast > _DIM_CONTRAST
+    if lacks_detail and (thumbnail is None or _is_soft(thumbnail, limits)):
+        return UnknownReason.BLURRED
+    return None
+
+
+def _is_soft(thumbnail: GrayImage, limits: ImageLimits) -> bool:
+    return crispness_of(thumbnail) < min(_SOFT_CRISPNESS, _SOFT_SHARE * limits.crispness)
+
+
+LIGHT_STEP = 0.25
+"""A change of the mean level by this part from look to look, the structure staying, is light."""
+_USUAL_STEPS = 2.5  # ... and by this many times the usual step of the source
+_STEP_MEMORY = 0.05
+_SAME_STRUCTURE = 0.6
+_LOST_LOOKS = 3
+_SUDDEN = 3.0
+"""A picture that goes dark by this factor within `_SUDDEN_LOOKS` was covered, not left at night."""
+_SUDDEN_LOOKS = 4
+_BLACK_LUMA = 5.0  # below, there is no light at all: nothing tells a lid from the night
+_FROZEN_LOOKS = 10
+_LEARNED_LOOKS = 50
+_RARE = 0.02  # of the looks; sources that repeat pictures more often are never called frozen
+
+
+class SceneMonitor:
+    """Says per look which condition holds and whether the picture can be decided on.
+
+    - `dark`, `overexposed`, `covered`, `blurred`: from the picture, beside the references; a
+      picture that goes dark at once, but not black, was covered.
+    - `camera_moved`: no part of the picture shows what any reference shows there, in 3 looks that
+      agree with each other; `novel` until then. Shifts up to a tenth of the region's side are
+      borne.
+    - `lighting`: the mean level has just jumped while the structure stayed.
+    - `frozen`: the very same picture again and again from a source whose pictures hardly ever
+      repeat.
+
+    Each clears by itself with the first look that does not show it.
+
+    Args:
+        references: Pictures of the usual view; without any, only plain readings count.
+    """
+
+    def __init__(self, references: Iterable[Reference]) -> None:
+        thumbnails = [item.thumbnail for item in references]
+        self._limits = limits_of(thumbnails)
+        self._view = SceneView(thumbnails)
+        self._tracker = ConditionTracker()
+        self._previous: Probe | None = None
+        self._judged: tuple[FloatPlane, bool] | None = None
+        self._lumas: list[float] = []
+        self._was_covered = False
+        self._lost_looks = 0
+        self._usual_step = 0.0
+        self._looks = 0
+        self._repeats = 0
+        self._same_looks = 0
+
+    def inspect(self, probe: Probe) -> SceneReading:
+        """Return condition and impediment of this look; called once per look, in time order."""
+        condition = self._tracker.follow(probe.quality)
+        seen = self._seen(probe)
+        # Every check follows every look, whatever the others say: each has its own past.
+        lighting = self._is_lighting(probe)
+        frozen = self._is_frozen(probe)
+        moved = self._is_moved(probe, readable=seen is None)
+        self._previous = probe
+        if seen is not None:
+            return SceneReading(condition, seen)
+        if frozen:
+            return SceneReading(condition, UnknownReason.FROZEN)
+        if moved:
+            return SceneReading(condition, UnknownReason.CAMERA_MOVED)
+        if self._lost_looks > 0:
+            return SceneReading(condition, UnknownReason.NOVEL)
+        return SceneReading(condition, UnknownReason.LIGHTING if lighting else None)
+
+    def _seen(self, probe: Probe) -> UnknownReason | None:
+        quality = probe.quality
+        seen = impediment_of(quality, self._limits, probe.thumbnail)
+        if seen is not UnknownReason.DARK:
+            self._was_covered = False
+        elif not self._was_covered:
+            brightest = max(self._lumas, default=0.0)
+            self._was_covered = _BLACK_LUMA < quality.luma < brightest / _SUDDEN
+        self._lumas = [*self._lumas[1 - _SUDDEN_LOOKS :], quality.luma]
+        return UnknownReason.COVERED if self._was_covered else seen
+
+    def _is_lighting(self, probe: Probe) -> bool:
+        if self._previous is None:
+            return False
+        before, now = self._previous.quality.luma, probe.quality.luma
+        step = abs(now - before) / max(before, now, 1.0)
+        jumped = step > max(LIGHT_STEP, _USUAL_STEPS * self._usual_step)
+        self._usual_step += _STEP_MEMORY * (step - self._usual_step)
+        return jumped and _same_scene(self._previous, probe)
+
+    def _is_frozen(self, probe: Probe) -> bool:
+        previous = self._previous
+        if previous is None:
+            return False
+        repeated = probe.repeated
+        if repeated is None:
+            repeated = cv2.norm(probe.thumbnail, previous.thumbnail, cv2.NORM_INF) == 0.0
+        if repeated:
+            self._same_looks += 1
+        else:
+            if self._same_looks < _FROZEN_LOOKS or not self._never_repeats():
+                self._looks += self._same_looks + 1
+                self._repeats += self._same_looks
+            self._same_looks = 0
+        return self._same_looks >= _FROZEN_LOOKS and self._never_repeats()
+
+    def _never_repeats(self) -> bool:
+        """Whether the source was lively before the present row of equal pictures."""
+        return self._looks >= _LEARNED_LOOKS and self._repeats <= _RARE * self._looks
+
+    def _is_lost(self, probe: Probe) -> bool:
+        # A look that shows nothing new comes with the edges of the one before it.
+        if self._judged is None or self._judged[0] is not probe.edges:
+            self._judged = probe.edges, self._view.is_lost(probe.thumbnail, probe.edges)
+        return self._judged[1]
+
+    def _is_moved(self, probe: Probe, *, readable: bool) -> bool:
+        if not readable:
+            return False
+        if not self._is_lost(probe):
+            self._lost_looks = 0
+            return False
+        # Somebody right before the lens also hides everything, but does not stand still.
+        if self._previous is None or _same_scene(self._previous, probe):
+            self._lost_looks += 1
+        else:
+            self._lost_looks = 1
+        return self._lost_looks >= _LOST_LOOKS
+
+
+def _same_scene(a: Probe, b: Probe) -> bool:
+    return still(a.edges, b.edges) > _SAME_STRUCTURE

@@ -1,0 +1,157 @@
+"""Labelled folders: what is read, and one line for each thing that is wrong."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from edge_sim.analysis.evaluation.datasets import read_set, read_tar
+from edge_sim.errors import DataError
+from tests.analysis.evaluation.folders import START, write_set, write_tar
+
+FEW = ["left", "right", "transition", "left"]
+
+
+def table(folder: Path, text: str) -> Path:
+    (folder / "labels.csv").write_text(text)
+    return folder
+
+
+def test_frames_come_in_the_order_of_the_table_with_their_dates(tmp_path: Path) -> None:
+    found = read_set(write_set(tmp_path / "shelf", FEW, step=timedelta(minutes=15)))
+    assert found.name == "shelf"
+    assert [frame.state for frame in found.frames] == FEW
+    assert [frame.is_clean for frame in found.frames] == [True, True, False, True]
+    assert found.frames[1].time_s - START.timestamp() == 900.0
+    assert found.is_dated
+    assert found.is_ordered
+    assert found.states == ("left", "right")
+
+
+def test_without_dates_the_order_is_the_time(tmp_path: Path) -> None:
+    found = read_set(write_set(tmp_path / "shelf", FEW))
+    assert [frame.time_s for frame in found.frames] == [0.0, 1.0, 2.0, 3.0]
+    assert not found.is_dated
+    assert found.is_ordered
+
+
+def test_a_note_that_the_order_is_not_known_is_believed(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", FEW)
+    (folder / "META.json").write_text(json.dumps({"temporal_order": "not known"}))
+    assert not read_set(folder).is_ordered
+
+
+def test_a_frame_on_a_boundary_is_not_clean(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "dial", ["left", "right"])
+    rows = "frame,state,nuisance\n0000.png,left,boundary;white_balance\n0001.png,right,haze\n"
+    assert [frame.is_clean for frame in read_set(table(folder, rows)).frames] == [False, True]
+
+
+def test_one_state_can_be_judged_against_the_rest(tmp_path: Path) -> None:
+    found = read_set(write_set(tmp_path / "line", ["left", "right", "empty", "transition"]))
+    assert found.against_rest("left").states == ("left", "not_left")
+    assert found.against_rest("ajar") == found
+    pair = read_set(write_set(tmp_path / "gate", ["left", "right"]))
+    assert pair.against_rest("left") == pair
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("frame,state\n9999.png,left\n", r"line 2.*9999\.png", id="missing picture"),
+        pytest.param("frame,label\n0000.png,left\n", "no column 'state'", id="missing column"),
+        pytest.param("frame,state\n", "empty", id="no rows"),
+        pytest.param("frame,state\n0000.png,\n", "line 2: no state", id="no state"),
+        pytest.param("frame,state\n,left\n", "line 2", id="no name"),
+        pytest.param("frame,state\n0000.png,  \n", "line 2: no state", id="blank state"),
+        pytest.param("frame,state\n0000.png,Unknown\n", "line 2.*reserved", id="reserved"),
+        pytest.param("frame,state\n0000.png,a\n0000.png,a\n", "3.*in line 2", id="twice"),
+        pytest.param("frame,state,state\n0000.png,a,b\n", "two columns", id="columns twice"),
+        pytest.param("frame,state\n0000.png,a,b\n", "line 2: more fields", id="too many fields"),
+        pytest.param("frame,state\n.,a\n", "no picture", id="a folder"),
+        pytest.param("frame,state\n0000.png,transition\n", "no frame shows", id="no clean frame"),
+    ],
+)
+def test_a_table_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    folder = table(write_set(tmp_path / "shelf", ["left"]), text)
+    with pytest.raises(DataError, match=words):
+        read_set(folder)
+
+
+def test_a_folder_that_is_not_there_or_has_no_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        read_set(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="needs one"):
+        read_set(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"])
+    (folder / "labels.csv").write_bytes(b"\xff\xfe\x00frame")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_set(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_broken_note_is_told(tmp_path: Path, text: str) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"])
+    (folder / "META.json").write_text(text)
+    with pytest.raises(DataError, match="META"):
+        read_set(folder)
+
+
+def dated(folder: Path, *moments: str) -> Path:
+    rows = [f"{at:04}.png,left,{moment}" for at, moment in enumerate(moments)]
+    return table(folder, "\n".join(["frame,state,timestamp", *rows]))
+
+
+def test_dated_frames_come_in_the_order_of_time(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"] * 3)
+    found = read_set(dated(folder, "20260103-0000", "20260101-0000", "20260102-0000"))
+    assert [frame.path.name for frame in found.frames] == ["0001.png", "0002.png", "0000.png"]
+    assert found.is_dated
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param(("1", "2", "3"), id="counted"),
+        pytest.param(("0.5", "1.5", "2.5"), id="seconds of a clip"),
+        pytest.param(("nan", "nan", "nan"), id="not a number"),
+        pytest.param(("", "", ""), id="blank"),
+    ],
+)
+def test_a_column_without_dates_dates_nothing(tmp_path: Path, moments: tuple[str, ...]) -> None:
+    found = read_set(dated(write_set(tmp_path / "shelf", ["left"] * 3), *moments))
+    assert not found.is_dated
+    assert [frame.time_s for frame in found.frames] == [0.0, 1.0, 2.0]
+
+
+def test_dates_run_together_and_unix_times_are_dates(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"] * 2)
+    found = read_set(dated(folder, "20260101000000", "1767225601"))
+    assert [frame.time_s for frame in found.frames] == [1767225600.0, 1767225601.0]
+
+
+@pytest.mark.parametrize("wrong", ["nan", "", "soon", "7"])
+def test_a_line_without_a_date_among_dates_is_told(tmp_path: Path, wrong: str) -> None:
+    folder = write_set(tmp_path / "shelf", ["left"] * 3)
+    with pytest.raises(DataError, match="line 3: no date under 'timestamp'"):
+        read_set(dated(folder, "20260101-0000", wrong, "20260102-0000"))
+
+
+def test_a_tar_gives_classes_and_pictures(tmp_path: Path) -> None:
+    found = list(read_tar(write_tar(tmp_path / "a.tar", ["left", "right"], 2)))
+    assert [name for name, _ in found] == ["left", "left", "right", "right"]
+    assert found[0][1].shape == (96, 96, 3)
+
+
+def test_a_tar_that_is_none_or_empty_is_told(tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_bytes(b"no tar")
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_tar(tmp_path / "b.tar"))
+    with pytest.raises(DataError, match="no `<class>"):
+        list(read_tar(write_tar(tmp_path / "c.tar", [], 0)))

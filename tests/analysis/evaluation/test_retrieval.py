@@ -1,0 +1,49 @@
+"""Retrieval figures on vectors whose neighbours are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_sim.analysis.evaluation.retrieval import evaluate_retrieval, retrieve
+from edge_sim.core.vectors import normalised
+from edge_sim.errors import DataError
+from tests.pictured import CellsEmbedder, picture
+
+
+def test_separate_classes_are_found_perfectly() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.repeat(np.eye(4, 16), 6, axis=0)
+    vectors = normalised(centres + rng.normal(0, 0.05, centres.shape))
+    found = evaluate_retrieval("four", vectors, [name for name in "abcd" for _ in range(6)])
+    assert found.recall_at_1 == found.mean_average_precision == found.precision_at_5 == 1.0
+    assert (found.pictures, found.classes) == (24, 4)
+    assert found.precision_at_10 == 0.5  # a class has five others
+    assert found.precision_at_recall == (1.0,) * 11
+    assert found.embed_ms is None
+
+
+def test_a_picture_alone_in_its_class_does_not_ask() -> None:
+    vectors = normalised(np.random.default_rng(1).normal(size=(5, 8)))
+    assert evaluate_retrieval("odd", vectors, ["a", "a", "b", "c", "c"]).pictures == 4
+    with pytest.raises(DataError, match="no class has two"):
+        evaluate_retrieval("odd", vectors, list("abcde"))
+    with pytest.raises(DataError, match="two classes"):
+        evaluate_retrieval("odd", vectors, ["a"] * 5)
+
+
+def test_random_vectors_are_found_by_chance() -> None:
+    vectors = normalised(np.random.default_rng(2).normal(size=(200, 32)))
+    found = evaluate_retrieval("noise", vectors, [f"{at % 4}" for at in range(200)])
+    assert 0.15 < found.recall_at_1 < 0.35
+    assert found.recall_at_100 > 0.99
+    assert 0.2 < found.mean_average_precision < 0.3
+
+
+def test_pictures_are_embedded_and_timed() -> None:
+    pictures = [(state, picture(state, at)) for state in ("left", "right") for at in range(4)]
+    found = retrieve("drawn", pictures, CellsEmbedder())
+    assert found.recall_at_1 == 1.0
+    assert found.embed_ms is not None
+    with pytest.raises(DataError, match="no picture"):
+        retrieve("nothing", [], CellsEmbedder())

@@ -1,0 +1,207 @@
+"""One drawing, two renderers: both must show the same things in the same places."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_sim.analysis.report import raster, svg
+from edge_sim.analysis.report.drawing import (
+    INKS,
+    AxisScale,
+    Drawing,
+    Image,
+    Item,
+    Polyline,
+    Rect,
+    Text,
+    bgr_of,
+    fitted,
+    inks_of,
+    line,
+    moved,
+    stacked,
+    text_width,
+)
+from edge_sim.analysis.report.lanes import Scope, curve, plot_of, steps
+from edge_sim.analysis.report.timeline import Timeline
+from edge_sim.core.types import State
+from tests.analysis.report.runs import outcome_at
+
+ITEMS: dict[str, Item] = {
+    "rect": Rect(10, 10, 30, 20, "state0", tip="a & b", href="x"),
+    "faint": Rect(10, 10, 30, 20, "state1", opacity=0.4),
+    "hatched": Rect(10, 10, 30, 20, "unknown", hatched=True),
+    "pill": Rect(10, 10, 40, 20, "state2", radius=10),
+    "line": line((5, 5), (60, 40), "ink", width=2),
+    "dashed": Polyline(((5, 5), (60, 40), (70, 5)), "ink", dash=(5, 3)),
+    "area": Polyline(((5, 5), (60, 40), (70, 5)), "luma", opacity=0.5, closed=True),
+    "text": Text(40, 30, "food <1>", anchor="middle", bold=True),
+    "image": Image(10, 10, 30, 30, np.full((8, 8), 40, np.uint8), "a picture"),
+}
+
+
+@pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS.keys())
+def test_every_item_is_drawn_by_both_renderers(item: Item) -> None:
+    drawing = Drawing(80, 50, (item,))
+    pixels = raster.render(drawing, 2.0)
+    assert pixels.shape == (100, 160, 3)
+    assert (pixels != 255).any()
+    root = ET.fromstring(svg.render(drawing, label="x"))
+    assert len(list(root)) == 1
+
+
+@pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS.keys())
+def test_items_off_the_sheet_are_no_error(item: Item) -> None:
+    for dx, dy in ((-500.0, 0.0), (500.0, 0.0), (0.0, -500.0), (0.0, 500.0), (-30.0, -15.0)):
+        raster.render(Drawing(80, 50, moved([item], dx, dy)), 1.5)
+
+
+def test_rect_covers_exactly_its_pixels() -> None:
+    pixels = raster.render(Drawing(40, 40, (Rect(10, 20, 5, 6, "state0"),)))
+    painted = (pixels == bgr_of("state0")).all(axis=2)
+    assert painted.sum() == 5 * 6
+    assert painted[20:26, 10:15].all()
+
+
+def test_thin_rect_never_vanishes() -> None:
+    pixels = raster.render(Drawing(40, 40, (Rect(10.2, 20, 0.1, 6, "state0"),)))
+    assert (pixels != 255).any()
+
+
+def test_rounded_rect_leaves_its_corners_free() -> None:
+    pixels = raster.render(Drawing(20, 20, (Rect(0, 0, 20, 20, "ink", radius=10),)))
+    assert (pixels[0, 0] == 255).all()
+    assert (pixels[10, 10] == bgr_of("ink")).all()
+    np.testing.assert_array_equal(pixels, pixels[::-1])
+
+
+@pytest.mark.parametrize("anchor", ["start", "middle", "end"])
+def test_text_lies_on_the_right_side_of_its_anchor(anchor: str) -> None:
+    text = Text(100, 30, "enter", anchor=anchor)  # type: ignore[arg-type]
+    pixels = raster.render(Drawing(200, 50, (text,)), 2.0)
+    columns = np.flatnonzero((pixels < 128).any(axis=(0, 2)))
+    low, high = columns[0] / 2 - 100, columns[-1] / 2 - 100
+    middle = {"start": 1, "middle": 0, "end": -1}[anchor] * (high - low) / 2
+    assert (low + high) / 2 == pytest.approx(middle, abs=2.0)
+
+
+@pytest.mark.parametrize("text", ["0.92 empty", "container_present", "of the time right"])
+def test_estimated_width_holds_the_text(text: str) -> None:
+    pixels = raster.render(Drawing(300, 40, (Text(10, 30, text, size=14),)), 2.0)
+    columns = np.flatnonzero((pixels < 128).any(axis=(0, 2)))
+    assert (columns[-1] - columns[0]) / 2 <= 1.02 * text_width(text, 14)
+
+
+def test_raster_text_keeps_to_the_characters_of_its_font() -> None:
+    assert raster.plain("naïve → 状态 · ½…") == "naive -> ?? - 1?2..."
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_drawn(text: str) -> None:
+    drawing = Drawing(80, 50, (Text(10, 30, text),))
+    raster.render(drawing)
+    assert all(" " <= character <= "~" for character in raster.plain(text))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 500), st.floats(0, 500)), min_size=2, max_size=8),
+    st.floats(1, 9),
+    st.floats(1, 9),
+)
+def test_dashes_are_never_longer_than_asked_for(
+    points: list[tuple[float, float]], on: float, off: float
+) -> None:
+    for (x1, y1), (x2, y2) in raster.dashes(points, on, off):
+        assert np.hypot(x2 - x1, y2 - y1) <= on + 1e-6
+
+
+def test_every_ink_has_two_colours_and_a_style() -> None:
+    css = svg.style_sheet()
+    for ink, codes in INKS.items():
+        assert all(len(code) == 7 and code.startswith("#") for code in codes)
+        assert f".f-{ink.replace('_', '-')}{{" in css
+
+
+@pytest.mark.parametrize("surface", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("ink", [ink for ink in INKS if f"on_{ink}" in INKS])
+def test_words_on_a_colour_can_be_read(ink: str, surface: int) -> None:
+    assert _contrast(INKS[ink][surface], INKS[f"on_{ink}"][surface]) >= 3.9
+
+
+@pytest.mark.parametrize("surface", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("ink", ["ink", "muted", "wrong"])
+def test_words_on_the_page_can_be_read(ink: str, surface: int) -> None:
+    assert _contrast(INKS[ink][surface], INKS["page"][surface]) >= 4.5
+
+
+def test_first_eight_states_differ_and_unknown_is_grey() -> None:
+    inks = inks_of([f"s{i}" for i in range(9)])
+    assert len(set(inks.values())) == 9
+    assert inks["s8"] == inks["s0"]
+    assert inks["unknown"] == "unknown"
+
+
+def test_stacked_drawings_lie_below_each_other() -> None:
+    part = Drawing(10, 20, (Rect(0, 0, 10, 20, "ink"),))
+    whole = stacked([part, part], 5)
+    assert (whole.width, whole.height) == (10, 45)
+    assert isinstance(whole.items[1], Rect)
+    assert whole.items[1].y == 25
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "width", "shown"),
+    [
+        (("container_gone", "container_here"), "container_gone", 200, "container_gone"),
+        (("container_gone", "container_here"), "container_gone", 50, "…gone"),
+        (("container_gone", "container_here"), "container_gone", 20, ""),
+        (("container", "container_here"), "container", 80, "container"),
+        (("empty", "full"), "empty", 20, ""),
+        (("a_very_long_name_of_a_state", "b"), "a_very_long_name_of_a_state", 70, "a_very_lo…"),
+    ],
+)
+def test_short_names_of_states_still_tell_which(
+    states: tuple[str, ...], state: str, width: float, shown: str
+) -> None:
+    plot = plot_of(1000, Scope(0, 1), inks_of(states))
+    assert plot.named(state, width, 11) == shown
+
+
+@given(text=st.text(min_size=1, max_size=40), width=st.floats(0, 200))
+def test_fitted_text_never_exceeds_its_room(text: str, width: float) -> None:
+    assert text_width(fitted(text, width)) <= width
+
+
+def test_steps_hold_a_value_until_the_next() -> None:
+    assert steps([(0, 1), (5, 1), (6, 3), (9, 3)]) == ((0, 1), (6, 1), (6, 3), (9, 3))
+    assert steps([]) == ()
+
+
+def test_curve_keeps_peaks_and_breaks_where_nothing_was_measured() -> None:
+    timeline = Timeline()
+    for i in range(1000):
+        scores = None if 400 <= i < 600 else {"a": 1.0 if i == 123 else 0.5}
+        timeline.add(outcome_at(float(i), State("a"), scores=scores))
+    looks = timeline.tracks[0].looks
+    x, y = AxisScale(0, 999, 0, 50), AxisScale(0, 1, 100, 0)
+    lines = curve(looks, lambda look: look.scores.get("a"), x, y)
+    assert len(lines) == 2
+    assert min(py for _, py in lines[0]) == 0.0
+    assert all(len(points) <= 4 * 51 for points in lines)
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of WCAG 2."""
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(code: str) -> float:
+    parts = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,292 @@
+"""Devices that do what a test tells them: cameras, a CSI module, a network camera."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core.images import encode_jpeg
+from edge_sim.io.sources.synthetic.source import render
+
+PATIENCE_S = 10.0
+"""How long a test waits for another thread before it fails; never waited for when all is well."""
+
+
+def flat(level: int) -> NDArray[np.uint8]:
+    """Return a small picture of one grey level."""
+    return np.full((4, 6, 3), level, np.uint8)
+
+
+class Hang:
+    """A read that does not return before `end` is set."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.end = threading.Event()
+
+
+class Device:
+    """A camera that gives, at each read, what the test has put in: picture, None, error, hang.
+
+    With nothing put in, a read waits, as a real camera's does. `openings` may hold errors and
+    hangs for the openings to come.
+    """
+
+    def __init__(self) -> None:
+        self.script: queue.Queue[Any] = queue.Queue()
+        self.openings: queue.Queue[Any] = queue.Queue()
+        self.opened = 0
+        self.released = 0
+        self.reads = 0
+        self._changed = threading.Condition()
+        self._ended = threading.Event()
+        self._hangs: list[Hang] = []
+
+    def open(self) -> Device:
+        """Open the camera."""
+        if not self.openings.empty():
+            self._play(self.openings.get())
+        with self._changed:
+            self.opened += 1
+            self._changed.notify_all()
+        return self
+
+    def read(self) -> NDArray[Any] | None:
+        """Return the next thing of the script."""
+        with self._changed:
+            self.reads += 1
+            self._changed.notify_all()
+        while not self._ended.is_set():
+            try:
+                item = self.script.get(timeout=0.005)
+            except queue.Empty:
+                continue
+            picture: NDArray[Any] | None = self._play(item)
+            return picture
+        return None
+
+    def release(self) -> None:
+        """Count that the camera was given back."""
+        with self._changed:
+            self.released += 1
+            self._changed.notify_all()
+
+    def put(self, *items: Any) -> None:
+        """Let the coming reads give `items`, and wait until the reader has taken them all."""
+        with self._changed:
+            target = self.reads + len(items)
+            for item in items:
+                self.script.put(item)
+            assert self._changed.wait_for(lambda: self.reads >= target, PATIENCE_S)
+
+    def wait_for(self, what: str, count: int) -> None:
+        """Wait until the counter named `what` has reached `count`."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: getattr(self, what) >= count, PATIENCE_S)
+
+    def end(self) -> None:
+        """Let go of every read, also of those that hang."""
+        self._ended.set()
+        for hang in self._hangs:
+            hang.end.set()
+
+    def _play(self, item: Any) -> Any:
+        if isinstance(item, Exception):
+            raise item
+        if isinstance(item, Hang):
+            self._hangs.append(item)
+            item.begun.set()
+            item.end.wait(PATIENCE_S)
+            return None
+        return item
+
+
+class V4l2Layer:
+    """Stands for `cv2.VideoCapture` with the V4L2 backend: called to open, keeps what was set."""
+
+    def __init__(self, *, opens: bool = True) -> None:
+        self.opens = opens
+        self.asked: list[tuple[str, int]] = []
+        self.settings: dict[int, float] = {}
+        self.released = 0
+        self._level = 0
+
+    def __call__(self, path: str, backend: int) -> V4l2Layer:
+        self.asked.append((path, backend))
+        return self
+
+    def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
+        return self.opens
+
+    def set(self, prop: int, value: float) -> bool:
+        self.settings[prop] = value
+        return True
+
+    def get(self, prop: int) -> float:
+        size = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
+        return size[prop]
+
+    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
+        self._level = (self._level + 1) % 256
+        return True, flat(self._level)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class ClipLayer:
+    """Stands for `cv2.VideoCapture` with FFmpeg: `frames` pictures with the given readings."""
+
+    def __init__(
+        self, frames: int, *, fps: float, times_ms: list[float], promised: float = 0.0
+    ) -> None:
+        self.picture: NDArray[Any] = flat(7)
+        self._left = frames
+        self._fps = fps
+        self._times_ms = times_ms
+        self._promised = promised
+
+    def __call__(self, path: str, backend: int) -> ClipLayer:
+        return self
+
+    def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
+        return True
+
+    def read(self) -> tuple[bool, NDArray[Any] | None]:
+        self._left -= 1
+        return (True, self.picture) if self._left >= 0 else (False, None)
+
+    def get(self, prop: int) -> float:
+        if prop == cv2.CAP_PROP_POS_MSEC:
+            return self._times_ms.pop(0)
+        return self._fps if prop == cv2.CAP_PROP_FPS else self._promised
+
+    def release(self) -> None:
+        pass
+
+
+class Picamera2Module:
+    """Stands for the module picamera2 with `cameras` connected cameras."""
+
+    def __init__(self, cameras: int = 1, *, error: Exception | None = None) -> None:
+        self.configuration: dict[str, Any] = {}
+        self.calls: list[str] = []
+        self.stopped = threading.Event()
+        module = self
+
+        class Picamera2:
+            def __init__(self, camera_num: int) -> None:
+                if error is not None:
+                    raise error
+                module.calls.append(f"open {camera_num}")
+
+            @staticmethod
+            def global_camera_info() -> list[SimpleNamespace]:
+                return [SimpleNamespace(Num=number) for number in range(cameras)]
+
+            def create_video_configuration(self, **wishes: Any) -> dict[str, Any]:
+                return wishes
+
+            def configure(self, configuration: dict[str, Any]) -> None:
+                module.configuration = configuration
+
+            def start(self) -> None:
+                module.calls.append("start")
+
+            def capture_array(self, stream: str) -> NDArray[np.uint8]:
+                if module.stopped.is_set():
+                    raise RuntimeError("Camera frontend has timed out!")
+                width, height = module.configuration[stream]["size"]
+                return np.full((height, width, 3), (200, 100, 50), np.uint8)
+
+            def stop(self) -> None:
+                module.calls.append("stop")
+
+            def close(self) -> None:
+                module.calls.append("close")
+
+        self.Picamera2 = Picamera2
+
+
+class NetworkCamera:
+    """Serves a drawn scene as MJPEG over HTTP on loopback; can be cut off and come back."""
+
+    def __init__(self) -> None:
+        self.on = threading.Event()
+        self.on.set()
+        self.connections = 0
+        picture = cv2.resize(render("gate", "closed"), (160, 120), interpolation=cv2.INTER_AREA)
+        body = encode_jpeg(np.asarray(picture, np.uint8))
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
+        part = head.encode() + body + b"\r\n"
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if not camera.on.is_set():
+                    self.send_error(503)
+                    return
+                camera.connections += 1
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                pace = threading.Event()
+                try:
+                    while camera.on.is_set():
+                        self.wfile.write(part)
+                        pace.wait(0.01)
+                except OSError:
+                    return
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def uri(self) -> str:
+        """With a password."""
+        return f"http://viewer:s3cret@127.0.0.1:{self._server.server_address[1]}/stream"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.on.clear()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(PATIENCE_S)
+
+
+@contextmanager
+def network_camera() -> Iterator[NetworkCamera]:
+    """A network camera for the length of a `with` block."""
+    camera = NetworkCamera()
+    try:
+        yield camera
+    finally:
+        camera.close()
+
+
+def write_video(path: str, frames: int, *, grain: int = 0) -> None:
+    """Write a 64 x 48 MJPG AVI, 5 per second, whose frame i has the grey level 10 i (modulo 250).
+
+    `grain` adds noise of that many levels, which makes the file larger.
+    """
+    rng = np.random.default_rng(0)
+    writer = cv2.VideoWriter(path, int.from_bytes(b"MJPG", "little"), 5.0, (64, 48))
+    assert writer.isOpened()
+    for index in range(frames):
+        noise = rng.integers(0, grain + 1, (48, 64, 3), dtype=np.uint8)
+        writer.write(np.asarray(noise + np.uint8(index * 10 % 250), np.uint8))
+    writer.release()

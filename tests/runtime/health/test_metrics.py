@@ -1,0 +1,85 @@
+"""What Prometheus reads."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from edge_sim.core.types import State, UnknownReason
+from edge_sim.decision.drift import DriftReading
+from edge_sim.runtime.health.status import Board, OpenIssues
+from tests.runtime.health.servers import pages_of
+from tests.runtime.health.test_board import CHANGED, Time, board, look
+
+STANDING = OpenIssues(
+    problems={"covered": "2026-01-31T12:00:00.000Z"},
+    overdue=True,
+    drifts=(DriftReading("open", "ir", 40, 0.5, 0.8, 0.61, 0.4, "fall", 0.3),),
+)
+
+
+def samples(of: Board) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    page = pages_of(of).get("/metrics")
+    assert page is not None
+    assert page.status == 200
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page.body.decode())
+        for sample in family.samples
+    }
+
+
+def seen() -> Board:
+    time = Time()
+    made = board(time)
+    look(made, State("open"))
+    look(made, State("unknown", UnknownReason.DARK), index=4, embedded=False)
+    made.went(CHANGED)
+    made.embedded(0.002)
+    made.stands("gate", STANDING)
+    time.now_s += 8.0
+    return made
+
+
+def test_the_figures_are_those_of_the_board() -> None:
+    found = samples(seen())
+
+    def value(name: str, **labels: str) -> float:
+        return found[name, tuple(sorted(labels.items()))]
+
+    assert value("edge_sim_frames_total", source="yard") == 2
+    assert value("edge_sim_frame_age_seconds", source="yard") == 8.0
+    assert value("edge_sim_source_up", source="yard") == 1
+    assert value("edge_sim_state", watch="gate", state="unknown") == 1
+    assert value("edge_sim_state", watch="gate", state="open") == 0
+    assert value("edge_sim_state_duration_seconds", watch="gate") == 8.0
+    assert value("edge_sim_problem_active", watch="gate", problem="covered") == 1
+    assert value("edge_sim_overdue", watch="gate") == 1
+    assert value("edge_sim_drift_psi", watch="gate", state="open", condition="ir") == 0.61
+    assert value("edge_sim_drifted", watch="gate", state="open", condition="ir") == 1
+    assert value("edge_sim_events_reported_total", type="state_changed") == 1
+    changed = {"watch": "gate", "from": "closed", "to": "open"}
+    assert found["edge_sim_state_changes_total", tuple(sorted(changed.items()))] == 1
+    assert value("edge_sim_similarity_ratio", watch="gate", state="open") == 0.9
+    assert value("edge_sim_margin_ratio", watch="gate") == pytest.approx(0.8)
+    assert value("edge_sim_unknown_seconds_total", watch="gate", reason="dark") == 4.0
+    assert value("edge_sim_inferences_skipped_total", reason="gate") == 1
+    assert value("edge_sim_inference_duration_seconds_bucket", le="0.001") == 0
+    assert value("edge_sim_inference_duration_seconds_bucket", le="0.0025") == 1
+    assert value("edge_sim_inference_duration_seconds_count") == 1
+    assert value("edge_sim_events_dropped_total", sink="mqtt", reason="age") == 1
+    assert value("edge_sim_sink_failures", sink="mqtt") == 3
+    assert value("edge_sim_storage_written_bytes_total") == 4196
+    assert value("process_resident_memory_bytes") > 1e6
+
+
+def test_names_keep_to_the_conventions() -> None:
+    page = pages_of(seen()).get("/metrics")
+    assert page is not None
+    for family in text_string_to_metric_families(page.body.decode()):
+        assert family.name.startswith(("edge_sim_", "process_"))
+        assert family.documentation
+        assert not family.name.endswith(("_ms", "_percent", "_milliseconds"))
