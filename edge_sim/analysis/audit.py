@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from edge_sim.analysis.calibration import wilson
 from edge_sim.core.types import FloatMatrix, Match, Reference
-from edge_sim.decision.features import WEIGHTS, stacked_evidence
+from edge_sim.decision.features import WEIGHTS, stacked_features
 from edge_sim.decision.thresholds import ENOUGH_REFERENCES
 from edge_sim.errors import GalleryError
 from edge_sim.gallery.enrolment_checks import conflicts
@@ -255,7 +255,7 @@ _PART_OF_THE_WAY = 0.25
 
 def distances(gallery: Gallery) -> FloatMatrix:
     """Return (N, N) float32, 1 less the weighted cosine of all views of `scoring.evidence`."""
-    views = stacked_evidence(gallery.references)
+    views = stacked_features(gallery.references)
     total = sum(WEIGHTS[name] for name in views)
     apart = np.ones((len(gallery), len(gallery)), np.float32)
     for name, rows in views.items():

@@ -23,7 +23,7 @@ from edge_sim.io.sources.synthetic.source import (
 )
 from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
-from edge_sim.runtime.loop import Lane, Step, steps
+from edge_sim.runtime.loop import SourceRunner, Step, steps
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.probe import Region
 
@@ -91,7 +91,7 @@ class Demo:
         self.watch = Watch(plan.scene, self.gallery, stages, region=self.region, gate=Gate())
         source = open_source(plan.uri)
         pipeline = Pipeline(embedder, [self.watch], DEVICE)
-        self._lane = Lane(source, pipeline, live=False, now=lambda: 0.0)
+        self._lane = SourceRunner(source, pipeline, live=False, now=lambda: 0.0)
 
     def steps(self) -> Iterator[Step]:
         """Yield one step per frame."""

@@ -11,7 +11,12 @@ from dataclasses import asdict
 
 import msgspec
 
-from edge_sim.analysis.what_if import Counterfactual, evidence_turn, overruling_score, turns_of
+from edge_sim.analysis.what_if import (
+    Counterfactual,
+    counterfactuals_of,
+    overruling_score,
+    sum_counterfactual,
+)
 from edge_sim.core.types import UNKNOWN, Match, State, StateScore, UnknownReason
 from edge_sim.decision.thresholds import DecisionState, Settings, agree, votes_needed
 from edge_sim.runtime.explanations import Explanation
@@ -215,20 +220,20 @@ def _sensitivity(explanation: Explanation) -> Iterator[str]:
     settings = explanation.settings
     if settings is None:
         return
-    below, above = turns_of(explanation)
+    below, above = counterfactuals_of(explanation)
     present = f"({settings.sensitivity:.2f} was in force)"
     if below is None and above is None:
         yield f"No sensitivity from 0 to 1 would have turned this look {present}."
     if below is not None:
-        yield f"A sensitivity of {_turn_text(below)} or lower {present}."
+        yield f"A sensitivity of {_counterfactual_text(below)} or lower {present}."
     if above is not None:
-        yield f"A sensitivity of {_turn_text(above)} or higher {present}."
-    short = evidence_turn(explanation, explanation.event.after)
+        yield f"A sensitivity of {_counterfactual_text(above)} or higher {present}."
+    short = sum_counterfactual(explanation, explanation.event.after)
     if short is not None:
         yield f"At a sensitivity of {short:.2f} or lower the evidence would not have sufficed yet."
 
 
-def _turn_text(turn: Counterfactual) -> str:
+def _counterfactual_text(turn: Counterfactual) -> str:
     says = "it would have waited" if turn.vote is None else f"it would have said {_text(turn.vote)}"
     return f"{turn.sensitivity:.2f}, where {says},"
 

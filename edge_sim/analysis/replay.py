@@ -21,7 +21,12 @@ from edge_sim.core.types import Match, Observation, State, StateChange, UnknownR
 from edge_sim.decision.decider import AdaptiveDecider
 from edge_sim.decision.thresholds import Level, Settings, learned
 from edge_sim.errors import DataError
-from edge_sim.runtime.explanations import Explanation, ObservedState, SeenLook, seen_look
+from edge_sim.runtime.explanations import (
+    Explanation,
+    ObservationSummary,
+    ObservedState,
+    summarise_observation,
+)
 from edge_sim.runtime.score_log import (
     SCHEMA,
     BadLine,
@@ -396,7 +401,7 @@ class _Growing:
     """An explanation whose looks after the event are still being read."""
 
     explanation: Explanation
-    looks: list[SeenLook] = field(default_factory=list)
+    looks: list[ObservationSummary] = field(default_factory=list)
 
     def whole(self) -> Explanation:
         looks = (*self.explanation.looks, *self.looks)
@@ -425,7 +430,7 @@ def explanations(
         before[watch].append(look)
         open_one = growing.get(watch)
         if open_one is not None and seen.changes[0] is None:
-            open_one.looks.append(seen_look(look, open_one.explanation.cause))
+            open_one.looks.append(summarise_observation(look, open_one.explanation.cause))
             if len(open_one.looks) >= LOOKS_AFTER:
                 yield growing.pop(watch).whole()
         elif seen.changes[0] is not None:
@@ -445,4 +450,6 @@ def _explanation(seen: Seen, course: ReplayRun, looks: tuple[ObservedState, ...]
         standing=decider.standing,
         drifts=learned(decider.snapshot().drifts),
     )
-    return msgspec.structs.replace(bare, looks=tuple(seen_look(look, bare.cause) for look in looks))
+    return msgspec.structs.replace(
+        bare, looks=tuple(summarise_observation(look, bare.cause) for look in looks)
+    )

@@ -25,7 +25,9 @@ class Counterfactual:
     vote: State | None
 
 
-def turns_of(explanation: Explanation) -> tuple[Counterfactual | None, Counterfactual | None]:
+def counterfactuals_of(
+    explanation: Explanation,
+) -> tuple[Counterfactual | None, Counterfactual | None]:
     """Return the nearest turn below the sensitivity in force and the nearest one above.
 
     The real decider is asked again at every hundredth, with the levels as they had adapted. None
@@ -34,11 +36,11 @@ def turns_of(explanation: Explanation) -> tuple[Counterfactual | None, Counterfa
     if explanation.settings is None:
         return None, None
     present = explanation.settings.sensitivity
-    said = _vote(standing_at(explanation, present))
+    said = _vote(state_at(explanation, present))
     below = above = None
     for step in range(_STEPS + 1):
         sensitivity = step / _STEPS
-        vote = _vote(standing_at(explanation, sensitivity))
+        vote = _vote(state_at(explanation, sensitivity))
         if vote == said:
             continue
         if sensitivity < present:
@@ -48,7 +50,7 @@ def turns_of(explanation: Explanation) -> tuple[Counterfactual | None, Counterfa
     return below, above
 
 
-def evidence_turn(explanation: Explanation, after: str) -> float | None:
+def sum_counterfactual(explanation: Explanation, after: str) -> float | None:
     """Return the sensitivity below which the evidence for `after` would not have sufficed.
 
     None if none of 0 to 1 is so low, if votes alone decided, or if it is not known.
@@ -62,7 +64,7 @@ def evidence_turn(explanation: Explanation, after: str) -> float | None:
     short = [
         step / _STEPS
         for step in range(_STEPS + 1)
-        if standing_at(explanation, step / _STEPS).evidence_needed > evidence
+        if state_at(explanation, step / _STEPS).evidence_needed > evidence
     ]
     present = explanation.settings.sensitivity
     return max((value for value in short if value < present), default=None)
@@ -82,13 +84,13 @@ def overruling_score(explanation: Explanation) -> float | None:
         score = replace(best.score, combined=step / _STEPS)
         states = (replace(best, score=score), *cause.match.states[1:])
         look = replace(cause, match=replace(cause.match, states=states))
-        vote = _vote(_standing_after(look, explanation, settings))
+        vote = _vote(_state_after(look, explanation, settings))
         if vote is not None and vote.reason is not cause.impediment:
             return step / _STEPS
     return None
 
 
-def standing_at(explanation: Explanation, sensitivity: float) -> DecisionState:
+def state_at(explanation: Explanation, sensitivity: float) -> DecisionState:
     """Return where a decider would stand after the deciding look alone, at another sensitivity.
 
     Raises:
@@ -97,12 +99,10 @@ def standing_at(explanation: Explanation, sensitivity: float) -> DecisionState:
     if explanation.settings is None:
         raise ValueError("the settings of the decider are not known")
     settings = replace(explanation.settings, sensitivity=sensitivity)
-    return _standing_after(explanation.cause, explanation, settings)
+    return _state_after(explanation.cause, explanation, settings)
 
 
-def _standing_after(
-    look: Observation, explanation: Explanation, settings: Settings
-) -> DecisionState:
+def _state_after(look: Observation, explanation: Explanation, settings: Settings) -> DecisionState:
     event = explanation.event
     drifts = drifts_of(explanation.drifts)
     decider = AdaptiveDecider.following(settings)

@@ -230,7 +230,7 @@ def _write_report(
     args: argparse.Namespace, root: Path, entries: Sequence[IndexEntry], groups: tuple[Group, ...]
 ) -> None:
     from edge_sim.analysis.report import write_page
-    from edge_sim.analysis.report.pages import PictureRow, album
+    from edge_sim.analysis.report.pages import PictureRow, image_grid
 
     def sections() -> Iterator[PictureRow]:
         for number, group in enumerate(groups[:MOST_GROUPS], 1):
@@ -247,7 +247,7 @@ def _write_report(
     ]
     if len(groups) > MOST_GROUPS:
         facts.append(f"the {MOST_GROUPS} largest groups are shown")
-    write_page(args.report, album("Near-duplicates", facts, sections()))
+    write_page(args.report, image_grid("Near-duplicates", facts, sections()))
 
 
 def _cards(root: Path, entries: Sequence[IndexEntry], group: Group) -> Iterator[CaptionedPicture]:

@@ -557,7 +557,7 @@ def _scores(facts: KeptFrame) -> list[str]:
 
 def _write_page(path: Path, folder: ReviewFolder, items: tuple[ReviewItem, ...]) -> None:
     from edge_sim.analysis.report import write_page
-    from edge_sim.analysis.report.pages import PictureRow, album
+    from edge_sim.analysis.report.pages import PictureRow, image_grid
 
     if path.suffix.lower() != ".html":
         raise DataError(f"{path}: the report is written as .html")
@@ -571,7 +571,7 @@ def _write_page(path: Path, folder: ReviewFolder, items: tuple[ReviewItem, ...])
         f"{len(items)} frames in {folder.root}",
         "edge-sim gallery review ID --teach STATE enrols one, --discard deletes it",
     ]
-    write_page(path, album("Frames to review", facts, sections()))
+    write_page(path, image_grid("Frames to review", facts, sections()))
 
 
 def _card(item: ReviewItem) -> CaptionedPicture:

@@ -389,9 +389,9 @@ def _write(
     args: argparse.Namespace, title: str, facts: Iterable[str], sections: list[PictureRow]
 ) -> None:
     from edge_sim.analysis.report import write_page
-    from edge_sim.analysis.report.pages import album
+    from edge_sim.analysis.report.pages import image_grid
 
-    write_page(args.report, album(title, facts, sections))
+    write_page(args.report, image_grid(title, facts, sections))
     note(f"{args.report}: written")
 
 

@@ -117,12 +117,12 @@ def models_folder(args: argparse.Namespace) -> Path:
 def show_list(args: argparse.Namespace) -> int:
     """List the models at hand."""
     from edge_sim.core.resources import default_model_path
-    from edge_sim.vision.embedders.model_list import shelf
+    from edge_sim.vision.embedders.model_list import list_models
     from edge_sim.vision.embedders.model_pull import PUBLIC
 
     default = default_model_path()
     folder = models_folder(args)
-    found = shelf(default.parent, folder)
+    found = list_models(default.parent, folder)
     names = {
         model.path: DEFAULT_NAME if model.path == default else model.path.stem for model in found
     }

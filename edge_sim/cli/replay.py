@@ -162,7 +162,7 @@ def _draw(timeline: Timeline, seen: Seen, then: ReplayRun, asked: ReplayRun) -> 
     ):
         decider = course.deciders[watch]
         look = look_of(seen.observation, decider.state, decider.thresholds, at_s)
-        timeline.add_look(name, look, change)
+        timeline.add_observation(name, look, change)
 
 
 def _print(result: ReplayResult) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_sim.gallery.calibrations import KeptCalibration
     from edge_sim.gallery.head import Head
     from edge_sim.gallery.store import GalleryStore
-    from edge_sim.search.searcher import Answer, Collection, Hit, Query, Wanted
+    from edge_sim.search.searcher import Answer, Collection, Hit, Query, SearchFilter
 
 
 def head_options(parser: argparse.ArgumentParser) -> None:
@@ -228,7 +228,7 @@ def search(args: argparse.Namespace) -> int:
     from edge_sim.errors import DataError
     from edge_sim.gallery.gallery import checked_name
     from edge_sim.search.rows import VectorScale
-    from edge_sim.search.searcher import Searcher, Wanted, adapted, adapted_query
+    from edge_sim.search.searcher import Searcher, SearchFilter, adapted, adapted_query
 
     if args.report is not None and args.report.suffix.lower() != ".html":
         raise DataError(f"{args.report}: the report is written as .html")
@@ -239,7 +239,7 @@ def search(args: argparse.Namespace) -> int:
     where = tuple(args.where)
     if args.state is not None:
         where = (*where, ("state", args.state))
-    wanted = Wanted(
+    wanted = SearchFilter(
         top_k=args.top_k,
         metric=args.metric,
         least=args.least,
@@ -321,7 +321,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
 
 
 def _print(
-    args: argparse.Namespace, answer: Answer, wanted: Wanted, *, tagged: int, learned: bool
+    args: argparse.Namespace, answer: Answer, wanted: SearchFilter, *, tagged: int, learned: bool
 ) -> None:
     if args.json:
         print_json(
@@ -363,7 +363,7 @@ def _words(hit: Hit) -> tuple[str, str]:
     return hit.facts.get("state", "") or "-", shown(hit.name)
 
 
-def _remark(answer: Answer, wanted: Wanted) -> str:
+def _remark(answer: Answer, wanted: SearchFilter) -> str:
     if not answer.pictures:
         return "; there are none"
     if not answer.eligible:
@@ -388,7 +388,7 @@ def _write_report(
     opened: _Opened,
 ) -> None:
     from edge_sim.analysis.report import write_page
-    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, album
+    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
 
     query = PictureRow(
         "Query", "", [CaptionedPicture(pixels, (shown(args.query.name),), marked=True)]
@@ -403,4 +403,4 @@ def _write_report(
     by = args.metric if opened.head is None else f"{args.metric} of the learned likeness"
     found = PictureRow(f"{order} by {by}", f"{len(answer.hits)} pictures", cards)
     among = f"among {answer.pictures} pictures of {shown(args.index or args.gallery)}"
-    write_page(args.report, album("Search", [among], [query, found]))
+    write_page(args.report, image_grid("Search", [among], [query, found]))

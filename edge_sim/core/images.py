@@ -232,7 +232,7 @@ def sharpness_of(thumbnail: GrayImage) -> float:
     return max(square - (cv2.sumElems(edges)[0] / edges.size) ** 2, 0.0)
 
 
-def glimpse(pixels: BgrImage) -> GrayImage:
+def coarse_image(pixels: BgrImage) -> GrayImage:
     """Return a coarse look at a region, (h, w) uint8, for comparison with another frame's.
 
     For that it need not be a picture: some hundred rows, taken evenly, are read as one row of bytes

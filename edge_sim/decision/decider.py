@@ -32,8 +32,8 @@ from edge_sim.decision.thresholds import (
     Settings,
     Vote,
     agree,
-    caution,
     levels_of,
+    strictness,
     votes_needed,
 )
 from edge_sim.gallery.gallery import Gallery
@@ -110,7 +110,7 @@ class DwellTimer:
         elif said.name != self._state:
             self._state, self._since_s, self._seen = said.name, at_s, at_s is not None
 
-    def lose_sight(self) -> None:
+    def lose_view(self) -> None:
         """Note that nothing was seen for a while; how long it lasted is not known either."""
         self._seen = False
         self._since_s = None
@@ -191,13 +191,13 @@ class AdaptiveDecider:
         self._stay = DwellTimer()
         self._said: State | None = None
         self._last_state: str | None = None
-        self._evidence = CusumTest(_EVIDENCE_PER_VOTE * matches * caution(sensitivity))
+        self._evidence = CusumTest(_EVIDENCE_PER_VOTE * matches * strictness(sensitivity))
         self._standing = DecisionState()
         self._votes: deque[Vote] = deque(maxlen=of)
         self._lessons: deque[tuple[str, str, float]] = deque()
         self._drifts: dict[tuple[str, str], Drift] = {}
         self._condition = _USUAL_CONDITION
-        self._lighting_looks = 0
+        self._lighting_count = 0
         self._last_s: float | None = None
         self._interval_s: float | None = None
         self._thresholds = self._settings.thresholds(self._drifts, self._condition)
@@ -289,10 +289,10 @@ class AdaptiveDecider:
 
     def _waits_for_light(self, observation: Observation) -> bool:
         if observation.impediment is not UnknownReason.LIGHTING:
-            self._lighting_looks = 0
+            self._lighting_count = 0
             return False
-        self._lighting_looks += 1
-        return self._lighting_looks <= (self._votes.maxlen or 0)
+        self._lighting_count += 1
+        return self._lighting_count <= (self._votes.maxlen or 0)
 
     def _vote(self, observation: Observation) -> Vote:
         match = observation.match
@@ -396,7 +396,7 @@ class AdaptiveDecider:
         self._votes.clear()
         self._lessons.clear()
         self._evidence.forget()
-        self._stay.lose_sight()
+        self._stay.lose_view()
 
     def _stand(self, observation: Observation) -> DecisionState:
         match = observation.match

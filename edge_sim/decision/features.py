@@ -33,7 +33,7 @@ from edge_sim.core.types import (
     Reference,
 )
 from edge_sim.core.vectors import ssim_between, ssim_planes
-from edge_sim.gallery.gallery import Recall
+from edge_sim.gallery.gallery import ReferenceLoader
 
 APPEARANCE = "appearance"
 LAYOUT = "layout"
@@ -49,7 +49,7 @@ TONE_PX = 12
 _LEAST_LENGTH = np.float32(1e-12)  # a flat picture has no structure: zero stays zero
 
 
-def evidence_of(item: Probe | Reference) -> dict[str, FloatVector]:
+def features_of(item: Probe | Reference) -> dict[str, FloatVector]:
     """Return the views of a probe or reference: name -> unit vector.
 
     `layout` is missing where the model gives no cells.
@@ -69,9 +69,9 @@ def evidence_of(item: Probe | Reference) -> dict[str, FloatVector]:
     return views
 
 
-def stacked_evidence(items: Sequence[Probe | Reference]) -> dict[str, FloatMatrix]:
+def stacked_features(items: Sequence[Probe | Reference]) -> dict[str, FloatMatrix]:
     """Return the views of many: name -> (N, D) float32; only views that all of them have."""
-    views = [evidence_of(item) for item in items]
+    views = [features_of(item) for item in items]
     names = set.intersection(*(set(view) for view in views)) if views else set()
     return {name: np.stack([view[name] for view in views]) for name in WEIGHTS if name in names}
 
@@ -92,7 +92,7 @@ Structural = Callable[[GrayImage, GrayImage], float]
 
 
 def with_structure(
-    match: Match, probe: Probe, recall: Recall, *, structural: Structural | None = None
+    match: Match, probe: Probe, recall: ReferenceLoader, *, structural: Structural | None = None
 ) -> Match:
     """Return the match with the structural similarity of its most probable states.
 

@@ -23,10 +23,10 @@ from edge_sim.core.types import (
     UnknownReason,
 )
 from edge_sim.decision.rules import TimeInState
-from edge_sim.gallery.gallery import Gallery, GallerySummary, Recall
+from edge_sim.gallery.gallery import Gallery, GallerySummary, ReferenceLoader
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.light import DAY
-from edge_sim.vision.probe import Region, Sight, Sights
+from edge_sim.vision.probe import FrameFeatures, Region, RegionFeatures
 
 # where a watch looks is part of this interface
 
@@ -53,7 +53,7 @@ class ObservationInterval:
         return since_last_s < 0 or since_last_s >= wanted_s - 5e-4
 
 
-def _as_it_is(match: Match, probe: Probe, recall: Recall) -> Match:  # noqa: ARG001
+def _as_it_is(match: Match, probe: Probe, recall: ReferenceLoader) -> Match:  # noqa: ARG001
     return match
 
 
@@ -78,7 +78,7 @@ class Stages:
     decider: Callable[[Gallery, Scorer], Decider]
     monitor: Callable[[Gallery], Monitor]
     followers: Callable[[], Sequence[Follower]] = tuple
-    detail: Callable[[Match, Probe, Recall], Match] = _as_it_is
+    detail: Callable[[Match, Probe, ReferenceLoader], Match] = _as_it_is
     steady: Callable[[Gallery], Steady] = lambda gallery: _staying  # noqa: ARG005
 
 
@@ -128,7 +128,7 @@ class Watch:
         self._pace = pace or ObservationInterval()
         self._gate = gate
         self._stages = stages
-        self._last_look_s: float | None = None
+        self._last_observed_s: float | None = None
         self._latest: tuple[Probe, Match | None] | None = None
         self._observed: Observation | None = None
         self.followers = tuple(stages.followers())
@@ -155,15 +155,15 @@ class Watch:
         """Say that what is said now has been said for so long: after a restart."""
         self._time = TimeInState(self._decider.state, in_state_s)
 
-    def look(self, sights: Sights) -> Outcome | None:
+    def look(self, frame_features: FrameFeatures) -> Outcome | None:
         """Return the outcome of looking at a frame; None if it is not yet time to look."""
-        frame = sights.frame
-        if self._last_look_s is not None:
-            since_last_s = frame.captured_at_s - self._last_look_s
+        frame = frame_features.frame
+        if self._last_observed_s is not None:
+            since_last_s = frame.captured_at_s - self._last_observed_s
             if not self._pace.is_due(since_last_s, self._decider.pending):
                 return None
-        self._last_look_s = frame.captured_at_s
-        probe, embedded = self._seen(frame, sights.of(self.region))
+        self._last_observed_s = frame.captured_at_s
+        probe, embedded = self._seen(frame, frame_features.of(self.region))
         reading = self._monitor.inspect(probe)
         if embedded or self._latest is None:
             # The monitor's word on the light holds for the scorer too: it knows the past.
@@ -200,7 +200,7 @@ class Watch:
             drafts=tuple(draft for drafts in follow for draft in drafts),
         )
 
-    def lose_sight(self, unix_time_s: float, silent_s: float) -> tuple[StateChange, float] | None:
+    def lose_view(self, unix_time_s: float, silent_s: float) -> tuple[StateChange, float] | None:
         """Say `unknown: stale`: no frame has come for too long.
 
         The state is decided anew once frames come again; what was learned stays.
@@ -231,19 +231,19 @@ class Watch:
         thresholds = self._decider.thresholds
         return StateChange(said, stale, cause, thresholds, confidence=0.0), lasted_s
 
-    def _seen(self, frame: Frame, sight: Sight) -> tuple[Probe, bool]:
+    def _seen(self, frame: Frame, sight: RegionFeatures) -> tuple[Probe, bool]:
         """Return the probe of `frame`, and whether it was embedded for it."""
         gate, at_s = self._gate, frame.captured_at_s
         repeated = None
         if gate is not None:
-            shut = gate.is_shut(sight.glimpse, at_s)
+            shut = gate.is_shut(sight.coarse_image, at_s)
             repeated = gate.is_repeated
             if shut and self._latest is not None:
                 # Nothing new to see: neither in the region nor in its light.
                 return _as_before(self._latest[0], frame, repeated=repeated), False
         probe = sight.probe(at_s, frame.unix_time_s, frame.index, repeated=repeated)
         if gate is not None:
-            gate.embedded(sight.glimpse, at_s)
+            gate.embedded(sight.coarse_image, at_s)
         return probe, True
 
     def _equip(self, gallery: Gallery) -> None:
@@ -286,14 +286,14 @@ class Pipeline:
 
     def process(self, frame: Frame) -> tuple[Outcome, ...]:
         """Return the outcome of every watch that was due."""
-        sights = Sights(frame, self._embedder)
-        looks = [watch.look(sights) for watch in self.watches]
+        frame_features = FrameFeatures(frame, self._embedder)
+        looks = [watch.look(frame_features) for watch in self.watches]
         return tuple(outcome for outcome in looks if outcome is not None)
 
-    def lose_sight(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:
-        """Yield the event of each watch that now says `unknown: stale`; see `Watch.lose_sight`."""
+    def lose_view(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:
+        """Yield the event of each watch that now says `unknown: stale`; see `Watch.lose_view`."""
         for watch in self.watches:
-            found = watch.lose_sight(unix_time_s, silent_s)
+            found = watch.lose_view(unix_time_s, silent_s)
             if found is not None:
                 origin = EventOrigin(
                     self.device, source, watch.name, self.model_id, watch.gallery.revision

@@ -92,8 +92,8 @@ class _ProblemTrack:
     raised: bool = False
     since_unix_s: float = 0.0
     lasted_s: float = 0.0
-    bad_looks: int = 0
-    good_looks: int = 0
+    bad_observations: int = 0
+    good_observations: int = 0
     good_s: float = 0.0
     rested_s: float = math.inf
 
@@ -109,8 +109,8 @@ class SceneHealth:
         manners: When to tell.
     """
 
-    def __init__(self, manners: ReportingPolicy | None = None) -> None:
-        self._manners = manners or ReportingPolicy()
+    def __init__(self, policy: ReportingPolicy | None = None) -> None:
+        self._policy = policy or ReportingPolicy()
         self._tracks: dict[SceneProblem, _ProblemTrack] = {}
         self._last_s: float | None = None
         self._passed_s = 0.0
@@ -119,9 +119,9 @@ class SceneHealth:
         replaced as a whole, so any thread may read it."""
 
     @property
-    def can_tell(self) -> bool:
+    def can_report(self) -> bool:
         """Whether any problem is worth telling."""
-        return bool(self._manners.tell)
+        return bool(self._policy.tell)
 
     def follow(
         self,
@@ -133,7 +133,7 @@ class SceneHealth:
         last_s, self._last_s = self._last_s, look.captured_at_s
         self._passed_s = 0.0 if last_s is None else max(look.captured_at_s - last_s, 0.0)
         seen = _seen(look, said)
-        if seen is not None and seen in self._manners.tell:
+        if seen is not None and seen in self._policy.tell:
             self._tracks.setdefault(seen, _ProblemTrack())
         notices: list[EventDraft] = []
         for problem, track in self._tracks.items():
@@ -142,7 +142,7 @@ class SceneHealth:
         self._tracks = {
             problem: track
             for problem, track in self._tracks.items()
-            if track.raised or track.bad_looks or track.rested_s < self._manners.again_s
+            if track.raised or track.bad_observations or track.rested_s < self._policy.again_s
         }
         if notices:
             self._show()
@@ -166,7 +166,7 @@ class SceneHealth:
                 rested_s=item.rested_s,
             )
             for item in memory
-            if item.raised or item.problem in self._manners.tell
+            if item.raised or item.problem in self._policy.tell
         }
         self._show()
 
@@ -182,7 +182,7 @@ class SceneHealth:
         seen: SceneProblem | None,
         unix_time_s: float,
     ) -> Iterator[EventDraft]:
-        if track.raised and problem not in self._manners.tell:
+        if track.raised and problem not in self._policy.tell:
             self._tracks[problem] = _ProblemTrack()  # it is not worth telling any more
             yield _draft(SceneCleared, problem, track)
         elif seen is problem:
@@ -195,25 +195,25 @@ class SceneHealth:
     def _bad(
         self, problem: SceneProblem, track: _ProblemTrack, unix_time_s: float
     ) -> Iterator[EventDraft]:
-        if track.raised or track.bad_looks:
+        if track.raised or track.bad_observations:
             track.lasted_s += self._passed_s + track.good_s
         else:
             track.since_unix_s, track.lasted_s = unix_time_s, 0.0
-        track.bad_looks += 1
-        track.good_looks, track.good_s = 0, 0.0
-        lasts = track.bad_looks >= _LEAST_LOOKS and track.lasted_s >= self._manners.after_s
-        if lasts and not track.raised and track.rested_s >= self._manners.again_s:
+        track.bad_observations += 1
+        track.good_observations, track.good_s = 0, 0.0
+        lasts = track.bad_observations >= _LEAST_LOOKS and track.lasted_s >= self._policy.after_s
+        if lasts and not track.raised and track.rested_s >= self._policy.again_s:
             track.raised, track.rested_s = True, 0.0
             yield _draft(SceneImpaired, problem, track)
 
     def _good(self, problem: SceneProblem, track: _ProblemTrack) -> Iterator[EventDraft]:
-        track.bad_looks = 0
-        if track.good_looks:
+        track.bad_observations = 0
+        if track.good_observations:
             track.good_s += self._passed_s
         else:
             track.lasted_s += self._passed_s  # to the first look without it
-        track.good_looks += 1
-        over = track.good_looks >= _LEAST_LOOKS and track.good_s >= self._manners.clear_s
+        track.good_observations += 1
+        over = track.good_observations >= _LEAST_LOOKS and track.good_s >= self._policy.clear_s
         if track.raised and over:
             track.raised = False
             yield _draft(SceneCleared, problem, track)
@@ -234,7 +234,7 @@ def _seen(look: Observation, said: State) -> SceneProblem | None:
 def _hidden(track: _ProblemTrack, passed_s: float) -> None:
     """A look that cannot show the problem: what was told stays, what begins begins anew."""
     track.lasted_s += passed_s + track.good_s
-    track.bad_looks = track.good_looks = 0
+    track.bad_observations = track.good_observations = 0
     track.good_s = 0.0
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.types import FloatMatrix, FloatVector, Match, Probe, Score, StateScore
-from edge_sim.decision.features import LAYOUT, WEIGHTS, evidence_of, stacked_evidence
+from edge_sim.decision.features import LAYOUT, WEIGHTS, features_of, stacked_features
 from edge_sim.decision.ridge import Labels, Ridge, fit_ridge
 from edge_sim.errors import ModelError
 from edge_sim.gallery.gallery import Gallery
@@ -37,7 +37,7 @@ _SHARPNESS_GRID = np.geomspace(1.5, 24.0, 33)
 _SHARPNESS_DEVIATION = 0.5  # of the natural logarithm, around `SHARPNESS`
 
 
-def trust_in_views(
+def feature_weights(
     left_out: Mapping[str, FloatMatrix],
     labels: NDArray[np.intp],
     judged: NDArray[np.bool_],
@@ -64,7 +64,7 @@ def trust_in_views(
     return {name: float(value / total) for name, value in raw.items()}
 
 
-def fit_sharpness(
+def fit_inverse_temperature(
     left_out: FloatMatrix, labels: NDArray[np.intp], judged: NDArray[np.bool_]
 ) -> float:
     """Return the inverse temperature under which the left-out references are most probable.
@@ -85,7 +85,7 @@ def fit_sharpness(
     return float(_SHARPNESS_GRID[int(np.argmax(prior + likelihood))])
 
 
-def odds_of(values: FloatVector, sharpness: float) -> list[float]:
+def softmax(values: FloatVector, sharpness: float) -> list[float]:
     """Return `probabilities` of (S,) values: for the few states of a gallery a list is quicker."""
     scaled = [sharpness * value for value in values.tolist()]
     most = max(scaled)
@@ -186,7 +186,7 @@ class GalleryScorer:
         self._vectors, self._state_rows = gallery.matrix, gallery.state_rows
         if not self._ids:
             return
-        stacked = stacked_evidence(gallery.references)
+        stacked = stacked_features(gallery.references)
         views = {name: rows for name, rows in stacked.items() if weights.get(name, 0.0) > 0.0}
         total = sum(weights[name] for name in views)
         self._weights = {name: weights[name] / total for name in views}
@@ -210,11 +210,11 @@ class GalleryScorer:
         if not self._ids:
             return None
         check_model(probe, self._model_id)
-        joined = self._joined_evidence(probe)
+        joined = self._joined_features(probe)
         cosines = self._rows @ (joined * self._stretch)
-        likeness = self._likeness(cosines, self._unexplained(cosines))
+        likeness = self._likeness(cosines, self._residual(cosines))
         values = self._states_of(joined, condition or condition_of(probe.quality))
-        return self._match(probe.embedding.vector, likeness, odds_of(values, self._sharpness))
+        return self._match(probe.embedding.vector, likeness, softmax(values, self._sharpness))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
         """Return, per reference in gallery order, its match against all the others."""
@@ -255,7 +255,7 @@ class GalleryScorer:
             ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
         left_out = {name: ridge.left_out for name, ridge in ridges.items()}
         judged = counts[labels] > 1
-        trust = trust_in_views(left_out, labels, judged, self._weights)
+        trust = feature_weights(left_out, labels, judged, self._weights)
         ends = np.cumsum([rows.shape[1] for rows in views.values()]).tolist()
         self._ridges = tuple(
             (slice(start, end), np.float32(trust[name]), ridges[name])
@@ -264,10 +264,10 @@ class GalleryScorer:
         self._own = np.zeros((len(picked), states), np.float32)
         for name, weight in trust.items():
             self._own += np.float32(weight) * left_out[name]
-        self._sharpness = fit_sharpness(self._own, labels, judged)
+        self._sharpness = fit_inverse_temperature(self._own, labels, judged)
 
-    def _joined_evidence(self, probe: Probe) -> FloatVector:
-        views = evidence_of(probe)
+    def _joined_features(self, probe: Probe) -> FloatVector:
+        views = features_of(probe)
         return np.concatenate([views[name] for name in self._weights])
 
     def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
@@ -276,7 +276,7 @@ class GalleryScorer:
             values += weight * ridge.predict(joined[part], condition)
         return values
 
-    def _unexplained(self, cosines: FloatVector) -> list[float]:
+    def _residual(self, cosines: FloatVector) -> list[float]:
         """Return what the span of each state leaves unexplained, from (N,) cosines."""
         own = cosines[self._members]
         pairs = zip(self._spans, self._member_parts, strict=True)
@@ -292,7 +292,7 @@ class GalleryScorer:
     def _left_out(self, row: int, cosines: FloatVector) -> Match | None:
         """Return the match of reference `row` against the others; `cosines` is overwritten."""
         own = int(self._state_rows[row])
-        unexplained = self._unexplained(cosines)
+        unexplained = self._residual(cosines)
         if self._alone[row] >= 0.0:
             unexplained[own] = float(self._alone[row])
         cosines[row] = -np.inf
@@ -303,7 +303,7 @@ class GalleryScorer:
         else:
             joined = self._rows[row] / self._stretch
             values = self._states_of(joined, self._conditions[row])
-        odds = odds_of(values, self._sharpness)
+        odds = softmax(values, self._sharpness)
         if self._counts[own] == 1:  # without it the gallery does not have its state
             likeness.nearest[own] = -1
             rest = sum(odds) - odds[own]

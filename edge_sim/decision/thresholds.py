@@ -132,7 +132,7 @@ def level_from(own: Sequence[float], others: Sequence[float]) -> Level:
     )
 
 
-def caution(sensitivity: float) -> float:
+def strictness(sensitivity: float) -> float:
     """Return how much clearer than at sensitivity 0.5 a change must be: 2 at 0, a half at 1."""
     return float(2.0 ** (1.0 - 2.0 * sensitivity))
 
@@ -150,7 +150,7 @@ def threshold_of(level: Level, drift: Drift, sensitivity: float) -> Threshold:
     if drift.spread is not None:
         seen = drift.looks / (drift.looks + _MEMORY_LOOKS)
         spread = max((1.0 - seen) * spread + seen * drift.spread, _LEAST_SPREAD)
-    factor = caution(sensitivity)
+    factor = strictness(sensitivity)
     centre = level.centre + drift.shift
     between = level.others + _TOWARDS_OWN / factor * (centre - level.others)
     leave = min(between, centre - _SPREADS * factor * spread)
@@ -266,7 +266,7 @@ class Settings:
 
         A state is not left because it became a little unclear.
         """
-        return min(MARGIN * caution(self.sensitivity), 0.9) * (0.5 if stays else 1.0)
+        return min(MARGIN * strictness(self.sensitivity), 0.9) * (0.5 if stays else 1.0)
 
     def thresholds(
         self, drifts: Mapping[tuple[str, str], Drift], condition: str

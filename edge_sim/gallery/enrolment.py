@@ -43,7 +43,7 @@ from edge_sim.errors import (
     PictureRejectedError,
 )
 from edge_sim.gallery.candidates import EnrolmentCandidate, Found, Unreadable
-from edge_sim.gallery.enrolment_checks import GateKeeper, Gates, Refusal, Rejection
+from edge_sim.gallery.enrolment_checks import EnrolmentChecks, Gates, Refusal, Rejection
 from edge_sim.gallery.gallery import Gallery, checked_name
 from edge_sim.gallery.records import Enrolled, ReferenceRecord, Revision, Reworked
 from edge_sim.gallery.reference_region import REGION, region_text
@@ -279,7 +279,7 @@ class _Assessment:
 
     def __init__(self, gallery: Gallery, embedder: Embedder, at: datetime) -> None:
         self.enrolled: list[Enrolled] = []
-        self._gatekeeper = GateKeeper(gallery.references)
+        self._gatekeeper = EnrolmentChecks(gallery.references)
         self._embedder = embedder
         self._at = at
         self._accepted: list[Accepted] = []

@@ -67,7 +67,7 @@ class Rejection:
     like: str | None = None
 
 
-class GateKeeper:
+class EnrolmentChecks:
     """Judges pictures against references and those accepted since.
 
     Args:
@@ -167,7 +167,7 @@ class GateKeeper:
 def duplicates_in(gallery: Gallery, gates: Gates | None = None) -> dict[str, Rejection]:
     """Return, by id, the references that repeat an earlier one of their state, and which."""
     found = {}
-    keeper = GateKeeper(())
+    keeper = EnrolmentChecks(())
     for reference in gallery.references:
         verdict = keeper.duplicate(reference, reference.state, gates or Gates())
         if verdict is None:

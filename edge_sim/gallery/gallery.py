@@ -21,7 +21,7 @@ from edge_sim.errors import GalleryError, ModelError
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DIGEST_BYTES = 8
 
-Recall = Callable[[Iterable[str]], Mapping[str, Reference]]
+ReferenceLoader = Callable[[Iterable[str]], Mapping[str, Reference]]
 """Finds references again, by id; those that cannot be had any more are left out."""
 
 
@@ -88,7 +88,7 @@ class GallerySummary:
     model_id: str | None
     counts: Mapping[str, int]
     digest: str
-    recall: Recall
+    recall: ReferenceLoader
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ class Gallery:
         *,
         revision: int = 0,
         calibrated: Mapping[str, CalibratedLevel] | None = None,
-        recall: Recall | None = None,
+        recall: ReferenceLoader | None = None,
     ) -> None:
         self._references = tuple(references)
         for item in self._references:

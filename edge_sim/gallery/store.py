@@ -38,7 +38,7 @@ _TIMEOUT_S = 1.0  # a look waits for it; readers have to wait for next to nothin
 
 @dataclass(frozen=True, slots=True)
 class FromFile:
-    """Finds references of one revision again: a `gallery.Recall`.
+    """Finds references of one revision again: a `gallery.ReferenceLoader`.
 
     The file is opened each time: few looks are told to anybody, and any thread may ask. What
     cannot be read is logged and left out, for nobody's decision hangs on it.

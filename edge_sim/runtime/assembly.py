@@ -46,7 +46,7 @@ from edge_sim.io.sources.uri import anchored
 from edge_sim.runtime.config import Config, SourceConfig, WatchConfig
 from edge_sim.runtime.config.sinks import kind_of, sink_options
 from edge_sim.runtime.config.yaml_reader import nearest
-from edge_sim.runtime.loop import Lane, Step, Wakeup, deliver, steps
+from edge_sim.runtime.loop import SourceRunner, Step, Wakeup, deliver, steps
 from edge_sim.vision.alignment import RegionStabilizer
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.embedders import open_embedder
@@ -218,7 +218,7 @@ class Device:
         config: Config,
         embedder: Embedder,
         store: GalleryStore,
-        lanes: Mapping[str, Lane],
+        lanes: Mapping[str, SourceRunner],
         *,
         sinks: Sequence[EventSink] = (),
         wakeup: Wakeup | None = None,
@@ -411,7 +411,7 @@ def assemble(
             if source is None:
                 source = _source_of(config, name, environment, wakeup)
                 opened.callback(source.close)
-            lanes[name] = Lane(
+            lanes[name] = SourceRunner(
                 source,
                 pipeline,
                 live=isinstance(source, LiveSource),

@@ -47,7 +47,7 @@ SCHEMA = 1
 _DIGEST_BYTES = 8
 
 
-class SeenLook(msgspec.Struct, frozen=True, omit_defaults=True):
+class ObservationSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     """One look around the event.
 
     Args:
@@ -98,7 +98,7 @@ class Explanation(msgspec.Struct, frozen=True, tag="explanation", tag_field="typ
     settings: Settings | None = None
     standing: DecisionState | None = None
     drifts: tuple[LearnedDrift, ...] = ()
-    looks: tuple[SeenLook, ...] = ()
+    looks: tuple[ObservationSummary, ...] = ()
     gallery: str = ""
     configuration: str = ""
     edge_sim: str = ""
@@ -116,11 +116,11 @@ class ObservedState:
     thresholds: Mapping[str, Threshold]
 
 
-def seen_look(observed: ObservedState, cause: Observation) -> SeenLook:
+def summarise_observation(observed: ObservedState, cause: Observation) -> ObservationSummary:
     """Return one look as it is kept, its time counted from the look that decided, `cause`."""
     observation, said, thresholds = observed.observation, observed.state, observed.thresholds
     match = observation.match
-    return SeenLook(
+    return ObservationSummary(
         at_s=round(observation.captured_at_s - cause.captured_at_s, 3),
         unix_time_s=round(observation.unix_time_s, 3),
         state=said.name,
@@ -410,7 +410,7 @@ class Recorder:
             settings=reasons.settings if reasons else None,
             standing=reasons.standing if reasons else None,
             drifts=learned(reasons.snapshot().drifts) if reasons else (),
-            looks=tuple(seen_look(look, outcome.observation) for look in looks),
+            looks=tuple(summarise_observation(look, outcome.observation) for look in looks),
             gallery=watch.gallery.digest,
             configuration=self._configuration(watch.name),
             edge_sim=present_version(),

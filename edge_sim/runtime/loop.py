@@ -1,7 +1,7 @@
 """The only loop: take a frame, process it, hand the events on; the sources in turn.
 
-A live source is read in a thread of its own (`edge_sim.io.sources.live`), which rings the `Wakeup` of
-the loop, so that a camera whose read blocks never holds up another. A file is read in the loop. The
+A live source is read in a thread of its own (`io.sources.live`), which rings the `Wakeup` of the
+loop, so that a camera whose read blocks never holds up another. A file is read in the loop. The
 API (`Device.steps`), `edge-sim run` and the daemon all run this loop.
 """
 
@@ -120,7 +120,7 @@ class Step:
     source: str = ""
 
 
-class Lane:
+class SourceRunner:
     """One source, the pipeline that processes its frames, and whether the source is lost.
 
     A source that is lost again within a minute of its return is reported as back only once its
@@ -185,7 +185,7 @@ class Lane:
         """Go on as lost without an event: it was reported before a restart."""
         self._lost_at_s = self._silent_since_s = self.clock()
 
-    def follow(self, before: Lane) -> None:
+    def follow(self, before: SourceRunner) -> None:
         """Go on where another lane of the same source was, after a reload."""
         self._lost_at_s = before._lost_at_s
         self._restored_at_s = before._restored_at_s
@@ -235,7 +235,7 @@ class Lane:
         since_s = self._silent_since_s
         silent_s = 0.0 if since_s is None else self.clock() - since_s
         self._silent_since_s, self._said_stale = None, True  # until frames come and go again
-        events = self.pipeline.lose_sight(self.source.name, self.now(), silent_s)
+        events = self.pipeline.lose_view(self.source.name, self.now(), silent_s)
         return self._step(events=tuple(events))
 
     def _lost(self, error: SourceError) -> list[Event]:
@@ -291,7 +291,7 @@ class Loop:
 
     def __init__(
         self,
-        lanes: Iterable[Lane] = (),
+        lanes: Iterable[SourceRunner] = (),
         *,
         wakeup: Wakeup | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -304,15 +304,15 @@ class Loop:
         self._on_fault = on_fault
         self._throttle: Throttle | None = None
         self._rest_until_s: float | None = None
-        self._lanes: deque[Lane] = deque(lanes)
-        self._busy: set[Lane] = set()
-        self._done: SimpleQueue[tuple[Lane, Step | Exception]] = SimpleQueue()
+        self._lanes: deque[SourceRunner] = deque(lanes)
+        self._busy: set[SourceRunner] = set()
+        self._done: SimpleQueue[tuple[SourceRunner, Step | Exception]] = SimpleQueue()
         self._broke = False
         self._workers = 1
-        self._jobs: SimpleQueue[Lane | None] = SimpleQueue()
+        self._jobs: SimpleQueue[SourceRunner | None] = SimpleQueue()
 
     def use(
-        self, lanes: Iterable[Lane], *, throttle: Throttle | None = None, workers: int = 1
+        self, lanes: Iterable[SourceRunner], *, throttle: Throttle | None = None, workers: int = 1
     ) -> None:
         """Process these lanes from now on; only to be called when nothing is under way.
 
@@ -384,7 +384,7 @@ class Loop:
                 return at if at > 1 else 1
         return number
 
-    def _work(self, jobs: SimpleQueue[Lane | None]) -> None:
+    def _work(self, jobs: SimpleQueue[SourceRunner | None]) -> None:
         while (lane := jobs.get()) is not None:
             self._run(lane)
             self._wakeup.ring()
@@ -401,7 +401,7 @@ class Loop:
             else:
                 self._jobs.put(lane)
 
-    def _pick(self) -> Lane | None:
+    def _pick(self) -> SourceRunner | None:
         for _ in range(len(self._lanes)):
             lane = self._lanes[0]
             self._lanes.rotate(-1)
@@ -409,7 +409,7 @@ class Loop:
                 return lane
         return None
 
-    def _run(self, lane: Lane) -> None:
+    def _run(self, lane: SourceRunner) -> None:
         try:
             self._done.put((lane, lane.step()))
         except Exception as error:  # noqa: BLE001 - raised or reported where the step is fetched
@@ -453,7 +453,7 @@ class Loop:
 
 
 def steps(
-    lanes: Sequence[Lane],
+    lanes: Sequence[SourceRunner],
     *,
     stop: threading.Event | None = None,
     between_frames: Callable[[], object] | None = None,

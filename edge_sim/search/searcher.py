@@ -155,7 +155,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SearchFilter:
     """What is asked of a search.
 
     Args:
@@ -292,7 +292,7 @@ class Searcher:
         self.collection = collection
         self._opened: dict[tuple[Metric, VectorScale], Index] = {}
 
-    def search(self, query: Query, wanted: Wanted) -> Answer:
+    def search(self, query: Query, wanted: SearchFilter) -> Answer:
         """Return the pictures most, or least, like the query.
 
         Raises:
@@ -383,7 +383,7 @@ def _by_pixels(
     found: Neighbours,
     cosines: NDArray[np.float64],
     ssims: NDArray[np.float64],
-    wanted: Wanted,
+    wanted: SearchFilter,
 ) -> tuple[Neighbours, NDArray[np.float64], NDArray[np.float64]]:
     """Return the pool in the order of the metric; pictures that cannot be opened go last."""
     scores = ssims

@@ -192,7 +192,7 @@ class RegionStabilizer:
             return region
         self._shifts.clear()
         side = probe.thumbnail.shape[0]
-        before = region.aside_of(home)
+        before = region.offset_from(home)
         x, y = (
             min(max(so_far + more / side, -SMALL_SHIFT), SMALL_SHIFT)
             for so_far, more in zip(before, agreed, strict=True)

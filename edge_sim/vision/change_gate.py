@@ -51,26 +51,26 @@ class Gate:
         median = (self._ordered[(known - 1) // 2] + self._ordered[known // 2]) / 2.0
         return min(max(_NOISE_FACTOR * median, _FLOOR), _CEILING)
 
-    def is_shut(self, glimpse: GrayImage, at_s: float) -> bool:
-        """Return whether `glimpse` shows nothing new; called once per look, in time order.
+    def is_shut(self, coarse_image: GrayImage, at_s: float) -> bool:
+        """Return whether `coarse_image` shows nothing new; called once per look, in time order.
 
         Args:
-            glimpse: (h, w) uint8, as `imaging.glimpse` makes it; always of one shape.
+            glimpse: (h, w) uint8, as `imaging.coarse_image` makes it; always of one shape.
             at_s: Time of the frame; time that runs backwards opens the gate.
         """
-        if self._previous is not None and self._previous.shape == glimpse.shape:
-            step = _worst_block(glimpse, self._previous)
+        if self._previous is not None and self._previous.shape == coarse_image.shape:
+            step = _worst_block(coarse_image, self._previous)
             self.is_repeated = step == 0.0
             self._learn(step)
-        self._previous = glimpse
+        self._previous = coarse_image
         seen = self._embedded
         if seen is None or not 0.0 <= at_s - self._embedded_at_s < _MAX_AGE_S:
             return False
-        return seen.shape == glimpse.shape and _worst_block(glimpse, seen) <= self.level
+        return seen.shape == coarse_image.shape and _worst_block(coarse_image, seen) <= self.level
 
-    def embedded(self, glimpse: GrayImage, at_s: float) -> None:
+    def embedded(self, coarse_image: GrayImage, at_s: float) -> None:
         """Note that this picture was embedded: later ones are compared with it."""
-        self._embedded = glimpse
+        self._embedded = coarse_image
         self._embedded_at_s = at_s
 
     def _learn(self, step: float) -> None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.images import crop, edges_of, glimpse, measure, squash
+from edge_sim.core.images import coarse_image, crop, edges_of, measure, squash
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import (
     FULL_FRAME,
@@ -86,23 +86,23 @@ class Region:
 
     def moved(self, x: float, y: float) -> Region:
         """Return the region aside by parts of its width and height, as far as the frame reaches."""
-        x1, x2 = _aside(self.roi.x1, self.roi.x2, x)
-        y1, y2 = _aside(self.roi.y1, self.roi.y2, y)
+        x1, x2 = _offset_side(self.roi.x1, self.roi.x2, x)
+        y1, y2 = _offset_side(self.roi.y1, self.roi.y2, y)
         return Region(Roi(x1, y1, x2, y2), self.mask)
 
-    def aside_of(self, home: Region) -> tuple[float, float]:
+    def offset_from(self, home: Region) -> tuple[float, float]:
         """Return by which parts of its width and height this region lies beside `home`."""
         roi, other = self.roi, home.roi
         x = (roi.x1 - other.x1) / (other.x2 - other.x1)
         return x, (roi.y1 - other.y1) / (other.y2 - other.y1)
 
 
-def _aside(low: float, high: float, part: float) -> tuple[float, float]:
+def _offset_side(low: float, high: float, part: float) -> tuple[float, float]:
     step = min(max(part * (high - low), -low), 1.0 - high)
     return max(low + step, 0.0), min(high + step, 1.0)
 
 
-class Sight:
+class RegionFeatures:
     """One region of one frame.
 
     Args:
@@ -112,10 +112,10 @@ class Sight:
     """
 
     __slots__ = (
+        "_coarse_image",
         "_edges",
         "_embedder",
         "_embedding",
-        "_glimpse",
         "_mask",
         "_pixels",
         "_readings",
@@ -126,18 +126,18 @@ class Sight:
         self._pixels = pixels
         self._embedder = embedder
         self._mask = mask
-        self._glimpse: GrayImage | None = None
+        self._coarse_image: GrayImage | None = None
         self._small: BgrImage | None = None
         self._readings: tuple[GrayImage, Quality] | None = None
         self._edges: FloatPlane | None = None
         self._embedding: Embedding | None = None
 
     @property
-    def glimpse(self) -> GrayImage:
-        """For the gate: see `imaging.glimpse`."""
-        if self._glimpse is None:
-            self._glimpse = self._without_hidden(glimpse(self._pixels))
-        return self._glimpse
+    def coarse_image(self) -> GrayImage:
+        """For the gate: see `imaging.coarse_image`."""
+        if self._coarse_image is None:
+            self._coarse_image = self._without_hidden(coarse_image(self._pixels))
+        return self._coarse_image
 
     @property
     def readings(self) -> tuple[GrayImage, Quality]:
@@ -194,7 +194,7 @@ class Sight:
         return pixels if self._mask is None else self._mask.hide(pixels)
 
 
-class Sights:
+class FrameFeatures:
     """The regions of one frame that were asked for so far."""
 
     __slots__ = ("_embedder", "_known", "frame")
@@ -202,15 +202,15 @@ class Sights:
     def __init__(self, frame: Frame, embedder: Embedder) -> None:
         self.frame = frame
         self._embedder = embedder
-        self._known: dict[tuple[Roi, int], Sight] = {}
+        self._known: dict[tuple[Roi, int], RegionFeatures] = {}
 
-    def of(self, region: Region) -> Sight:
+    def of(self, region: Region) -> RegionFeatures:
         """Return what is seen in a region."""
         key = region.roi, id(region.mask)
         sight = self._known.get(key)
         if sight is None:
             pixels = crop(self.frame.pixels, region.roi)
-            sight = self._known[key] = Sight(pixels, self._embedder, mask=region.mask)
+            sight = self._known[key] = RegionFeatures(pixels, self._embedder, mask=region.mask)
         return sight
 
 
@@ -226,4 +226,4 @@ def make_probe(
 
     The live path and enrolment both go through here: otherwise scores drift apart.
     """
-    return Sight(pixels, embedder).probe(captured_at_s, unix_time_s, frame_index)
+    return RegionFeatures(pixels, embedder).probe(captured_at_s, unix_time_s, frame_index)

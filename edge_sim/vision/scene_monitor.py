@@ -170,11 +170,11 @@ class SceneMonitor:
         self._judged: tuple[FloatPlane, bool] | None = None
         self._lumas: list[float] = []
         self._was_covered = False
-        self._lost_looks = 0
+        self._lost_count = 0
         self._usual_step = 0.0
         self._looks = 0
         self._repeats = 0
-        self._same_looks = 0
+        self._same_count = 0
 
     def inspect(self, probe: Probe) -> SceneReading:
         """Return condition and impediment of this look; called once per look, in time order."""
@@ -191,7 +191,7 @@ class SceneMonitor:
             return SceneReading(condition, UnknownReason.FROZEN)
         if moved:
             return SceneReading(condition, UnknownReason.CAMERA_MOVED)
-        if self._lost_looks > 0:
+        if self._lost_count > 0:
             return SceneReading(condition, UnknownReason.NOVEL)
         return SceneReading(condition, UnknownReason.LIGHTING if lighting else None)
 
@@ -223,13 +223,13 @@ class SceneMonitor:
         if repeated is None:
             repeated = cv2.norm(probe.thumbnail, previous.thumbnail, cv2.NORM_INF) == 0.0
         if repeated:
-            self._same_looks += 1
+            self._same_count += 1
         else:
-            if self._same_looks < _FROZEN_LOOKS or not self._never_repeats():
-                self._looks += self._same_looks + 1
-                self._repeats += self._same_looks
-            self._same_looks = 0
-        return self._same_looks >= _FROZEN_LOOKS and self._never_repeats()
+            if self._same_count < _FROZEN_LOOKS or not self._never_repeats():
+                self._looks += self._same_count + 1
+                self._repeats += self._same_count
+            self._same_count = 0
+        return self._same_count >= _FROZEN_LOOKS and self._never_repeats()
 
     def _never_repeats(self) -> bool:
         """Whether the source was lively before the present row of equal pictures."""
@@ -245,14 +245,14 @@ class SceneMonitor:
         if not readable:
             return False
         if not self._is_lost(probe):
-            self._lost_looks = 0
+            self._lost_count = 0
             return False
         # Somebody right before the lens also hides everything, but does not stand still.
         if self._previous is None or _same_scene(self._previous, probe):
-            self._lost_looks += 1
+            self._lost_count += 1
         else:
-            self._lost_looks = 1
-        return self._lost_looks >= _LOST_LOOKS
+            self._lost_count = 1
+        return self._lost_count >= _LOST_LOOKS
 
 
 def _same_scene(a: Probe, b: Probe) -> bool:

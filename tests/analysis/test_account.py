@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from edge_sim.analysis.explain import account_of, origin_text, where_text
-from edge_sim.analysis.what_if import evidence_turn, standing_at, turns_of
+from edge_sim.analysis.what_if import counterfactuals_of, state_at, sum_counterfactual
 from edge_sim.core.events import state_changed
 from edge_sim.core.types import UNKNOWN, Observation, Score, UnknownReason
 from edge_sim.decision.decider import AdaptiveDecider
@@ -140,7 +140,7 @@ def test_an_impediment_that_a_familiar_picture_refutes_says_how_familiar() -> No
 
 def test_the_turn_of_sensitivity_is_where_the_decider_turns() -> None:
     explanation = explained([replace(look, match=seen(0.53, 0.97)) for look in looks("ooo")])
-    below, above = turns_of(explanation)
+    below, above = counterfactuals_of(explanation)
     assert below is None
     assert above is not None
     assert above.vote is not None
@@ -176,12 +176,12 @@ def test_the_evidence_turns_where_more_is_needed_than_there_was() -> None:
     row = looks("o" * 60)
     doubtful = seen(0.8, 0.7, "shut")  # so little each that the sum has just become enough
     explanation = explained([*row[:3], *(replace(look, match=doubtful) for look in row[3:])])
-    short = evidence_turn(explanation, "shut")
+    short = sum_counterfactual(explanation, "shut")
     assert short is not None
     assert explanation.standing is not None
     stood = explanation.standing.evidence["shut"]
-    assert standing_at(explanation, short).evidence_needed > stood
-    assert standing_at(explanation, short + 0.01).evidence_needed <= stood
+    assert state_at(explanation, short).evidence_needed > stood
+    assert state_at(explanation, short + 0.01).evidence_needed <= stood
 
 
 def test_an_event_alone_tells_what_it_holds_and_says_what_it_does_not() -> None:
@@ -193,10 +193,10 @@ def test_an_event_alone_tells_what_it_holds_and_says_what_it_does_not() -> None:
     )
     assert [row.state for row in account.states] == ["shut", "open"]
     assert account.states[0].evidence is None
-    assert turns_of(explanation) == (None, None)
-    assert evidence_turn(explanation, "shut") is None
+    assert counterfactuals_of(explanation) == (None, None)
+    assert sum_counterfactual(explanation, "shut") is None
     with pytest.raises(ValueError, match="not known"):
-        standing_at(explanation, 0.5)
+        state_at(explanation, 0.5)
 
 
 def test_an_empty_gallery_is_explained() -> None:

@@ -13,7 +13,7 @@ from edge_sim.io.sources import open_source
 from edge_sim.io.sources.pictures import read_picture
 from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
-from edge_sim.runtime.loop import Lane, steps
+from edge_sim.runtime.loop import SourceRunner, steps
 from edge_sim.runtime.score_log import Deciding, ScoreLog, read_lines
 from edge_sim.vision.embedders import open_embedder
 
@@ -33,7 +33,7 @@ def test_a_real_clip_is_decided_again_as_it_was(real_data: Path, tmp_path: Path)
     )
     watch = Watch("site", gallery, stages_of(Config(), WatchConfig()))
     source = open_source(f"folder:{clip}?times=labels.csv")
-    lane = Lane(source, Pipeline(embedder, [watch], "crane"), live=False, now=lambda: 0.0)
+    lane = SourceRunner(source, Pipeline(embedder, [watch], "crane"), live=False, now=lambda: 0.0)
     log = ScoreLog(tmp_path / "s.jsonl", every_s=0.0)
     decided = []
     for step in steps([lane]):

@@ -1,4 +1,4 @@
-"""Contract of `gallery.Recall`: references found again, by those who kept the summary only."""
+"""Contract of `gallery.ReferenceLoader`: references read again for those who kept the summary."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edge_sim.core.images import (
     as_bgr,
+    coarse_image,
     crop,
     decode,
     encode_jpeg,
-    glimpse,
     halved,
     measure,
     squash,
@@ -193,7 +193,7 @@ def test_a_squash_fills_the_buffer_it_is_given() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (96, 96), (480, 640), (1081, 1923)], ids=str)
 def test_a_glimpse_has_24_rows_and_more_where_the_picture_has(shape: tuple[int, int]) -> None:
-    seen = glimpse(np.full((*shape, 3), 77, np.uint8))
+    seen = coarse_image(np.full((*shape, 3), 77, np.uint8))
     assert (seen == 77).all()
     assert min(shape[0], 24) <= seen.shape[0] <= 200
     assert seen.shape[1] >= min(3 * shape[1], 24)
@@ -202,7 +202,7 @@ def test_a_glimpse_has_24_rows_and_more_where_the_picture_has(shape: tuple[int, 
 def test_a_glimpse_of_a_view_is_that_of_its_copy() -> None:
     frame = np.random.default_rng(3).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     view = frame[37:411, 101:498]
-    np.testing.assert_array_equal(glimpse(view), glimpse(view.copy()))
+    np.testing.assert_array_equal(coarse_image(view), coarse_image(view.copy()))
 
 
 @pytest.mark.parametrize("shape", [(60, 80), (480, 640), (1080, 1920)], ids=str)
@@ -214,4 +214,4 @@ def test_a_thing_of_two_thumbnail_pixels_shows_in_a_glimpse_wherever_it_is(
     for top in range(0, shape[0] - tall, max(shape[0] // 7, 1)):
         there = empty.copy()
         there[top : top + tall, -wide - 3 : -3] = 180
-        assert np.abs(glimpse(there).astype(int) - glimpse(empty)).max() >= 10
+        assert np.abs(coarse_image(there).astype(int) - coarse_image(empty)).max() >= 10

@@ -121,7 +121,7 @@ def test_few_looks_are_never_enough_however_far_apart() -> None:
 def test_only_what_is_worth_telling_is_told() -> None:
     usual = SceneHealth()
     assert told(play(usual, "d" * 50 + "l" * 50 + "c" * 5)) == [(102, "+covered")]
-    assert not SceneHealth(ReportingPolicy(tell=())).can_tell
+    assert not SceneHealth(ReportingPolicy(tell=())).can_report
     assert told(play(SceneHealth(ReportingPolicy(tell=())), "c" * 50)) == []
 
 

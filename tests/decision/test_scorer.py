@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from edge_sim.core.images import edges_of
 from edge_sim.core.types import Embedding, Match
 from edge_sim.core.vectors import normalised, ssim
-from edge_sim.decision.features import evidence_of, stacked_evidence, with_structure
+from edge_sim.decision.features import features_of, stacked_features, with_structure
 from edge_sim.decision.ridge import RIDGE, Labels, fit_ridge
 from edge_sim.decision.scorer import (
     MODELLED_REFERENCES,
     NOISE,
     GalleryScorer,
-    fit_sharpness,
+    feature_weights,
+    fit_inverse_temperature,
     fit_span,
     probabilities,
-    trust_in_views,
 )
 from edge_sim.gallery.enrolment_checks import MOST_TOLD, conflicts
 from edge_sim.gallery.gallery import Gallery
@@ -213,12 +213,12 @@ def test_more_references_than_are_modelled_stay_usable() -> None:
 
 
 def test_views_are_unit_vectors() -> None:
-    for view in evidence_of(probe("left", 1)).values():
+    for view in features_of(probe("left", 1)).values():
         assert float(np.linalg.norm(view)) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_the_structure_view_hardly_moves_with_the_light() -> None:
-    bright, dim = (evidence_of(probe("left", 1, gain=gain)) for gain in (1.0, 0.6))
+    bright, dim = (features_of(probe("left", 1, gain=gain)) for gain in (1.0, 0.6))
     assert float(bright["structure"] @ dim["structure"]) > 0.95
 
 
@@ -281,7 +281,7 @@ def test_probabilities_sum_to_one_and_keep_the_order(values: list[float], sharpn
 def test_a_view_that_errs_when_references_are_left_out_loses_trust() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1])
     right = np.eye(2, dtype=np.float32)[labels]
-    trust = trust_in_views(
+    trust = feature_weights(
         {"good": right, "bad": 1.0 - right}, labels, labels >= 0, {"good": 0.5, "bad": 0.5}
     )
     assert trust["good"] > 0.9
@@ -294,14 +294,16 @@ def test_certain_references_sharpen_and_doubtful_ones_blunt() -> None:
     doubtful = clear.copy()
     doubtful[:16] = 1.0 - doubtful[:16]
     everything = labels >= 0
-    assert fit_sharpness(clear, labels, everything) > fit_sharpness(doubtful, labels, everything)
+    assert fit_inverse_temperature(clear, labels, everything) > fit_inverse_temperature(
+        doubtful, labels, everything
+    )
 
 
 def test_only_views_that_all_references_have_are_used() -> None:
     with_cells, without = enrolled("left", 1), enrolled("left", 2)
     bare = Embedding(without.embedding.vector, None, "cells@1")
-    assert "layout" in stacked_evidence([with_cells])
-    assert "layout" not in stacked_evidence([with_cells, replace(without, embedding=bare)])
+    assert "layout" in stacked_features([with_cells])
+    assert "layout" not in stacked_features([with_cells, replace(without, embedding=bare)])
 
 
 def test_a_picture_alone_in_its_light_is_left_out_with_the_centre_that_it_gave() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_sim.core.types import Frame, Reference
 from edge_sim.decision.pipeline import Pipeline, Watch
-from edge_sim.gallery.gallery import Gallery, Recall
+from edge_sim.gallery.gallery import Gallery, ReferenceLoader
 from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.vision.change_gate import Gate
@@ -22,7 +22,7 @@ KEPT_THUMBNAILS = 8
 Weak = weakref.ReferenceType[np.ndarray]
 
 
-def made(recall: Recall | None) -> tuple[Gallery, list[Weak], list[Weak]]:
+def made(recall: ReferenceLoader | None) -> tuple[Gallery, list[Weak], list[Weak]]:
     """A gallery whose thumbnails and cells nobody else holds, and how to see that they are gone."""
     own: list[Reference] = []
     cells: list[Weak] = []

@@ -16,7 +16,7 @@ from edge_sim.core.types import BgrImage, Embedding, Frame
 from edge_sim.decision.pipeline import Pipeline
 from edge_sim.errors import SinkError, SourceError
 from edge_sim.runtime.assembly import MAX_WORKERS, SharedEmbedders, worker_count
-from edge_sim.runtime.loop import Lane, Loop, Step, Throttle, Wakeup, deliver, steps
+from edge_sim.runtime.loop import Loop, SourceRunner, Step, Throttle, Wakeup, deliver, steps
 from tests.builders import BrightnessEmbedder, ListSource, embedding, flat_frame
 from tests.contracts.test_event_sink import EVENT
 
@@ -40,13 +40,13 @@ class Time:
 
 def lane(
     *items: Frame | SourceError, live: bool = True, clock: Callable[[], float] | None = None
-) -> Lane:
+) -> SourceRunner:
     pipeline = Pipeline(BrightnessEmbedder(), [], "shed")
     clock = clock or Time()
-    return Lane(ListSource(items), pipeline, live=live, now=clock, clock=clock)
+    return SourceRunner(ListSource(items), pipeline, live=live, now=clock, clock=clock)
 
 
-def events_of(*lanes: Lane) -> list[Event]:
+def events_of(*lanes: SourceRunner) -> list[Event]:
     return [event for step in steps(lanes) for event in step.events]
 
 
@@ -132,7 +132,7 @@ class Ready:
 def loop_of(time: Time, *sources: Ready, throttle: Throttle | None = None) -> Loop:
     loop = Loop(clock=time, wait=time.wait)
     pipeline = Pipeline(BrightnessEmbedder(), [], "shed")
-    lanes = [Lane(source, pipeline, live=True, now=time, clock=time) for source in sources]
+    lanes = [SourceRunner(source, pipeline, live=True, now=time, clock=time) for source in sources]
     loop.use(lanes, throttle=throttle)
     return loop
 
@@ -197,7 +197,9 @@ def test_what_breaks_rests_longer_each_time_and_stops_nobody() -> None:
 
     loop = Loop(clock=time, wait=time.wait, on_fault=note)
     pipeline = Pipeline(BrightnessEmbedder(), [], "shed")
-    loop.use([Lane(each, pipeline, live=True, now=time, clock=time) for each in (faulty, good)])
+    loop.use(
+        [SourceRunner(each, pipeline, live=True, now=time, clock=time) for each in (faulty, good)]
+    )
     good_steps = 0
     for _ in range(30):
         step = loop.next()
@@ -246,7 +248,7 @@ class BrokenFile(Queue):
 def working(*sources: Queue, workers: int) -> Loop:
     loop = Loop()
     pipeline = Pipeline(BrightnessEmbedder(), [], "shed")
-    lanes = [Lane(source, pipeline, live=False, now=lambda: 0.0) for source in sources]
+    lanes = [SourceRunner(source, pipeline, live=False, now=lambda: 0.0) for source in sources]
     loop.use(lanes, workers=workers)
     return loop
 

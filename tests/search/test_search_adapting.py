@@ -15,7 +15,7 @@ from edge_sim.search.searcher import (
     Collection,
     Query,
     Searcher,
-    Wanted,
+    SearchFilter,
     adapted,
     adapted_query,
     collection_of_gallery,
@@ -28,7 +28,7 @@ BLANK = np.zeros((THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
 
 
 def states_found(collection: Collection, query: Query) -> list[str]:
-    answer = Searcher(collection).search(query, Wanted(top_k=10))
+    answer = Searcher(collection).search(query, SearchFilter(top_k=10))
     return [hit.facts["state"] for hit in answer.hits]
 
 
@@ -44,7 +44,7 @@ def test_the_references_of_the_state_come_first(state: int) -> None:
 def test_scores_are_cosines_of_the_head() -> None:
     query = Query(look(1, 4711), BLANK)
     searcher = Searcher(adapted(collection_of_gallery(GALLERY), HEAD))
-    hit = searcher.search(adapted_query(query, HEAD), Wanted(top_k=1)).hits[0]
+    hit = searcher.search(adapted_query(query, HEAD), SearchFilter(top_k=1)).hits[0]
     own = HEAD.adapted(query.embedding).vector
     reference = HEAD.adapted(GALLERY[hit.name].embedding).vector
     assert hit.score == pytest.approx(float(own @ reference), abs=1e-5)

@@ -23,7 +23,7 @@ from edge_sim.search.searcher import (
     Collection,
     Query,
     Searcher,
-    Wanted,
+    SearchFilter,
     collection_of_gallery,
     collection_of_index,
 )
@@ -83,7 +83,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Collection:
         return collection_of_index(store)
 
 
-def names_of(searcher: Searcher, wanted: Wanted, number: int = 5) -> list[str]:
+def names_of(searcher: Searcher, wanted: SearchFilter, number: int = 5) -> list[str]:
     return [hit.name for hit in searcher.search(query_of(number), wanted).hits]
 
 
@@ -122,12 +122,12 @@ def test_a_gallery_refuses_to_find_nothing() -> None:
 
 def test_an_empty_gallery_finds_nothing() -> None:
     assert Gallery().search(embedding(1.0, 0.0)) == ()
-    assert Searcher(collection_of_gallery(Gallery())).search(query_of(1), Wanted()).hits == ()
+    assert Searcher(collection_of_gallery(Gallery())).search(query_of(1), SearchFilter()).hits == ()
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_picture_is_most_like_itself(searcher: Searcher, metric: str) -> None:
-    first = searcher.search(query_of(5), Wanted(metric=metric)).hits[0]
+    first = searcher.search(query_of(5), SearchFilter(metric=metric)).hits[0]
     assert first.name == "r5"
     distance = metric in ("euclidean", "manhattan")
     assert first.score == pytest.approx(0.0 if distance else 1.0, abs=1e-3)
@@ -136,7 +136,7 @@ def test_a_picture_is_most_like_itself(searcher: Searcher, metric: str) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("least", [False, True])
 def test_scores_are_in_order(searcher: Searcher, metric: str, least: bool) -> None:
-    answer = searcher.search(query_of(5), Wanted(metric=metric, least=least))
+    answer = searcher.search(query_of(5), SearchFilter(metric=metric, least=least))
     scores = np.array([hit.score for hit in answer.hits])
     falls = (metric in ("euclidean", "manhattan")) == least
     assert len(scores) == 24
@@ -145,18 +145,18 @@ def test_scores_are_in_order(searcher: Searcher, metric: str, least: bool) -> No
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_least_similar_are_the_most_similar_backwards(searcher: Searcher, metric: str) -> None:
-    most = names_of(searcher, Wanted(metric=metric))
-    assert names_of(searcher, Wanted(metric=metric, least=True)) == most[::-1]
+    most = names_of(searcher, SearchFilter(metric=metric))
+    assert names_of(searcher, SearchFilter(metric=metric, least=True)) == most[::-1]
 
 
 def test_ssim_is_that_of_the_thumbnails(searcher: Searcher) -> None:
-    for hit in searcher.search(query_of(5), Wanted(metric="ssim", top_k=4)).hits:
+    for hit in searcher.search(query_of(5), SearchFilter(metric="ssim", top_k=4)).hits:
         wanted = ssim(thumbnail(picture(5)), thumbnail(picture(int(hit.name[1:]))))
         assert hit.score == pytest.approx(wanted, abs=1e-6)
 
 
 def test_fused_is_two_parts_of_cosine_and_one_of_ssim(searcher: Searcher) -> None:
-    for hit in searcher.search(query_of(5), Wanted(metric="fused", top_k=4)).hits:
+    for hit in searcher.search(query_of(5), SearchFilter(metric="fused", top_k=4)).hits:
         assert hit.ssim is not None
         assert hit.score == pytest.approx((2 * hit.cosine + hit.ssim) / 3, abs=1e-6)
 
@@ -172,32 +172,32 @@ def test_filters_give_the_whole_ranking_less_what_does_not_pass(
 ) -> None:
     pairs = (("state", state), ("light", light))
     where = tuple((key, value) for key, value in pairs if value is not None)
-    whole = searcher.search(query_of(5), Wanted(metric=metric)).hits
+    whole = searcher.search(query_of(5), SearchFilter(metric=metric)).hits
     passing = [hit.name for hit in whole if set(where) <= set(hit.facts.items())]
-    answer = searcher.search(query_of(5), Wanted(metric=metric, where=where, top_k=k))
+    answer = searcher.search(query_of(5), SearchFilter(metric=metric, where=where, top_k=k))
     assert [hit.name for hit in answer.hits] == passing[:k]
     assert answer.eligible == len(passing)
 
 
 def test_a_filter_by_what_no_picture_has_names_what_there_is(searcher: Searcher) -> None:
     with pytest.raises(SearchError, match="no picture has 'colour'; filter by condition, light"):
-        searcher.search(query_of(1), Wanted(where=(("colour", "red"),)))
+        searcher.search(query_of(1), SearchFilter(where=(("colour", "red"),)))
 
 
 def test_only_scores_at_or_above_the_least_are_given(searcher: Searcher) -> None:
-    whole = searcher.search(query_of(5), Wanted()).hits
-    answer = searcher.search(query_of(5), Wanted(min_score=whole[3].score))
+    whole = searcher.search(query_of(5), SearchFilter()).hits
+    answer = searcher.search(query_of(5), SearchFilter(min_score=whole[3].score))
     assert [hit.name for hit in answer.hits] == [hit.name for hit in whole[:4]]
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Wanted(top_k=0),
-        lambda: Wanted(metric="hamming"),
-        lambda: Wanted(metric="euclidean", min_score=0.5),
-        lambda: Wanted(min_score=1.5),
-        lambda: Wanted(min_score=float("nan")),
+        lambda: SearchFilter(top_k=0),
+        lambda: SearchFilter(metric="hamming"),
+        lambda: SearchFilter(metric="euclidean", min_score=0.5),
+        lambda: SearchFilter(min_score=1.5),
+        lambda: SearchFilter(min_score=float("nan")),
     ],
     ids=["no k", "metric", "score of a distance", "score above 1", "NaN"],
 )
@@ -210,14 +210,14 @@ def test_what_makes_no_sense_is_refused(make: object) -> None:
 def test_a_query_of_another_model_is_refused(searcher: Searcher) -> None:
     query = Query(embedding(1.0, 0.0, model_id="other@1"), query_of(1).thumbnail)
     with pytest.raises(ModelError, match="other@1; search with the same model"):
-        searcher.search(query, Wanted())
+        searcher.search(query, SearchFilter())
 
 
 @pytest.mark.parametrize("scale", list(VectorScale), ids=lambda scale: scale.value)
 def test_every_scale_of_an_index_finds_the_picture_itself(
     index: Collection, scale: VectorScale
 ) -> None:
-    found = Searcher(index).search(query_of(7), Wanted(scale=scale, top_k=3)).hits
+    found = Searcher(index).search(query_of(7), SearchFilter(scale=scale, top_k=3)).hits
     assert found[0].name == "b/7.png"
     assert found[0].score == pytest.approx(1.0, abs=1e-4)
 
@@ -226,7 +226,8 @@ def test_both_scales_are_the_mean_of_the_two(index: Collection) -> None:
     searcher = Searcher(index)
     found = {
         scale: {
-            hit.name: hit.score for hit in searcher.search(query_of(7), Wanted(scale=scale)).hits
+            hit.name: hit.score
+            for hit in searcher.search(query_of(7), SearchFilter(scale=scale)).hits
         }
         for scale in VectorScale
     }
@@ -238,13 +239,13 @@ def test_both_scales_are_the_mean_of_the_two(index: Collection) -> None:
 def test_an_index_without_cells_says_how_to_get_them(index: Collection) -> None:
     flat = replace(index, vectors=index.vectors[:, : index.dimension])
     with pytest.raises(SearchError, match="--scale both"):
-        Searcher(flat).search(query_of(7), Wanted(scale=VectorScale.SPATIAL))
+        Searcher(flat).search(query_of(7), SearchFilter(scale=VectorScale.SPATIAL))
 
 
 def test_an_index_filters_by_folder_and_tag(index: Collection) -> None:
     searcher = Searcher(index)
-    assert names_of(searcher, Wanted(where=(("tag", "odd"),))) == ["a/3.png"]
-    inside = names_of(searcher, Wanted(where=(("folder", "b"),)))
+    assert names_of(searcher, SearchFilter(where=(("tag", "odd"),))) == ["a/3.png"]
+    inside = names_of(searcher, SearchFilter(where=(("folder", "b"),)))
     assert sorted(inside) == ["b/10.png", "b/11.png", "b/6.png", "b/7.png", "b/8.png", "b/9.png"]
 
 
@@ -252,5 +253,5 @@ def test_pictures_that_are_gone_are_counted_when_their_pixels_are_needed(
     index: Collection,
 ) -> None:
     gone = replace(index, thumbnail=lambda row: None if row == 0 else index.thumbnail(row))
-    answer = Searcher(gone).search(query_of(7), Wanted(metric="ssim"))
+    answer = Searcher(gone).search(query_of(7), SearchFilter(metric="ssim"))
     assert (len(answer.hits), answer.unseen) == (11, 1)

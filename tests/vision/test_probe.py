@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_sim.core.types import BgrImage, Embedding, Frame, Roi
-from edge_sim.vision.probe import Mask, Region, Sights, make_probe
+from edge_sim.vision.probe import FrameFeatures, Mask, Region, make_probe
 from tests.builders import BrightnessEmbedder
 
 
@@ -31,8 +31,8 @@ def left_half() -> Mask:
 
 def test_watches_on_the_same_region_share_one_embedding() -> None:
     embedder = CountingEmbedder()
-    sights = Sights(frame(), embedder)
-    a, b = (sights.of(Region(Roi(0.1, 0.1, 0.9, 0.9))) for _ in range(2))
+    frame_features = FrameFeatures(frame(), embedder)
+    a, b = (frame_features.of(Region(Roi(0.1, 0.1, 0.9, 0.9))) for _ in range(2))
     assert a.embedding is b.embedding
     assert a.readings[0] is b.readings[0]
     assert embedder.calls == 1
@@ -40,19 +40,19 @@ def test_watches_on_the_same_region_share_one_embedding() -> None:
 
 def test_a_glimpse_embeds_nothing() -> None:
     embedder = CountingEmbedder()
-    assert Sights(frame(), embedder).of(Region()).glimpse.size
+    assert FrameFeatures(frame(), embedder).of(Region()).coarse_image.size
     assert embedder.calls == 0
 
 
 def test_regions_of_other_place_or_mask_are_seen_apart() -> None:
-    sights = Sights(frame(), BrightnessEmbedder())
+    frame_features = FrameFeatures(frame(), BrightnessEmbedder())
     regions = [Region(), Region(Roi(0.0, 0.0, 0.5, 1.0)), Region(mask=left_half())]
-    assert len({id(sights.of(region)) for region in regions}) == 3
+    assert len({id(frame_features.of(region)) for region in regions}) == 3
 
 
 def test_a_sight_shows_what_enrolment_sees() -> None:
     region = Region(Roi(0.2, 0.0, 0.7, 0.9), left_half())
-    sight = Sights(frame(), BrightnessEmbedder()).of(region)
+    sight = FrameFeatures(frame(), BrightnessEmbedder()).of(region)
     probe = make_probe(BrightnessEmbedder(), region.pixels_of(frame().pixels))
     np.testing.assert_array_equal(sight.readings[0], probe.thumbnail)
     np.testing.assert_array_equal(sight.embedding.vector, probe.embedding.vector)
@@ -63,7 +63,10 @@ def test_the_glimpse_of_a_masked_region_does_not_see_what_the_mask_hides() -> No
     region = Region(mask=left_half())
     other = frame()
     other.pixels[:, 160:] = 255 - other.pixels[:, 160:]
-    seen = [Sights(item, BrightnessEmbedder()).of(region).glimpse for item in (frame(), other)]
+    seen = [
+        FrameFeatures(item, BrightnessEmbedder()).of(region).coarse_image
+        for item in (frame(), other)
+    ]
     np.testing.assert_array_equal(seen[0], seen[1])
     other.pixels[:, :160] = 0
-    assert (Sights(other, BrightnessEmbedder()).of(region).glimpse != seen[0]).any()
+    assert (FrameFeatures(other, BrightnessEmbedder()).of(region).coarse_image != seen[0]).any()

@@ -50,7 +50,7 @@ def watched(pictures: Sequence[BgrImage], *, step_s: float = EVERY_S) -> list[tu
     places = []
     for at, pixels in enumerate(pictures):
         pipeline.process(Frame(np.ascontiguousarray(pixels), at * step_s, at * step_s, at, "s"))
-        places.append(watch.region.aside_of(HOME))
+        places.append(watch.region.offset_from(HOME))
     return places
 
 
@@ -131,5 +131,5 @@ def test_a_moved_region_stays_in_the_frame_and_keeps_its_size(
     assert roi.y2 - roi.y1 == pytest.approx(high - low)
     assert 0.0 <= roi.x1 < roi.x2 <= 1.0
     assert 0.0 <= roi.y1 < roi.y2 <= 1.0
-    aside = home.moved(0.0, 0.0).aside_of(home)
+    aside = home.moved(0.0, 0.0).offset_from(home)
     assert max(map(abs, aside)) == pytest.approx(0.0, abs=1e-12)

@@ -22,7 +22,7 @@ from edge_sim.io.sources import open_source
 from edge_sim.io.sources.synthetic.source import scene_roi
 from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
-from edge_sim.runtime.loop import Lane, steps
+from edge_sim.runtime.loop import SourceRunner, steps
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.embedders import open_embedder
 from edge_sim.vision.probe import Region
@@ -92,7 +92,9 @@ def _deciding_s(path: Path, region: Region) -> tuple[float, float]:
     stages = stages_of(Config(), WatchConfig())
     watch = Watch("scene", gallery, stages, region=region, gate=Gate())
     with closing(open_source(str(path))) as source:
-        lane = Lane(source, Pipeline(embedder, [watch], "bench"), live=False, now=lambda: 0.0)
+        lane = SourceRunner(
+            source, Pipeline(embedder, [watch], "bench"), live=False, now=lambda: 0.0
+        )
         started_s = time.process_time()
         looks = [outcome.embedded for step in steps([lane]) for outcome in step.outcomes]
         elapsed_s = time.process_time() - started_s

@@ -23,7 +23,7 @@ from edge_sim.core.types import (
     UnknownReason,
 )
 from edge_sim.decision.decider import AdaptiveDecider
-from edge_sim.decision.features import WEIGHTS, evidence_of, stacked_evidence
+from edge_sim.decision.features import WEIGHTS, features_of, stacked_features
 from edge_sim.decision.pipeline import Stages
 from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.decision.thresholds import Memory
@@ -42,10 +42,10 @@ def in_one_light(gallery: Gallery) -> Gallery:
 
 def nearest_in_all_views(gallery: Gallery) -> NearestScorer:
     """Return the scorer that takes the nearest reference in all views instead of regressions."""
-    views = stacked_evidence(gallery.references) if len(gallery) else {}
+    views = stacked_features(gallery.references) if len(gallery) else {}
 
     def likeness(item: Probe | Reference) -> Rows:
-        own = evidence_of(item)
+        own = features_of(item)
         total = sum(WEIGHTS[name] for name in views)
         parts = (WEIGHTS[name] / total * (rows @ own[name]) for name, rows in views.items())
         return np.asarray(sum(parts), np.float32)

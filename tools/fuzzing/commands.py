@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from edge_sim.errors import CommandError
 from edge_sim.io.outbox.queue import OutboxCounts
-from edge_sim.io.sinks.capabilities import SetSensitivity, Site, Teach, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, SetSensitivity, Teach, WatchCard
 from edge_sim.io.sinks.mqtt.topics import Topics, read_command
 from edge_sim.runtime.config import parse_config
 from edge_sim.runtime.daemon.http_api import open_http_server
 from edge_sim.runtime.daemon.teaching import Lesson
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 from fuzzing.texts import words
 from fuzzing.trial import BrokenPromiseError
 
 STATES = ("closed", "open")
 TOPICS = Topics("edge_sim", "porch")
-SITE = Site((WatchCard("gate", "yard", STATES, 0.5), WatchCard("new", "yard", (), 0.5)))
+SITE = DeviceInfo((WatchCard("gate", "yard", STATES, 0.5), WatchCard("new", "yard", (), 0.5)))
 TOKEN = "0123456789abcdef"
 _ANSWER_S = 8.0
 
@@ -181,7 +181,7 @@ def served() -> Iterator[int]:
         f"health: {{listen: '127.0.0.1:0', token: '{TOKEN}', requests_per_s: 1000000}}",
         where="fuzz.yaml",
     )
-    server = open_http_server(config, Board("porch"), _Dispatcher(), _StateStore(), _teach)  # type: ignore[arg-type]
+    server = open_http_server(config, StatusBoard("porch"), _Dispatcher(), _StateStore(), _teach)  # type: ignore[arg-type]
     if server is None:
         raise BrokenPromiseError("no server")
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
-from soaking.pictures import STATES, VARIANTS, Pixels, album
+from soaking.pictures import STATES, VARIANTS, Pixels, image_grid
 
 MEAN_STAY = 300
 """Frames in a state."""
@@ -75,7 +75,7 @@ class Camera:
         self._seen.set()
         self._lock = threading.Lock()
         self._rng = random.Random(seed)
-        self._album = album(seed)
+        self._album = image_grid(seed)
         self._frames = frames
         self._index = 0
         self._trouble = ""

@@ -53,7 +53,7 @@ _SPOILED: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def album(seed: int) -> dict[tuple[str, str], tuple[Pixels, ...]]:
+def image_grid(seed: int) -> dict[tuple[str, str], tuple[Pixels, ...]]:
     """Return `VARIANTS` read-only pictures for every (trouble, state); the trouble "" is none."""
     rng = np.random.default_rng(seed)
     found: dict[tuple[str, str], tuple[Pixels, ...]] = {}

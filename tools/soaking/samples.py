@@ -68,7 +68,7 @@ def draw(samples: Sequence[Sample], path: Path, *, title: str) -> None:
         digits=2 if in_millions else 0,
     )
     panels = []
-    for key, name, ink in (
+    for key, name, colour in (
         ("rss_mb", "memory (RSS), MB", "state0"),
         ("descriptors", "open descriptors", "state1"),
         ("threads", "threads", "state2"),
@@ -80,7 +80,7 @@ def draw(samples: Sequence[Sample], path: Path, *, title: str) -> None:
             (item.frames / unit, value) for item, value in zip(samples, values, strict=True)
         )
         up = Axis("", high=high, digits=0 if high >= 5.0 else 1)
-        panels.append(Diagram(name, across, up, (Series("", points, ink),)))
+        panels.append(Diagram(name, across, up, (Series("", points, colour),)))
     write_sheet(path, sheet(panels, columns=2, title=title))
 
 

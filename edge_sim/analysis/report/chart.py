@@ -20,7 +20,7 @@ from edge_sim.analysis.report.drawing import (
     Polyline,
     Rect,
     Text,
-    inks_of,
+    colours_of,
     line,
     moved,
     stacked,
@@ -77,7 +77,7 @@ def chart(
         anchor: The markers lead to `#<anchor>-<number>`.
     """
     states = states_of(track, truth)
-    plot = plot_of(width, scope, inks_of(states))
+    plot = plot_of(width, scope, colours_of(states))
     looks, spans = track.looks, track.spans()
     true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
     named: list[tuple[str, Drawing | None]] = [
@@ -92,14 +92,14 @@ def chart(
     ]
     lanes = [_titled(plot, name, lane) for name, lane in named if lane is not None]
     body = _with_event_lines(plot, track, stacked(lanes, _LANE_GAP_PX))
-    return stacked([legend(width, inks_of(states), judged=bool(true)), body], 10.0)
+    return stacked([legend(width, colours_of(states), judged=bool(true)), body], 10.0)
 
 
 def legend(width: float, inks: Mapping[str, str], *, judged: bool) -> Drawing:
     """Return what the colours and lines mean; `judged` adds the red of a wrong state."""
     entries: list[tuple[str, Sequence[Item]]] = [
-        (state, (Rect(0, 0, 14, 12, ink, radius=2),))
-        for state, ink in inks.items()
+        (state, (Rect(0, 0, 14, 12, colour, radius=2),))
+        for state, colour in inks.items()
         if state != UNKNOWN
     ]
     back = Rect(0, 0, 14, 12, "unknown_back", radius=2)
@@ -172,10 +172,10 @@ def bars(moment: TimelineEvent, plot: Plot, width: float) -> Drawing:
     items: list[Item] = []
     for row, state in enumerate(ranked):
         top = row * _BAR_ROW_PX
-        ink = plot.ink(state)
+        colour = plot.colour(state)
         items.append(Text(0, top + 13, plot.named(state, name_px - 6, TEXT_PX)))
         items.append(Rect(x.start, top + 4, x.end - x.start, 10, "grid", radius=2))
-        items.append(Rect(x.start, top + 4, x(scores[state]) - x.start, 10, ink, radius=2))
+        items.append(Rect(x.start, top + 4, x(scores[state]) - x.start, 10, colour, radius=2))
         items.append(Text(x.end + 6, top + 13, f"{scores[state]:.3f}"))
         level = moment.change.thresholds.get(state)
         if level is not None:
@@ -220,16 +220,16 @@ def _row(plot: Plot, moment: TimelineEvent) -> Drawing:
     number, picture, time, change, confidence, scores = _columns(plot.width)
     look = moment.look
     before = moment.change.before
-    after_ink = plot.ink(moment.change.after.name)
+    after_colour = plot.colour(moment.change.after.name)
     items: list[Item] = [
         line((0, 0), (plot.width, 0), "grid"),
-        Rect(number, 8, 22, 18, after_ink, radius=9),
-        Text(number + 11, 21, str(moment.number), f"on_{after_ink}", 11, "middle", True),
+        Rect(number, 8, 22, 18, after_colour, radius=9),
+        Text(number + 11, 21, str(moment.number), f"on_{after_colour}", 11, "middle", True),
         Text(time, 22, plot.since(look.at_s), bold=True),
         Text(time, 40, clock_text(look, plot), "muted"),
         Text(time, 58, f"light: {look.condition}", "muted"),
         Text(change, 22, f"{before.name if before else 'start'} →", "muted"),
-        Rect(change, 33, 12, 12, after_ink, radius=2),
+        Rect(change, 33, 12, 12, after_colour, radius=2),
         Text(change + 18, 44, moment.change.after.name, size=14, bold=True),
         Text(confidence, 22, f"{moment.change.confidence:.2f}", bold=True),
     ]

@@ -60,7 +60,7 @@ class Polyline:
     """A line through points; `dash` is (on, off) in pixels. With `closed`, a filled area."""
 
     points: tuple[Point, ...]
-    ink: str
+    colour: str
     width: float = 1.0
     opacity: float = 1.0
     dash: tuple[float, float] | None = None
@@ -74,7 +74,7 @@ class Text:
     x: float
     y: float
     text: str
-    ink: str = "ink"
+    colour: str = "ink"
     size: float = TEXT_PX
     anchor: Anchor = "start"
     bold: bool = False
@@ -105,10 +105,10 @@ class Drawing:
 
 
 def line(
-    start: Point, end: Point, ink: str, *, width: float = 1.0, opacity: float = 1.0
+    start: Point, end: Point, colour: str, *, width: float = 1.0, opacity: float = 1.0
 ) -> Polyline:
     """Return a straight line."""
-    return Polyline((start, end), ink, width, opacity)
+    return Polyline((start, end), colour, width, opacity)
 
 
 def text_width(text: str, size: float = TEXT_PX) -> float:
@@ -186,7 +186,7 @@ _FIXED: Mapping[str, tuple[str, str]] = {
     "on_dark": ("#ffffff", "#e6eaee"),
 }
 
-INKS: Mapping[str, tuple[str, str]] = {
+COLOURS: Mapping[str, tuple[str, str]] = {
     **_FIXED,
     **{f"state{i}": (light, dark) for i, (light, dark, _, _) in enumerate(_STATES)},
     **{f"on_state{i}": (light, dark) for i, (_, _, light, dark) in enumerate(_STATES)},
@@ -194,7 +194,7 @@ INKS: Mapping[str, tuple[str, str]] = {
 """Name -> (hex colour on light, hex colour on dark)."""
 
 
-def inks_of(states: Iterable[str]) -> dict[str, str]:
+def colours_of(states: Iterable[str]) -> dict[str, str]:
     """Return the ink of every state, in the order given; the palette repeats after eight.
 
     `unknown` is always grey.
@@ -204,9 +204,9 @@ def inks_of(states: Iterable[str]) -> dict[str, str]:
     return {**inks, UNKNOWN: "unknown"}
 
 
-def bgr_of(ink: str) -> tuple[int, int, int]:
+def bgr_of(colour: str) -> tuple[int, int, int]:
     """Return the colour on light surfaces as (blue, green, red), 0 to 255."""
-    code = INKS[ink][0]
+    code = COLOURS[colour][0]
     red, green, blue = (int(code[i : i + 2], 16) for i in (1, 3, 5))
     return blue, green, red
 

@@ -16,13 +16,13 @@ from edge_sim.analysis.report import svg
 from edge_sim.analysis.report.chart import chart
 from edge_sim.analysis.report.drawing import bgr_of
 from edge_sim.analysis.report.lanes import scope_of
-from edge_sim.analysis.report.timeline import Look, Timeline, Track
+from edge_sim.analysis.report.timeline import Timeline, TimelinePoint, Track
 from edge_sim.core.files import is_dir
 from edge_sim.core.images import as_bgr, decode, gray
 from edge_sim.core.types import BgrImage, GrayImage, State, StateChange, UnknownReason
 from edge_sim.core.vectors import SSIM_RADIUS_PX, ssim_map, ssim_planes
 from edge_sim.errors import DataError
-from edge_sim.runtime.explanations import Explanation, SeenLook
+from edge_sim.runtime.explanations import Explanation, ObservationSummary
 
 _WIDE_PX, _NARROW_PX = 1120.0, 380.0
 _MAP_PX = 192
@@ -236,12 +236,12 @@ def _recorded(explanation: Explanation) -> Timeline:
     event = explanation.event
     for look in explanation.looks:
         change = _change(explanation) if look.decided else None
-        timeline.add_look(event.watch, _look(look), change)
+        timeline.add_observation(event.watch, _look(look), change)
     return timeline
 
 
-def _look(look: SeenLook) -> Look:
-    return Look(
+def _look(look: ObservationSummary) -> TimelinePoint:
+    return TimelinePoint(
         at_s=look.at_s,
         unix_time_s=look.unix_time_s,
         state=_state(look.state, look.reason),

@@ -254,7 +254,7 @@ class Series:
 
     name: str
     points: tuple[Point, ...]
-    ink: str
+    colour: str
     bar: float = 0.0
     dashed: bool = False
 
@@ -373,14 +373,14 @@ def _bars(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
         left, right = x(middle - series.bar / 2), x(middle + series.bar / 2)
         top = y(height)
         if right > left and y.start > top:
-            bars.append(Rect(left, top, right - left, y.start - top, series.ink, opacity=0.55))
+            bars.append(Rect(left, top, right - left, y.start - top, series.colour, opacity=0.55))
     return bars
 
 
 def _line(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
     points = tuple((x(across), y(up)) for across, up in series.points)
     dash = (5.0, 4.0) if series.dashed else None
-    return [Polyline(points, series.ink, width=2.0, dash=dash)]
+    return [Polyline(points, series.colour, width=2.0, dash=dash)]
 
 
 def _legend(diagram: Diagram) -> list[Item]:
@@ -389,7 +389,7 @@ def _legend(diagram: Diagram) -> list[Item]:
     for series in reversed([item for item in diagram.series if item.name]):
         wide = text_width(series.name, _SMALL)
         items.append(Text(right - wide, _TOP - 8, series.name, "ink", _SMALL))
-        items.append(Rect(right - wide - 14, _TOP - 17, 10, 10, series.ink, radius=2))
+        items.append(Rect(right - wide - 14, _TOP - 17, 10, 10, series.colour, radius=2))
         right -= wide + 24
     return items
 
@@ -419,8 +419,8 @@ def _histogram(name: str, curve: Curve, threshold: float) -> Diagram:
     top = max(float(share.max()) for share in shares) * 1.1
     middles = (edges[:-1] + edges[1:]) / 2
     series = tuple(
-        Series(word, _points(middles, share), ink, bar=float(edges[1] - edges[0]))
-        for word, share, ink in zip(
+        Series(word, _points(middles, share), colour, bar=float(edges[1] - edges[0]))
+        for word, share, colour in zip(
             ("different", "same"), shares, ("state1", "state0"), strict=True
         )
     )

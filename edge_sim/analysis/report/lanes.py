@@ -31,10 +31,10 @@ from edge_sim.analysis.report.drawing import (
 )
 from edge_sim.analysis.report.timeline import (
     BETWEEN,
-    Look,
     StateSpan,
     Timeline,
     TimelineEvent,
+    TimelinePoint,
     TrueSpan,
 )
 from edge_sim.core.events import utc_text
@@ -88,7 +88,7 @@ class Plot:
         """How long time is, in pixels."""
         return self.x.end - self.x.start
 
-    def ink(self, state: str) -> str:
+    def colour(self, state: str) -> str:
         """Return the ink of a state; grey for one that is not in the gallery."""
         return self.inks.get(state, "unknown")
 
@@ -133,14 +133,14 @@ def _shared_start(names: Sequence[str]) -> int:
     )
 
 
-Reading = Callable[[Look], float | None]
+Reading = Callable[[TimelinePoint], float | None]
 """Takes one value out of a look; None where there is none."""
 
 _VISIBLE_PX = 0.25
 
 
 def curve(
-    looks: Iterable[Look], reading: Reading, x: AxisScale, y: AxisScale
+    looks: Iterable[TimelinePoint], reading: Reading, x: AxisScale, y: AxisScale
 ) -> tuple[tuple[Point, ...], ...]:
     """Return the readings as lines, broken where there is none.
 
@@ -167,8 +167,10 @@ def steps(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(corners)
 
 
-def _runs(looks: Iterable[Look], reading: Reading) -> Iterator[list[tuple[Look, float]]]:
-    run: list[tuple[Look, float]] = []
+def _runs(
+    looks: Iterable[TimelinePoint], reading: Reading
+) -> Iterator[list[tuple[TimelinePoint, float]]]:
+    run: list[tuple[TimelinePoint, float]] = []
     for look in looks:
         value = reading(look)
         if value is not None:
@@ -229,7 +231,7 @@ def pins(plot: Plot, moments: Sequence[TimelineEvent], anchor: str) -> Drawing:
         last_row = max(row, last_row)
         top = row * (_PIN_PX + 2)
         pill = _marker(plot, moment, (-half, top, 2 * half, _PIN_PX), anchor)
-        words = f"on_{plot.ink(moment.change.after.name)}"
+        words = f"on_{plot.colour(moment.change.after.name)}"
         number = Text(at, top + 13, str(moment.number), words, _SMALL, "middle", True)
         items += [replace(pill, radius=_PIN_PX / 2), number]
     return Drawing(plot.width, (last_row + 1) * (_PIN_PX + 2), tuple(items))
@@ -259,19 +261,19 @@ def truth_lane(plot: Plot, truth: Sequence[TrueSpan]) -> Drawing:
     items: list[Item] = []
     for span in truth:
         left, width = _extent(plot, span.start_s, span.end_s)
-        ink = plot.ink(span.state)
+        colour = plot.colour(span.state)
         tip = f"true: {span.state}, {_when(plot, span.start_s, span.end_s)}"
         if span.state in (BETWEEN, UNKNOWN):
             items.append(Rect(left, 0, width, height, "unknown_back", tip=tip))
             continue
-        items.append(Rect(left, 0, width, height, ink, tip=tip))
+        items.append(Rect(left, 0, width, height, colour, tip=tip))
         items += _band_label(
-            plot.named(span.state, width - 8, _SMALL), left, width, f"on_{ink}", 11.5
+            plot.named(span.state, width - 8, _SMALL), left, width, f"on_{colour}", 11.5
         )
     return Drawing(plot.width, height, tuple(items))
 
 
-def condition_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
+def condition_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing:
     """Return the light regime that was chosen."""
     height = 14.0
     items: list[Item] = []
@@ -280,12 +282,12 @@ def condition_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
         known = condition in ("day", "dusk", "ir", "dark")
         tip = f"light: {condition}, {_when(plot, start_s, end_s)}"
         items.append(Rect(left, 0, width, height, condition if known else "luma", tip=tip))
-        ink = f"on_{condition}" if known else "ink"
-        items += _band_label(condition, left, width, ink, 11, size=10.5)
+        colour = f"on_{condition}" if known else "ink"
+        items += _band_label(condition, left, width, colour, 11, size=10.5)
     return Drawing(plot.width, height, tuple(items))
 
 
-def impediment_lane(plot: Plot, looks: Sequence[Look]) -> Drawing | None:
+def impediment_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing | None:
     """Return when and why looks could not be decided on; None if every look could."""
     if not any(look.impediment for look in looks):
         return None
@@ -334,13 +336,13 @@ def _marker(
         top,
         width,
         height,
-        plot.ink(moment.change.after.name),
+        plot.colour(moment.change.after.name),
         tip=f"{moment.number}: {change_text(moment)}, {plot.since(at_s)}",
         href=f"{anchor}-{moment.number}",
     )
 
 
-def clock_text(look: Look, plot: Plot) -> str:
+def clock_text(look: TimelinePoint, plot: Plot) -> str:
     """Return when a look was, in UTC; with the date, but no parts of a second, in a long run."""
     text = utc_text(look.unix_time_s)
     if plot.x.high - plot.x.low > _DATED_S:
@@ -358,10 +360,10 @@ def _band(plot: Plot, span: StateSpan, height: float) -> Iterator[Item]:
         yield from _hatched(left, width, height, tip)
         yield from _tagged(reason.value if reason else name, left, width, height / 2 + 4)
         return
-    ink = plot.ink(name)
-    yield Rect(left, 0, width, height, ink, tip=tip)
+    colour = plot.colour(name)
+    yield Rect(left, 0, width, height, colour, tip=tip)
     shown = plot.named(name, width - 8, 13)
-    yield from _band_label(shown, left, width, f"on_{ink}", height / 2 + 4.5, size=13)
+    yield from _band_label(shown, left, width, f"on_{colour}", height / 2 + 4.5, size=13)
 
 
 def _hatched(left: float, width: float, height: float, tip: str) -> tuple[Item, ...]:
@@ -384,13 +386,15 @@ def _tagged(
 
 
 def _band_label(
-    text: str, left: float, width: float, ink: str, base: float, size: float = _SMALL
+    text: str, left: float, width: float, colour: str, base: float, size: float = _SMALL
 ) -> Iterator[Item]:
     if text and text_width(text, size) <= width - 8:
-        yield Text(left + 6, base, text, ink, size)
+        yield Text(left + 6, base, text, colour, size)
 
 
-def _stretches(looks: Sequence[Look], values: Sequence[str]) -> Iterator[tuple[float, float, str]]:
+def _stretches(
+    looks: Sequence[TimelinePoint], values: Sequence[str]
+) -> Iterator[tuple[float, float, str]]:
     starts = [i for i in range(len(looks)) if i == 0 or values[i] != values[i - 1]]
     for first, following in pairwise([*starts, len(looks) - 1]):
         yield looks[first].at_s, looks[following].at_s, values[first]
@@ -413,7 +417,9 @@ ENTER_DASH, LEAVE_DASH = (6.0, 4.0), (1.5, 3.0)
 """How the levels are drawn."""
 
 
-def score_lane(plot: Plot, looks: Sequence[Look], states: Sequence[str], height: float) -> Drawing:
+def score_lane(
+    plot: Plot, looks: Sequence[TimelinePoint], states: Sequence[str], height: float
+) -> Drawing:
     """Return the combined score of every state with the levels in force."""
     low = _lowest(looks)
     y = AxisScale(low, 1.0, height - 1.0, 5.0)
@@ -431,7 +437,7 @@ def score_lane(plot: Plot, looks: Sequence[Look], states: Sequence[str], height:
     return Drawing(plot.width, height, tuple(items))
 
 
-def margin_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
+def margin_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing:
     """Return the lead of the best state over the second, as a probability, as an area."""
     height = 32.0
     y = AxisScale(0.0, 1.0, height, 2.0)
@@ -444,7 +450,7 @@ def margin_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
     return Drawing(plot.width, height, tuple(items))
 
 
-def light_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
+def light_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing:
     """Return the mean grey level of the region."""
     height = 32.0
     y = AxisScale(0.0, 255.0, height, 1.0)
@@ -456,33 +462,35 @@ def light_lane(plot: Plot, looks: Sequence[Look]) -> Drawing:
     return Drawing(plot.width, height, tuple(items))
 
 
-def _levels(plot: Plot, looks: Sequence[Look], state: str, y: AxisScale) -> Iterator[Item]:
-    def enter(look: Look) -> float | None:
+def _levels(plot: Plot, looks: Sequence[TimelinePoint], state: str, y: AxisScale) -> Iterator[Item]:
+    def enter(look: TimelinePoint) -> float | None:
         return look.thresholds[state].enter if state in look.thresholds else None
 
-    def leave(look: Look) -> float | None:
+    def leave(look: TimelinePoint) -> float | None:
         return look.thresholds[state].leave if state in look.thresholds else None
 
-    ink = plot.ink(state)
+    colour = plot.colour(state)
     uppers = [steps(points) for points in curve(looks, enter, plot.x, y)]
     lowers = [steps(points) for points in curve(looks, leave, plot.x, y)]
     for upper, lower in zip(uppers, lowers, strict=True):
-        yield Polyline((*upper, *reversed(lower)), ink, opacity=0.09, closed=True)
-        yield Polyline(upper, ink, dash=ENTER_DASH)
-        yield Polyline(lower, ink, dash=LEAVE_DASH)
+        yield Polyline((*upper, *reversed(lower)), colour, opacity=0.09, closed=True)
+        yield Polyline(upper, colour, dash=ENTER_DASH)
+        yield Polyline(lower, colour, dash=LEAVE_DASH)
 
 
-def _score_line(plot: Plot, looks: Sequence[Look], state: str, y: AxisScale) -> Iterator[Item]:
-    ink = plot.ink(state)
+def _score_line(
+    plot: Plot, looks: Sequence[TimelinePoint], state: str, y: AxisScale
+) -> Iterator[Item]:
+    colour = plot.colour(state)
     for points in curve(looks, lambda look: look.scores.get(state), plot.x, y):
         if len(points) > 1:
-            yield Polyline(points, ink, SCORE_PX)
+            yield Polyline(points, colour, SCORE_PX)
         if len(looks) <= 60 or len(points) == 1:
-            yield from (Rect(px - 2.5, py - 2.5, 5, 5, ink, radius=2.5) for px, py in points)
+            yield from (Rect(px - 2.5, py - 2.5, 5, 5, colour, radius=2.5) for px, py in points)
 
 
 def _end_labels(
-    plot: Plot, looks: Sequence[Look], states: Sequence[str], y: AxisScale
+    plot: Plot, looks: Sequence[TimelinePoint], states: Sequence[str], y: AxisScale
 ) -> Iterator[Item]:
     last = next((look for look in reversed(looks) if look.scores), None)
     if last is None:
@@ -495,10 +503,10 @@ def _end_labels(
         value = f"{last.scores[state]:.2f} "
         # A size up stands for the width of bold type.
         name = plot.named(state, room - text_width(value, 13.5), 13.5)
-        yield Text(plot.x.end + 8, base, value + name, plot.ink(state), bold=True)
+        yield Text(plot.x.end + 8, base, value + name, plot.colour(state), bold=True)
 
 
-def _lowest(looks: Iterable[Look]) -> float:
+def _lowest(looks: Iterable[TimelinePoint]) -> float:
     values = [score for look in looks for score in look.scores.values()]
     values += [level.leave for look in looks for level in look.thresholds.values()]
     lowest = min(values, default=0.0)

@@ -25,8 +25,8 @@ from edge_sim.analysis.report.drawing import (
     Drawing,
     Item,
     Text,
+    colours_of,
     fitted,
-    inks_of,
     padded,
     stacked,
     text_width,
@@ -34,9 +34,9 @@ from edge_sim.analysis.report.drawing import (
 from edge_sim.analysis.report.lanes import Plot, Scope, clock_text, plot_of, scope_of
 from edge_sim.analysis.report.timeline import (
     NO_LOOKS,
-    Look,
     Timeline,
     TimelineEvent,
+    TimelinePoint,
     Track,
     TrueStates,
     facts,
@@ -95,7 +95,7 @@ class PictureRow:
     cards: Iterable[CaptionedPicture]
 
 
-def album(title: str, facts: Iterable[str], sections: Iterable[PictureRow]) -> str:
+def image_grid(title: str, facts: Iterable[str], sections: Iterable[PictureRow]) -> str:
     """Return the whole page as an HTML document.
 
     Args:
@@ -192,7 +192,7 @@ color:var(--muted)}
 """
 
 
-def readout(track: Track, plot: Plot) -> str:
+def tooltip(track: Track, plot: Plot) -> str:
     """Return the hidden data and the empty line that the script fills, as HTML."""
     looks = track.looks
     kept = looks[:: -(-len(looks) // _MOST_LOOKS)]
@@ -208,7 +208,7 @@ def readout(track: Track, plot: Plot) -> str:
     )
 
 
-def _words(look: Look, plot: Plot) -> str:
+def _words(look: TimelinePoint, plot: Plot) -> str:
     reason = f" ({look.state.reason.value})" if look.state.reason else ""
     parts = [plot.since(look.at_s), look.state.name + reason]
     parts += [f"{state} {score:.3f}" for state, score in sorted(look.scores.items())]
@@ -305,7 +305,7 @@ def _page_section(track: Track, scope: Scope, truth: TrueStates, anchor: str) ->
         f'<li><b>{escape(figure)}</b><span class="caption">{escape(caption)}</span></li>'
         for figure, caption in figures(track, summarise(track, truth))
     )
-    inks = inks_of(states_of(track, truth))
+    inks = colours_of(states_of(track, truth))
     charts = "\n".join(
         _figure(
             name,
@@ -315,7 +315,7 @@ def _page_section(track: Track, scope: Scope, truth: TrueStates, anchor: str) ->
         )
         for name, width in (("wide", _WIDE_PX), ("narrow", _NARROW_PX))
     )
-    under_pointer = readout(track, plot_of(_WIDE_PX, scope, inks))
+    under_pointer = tooltip(track, plot_of(_WIDE_PX, scope, inks))
     table = _table(track, plot_of(_WIDE_PX, scope, inks), anchor)
     return (
         f'{head}<ul class="figures">{numbers}</ul>\n{charts}\n{under_pointer}\n{table}\n</section>'
@@ -344,9 +344,9 @@ def _table(track: Track, plot: Plot, anchor: str) -> str:
 
 def _row(moment: TimelineEvent, plot: Plot, anchor: str) -> str:
     change, look = moment.change, moment.look
-    ink = plot.ink(change.after.name).replace("_", "-")
+    colour = plot.colour(change.after.name).replace("_", "-")
     badge = (
-        f'<span class="badge" style="background:var(--{ink});color:var(--on-{ink})">'
+        f'<span class="badge" style="background:var(--{colour});color:var(--on-{colour})">'
         f"{moment.number}</span>"
     )
     reason = f" ({escape(change.after.reason.value)})" if change.after.reason else ""
@@ -399,7 +399,7 @@ def _watch(track: Track, scope: Scope, truth: TrueStates) -> list[Drawing]:
     heading = stacked([Drawing(_INNER, 26, (name,)), _facts(facts(track))])
     if not track.looks:
         return [heading, _sentence(NO_LOOKS)]
-    plot = plot_of(_INNER, scope, inks_of(states_of(track, truth)))
+    plot = plot_of(_INNER, scope, colours_of(states_of(track, truth)))
     parts = [
         heading,
         _figures(figures(track, summarise(track, truth))),

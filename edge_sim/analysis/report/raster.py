@@ -95,7 +95,7 @@ def _paint_polyline(canvas: BgrImage, item: Polyline, scale: float) -> None:
         _paint_area(canvas, points, item)
         return
     # A faint line is drawn in a paler colour: most lines cross nothing but the panel.
-    colour = _paler(item.ink, item.opacity)
+    colour = _paler(item.colour, item.opacity)
     width = max(1, round(item.width * scale))
     if item.dash is None:
         cv2.polylines(canvas, [_fixed(points)], False, colour, width, cv2.LINE_AA, _SHIFT)
@@ -114,7 +114,7 @@ def _paint_area(canvas: BgrImage, points: Sequence[Point], item: Polyline) -> No
         return
     mask = np.zeros(area.shape[:2], np.uint8)
     cv2.fillPoly(mask, [_fixed((corners - low).tolist())], 255, cv2.LINE_AA, _SHIFT)
-    _blend(area, mask.astype(np.float32) * (item.opacity / 255.0), bgr_of(item.ink))
+    _blend(area, mask.astype(np.float32) * (item.opacity / 255.0), bgr_of(item.colour))
 
 
 def _paint_text(canvas: BgrImage, item: Text, scale: float) -> None:
@@ -134,7 +134,7 @@ def _paint_text(canvas: BgrImage, item: Text, scale: float) -> None:
     shift = {"start": 0.0, "middle": width / 4, "end": width / 2}[item.anchor]
     left = round(item.x * scale - shift - pad / 2)
     top = round(item.y * scale - (pad + height) / 2)
-    _stamp(canvas, small, (left, top), bgr_of(item.ink))
+    _stamp(canvas, small, (left, top), bgr_of(item.colour))
 
 
 def _stroke(size_px: float, bold: bool) -> int:
@@ -209,10 +209,10 @@ def _corners(item: Rect | Image, scale: float, canvas: BgrImage) -> tuple[int, i
     return max(0, left), max(0, top), min(canvas.shape[1], right), min(canvas.shape[0], bottom)
 
 
-def _paler(ink: str, opacity: float) -> tuple[int, int, int]:
+def _paler(colour: str, opacity: float) -> tuple[int, int, int]:
     blue, green, red = (
         round(front * opacity + back * (1.0 - opacity))
-        for front, back in zip(bgr_of(ink), bgr_of("panel"), strict=True)
+        for front, back in zip(bgr_of(colour), bgr_of("panel"), strict=True)
     )
     return blue, green, red
 

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.analysis.report.drawing import INKS, Drawing, Image, Item, Polyline, Rect, Text
+from edge_sim.analysis.report.drawing import COLOURS, Drawing, Image, Item, Polyline, Rect, Text
 from edge_sim.core.images import as_bgr, encode_jpeg
 
 _JPEG_QUALITY = 85
@@ -26,11 +26,11 @@ def render(drawing: Drawing, *, label: str) -> str:
 
 def style_sheet() -> str:
     """Return the CSS that the elements refer to: one variable and two classes per ink."""
-    light = "".join(f"--{_css(ink)}:{codes[0]};" for ink, codes in INKS.items())
-    dark = "".join(f"--{_css(ink)}:{codes[1]};" for ink, codes in INKS.items())
+    light = "".join(f"--{_css(colour)}:{codes[0]};" for colour, codes in COLOURS.items())
+    dark = "".join(f"--{_css(colour)}:{codes[1]};" for colour, codes in COLOURS.items())
     classes = "".join(
-        f".f-{_css(ink)}{{fill:var(--{_css(ink)})}}.l-{_css(ink)}{{stroke:var(--{_css(ink)})}}"
-        for ink in INKS
+        f".f-{_css(colour)}{{fill:var(--{_css(colour)})}}.l-{_css(colour)}{{stroke:var(--{_css(colour)})}}"
+        for colour in COLOURS
     )
     return (
         f":root{{color-scheme:light dark;{light}}}\n"
@@ -44,11 +44,11 @@ def style_sheet() -> str:
 def shared_patterns() -> str:
     """Return a hidden element with the stripes that hatched rectangles use; once per page."""
     stripes = "".join(
-        f'<pattern id="hatch-{_css(ink)}" width="7" height="7" patternUnits="userSpaceOnUse" '
-        f'patternTransform="rotate(45)"><rect width="2.2" height="7" class="f-{_css(ink)}"/>'
+        f'<pattern id="hatch-{_css(colour)}" width="7" height="7" patternUnits="userSpaceOnUse" '
+        f'patternTransform="rotate(45)"><rect width="2.2" height="7" class="f-{_css(colour)}"/>'
         "</pattern>"
-        for ink in INKS
-        if ink == "unknown" or ink.startswith("state") or ink == "wrong"
+        for colour in COLOURS
+        if colour == "unknown" or colour.startswith("state") or colour == "wrong"
     )
     return (
         '<svg width="0" height="0" style="position:absolute" aria-hidden="true">'
@@ -91,12 +91,12 @@ def _polyline(item: Polyline) -> str:
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in item.points)
     faint = f' opacity="{_number(item.opacity)}"' if item.opacity < 1 else ""
     if item.closed:
-        return f'<polygon points="{points}" class="f-{_css(item.ink)}"{faint}/>'
+        return f'<polygon points="{points}" class="f-{_css(item.colour)}"{faint}/>'
     dash = ""
     if item.dash is not None:
         dash = f' stroke-dasharray="{_number(item.dash[0])} {_number(item.dash[1])}"'
     return (
-        f'<polyline points="{points}" class="l-{_css(item.ink)}" '
+        f'<polyline points="{points}" class="l-{_css(item.colour)}" '
         f'stroke-width="{_number(item.width)}"{dash}{faint}/>'
     )
 
@@ -105,7 +105,7 @@ def _text(item: Text) -> str:
     anchor = "" if item.anchor == "start" else f' text-anchor="{item.anchor}"'
     weight = ' font-weight="600"' if item.bold else ""
     return (
-        f'<text x="{_number(item.x)}" y="{_number(item.y)}" class="f-{_css(item.ink)}" '
+        f'<text x="{_number(item.x)}" y="{_number(item.y)}" class="f-{_css(item.colour)}" '
         f'font-size="{_number(item.size)}"{anchor}{weight} pointer-events="none">'
         f"{escape(item.text)}</text>"
     )
@@ -125,8 +125,8 @@ def _place(item: Rect | Image) -> str:
     )
 
 
-def _css(ink: str) -> str:
-    return ink.replace("_", "-")
+def _css(colour: str) -> str:
+    return colour.replace("_", "-")
 
 
 def _number(value: float) -> str:

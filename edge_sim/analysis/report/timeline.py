@@ -39,7 +39,7 @@ _PICTURE_PX = 192
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TimelinePoint:
     """What one look at a watch adds to the lines of the picture.
 
     Args:
@@ -70,7 +70,7 @@ class TimelineEvent:
     """An event with the look that decided it; numbered from 1 per watch."""
 
     number: int
-    look: Look
+    look: TimelinePoint
     change: StateChange
     picture: NDArray[np.uint8] | None
 
@@ -96,12 +96,12 @@ class Track:
     looks_seen: int = 0
     moments_seen: int = 0
     moments: list[TimelineEvent] = field(default_factory=list)
-    _plain: list[Look] = field(default_factory=list)
+    _plain: list[TimelinePoint] = field(default_factory=list)
     _stride: int = 1
     _last_s: float | None = None
 
     @property
-    def looks(self) -> tuple[Look, ...]:
+    def looks(self) -> tuple[TimelinePoint, ...]:
         """Kept looks in time order, those with events included."""
         merged = [*self._plain, *(moment.look for moment in self.moments)]
         return tuple(sorted(merged, key=lambda look: look.at_s))
@@ -130,10 +130,10 @@ class Track:
         """Take one look over."""
         change = outcome.change
         picture = None if change is None else _picture(outcome, crop)
-        self.record_look(_look_of(outcome), change, picture)
+        self.record_observation(_look_of(outcome), change, picture)
 
-    def record_look(
-        self, look: Look, change: StateChange | None, picture: NDArray[np.uint8] | None
+    def record_observation(
+        self, look: TimelinePoint, change: StateChange | None, picture: NDArray[np.uint8] | None
     ) -> None:
         """Take one look over that is known without its probe."""
         # A source that starts over, such as a file played twice, must not draw lines backwards.
@@ -150,7 +150,7 @@ class Track:
             self._stride *= 2
 
     def _keep_moment(
-        self, look: Look, change: StateChange, picture: NDArray[np.uint8] | None
+        self, look: TimelinePoint, change: StateChange, picture: NDArray[np.uint8] | None
     ) -> None:
         self.moments_seen += 1
         self.moments.append(TimelineEvent(self.moments_seen, look, change, picture))
@@ -206,10 +206,10 @@ class Timeline:
             track.gallery_revision = event.gallery_revision
         track.record(outcome, crop)
 
-    def add_look(
+    def add_observation(
         self,
         watch: str,
-        look: Look,
+        look: TimelinePoint,
         change: StateChange | None = None,
         picture: NDArray[np.uint8] | None = None,
     ) -> None:
@@ -217,27 +217,27 @@ class Timeline:
 
         Args:
             watch: Whose look it is.
-            look: Its readings; `Look.at_s` is the place on the time axis.
+            look: Its readings; `TimelinePoint.at_s` is the place on the time axis.
             change: That it decided; becomes a numbered event.
             picture: (H, W, 3) or (H, W) uint8 of the event; None shows none.
         """
-        self._track(watch).record_look(look, change, picture)
+        self._track(watch).record_observation(look, change, picture)
 
     def _track(self, watch: str) -> Track:
         return self._tracks.setdefault(watch, Track(watch))
 
 
-def _look_of(outcome: Outcome) -> Look:
+def _look_of(outcome: Outcome) -> TimelinePoint:
     observation = outcome.observation
     return look_of(observation, outcome.state, outcome.thresholds, observation.captured_at_s)
 
 
 def look_of(
     observation: Observation, state: State, thresholds: Mapping[str, Threshold], at_s: float
-) -> Look:
+) -> TimelinePoint:
     """Return what an observation adds to the lines, at a place on the time axis."""
     match = observation.match
-    return Look(
+    return TimelinePoint(
         at_s=at_s,
         unix_time_s=observation.unix_time_s,
         state=state,

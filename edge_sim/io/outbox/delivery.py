@@ -40,7 +40,7 @@ class RetryPolicy:
     wait: Callable[[Signal, float], object] = Signal.wait
 
 
-class Courier:
+class DeliveryWorker:
     """Brings the events of the outbox to one sink, in order, until it is told to stop.
 
     Args:
@@ -187,7 +187,7 @@ class Delivery:
         self, outbox: Outbox, sinks: Sequence[EventSink], pace: RetryPolicy | None = None
     ) -> None:
         self._outbox = outbox
-        self.couriers = tuple(Courier(outbox, sink, pace) for sink in sinks)
+        self.couriers = tuple(DeliveryWorker(outbox, sink, pace) for sink in sinks)
 
     def start(self) -> None:
         """Start delivering."""

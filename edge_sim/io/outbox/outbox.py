@@ -21,7 +21,7 @@ from edge_sim.core.files import write_whole
 from edge_sim.errors import SinkError
 from edge_sim.io.outbox import queue
 from edge_sim.io.outbox.database import Journal, WriteMeter
-from edge_sim.io.outbox.queue import Bounds, Letter, OutboxCounts, Rack, Slot
+from edge_sim.io.outbox.queue import Bounds, DeliveryQueue, OutboxCounts, QueueEntry, StoredEvent
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Outbox:
         self._bounds = bounds
         self._clock = clock
         self._closed = False
-        self._unsaved: deque[Letter] = deque()
+        self._unsaved: deque[StoredEvent] = deque()
         self._unwritten = 0
         self._faults = 0
         self._wakes: list[Callable[[], None]] = []
@@ -66,7 +66,7 @@ class Outbox:
         # does a clock that jumps.
         self._base_s = max((slot.kept_at_s for slot in loaded.slots), default=0.0)
         cursors = {sink: loaded.cursors.get(sink, loaded.last_seq) for sink in sinks}
-        self._rack = Rack(cursors, loaded.slots)
+        self._rack = DeliveryQueue(cursors, loaded.slots)
         self._written_cursors = dict(loaded.cursors)
         self._forget_sinks(loaded)
         self._save()
@@ -153,9 +153,9 @@ class Outbox:
             self._require_open()
             for event in events:
                 body = to_json_line(event)
-                slot = Slot(self._next_seq, self._now_s(), len(body))
+                slot = QueueEntry(self._next_seq, self._now_s(), len(body))
                 self._next_seq += 1
-                self._unsaved.append(Letter(slot, event, body))
+                self._unsaved.append(StoredEvent(slot, event, body))
                 self._rack.add(slot)
                 if isinstance(event, StateChanged):
                     self._latest[event.watch] = (slot.seq, event)

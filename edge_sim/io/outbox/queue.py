@@ -70,7 +70,7 @@ class OutboxCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class QueueEntry:
     """An event that waits: its number, when it came (seconds of running time), its bytes."""
 
     seq: int
@@ -78,7 +78,7 @@ class Slot:
     size: int
 
 
-class Rack:
+class DeliveryQueue:
     """The slots of waiting events, oldest first, and how far each sink has come.
 
     Args:
@@ -86,7 +86,7 @@ class Rack:
         slots: In order of their numbers.
     """
 
-    def __init__(self, cursors: Mapping[str, int], slots: Iterable[Slot]) -> None:
+    def __init__(self, cursors: Mapping[str, int], slots: Iterable[QueueEntry]) -> None:
         self.cursors = dict(cursors)
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.delivered: Counter[str] = Counter(dict.fromkeys(cursors, 0))
@@ -96,7 +96,7 @@ class Rack:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def add(self, slot: Slot) -> None:
+    def add(self, slot: QueueEntry) -> None:
         """Take a slot whose number is above all others; nobody waits if there is no sink."""
         if self.cursors:
             self._slots.append(slot)
@@ -154,10 +154,10 @@ class Rack:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class StoredEvent:
     """An event with its slot, as one line of JSON."""
 
-    slot: Slot
+    slot: QueueEntry
     event: Event
     body: bytes
 
@@ -167,7 +167,7 @@ class Loaded:
     """What the file held: how far each sink was, what waits, and the last change per watch."""
 
     cursors: Mapping[str, int]
-    slots: tuple[Slot, ...]
+    slots: tuple[QueueEntry, ...]
     latest: dict[str, tuple[int, StateChanged]]
 
     @property
@@ -186,7 +186,7 @@ def load(journal: Journal) -> Loaded:
             latest[watch] = (seq, event)
     slots = journal.rows("SELECT seq, kept_at_s, LENGTH(body) FROM events ORDER BY seq")
     cursors = journal.rows("SELECT sink, seq FROM cursors")
-    return Loaded(dict(cursors), tuple(Slot(*row) for row in slots), latest)
+    return Loaded(dict(cursors), tuple(QueueEntry(*row) for row in slots), latest)
 
 
 def read(journal: Journal, after: int, limit: int) -> list[tuple[int, Event | None]]:
@@ -196,7 +196,7 @@ def read(journal: Journal, after: int, limit: int) -> list[tuple[int, Event | No
 
 
 def save(
-    journal: Journal, letters: Sequence[Letter], *, cursors: Mapping[str, int], below: int
+    journal: Journal, letters: Sequence[StoredEvent], *, cursors: Mapping[str, int], below: int
 ) -> None:
     """Write new events and cursors and delete the events below a number, in one commit."""
     latest = {

@@ -31,7 +31,7 @@ class WatchCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class DeviceInfo:
     """What a far end must know of a device.
 
     Args:
@@ -126,7 +126,7 @@ class Reporting(Protocol):
 class Remote(Protocol):
     """A sink through which people can talk back."""
 
-    def describe(self, site: Site) -> None:
+    def describe(self, device_info: DeviceInfo) -> None:
         """Announce the device as it is now; called at the start and after every change."""
 
     def listen(self, on_command: Callable[[Command], None]) -> None:

@@ -27,7 +27,7 @@ _LINE = re.compile(rb"(?:RTSP|HTTP)/\d\.\d (\d{3})\b")
 _LINE_BYTES = 64
 
 
-def why_not(uri: str, limit_s: float) -> str:
+def diagnose_stream(uri: str, limit_s: float) -> str:
     """Return in words why the stream at `uri` may not open; never raises.
 
     Connects and asks once, without user and password: a camera that locks an account after some
@@ -63,7 +63,7 @@ def why_not(uri: str, limit_s: float) -> str:
 
 def _status(wire: socket.socket, parts: SplitResult) -> int | None:
     """Return the number that the other end answers with; None if that is no answer."""
-    # Without what the address says before the last @: see `why_not`.
+    # Without what the address says before the last @: see `diagnose_stream`.
     authority = parts.netloc.rpartition("@")[2]
     place = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if parts.scheme.startswith("rtsp"):
@@ -142,7 +142,7 @@ class OpenCvStream:
         self._capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, limits)
         if not self._capture.isOpened():
             self._capture.release()
-            reason = why_not(uri, options.open_timeout_s * _ASKING)
+            reason = diagnose_stream(uri, options.open_timeout_s * _ASKING)
             raise SourceError(f"{name}: the stream does not open: {reason}")
 
     def read(self) -> NDArray[Any] | None:

@@ -26,15 +26,15 @@ from edge_sim.runtime.daemon.recording import Recorders, show_pictures
 from edge_sim.runtime.daemon.reporting import (
     ProcessStats,
     counts_of,
+    device_info_of,
     log_event,
-    show_standing,
-    site_of,
+    show_status,
     summary,
     watch_statuses,
 )
 from edge_sim.runtime.daemon.state_file import DeviceMemory, StateStore, with_sensitivities
 from edge_sim.runtime.daemon.teaching import Lesson
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import TICK_S, Loop, Step, Throttle, Wakeup
 from edge_sim.runtime.systemd import Notifier
 
@@ -110,7 +110,7 @@ class Supervisor:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, board: Board, clock: Callable[[], float]) -> None:
+    def __init__(self, board: StatusBoard, clock: Callable[[], float]) -> None:
         self._board = board
         self._clock = clock
         self._failures: dict[str, int] = {}
@@ -197,7 +197,7 @@ class Daemon:
         self._next_chores_s = 0.0
         self._next_save_s = 0.0
         self._unsent: deque[Event] = deque(maxlen=_MAX_UNSENT)
-        self.board = Board(config.device, clock=self._environment.clock)
+        self.board = StatusBoard(config.device, clock=self._environment.clock)
         self._supervisor = Supervisor(self.board, self._environment.clock)
         self._loop = Loop(
             wakeup=self._wakeup, clock=self._environment.clock, on_fault=self._on_fault
@@ -262,7 +262,7 @@ class Daemon:
         self._take(self._device, memory)
         self._outputs.open_http_server(self._config)
         try:
-            self._dispatcher.start(site_of(self._device))
+            self._dispatcher.start(device_info_of(self._device))
             self._device.start()
             self._notifier.status("waiting for the first picture")
             while not self._stop and not self._loop.done:
@@ -323,7 +323,7 @@ class Daemon:
             self.board.went(event)
             log_event(event)
         if events:
-            show_standing(self._device, self.board)
+            show_status(self._device, self.board)
         if any(not isinstance(event, StateChanged) for event in events):
             self._save_soon = True
         self._supervisor.run("recorders", partial(self._recorders.note, self._device, source, step))
@@ -334,8 +334,8 @@ class Daemon:
     def _do_chores(self, now_s: float) -> None:
         if self._device.refresh():
             self._describe()
-            self._dispatcher.describe(site_of(self._device))
-        show_standing(self._device, self.board)
+            self._dispatcher.describe(device_info_of(self._device))
+        show_status(self._device, self.board)
         self._put_unsent()
         self._dispatcher.report(now_s, self._stats.stats)
         if now_s >= self._next_save_s:
@@ -383,13 +383,13 @@ class Daemon:
             if name in old.lanes and lane.source is old.lanes[name].source
         )
         try:
-            self._outputs.change(old_config, config, site_of(old))
+            self._outputs.change(old_config, config, device_info_of(old))
             memory = self._state_store.current(old)
             try:
                 self._recorders.use(config)
                 self._take(device, memory)
             except Exception:
-                self._outputs.change(config, old_config, site_of(old))
+                self._outputs.change(config, old_config, device_info_of(old))
                 self._recorders.use(old_config)
                 self._take(old, memory)
                 raise
@@ -399,7 +399,7 @@ class Daemon:
         self._config = config
         old.leave(keeping=kept)
         device.start()
-        self._dispatcher.describe(site_of(device))
+        self._dispatcher.describe(device_info_of(device))
 
     @property
     def _dispatcher(self) -> EventDispatcher:
@@ -423,7 +423,7 @@ class Daemon:
         self.board.device = device.config.device
         self._describe()
         self._state_store.restore(device, memory)
-        show_standing(device, self.board)
+        show_status(device, self.board)
         share = device.config.daemon.cpu_share
         throttle = None if share is None else Throttle(share)
         self._loop.use(device.lanes.values(), throttle=throttle, workers=device.workers)

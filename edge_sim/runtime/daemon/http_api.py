@@ -16,7 +16,7 @@ from edge_sim.runtime.daemon.outputs import EventDispatcher
 from edge_sim.runtime.daemon.state_file import StateStore
 from edge_sim.runtime.daemon.teaching import Lesson
 from edge_sim.runtime.health.routes import Pages
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 
 if TYPE_CHECKING:
     from edge_sim.runtime.health.server import HealthServer
@@ -32,7 +32,7 @@ class TeachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def open_http_server(
     config: Config,
-    board: Board,
+    board: StatusBoard,
     dispatcher: EventDispatcher,
     state_store: StateStore,
     teach: Callable[[Teach], Lesson],

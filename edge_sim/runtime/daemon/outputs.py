@@ -12,11 +12,11 @@ from edge_sim.io.outbox.delivery import Delivery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import (
     Command,
+    DeviceInfo,
     DeviceStats,
     Illustrated,
     Remote,
     Reporting,
-    Site,
 )
 from edge_sim.runtime import assembly
 from edge_sim.runtime.config import Config
@@ -66,15 +66,15 @@ class EventDispatcher:
         for remote in self._remotes:
             remote.listen(on_command)
 
-    def start(self, site: Site) -> None:
+    def start(self, device_info: DeviceInfo) -> None:
         """Announce the device and begin to deliver."""
-        self.describe(site)
+        self.describe(device_info)
         self._delivery.start()
 
-    def describe(self, site: Site) -> None:
+    def describe(self, device_info: DeviceInfo) -> None:
         """Announce the device as it is now."""
         for remote in self._remotes:
-            remote.describe(site)
+            remote.describe(device_info)
 
     def put(self, events: Sequence[Event]) -> None:
         """Take events: on disk when this returns, if the disk takes any."""
@@ -165,17 +165,17 @@ class Outputs:
         """
         self._http_server = self._open_http_server(config, self.dispatcher)
 
-    def change(self, old: Config, new: Config, site: Site) -> None:
+    def change(self, old: Config, new: Config, device_info: DeviceInfo) -> None:
         """Go on by `new`; by `old` if that cannot be.
 
         Raises:
             EdgeSimError: It cannot be; all is as it was.
         """
-        self._swap_dispatcher(old, new, site)
+        self._swap_dispatcher(old, new, device_info)
         try:
             self._swap_http_server(old, new)
         except Exception:
-            self._swap_dispatcher(new, old, site)
+            self._swap_dispatcher(new, old, device_info)
             raise
 
     def faults(self) -> dict[str, str]:
@@ -199,7 +199,7 @@ class Outputs:
         """Deliver what can go at once and close; the rest waits on disk."""
         self.dispatcher.close()
 
-    def _swap_dispatcher(self, old: Config, new: Config, site: Site) -> None:
+    def _swap_dispatcher(self, old: Config, new: Config, device_info: DeviceInfo) -> None:
         if same_outputs(old, new):
             return
         # Closed first: two connections of one client, or two sockets of one path, cannot be.
@@ -210,7 +210,7 @@ class Outputs:
             self.dispatcher = EventDispatcher(old, self._on_command)
             raise
         finally:
-            self.dispatcher.start(site)
+            self.dispatcher.start(device_info)
 
     def _swap_http_server(self, old: Config, new: Config) -> None:
         if old.health == new.health and same_outputs(old, new):

@@ -13,23 +13,23 @@ from edge_sim.core.events import Event, SceneProblem, SourceLost, StateChanged, 
 from edge_sim.core.protocols import FrameSource
 from edge_sim.decision.pipeline import Watch
 from edge_sim.io.outbox.queue import OutboxCounts
-from edge_sim.io.sinks.capabilities import DeviceStats, Site, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, DeviceStats, WatchCard
 from edge_sim.io.sources.live import LiveSource
 from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.daemon.state_file import standing_of
-from edge_sim.runtime.health.status import Board, WatchStatus
+from edge_sim.runtime.health.status import StatusBoard, WatchStatus
 
 logger = logging.getLogger(__name__)
 
 
-def site_of(device: Device) -> Site:
+def device_info_of(device: Device) -> DeviceInfo:
     """Return what a far end must know of the device."""
     cards = tuple(
         _card(device, source, watch)
         for source, lane in device.lanes.items()
         for watch in lane.pipeline.watches
     )
-    return Site(cards, device.embedder.model_id)
+    return DeviceInfo(cards, device.embedder.model_id)
 
 
 def _card(device: Device, source: str, watch: Watch) -> WatchCard:
@@ -45,7 +45,7 @@ def _card(device: Device, source: str, watch: Watch) -> WatchCard:
     )
 
 
-def show_standing(device: Device, board: Board) -> None:
+def show_status(device: Device, board: StatusBoard) -> None:
     """Put on the board the open issues of the watches, besides their state."""
     for name, watch in device.watches.items():
         board.stands(name, standing_of(watch))
@@ -108,7 +108,7 @@ def _word(value: object) -> object:
     return value.value if isinstance(value, SceneProblem) else value
 
 
-def summary(board: Board) -> str:
+def summary(board: StatusBoard) -> str:
     """Return what every watch says, in one short line."""
     said = [
         f"{item.name} {item.state.name if item.state else 'starting'}" for item in board.watches
@@ -131,7 +131,7 @@ class ProcessStats:
 
     def __init__(
         self,
-        board: Board,
+        board: StatusBoard,
         *,
         used: Callable[[], float] = time.process_time,
         memory_mb: Callable[[], float | None] | None = None,

@@ -24,7 +24,7 @@ from edge_sim.decision.scene_problems import ProblemMemory, SceneHealth
 from edge_sim.decision.thresholds import Drift, Memory
 from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.config import Config
-from edge_sim.runtime.health.status import Board, OpenIssues
+from edge_sim.runtime.health.status import OpenIssues, StatusBoard
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def standing_of(watch: Watch) -> OpenIssues:
     for follower in watch.followers:
         if isinstance(follower, SceneHealth):
             told = {problem.value: utc_text(at_s) for problem, at_s in follower.told.items()}
-            problems = told if follower.can_tell or told else None
+            problems = told if follower.can_report or told else None
             standing = replace(standing, problems=problems)
         elif isinstance(follower, RuleFollower):
             can_be = follower.watches_overdue or follower.is_overdue
@@ -213,7 +213,7 @@ class StateStore:
         board: Knows how long states last.
     """
 
-    def __init__(self, path: Path | None, board: Board) -> None:
+    def __init__(self, path: Path | None, board: StatusBoard) -> None:
         self._file = StateFile(path)
         self._board = board
         self.sensitivities: dict[str, float] = {}

@@ -20,13 +20,13 @@ from prometheus_client.registry import Collector
 
 from edge_sim.core.types import UNKNOWN
 from edge_sim.io.outbox.queue import OutboxCounts
-from edge_sim.runtime.health.status import INFERENCE_BUCKETS_S, Board, WatchStatus
+from edge_sim.runtime.health.status import INFERENCE_BUCKETS_S, StatusBoard, WatchStatus
 from edge_sim.version import __version__
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class BoardCollector(Collector):
+class StatusCollector(Collector):
     """Turns the board into metrics.
 
     Args:
@@ -38,7 +38,7 @@ class BoardCollector(Collector):
 
     def __init__(
         self,
-        board: Board,
+        board: StatusBoard,
         counts: Callable[[], OutboxCounts],
         failing: Callable[[], Mapping[str, int]],
         written_bytes: Callable[[], int],
@@ -173,7 +173,7 @@ class BoardCollector(Collector):
         yield from (waiting, delivered, dropped, failing, unsaved, written)
 
 
-def exposition(collector: BoardCollector) -> bytes:
+def exposition(collector: StatusCollector) -> bytes:
     """Return everything in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)

@@ -13,7 +13,7 @@ from edge_sim.core.events import Event, tag_of, utc_text
 from edge_sim.decision.drift import DriftReading
 from edge_sim.errors import EdgeSimError
 from edge_sim.io.outbox.queue import OutboxCounts
-from edge_sim.runtime.health.status import Board, SourceStatus, WatchStatus
+from edge_sim.runtime.health.status import SourceStatus, StatusBoard, WatchStatus
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Pages:
 
     def __init__(
         self,
-        board: Board,
+        board: StatusBoard,
         *,
         counts: Callable[[], OutboxCounts],
         failing: Callable[[], Mapping[str, int]],
@@ -94,7 +94,7 @@ class Pages:
         except ImportError:
             text = b"metrics need prometheus_client: pip install 'edge_sim[metrics]'\n"
             return Page(501, TEXT, text)
-        collector = metrics.BoardCollector(
+        collector = metrics.StatusCollector(
             self.board, self._counts, self._failing, self._written_bytes
         )
         return Page(200, metrics.CONTENT_TYPE, metrics.exposition(collector))

@@ -139,7 +139,7 @@ STALLED_S = 30.0
 KEPT_EVENTS = 100
 
 
-class Board:
+class StatusBoard:
     """Collects what the worker reports; every method may be called from any thread.
 
     Args:

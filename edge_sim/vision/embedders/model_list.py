@@ -3,7 +3,7 @@
 Models at hand and models to be had: list, fetch, import.
 
     embedder = pull(PUBLIC["v3-small"], folder, opener=urllib.request.build_opener())
-    for model in shelf(default_model_path().parent, folder):
+    for model in list_models(default_model_path().parent, folder):
         ...
 
 Only `pull` uses the network, and only when it is called.
@@ -52,7 +52,7 @@ class Shelved:
     problem: str | None = None
 
 
-def shelf(shipped: Path, folder: Path) -> tuple[Shelved, ...]:
+def list_models(shipped: Path, folder: Path) -> tuple[Shelved, ...]:
     """Return the models in both folders, those that came with edge_sim first, by name.
 
     A folder that is not there has none. Nothing is loaded into a runtime.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_sim.analysis.report import raster, svg
 from edge_sim.analysis.report.drawing import (
-    INKS,
+    COLOURS,
     AxisScale,
     Drawing,
     Image,
@@ -20,8 +20,8 @@ from edge_sim.analysis.report.drawing import (
     Rect,
     Text,
     bgr_of,
+    colours_of,
     fitted,
-    inks_of,
     line,
     moved,
     stacked,
@@ -122,25 +122,25 @@ def test_dashes_are_never_longer_than_asked_for(
 
 def test_every_ink_has_two_colours_and_a_style() -> None:
     css = svg.style_sheet()
-    for ink, codes in INKS.items():
+    for colour, codes in COLOURS.items():
         assert all(len(code) == 7 and code.startswith("#") for code in codes)
-        assert f".f-{ink.replace('_', '-')}{{" in css
+        assert f".f-{colour.replace('_', '-')}{{" in css
 
 
 @pytest.mark.parametrize("surface", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize("ink", [ink for ink in INKS if f"on_{ink}" in INKS])
-def test_words_on_a_colour_can_be_read(ink: str, surface: int) -> None:
-    assert _contrast(INKS[ink][surface], INKS[f"on_{ink}"][surface]) >= 3.9
+@pytest.mark.parametrize("ink", [colour for colour in COLOURS if f"on_{colour}" in COLOURS])
+def test_words_on_a_colour_can_be_read(colour: str, surface: int) -> None:
+    assert _contrast(COLOURS[colour][surface], COLOURS[f"on_{colour}"][surface]) >= 3.9
 
 
 @pytest.mark.parametrize("surface", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("ink", ["ink", "muted", "wrong"])
-def test_words_on_the_page_can_be_read(ink: str, surface: int) -> None:
-    assert _contrast(INKS[ink][surface], INKS["page"][surface]) >= 4.5
+def test_words_on_the_page_can_be_read(colour: str, surface: int) -> None:
+    assert _contrast(COLOURS[colour][surface], COLOURS["page"][surface]) >= 4.5
 
 
 def test_first_eight_states_differ_and_unknown_is_grey() -> None:
-    inks = inks_of([f"s{i}" for i in range(9)])
+    inks = colours_of([f"s{i}" for i in range(9)])
     assert len(set(inks.values())) == 9
     assert inks["s8"] == inks["s0"]
     assert inks["unknown"] == "unknown"
@@ -168,7 +168,7 @@ def test_stacked_drawings_lie_below_each_other() -> None:
 def test_short_names_of_states_still_tell_which(
     states: tuple[str, ...], state: str, width: float, shown: str
 ) -> None:
-    plot = plot_of(1000, Scope(0, 1), inks_of(states))
+    plot = plot_of(1000, Scope(0, 1), colours_of(states))
     assert plot.named(state, width, 11) == shown
 
 

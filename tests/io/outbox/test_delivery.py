@@ -11,7 +11,7 @@ import pytest
 
 from edge_sim.core.events import StateChanged
 from edge_sim.errors import EventRefusedError, SinkError
-from edge_sim.io.outbox.delivery import Courier, Delivery, RetryPolicy
+from edge_sim.io.outbox.delivery import Delivery, DeliveryWorker, RetryPolicy
 from edge_sim.io.outbox.outbox import Outbox
 from tests.io.outbox.events import HandClock, ListSink, StuckSink, changed
 
@@ -25,14 +25,14 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 def test_what_waits_is_delivered_in_order(outbox: Outbox) -> None:
     sink = ListSink()
     outbox.put([changed(number) for number in range(40)])
-    assert Courier(outbox, sink).deliver_pending() is None
+    assert DeliveryWorker(outbox, sink).deliver_pending() is None
     assert sink.events == [changed(number) for number in range(40)]
     assert outbox.counts().delivered["list"] == 40
 
 
 def test_after_a_failure_the_same_event_comes_again(outbox: Outbox) -> None:
     sink = ListSink(failures=[None, SinkError("no"), None])
-    courier = Courier(outbox, sink)
+    courier = DeliveryWorker(outbox, sink)
     outbox.put([changed(1), changed(2), changed(3)])
     assert courier.deliver_pending() == 1.0
     assert courier.deliver_pending() is None
@@ -41,7 +41,7 @@ def test_after_a_failure_the_same_event_comes_again(outbox: Outbox) -> None:
 
 def test_pauses_grow_and_start_over_after_a_success(outbox: Outbox) -> None:
     no = SinkError("no")
-    courier = Courier(outbox, ListSink(failures=[no, no, no, no, no, None, no]))
+    courier = DeliveryWorker(outbox, ListSink(failures=[no, no, no, no, no, None, no]))
     outbox.put([changed(1), changed(2)])
     pauses = [courier.deliver_pending() for _ in range(7)]
     assert pauses == [1.0, 5.0, 10.0, 60.0, 60.0, 1.0, None]
@@ -52,7 +52,7 @@ def test_an_event_the_receiver_will_never_take_is_given_up(
 ) -> None:
     sink = ListSink(failures=[EventRefusedError("too large"), None])
     outbox.put([changed(1), changed(2)])
-    assert Courier(outbox, sink).deliver_pending() is None
+    assert DeliveryWorker(outbox, sink).deliver_pending() is None
     assert sink.events == [changed(2)]
     assert outbox.counts().dropped == {("list", "refused"): 1}
     assert f"event {changed(1).id} is lost for list: too large" in caplog.text
@@ -62,7 +62,7 @@ def test_a_bug_in_a_sink_is_logged_and_tried_again(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = ListSink(failures=[ZeroDivisionError("bug"), None])
-    courier = Courier(outbox, sink)
+    courier = DeliveryWorker(outbox, sink)
     outbox.put([changed(1)])
     assert courier.deliver_pending() == 1.0
     assert courier.broken == "ZeroDivisionError: bug"
@@ -104,7 +104,7 @@ def test_a_bug_in_tidying_the_outbox_ends_no_delivery(
 def test_repeating_faults_are_logged_first_and_now_and_then(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    courier = Courier(outbox, ListSink(failures=[SinkError("gone")] * 61))
+    courier = DeliveryWorker(outbox, ListSink(failures=[SinkError("gone")] * 61))
     outbox.put([changed(1)])
     for _ in range(61):
         courier.deliver_pending()

@@ -19,9 +19,9 @@ import pytest
 
 from edge_sim.core.events import Event, SceneProblem, SourceRestored, StateChanged, from_json_line
 from edge_sim.errors import CommandError, ConfigError, SinkError
-from edge_sim.io.outbox.delivery import Courier, Delivery
+from edge_sim.io.outbox.delivery import Delivery, DeliveryWorker
 from edge_sim.io.outbox.outbox import Outbox
-from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Site, Teach, WatchCard
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchCard
 from edge_sim.io.sinks.mqtt.client import try_login
 from edge_sim.io.sinks.mqtt.sink import MqttSink
 from edge_sim.io.sinks.options import MqttOptions
@@ -38,7 +38,7 @@ from tests.io.sinks.broker import (
 )
 from tests.io.sinks.waiting import wait_until
 
-SITE = Site(
+SITE = DeviceInfo(
     (
         WatchCard("gate", "yard", ("closed", "open"), 0.5),
         WatchCard("bowl", "kitchen", ("empty", "food"), 0.25),
@@ -114,7 +114,9 @@ def told_on(listener: Listener) -> list[Event]:
 
 COVERED = impaired(SceneProblem.COVERED, 1_700_000_000.0, 10.0)
 CLEAR = cleared(SceneProblem.COVERED, 1_700_000_000.0, 70.0)
-TELLING = Site((WatchCard("gate", "yard", ("closed", "open"), 0.5, problems={}, overdue=False),))
+TELLING = DeviceInfo(
+    (WatchCard("gate", "yard", ("closed", "open"), 0.5, problems={}, overdue=False),)
+)
 
 
 def test_trouble_with_the_picture_is_retained_until_it_is_over(
@@ -158,7 +160,7 @@ def test_a_broker_that_forgot_everything_is_told_of_trouble_from_before_a_restar
     card = WatchCard("gate", "yard", ("open",), 0.5, problems={"dark": "x"}, overdue=True)
     connected = Connected(broker)
     with closing(connected.wait()) as sink:
-        sink.describe(Site((card,)))
+        sink.describe(DeviceInfo((card,)))
         broker.kill()
         connected.ready.clear()
         broker.start()
@@ -201,7 +203,7 @@ def test_a_killed_broker_costs_no_event_no_order_and_no_state(
     sink = connected.wait()
     sink.describe(SITE)
     with closing(Outbox.open(tmp_path / "outbox.db", [sink.name])) as outbox, closing(sink):
-        courier = Courier(outbox, sink)
+        courier = DeliveryWorker(outbox, sink)
         outbox.put([changed(1), changed(2, "bowl")])
         assert courier.deliver_pending() is None
         broker.kill()
@@ -398,7 +400,7 @@ def test_a_watch_that_is_gone_disappears_everywhere(broker: Broker, listener: Li
         sink.emit(changed(1, "bowl"))
         assert listener.wait(lambda: any("bowl.state" in item for item in announced(listener)))
     with closing(Connected(broker).wait()) as sink:
-        sink.describe(Site(SITE.watches[:1], model="m@1"))
+        sink.describe(DeviceInfo(SITE.watches[:1], model="m@1"))
         assert listener.wait_on(f"{BASE}/bowl/state", b"")
         assert listener.wait(is_gone)
     left = announced(listener)[-1]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_sim.io.sinks.capabilities import Site, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, WatchCard
 from edge_sim.io.sinks.mqtt.discovery import (
     announcement,
     birth_topic,
@@ -125,25 +125,27 @@ CARDS = st.builds(
     st.none() | st.booleans(),
 )
 SITES = st.builds(
-    Site,
+    DeviceInfo,
     st.lists(CARDS, min_size=1, max_size=4, unique_by=lambda card: card.name).map(tuple),
     st.text(max_size=10),
 )
-SITE = Site((WatchCard("gate", "yard", ("closed", "open"), 0.5),), "m@1")
+SITE = DeviceInfo((WatchCard("gate", "yard", ("closed", "open"), 0.5),), "m@1")
 TOPICS = Topics("edge_sim", "porch")
 
 
 def checked(
-    site: Site, topics: Topics = TOPICS, *, images: bool = False, stats: bool = False
+    device_info: DeviceInfo, topics: Topics = TOPICS, *, images: bool = False, stats: bool = False
 ) -> Announcement:
-    payload = json.dumps(announcement(site, topics, images=images, stats=stats))
+    payload = json.dumps(announcement(device_info, topics, images=images, stats=stats))
     return msgspec.json.decode(payload, type=Announcement)
 
 
 @settings(max_examples=25)
-@given(site=SITES, device=NAMES)
-def test_any_device_is_announced_in_the_documented_form(site: Site, device: str) -> None:
-    told = checked(site, Topics("edge_sim", device), images=True, stats=True)
+@given(device_info=SITES, device=NAMES)
+def test_any_device_is_announced_in_the_documented_form(
+    device_info: DeviceInfo, device: str
+) -> None:
+    told = checked(device_info, Topics("edge_sim", device), images=True, stats=True)
     ids = [each.unique_id for each in told.components.values()]
     assert len(set(ids)) == len(ids)
     assert re.fullmatch(
@@ -152,9 +154,9 @@ def test_any_device_is_announced_in_the_documented_form(site: Site, device: str)
 
 
 @settings(max_examples=15)
-@given(devices=st.lists(NAMES, min_size=2, max_size=2, unique=True), site=SITES)
-def test_two_devices_share_no_identity(devices: list[str], site: Site) -> None:
-    one, other = (checked(site, Topics("edge_sim", device)) for device in devices)
+@given(devices=st.lists(NAMES, min_size=2, max_size=2, unique=True), device_info=SITES)
+def test_two_devices_share_no_identity(devices: list[str], device_info: DeviceInfo) -> None:
+    one, other = (checked(device_info, Topics("edge_sim", device)) for device in devices)
     ids = [{each.unique_id for each in told.components.values()} for told in (one, other)]
     assert not ids[0] & ids[1]
     assert one.device.identifiers != other.device.identifiers
@@ -183,22 +185,24 @@ def test_the_state_is_a_sensor_that_may_say_unknown() -> None:
 def test_two_states_of_a_plain_sense_are_a_binary_sensor_too(
     states: tuple[str, ...], on: str, device_class: str | None
 ) -> None:
-    site = Site((WatchCard("gate", "yard", states, 0.5),))
-    sensor = checked(site).components[f"gate.{on}"]
+    device_info = DeviceInfo((WatchCard("gate", "yard", states, 0.5),))
+    sensor = checked(device_info).components[f"gate.{on}"]
     assert isinstance(sensor, BinarySensor)
     assert (sensor.payload_on, sensor.device_class) == (on, device_class)
     assert {sensor.payload_on, sensor.payload_off} == set(states)
 
 
 def test_other_states_are_no_binary_sensor() -> None:
-    site = Site((WatchCard("bowl", "yard", ("empty", "food"), 0.5),))
-    kinds = [type(each) for each in checked(site).components.values()]
+    device_info = DeviceInfo((WatchCard("bowl", "yard", ("empty", "food"), 0.5),))
+    kinds = [type(each) for each in checked(device_info).components.values()]
     assert kinds == [BinarySensor, Sensor, Number, Button, Button]  # the first: connectivity
 
 
 def test_trouble_and_overdue_are_problem_sensors_where_the_watch_ever_tells_them() -> None:
-    site = Site((WatchCard("bowl", "yard", ("empty", "food"), 0.5, problems={}, overdue=False),))
-    components = checked(site).components
+    device_info = DeviceInfo(
+        (WatchCard("bowl", "yard", ("empty", "food"), 0.5, problems={}, overdue=False),)
+    )
+    components = checked(device_info).components
     problem, overdue = components["bowl.problem"], components["bowl.overdue"]
     assert isinstance(problem, BinarySensor)
     assert isinstance(overdue, BinarySensor)
@@ -234,7 +238,9 @@ def test_every_state_can_be_taught_with_a_button() -> None:
 
 
 def test_what_is_no_more_is_removed_by_a_platform_alone() -> None:
-    former = announcement(Site((*SITE.watches, WatchCard("old", "yard", ("a",), 0.5))), TOPICS)
+    former = announcement(
+        DeviceInfo((*SITE.watches, WatchCard("old", "yard", ("a",), 0.5))), TOPICS
+    )
     current = announcement(SITE, TOPICS)
     stale = stale_components(json.dumps(former).encode(), current)
     assert stale == {"old.state": "sensor", "old.sensitivity": "number", "old.teach.a": "button"}

@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from edge_sim.core.images import decode, encode_jpeg
-from edge_sim.io.sinks.capabilities import DeviceStats, Illustrated, Reporting, Site
+from edge_sim.io.sinks.capabilities import DeviceInfo, DeviceStats, Illustrated, Reporting
 from edge_sim.io.sinks.mqtt.sink import MqttSink
 from edge_sim.io.sinks.options import MqttOptions
 from tests.io.outbox.events import changed
@@ -74,6 +74,6 @@ def test_the_picture_of_a_watch_that_is_gone_is_forgotten() -> None:
     sink.describe(SITE)
     sink.show_picture("gate", JPEG)
     sink.show_picture("bowl", JPEG)
-    sink.describe(Site(SITE.watches[:1]))
+    sink.describe(DeviceInfo(SITE.watches[:1]))
     shown = [message.topic for message in sink.retained() if message.topic.endswith("/image")]
     assert shown == [IMAGE]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from edge_sim.errors import SourceError
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.options import SourceOptions
-from edge_sim.io.sources.stream import why_not
+from edge_sim.io.sources.stream import diagnose_stream
 from tests.io.sinks.broker import make_certificates
 
 LIMIT_S = 10.0
@@ -81,7 +81,7 @@ def test_the_other_end_is_asked_once_and_what_it_says_put_into_words(
     answer: bytes, user: str, said: str
 ) -> None:
     with answering(answer) as camera:
-        found = why_not(f"rtsp://{user}{camera.at}/live?key={SECRET}", LIMIT_S)
+        found = diagnose_stream(f"rtsp://{user}{camera.at}/live?key={SECRET}", LIMIT_S)
     assert said in found
     assert SECRET not in found
     (asked,) = camera.asked
@@ -91,7 +91,7 @@ def test_the_other_end_is_asked_once_and_what_it_says_put_into_words(
 
 def test_http_is_asked_in_its_own_language() -> None:
     with answering(b"HTTP/1.0 401 Unauthorized\r\n\r\n") as camera:
-        assert "http://USER:PASSWORD@" in why_not(f"http://{camera.at}/video", LIMIT_S)
+        assert "http://USER:PASSWORD@" in diagnose_stream(f"http://{camera.at}/video", LIMIT_S)
     assert camera.asked[0].startswith(b"GET /video HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
@@ -100,8 +100,8 @@ def test_an_encrypted_stream_is_asked_through_tls(tmp_path: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.certificate("localhost"), certificates.key("localhost"))
     with answering(b"RTSP/1.0 404 Not Found\r\n\r\n", context) as camera:
-        assert "nothing at /live" in why_not(f"rtsps://{camera.at}/live", LIMIT_S)
-        assert "does not speak rtsp;" in why_not(f"rtsp://{camera.at}/live", LIMIT_S)
+        assert "nothing at /live" in diagnose_stream(f"rtsps://{camera.at}/live", LIMIT_S)
+        assert "does not speak rtsp;" in diagnose_stream(f"rtsp://{camera.at}/live", LIMIT_S)
 
 
 def test_where_nobody_listens_the_port_is_named() -> None:
@@ -109,7 +109,7 @@ def test_where_nobody_listens_the_port_is_named() -> None:
         taken.bind(("127.0.0.1", 0))  # nobody else can have it, and it does not listen
         port = taken.getsockname()[1]
         said = f"nothing listens on port {port} of 127.0.0.1"
-        assert said in why_not(f"rtsp://127.0.0.1:{port}/live", LIMIT_S)
+        assert said in diagnose_stream(f"rtsp://127.0.0.1:{port}/live", LIMIT_S)
         with pytest.raises(SourceError, match=said):
             open_source(f"rtsp://127.0.0.1:{port}/live", SourceOptions(reconnect_s=(0.01,)))
 
@@ -117,8 +117,8 @@ def test_where_nobody_listens_the_port_is_named() -> None:
 def test_somebody_who_never_answers_does_not_keep_us() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         at = silent.getsockname()[1]
-        assert "does not speak rtsp" in why_not(f"rtsp://127.0.0.1:{at}/live", 0.05)
-        assert "does not speak https" in why_not(f"https://127.0.0.1:{at}/live", 0.05)
+        assert "does not speak rtsp" in diagnose_stream(f"rtsp://127.0.0.1:{at}/live", 0.05)
+        assert "does not speak https" in diagnose_stream(f"https://127.0.0.1:{at}/live", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_host_that_cannot_be_reached_is_named(
         raise error
 
     monkeypatch.setattr(socket, "create_connection", fails)
-    assert said in why_not("rtsp://me:pw@camera.lan/live", LIMIT_S)
+    assert said in diagnose_stream("rtsp://me:pw@camera.lan/live", LIMIT_S)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_an_address_that_is_none_is_said_without_asking_anybody(
     uri: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(socket, "create_connection")
-    assert said in why_not(uri, LIMIT_S)
+    assert said in diagnose_stream(uri, LIMIT_S)
 
 
 @given(text=st.text(max_size=40))
@@ -163,4 +163,4 @@ def test_no_address_makes_it_raise(text: str) -> None:
             raise ConnectionRefusedError
 
         patch.setattr(socket, "create_connection", fails)
-        assert why_not(f"rtsp://{text}", LIMIT_S)
+        assert diagnose_stream(f"rtsp://{text}", LIMIT_S)

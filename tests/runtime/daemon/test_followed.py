@@ -28,7 +28,7 @@ from edge_sim.runtime.config import Config, parse_config
 from edge_sim.runtime.daemon.daemon import Daemon
 from edge_sim.runtime.daemon.state_file import DeviceMemory, StateFile
 from edge_sim.runtime.health.routes import Pages
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.vision.light import CONDITIONS
 from tests.runtime.daemon.cameras import Camera, Show, lamp_config
 from tests.runtime.daemon.test_service import await_events, await_frames, running, show, written
@@ -65,7 +65,7 @@ def give(daemon: Daemon, camera: Camera, frames: Iterator[Frame]) -> None:
         await_frames(daemon, seen + 1)
 
 
-def pages(board: Board) -> Pages:
+def pages(board: StatusBoard) -> Pages:
     counts = OutboxCounts(0, 0, 0, {}, {}, {}, 0, 0, False)
     return Pages(
         board,

@@ -20,7 +20,7 @@ from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.daemon import Daemon
 from edge_sim.runtime.daemon.outputs import EventDispatcher
 from edge_sim.runtime.daemon.recording import Recorders
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 from tests.runtime.daemon.test_service import (
     await_events,
@@ -367,7 +367,7 @@ def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_faults_are_shown_until_they_are_over() -> None:
-    board = Board("shed")
+    board = StatusBoard("shed")
     board.show_fault("sink file", "ValueError: 1")
     board.show_fault("sink file", "ValueError: 1")
     board.show_fault("sink file", "ValueError: 2")

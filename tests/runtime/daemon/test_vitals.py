@@ -18,7 +18,7 @@ from edge_sim.runtime.config import parse_config
 from edge_sim.runtime.daemon.outputs import EventDispatcher
 from edge_sim.runtime.daemon.recording import show_pictures
 from edge_sim.runtime.daemon.reporting import ProcessStats, resident_mb
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import Step
 from edge_sim.vision.probe import Region
 from tests.builders import flat_frame
@@ -71,7 +71,7 @@ def test_the_share_of_the_processor_is_that_since_the_last_figures() -> None:
     used = iter([1.0, 1.5, 4.5])
     now = [100.0]
     vitals = ProcessStats(
-        Board("shed", clock=lambda: now[0]), used=lambda: next(used), memory_mb=lambda: 99.0
+        StatusBoard("shed", clock=lambda: now[0]), used=lambda: next(used), memory_mb=lambda: 99.0
     )
     now[0] = 110.0
     first = vitals.stats(COUNTS)
@@ -92,7 +92,7 @@ def test_the_memory_of_this_process_is_known() -> None:
 def test_figures_are_told_at_the_interval_of_each_sink(tmp_path: Path) -> None:
     far = FarEnd()
     post = post_to(far, tmp_path)
-    vitals = ProcessStats(Board("shed"))
+    vitals = ProcessStats(StatusBoard("shed"))
     for now_s in (1000.0, 1001.0, 1059.0, 1060.0, 1119.0, 1120.0):
         post.report(now_s, vitals.stats)
     post.close()

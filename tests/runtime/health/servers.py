@@ -11,7 +11,7 @@ from edge_sim.errors import CommandError
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.runtime.health.routes import Pages
 from edge_sim.runtime.health.server import Access, HealthServer
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 
 TOKEN = "0123456789abcdef"
 COUNTS = OutboxCounts(
@@ -33,7 +33,7 @@ def taught(body: bytes) -> Mapping[str, object]:
     return {"revision": 12}
 
 
-def pages_of(board: Board) -> Pages:
+def pages_of(board: StatusBoard) -> Pages:
     return Pages(
         board,
         counts=lambda: COUNTS,
@@ -44,7 +44,7 @@ def pages_of(board: Board) -> Pages:
 
 
 @contextmanager
-def serving(board: Board, access: Access | None = None) -> Iterator[HealthServer]:
+def serving(board: StatusBoard, access: Access | None = None) -> Iterator[HealthServer]:
     access = access or Access(requests_per_s=1e6)
     server = HealthServer(("127.0.0.1", 0), pages_of(board), access)
     server.start()

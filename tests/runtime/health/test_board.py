@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_sim.core.events import EventOrigin, SourceLost, SourceRestored, state_changed
 from edge_sim.core.types import State, UnknownReason
 from edge_sim.decision.pipeline import Outcome
-from edge_sim.runtime.health.status import INFERENCE_BUCKETS_S, Board, WatchStatus
+from edge_sim.runtime.health.status import INFERENCE_BUCKETS_S, StatusBoard, WatchStatus
 from edge_sim.runtime.loop import Step
 from tests.builders import change, flat_frame, match, observation
 
@@ -29,13 +29,13 @@ def outcome(state: State, *, index: int = 0, embedded: bool = True) -> Outcome:
     return Outcome("gate", None, seen, state, {}, None, embedded)  # type: ignore[arg-type]
 
 
-def board(time: Time | None = None) -> Board:
-    made = Board("shed", clock=time or Time())
+def board(time: Time | None = None) -> StatusBoard:
+    made = StatusBoard("shed", clock=time or Time())
     made.describe(["yard"], [WatchStatus("gate", "yard", ("open", "closed"))], model="fake@1")
     return made
 
 
-def look(on: Board, state: State, *, index: int = 0, embedded: bool = True) -> None:
+def look(on: StatusBoard, state: State, *, index: int = 0, embedded: bool = True) -> None:
     step = Step(flat_frame(index=index), (outcome(state, index=index, embedded=embedded),), ())
     on.looked("yard", step)
 

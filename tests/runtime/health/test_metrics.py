@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_sim.core.types import State, UnknownReason
 from edge_sim.decision.drift import DriftReading
-from edge_sim.runtime.health.status import Board, OpenIssues
+from edge_sim.runtime.health.status import OpenIssues, StatusBoard
 from tests.runtime.health.servers import pages_of
 from tests.runtime.health.test_board import CHANGED, Time, board, look
 
@@ -21,7 +21,7 @@ STANDING = OpenIssues(
 )
 
 
-def samples(of: Board) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def samples(of: StatusBoard) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     page = pages_of(of).get("/metrics")
     assert page is not None
     assert page.status == 200
@@ -32,7 +32,7 @@ def samples(of: Board) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-def seen() -> Board:
+def seen() -> StatusBoard:
     time = Time()
     made = board(time)
     look(made, State("open"))

@@ -29,7 +29,7 @@ from edge_sim.runtime.health.server import (
     _Server,
     is_local,
 )
-from edge_sim.runtime.health.status import Board
+from edge_sim.runtime.health.status import StatusBoard
 from tests.runtime.health.servers import TOKEN, ask, pages_of, serving, throw
 from tests.runtime.health.test_board import CHANGED, LOST, board, look
 from tests.threads import none_left
@@ -76,7 +76,7 @@ def test_a_server_that_breaks_is_started_again(
 
     monkeypatch.setattr("edge_sim.runtime.health.server.pause_s", lambda failures: 0.0)
     monkeypatch.setattr(_Server, "service_actions", break_once)
-    with serving(Board("shed")) as server:
+    with serving(StatusBoard("shed")) as server:
         assert broke.wait(10.0)
         assert ask(server, "/healthz")[0] == 200
         assert not server.fault

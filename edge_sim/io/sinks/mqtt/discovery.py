@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from edge_sim.io.sinks.capabilities import Site, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, WatchCard
 from edge_sim.io.sinks.mqtt.topics import VERBS, Topics
 from edge_sim.version import __version__
 
@@ -51,7 +51,7 @@ def birth_topic(prefix: str) -> str:
 
 
 def announcement(
-    site: Site, topics: Topics, *, images: bool = False, stats: bool = False
+    device_info: DeviceInfo, topics: Topics, *, images: bool = False, stats: bool = False
 ) -> dict[str, Any]:
     """Return the device with all its entities.
 
@@ -63,14 +63,14 @@ def announcement(
     """
     device = topics.device
     components = dict(_of_device(topics, stats=stats))
-    for card in site.watches:
+    for card in device_info.watches:
         components |= _entities(card, topics, images=images)
     return {
         "device": {
             "identifiers": [f"edge_sim:{device}"],
             "name": device,
             "manufacturer": "edge_sim",
-            "model": site.model or "edge_sim",
+            "model": device_info.model or "edge_sim",
             "sw_version": __version__,
         },
         "origin": {"name": "edge_sim", "sw_version": __version__},

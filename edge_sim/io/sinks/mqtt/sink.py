@@ -19,7 +19,7 @@ from edge_sim.core.events import (
     StateOverdueCleared,
 )
 from edge_sim.errors import CommandError
-from edge_sim.io.sinks.capabilities import Command, DeviceStats, Site
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, DeviceStats
 from edge_sim.io.sinks.mqtt import discovery
 from edge_sim.io.sinks.mqtt.client import Connection, Handlers
 from edge_sim.io.sinks.mqtt.topics import (
@@ -46,7 +46,7 @@ _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 class MqttSink:
     """Publishes events, and states that the broker retains; sends those again on every connection.
 
-    It announces the device to Home Assistant and hands commands on (`edge_sim.io.sinks.capabilities`).
+    It announces the device to Home Assistant and hands commands on (`capabilities`).
 
     Args:
         options: Checked.
@@ -57,7 +57,7 @@ class MqttSink:
         self._discovery = options.discovery_prefix if options.discovery else None
         self._topics = Topics(options.topic_prefix, options.device)
         self._lock = Lock()
-        self._site = Site()
+        self._device_info = DeviceInfo()
         # Topic -> message, in the order of a new connection.
         self._retained: dict[str, Message] = {}
         self._keep([Message(self._topics.available, ONLINE, retain=True)])
@@ -131,13 +131,15 @@ class MqttSink:
         """Say `offline` and disconnect."""
         self._connection.close()
 
-    def describe(self, site: Site) -> None:
+    def describe(self, device_info: DeviceInfo) -> None:
         """Announce the device as it is now; called at the start and after every change."""
         with self._lock:
-            gone = {card.name for card in self._site.watches} - {card.name for card in site.watches}
+            gone = {card.name for card in self._device_info.watches} - {
+                card.name for card in device_info.watches
+            }
             for topic in (topic for watch in gone for topic in self._topics.of_watch(watch)):
                 self._retained.pop(topic, None)
-            self._site = site
+            self._device_info = device_info
             announced = [*self._config(), *self._described()]
             self._keep(announced)
         self._connection.send(announced)
@@ -194,14 +196,14 @@ class MqttSink:
 
     def _config(self) -> list[Message]:
         """Return the announcement to Home Assistant."""
-        if not self._site.watches or self._discovery is None:
+        if not self._device_info.watches or self._discovery is None:
             return []
         payload = json.dumps(self._announcement()).encode()
         return [Message(self._discovery_topic(self._discovery), payload, retain=True)]
 
     def _described(self) -> list[Message]:
         """Return what is retained of sources and watches; what events said stays as they said."""
-        topics, cards = self._topics, self._site.watches
+        topics, cards = self._topics, self._device_info.watches
         sources = dict.fromkeys(card.source for card in cards)
         found = [source_message(source, topics, online=True) for source in sources]
         for card in cards:
@@ -218,7 +220,7 @@ class MqttSink:
 
     def _announcement(self) -> dict[str, Any]:
         return discovery.announcement(
-            self._site,
+            self._device_info,
             self._topics,
             images=self._options.image,
             stats=self._options.stats_interval_s > 0.0,
@@ -259,7 +261,7 @@ class MqttSink:
                 return
             self._former = None
             current = self._announcement()
-            kept = {card.name for card in self._site.watches}
+            kept = {card.name for card in self._device_info.watches}
         stale = discovery.stale_components(former, current)
         if not stale:
             return
@@ -281,8 +283,8 @@ class MqttSink:
             if retained:
                 raise CommandError(f"{topic[:200]!r}: a retained command is old; not obeyed")
             with self._lock:
-                site = self._site
-            command = read_command(topic, payload, self._topics, site)
+                device_info = self._device_info
+            command = read_command(topic, payload, self._topics, device_info)
             if self._on_command is None:
                 raise CommandError(f"{topic}: nobody takes commands here")
             self._on_command(command)

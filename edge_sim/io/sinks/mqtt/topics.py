@@ -10,7 +10,7 @@ import msgspec
 
 from edge_sim.core.events import Event, SourceLost, StateChanged, WatchEvent, to_json_line
 from edge_sim.errors import CommandError
-from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Site, Teach, WatchCard
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchCard
 
 ONLINE, OFFLINE = b"online", b"offline"
 MAX_BYTES = 256
@@ -171,7 +171,7 @@ class _TeachPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     event: str | None = None
 
 
-def read_command(topic: str, payload: bytes, topics: Topics, site: Site) -> Command:
+def read_command(topic: str, payload: bytes, topics: Topics, device_info: DeviceInfo) -> Command:
     """Return the command in a message.
 
     `teach/set` takes the name of a state the watch has, or `{"state": NAME, "event": ID}` with the
@@ -186,7 +186,7 @@ def read_command(topic: str, payload: bytes, topics: Topics, site: Site) -> Comm
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CommandError(f"{topic[:200]!r}: not UTF-8 text") from error
-    for card in site.watches:
+    for card in device_info.watches:
         if topic == topics.command(card.name, "teach"):
             return _teach(text, card, topic)
         if topic == topics.command(card.name, "sensitivity"):

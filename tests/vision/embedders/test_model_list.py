@@ -9,7 +9,7 @@ import pytest
 
 from edge_sim.vision.embedders.model_file import read_model_file
 from edge_sim.vision.embedders.model_import import import_classifier
-from edge_sim.vision.embedders.model_list import shelf
+from edge_sim.vision.embedders.model_list import list_models
 from tests.vision.embedders.tiny_models import (
     classifier_model,
     grid_model,
@@ -31,7 +31,7 @@ def test_embedders_and_classifiers_are_told_apart(tmp_path: Path, folder: Path) 
     (folder / "classes.tflite").write_bytes(classifier_model())
     source = read_model_file(folder / "classes.tflite")
     import_classifier(source, folder / "cut.tflite", license_name="MIT")
-    found = shelf(tmp_path, folder)
+    found = list_models(tmp_path, folder)
     assert [(item.path.stem, item.origin, item.role, item.card) for item in found] == [
         ("grid", "shipped", "embedder", "no card"),
         ("classes", "imported", "classifier", "no card"),
@@ -59,7 +59,7 @@ def test_a_file_that_is_no_model_is_unusable_with_the_reason(
 ) -> None:
     (folder / "bad.tflite").write_bytes(data)
     (folder / "good.tflite").write_bytes(grid_model())
-    bad, good = shelf(tmp_path, folder)
+    bad, good = list_models(tmp_path, folder)
     assert (bad.role, good.role) == ("unusable", "embedder")
     assert message in str(bad.problem)
 
@@ -70,22 +70,22 @@ def test_a_card_of_another_file_is_refused(tmp_path: Path, folder: Path) -> None
     source = read_model_file(folder / "classes.tflite")
     import_classifier(source, folder / "cut.tflite", license_name="MIT")
     (folder / "cut.tflite").write_bytes(grid_model())
-    (item,) = [item for item in shelf(tmp_path, folder) if item.path.stem == "cut"]
+    (item,) = [item for item in list_models(tmp_path, folder) if item.path.stem == "cut"]
     assert (item.role, item.card) == ("unusable", "refused")
     assert "the card is for a file with sha256" in str(item.problem)
 
 
 def test_a_folder_that_is_not_there_has_no_models(tmp_path: Path) -> None:
-    assert shelf(tmp_path / "a", tmp_path / "b") == ()
+    assert list_models(tmp_path / "a", tmp_path / "b") == ()
 
 
 def test_a_file_that_is_being_written_is_not_listed(tmp_path: Path, folder: Path) -> None:
     (folder / ".new.tflite").write_bytes(grid_model())
     (folder / "m.tgz.part").write_bytes(b"half")
-    assert shelf(tmp_path, folder) == ()
+    assert list_models(tmp_path, folder) == ()
 
 
 def test_a_folder_called_like_a_model_is_unusable(tmp_path: Path, folder: Path) -> None:
     (folder / "m.tflite").mkdir()
-    (item,) = shelf(tmp_path, folder)
+    (item,) = list_models(tmp_path, folder)
     assert (item.role, item.card) == ("unusable", "refused")
