@@ -128,13 +128,13 @@ def test_every_ink_has_two_colours_and_a_style() -> None:
 
 
 @pytest.mark.parametrize("surface", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize("ink", [colour for colour in COLOURS if f"on_{colour}" in COLOURS])
+@pytest.mark.parametrize("colour", [colour for colour in COLOURS if f"on_{colour}" in COLOURS])
 def test_words_on_a_colour_can_be_read(colour: str, surface: int) -> None:
     assert _contrast(COLOURS[colour][surface], COLOURS[f"on_{colour}"][surface]) >= 3.9
 
 
 @pytest.mark.parametrize("surface", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize("ink", ["ink", "muted", "wrong"])
+@pytest.mark.parametrize("colour", ["ink", "muted", "wrong"])
 def test_words_on_the_page_can_be_read(colour: str, surface: int) -> None:
     assert _contrast(COLOURS[colour][surface], COLOURS["page"][surface]) >= 4.5
 
