@@ -12,16 +12,21 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 import edge_sim
-from edge_sim.cli.main import GROUPS
+from edge_sim.cli.main import GROUPS, build_parser
 from tests.conftest import REPOSITORY
 
-FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
-def blocks(path: Path, language: str) -> list[str]:
-    return [body for kind, body in FENCE.findall(path.read_text()) if kind == language]
+def blocks(path: Path, *languages: str) -> list[str]:
+    """Return the fenced blocks of a document in some languages, without their indentation."""
+    found = FENCE.findall(path.read_text())
+    return [textwrap.dedent(body) for _, kind, body in found if kind in languages]
 
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -58,11 +63,105 @@ def walk_through(repository: Path) -> list[str]:
     return [line for line in body.splitlines() if line.startswith("edge-sim ")]
 
 
+def test_the_walk_through_enrols_every_frame_that_it_takes(
+    worked_example: Path, repository: Path
+) -> None:
+    captures = [line for line in walk_through(repository) if "gallery capture" in line]
+    taken = sum(int(line.split("--count ")[1].split()[0]) for line in captures)
+    with edge_sim.GalleryStore.open(worked_example / "gallery.db", read_only=True) as store:
+        assert len(store.records()) == taken
+
+
 def test_the_walk_through_leaves_a_gallery_that_runs(worked_example: Path) -> None:
     done = run("run", "-c", "bowl.yaml", "--max-frames", "20", folder=worked_example)
     assert done.returncode == 0, done.stderr
     first = json.loads(done.stdout.splitlines()[0])
     assert (first["watch"], first["before"]) == ("bowl", None)
+
+
+def documents(repository: Path) -> list[Path]:
+    names = ("README.md", "DESIGN.md", "CHANGELOG.md")
+    return [*(repository / name for name in names), *sorted((repository / "docs").glob("*.md"))]
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of the headings of a document, as web pages of it have them."""
+    bare = FENCE.sub("", text)
+    titles = (title.replace("`", "").strip().lower() for title in HEADING.findall(bare))
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+def commands(page: Path) -> list[str]:
+    """Return every command line of edge-sim in the shell blocks of a document."""
+    found = []
+    for body in blocks(page, "sh", ""):
+        for line in body.replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|[|;](?=\s)", line.split(" #")[0]):
+                words = part.removeprefix("$ ").removeprefix("sudo ").split()
+                while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+                    del words[0]
+                if words and words[0].removeprefix(".venv/bin/") == "edge-sim":
+                    found.append(part[part.index("edge-sim") :].strip())
+    return found
+
+
+def test_every_document_is_linked_from_the_readme(repository: Path) -> None:
+    links = set(LINK.findall((repository / "README.md").read_text()))
+    written = {
+        path.relative_to(repository).as_posix()
+        for path in (repository / "docs").iterdir()
+        if path.is_file()
+    }
+    assert written - links == set()
+
+
+def test_every_link_within_the_documents_leads_somewhere(repository: Path) -> None:
+    checked = 0
+    for page in documents(repository):
+        for link in LINK.findall(FENCE.sub("", page.read_text())):
+            if link.startswith(("http://", "https://")):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(target.read_text()), f"{page.name}: {link}"
+            checked += 1
+    assert checked > 20
+
+
+def test_every_command_in_the_documents_is_understood(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked = 0
+    for page in documents(repository):
+        for line in commands(page):
+            words = shlex.split(line)[1:]
+            try:
+                build_parser(words).parse_args(words)
+            except SystemExit:
+                pytest.fail(f"{page.name}: {line}\n{capsys.readouterr().err}")
+            checked += 1
+    assert checked > 40
+
+
+def test_every_configuration_in_the_documents_is_valid(repository: Path) -> None:
+    checked = 0
+    for page in documents(repository):
+        for body in blocks(page, "yaml"):
+            sections = yaml.safe_load(body)
+            if "automation" in sections:  # of Home Assistant
+                continue
+            sections.setdefault("sources", {"camera": {"uri": "/dev/video0"}})
+            sections.setdefault("watches", {"bowl": {}})
+            for watch in sections["watches"].values():
+                if len(sections["sources"]) > 1:
+                    watch.setdefault("source", next(iter(sections["sources"])))
+            names = {name: "0123456789abcdef" for name in re.findall(r"\$\{(\w+)\}", body)}
+            edge_sim.parse_config(
+                yaml.safe_dump(sections, sort_keys=False), where=page.name, environ=names
+            )
+            checked += 1
+    assert checked > 15
 
 
 def examples(repository: Path) -> list[tuple[str, str]]:
