@@ -76,7 +76,9 @@ def _findings(config: Config) -> Iterator[Finding]:
     from edge_sim.runtime import assembly
 
     watches_of = assembly.watches_by_source(config)
-    yield Finding("configuration", True, f"{len(config.watches)} watches")
+    yield Finding(
+        "configuration", True, "; ".join([f"{len(config.watches)} watches", *config.hints])
+    )
     model_ids: list[str] = []
 
     def model() -> str:

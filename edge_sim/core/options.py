@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, get_args
 
 import msgspec
 
@@ -30,6 +31,9 @@ INTERNAL = msgspec.Meta(extra={"internal": True}, extra_json_schema={"internal":
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Options of one part; secrets do not show in their text."""
+
+    earlier_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier configurations, which are still read, and their present names."""
 
     def __repr__(self) -> str:
         shown = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
@@ -49,25 +50,31 @@ What is not named here is read from the single picture, and lies at 0."""
 
 
 class ReportingPolicy(Options, frozen=True):
-    """When a problem is told; in seconds of frame time, and never after fewer than 3 looks.
+    """Conditions under which a problem is reported, never after fewer than 3 observations.
 
     Args:
-        tell: Problems worth telling.
-        after_s: That it lasts before it is told.
-        clear_s: Without it before it is told to be over.
-        again_s: Between two tellings of the same problem, at least.
+        report: Problems to report.
+        raise_after_s: Duration of a problem before it is reported; seconds of frame time.
+        clear_after_s: Time without a problem before it is reported as over; seconds of frame time.
+        min_interval_s: Least time between two reports of the same problem; seconds of frame time.
 
     Raises:
         ValueError: A number is negative or none.
     """
 
-    tell: tuple[SceneProblem, ...] = USUAL
-    after_s: Seconds = 10.0
-    clear_s: Seconds = 30.0
-    again_s: Seconds = 600.0
+    earlier_keys: ClassVar[Mapping[str, str]] = {
+        "tell": "report",
+        "after_s": "raise_after_s",
+        "clear_s": "clear_after_s",
+        "again_s": "min_interval_s",
+    }
+    report: tuple[SceneProblem, ...] = USUAL
+    raise_after_s: Seconds = 10.0
+    clear_after_s: Seconds = 30.0
+    min_interval_s: Seconds = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("after_s", "clear_s", "again_s"):
+        for name in ("raise_after_s", "clear_after_s", "min_interval_s"):
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
@@ -101,12 +108,12 @@ class _ProblemTrack:
 class SceneHealth:
     """Follows the impediments of the looks at one watch, and tells those that last.
 
-    No flapping: a problem is told after `after_s` of looks that all show it, is over after
-    `clear_s` of looks that all do not, and is told again `again_s` later at the earliest; what
-    comes back sooner is told then, if it is still there.
+    No flapping: a problem is reported after `raise_after_s` of observations that all show it, is
+    over after `clear_after_s` of observations that all do not, and is reported again after
+    `min_interval_s` at the earliest; what comes back sooner is reported then, if it still lasts.
 
     Args:
-        manners: When to tell.
+        policy: Conditions of a report; None takes the defaults.
     """
 
     def __init__(self, policy: ReportingPolicy | None = None) -> None:
@@ -121,7 +128,7 @@ class SceneHealth:
     @property
     def can_report(self) -> bool:
         """Whether any problem is worth telling."""
-        return bool(self._policy.tell)
+        return bool(self._policy.report)
 
     def follow(
         self,
@@ -133,7 +140,7 @@ class SceneHealth:
         last_s, self._last_s = self._last_s, look.captured_at_s
         self._passed_s = 0.0 if last_s is None else max(look.captured_at_s - last_s, 0.0)
         seen = _seen(look, said)
-        if seen is not None and seen in self._policy.tell:
+        if seen is not None and seen in self._policy.report:
             self._tracks.setdefault(seen, _ProblemTrack())
         notices: list[EventDraft] = []
         for problem, track in self._tracks.items():
@@ -142,7 +149,9 @@ class SceneHealth:
         self._tracks = {
             problem: track
             for problem, track in self._tracks.items()
-            if track.raised or track.bad_observations or track.rested_s < self._policy.again_s
+            if track.raised
+            or track.bad_observations
+            or track.rested_s < self._policy.min_interval_s
         }
         if notices:
             self._show()
@@ -166,7 +175,7 @@ class SceneHealth:
                 rested_s=item.rested_s,
             )
             for item in memory
-            if item.raised or item.problem in self._policy.tell
+            if item.raised or item.problem in self._policy.report
         }
         self._show()
 
@@ -182,7 +191,7 @@ class SceneHealth:
         seen: SceneProblem | None,
         unix_time_s: float,
     ) -> Iterator[EventDraft]:
-        if track.raised and problem not in self._policy.tell:
+        if track.raised and problem not in self._policy.report:
             self._tracks[problem] = _ProblemTrack()  # it is not worth telling any more
             yield _draft(SceneCleared, problem, track)
         elif seen is problem:
@@ -201,8 +210,10 @@ class SceneHealth:
             track.since_unix_s, track.lasted_s = unix_time_s, 0.0
         track.bad_observations += 1
         track.good_observations, track.good_s = 0, 0.0
-        lasts = track.bad_observations >= _LEAST_LOOKS and track.lasted_s >= self._policy.after_s
-        if lasts and not track.raised and track.rested_s >= self._policy.again_s:
+        lasts = (
+            track.bad_observations >= _LEAST_LOOKS and track.lasted_s >= self._policy.raise_after_s
+        )
+        if lasts and not track.raised and track.rested_s >= self._policy.min_interval_s:
             track.raised, track.rested_s = True, 0.0
             yield _draft(SceneImpaired, problem, track)
 
@@ -213,7 +224,9 @@ class SceneHealth:
         else:
             track.lasted_s += self._passed_s  # to the first look without it
         track.good_observations += 1
-        over = track.good_observations >= _LEAST_LOOKS and track.good_s >= self._policy.clear_s
+        over = (
+            track.good_observations >= _LEAST_LOOKS and track.good_s >= self._policy.clear_after_s
+        )
         if track.raised and over:
             track.raised = False
             yield _draft(SceneCleared, problem, track)

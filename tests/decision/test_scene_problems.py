@@ -32,7 +32,9 @@ LOOKS = {
     "l": UnknownReason.LIGHTING,
     "f": UnknownReason.FROZEN,
 }
-PATIENT = ReportingPolicy(tell=tuple(SceneProblem), after_s=10.0, clear_s=30.0, again_s=600.0)
+PATIENT = ReportingPolicy(
+    report=tuple(SceneProblem), raise_after_s=10.0, clear_after_s=30.0, min_interval_s=600.0
+)
 
 
 def play(
@@ -121,8 +123,8 @@ def test_few_looks_are_never_enough_however_far_apart() -> None:
 def test_only_what_is_worth_telling_is_told() -> None:
     usual = SceneHealth()
     assert told(play(usual, "d" * 50 + "l" * 50 + "c" * 5)) == [(102, "+covered")]
-    assert not SceneHealth(ReportingPolicy(tell=())).can_report
-    assert told(play(SceneHealth(ReportingPolicy(tell=())), "c" * 50)) == []
+    assert not SceneHealth(ReportingPolicy(report=())).can_report
+    assert told(play(SceneHealth(ReportingPolicy(report=())), "c" * 50)) == []
 
 
 def test_a_familiar_picture_is_no_moved_camera_whatever_the_alignment_says() -> None:
@@ -156,7 +158,7 @@ def test_a_restart_does_not_let_a_problem_be_told_sooner_again() -> None:
 def test_a_problem_that_is_not_worth_telling_any_more_is_cleared() -> None:
     before = SceneHealth(PATIENT)
     play(before, "c" * 10)
-    after = SceneHealth(ReportingPolicy(tell=()))
+    after = SceneHealth(ReportingPolicy(report=()))
     after.restore(before.snapshot())
     assert told(play(after, "ccc")) == [(0, "-covered")]
     assert after.told == {}
@@ -167,7 +169,7 @@ def test_every_problem_has_a_reason_that_shows_it() -> None:
     assert set(USUAL) <= set(SceneProblem)
 
 
-@pytest.mark.parametrize("name", ["after_s", "clear_s", "again_s"])
+@pytest.mark.parametrize("name", ["raise_after_s", "clear_after_s", "min_interval_s"])
 @pytest.mark.parametrize("value", [-1.0, float("nan")])
 def test_a_duration_that_is_none_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):

@@ -436,13 +436,13 @@ _RULES = {
 }
 _PROBLEMS = {
     "problems": {
-        "tell": [
+        "report": [
             *("camera_moved", "covered", "lighting", "defocused"),
             *("frozen", "dark", "overexposed"),
         ],
-        "after_s": 0.6,
-        "clear_s": 2.0,
-        "again_s": 5.0,
+        "raise_after_s": 0.6,
+        "clear_after_s": 2.0,
+        "min_interval_s": 5.0,
     },
     "drift_every_s": 0.4,
 }

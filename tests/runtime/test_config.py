@@ -348,14 +348,14 @@ def test_rules_that_cannot_be_are_refused_where_they_stand(line: str, message: s
 
 
 def test_a_problem_that_there_is_not_is_refused_with_the_nearest() -> None:
-    text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {tell: [coverd]}\n"
-    with pytest.raises(ConfigError, match=r"tell\[0\].*'coverd' \(did you mean 'covered'\?\)"):
+    text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {report: [coverd]}\n"
+    with pytest.raises(ConfigError, match=r"report\[0\].*'coverd' \(did you mean 'covered'\?\)"):
         parse_config(text, where="test")
 
 
 def test_no_problem_at_all_may_be_told() -> None:
-    text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {tell: []}\n"
-    assert parse_config(text, where="test").watches["gate"].problems.tell == ()
+    text = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    problems: {report: []}\n"
+    assert parse_config(text, where="test").watches["gate"].problems.report == ()
 
 
 def test_the_schema_of_the_configuration_has_the_keys_of_the_file_and_no_others() -> None:

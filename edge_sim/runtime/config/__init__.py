@@ -107,7 +107,9 @@ class Config(Options, frozen=True):
     daemon: DaemonConfig = DaemonConfig()
     health: HealthConfig = HealthConfig()
     folder: Annotated[str, INTERNAL] = "."
-    """Where relative paths start: the folder of the file. Not a key of the file."""
+    """Folder that relative paths start from: that of the file. Not a key of the file."""
+    hints: Annotated[tuple[str, ...], INTERNAL] = ()
+    """Lines about keys of the file that have other names now. Not a key of the file."""
 
     def path(self, text: str) -> Path:
         """Return a path of the configuration, relative ones from the file's folder."""
@@ -162,7 +164,7 @@ def parse_config(
     reader.finish()
     sinks = table.pop("sinks", None)
     try:
-        config = msgspec.convert({**table, "folder": folder}, Config)
+        config = msgspec.convert({**table, "folder": folder, "hints": reader.hints}, Config)
         if sinks is not None:
             config = msgspec.structs.replace(config, sinks=read_sinks(sinks))
     except msgspec.ValidationError as error:

@@ -6,7 +6,8 @@ The sections of the configuration for what is written down of decisions.
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -95,11 +96,12 @@ def is_loopback(host: str) -> bool:
 
 
 class ExplanationsConfig(Options, frozen=True):
-    """What is kept of each change of state, for `edge-sim explain`."""
+    """Explanations of changes of state, for `edge-sim explain`."""
 
+    earlier_keys: ClassVar[Mapping[str, str]] = {"looks": "observations"}
     path: str | None = "explanations.jsonl"
     max_mb: Megabytes = 8.0
-    looks: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 40
+    observations: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 40
     pictures: bool = False
 
 

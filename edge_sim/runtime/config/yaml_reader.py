@@ -81,6 +81,8 @@ class YamlReader:
         self._lines: dict[str, int] = {}
         self._faults: list[ConfigError] = []
         self._parts = 0
+        self.hints: list[str] = []
+        """Earlier keys that were read, each with its present name."""
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -136,7 +138,7 @@ class YamlReader:
         tag = kind.__struct_config__.tag_field
         found: dict[str, Any] = {}
         faults = len(self._faults)
-        given = self._pairs(node, path)
+        given = self._present_keys(self._pairs(node, path), kind, path)
         for key, child in given:
             here = f"{path}.{key}" if path else key
             with self.collecting():
@@ -161,6 +163,24 @@ class YamlReader:
             except (msgspec.ValidationError, ConfigError) as error:
                 raise self.error(path, f"{path}: {_readable(error)}") from error
         return found
+
+    def _present_keys(
+        self, given: list[tuple[str, yaml.Node]], kind: type[msgspec.Struct], path: str
+    ) -> list[tuple[str, yaml.Node]]:
+        """Return the keys of a section with earlier names replaced by the present ones."""
+        present_of: Mapping[str, str] = getattr(kind, "earlier_keys", {})
+        keys = {key for key, _ in given}
+        present = []
+        for key, child in given:
+            name = present_of.get(key, key)
+            if name != key:
+                line = child.start_mark.line + 1
+                here = f"{path}.{key}" if path else key
+                if name in keys:
+                    raise self._error_at(line, f"{here}: {name} is given as well; remove {key}")
+                self.hints.append(f"{self._where}:{line}: {here} is named {name} now")
+            present.append((name, child))
+        return present
 
     def _table(self, node: yaml.Node, kinds: tuple[Any, ...], path: str) -> dict[str, Any]:
         found: dict[str, Any] = {}

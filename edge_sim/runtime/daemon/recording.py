@@ -120,7 +120,7 @@ class Records:
         self._log: ScoreLog | None = None
         section = config.explanations
         self._recorder = Recorder(
-            looks=section.looks,
+            looks=section.observations,
             pictures=section.pictures,
             configuration=partial(configuration_digest, config),
         )

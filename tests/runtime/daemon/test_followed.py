@@ -121,7 +121,7 @@ def test_trouble_is_not_told_again_after_a_restart_and_is_cleared_after_it(tmp_p
 
 def test_trouble_that_nobody_wants_to_hear_of_is_not_told(tmp_path: Path) -> None:
     camera, frames = Camera(), SlowShow()
-    config = ruled(tmp_path, "problems: {tell: []}")
+    config = ruled(tmp_path, "problems: {report: []}")
     with running(config, {"camera": camera}) as daemon:
         show(daemon, camera, frames, "on")
         give(daemon, camera, lid(frames, 6))
