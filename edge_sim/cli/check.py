@@ -124,7 +124,7 @@ def _gallery_finding(
 ) -> Finding:
     from edge_sim.errors import EdgeSimError
     from edge_sim.gallery.enrolment_checks import conflicts
-    from edge_sim.gallery.reference_region import moved_region
+    from edge_sim.gallery.records import moved_region
     from edge_sim.runtime import assembly
 
     part = f"gallery of {name}"
@@ -175,7 +175,7 @@ def _print_coverage(item: Finding) -> None:
 
 def _first_frame(config: Config, name: str) -> str:
     from edge_sim.errors import ConfigError, SourceError
-    from edge_sim.gallery.reference_region import LEAST_SIDE_PX
+    from edge_sim.gallery.records import LEAST_SIDE_PX
     from edge_sim.io.sources import open_source
     from edge_sim.runtime import assembly
 

@@ -15,7 +15,7 @@ from edge_sim.cli.options import Context, context_of, metadata_of, print_result
 from edge_sim.cli.output import note, print_json, print_table, progress
 from edge_sim.core.files import exists
 from edge_sim.errors import DataError, GalleryError
-from edge_sim.gallery.reference_region import REGION, region_text
+from edge_sim.gallery.records import REGION, region_text
 from edge_sim.runtime.review_queue import KeptFrame, ReviewFolder, ReviewItem, picture_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from edge_sim.core import sqlite
 from edge_sim.core.files import make_private
 from edge_sim.core.sqlite import transaction, write_back
 from edge_sim.errors import GalleryError
-from edge_sim.gallery import history, seals
+from edge_sim.gallery import history, integrity
 from edge_sim.gallery.database import (
     BUSY_TIMEOUT_S,
     GALLERY,
@@ -141,8 +141,8 @@ def _seal(copy: sqlite3.Connection) -> None:
     """Bring a copy of the first format to the present one."""
     with transaction(copy, writes=True):
         number = history.head(copy)
-        if number and seals.last(copy) is None:
-            seals.put(copy, number, logged=True)
+        if number and integrity.last(copy) is None:
+            integrity.put(copy, number, logged=True)
             copy.execute(f"PRAGMA user_version = {GALLERY.format}")
 
 
@@ -154,7 +154,7 @@ def _taken_in(whole: Path, present: sqlite3.Connection, path: Path, timeout_s: f
         _put_in_place(before, kept)
     with closing(sqlite3.connect(whole, isolation_level=None)) as source:
         with transaction(source, writes=True), closing(opened_alone(path, timeout_s)) as own:
-            seals.mark(source, seals.latest(own))
+            integrity.mark(source, integrity.latest(own))
         source.backup(present)
     write_back(present, timeout_s)
     return kept

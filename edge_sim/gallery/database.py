@@ -27,8 +27,8 @@ from edge_sim.core.files import make_private
 from edge_sim.core.sqlite import FileKind, application_of, check_format, transaction
 from edge_sim.core.types import THUMBNAIL_PX, Embedding, GrayImage, Reference
 from edge_sim.errors import GalleryError
-from edge_sim.gallery import seals
-from edge_sim.gallery.checking import check_content
+from edge_sim.gallery import integrity
+from edge_sim.gallery.integrity import check_content
 from edge_sim.gallery.records import ReferenceRecord
 from edge_sim.gallery.schema import SCHEMA, check_schema
 
@@ -69,7 +69,7 @@ def open_database(
                 )
             _create(path)
         check_header(path)
-        if seals.has_log(path):
+        if integrity.has_log(path):
             _check_log(path, timeout_s)
         connection = _connect(path, read_only, timeout_s)
     try:
@@ -202,7 +202,7 @@ def _check_log(path: Path, timeout_s: float) -> None:
             return
         time.sleep(_BETWEEN_LOOKS_S)  # another process may be writing the log back just now
     raise GalleryError(
-        f"{path}: the log beside it ({seals.log_of(path).name}) is of another state of the "
+        f"{path}: the log beside it ({integrity.log_of(path).name}) is of another state of the "
         f"gallery, as after a copy was put over it; nothing was changed: "
         f"`edge-sim gallery restore COPY` takes the copy and puts the log away"
     )
@@ -213,13 +213,13 @@ def _is_stray_log(path: Path, timeout_s: float) -> bool:
     try:
         with closing(_checked(f"{uri}?mode=ro&immutable=1", timeout_s)) as own:
             check_schema(own, path)
-            base = seals.latest(own)
+            base = integrity.latest(own)
         with closing(_checked(f"{uri}?mode=ro", timeout_s)) as seen:
-            if not seals.has_log(path) or base is None:
+            if not integrity.has_log(path) or base is None:
                 return False
             check_schema(seen, path)
             with transaction(seen, writes=False):
-                return seals.is_stray(base, seen)
+                return integrity.is_stray(base, seen)
     except (sqlite3.Error, GalleryError, ValueError):
         return False  # damaged otherwise, or not readable: said by whoever opens it next
 

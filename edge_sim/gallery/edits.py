@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_sim.core.types import Embedding, GrayImage
 from edge_sim.errors import GalleryError
-from edge_sim.gallery import database, head, seals
+from edge_sim.gallery import database, head, integrity
 from edge_sim.gallery.records import Enrolled, Reworked
 
 _CONTENT = database.CONTENT_COLUMNS
@@ -29,7 +29,7 @@ def add(
     """Insert references after all that ever were, so that an id is never given twice."""
     if not enrolled:
         raise GalleryError("there is nothing to add")
-    for ordinal, item in enumerate(enrolled, start=seals.last_ordinal(connection) + 1):
+    for ordinal, item in enumerate(enrolled, start=integrity.last_ordinal(connection) + 1):
         embedding = _insert_embedding(
             connection, _picture(connection, item.crop), item.embedding, item.thumbnail
         )

@@ -45,8 +45,14 @@ from edge_sim.errors import (
 from edge_sim.gallery.candidates import EnrolmentCandidate, Found, Unreadable
 from edge_sim.gallery.enrolment_checks import EnrolmentChecks, Gates, Refusal, Rejection
 from edge_sim.gallery.gallery import Gallery, checked_name
-from edge_sim.gallery.records import Enrolled, ReferenceRecord, Revision, Reworked
-from edge_sim.gallery.reference_region import REGION, region_text
+from edge_sim.gallery.records import (
+    REGION,
+    Enrolled,
+    ReferenceRecord,
+    Revision,
+    Reworked,
+    region_text,
+)
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sources.pictures import read_picture
 from edge_sim.vision.light import condition_of

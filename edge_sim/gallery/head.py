@@ -13,7 +13,6 @@ As with references, a row is never changed: the row of the past is closed with `
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,7 @@ from edge_sim.core.types import Embedding, FloatCells, FloatMatrix, FloatVector
 from edge_sim.core.vectors import normalised
 from edge_sim.errors import GalleryError, ModelError
 from edge_sim.gallery import database
+from edge_sim.gallery.integrity import head_checksum
 from edge_sim.gallery.schema import HEADS, has_table
 
 _HALF = np.float32(0.5**0.5)
@@ -197,7 +197,7 @@ def put(
     )
     text = msgspec.json.encode(facts).decode()
     numbers = _packed(head)
-    values = (watch, text, numbers, _crc(watch, text, numbers), number)
+    values = (watch, text, numbers, head_checksum(watch, text, numbers), number)
     connection.execute(f"INSERT INTO heads ({_COLUMNS}, since) VALUES (?, ?, ?, ?, ?)", values)
 
 
@@ -261,7 +261,7 @@ def _fault(row: tuple[Any, ...]) -> str | None:
 def _head(row: tuple[Any, ...]) -> tuple[Head, HeadInfo]:
     watch, text, numbers, crc = row
     try:
-        if _crc(watch, text, numbers) != crc:
+        if head_checksum(watch, text, numbers) != crc:
             raise ValueError("the checksum does not fit")
         facts = msgspec.json.decode(text, type=HeadInfo)
         return _unpacked(facts, np.frombuffer(numbers, _FLOAT)), facts
@@ -269,10 +269,6 @@ def _head(row: tuple[Any, ...]) -> tuple[Head, HeadInfo]:
         raise GalleryError(
             f"the head of watch {watch!r} is damaged ({error}); run `edge-sim model adapt` again"
         ) from error
-
-
-def _crc(watch: str, text: str, numbers: bytes) -> int:
-    return zlib.crc32(numbers, zlib.crc32(f"{watch} {text}".encode()))
 
 
 def _packed(head: Head) -> bytes:

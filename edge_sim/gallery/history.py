@@ -13,7 +13,7 @@ from typing import Any
 from edge_sim.core.images import decode
 from edge_sim.core.types import Reference
 from edge_sim.errors import GalleryError
-from edge_sim.gallery import database, seals
+from edge_sim.gallery import database, integrity
 from edge_sim.gallery import head as head_rows
 from edge_sim.gallery.records import Alteration, Difference, ReferenceRecord, Revision
 
@@ -163,7 +163,7 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
     yield from _damaged_pictures(connection)
     yield from head_rows.problems(connection)
     try:
-        yield from seals.problems(connection, head(connection))
+        yield from integrity.problems(connection, head(connection))
     except ValueError as error:
         yield f"the seals of the revisions are damaged: {error}"
 

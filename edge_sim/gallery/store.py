@@ -19,7 +19,7 @@ from typing import Any
 from edge_sim.core.sqlite import transaction, write_back
 from edge_sim.core.types import Reference
 from edge_sim.errors import GalleryError
-from edge_sim.gallery import edits, history, seals
+from edge_sim.gallery import edits, history, integrity
 from edge_sim.gallery.calibrations import calibrated_levels
 from edge_sim.gallery.database import (
     BUSY_TIMEOUT_S,
@@ -376,10 +376,10 @@ class GalleryStore:
         with translated(self.path), transaction(connection, writes=True):
             number = history.head(connection) + 1
             values: tuple[Any, ...] = (number, at, verb, detail, number)
-            logged = seals.has_log(self.path)
+            logged = integrity.has_log(self.path)
             connection.execute("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", values)
             yield connection, number
-            seals.put(connection, number, logged=logged, anew=verb in _DELETING)
+            integrity.put(connection, number, logged=logged, anew=verb in _DELETING)
             connection.execute(f"PRAGMA user_version = {GALLERY.format}")
             if identity_of(self.path) != self._identity:
                 raise GalleryError(

@@ -33,7 +33,7 @@ from edge_sim.decision.scene_problems import SceneHealth
 from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.errors import ConfigError, EdgeSimError, GalleryError, SinkError
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.gallery.reference_region import moved_region
+from edge_sim.gallery.records import moved_region
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.outbox.outbox import Outbox, take_over_previous
 from edge_sim.io.outbox.queue import DAY_S, MEGABYTE, Bounds

@@ -18,8 +18,7 @@ from edge_sim.core.files import sync_folder
 from edge_sim.core.ranking import Rows
 from edge_sim.errors import SearchError
 from edge_sim.search import rows
-from edge_sim.search.hnsw import build_graph
-from edge_sim.search.indexes import AUTO, chosen_kind
+from edge_sim.search.indexes import AUTO, build_graph, chosen_kind
 
 Progress = Callable[[int, int], object]
 """Called with (done, total) rows of a graph; False stops."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_sim.errors import GalleryError
-from edge_sim.gallery import seals
+from edge_sim.gallery import integrity
 from edge_sim.gallery.database import content_crc
 from edge_sim.gallery.import_export import export_states
 from edge_sim.gallery.store import GalleryStore
@@ -38,7 +38,7 @@ def crafted(path: Path, *statements: str, sealed: bool = True) -> None:
     if sealed:
         connection.execute("DELETE FROM seals")
         (head,) = connection.execute("SELECT max(number) FROM revisions").fetchone()
-        seals.put(connection, head, logged=False, anew=True)
+        integrity.put(connection, head, logged=False, anew=True)
     connection.close()
 
 

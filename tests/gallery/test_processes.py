@@ -16,7 +16,7 @@ from tests.gallery.crash_worker import change, content
 
 WRITER = """
 import sys
-from edge_sim.gallery_store import GalleryStore
+from edge_sim.gallery.store import GalleryStore
 from tests.gallery.builders import enrolled
 path, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 for number in range(first, first + count):

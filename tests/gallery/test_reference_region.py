@@ -9,7 +9,7 @@ import pytest
 
 from edge_sim.cli.main import main
 from edge_sim.core.types import Roi
-from edge_sim.gallery.reference_region import overlap, region_of_text, region_text
+from edge_sim.gallery.records import overlap, region_of_text, region_text
 from edge_sim.gallery.store import GalleryStore
 from tests.pictures import picture, write
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from edge_sim.core.ranking import Metric
 from edge_sim.core.vectors import normalised
-from edge_sim.search.exact import ExactIndex
-from edge_sim.search.exact_int8 import (
+from edge_sim.search.exact import (
     SHORT_ROWS,
     Coded,
+    ExactIndex,
     Int8Index,
     Multiplier,
     coded_rows,

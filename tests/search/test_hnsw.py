@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_sim.core.ranking import Metric
 from edge_sim.core.vectors import normalised
 from edge_sim.errors import SearchError
-from edge_sim.search.hnsw import HnswIndex, build_graph, open_graph
+from edge_sim.search.indexes import HnswIndex, build_graph, open_graph
 
 pytest.importorskip("usearch", reason="usearch is not installed: edge_sim[search]")
 

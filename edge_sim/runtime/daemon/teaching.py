@@ -16,7 +16,7 @@ from edge_sim.errors import CommandError, DataError
 from edge_sim.gallery.candidates import EnrolmentCandidate
 from edge_sim.gallery.enrolment import EnrolmentPlan, as_stored, encoded_crop, enrol
 from edge_sim.gallery.enrolment_checks import Refusal
-from edge_sim.gallery.reference_region import REGION, region_text
+from edge_sim.gallery.records import REGION, region_text
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime import assembly

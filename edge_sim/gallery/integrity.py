@@ -1,9 +1,12 @@
-"""Seals: what the file held at each revision, so that a mixture of two files is recognised.
+"""Integrity of a gallery file: checked when it is opened, before anything in it is believed.
+
+A file from elsewhere may hold revisions without their log, numbers that no row can have, and names
+that break a terminal, a topic or a path. Whatever is read later relies on `check_content`.
 
 SQLite keeps the last changes in a log beside the file. Where a copy is put over the file while the
 log of the old one lies there, SQLite plays that log into the copy: the result may be a file in
-which every page is sound and whose pages never belonged together. Each revision therefore records
-sums over all rows and a digest chained to that of the revision before, and which revision was
+which every page is sound and whose pages never belonged together. Each revision therefore has a
+seal: sums over all rows, a digest chained to that of the revision before, and the revision that was
 complete in the file itself. Everything here runs inside a transaction.
 """
 
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +23,9 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from edge_sim.gallery.schema import SEALS, has_table
+from edge_sim.errors import GalleryError
+from edge_sim.gallery.gallery import checked_name
+from edge_sim.gallery.schema import SEALS, check_schema, has_table
 
 MIXED = "its parts are of different revisions, as after a copy was put over it beside an old log"
 
@@ -113,7 +119,7 @@ def last_ordinal(connection: sqlite3.Connection) -> int:
     return max(int(present), 0 if seal is None else seal.last_ordinal)
 
 
-def fault(connection: sqlite3.Connection, head: int) -> str | None:
+def _seal_fault(connection: sqlite3.Connection, head: int) -> str | None:
     """Return why the rows are not those of the last revision; None if they are.
 
     Reads the light tables only: the checksums of embeddings are left to `problems`.
@@ -123,7 +129,24 @@ def fault(connection: sqlite3.Connection, head: int) -> str | None:
         return None if head == 0 and seal is None else MIXED
     now = _sums(connection, seal.sums, until_now=False)
     # A missing picture keeps nobody from the rest; `problems` names it.
-    return None if replace(now, pictures=seal.sums.pictures) == seal.sums else MIXED
+    now = replace(now, pictures=seal.sums.pictures)
+    if now.heads_crc != seal.sums.heads_crc and _has_damaged_head(connection):
+        # Nor does a damaged head: it is named where it is used, and learned again.
+        now = replace(now, heads_crc=seal.sums.heads_crc)
+    return None if now == seal.sums else MIXED
+
+
+def head_checksum(watch: str, facts: str, numbers: bytes) -> int:
+    """Return the CRC-32 of a row of the table `heads`."""
+    return zlib.crc32(numbers, zlib.crc32(f"{watch} {facts}".encode("utf-8", "backslashreplace")))
+
+
+def _has_damaged_head(connection: sqlite3.Connection) -> bool:
+    rows = connection.execute("SELECT watch, facts, numbers, crc FROM heads")
+    try:
+        return any(head_checksum(*row[:3]) != row[3] for row in rows)
+    except TypeError:
+        return True
 
 
 def problems(connection: sqlite3.Connection, head: int) -> Iterator[str]:
@@ -258,3 +281,106 @@ def has_log(path: Path) -> bool:
         return log_of(path).stat().st_size > 0
     except OSError:
         return False
+
+
+MOST_REVISIONS = 10_000_000
+HIGHEST_ORDINAL = 10**15  # ids have up to 18 digits
+_MOST_NAMES = 10_000
+
+_ODD_ROWS = f"""
+SELECT count(*) FROM versions WHERE
+    typeof(ordinal) <> 'integer' OR ordinal NOT BETWEEN 1 AND {HIGHEST_ORDINAL}
+    OR typeof(embedding) <> 'integer'
+    OR typeof(crc) <> 'integer' OR crc NOT BETWEEN 0 AND 4294967295
+    OR typeof(since) <> 'integer' OR since NOT BETWEEN 1 AND :head
+    OR (until IS NOT NULL AND (typeof(until) <> 'integer' OR until NOT BETWEEN since + 1 AND :head))
+"""
+_ODD_ENTRIES = """
+SELECT count(*) FROM revisions WHERE
+    typeof(content) <> 'integer' OR content NOT BETWEEN 0 AND number
+"""
+
+
+def check_content(connection: sqlite3.Connection, path: Path) -> None:
+    """Check schema, numbers, names and seal of an open file, in one moment of it.
+
+    Raises:
+        GalleryError: The file is none that edge_sim has written.
+        sqlite3.Error: It is damaged.
+    """
+    check_schema(connection, path)
+    for table in ("revisions", "versions"):
+        (verdict,) = connection.execute(f"PRAGMA integrity_check({table})").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(f"malformed: {verdict}")
+    try:
+        problem = _fault(connection)
+    except (OverflowError, ValueError) as error:
+        problem = f"{error}"
+    if problem is not None:
+        raise GalleryError(
+            f"{path}: the gallery file is damaged ({problem}); it was left as it is: "
+            f"put a copy in its place with `edge-sim gallery restore COPY`"
+        )
+
+
+def _fault(connection: sqlite3.Connection) -> str | None:
+    """Return what is wrong with the light tables, in a few words; None if nothing is."""
+    count, head = connection.execute(
+        "SELECT count(*), coalesce(max(number), 0) FROM revisions"
+    ).fetchone()
+    if count != head or head > MOST_REVISIONS:
+        return f"its log has {count} entries, and the last revision is {head}"
+    (odd,) = connection.execute(_ODD_ENTRIES).fetchone()
+    if odd:
+        return f"{odd} entries of its log cannot be"
+    (odd,) = connection.execute(_ODD_ROWS, {"head": head}).fetchone()
+    if odd:
+        return f"{odd} of its references have numbers that cannot be"
+    return _bad_name(connection) or _mixture(connection, head)
+
+
+def _bad_name(connection: sqlite3.Connection) -> str | None:
+    for column, noun in (("watch", "watch"), ("state", "state"), ("condition", "condition")):
+        names = connection.execute(
+            f"SELECT DISTINCT {column} FROM versions LIMIT {_MOST_NAMES + 1}"
+        ).fetchall()
+        if len(names) > _MOST_NAMES:
+            return f"it has more than {_MOST_NAMES} names of a {noun}"
+        fault = next(filter(None, (_fault_of_name(noun, name) for (name,) in names)), None)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _fault_of_name(noun: str, name: object) -> str | None:
+    if not isinstance(name, str):
+        return f"a {noun} has no text as its name"
+    try:
+        checked_name(noun, name)
+    except GalleryError as error:
+        return str(error)
+    return None
+
+
+def _mixture(connection: sqlite3.Connection, head: int) -> str | None:
+    (format_,) = connection.execute("PRAGMA user_version").fetchone()
+    if format_ > 1:
+        return _seal_fault(connection, head)
+    return _short_additions(connection)
+
+
+def _short_additions(connection: sqlite3.Connection) -> str | None:
+    """Return the first addition that lacks references: files of the first format have no seal.
+
+    Nothing was ever deleted in that format, and the log says how many references were added.
+    """
+    found = connection.execute(
+        "SELECT number, detail, (SELECT count(*) FROM versions WHERE since = number) "
+        "FROM revisions WHERE verb = 'add'"
+    )
+    for number, detail, present in found:
+        said = detail.partition(" ")[0]
+        if said.isascii() and said.isdigit() and int(said[:9]) != present:
+            return f"revision {number} added {said}, {present} are there: {MIXED}"
+    return None
