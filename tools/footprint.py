@@ -6,7 +6,7 @@
 
 The camera is an MJPEG stream from another process, the daemon a process of its own as systemd would
 start it; both are looked at from outside, in /proc. With --frames it runs until so many frames were
-looked at: does memory grow? `footprint/report.json` and `footprint/footprint.png` say.
+looked at: does memory grow? `footprint/report.json` and `footprint/footprint.html` say.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         camera.wait()
     if code:
         raise SystemExit(f"the daemon ended with {code}; see {args.out / 'daemon.log'}")
-    draw(samples_of(rows), args.out / "footprint.png", title=f"{args.size} at {args.fps:g} fps")
+    draw(samples_of(rows), args.out / "footprint.html", title=f"{args.size} at {args.fps:g} fps")
     return report_of(rows)
 
 

@@ -8,7 +8,7 @@ lost, do not open, freeze, tear, go dark, give noise; the clock jumps by a day; 
 webhook refuses, hangs up and goes away; people teach, edit the gallery and break the configuration;
 gallery and outbox are locked by others. At the end: was an event lost, or told twice, is the last
 state right, and did memory, descriptors or threads grow? `soak/report.json` says so and
-`soak/soak.png` shows it; the exit code is 1 if something is wrong. With --stream, in real time: a
+`soak/soak.html` shows it; the exit code is 1 if something is wrong. With --stream, in real time: a
 camera on loopback is cut, frozen, garbled, silenced and brought back so many times; does the daemon
 find it again within its pauses, and is no thread or descriptor left over?
 """
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
 def _soaked(args: argparse.Namespace) -> dict[str, object]:
     operation = Operation(args.out, args.frames, args.seed, args.model)
     report = report_of(operation, args.frames, operation.run())
-    draw(operation.samples, args.out / "soak.png", title=f"{args.frames} frames, four cameras")
+    draw(operation.samples, args.out / "soak.html", title=f"{args.frames} frames, four cameras")
     return report
 
 

@@ -52,7 +52,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     wish.add_argument("--fpr", type=float, metavar="R", help="false-positive rate, at most")
     wish.add_argument("--recall", type=float, metavar="R", help="at least")
     parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
-    parser.add_argument("--plot", type=Path, metavar="OUT", help=".png or .html with the curves")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="a page with the curves (.html)")
     parser.add_argument(
         "--index",
         type=Path,
@@ -75,10 +75,12 @@ def calibrate(args: argparse.Namespace) -> int:
     if args.write:
         _write(args, kept)
     if args.plot is not None:
-        from edge_sim.analysis.report.figures import curves, write_sheet
+        from edge_sim.analysis.report import write_page
+        from edge_sim.analysis.report.figures import curves, sheet_page
 
         marked = [(t.name, t.curve, k.threshold) for t, k in _zipped(sample, kept)]
-        write_sheet(args.plot, curves(marked, title=f"Calibration on {kept.sample}"))
+        title = f"Calibration on {kept.sample}"
+        write_page(args.plot, sheet_page(curves(marked, title=title), title))
         note(f"{args.plot}: written")
     _print(args, kept, sample.remarks)
     return 0
@@ -106,9 +108,9 @@ def _check(args: argparse.Namespace) -> None:
     if args.index is not None and not (likeness and args.write):
         raise DataError("--index goes with --score likeness and --write")
     if args.plot is not None:
-        from edge_sim.analysis.report.figures import check_sheet
+        from edge_sim.analysis.report import check_path
 
-        check_sheet(args.plot)
+        check_path(args.plot)
 
 
 def _write(args: argparse.Namespace, kept: KeptCalibration) -> None:

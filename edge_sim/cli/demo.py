@@ -40,7 +40,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--references", type=positive, default=5, metavar="N", help="per state (5)")
     parser.add_argument("--model", default="default", metavar="SPEC")
     parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"
+        "--report", type=Path, metavar="FILE", help="write the timeline as a page (.html)"
     )
     parser.add_argument(
         "--score-log", type=Path, metavar="FILE", help="write every look, for `edge-sim replay`"

@@ -48,9 +48,9 @@ def _explain(args: argparse.Namespace) -> int:
     from edge_sim.analysis.explain import account_of
 
     if args.report is not None:
-        from edge_sim.analysis.report.explanation import check_page
+        from edge_sim.analysis.report import check_path
 
-        check_page(args.report)
+        check_path(args.report)
     explanation = _found(args)
     account = account_of(explanation)
     if args.report is not None:

@@ -40,7 +40,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--sweep", action="store_true", help="count the events of sensitivities from 0 to 1"
     )
-    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw both (.html or .png)")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw both as a page (.html)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=_replay)
 

@@ -62,7 +62,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--source", metavar="URI", help="play this instead of the only source")
     parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after N frames")
     parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="draw the timeline (.html or .png)"
+        "--report", type=Path, metavar="FILE", help="write the timeline as a page (.html)"
     )
     parser.add_argument(
         "--score-log",

@@ -26,7 +26,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("logs", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--gallery", type=Path, metavar="FILE", help="what scores should be like")
     parser.add_argument("--watch", metavar="NAME", help="only this one")
-    parser.add_argument("--plot", type=Path, metavar="OUT", help=".png or .html with the scores")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="a page with the scores (.html)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=stats)
 
@@ -34,11 +34,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def stats(args: argparse.Namespace) -> int:
     """Print what the log says; exit code 0 whether or not scores drift."""
     from edge_sim.analysis.log_stats import review
-    from edge_sim.analysis.report.figures import check_sheet, write_sheet
+    from edge_sim.analysis.report import check_path, write_page
     from edge_sim.runtime.score_log import BadLine, SourceLines, read_lines
 
     if args.plot is not None:
-        check_sheet(args.plot)
+        check_path(args.plot)
     baselines = {} if args.gallery is None else _baselines(args.gallery)
     lines = (
         line
@@ -47,9 +47,9 @@ def stats(args: argparse.Namespace) -> int:
     )
     found, traces = review(lines, baselines)
     if args.plot is not None:
-        from edge_sim.analysis.report.figures import score_sheet
+        from edge_sim.analysis.report.figures import score_sheet, sheet_page
 
-        write_sheet(args.plot, score_sheet(traces))
+        write_page(args.plot, sheet_page(score_sheet(traces), "Scores"))
         note(f"{args.plot}: written")
     if args.json:
         print_json(found)

@@ -113,17 +113,11 @@ def test_nothing_is_kept_unless_asked(here: Path, capsys: Captured) -> None:
     assert kept_calibrations("gallery.db") == ()
 
 
-@pytest.mark.parametrize("name", ["plot.png", "plot.html"])
-def test_the_curves_are_drawn(here: Path, capsys: Captured, name: str) -> None:
-    assert main(["calibrate", "--pairs", "pairs.csv", "--plot", name]) == 0
-    if name.endswith(".html"):
-        text = Path(name).read_text()
-        assert "ROC" in text
-        assert "Precision over recall" in text
-    else:
-        pixels = read_picture(name)
-        assert pixels.shape[1] > 1500
-        assert np.unique(pixels.reshape(-1, 3), axis=0).shape[0] > 10
+def test_the_curves_are_drawn(here: Path, capsys: Captured) -> None:
+    assert main(["calibrate", "--pairs", "pairs.csv", "--plot", "plot.html"]) == 0
+    text = Path("plot.html").read_text()
+    assert "ROC" in text
+    assert "Precision over recall" in text
 
 
 @pytest.mark.parametrize(
@@ -135,8 +129,8 @@ def test_the_curves_are_drawn(here: Path, capsys: Captured, name: str) -> None:
         (["--pairs", "pairs.csv", "--watch", "gate"], "--watch goes with --gallery"),
         (["--pairs", "pairs.csv", "--write"], "--write goes with --gallery"),
         (["--pairs", "pairs.csv", "--score", "state"], "goes with --gallery"),
-        (["--pairs", "pairs.csv", "--plot", "x.jpg"], ".png or .html"),
-        (["--pairs", "pairs.csv", "--plot", "no/x.png"], "no folder"),
+        (["--pairs", "pairs.csv", "--plot", "x.png"], "ends in .html"),
+        (["--pairs", "pairs.csv", "--plot", "no/x.html"], "no folder"),
         (["--folder", "none"], "No such file"),
         (["--folder", "in/open"], "no folders with pictures"),
         (["--gallery", "gallery.db"], "no gallery"),

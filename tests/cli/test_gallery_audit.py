@@ -110,8 +110,8 @@ def test_pruning_tells_what_it_costs(here: Path, capsys: Captured) -> None:
     [
         (["audit", "--watch", "door"], "no watch 'door'; it has gate"),
         (["audit", "--gallery", "no.db"], "no gallery at no.db"),
-        (["audit", "--report", "x.png"], "as .html"),
-        (["audit", "--report", "no/x.html"], "cannot be written"),
+        (["audit", "--report", "x.png"], "ends in .html"),
+        (["audit", "--report", "no/x.html"], "no folder no"),
         (["prune", "--keep", "1"], "keep 2 references at least"),
         (["prune", "--keep", "3", "--watch", "door"], "no watch 'door'"),
     ],

@@ -98,4 +98,4 @@ def test_a_short_run_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     report = json.loads(capsys.readouterr().out)
     assert report["problems"] == []
     assert report["events"] >= 4
-    assert (out / "soak.png").read_bytes().startswith(b"\x89PNG")
+    assert "open descriptors" in (out / "soak.html").read_text()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_sim.analysis.report.figures import Axis, Diagram, Series, sheet, write_sheet
+from edge_sim.analysis.report import write_page
+from edge_sim.analysis.report.figures import Axis, Diagram, Series, sheet, sheet_page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def grown(samples: Sequence[Sample]) -> list[str]:
 
 
 def draw(samples: Sequence[Sample], path: Path, *, title: str) -> None:
-    """Write a picture of everything over the frames, .png or .html."""
+    """Write a page with every figure over the frames."""
     end = max(samples[-1].frames, 1) if samples else 1
     in_millions = end >= 100_000
     unit = 1e6 if in_millions else 1.0
@@ -81,7 +82,7 @@ def draw(samples: Sequence[Sample], path: Path, *, title: str) -> None:
         )
         up = Axis("", high=high, digits=0 if high >= 5.0 else 1)
         panels.append(Diagram(name, across, up, (Series("", points, colour),)))
-    write_sheet(path, sheet(panels, columns=2, title=title))
+    write_page(path, sheet_page(sheet(panels, columns=2, title=title), title))
 
 
 def _round_top(value: float) -> float:

@@ -1,8 +1,8 @@
-"""Pictures of what a run did, to look at without the video.
+"""HTML pages: the timeline of a run, diagrams, grids of pictures, and one event explained.
 
 timeline = Timeline()
 timeline.describe("bowl", gallery, source="synthetic:bowl")
-for step in steps(lanes):
+for step in device.steps():
     for outcome in step.outcomes:
         timeline.add(outcome)
 write(timeline, Path("out.html"), title="synthetic:bowl")
@@ -16,24 +16,23 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
-
-from edge_sim.analysis.report.pages import page, picture
+from edge_sim.analysis.report.pages import page
 from edge_sim.analysis.report.timeline import Timeline
 from edge_sim.core.files import is_dir
 from edge_sim.errors import DataError
 
-SUFFIXES = (".html", ".png")
-
 
 def check_path(path: Path) -> None:
-    """Refuse a file that no report can be written to; call it before a long run, not after.
+    """Check that a report can be written to a file; call it before a long run, not after.
 
     Raises:
-        DataError: Neither .html nor .png, or in a folder that does not exist.
+        DataError: The suffix is not .html, or the folder does not exist.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path}: a report is written as .html or .png, so end its name in one")
+    if path.suffix.lower() != ".html":
+        raise DataError(
+            f"{path}: reports are HTML; give a name that ends in .html, such as "
+            f"{path.with_suffix('.html').name}"
+        )
     if not is_dir(path.parent):
         raise DataError(f"{path}: there is no folder {path.parent} to write the report to; make it")
 
@@ -45,52 +44,34 @@ def write(
     title: str,
     truth: Mapping[str, Sequence[tuple[float, str]]] | None = None,
 ) -> None:
-    """Draw the timeline into a file, .html or .png by its suffix; an old one is replaced whole.
+    """Write the timeline as an HTML page; an old file is replaced whole.
 
     Args:
-        timeline: May be empty; the report then says so.
-        path: In a folder that exists.
-        title: Of the report: what was run.
+        timeline: Record of the run; may be empty, which the page then states.
+        path: File in a folder that exists.
+        title: Title of the page: the command or source that ran.
         truth: Watch -> (captured_at_s, state) from which on the state was true, in time order.
-            `transition` stands for a time that is not judged.
+            `transition` marks time that is not judged.
 
     Raises:
-        DataError: Another suffix, or the file cannot be written.
+        DataError: The suffix is not .html, or the file cannot be written.
     """
-    check_path(path)
-    known = truth or {}
-    if path.suffix.lower() == ".html":
-        content = page(timeline, title, known).encode()
-    else:
-        content = _png(timeline, title, known)
-    try:
-        _replace(path, content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{path}: the report cannot be written there ({reason})") from error
+    write_page(path, page(timeline, title, truth or {}))
 
 
 def write_page(path: Path, document: str) -> None:
     """Write an HTML document; an old file is replaced whole.
 
     Raises:
-        DataError: Another suffix than .html, or the file cannot be written.
+        DataError: The suffix is not .html, or the file cannot be written.
     """
-    if path.suffix.lower() != ".html":
-        raise DataError(f"{path}: this report is written as .html, so end its name in that")
+    check_path(path)
     try:
-        # A name on the page need not be text; what is none is shown escaped.
+        # Names of files may hold bytes that are no text; the page shows them escaped.
         _replace(path, document.encode("utf-8", "backslashreplace"))
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{path}: the report cannot be written there ({reason})") from error
-
-
-def _png(timeline: Timeline, title: str, truth: Mapping[str, Sequence[tuple[float, str]]]) -> bytes:
-    done, buffer = cv2.imencode(".png", picture(timeline, title, truth))
-    if not done:
-        raise DataError("OpenCV cannot encode the report as PNG")
-    return buffer.tobytes()
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -20,9 +20,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_sim.core.types import UNKNOWN
 
 Point = tuple[float, float]
@@ -80,19 +77,7 @@ class Text:
     bold: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Image:
-    """A picture: (H, W) or (H, W, 3) uint8, grey or BGR."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    pixels: NDArray[np.uint8]
-    label: str = ""
-
-
-Item: TypeAlias = Rect | Polyline | Text | Image
+Item: TypeAlias = Rect | Polyline | Text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,12 +123,6 @@ def stacked(drawings: Sequence[Drawing], gap: float = 0.0) -> Drawing:
         top += drawing.height + gap
     width = max((drawing.width for drawing in drawings), default=0.0)
     return Drawing(width, max(0.0, top - gap), tuple(items))
-
-
-def padded(drawing: Drawing, margin: float) -> Drawing:
-    """Return the drawing with an empty margin on all sides."""
-    width, height = drawing.width + 2 * margin, drawing.height + 2 * margin
-    return Drawing(width, height, moved(drawing.items, margin, margin))
 
 
 def _moved(item: Item, dx: float, dy: float) -> Item:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,38 +16,19 @@ from edge_sim.analysis.report.chart import chart
 from edge_sim.analysis.report.drawing import bgr_of
 from edge_sim.analysis.report.lanes import scope_of
 from edge_sim.analysis.report.timeline import Timeline, TimelinePoint, Track
-from edge_sim.core.files import is_dir
 from edge_sim.core.images import as_bgr, decode, gray
 from edge_sim.core.types import BgrImage, GrayImage, State, StateChange, UnknownReason
 from edge_sim.core.vectors import SSIM_RADIUS_PX, ssim_map, ssim_planes
-from edge_sim.errors import DataError
 from edge_sim.runtime.explanations import Explanation, ObservationSummary
 
 _WIDE_PX, _NARROW_PX = 1120.0, 380.0
 _MAP_PX = 192
 _STYLE = """
-*{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);print-color-adjust:exact;
--webkit-print-color-adjust:exact;
-font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}
-main{max-width:1180px;margin:0 auto;padding:28px 28px 48px}
-h1{font-size:1.6rem;line-height:1.2;margin:0 0 .2rem;overflow-wrap:anywhere}
-h2{font-size:1.1rem;margin:0 0 .3rem} p{margin:.2rem 0;overflow-wrap:anywhere}
-.muted,figcaption,th{color:var(--muted)}
-section{border-top:1px solid var(--grid);margin-top:1.2rem;padding-top:1rem}
 .words{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:1rem 2.5rem}
 .words section{border:0;margin:0;padding:0}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:14px;
-list-style:none;margin:.6rem 0 0;padding:0}
-figure{margin:0} .card img{display:block;width:100%;height:150px;object-fit:contain}
-figcaption{font-size:.8rem;line-height:1.35;margin-top:6px;overflow-wrap:anywhere}
-figcaption b{color:var(--ink)} .narrow{display:none}
-table{border-collapse:collapse;margin-top:.8rem;font-variant-numeric:tabular-nums}
-th{text-align:left;font-weight:400;font-size:.82rem} th,td{padding:.25rem 1.1rem .25rem 0}
-td{border-top:1px solid var(--grid)} .scroll{overflow-x:auto}
-@media screen and (max-width:700px){main{padding:16px 12px 32px} .wide{display:none}
-.narrow{display:block}}
-@media print{main{max-width:none;padding:0} section,figure{break-inside:avoid}}
+.card img{display:block;width:100%;height:150px;object-fit:contain}
+table{margin-top:.8rem} th,td{padding:.25rem 1.1rem .25rem 0} .scroll{overflow-x:auto}
+@media print{section{break-inside:avoid}}
 """
 
 
@@ -63,18 +43,6 @@ class Shown:
 
     picture: BgrImage
     thumbnail: GrayImage
-
-
-def check_page(path: Path) -> None:
-    """Refuse a file that no page can be written to; call it before long work.
-
-    Raises:
-        DataError: Not .html, or in a folder that does not exist.
-    """
-    if path.suffix.lower() != ".html":
-        raise DataError(f"{path}: this report is written as .html, so end its name in that")
-    if not is_dir(path.parent):
-        raise DataError(f"{path}: there is no folder {path.parent} to write the report to; make it")
 
 
 def explanation_page(
@@ -102,12 +70,7 @@ def explanation_page(
             f'<footer class="muted"><p>{escape(origin_text(explanation))}</p></footer>',
         )
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{svg.style_sheet()}\n{_STYLE}</style>\n"
-        f"</head>\n<body>\n{svg.shared_patterns()}\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return svg.document(title, body, style=_STYLE)
 
 
 def similarity_picture(probe: GrayImage, reference: GrayImage) -> BgrImage:

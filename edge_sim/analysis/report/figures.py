@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +24,7 @@ from edge_sim.analysis.evaluation.metrics import precision_recall_curve, roc_cur
 from edge_sim.analysis.evaluation.retrieval import RECALL_AT, RECALL_LEVELS, RetrievalResult
 from edge_sim.analysis.evaluation.states import Answers
 from edge_sim.analysis.log_stats import Traces
-from edge_sim.analysis.report import raster, svg
+from edge_sim.analysis.report import svg
 from edge_sim.analysis.report.drawing import (
     Anchor,
     AxisScale,
@@ -237,7 +236,6 @@ WIDTH_PX, HEIGHT_PX = 360.0, 270.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 44.0, 38.0
 _SMALL = 11.0
 _MARGIN_PX = 14.0
-_SHARPNESS = 2.0  # pixels of the picture per pixel of the drawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,42 +309,9 @@ def panel(diagram: Diagram) -> Drawing:
     return Drawing(WIDTH_PX, HEIGHT_PX, (*items, *_legend(diagram)))
 
 
-def write_sheet(path: Path, drawing: Drawing) -> None:
-    """Write a drawing as .png or as a page, .html.
-
-    Raises:
-        DataError: Another suffix, or the file cannot be written.
-    """
-    check_sheet(path)
-    if path.suffix.lower() == ".png":
-        content = cv2.imencode(".png", raster.render(drawing, _SHARPNESS))[1].tobytes()
-    else:
-        content = _document(drawing).encode()
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise DataError(f"{path}: the plot cannot be written ({error.strerror})") from error
-
-
-def check_sheet(path: Path) -> None:
-    """Refuse a file that no plot can be written to; call it before long work.
-
-    Raises:
-        DataError: Neither .png nor .html, or in a folder that does not exist.
-    """
-    if path.suffix.lower() not in (".png", ".html"):
-        raise DataError(f"{path}: a plot is written as .png or .html, so end its name in one")
-    if not is_dir(path.parent):
-        raise DataError(f"{path}: there is no folder {path.parent} to write the plot to; make it")
-
-
-def _document(drawing: Drawing) -> str:
-    shown = svg.render(drawing, label="diagrams")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>edge_sim</title>'
-        f"<style>\n{svg.style_sheet()}\nbody{{background:var(--page);max-width:1200px;margin:auto}}"
-        f"</style>\n</head>\n<body>\n{svg.shared_patterns()}\n{shown}\n</body>\n</html>\n"
-    )
+def sheet_page(drawing: Drawing, title: str) -> str:
+    """Return a drawing as an HTML document."""
+    return svg.document(title, svg.render(drawing, label=title))
 
 
 def _grid(diagram: Diagram, x: AxisScale, y: AxisScale) -> list[Item]:

@@ -360,7 +360,7 @@ def _overlaps(
                 yield start_s, end_s, span.state.name, true.state
 
 
-NO_LOOKS = "No looks: nothing was seen in this run, so there is nothing to draw."
+NO_LOOKS = "No observations: nothing was seen in this run, so there is nothing to draw."
 
 
 def started_text(timeline: Timeline) -> str:

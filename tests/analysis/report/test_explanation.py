@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from edge_sim.analysis.explain import account_of
 from edge_sim.analysis.report.explanation import (
     Shown,
-    check_page,
     explanation_page,
     similarity_picture,
 )
 from edge_sim.core.types import BgrImage
-from edge_sim.errors import DataError
 from tests import pictured
 from tests.analysis.logs import looks
 from tests.analysis.test_account import explained
@@ -60,10 +55,3 @@ def test_pictures_that_cannot_be_decoded_are_left_out() -> None:
     page = explanation_page(explanation, account_of(explanation), shown)
     assert page.count("data:image/jpeg") == 1
     assert "not in the gallery at hand" in page  # the other state's
-
-
-def test_a_page_goes_to_an_html_file_in_a_folder_that_exists(tmp_path: Path) -> None:
-    check_page(tmp_path / "e.html")
-    for name in ("e.png", "no/e.html"):
-        with pytest.raises(DataError):
-            check_page(tmp_path / name)
