@@ -379,10 +379,10 @@ def _sure(item: Audit) -> str:
 
 
 def _check_report(args: argparse.Namespace) -> None:
-    from edge_sim.errors import DataError
+    from edge_sim.analysis.report import check_path
 
-    if args.report is not None and args.report.suffix.lower() != ".html":
-        raise DataError(f"{args.report}: the report is written as .html")
+    if args.report is not None:
+        check_path(args.report)
 
 
 def _write(
