@@ -227,6 +227,23 @@ def test_the_readme_names_every_verb(repository: Path) -> None:
     assert [verb for verb in GROUPS if f"`{verb.replace('_', '-')}" not in text] == []
 
 
+def test_every_extra_and_dependency_has_its_reason(repository: Path) -> None:
+    project = (repository / "pyproject.toml").read_text().partition("[project.scripts]")[0]
+    required, _, optional = project.partition("[project.optional-dependencies]\n")
+    listed = required.partition("\ndependencies = [")[2]
+    packages = set(re.findall(r'"([A-Za-z][\w.-]*)(?:[<>=;\[]|")', listed + optional))
+    design = (repository / "DESIGN.md").read_text()
+    assert len(packages) > 15
+    assert {name for name in packages - {"edge_sim"} if name not in design} == set()
+    readme = (repository / "README.md").read_text()
+    extras = re.findall(r"^(\w+) = \[", optional, re.MULTILINE)
+    assert [extra for extra in extras if f".[{extra}]" not in readme] == []
+
+
+def test_the_design_can_be_read_in_one_go(repository: Path) -> None:
+    assert len((repository / "DESIGN.md").read_text().splitlines()) <= 500
+
+
 def test_decisions_are_numbered_without_gaps(repository: Path) -> None:
     text = (repository / "DESIGN.md").read_text()
     numbers = [int(number) for number in re.findall(r"^### (\d+)\. ", text, re.MULTILINE)]
