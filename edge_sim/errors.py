@@ -3,15 +3,15 @@
     EdgeSimError
     ├── ConfigError(ValueError)     a configuration that cannot be used; exit code 78
     ├── SourceError(OSError)        a camera, stream, file or picture that cannot be read
-    │   └── AccessError             a path that the system does not let us look at
-    ├── PictureError(ValueError)    an array that is no picture that can be used
+    │   └── AccessError             a path that the file system denies access to
+    ├── PictureError(ValueError)    an array that is not a usable picture
     ├── ModelError(RuntimeError)    a model file or runtime that cannot be used
     ├── GalleryError(ValueError)    a gallery file or a change to it that is rejected
     │   └── PictureRejectedError    a picture that would make the gallery worse
-    ├── SearchError(ValueError)     an index that cannot be used, or a question it cannot answer
+    ├── SearchError(ValueError)     an index that cannot be used, or a query it cannot answer
     ├── SinkError(OSError)          an event that could not be delivered
-    │   └── EventRefusedError       an event that the receiver will never take; trying again is vain
-    ├── CommandError(ValueError)    a command from outside that is refused
+    │   └── EventRefusedError       an event that the receiver will never take; it is not retried
+    ├── CommandError(ValueError)    a command from outside that is rejected
     └── DataError(ValueError)       labelled data that cannot be evaluated
 
 The message is one line that names what is wrong, where, and the fix.
@@ -45,11 +45,11 @@ class SourceError(EdgeSimError, OSError):
 
 
 class PictureError(EdgeSimError, ValueError):
-    """An array is no picture that can be used."""
+    """An array is not a usable picture."""
 
 
 class AccessError(SourceError):
-    """A path cannot be looked at."""
+    """The file system denies access to a path."""
 
 
 class ModelError(EdgeSimError, RuntimeError):
@@ -57,7 +57,7 @@ class ModelError(EdgeSimError, RuntimeError):
 
 
 class GalleryError(EdgeSimError, ValueError):
-    """A gallery cannot be read, or a change to it is refused."""
+    """A gallery cannot be read, or a change to it is rejected."""
 
 
 class PictureRejectedError(GalleryError):
@@ -65,8 +65,8 @@ class PictureRejectedError(GalleryError):
 
     Args:
         message: One line for people.
-        reason: As in `dark`, `blurred`, `duplicate`, `conflict`.
-        like: Id of the reference that it is too like; None if there is none.
+        reason: One word, as in `dark`, `blurred`, `duplicate`, `conflict`.
+        like: Id of the reference that it resembles too much; None if there is none.
     """
 
     def __init__(self, message: str, *, reason: str, like: str | None = None) -> None:
@@ -88,7 +88,7 @@ class EventRefusedError(SinkError):
 
 
 class CommandError(EdgeSimError, ValueError):
-    """A command from outside is refused."""
+    """A command from outside is rejected."""
 
 
 class DataError(EdgeSimError, ValueError):

@@ -76,6 +76,6 @@ def drifted(state: str, condition: str, psi: float, mean: float, action: str) ->
         expected=0.8,
         mean=mean,
         direction="fall",
-        looks=120,
+        observations=120,
         action=action,
     )

@@ -167,7 +167,8 @@ def test_a_module_can_be_read_in_one_go(path: Path) -> None:
 def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield line and text of every docstring, those below attributes included."""
     for node in ast.walk(tree):
-        for statement in getattr(node, "body", None) or ():
+        body = getattr(node, "body", ())
+        for statement in body if isinstance(body, list) else ():  # of a lambda it is one expression
             if (
                 isinstance(statement, ast.Expr)
                 and isinstance(statement.value, ast.Constant)

@@ -66,7 +66,7 @@ def _daemon(args: argparse.Namespace) -> int:
     from edge_sim.runtime.systemd import Notifier
 
     asked_again = _note_reloads()
-    resources.share_one()
+    resources.use_one_heap()
     set_up_logging(args.verbose, journal="JOURNAL_STREAM" in os.environ)
 
     def read() -> Config:

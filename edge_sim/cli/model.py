@@ -16,7 +16,7 @@ from edge_sim.cli.output import byte_progress, note, print_json, print_table, pr
 if TYPE_CHECKING:
     from edge_sim.analysis.adaptation import HeadTrial
     from edge_sim.gallery.store import GalleryStore
-    from edge_sim.vision.embedders.model_list import Shelved
+    from edge_sim.vision.embedders.model_list import InstalledModel
     from edge_sim.vision.embedders.tflite import TensorPlan
 
 
@@ -146,7 +146,7 @@ def show_list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(model: Shelved, name: str) -> tuple[object, ...]:
+def _row(model: InstalledModel, name: str) -> tuple[object, ...]:
     side = "-" if model.input_px is None else "x".join(str(px) for px in model.input_px)
     outputs = ", ".join("x".join(str(size) for size in shape) for _, shape in model.outputs)
     digits = "-" if model.sha256 is None else model.sha256[:12]
@@ -154,7 +154,7 @@ def _row(model: Shelved, name: str) -> tuple[object, ...]:
     return name, model.origin, model.role, side, outputs or "-", megabytes, digits, model.card
 
 
-def _view(model: Shelved, name: str) -> dict[str, Any]:
+def _view(model: InstalledModel, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "file": str(model.path),
@@ -289,8 +289,8 @@ def pull_model(args: argparse.Namespace) -> int:
     # Proxies as the system says; the certificates of https are checked.
     opener = urllib.request.build_opener()
     folder = models_folder(args)
-    with byte_progress(f"fetch {model.name}") as watch:
-        pulled = pull(model, folder, opener=opener, source=args.source, watch=watch)
+    with byte_progress(f"fetch {model.name}") as report:
+        pulled = pull(model, folder, opener=opener, source=args.source, progress=report)
     embedder = pulled.embedder
     facts = {
         "schema": SCHEMA,

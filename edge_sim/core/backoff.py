@@ -1,4 +1,4 @@
-"""The one schedule of pauses between attempts: to open a camera, to deliver, to restart a part."""
+"""Schedule of pauses between attempts: to open a camera, to deliver, to restart a part."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ BACKOFF_S = (1.0, 5.0, 10.0, 60.0)
 """Pauses after failures in a row, seconds; the last one is repeated for ever."""
 
 HELD_S = 60.0
-"""Seconds that frames must have come for a source to count as steady: then the pauses start anew.
-One that opens and fails at once, again and again, is tried ever less."""
+"""Seconds of frames after which a source counts as steady, so that the pauses start anew. A source
+that opens and fails at once, again and again, is tried less and less often."""
 
 
 def pause_s(failures: int, steps_s: Sequence[float] = BACKOFF_S) -> float:

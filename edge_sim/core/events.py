@@ -1,8 +1,8 @@
-"""Events: their kinds, how they are made, and their form on the wire, one JSON object a line.
+"""Kinds of events and their form on the wire, one JSON object a line.
 
-Every kind is one struct, value and wire form alike. A watch's change of state becomes an event with
-`state_changed`; followers report everything else with `draft`, and the pipeline completes it with
-origin, time and id (`completed`).
+Every kind is one struct, in memory and on the wire. `state_changed` makes the event of a change of
+state; followers report everything else with `draft`, and the pipeline adds origin, time and id
+(`completed`).
 
 `SCHEMA` goes up when a field changes its meaning or disappears; new fields and new kinds may appear
 under the same number. The JSON schema is printed by `edge-sim schema event`.
@@ -55,7 +55,7 @@ class StateChanged(msgspec.Struct, frozen=True, tag="state_changed", tag_field="
     `before` is null at the first decision of a watch. `matches` holds every state of the gallery,
     the most probable first; it is empty if the gallery is. `before_lasted_s` is the time that
     `before` was in force while the device was running. `doubts` are the rules of the watch that
-    the change breaks (`not_allowed`, `too_short`): the evidence for it was the stronger.
+    the change breaks (`not_allowed`, `too_short`); such a change needed stronger evidence.
     """
 
     id: str
@@ -83,7 +83,7 @@ class StateChanged(msgspec.Struct, frozen=True, tag="state_changed", tag_field="
 
 
 class SourceLost(msgspec.Struct, frozen=True, tag="source_lost", tag_field="type"):
-    """A source gives no frames any more; edge_sim goes on trying."""
+    """A source gives no frames any more; edge_sim keeps trying to reopen it."""
 
     id: str
     device: str
@@ -186,7 +186,7 @@ class TransitionImplausible(
 
 
 class ScoresDrifted(WatchEvent, frozen=True, tag="drift", tag_field="type"):
-    """The scores of a state, in one light, no longer lie where the references say.
+    """The scores of a state, in one light, no longer fit the references.
 
     Args:
         state: Name of the state.
@@ -196,8 +196,8 @@ class ScoresDrifted(WatchEvent, frozen=True, tag="drift", tag_field="type"):
         expected: Mean score of the references.
         mean: Mean of recent scores.
         direction: `rise` or `fall` where the mean moved; null if only the distribution did.
-        looks: Number of observations.
         action: Advice in one sentence.
+        observations: Number of observations; null in events of older files.
     """
 
     state: str
@@ -207,10 +207,10 @@ class ScoresDrifted(WatchEvent, frozen=True, tag="drift", tag_field="type"):
     expected: float | None
     mean: float
     direction: str | None
-    looks: int
     action: str
     model: str
     gallery_revision: int
+    observations: int | None = None
 
 
 Event: TypeAlias = (
@@ -226,7 +226,7 @@ Event: TypeAlias = (
     | TransitionImplausible
     | ScoresDrifted
 )
-"""A tagged union: `type` says which."""
+"""Union of all built-in kinds, tagged by `type`."""
 
 
 class EventOrigin(msgspec.Struct, frozen=True):
@@ -241,10 +241,10 @@ class EventOrigin(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class EventDraft:
-    """An event of a watch without its origin and time; `draft` makes it, `completed` the event.
+    """Event of a watch without its origin and time; `draft` makes it, `completed` the event.
 
     Args:
-        kind: A kind of event that `event_kinds` has.
+        kind: Kind of event, one of `event_kinds`.
         facts: Values of the fields that the kind adds to every event of a watch.
     """
 
@@ -258,7 +258,7 @@ def state_changed(
     """Return the event of a change of state.
 
     The id is a digest of device, watch, time and states: the same frames give the same id, so a
-    receiver can drop what it has seen before.
+    receiver can drop duplicates.
     """
     cause = change.cause
     before = change.before
@@ -295,7 +295,7 @@ def draft(kind: type[WatchEvent], **facts: Any) -> EventDraft:
     """Return an event for a follower to report; the pipeline adds origin, time and id.
 
     Args:
-        kind: A built-in or registered kind.
+        kind: Built-in or registered kind.
         facts: Values of the fields that the kind adds, but `change`, `model`, `gallery_revision`.
 
     Raises:
@@ -312,8 +312,8 @@ def draft(kind: type[WatchEvent], **facts: Any) -> EventDraft:
     unknown = sorted(facts.keys() - own.keys())
     missing = [name for name, field in own.items() if field.required and name not in facts]
     if unknown or missing:
-        what = f"no field {unknown[0]!r}" if unknown else f"no value for {missing[0]!r}"
-        raise TypeError(f"{kind.__name__}: {what} (its fields are {', '.join(own)})")
+        problem = f"no field {unknown[0]!r}" if unknown else f"no value for {missing[0]!r}"
+        raise TypeError(f"{kind.__name__}: {problem} (its fields are {', '.join(own)})")
     return EventDraft(kind, facts)
 
 
@@ -323,7 +323,7 @@ def completed(
     """Return the event of a draft.
 
     Args:
-        drafted: From a follower.
+        drafted: Draft of a follower.
         cause: Observation at which it was reported.
         origin: Device, source, watch, model and gallery.
         change_id: Id of the change of state at the same observation; None if there is none.
@@ -367,7 +367,7 @@ def _matched_state(item: StateScore) -> MatchedState:
 
 _FROM_PIPELINE = ("change", "model", "gallery_revision")
 _IDENTIFYING = ("problem", "state", "condition")
-"""Facts that tell two built-in events of one kind and moment apart."""
+"""Facts that distinguish two built-in events of one kind and moment."""
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _BUILT_IN: dict[str, type[Any]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(Event)
@@ -377,7 +377,7 @@ _Kind = TypeVar("_Kind", bound=type[WatchEvent])
 
 
 def register_event(kind: _Kind) -> _Kind:
-    """Make a kind of event one that every sink, the outbox and `from_json_line` understand.
+    """Add a kind of event, for every sink, the outbox and `from_json_line`.
 
         @register_event
         class VisitorCounted(WatchEvent, frozen=True, tag="visitor_counted", tag_field="type"):
@@ -435,7 +435,7 @@ def unix_time_s(text: str) -> float:
     """Return seconds since 1970 of a time as `utc_text` writes it.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a text.
     """
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 

@@ -1,14 +1,11 @@
-"""Questions to the file system, answered or refused with one sentence.
+"""Access to files: queries with one kind of error, private files, whole writes, and locks.
 
-`Path.exists` and its like raise for a folder that may not be entered, for a name that is too long
-and, from one Python to the next, answer differently. Here "no" means that nothing is there; where
-the system does not let us look, that is an `AccessError`.
+`Path.exists` and its like raise for a folder that may not be entered and for a name that is too
+long, and differ between versions of Python. Here False means that nothing is there; a path that the
+system does not let a process examine is an `AccessError`.
 
-Files that hold what a camera saw: readable by their owner and group only.
-
-A umask that is stricter is obeyed; one that is looser is not.
-
-Lock on a file beside what it protects; the system gives it back however a process ends.
+Files that hold pictures are readable by their owner and group only: a stricter umask is obeyed, a
+looser one is not.
 """
 
 from __future__ import annotations
@@ -25,9 +22,9 @@ from edge_sim.errors import AccessError
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _REASONS = {
-    errno.EACCES: "no permission to look there; check the modes of the folders above it, "
+    errno.EACCES: "no permission to access it; check the modes of the folders above it, "
     "and the user that this runs as",
-    errno.EPERM: "no permission to look there",
+    errno.EPERM: "no permission to access it",
     errno.ENAMETOOLONG: "the name is too long",
 }
 
@@ -36,13 +33,13 @@ def exists(path: str | Path) -> bool:
     """Return whether something is there, links followed.
 
     Raises:
-        AccessError: The system does not let us look.
+        AccessError: The file system denies access.
     """
     return _status(path) is not None
 
 
 def expanded(path: str | Path) -> str:
-    """Return a path with `~` replaced; as it is where nobody knows that home."""
+    """Return a path with `~` replaced; unchanged where that home is not known."""
     try:
         return str(Path(path).expanduser())
     except RuntimeError:
@@ -53,7 +50,7 @@ def is_file(path: str | Path) -> bool:
     """Return whether a regular file is there, links followed.
 
     Raises:
-        AccessError: The system does not let us look.
+        AccessError: The file system denies access.
     """
     status = _status(path)
     return status is not None and stat.S_ISREG(status.st_mode)
@@ -63,7 +60,7 @@ def is_dir(path: str | Path) -> bool:
     """Return whether a folder is there, links followed.
 
     Raises:
-        AccessError: The system does not let us look.
+        AccessError: The file system denies access.
     """
     status = _status(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
@@ -73,14 +70,14 @@ def size_of(path: str | Path) -> int:
     """Return the bytes of a file; 0 if nothing is there.
 
     Raises:
-        AccessError: The system does not let us look.
+        AccessError: The file system denies access.
     """
     status = _status(path)
     return 0 if status is None else status.st_size
 
 
 def entries(folder: str | Path) -> list[Path]:
-    """Return what lies in a folder, sorted by name.
+    """Return the entries of a folder, sorted by name.
 
     Raises:
         AccessError: It is not there, is no folder, or may not be read.
@@ -92,7 +89,7 @@ def entries(folder: str | Path) -> list[Path]:
 
 
 def start_of(path: str | Path, count: int) -> bytes:
-    """Return the first bytes of a regular file; none of anything else.
+    """Return the first bytes of a regular file; empty for anything else.
 
     Raises:
         AccessError: It may not be read.
@@ -107,13 +104,13 @@ def start_of(path: str | Path, count: int) -> bytes:
 
 
 def access_error(path: str | Path, error: OSError) -> AccessError:
-    """Return the error that says why a path cannot be looked at."""
+    """Return the error for a path that cannot be accessed, with the reason."""
     reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
     return AccessError(f"{printable(path)}: {reason}")
 
 
 def printable(name: str | Path) -> str:
-    """Return a name that can be printed and stored: what is no text or no character is escaped."""
+    """Return a name that can be printed and stored; bytes and letters that cannot are escaped."""
     text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
@@ -132,10 +129,10 @@ def is_text(name: str | Path) -> bool:
 
 @contextmanager
 def plain_name(path: str | Path) -> Iterator[str]:
-    """Give a name of a file that libraries in C take for nothing but that file.
+    """Provide a name that libraries in C take for this file and nothing else.
 
-    FFmpeg reads `12:00.mp4` as an address and `%06d` as a row of files, and a name that is no
-    UTF-8 ends the process. Good for opening; the name is gone afterwards.
+    FFmpeg reads `12:00.mp4` as an address and `%06d` as a sequence of files, and a name that is not
+    UTF-8 ends the process. Valid inside the `with` block.
 
     Raises:
         AccessError: The file cannot be opened.
@@ -198,7 +195,7 @@ def private_opener(path: str, flags: int) -> int:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a power cut or a full disk leaves the old or the new content.
 
-    What is left of an attempt that failed is deleted.
+    The remains of a failed attempt are deleted.
 
     Raises:
         OSError: It cannot be written; the file is as it was.
@@ -218,7 +215,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk.
+    """Flush the names in a folder to the disk.
 
     Raises:
         OSError: The disk failed.
@@ -246,10 +243,12 @@ def ends_mid_line(path: Path) -> bool:
 
 
 class FileLock:
-    """A lock that one process holds at a time, taken at once or not at all.
+    """Lock that one process holds at a time, taken at once or not at all.
+
+    The system releases it however the process ends.
 
     Args:
-        path: Place of the lock file, which stays.
+        path: Path of the lock file, which is kept.
 
     Raises:
         BlockingIOError: Another process, or another lock of this one, holds it.
@@ -268,17 +267,17 @@ class FileLock:
 
     @property
     def is_marked(self) -> bool:
-        """Whether what it protects was once found to be what it should be."""
+        """True if the protected file was once found to be in order."""
         return self._descriptor is not None and os.fstat(self._descriptor).st_size > 0
 
     def mark(self) -> None:
-        """Note that what it protects is what it should be. A disk that is full is no error."""
+        """Record that the protected file is in order. A full disk is not an error."""
         if self._descriptor is not None and not self.is_marked:
             with suppress(OSError):
                 os.write(self._descriptor, b"\n")
 
     def release(self) -> None:
-        """Give the lock back. Safe to call twice."""
+        """Release the lock. Safe to call twice."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)

@@ -1,7 +1,4 @@
-"""Edges: what is left of a thumbnail whatever the light. The scorer and the monitor go by them.
-
-Pure functions on pixels: crop, convert, squash, measure.
-"""
+"""Pure functions on pixels: decode, convert, crop, shrink, measure, and edges free of light."""
 
 from __future__ import annotations
 
@@ -49,7 +46,7 @@ def local_contrast(plane: FloatPlane, sigma_px: float = 2.0) -> FloatPlane:
 
     Args:
         plane: (H, W) float32 grey levels; at full size it costs four times as much as at half.
-        sigma_px: Of the Gaussian weights of the neighbourhood.
+        sigma_px: Deviation of the Gaussian weights of the neighbourhood, pixels.
     """
     window = _window(sigma_px)
     mean = _plane(cv2.sepFilter2D(plane, -1, window, window))
@@ -75,14 +72,14 @@ def _plane(values: object) -> FloatPlane:
 DARK_LEVEL = 8
 BRIGHT_LEVEL = 247
 _NEUTRAL = np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 128, np.uint8)
-_GLIMPSE_ROWS = 96  # as many as the thumbnail has
-_LEAST_GLIMPSE = 24
+_COARSE_ROWS = 96  # as many as the thumbnail has
+_LEAST_COARSE = 24
 _LINEAR_AREA = 16.0
 _LINEAR_SIDE = 8.0
 """Pixels per pixel of the target, and per side, below which linear shrinking is good enough: half
 the time for 640x480, and no decision is worse but in very strong noise (DESIGN.md, decision 10)."""
 _STRIP_BYTES = 1 << 19  # half of the second cache of a core, or less
-_PAPER = 255  # the grey level behind transparent pixels, as on a white page
+_WHITE = 255  # the grey level behind transparent pixels, as on a white page
 _SPACE = re.compile(rb"\s")
 _TEXT_PART = 1 << 20
 _HEIC_MODULE = "pillow_heif"
@@ -126,8 +123,8 @@ def squash_into(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray
     """Fill `target`, (h, w) or (h, w, 3) uint8, with the picture and return it.
 
     Squashing, not letterboxing: a fixed region always has the same proportions, so nothing is
-    gained by borders. Linear, which looks at four pixels for each of the target; where sixteen or
-    more become one, area averages halve the picture first, so that no detail falls between them.
+    gained by borders. Linear, which reads four pixels for each of the target; where sixteen or
+    more become one, area averages halve the picture first, so that no detail is lost.
     """
     height, width = target.shape[:2]
     while _is_far(pixels, height, width):
@@ -141,14 +138,14 @@ def squash_into(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray
 
 
 def halved(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """Return the picture halved as long as it keeps at least this height and width.
+    """Return the picture halved until a further step would fall below this height or width.
 
     Means of 2x2 pixels are vectorised in OpenCV, area averaging by other ratios is not: it takes
     about ten times as long.
     """
     while True:
         tall, wide = pixels.shape[0] / height_px, pixels.shape[1] / width_px
-        # One side alone is halved only where the other has nothing to give: OpenCV is slow at it.
+        # One side alone is halved only where the other is small enough: OpenCV is slow at it.
         rows = 2 if tall >= 2 and (wide >= 2 or tall >= 4) else 1
         columns = 2 if wide >= 2 and (tall >= 2 or wide >= 4) else 1
         if rows == columns == 1:
@@ -157,13 +154,13 @@ def halved(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[
 
 
 def _is_far(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> bool:
-    """Whether so many pixels become one that linear shrinking would look at too few of them."""
+    """Return whether linear shrinking would read too few of the pixels."""
     tall, wide = pixels.shape[0] / height_px, pixels.shape[1] / width_px
     return bool(tall * wide >= _LINEAR_AREA or max(tall, wide) >= _LINEAR_SIDE)
 
 
 def _halved_once(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return the means of `rows` x `columns` pixels; what is left over at the end is cut off."""
+    """Return the means of `rows` x `columns` pixels; a remainder at the end is cut off."""
     size = pixels.shape[1] // columns, pixels.shape[0] // rows
     even = pixels[: rows * size[1], : columns * size[0]]
     if rows == columns == 2 and even.nbytes > _STRIP_BYTES // 2:
@@ -233,19 +230,19 @@ def sharpness_of(thumbnail: GrayImage) -> float:
 
 
 def coarse_image(pixels: BgrImage) -> GrayImage:
-    """Return a coarse look at a region, (h, w) uint8, for comparison with another frame's.
+    """Return a coarse image of a region, (h, w) uint8, for comparison with that of another frame.
 
-    For that it need not be a picture: some hundred rows, taken evenly, are read as one row of bytes
-    each and halved to 24 rows and more, so that a value is the mean of bytes of two colours. A
-    640x480 frame takes a tenth of the time of its thumbnail, most of which is reading.
+    Some hundred rows, taken evenly, are read as one row of bytes each and halved to 24 rows and
+    more, so that a value is the mean of bytes of two colours. A 640x480 frame takes a tenth of the
+    time of its thumbnail, most of which is reading.
     """
-    rows = pixels[:: max(pixels.shape[0] // _GLIMPSE_ROWS, 1)]
-    seen = rows.reshape(rows.shape[0], -1)
-    while min(seen.shape) >= 2 * _LEAST_GLIMPSE:
-        size = seen.shape[1] // 2, seen.shape[0] // 2
-        even = seen[: 2 * size[1], : 2 * size[0]]
-        seen = _u8(cv2.resize(even, size, interpolation=cv2.INTER_AREA))
-    return seen
+    rows = pixels[:: max(pixels.shape[0] // _COARSE_ROWS, 1)]
+    coarse = rows.reshape(rows.shape[0], -1)
+    while min(coarse.shape) >= 2 * _LEAST_COARSE:
+        size = coarse.shape[1] // 2, coarse.shape[0] // 2
+        even = coarse[: 2 * size[1], : 2 * size[0]]
+        coarse = _u8(cv2.resize(even, size, interpolation=cv2.INTER_AREA))
+    return coarse
 
 
 def encode_jpeg(pixels: BgrImage, quality: int = 92) -> bytes:
@@ -272,7 +269,7 @@ def decode(data: bytes) -> BgrImage:
     if header.kind == "PNM" and header.maxval > 1:
         return as_bgr(_decoded_pnm(data, header))
     if header.has_alpha:
-        return _on_paper(_decoded(data, cv2.IMREAD_UNCHANGED))
+        return _on_white(_decoded(data, cv2.IMREAD_UNCHANGED))
     return as_bgr(_decoded(data, cv2.IMREAD_COLOR))
 
 
@@ -322,8 +319,8 @@ def _numbers(data: bytes, at: int, count: int) -> NDArray[np.uint32]:
     return values
 
 
-def _on_paper(pixels: NDArray[Any]) -> BgrImage:
-    """Return a picture with its transparent pixels on white: their hidden colours do not count."""
+def _on_white(pixels: NDArray[Any]) -> BgrImage:
+    """Return a picture with its transparent pixels on white; their hidden colours are dropped."""
     pixels = _as_uint8(pixels)
     if pixels.ndim != 3 or pixels.shape[2] != 4:
         return as_bgr(pixels)
@@ -331,13 +328,13 @@ def _on_paper(pixels: NDArray[Any]) -> BgrImage:
     if alpha.min() == 255:
         return as_bgr(pixels)
     share = cv2.merge([alpha, alpha, alpha])
-    seen = cv2.multiply(as_bgr(pixels), share, scale=1 / 255)
-    paper = cv2.multiply(255 - share, np.full_like(share, _PAPER), scale=1 / 255)
-    return _u8(cv2.add(seen, paper))
+    opaque = cv2.multiply(as_bgr(pixels), share, scale=1 / 255)
+    background = cv2.multiply(255 - share, np.full_like(share, _WHITE), scale=1 / 255)
+    return _u8(cv2.add(opaque, background))
 
 
 def _decoded_heic(data: bytes) -> BgrImage:
-    """Return a phone's picture, all of its tiles, with the optional package pillow-heif."""
+    """Return an HEIC picture with all of its tiles, decoded by the optional package pillow-heif."""
     try:
         module = importlib.import_module(_HEIC_MODULE)
     except ImportError:
@@ -348,7 +345,7 @@ def _decoded_heic(data: bytes) -> BgrImage:
     try:
         picture = module.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
         check_size(*picture.size)
-        return _on_paper(_bgr_of(np.asarray(picture)))
+        return _on_white(_bgr_of(np.asarray(picture)))
     except ValueError:
         raise
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Options: one struct for what a part can be told and for its section of the configuration."""
+"""Options of a part: one struct for its arguments and for its section of the configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, get_args
 import msgspec
 
 SECRETS = frozenset({"uri", "url", "password", "secret", "token"})
-"""Keys whose values may hold `${NAME}`, and are not shown."""
+"""Keys whose values may hold `${NAME}` and are masked in texts."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]

@@ -1,8 +1,8 @@
 """Kind and size of a picture, read from the start of its file before anything is decoded.
 
-A file of a few kilobytes can unpack to gigabytes; a small computer must find out first. Kinds that
-are recognised but not read get a reason: a decoder that takes the first picture it meets in such a
-file would give a preview, or one tile.
+A file of a few kilobytes can unpack to gigabytes, so the size is checked first. Kinds that are
+recognised but not read get a reason: a decoder that takes the first picture in such a file would
+give a preview, or one tile.
 
 Layouts: PNG (W3C, section 11), JPEG (ITU T.81, B.2.2), WebP (RFC 9649), BMP, TIFF 6.0 and BigTIFF,
 PNM (netpbm), ISO base media files (ISO 14496-12, 4.3).
@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 
 MAX_PIXELS = 64_000_000
-"""Pictures above this are refused: 64 megapixels is more than any camera edge_sim is meant for."""
+"""Larger pictures are rejected: 64 megapixels is more than any camera edge_sim is meant for."""
 
 _PNM = re.compile(
     rb"(?P<kind>P[1-6])(?:\s|#[^\n]*\n)+(?P<width>\d{1,9})(?:\s|#[^\n]*\n)+(?P<height>\d{1,9})"
@@ -62,19 +62,19 @@ _VIDEO_STARTS = (
 )
 _STREAMS_OF_JPEG = frozenset({".mjpeg", ".mjpg"})
 READ_KINDS = frozenset({"PNG", "JPEG", "WebP", "BMP", "TIFF", "PNM"})
-"""Kinds that OpenCV decodes completely, and whose size the header gives."""
+"""Kinds that OpenCV decodes completely and that have their size in the header."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureHeader:
-    """First facts of a picture file.
+    """Kind, size and layout of a picture file.
 
     Args:
         kind: One of `READ_KINDS`, or the name of another kind of picture.
         size: (width, height) in pixels; None where the header does not give it.
-        has_alpha: Whether pixels may be transparent.
-        weight: Memory per pixel against a picture of 8 bits per channel.
-        maxval: PNM only: the number that stands for white.
+        has_alpha: True if pixels may be transparent.
+        weight: Memory per pixel relative to a picture of 8 bits per channel.
+        maxval: PNM only: the value of white.
         data_at: PNM only: offset of the first pixel.
         reduced: TIFF only: the first picture is a preview or raw data of a sensor.
     """
@@ -119,7 +119,7 @@ def holds_picture(start: bytes, suffix: str, *, by_name: bool) -> bool:
 
     Args:
         start: Its first bytes, some hundred.
-        suffix: Of its name; tells a single JPEG from a stream of them.
+        suffix: Suffix of its name; distinguishes a single JPEG from a stream of them.
         by_name: Answer where the content is neither a picture nor a video of a known kind.
     """
     header = read_header(start)
@@ -159,7 +159,7 @@ def check_size(width: int, height: int, *, weight: int = 1) -> None:
     Args:
         width: Pixels.
         height: Pixels.
-        weight: Memory per pixel against a picture of 8 bits per channel.
+        weight: Memory per pixel relative to a picture of 8 bits per channel.
     """
     if width < 1 or height < 1:
         raise ValueError(f"not a picture that OpenCV can decode ({width} x {height} pixels)")
@@ -288,7 +288,7 @@ def _tiff_header(
 
 
 def _place_of(data: bytes, order: str, at: int, value_at: int, code: str) -> int:
-    """Return where the first value of a TIFF entry lies: in the entry, or elsewhere if long."""
+    """Return the offset of the first value of a TIFF entry: in the entry, or elsewhere if long."""
     word = "I" if value_at == 8 else "Q"
     (count,) = struct.unpack_from(order + word, data, at + 4)
     if count * struct.calcsize(code) <= struct.calcsize(order + word):

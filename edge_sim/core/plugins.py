@@ -1,4 +1,4 @@
-"""Entry points: the parts that installed packages bring, found by name and loaded when used."""
+"""Entry points: parts of installed packages, found by name and loaded when used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def load_entry_point(group: str, name: str) -> Any:
     """Return the object behind a name, its module imported now; None if there is no such name.
 
     Raises:
-        ConfigError: The package that brings it cannot be imported, or two packages bring it.
+        ConfigError: Its package cannot be imported, or two packages bring that name.
     """
     points = sorted(set(entry_points(group=group, name=name)), key=lambda point: point.value)
     if not points:

@@ -34,7 +34,7 @@ from edge_sim.core.types import (
 class FrameSource(Protocol):
     """Source of frames: a camera, stream or recording. `register_source` adds one of your own.
 
-    Frames carry a fresh (H, W, 3) uint8 BGR array each, that nobody writes to afterwards; `index`
+    Each frame carries a fresh (H, W, 3) uint8 BGR array that is not changed afterwards; `index`
     grows, `captured_at_s` never decreases, `source` is the name of the source.
     """
 
@@ -52,7 +52,7 @@ class FrameSource(Protocol):
         """
 
     def close(self) -> None:
-        """Give the device back. Safe to call twice."""
+        """Release the device. Safe to call twice."""
 
 
 class Embedder(Protocol):
@@ -68,9 +68,9 @@ class Embedder(Protocol):
 
     @property
     def input_px(self) -> int:
-        """Side of the square that pictures are squashed to.
+        """Side of the square that pictures are squashed to, pixels.
 
-        A picture squashed to this before gives the same embedding.
+        A picture already squashed to this size gives the same embedding.
         """
 
     def embed(self, pixels: BgrImage) -> Embedding:
@@ -78,7 +78,7 @@ class Embedder(Protocol):
 
         Raises:
             PictureError: They are something else, such as a path.
-            ModelError: The model gives something that cannot be normalised.
+            ModelError: The output of the model cannot be normalised.
         """
 
 
@@ -104,13 +104,13 @@ class Index(Protocol):
 
         Args:
             vector: (D,) float32.
-            k: At least 1.
+            k: Number of rows, at least 1.
             among: (N,) bool, the rows that may be found; an answer never holds another, and holds
                 k of them if there are k.
             least: The least similar first, instead of the most similar.
 
         Raises:
-            SearchError: A question that makes no sense.
+            SearchError: The query is not valid.
         """
 
 
@@ -144,35 +144,35 @@ class Decider(Protocol):
 
     @property
     def state(self) -> State:
-        """What is said now."""
+        """Current state."""
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
-        """Levels in force now, per state."""
+        """State -> levels in force."""
 
     @property
     def pending(self) -> bool:
-        """Whether a change is being confirmed, so that looking again sooner would help."""
+        """True while a change is being confirmed, so that an earlier observation would help."""
 
     def observe(self, observation: Observation) -> StateChange | None:
-        """Return the change that `observation` completes, if it does."""
+        """Return the change that `observation` completes; None if it completes none."""
 
     def resume(self, state: State) -> None:
-        """Say `state` without a change: after a restart, or when the gallery was replaced.
+        """Set `state` without a change: after a restart, or when the gallery was replaced.
 
         A state that the gallery no longer has is ignored.
         """
 
 
 class Monitor(Protocol):
-    """Watches over light and camera, one for each watch."""
+    """Monitor of light and camera, one for each watch."""
 
     def inspect(self, probe: Probe) -> SceneReading:
-        """Return condition and impediment of this look; called once per look, in time order."""
+        """Return condition and impediment of one frame; called once per frame, in time order."""
 
 
 class Follower(Protocol):
-    """Watches over observations and states, one for each watch; it stays when the gallery changes.
+    """Follower of observations and states, one for each watch; kept when the gallery changes.
 
     `register_follower` makes one of your own available to the configuration.
     """
@@ -180,7 +180,7 @@ class Follower(Protocol):
     def follow(
         self, observation: Observation, state: State, change: StateChange | None, /
     ) -> Sequence[EventDraft]:
-        """Return what to report after an observation; called once for each, in time order.
+        """Return the events of one observation; called once for each, in time order.
 
         Args:
             observation: Match, light and quality of the region; times in seconds.
@@ -212,4 +212,4 @@ class EventSink(Protocol):
         """
 
     def close(self) -> None:
-        """Flush and give resources back. Safe to call twice."""
+        """Flush and release resources. Safe to call twice."""

@@ -1,8 +1,8 @@
-"""From vectors to an order: metrics, the best k of many, ties.
+"""Exact ranking of vectors: metrics, the best k of many, ties.
 
 Rows are ranked in two steps. One cheap pass over all rows gives each a closeness that is right to
-within a known slack; every row that could be among the best k by it is measured again in float64.
-So the order is exact although the pass over everything is one float32 matrix product.
+within a known slack; every row that could be among the best k is measured again in float64. So the
+order is exact although the pass over everything is one float32 matrix product.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ RowMask = NDArray[np.bool_]
 """(N,) which rows may be found."""
 
 _UNIT_ROUNDOFF = 2.0**-24  # of float32
-_BLOCK_BYTES = 1 << 20  # what a pass makes of a block of rows should stay in the cache
+_BLOCK_BYTES = 1 << 20  # the results of a block of rows stay in the cache
 _GROUPS = 2048
 _VECDOT: Any = getattr(np, "vecdot", None)  # numpy 2
 
 
 class Metric(str, Enum):
-    """How two vectors are compared. On unit vectors the first three rank alike."""
+    """Measure of similarity of two vectors. On unit vectors the first three rank alike."""
 
     COSINE = "cosine"
     INNER = "inner"
@@ -36,13 +36,13 @@ class Metric(str, Enum):
 
     @property
     def is_distance(self) -> bool:
-        """Whether small means near."""
+        """True if small values mean similar."""
         return self in (Metric.EUCLIDEAN, Metric.MANHATTAN)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbours:
-    """What a search finds, the best first.
+    """Rows found by a search, the best first.
 
     Args:
         rows: (k,) intp, numbers of rows.
@@ -62,11 +62,11 @@ NOTHING = Neighbours(np.zeros(0, np.intp), np.zeros(0, np.float32))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """One vector, and how its answers are ordered.
+    """Query vector and the order of its answers.
 
     Args:
         vector: (D,) float32; of unit length for cosine.
-        metric: To rank by.
+        metric: Metric to rank by.
         least: The least similar first, instead of the most similar.
     """
 
@@ -77,7 +77,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorTable:
-    """Rows, and what is computed of them once.
+    """Rows with their lengths, computed once.
 
     Args:
         rows: (N, D) float32 or float16; of unit length for cosine.
@@ -107,7 +107,7 @@ def table(rows: Rows, *, unit: bool = False) -> VectorTable:
 
 
 def closeness(question: Question, known: VectorTable) -> tuple[NDArray[np.float32], float]:
-    """Return (N,) float32, larger where a row comes earlier, and by how much each may be wrong.
+    """Return (N,) float32, larger where a row comes earlier, and the largest error of one value.
 
     The bound is the usual one of a sum of D products (Higham, Accuracy and Stability of Numerical
     Algorithms, 2002, section 3.1); sums in pairs, as BLAS makes them, stay far below it.
@@ -133,8 +133,8 @@ def shortlist(values: NDArray[np.float32], k: int, slack: float) -> NDArray[np.i
 
     Args:
         values: (N,) float32 without NaN; minus infinity for rows that may not be found.
-        k: At least 1.
-        slack: By how much each value may be wrong.
+        k: Number of rows, at least 1.
+        slack: Largest error of one value.
     """
     if k >= values.size:
         return np.flatnonzero(values > -np.inf)
@@ -151,8 +151,8 @@ def ordered(question: Question, rows: Rows, numbers: NDArray[np.intp], k: int) -
     Args:
         question: The query.
         rows: (M, D), those of the shortlist.
-        numbers: (M,) what they are called in the answer.
-        k: At most so many.
+        numbers: (M,) their row numbers.
+        k: Largest number of rows in the answer.
     """
     exact = rows.astype(np.float64)
     vector = question.vector.astype(np.float64)
@@ -203,10 +203,10 @@ def _row_products(rows: Rows, vector: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def _floor(values: NDArray[np.float32], k: int) -> float:
-    """Return a number that at least k of the values reach, near the k-th largest of them.
+    """Return a lower bound of the k-th largest value, close to it.
 
-    The k-th largest of the maxima of groups is one: a group that reaches it has a value that
-    does. Far cheaper than a partition of everything.
+    It is the k-th largest of the maxima of groups: each of k groups holds a value that reaches it.
+    Far cheaper than a partition of everything.
     """
     deep = values.size // _GROUPS
     if deep < 8 or k > _GROUPS // 2:

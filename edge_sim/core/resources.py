@@ -1,8 +1,7 @@
-"""The memory that a long-running process holds without need.
+"""Memory of the C library, and the files that come with edge_sim.
 
-Where the files that come with edge_sim are: the default model and the configurations.
-
-In an installation they lie inside the package, in a checkout at the top level.
+The default model and the configurations lie inside the package in an installation, at the top level
+in a checkout.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from edge_sim.errors import ConfigError, EdgeSimError, ModelError
 _ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 
 
-def share_one() -> None:
-    """Let all threads begun from now on take memory from one heap, where the C library can.
+def use_one_heap() -> None:
+    """Make all threads begun from now on take memory from one heap, where the C library can.
 
-    glibc gives up to eight per core, and each holds on to what its threads once needed.
+    glibc makes up to eight per core, and each keeps the most that its threads ever needed.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
-def give_back() -> None:
-    """Give memory that is free but still held back to the system, where the C library can.
+def release_free_memory() -> None:
+    """Return free memory of the heap to the system, where the C library can.
 
     Fitting a gallery of hundreds of references takes some megabytes for a moment; glibc would keep
     them for as long as the process runs. Takes a millisecond or two.
@@ -52,7 +51,7 @@ def config_path(name: str) -> Path:
     """Return the path of a configuration that comes with edge_sim, `default.yaml` for one.
 
     Raises:
-        ConfigError: There is none of that name; names those there are.
+        ConfigError: There is none of that name; the message lists the names.
     """
     return _find("configs", name, ConfigError)
 

@@ -1,13 +1,11 @@
-"""What every SQLite file of edge_sim has in common: whose it is, settings, plain words for errors.
+"""Common parts of every SQLite file of edge_sim: identity, settings, schema check, error texts.
 
 No sqlite3 error leaves the packages that keep a file: `translated` turns each into one line of
 their own error. A file carries an application id and a format, so that one of another program, or
 of a newer edge_sim, is left as it is.
 
-Comparison of the schema in a SQLite file with the one that edge_sim makes.
-
-A file that comes from elsewhere may hold views that never end, triggers, or tables that compute
-their columns. Nothing in a file is evaluated before its schema was found to be exactly ours.
+A file from elsewhere may hold views that never end, triggers, or tables that compute their
+columns. Nothing in a file is evaluated before its schema was found to be exactly our own.
 """
 
 from __future__ import annotations
@@ -25,15 +23,15 @@ from edge_sim.errors import EdgeSimError
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """What a file is.
+    """Kind of a file.
 
     Args:
-        noun: With its article, as in `an index`.
-        application_id: In the header of the file.
-        format: Goes up when an older edge_sim could not read the file any more.
-        error: Raised for all that is wrong with it.
-        remedy: What to do with a damaged one.
-        oldest: The first format that is still read.
+        noun: Noun for messages with its article, as in `an index`.
+        application_id: Number in the header of the file.
+        format: Number of the format; raised when an older edge_sim could not read the file.
+        error: Class of the errors about such a file.
+        remedy: Advice for a damaged file.
+        oldest: First format that is still read; None for `format` alone.
     """
 
     noun: str
@@ -45,20 +43,20 @@ class FileKind:
 
     @property
     def bare_noun(self) -> str:
-        """Without the article."""
+        """Noun without the article."""
         return self.noun.partition(" ")[2]
 
 
 def application_of(path: Path) -> int | None:
     """Return the application id in the header of a file; None if it is no file of SQLite.
 
-    SQLite is asked. It must not be read with `open`: on POSIX a process that closes a file gives
-    up all locks that it has on it, those of its connections too, and another process would take
-    the log from under them (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    Read through SQLite, never with `open`: on POSIX a process that closes a file loses all its
+    locks on it, those of its connections too, and another process could then remove the log
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
 
     Raises:
         sqlite3.Error: It cannot be opened, or is damaged.
-        OSError: Its size cannot be asked for.
+        OSError: Its size cannot be read.
     """
     if not path.stat().st_size:  # to SQLite an empty file is an empty database
         return None
@@ -69,7 +67,7 @@ def application_of(path: Path) -> int | None:
         except sqlite3.OperationalError as error:
             if not any(sign in str(error) for sign in ("unable to open", "readonly")):
                 raise
-            # No file can be made beside it, so nobody changes it either.
+            # No file can be made beside it, so no process changes it either.
             return _application_in(f"{place}&immutable=1")
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
@@ -88,10 +86,10 @@ def connected(
     """Return a connection in autocommit mode that trusts nothing in the file.
 
     Args:
-        place: Path, `:memory:`, or with `uri` a `file:` uri.
-        timeout_s: How long to wait for another process.
-        uri: Whether `place` is one.
-        any_thread: Used under a lock of the caller's, from any thread.
+        place: Path, `:memory:`, or with `uri` a `file:` URI.
+        timeout_s: Longest wait for another process, seconds.
+        uri: True if `place` is a URI.
+        any_thread: True if threads share it under a lock of the caller.
 
     Raises:
         sqlite3.Error: It cannot be opened.
@@ -116,7 +114,7 @@ def connected(
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a finished file its name; a file that is there already is never written over.
+    """Move a finished file to its name; an existing file is never overwritten.
 
     Raises:
         OSError: It cannot be done.
@@ -135,9 +133,9 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def write_back(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Empty the log beside a file, unless somebody reads from it just now.
+    """Empty the write-ahead log beside a file, unless another process is reading it.
 
-    A log that holds nothing cannot be played into a copy that is put over the file.
+    An empty log cannot be applied to a copy that replaces the file.
     """
     with suppress(sqlite3.Error):
         connection.execute("PRAGMA busy_timeout = 0")
@@ -148,7 +146,7 @@ def write_back(connection: sqlite3.Connection, timeout_s: float) -> None:
 
 
 def is_new(connection: sqlite3.Connection, path: Path | None, kind: FileKind) -> bool:
-    """Return whether nothing was made in the file yet; its schema may be.
+    """Return whether the file is empty, so that its schema may be made.
 
     Raises:
         EdgeSimError: `kind.error`: it belongs to another program, or to another edge_sim.
@@ -176,13 +174,13 @@ def check_format(connection: sqlite3.Connection, path: Path | None, kind: FileKi
 
 
 def stamp(kind: FileKind) -> str:
-    """Return the statements that say what a file is, to be run with its schema."""
+    """Return the statements that mark the kind of a file, to be run with its schema."""
     return f"PRAGMA application_id = {kind.application_id}; PRAGMA user_version = {kind.format};"
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[None]:
-    """Do everything inside or nothing; a reader sees one moment throughout."""
+    """Commit everything inside or nothing; reads inside see one snapshot."""
     connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
     try:
         yield
@@ -208,15 +206,15 @@ def translated(path: Path, kind: FileKind) -> Iterator[None]:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that a file of SQLite is not as SQLite wrote it."""
+    """Return whether an error means that a file is not as SQLite wrote it."""
     # By message, because `sqlite_errorname` came with Python 3.11; but to SQLite 3.53 a file that
-    # ends within a page is a failure of the disk, and only the name tells it from others.
+    # ends within a page is a failure of the disk, and only the name distinguishes it.
     cut_short = getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHORT_READ"
     return cut_short or any(sign in str(error) for sign in _DAMAGE)
 
 
 def explained(error: sqlite3.Error, kind: FileKind) -> str:
-    """Return what an error means to the user."""
+    """Return an error in words for the user."""
     text, noun = str(error), kind.bare_noun
     damaged = f"the {noun} file is damaged; it was left as it is: {kind.remedy}"
     if is_damage(error):
@@ -248,7 +246,7 @@ _MOST_OBJECTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Tables and indexes that a file may hold.
+    """Tables and indexes of a kind of file.
 
     Args:
         required: Statements of those that every file has.
@@ -264,7 +262,7 @@ class Schema:
         object.__setattr__(self, "_expected", expected)
 
     def foreign(self, connection: sqlite3.Connection) -> str | None:
-        """Return the first thing in a file that is not in the schema, as in `view 'x'`."""
+        """Return the first object in a file that is not in the schema, as in `view 'x'`."""
         for kind, name, table, text in _objects(connection):
             if self._is_automatic(kind, name, table, text):
                 continue
@@ -273,12 +271,12 @@ class Schema:
         return None
 
     def missing(self, connection: sqlite3.Connection) -> tuple[str, ...]:
-        """Return the names of what every file has and this one has not."""
+        """Return the names of required objects that the file lacks."""
         names = {name for _, name, _, _ in _objects(connection)}
         return tuple(name for _, name, _ in _statements(self.required) if name not in names)
 
     def _is_automatic(self, kind: str, name: str, table: str, text: str | None) -> bool:
-        """Return whether SQLite made an object by itself: such names are reserved for it."""
+        """Return whether SQLite made an object itself, under a name reserved for it."""
         own_index = kind == "index" and text is None and name.startswith("sqlite_autoindex_")
         if own_index:
             return any(table == known for _, _, known in self._expected)

@@ -22,7 +22,7 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with a header.
+    """Table with a header.
 
     Args:
         header: Names of the columns, without blanks around them.
@@ -65,10 +65,10 @@ def read_table(path: Path) -> Table:
 
 
 def named_file(folder: Path, name: str) -> Path | None:
-    """Return the file that a table means by `name`, relative to `folder`; None if there is none.
+    """Return the file with the `name` in a table, relative to `folder`; None if there is none.
 
     Raises:
-        AccessError: The system does not let us look.
+        AccessError: The file system denies access.
     """
     for text in dict.fromkeys((name, name.replace("\\", "/"))):
         for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)):
@@ -85,8 +85,8 @@ def name_key(name: str) -> str:
 
 def _text(path: Path, name: str) -> str:
     if not is_file(path):
-        what = "Is a directory" if is_dir(path) else "No such file"
-        raise DataError(f"{name}: cannot be read ({what})")
+        reason = "Is a directory" if is_dir(path) else "No such file"
+        raise DataError(f"{name}: cannot be read ({reason})")
     if size_of(path) > MAX_TABLE_BYTES:
         raise DataError(f"{name}: is larger than {MAX_TABLE_BYTES} bytes")
     try:

@@ -1,11 +1,4 @@
-"""How like the references a probe is.
-
-What states may be called, and why a watch says none of them.
-
-Pictures and what is computed from them: frames, embeddings, probes, references.
-
-What decisions are made from, and what they are.
-"""
+"""Value types: pictures, probes, references, matches, thresholds, states and their changes."""
 
 from __future__ import annotations
 
@@ -25,12 +18,12 @@ from edge_sim.errors import PictureError
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How like one reference a probe is.
+    """Similarity of a probe and one reference.
 
     Args:
-        cosine: Of the global embeddings, -1 to 1.
+        cosine: Cosine of the global embeddings, -1 to 1.
         ssim: Structural similarity of the thumbnails, -1 to 1; None where it was not computed.
-        combined: The documented fusion, 0 to 1; what thresholds are compared with.
+        combined: Score that thresholds are compared with, 0 to 1.
     """
 
     cosine: float
@@ -40,13 +33,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class StateScore:
-    """The best reference of one state, and how probable the state is.
+    """Best reference of one state, and the probability of the state.
 
     Args:
         state: Name of the state.
-        reference_id: Its reference most like the probe.
-        score: Of that reference.
-        probability: Of the state among those in the gallery, 0 to 1; they sum to 1.
+        reference_id: Id of its reference most like the probe.
+        score: Score of that reference.
+        probability: Probability of the state, 0 to 1; those of a gallery sum to 1.
     """
 
     state: str
@@ -57,7 +50,7 @@ class StateScore:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Every state of the gallery for one probe, the most probable first.
+    """States of the gallery for one probe, the most probable first.
 
     Raises:
         ValueError: There is no state.
@@ -110,25 +103,24 @@ class Threshold:
 
 
 UNKNOWN = "unknown"
-"""The state that every watch has besides its own."""
+"""Name of the state that every watch has besides its own."""
 
 _RESERVED_NAMES = frozenset({UNKNOWN, "none"})
 
 
 def is_reserved(name: str) -> bool:
-    """Return whether no watch, state or source may be called so, in any case of letters.
+    """Return whether a name is reserved, in any case of letters.
 
-    `unknown` is what a watch says in doubt, `none` is how other programs write that there is
-    nothing.
+    A watch in doubt reports `unknown`; other programs write `none` for an absent value.
     """
     return name.casefold() in _RESERVED_NAMES
 
 
 class UnknownReason(str, Enum):
-    """Why a watch says `unknown`."""
+    """Reason of the state `unknown`."""
 
     STARTING = "starting"
-    """Fewer observations so far than a decision needs."""
+    """There are fewer observations than a decision needs."""
     NO_REFERENCES = "no_references"
     """The gallery of the watch is empty."""
     DARK = "dark"
@@ -191,7 +183,7 @@ class Roi:
 
 
 def pixels_hint(corners: tuple[float, ...]) -> str:
-    """Return what to do where the numbers are pixels: fractions are asked for."""
+    """Return a hint for corners that are pixels instead of fractions; empty for others."""
     if not any(1.0 < corner < float("inf") for corner in corners):
         return ""
     return (
@@ -206,10 +198,10 @@ FULL_FRAME = Roi()
 def check_picture(pixels: object) -> None:
     """Check that `pixels` are a picture: a numpy array, (H, W, 3) uint8, not empty.
 
-    The order of the colours cannot be seen: it must be BGR, as OpenCV gives it.
+    The order of the colours cannot be checked: it must be BGR, as in OpenCV.
 
     Raises:
-        PictureError: They are not; the message says how to make one of what was given.
+        PictureError: They are not; the message names the conversion.
     """
     if not isinstance(pixels, np.ndarray):
         found, fix = _not_an_array(pixels)
@@ -223,7 +215,7 @@ def check_picture(pixels: object) -> None:
 
 
 def _not_an_array(value: object) -> tuple[str, str]:
-    """Return what was given instead of an array, and what to do about it."""
+    """Return the kind of a value that is no array, and the fix."""
     if isinstance(value, str | PathLike):
         return f"the path {str(value)[:80]!r}", "read the file with edge_sim.read_picture"
     if value is None:
@@ -239,7 +231,7 @@ def _not_an_array(value: object) -> tuple[str, str]:
 
 
 def _conversion_of(pixels: NDArray[Any]) -> str:
-    """Return what makes a picture of an array of another type or shape."""
+    """Return the conversion to a picture for an array of another type or shape."""
     if pixels.ndim == 2:
         return "make grey to BGR with cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)"
     if pixels.ndim == 3 and pixels.shape[2] == 4:
@@ -277,12 +269,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """What the model makes of one region.
+    """Output of the model for one region.
 
     Args:
-        vector: (D,) float32 of unit length: what is seen.
-        spatial: (G, G, C) float32, not normalised: where it is seen; None if the model has none.
-        model_id: Embeddings are never compared across model ids.
+        vector: (D,) float32 of unit length, for the whole region.
+        spatial: (G, G, C) float32, not normalised, one descriptor per cell; None if the model has
+            none.
+        model_id: Identity of the model; embeddings of different ids are never compared.
 
     Raises:
         ValueError: A wrong shape or dtype, NaN or infinity, or a vector that is not unit length.
@@ -306,14 +299,14 @@ class Embedding:
                     f"spatial must be float32 (G, G, C), got {cells.dtype} {cells.shape}"
                 )
             flat = cells.ravel()
-            # Squares cannot cancel each other; one product is far quicker than asking each number.
+            # Squares cannot cancel each other; one product is far quicker than a test per number.
             if not math.isfinite(flat @ flat) and not np.isfinite(flat).all():
                 raise ValueError("spatial must be finite, got NaN or infinity")
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Readings of one region that say whether a decision can be made on it.
+    """Exposure, contrast, sharpness and colour of one region.
 
     Args:
         luma: Mean grey level, 0 to 255.
@@ -345,18 +338,18 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """What is computed from a frame for one watch.
+    """Features of one region of one frame.
 
     Args:
-        embedding: From the embedder, over the watch's region.
+        embedding: Embedding of the region.
         thumbnail: (96, 96) uint8 grey, squashed from the region.
-        edges: (24, 24) float32, `edges.edges_of` the thumbnail.
-        quality: Readings of the region.
-        captured_at_s: Of the frame.
-        unix_time_s: Of the frame.
-        frame_index: Of the frame.
-        repeated: Whether the picture is the one before it, noise included; None where only the
-            thumbnails can tell.
+        edges: (24, 24) float32, `images.edges_of` the thumbnail.
+        quality: Quality of the region.
+        captured_at_s: Time of the frame, monotonic seconds.
+        unix_time_s: Time of the frame, seconds since 1970 UTC.
+        frame_index: Index of the frame.
+        repeated: True if the picture equals the one before it, noise included; None where it must
+            be found by comparing thumbnails.
     """
 
     embedding: Embedding
@@ -371,15 +364,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """An enrolled picture of a state.
+    """Enrolled picture of a state.
 
     Args:
-        reference_id: Unique in the gallery file.
-        state: Never `unknown`.
-        embedding: As the probe's.
-        thumbnail: As the probe's.
+        reference_id: Id, unique in the gallery file.
+        state: Name of the state; never `unknown`.
+        embedding: Embedding of the picture.
+        thumbnail: (96, 96) uint8 grey.
         condition: Light regime at enrolment: `day`, `dusk`, `ir`, `dark`.
-        enrolled_at: Aware, UTC.
+        enrolled_at: Time of enrolment, with a time zone.
         metadata: Free `key: value` strings.
     """
 
@@ -400,11 +393,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class SceneReading:
-    """What the scene monitor says of one look.
+    """Verdict of the scene monitor on one observation.
 
     Args:
         condition: Light regime: `day`, `dusk`, `ir` or `dark`.
-        impediment: Why the picture cannot be decided on; None if it can.
+        impediment: Reason that prevents a decision; None without one.
     """
 
     condition: str
@@ -413,16 +406,16 @@ class SceneReading:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a watch: all that a decision is made from.
+    """Complete input of a decision, from one frame.
 
     Args:
-        captured_at_s: Of the frame.
-        unix_time_s: Of the frame.
-        frame_index: Of the frame.
-        match: None if the gallery is empty.
+        captured_at_s: Time of the frame, monotonic seconds.
+        unix_time_s: Time of the frame, seconds since 1970 UTC.
+        frame_index: Index of the frame.
+        match: Match of the probe; None if the gallery is empty.
         condition: Light regime of the frame.
-        impediment: Why the picture cannot be decided on; None if it can.
-        quality: Readings of the region.
+        impediment: Reason that prevents a decision; None without one.
+        quality: Quality of the region.
     """
 
     captured_at_s: float
@@ -436,7 +429,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a watch says: the name of a state, or `unknown` with the reason.
+    """State of a watch: a name, or `unknown` with the reason.
 
     Raises:
         ValueError: `unknown` without a reason, or a reason with another state.
@@ -451,25 +444,25 @@ class State:
 
 
 class Doubt(str, Enum):
-    """Why a change is implausible by the rules of the watch."""
+    """Rule of the watch that makes a change implausible."""
 
     NOT_ALLOWED = "not_allowed"
-    """The state before is not followed by this one."""
+    """The configured transitions do not lead from the state before to this one."""
     TOO_SHORT = "too_short"
-    """The state before never lasts so short."""
+    """The state before lasted less than its least duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A decision: what a watch said before and says now, and what decided it.
+    """Decision: the state of a watch before and after, and the observation that decided.
 
     Args:
-        before: None at the first decision.
-        after: In force from now on.
-        cause: The observation that decided.
-        thresholds: In force at that moment, per state.
-        confidence: In `after`, 0 to 1; 0 for `unknown`.
-        doubts: What the rules of the watch have against it; the evidence was the stronger for it.
+        before: State until now; None at the first decision.
+        after: State from now on.
+        cause: Observation that completed the change.
+        thresholds: State -> levels in force at that moment.
+        confidence: Confidence in `after`, 0 to 1; 0 for `unknown`.
+        doubts: Rules of the watch that the change breaks; it needed stronger evidence.
     """
 
     before: State | None

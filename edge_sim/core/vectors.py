@@ -1,8 +1,7 @@
-"""Medians and quantiles of a few numbers.
+"""Pure functions on numbers, vectors and thumbnails: quantiles, distances, structural similarity.
 
-Those of numpy 2 import numpy.ma at their first call: 10 ms of every start, and 1.3 MB for good.
-
-Pure functions from pairs to scores: cosine, distances, structural similarity.
+Quantiles are our own because those of numpy 2 import numpy.ma at their first call, which takes
+10 ms of every start and 1.3 MB.
 """
 
 from __future__ import annotations
@@ -88,17 +87,17 @@ def manhattan_to_all(vector: FloatVector, rows: FloatMatrix) -> FloatVector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SsimPlanes:
-    """What structural similarity needs of one picture, computed once.
+    """Terms of structural similarity that depend on one picture, computed once.
 
     Four planes of (T - 10, T - 10) float32, for the pixels that count; each term of the formula is
     then one sum or product of two pictures' planes.
 
     Args:
         pixels: (T, T) float32, less 128, so that the variances do not cancel in float32.
-        mean: m, the Gaussian-weighted local mean of `pixels`.
+        mean: Gaussian-weighted local mean m of `pixels`.
         level: m + 128.
         energy: level^2 + C1 / 2, halved.
-        spread: The Gaussian-weighted local variance + C2 / 2, halved.
+        spread: Gaussian-weighted local variance + C2 / 2, halved.
     """
 
     pixels: NDArray[np.float32]
@@ -142,7 +141,7 @@ def ssim_between(a: SsimPlanes, b: SsimPlanes) -> float:
 
 
 def ssim_map(a: SsimPlanes, b: SsimPlanes) -> NDArray[np.float32]:
-    """Return (T - 10, T - 10) float32, -1 to 1: where two pictures are alike and where not.
+    """Return the similarity of each pixel, (T - 10, T - 10) float32, -1 to 1.
 
     The mean of it is `ssim_between`; the window's radius is missing on every side.
     """

@@ -463,7 +463,7 @@ def _draft(reading: DriftReading) -> EventDraft:
         expected=_rounded(reading.expected),
         mean=round(reading.mean, 4),
         direction=reading.direction,
-        looks=reading.looks,
+        observations=reading.looks,
         action=reading.action,
     )
 

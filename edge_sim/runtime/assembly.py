@@ -291,7 +291,7 @@ class Device:
         self._faults = 0
         for name, watch in self.watches.items():
             watch.use(fresh.pop(name))  # of which it keeps little: to be gone before the next line
-        resources.give_back()
+        resources.release_free_memory()
         logger.info("gallery revision=%d is in force", revision)
         return True
 
@@ -424,7 +424,7 @@ def assemble(
                 lanes[name].follow(old.lanes[name])
         device = Device(config, embedder, store, lanes, wakeup=wakeup, workers=workers)
         opened.pop_all()
-    resources.give_back()
+    resources.release_free_memory()
     return device
 
 

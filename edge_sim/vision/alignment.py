@@ -1,12 +1,10 @@
-"""Whether a picture still shows the view of the references, whatever stands in it.
+"""Detection of another view, and correction of a small shift of the camera.
 
-The structure of each cell of the picture is compared with the same cell of every reference. A
-thing that comes or goes changes some cells; a camera that looks elsewhere changes all of them.
+The structure of each cell of the picture is compared with the same cell of every reference. An
+object that comes or goes changes some cells; a camera that was turned changes all of them.
 
-A camera that was knocked a little: its region follows, so that the references fit again.
-
-A shift of 2 % of the region's side costs 3 points of accuracy, 7 % cost 6 (ten data sets, five
-references): the embedding's cells and the views of the thumbnail say what is seen where.
+After a small shift the region is moved, so that the references fit again: a shift of 2 % of the
+region's side costs 3 points of accuracy, 7 % cost 6 (ten data sets, five references).
 """
 
 from __future__ import annotations
@@ -30,9 +28,10 @@ _SIGMA_PX = 4.0  # of the neighbourhood, at full size
 _LEAST_LENGTH = np.float32(1e-12)
 _REFERENCES = 32
 _TRIED_FOR_SHIFT = 5
-_LEAST_GAIN = 0.02  # of the mean agreement, by which a shift must make a picture fit better
+_LEAST_GAIN = 0.02  # least gain of mean agreement for a shift to count
 _MOST_CELLS = 0.6
-"""A camera that was knocked shifts all cells, a thing that was moved only its own."""
+"""Least part of the cells that a shift must improve: a knocked camera shifts all cells, a moved
+object only its own."""
 _USUAL_AGREEMENT = 0.85  # of a picture with other references of the same fixed view
 _LOST_SHARE = 0.45
 """Part of the references' agreement with each other below which the view is another one. Over ten
@@ -44,7 +43,7 @@ Cells = NDArray[np.float32]
 
 
 class SceneView:
-    """The view that the references of a watch show.
+    """View that the references of a watch show.
 
     Args:
         thumbnails: (96, 96) uint8 grey, of the references; of many, some are taken evenly.
@@ -66,28 +65,28 @@ class SceneView:
         """Return whether the picture shows another view, not just a slightly shifted one.
 
         Args:
-            thumbnail: Of the picture.
-            edges: Of the thumbnail.
+            thumbnail: (96, 96) uint8 grey.
+            edges: Edges of the thumbnail.
         """
         if self.agreement(edges) >= self._limit:
             return False
         return not self._fits_when_shifted(thumbnail)
 
     def shift_of(self, thumbnail: GrayImage) -> tuple[float, float]:
-        """Return by how many pixels, to the right and down, the whole picture is shifted.
+        """Return the shift of the whole picture to the right and down, thumbnail pixels.
 
         (0, 0) where no small shift makes it fit the references better in most of its cells.
         """
         if self._cells is None:
             return 0.0, 0.0
-        best, found = _best_of(edges_of(thumbnail), self._cells), (0.0, 0.0)
-        as_it_is = best
+        best, best_shift = _best_of(edges_of(thumbnail), self._cells), (0.0, 0.0)
+        unshifted = best
         for shift, back in self._shifted_back(thumbnail):
             cells = _best_of(edges_of(back), self._cells)
-            gained = float((cells > as_it_is).mean())
+            gained = float((cells > unshifted).mean())
             if cells.mean() > best.mean() + _LEAST_GAIN and gained >= _MOST_CELLS:
-                best, found = cells, shift
-        return found
+                best, best_shift = cells, shift
+        return best_shift
 
     def _fits_when_shifted(self, thumbnail: GrayImage) -> bool:
         back = (back for _, back in self._shifted_back(thumbnail))
@@ -118,17 +117,17 @@ class SceneView:
 
 
 def _evenly(items: Sequence[GrayImage], most: int) -> Sequence[GrayImage]:
-    """Return all items, or of many some from all over."""
+    """Return the items, or of many an even selection."""
     return items[:: max(1, -(-len(items) // most))]
 
 
-def still(a: FloatPlane, b: FloatPlane) -> float:
-    """Return how alike the edges of two pictures are, -1 to 1."""
+def edge_similarity(a: FloatPlane, b: FloatPlane) -> float:
+    """Return the similarity of the edges of two pictures, -1 to 1."""
     return float(_likeness(_cells(a), _cells(b)[None]).mean())
 
 
 def _fine_edges(thumbnail: GrayImage) -> FloatPlane:
-    """Return the edges at full size, where shifts are told to a fraction of a pixel."""
+    """Return the edges at full size, for shifts to a fraction of a pixel."""
     return local_contrast(thumbnail.astype(np.float32), sigma_px=_SIGMA_PX)
 
 
@@ -141,7 +140,7 @@ def _cells(edges: FloatPlane) -> Cells:
 
 
 def _best_of(edges: FloatPlane, references: Cells) -> NDArray[Any]:
-    """Return (16,) how well each cell of a picture agrees with that of its best reference."""
+    """Return (16,) agreement of each cell of a picture with its best reference."""
     return np.asarray(_likeness(_cells(edges), references).max(axis=0))
 
 
@@ -151,7 +150,7 @@ def _likeness(cells: Cells, others: Cells) -> NDArray[Any]:
 
 
 EVERY_S = 5.0
-"""Scene time between two estimates: a knock stays, so there is no hurry."""
+"""Seconds between two estimates."""
 _ESTIMATES = 9
 _AGREEING = 7
 _WITHIN_PX = 0.75
@@ -159,15 +158,15 @@ _LEAST_PX = 1.0  # of 96; below, a shift costs less than estimates are worth
 
 
 class RegionStabilizer:
-    """Moves a region after a picture that was shifted as a whole.
+    """Correction of a region for a shift of the whole picture.
 
     Every 5 seconds the shift against the references is estimated by phase correlation
-    (`scene.SceneView.shift_of`). If seven of nine estimates agree to 0.75 thumbnail pixels on at
-    least one, the region moves by their median, by a tenth of its side from home at most. A thing
-    that moves in the scene shifts only a part of the picture, and is not followed.
+    (`SceneView.shift_of`). If seven of nine estimates agree to 0.75 thumbnail pixels on at least
+    one, the region moves by their median, by a tenth of its side from home at most. An object that
+    moves in the scene shifts only a part of the picture, and is not followed.
 
     Args:
-        references: Pictures of the region at home; without any nothing moves.
+        references: References of the region at home; without any the region never moves.
     """
 
     def __init__(self, references: Iterable[Reference]) -> None:
@@ -176,12 +175,12 @@ class RegionStabilizer:
         self._last_s: float | None = None
 
     def follow(self, probe: Probe, home: Region, region: Region) -> Region:
-        """Return where to look from now on: `region`, or another one not far from `home`.
+        """Return the region for the next frames: `region`, or another one near `home`.
 
         Args:
-            probe: Of the look at `region` that was just taken.
-            home: As configured.
-            region: That the probe was taken of.
+            probe: Probe of `region` in the current frame.
+            home: Region as configured.
+            region: Region at present.
         """
         if self._last_s is not None and 0.0 <= probe.captured_at_s - self._last_s < EVERY_S:
             return region

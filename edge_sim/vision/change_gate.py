@@ -1,8 +1,8 @@
-"""The gate: a picture like the last embedded one needs no embedding.
+"""Change gate: a picture like the last embedded one is not embedded again.
 
-Most frames of a fixed camera show nothing new. The gate compares glimpses block by block and learns
-from the source itself how much its noise moves a block, so that it opens for a small object in a
-corner and stays closed for a grainy night picture.
+Most frames of a fixed camera show nothing new. The gate compares coarse images block by block and
+learns the noise of the source, so that it opens for a small object in a corner and stays shut for
+a grainy night picture.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _MAX_AGE_S = 30.0
 
 
 class Gate:
-    """Decides per look whether the picture must be embedded again.
+    """Decision per frame whether the region must be embedded again.
 
-    A look passes unembedded if no block differs from the last embedded picture by more than 1.6
-    times what noise alone does to the worst block between two looks (median of the last 64), at
-    least 0.75 and at most 5 grey levels. Every 30 s a picture is embedded in any case.
+    The gate is shut if no block differs from the last embedded picture by more than 1.6 times the
+    usual change of the worst block between two frames (median of the last 64), at least 0.75 and at
+    most 5 grey levels. After 30 s a picture is embedded in any case.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Gate:
         self._embedded: GrayImage | None = None
         self._embedded_at_s = 0.0
         self.is_repeated = False
-        """Whether the last look showed the very picture before it, noise included."""
+        """True if the last picture equals the one before it, noise included."""
 
     @property
     def level(self) -> float:
-        """Grey levels by which a block may differ now; 0 while the noise is not known."""
+        """Largest difference of a block, grey levels; 0 while the noise is not known."""
         known = len(self._ordered)
         if known < _LEAST_LEARNED:
             return 0.0
@@ -52,10 +52,10 @@ class Gate:
         return min(max(_NOISE_FACTOR * median, _FLOOR), _CEILING)
 
     def is_shut(self, coarse_image: GrayImage, at_s: float) -> bool:
-        """Return whether `coarse_image` shows nothing new; called once per look, in time order.
+        """Return whether `coarse_image` shows nothing new; called once per frame, in time order.
 
         Args:
-            glimpse: (h, w) uint8, as `imaging.coarse_image` makes it; always of one shape.
+            coarse_image: (h, w) uint8, as `images.coarse_image` makes it; always of one shape.
             at_s: Time of the frame; time that runs backwards opens the gate.
         """
         if self._previous is not None and self._previous.shape == coarse_image.shape:
@@ -63,13 +63,13 @@ class Gate:
             self.is_repeated = step == 0.0
             self._learn(step)
         self._previous = coarse_image
-        seen = self._embedded
-        if seen is None or not 0.0 <= at_s - self._embedded_at_s < _MAX_AGE_S:
+        last = self._embedded
+        if last is None or not 0.0 <= at_s - self._embedded_at_s < _MAX_AGE_S:
             return False
-        return seen.shape == coarse_image.shape and _worst_block(coarse_image, seen) <= self.level
+        return last.shape == coarse_image.shape and _worst_block(coarse_image, last) <= self.level
 
     def embedded(self, coarse_image: GrayImage, at_s: float) -> None:
-        """Note that this picture was embedded: later ones are compared with it."""
+        """Record that this picture was embedded: later ones are compared with it."""
         self._embedded = coarse_image
         self._embedded_at_s = at_s
 

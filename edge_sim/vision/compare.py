@@ -1,4 +1,4 @@
-"""Two pictures, compared in every way that edge_sim knows."""
+"""Comparison of two pictures by all measures of similarity."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from edge_sim.core.vectors import (
 
 @dataclass(frozen=True, slots=True)
 class PictureComparison:
-    """How like two pictures are.
+    """Measures of similarity of two pictures.
 
     Args:
-        cosine: Of the global embeddings, -1 to 1.
-        euclidean: Distance of the global embeddings, 0 to 2.
-        manhattan: Distance of the global embeddings, 0 and up.
+        cosine: Cosine of the global embeddings, -1 to 1.
+        euclidean: Euclidean distance of the global embeddings, 0 to 2.
+        manhattan: Manhattan distance of the global embeddings, 0 and up.
         ssim: Structural similarity of the thumbnails, -1 to 1.
-        structure: The same without the luminance term: the same scene in other light stays high.
+        structure: Structural similarity without its luminance term, -1 to 1; high for the same
+            scene in other light.
     """
 
     cosine: float
@@ -37,11 +38,11 @@ class PictureComparison:
 
 
 def compare(a: BgrImage, b: BgrImage, embedder: Embedder) -> PictureComparison:
-    """Return how like two (H, W, 3) uint8 BGR pictures are; their sizes may differ.
+    """Return the similarity of two (H, W, 3) uint8 BGR pictures; their sizes may differ.
 
     Raises:
         PictureError: One of them is no such picture.
-        ModelError: The model gives something that cannot be normalised.
+        ModelError: The output of the model cannot be normalised.
     """
     check_picture(a)
     check_picture(b)

@@ -1,4 +1,4 @@
-"""The light regime of a look: `day`, `dusk`, `ir` or `dark`."""
+"""Light regime of a picture: `day`, `dusk`, `ir` or `dark`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CONDITIONS = (DAY, DUSK, IR, DARK)
 
 _DARK_LUMA = 14.0
 _GREY_CHROMA = 3.0  # JPEG and sensor noise leave a grey picture at 0 to 3
-_WHITE_LUMA = 220.0  # a white region has no room for colour: it says nothing about the light
+_WHITE_LUMA = 220.0  # a white region has no room for colour: its lack is no sign of infrared
 _DUSK_LUMA = 62.0
 _HYSTERESIS = 0.12  # a level must be passed by this part before the condition changes
 
@@ -21,9 +21,9 @@ def condition_of(quality: Quality, current: str | None = None) -> str:
     unless it is nearly white, one with colour and little light is dusk, the rest is day.
 
     Args:
-        quality: Readings of the region.
-        current: The condition so far: its borders are moved out by an eighth, so that a reading
-            near a border does not flicker. None where there is no past.
+        quality: Quality of the region.
+        current: Condition so far; its borders are widened by an eighth, so that a reading near a
+            border does not flicker. None without a past.
     """
     if quality.luma < _border(_DARK_LUMA, current == DARK):
         return DARK
@@ -38,13 +38,13 @@ def _border(level: float, inside: bool) -> float:
 
 
 class ConditionTracker:
-    """The condition of a row of looks, without flicker at the borders."""
+    """Condition of successive frames, without flicker at the borders."""
 
     def __init__(self) -> None:
         self.condition: str | None = None
-        """Of the last look; None before the first."""
+        """Condition of the last frame; None before the first."""
 
     def follow(self, quality: Quality) -> str:
-        """Return the condition of this look; called once per look, in time order."""
+        """Return the condition of one frame; called once per frame, in time order."""
         self.condition = condition_of(quality, self.condition)
         return self.condition

@@ -1,10 +1,9 @@
-"""Where: the parts of a picture that no reference explains, as regions.
+"""Location of the parts of a picture that differ from every reference.
 
-The picture is compared with an envelope of the references: what any of them shows within a small
-distance of a pixel, and all grey levels between those, counts as explained. So outlines that lie
-a little otherwise, and whatever varies among the references, stay quiet. Light is taken out
-before: slow changes of level over the picture and a common change of contrast are no change of a
-part.
+The picture is compared with an envelope of the references: the grey levels that any of them has
+within a small distance of a pixel, and all levels between those. Outlines that lie a little
+otherwise, and parts that vary among the references, stay inside it. Light is removed before: slow
+changes of level over the picture and a common change of contrast do not count.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from edge_sim.errors import DataError
 MOST_REGIONS = 20
 _MOST_SIDE_PX = 640
 _SLACK_SHARE = 1.0 / 320.0
-"""Of the longer side: how far an outline may lie from where a reference has it; 2 px of 640."""
+"""Tolerated shift of an outline, in parts of the longer side; 2 px of 640."""
 _LIGHT_SHARE = 0.25  # of the longer side: changes of level slower than this are light
-_MOST_SHIFT = 0.05  # of each side, that the whole picture is moved back by
-_SURE_RESPONSE = 0.1  # of phase correlation; below, nothing is moved
+_MOST_SHIFT = 0.05  # largest shift of the whole picture, in parts of each side
+_SURE_RESPONSE = 0.1  # least response of phase correlation for a shift
 _LEAST_LEVELS = 24.0
 _NOISES = 6.0
-"""An unexplained pixel lies this many grey levels, and deviations of the noise, outside."""
-_JOIN_SHARE = 1.0 / 80.0  # of the longer side: unexplained pixels nearer than this are one region
+"""A novel pixel lies this many grey levels, and deviations of the noise, outside the envelope."""
+_JOIN_SHARE = 1.0 / 80.0  # of the longer side: novel pixels nearer than this form one region
 _LEAST_MASS = 0.00008
-"""Least unexplained area of a region, in parts of the picture, each pixel weighed by how far
-outside it lies, 1 for the full range of the picture. On 80 pairs of circuit boards 0.91 of 534
-labelled faults are hit at 0.94 false regions a picture."""
+"""Least area of a region, in parts of the picture, each pixel weighted by its distance from the
+envelope, 1 for the full range of the picture. On 80 pairs of circuit boards 0.91 of 534 labelled
+faults are hit at 0.94 false regions a picture."""
 _MAD_TO_DEVIATION = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
-class UnexplainedRegion:
-    """A part of a picture that no reference explains.
+class NovelRegion:
+    """Part of a picture that differs from every reference.
 
     Args:
-        roi: In fractions of the picture.
-        strength: Unexplained area in parts of the picture, weighed by how far outside it lies.
+        roi: Bounding box in fractions of the picture.
+        strength: Area in parts of the picture, weighted by the distance from the envelope.
     """
 
     roi: Roi
@@ -55,38 +54,38 @@ def locate(
     references: Sequence[BgrImage | GrayImage],
     *,
     least: float = _LEAST_MASS,
-) -> tuple[UnexplainedRegion, ...]:
-    """Return the parts of the picture that no reference explains, the strongest first.
+) -> tuple[NovelRegion, ...]:
+    """Return the parts of the picture that differ from every reference, the strongest first.
 
     Args:
         picture: Region of one frame.
-        references: Of the same view, of any size; at least one.
-        least: Strength from which a region counts.
+        references: Pictures of the same view, of any size; at least one.
+        least: Least strength of a region.
 
     Raises:
         DataError: There is no reference.
     """
-    surprise = unexplained(picture, references)
-    height, width = surprise.shape
+    novelty = novelty_map(picture, references)
+    height, width = novelty.shape
     reach = max(1, round(max(height, width) * _JOIN_SHARE))
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * reach + 1, 2 * reach + 1))
-    found = np.asarray(surprise > 0.0, np.uint8)
+    found = np.asarray(novelty > 0.0, np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(found, kernel))
     here = np.flatnonzero(found)
-    sums = np.bincount(labels.ravel()[here], surprise.ravel()[here], minlength=count)
-    masses = sums / surprise.size
+    sums = np.bincount(labels.ravel()[here], novelty.ravel()[here], minlength=count)
+    masses = sums / novelty.size
     regions = [
-        UnexplainedRegion(_roi_of(stats[label], reach, (height, width)), float(masses[label]))
+        NovelRegion(_roi_of(stats[label], reach, (height, width)), float(masses[label]))
         for label in np.argsort(-masses)[:MOST_REGIONS].tolist()
         if label != 0 and masses[label] > 0.0 and masses[label] >= least
     ]
     return tuple(regions)
 
 
-def unexplained(
+def novelty_map(
     picture: BgrImage | GrayImage, references: Sequence[BgrImage | GrayImage]
 ) -> FloatPlane:
-    """Return by how much each pixel lies outside all references: (H, W), 0 to 1, mostly 0.
+    """Return the distance of each pixel from the envelope: (H, W), 0 to 1, mostly 0.
 
     The plane has at most 640 pixels on its longer side.
 
@@ -169,7 +168,7 @@ def _deviation(difference: FloatPlane) -> float:
 
 
 def _roi_of(box: NDArray[np.int32], reach: int, shape: tuple[int, int]) -> Roi:
-    """Return the box of what was widened by `reach`, without that."""
+    """Return the box of a component that was widened by `reach`, without the widening."""
     left, top, width, height = (int(value) for value in box[:4])
     # At the border of the picture there was no room to widen to.
     right, bottom = left + width, top + height

@@ -1,9 +1,7 @@
-"""Mask: which pixels of a region do not count.
+"""Regions, masks, and the features of the regions of one frame, computed once and on demand.
 
-What the watches see of one frame, each part worked out once and only if it is asked for.
-
-Watches on one source share the frame; those that look at the same region share all that is
-computed from it, down to the embedding.
+Watches on one source share the frame; those with the same region share everything that is computed
+from it, down to the embedding.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ _COUNTS_FROM = 128
 
 
 class Mask:
-    """Hides the pixels of a region that do not count, whatever its size.
+    """Mask that hides pixels of a region, whatever its size.
 
     Args:
         plane: (h, w) uint8 of any size, 128 and more where pixels count.
@@ -47,14 +45,14 @@ class Mask:
         if plane.ndim != 2 or plane.dtype != np.uint8 or not plane.size:
             raise ValueError(f"a mask must be uint8 (h, w), got {plane.dtype} {plane.shape}")
         self._plane: GrayImage = np.where(plane >= _COUNTS_FROM, 255, 0).astype(np.uint8)
-        # A watch asks for two sizes, frame after frame: fitting is slower than hiding.
+        # A watch needs two sizes, frame after frame: fitting is slower than hiding.
         self._fitted: dict[tuple[int, int], GrayImage] = {}
 
     def hide(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a copy of (H, W, 3) or (H, W) uint8 with mid-grey where pixels do not count."""
-        seen = np.full_like(pixels, _HIDDEN, order="C")
-        cv2.copyTo(pixels, self._fit(pixels.shape[0], pixels.shape[1]), seen)
-        return seen
+        visible = np.full_like(pixels, _HIDDEN, order="C")
+        cv2.copyTo(pixels, self._fit(pixels.shape[0], pixels.shape[1]), visible)
+        return visible
 
     def _fit(self, height_px: int, width_px: int) -> GrayImage:
         fitted = self._fitted.get((height_px, width_px))
@@ -69,11 +67,11 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """Where a watch looks.
+    """Region of a watch.
 
     Args:
-        roi: In fractions of the frame.
-        mask: Over the region; None to count all of it.
+        roi: Corners in fractions of the frame.
+        mask: Mask of the region; None to count all of it.
     """
 
     roi: Roi = FULL_FRAME
@@ -85,13 +83,13 @@ class Region:
         return pixels if self.mask is None else self.mask.hide(pixels)
 
     def moved(self, x: float, y: float) -> Region:
-        """Return the region aside by parts of its width and height, as far as the frame reaches."""
+        """Return the region shifted by parts of its width and height, within the frame."""
         x1, x2 = _offset_side(self.roi.x1, self.roi.x2, x)
         y1, y2 = _offset_side(self.roi.y1, self.roi.y2, y)
         return Region(Roi(x1, y1, x2, y2), self.mask)
 
     def offset_from(self, home: Region) -> tuple[float, float]:
-        """Return by which parts of its width and height this region lies beside `home`."""
+        """Return the shift of this region from `home`, in parts of its width and height."""
         roi, other = self.roi, home.roi
         x = (roi.x1 - other.x1) / (other.x2 - other.x1)
         return x, (roi.y1 - other.y1) / (other.y2 - other.y1)
@@ -103,12 +101,12 @@ def _offset_side(low: float, high: float, part: float) -> tuple[float, float]:
 
 
 class RegionFeatures:
-    """One region of one frame.
+    """Features of one region of one frame.
 
     Args:
         pixels: (H, W, 3) uint8 BGR of the region, before the mask.
-        embedder: That embeds it.
-        mask: Of the region.
+        embedder: Embedder of the watch.
+        mask: Mask of the region; None to count all of it.
     """
 
     __slots__ = (
@@ -134,7 +132,7 @@ class RegionFeatures:
 
     @property
     def coarse_image(self) -> GrayImage:
-        """For the gate: see `imaging.coarse_image`."""
+        """Coarse image for the change gate, see `images.coarse_image`."""
         if self._coarse_image is None:
             self._coarse_image = self._without_hidden(coarse_image(self._pixels))
         return self._coarse_image
@@ -152,14 +150,14 @@ class RegionFeatures:
 
     @property
     def edges(self) -> FloatPlane:
-        """Of the thumbnail."""
+        """Edges of the thumbnail."""
         if self._edges is None:
             self._edges = edges_of(self.readings[0])
         return self._edges
 
     @property
     def embedding(self) -> Embedding:
-        """What the model makes of it."""
+        """Embedding of the region."""
         if self._embedding is None:
             self._embedding = self._embedder.embed(self._squashed())
         return self._embedding
@@ -172,7 +170,7 @@ class RegionFeatures:
         *,
         repeated: bool | None = None,
     ) -> Probe:
-        """Return all of it as the probe of a look at that time; embeds, if that was not done."""
+        """Return the probe with these features; embeds the region unless that was done."""
         thumbnail, quality = self.readings
         return Probe(
             embedding=self.embedding,
@@ -195,7 +193,7 @@ class RegionFeatures:
 
 
 class FrameFeatures:
-    """The regions of one frame that were asked for so far."""
+    """Features of the regions of one frame, computed once for each region."""
 
     __slots__ = ("_embedder", "_known", "frame")
 
@@ -205,13 +203,13 @@ class FrameFeatures:
         self._known: dict[tuple[Roi, int], RegionFeatures] = {}
 
     def of(self, region: Region) -> RegionFeatures:
-        """Return what is seen in a region."""
+        """Return the features of a region."""
         key = region.roi, id(region.mask)
-        sight = self._known.get(key)
-        if sight is None:
+        features = self._known.get(key)
+        if features is None:
             pixels = crop(self.frame.pixels, region.roi)
-            sight = self._known[key] = RegionFeatures(pixels, self._embedder, mask=region.mask)
-        return sight
+            features = self._known[key] = RegionFeatures(pixels, self._embedder, mask=region.mask)
+        return features
 
 
 def make_probe(
@@ -222,8 +220,8 @@ def make_probe(
     unix_time_s: float = 0.0,
     frame_index: int = 0,
 ) -> Probe:
-    """Return what is computed from the pixels of one region, already cropped and masked.
+    """Return the probe of the pixels of one region, already cropped and masked.
 
-    The live path and enrolment both go through here: otherwise scores drift apart.
+    Observation and enrolment share this code, so that their scores can be compared.
     """
     return RegionFeatures(pixels, embedder).probe(captured_at_s, unix_time_s, frame_index)

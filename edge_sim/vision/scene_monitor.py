@@ -1,7 +1,4 @@
-"""What a single picture tells about whether it can be decided on.
-
-SceneMonitor: light and camera of one watch over a row of looks.
-"""
+"""Light and camera of a watch: impediments of a single picture, and of successive ones."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from edge_sim.core.types import (
     SceneReading,
     UnknownReason,
 )
-from edge_sim.vision.alignment import SceneView, still
+from edge_sim.vision.alignment import SceneView, edge_similarity
 from edge_sim.vision.light import ConditionTracker
 
 _DARK_LUMA = 14.0
@@ -37,14 +34,14 @@ _BLUR_SHARE = 0.12  # of the least detail of the references; a blur of 3 px leav
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What the references of a watch look like, for the judgement of a picture.
+    """Limits that the references of a watch set for a readable picture.
 
     Args:
-        contrast: Least of the references, grey levels.
+        contrast: Least contrast of the references, grey levels.
         detail: Least `detail_of` the references.
         relative_contrast: Least contrast over level of the references.
-        luma_low: Darkest of the references.
-        luma_high: Brightest of the references.
+        luma_low: Mean level of the darkest reference.
+        luma_high: Mean level of the brightest reference.
         crispness: Least `crispness_of` the references; the usual one without any.
     """
 
@@ -81,10 +78,10 @@ def detail_of(sharpness: float, contrast: float) -> float:
 
 
 def crispness_of(thumbnail: GrayImage) -> float:
-    """Return how steep the strongest edges of a picture are for their height.
+    """Return the steepness of the strongest edges of a picture relative to their height.
 
-    A smooth car and a rough road have the same when both are in focus: unlike detail it is no
-    matter of what is shown.
+    A smooth car and a rough road have the same crispness when both are in focus: unlike detail it
+    does not depend on the content.
     """
     plane = thumbnail.astype(np.float32)
     x = cv2.Sobel(plane, -1, 1, 0, ksize=3, scale=0.125)
@@ -98,14 +95,15 @@ def crispness_of(thumbnail: GrayImage) -> float:
 def impediment_of(
     quality: Quality, limits: ImageLimits | None = None, thumbnail: GrayImage | None = None
 ) -> UnknownReason | None:
-    """Return why a picture cannot be decided on; None if it can.
+    """Return the reason why a picture allows no decision; None if it does.
 
-    A reading that the references share is no impediment: a watch may look at a white wall.
+    A reading that the references share is no impediment: a region may be a white wall.
 
     Args:
-        quality: Readings of the region.
-        limits: Of the references; None where there are none.
-        thumbnail: Of the picture; a lack of detail is a blur only if its edges are soft as well.
+        quality: Quality of the region.
+        limits: Limits of the references; None without any.
+        thumbnail: Thumbnail of the region; a lack of detail is a blur only if its edges are soft as
+            well.
     """
     limits = limits or ImageLimits()
     if quality.luma < min(_DARK_LUMA, 0.5 * limits.luma_low) and quality.contrast < _DIM_CONTRAST:
@@ -129,36 +127,34 @@ def _is_soft(thumbnail: GrayImage, limits: ImageLimits) -> bool:
 
 
 LIGHT_STEP = 0.25
-"""A change of the mean level by this part from look to look, the structure staying, is light."""
+"""A change of the mean level by this part between two frames of one structure is light."""
 _USUAL_STEPS = 2.5  # ... and by this many times the usual step of the source
 _STEP_MEMORY = 0.05
 _SAME_STRUCTURE = 0.6
-_LOST_LOOKS = 3
+_LOST_FRAMES = 3
 _SUDDEN = 3.0
-"""A picture that goes dark by this factor within `_SUDDEN_LOOKS` was covered, not left at night."""
-_SUDDEN_LOOKS = 4
-_BLACK_LUMA = 5.0  # below, there is no light at all: nothing tells a lid from the night
-_FROZEN_LOOKS = 10
-_LEARNED_LOOKS = 50
-_RARE = 0.02  # of the looks; sources that repeat pictures more often are never called frozen
+"""A picture that goes dark by this factor within `_SUDDEN_FRAMES` was covered: it is no night."""
+_SUDDEN_FRAMES = 4
+_BLACK_LUMA = 5.0  # below, there is no light at all: a lid and the night are alike
+_FROZEN_FRAMES = 10
+_LEARNED_FRAMES = 50
+_RARE = 0.02  # of the frames; sources that repeat pictures more often are never called frozen
 
 
 class SceneMonitor:
-    """Says per look which condition holds and whether the picture can be decided on.
+    """Monitor of light and camera: condition and impediment of each frame.
 
     - `dark`, `overexposed`, `covered`, `blurred`: from the picture, beside the references; a
       picture that goes dark at once, but not black, was covered.
-    - `camera_moved`: no part of the picture shows what any reference shows there, in 3 looks that
-      agree with each other; `novel` until then. Shifts up to a tenth of the region's side are
-      borne.
+    - `camera_moved`: no part of the picture agrees with any reference, in 3 frames that agree with
+      each other; `novel` until then. Shifts up to a tenth of the region's side are tolerated.
     - `lighting`: the mean level has just jumped while the structure stayed.
-    - `frozen`: the very same picture again and again from a source whose pictures hardly ever
-      repeat.
+    - `frozen`: the same picture again and again from a source whose pictures hardly ever repeat.
 
-    Each clears by itself with the first look that does not show it.
+    Each clears by itself with the first frame that does not show it.
 
     Args:
-        references: Pictures of the usual view; without any, only plain readings count.
+        references: References of the usual view; without any, only the readings count.
     """
 
     def __init__(self, references: Iterable[Reference]) -> None:
@@ -172,21 +168,21 @@ class SceneMonitor:
         self._was_covered = False
         self._lost_count = 0
         self._usual_step = 0.0
-        self._looks = 0
+        self._frames = 0
         self._repeats = 0
         self._same_count = 0
 
     def inspect(self, probe: Probe) -> SceneReading:
-        """Return condition and impediment of this look; called once per look, in time order."""
+        """Return condition and impediment of one frame; called once per frame, in time order."""
         condition = self._tracker.follow(probe.quality)
-        seen = self._seen(probe)
-        # Every check follows every look, whatever the others say: each has its own past.
+        unreadable = self._unreadable(probe)
+        # Every check follows every frame, whatever the others find: each has its own past.
         lighting = self._is_lighting(probe)
         frozen = self._is_frozen(probe)
-        moved = self._is_moved(probe, readable=seen is None)
+        moved = self._is_moved(probe, readable=unreadable is None)
         self._previous = probe
-        if seen is not None:
-            return SceneReading(condition, seen)
+        if unreadable is not None:
+            return SceneReading(condition, unreadable)
         if frozen:
             return SceneReading(condition, UnknownReason.FROZEN)
         if moved:
@@ -195,16 +191,16 @@ class SceneMonitor:
             return SceneReading(condition, UnknownReason.NOVEL)
         return SceneReading(condition, UnknownReason.LIGHTING if lighting else None)
 
-    def _seen(self, probe: Probe) -> UnknownReason | None:
+    def _unreadable(self, probe: Probe) -> UnknownReason | None:
         quality = probe.quality
-        seen = impediment_of(quality, self._limits, probe.thumbnail)
-        if seen is not UnknownReason.DARK:
+        reason = impediment_of(quality, self._limits, probe.thumbnail)
+        if reason is not UnknownReason.DARK:
             self._was_covered = False
         elif not self._was_covered:
             brightest = max(self._lumas, default=0.0)
             self._was_covered = _BLACK_LUMA < quality.luma < brightest / _SUDDEN
-        self._lumas = [*self._lumas[1 - _SUDDEN_LOOKS :], quality.luma]
-        return UnknownReason.COVERED if self._was_covered else seen
+        self._lumas = [*self._lumas[1 - _SUDDEN_FRAMES :], quality.luma]
+        return UnknownReason.COVERED if self._was_covered else reason
 
     def _is_lighting(self, probe: Probe) -> bool:
         if self._previous is None:
@@ -225,18 +221,18 @@ class SceneMonitor:
         if repeated:
             self._same_count += 1
         else:
-            if self._same_count < _FROZEN_LOOKS or not self._never_repeats():
-                self._looks += self._same_count + 1
+            if self._same_count < _FROZEN_FRAMES or not self._never_repeats():
+                self._frames += self._same_count + 1
                 self._repeats += self._same_count
             self._same_count = 0
-        return self._same_count >= _FROZEN_LOOKS and self._never_repeats()
+        return self._same_count >= _FROZEN_FRAMES and self._never_repeats()
 
     def _never_repeats(self) -> bool:
-        """Whether the source was lively before the present row of equal pictures."""
-        return self._looks >= _LEARNED_LOOKS and self._repeats <= _RARE * self._looks
+        """Return whether pictures hardly ever repeated before the present run of equal ones."""
+        return self._frames >= _LEARNED_FRAMES and self._repeats <= _RARE * self._frames
 
     def _is_lost(self, probe: Probe) -> bool:
-        # A look that shows nothing new comes with the edges of the one before it.
+        # A frame that shows nothing new comes with the edges of the one before it.
         if self._judged is None or self._judged[0] is not probe.edges:
             self._judged = probe.edges, self._view.is_lost(probe.thumbnail, probe.edges)
         return self._judged[1]
@@ -247,13 +243,13 @@ class SceneMonitor:
         if not self._is_lost(probe):
             self._lost_count = 0
             return False
-        # Somebody right before the lens also hides everything, but does not stand still.
+        # A person right before the lens also hides everything, but moves.
         if self._previous is None or _same_scene(self._previous, probe):
             self._lost_count += 1
         else:
             self._lost_count = 1
-        return self._lost_count >= _LOST_LOOKS
+        return self._lost_count >= _LOST_FRAMES
 
 
 def _same_scene(a: Probe, b: Probe) -> bool:
-    return still(a.edges, b.edges) > _SAME_STRUCTURE
+    return edge_similarity(a.edges, b.edges) > _SAME_STRUCTURE

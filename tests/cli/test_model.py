@@ -87,7 +87,7 @@ def test_verify_refuses_a_model_that_answers_the_same_to_everything(
 ) -> None:
     path.write_bytes(_blind_model())
     assert main(["model", "verify", str(path)]) == 1
-    assert "answers the same to different pictures" in capsys.readouterr().err
+    assert "gives the same output for different pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["info", "verify", "import"])
@@ -198,7 +198,11 @@ def test_list_shows_the_default_model_and_those_of_the_folder(
     assert main(["model", "list", "--folder", str(tmp_path), "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["public"] == ["v3-small"]
-    assert [item["card"] for item in listed["models"]] == ["matches its card", "refused", "no card"]
+    assert [item["card"] for item in listed["models"]] == [
+        "matches its card",
+        "rejected",
+        "no card",
+    ]
     assert [item["shape"] for item in listed["models"][0]["outputs"]] == [[1, 256], [1, 4, 4, 64]]
 
 

@@ -28,7 +28,7 @@ def test_a_folder_that_may_not_be_entered_is_one_sentence(
     ask: Callable[[str | Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "stat", refuse)
-    with pytest.raises(AccessError, match=r"^/secret/a\.png: no permission to look there"):
+    with pytest.raises(AccessError, match=r"^/secret/a\.png: no permission to access it"):
         ask(Path("/secret/a.png"))
 
 

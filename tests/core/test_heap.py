@@ -14,9 +14,9 @@ from edge_sim.core import resources
 
 HEAPS_OF_FIVE_THREADS = """
 import ctypes, sys, threading
-from edge_sim import heap
+from edge_sim.core import resources as heap
 if sys.argv[1] == "shared":
-    heap.share_one()
+    heap.use_one_heap()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 together = threading.Barrier(5)
@@ -57,5 +57,5 @@ def test_where_the_c_library_cannot_nothing_happens(monkeypatch: pytest.MonkeyPa
         """A C library without these functions."""
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Other())
-    resources.share_one()
-    resources.give_back()
+    resources.use_one_heap()
+    resources.release_free_memory()

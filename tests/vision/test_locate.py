@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_sim.core.types import Roi
 from edge_sim.errors import DataError
-from edge_sim.vision.locate import locate, unexplained
+from edge_sim.vision.locate import locate, novelty_map
 
 Gray = NDArray[np.uint8]
 
@@ -114,7 +114,7 @@ def test_a_fault_at_the_border_stays_within_the_picture() -> None:
 def test_flat_and_tiny_pictures_are_no_error() -> None:
     flat = np.full((9, 9), 100, np.uint8)
     assert locate(flat, [flat]) == ()
-    assert unexplained(flat, [np.zeros((1, 1), np.uint8)]).shape == (9, 9)
+    assert novelty_map(flat, [np.zeros((1, 1), np.uint8)]).shape == (9, 9)
 
 
 def test_without_a_reference_it_says_so() -> None:

@@ -66,7 +66,7 @@ def main(gallery: Path, frames: int) -> None:
     """Process the frames and print what was measured as JSON."""
     pipeline, pictures = _pipeline(gallery), _frames()
     next(pictures)  # drawn by now, which takes some megabytes for a moment
-    resources.give_back()  # as the daemon does
+    resources.release_free_memory()  # as the daemon does
     for _ in range(WARM_UP_FRAMES):
         pipeline.process(next(pictures))
     warm_mb = _resident_mb()

@@ -361,7 +361,7 @@ class Daemon:
             self._notifier.reloading()
         try:
             self._change_to(self._read_again())
-            resources.give_back()  # the old device is gone by now
+            resources.release_free_memory()  # the old device is gone by now
             self._state_store.sensitivities = {}
             logger.info("the configuration was read again and is in force")
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What turns the pixels of a region into an embedding. One file per kind; the table is here."""
+"""Embedders: one file per kind, and the table of kinds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def open_embedder(
     Args:
         spec: None or `default` for the model that comes with edge_sim; `thumbnail` for the baseline
             that needs neither model nor runtime; else the path of a .tflite file.
-        threads: That the runtime may use for one picture.
+        threads: Largest number of threads of the runtime for one picture, at least 1.
         runtime: `auto`, `ai-edge-litert` or `tflite-runtime`.
 
     Raises:
@@ -52,4 +52,4 @@ KINDS: dict[str, Callable[[int, str], Embedder]] = {
     DEFAULT: _open_default,
     "thumbnail": _open_thumbnail,
 }
-"""Name -> kind. Any other name is the path of a .tflite file."""
+"""Name -> opener of that kind. Any other name is the path of a .tflite file."""

@@ -1,4 +1,4 @@
-"""The model card: a JSON file beside the model that says what the .tflite file cannot."""
+"""Model card: a JSON file beside the model with the facts that a .tflite file cannot hold."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SCHEMA = 1
 
 
 class CardInput(msgspec.Struct, frozen=True, kw_only=True):
-    """The picture the model wants.
+    """Input picture of a model.
 
     Args:
         size: Side in pixels.
         dtype: `uint8`, `int8` or `float32`.
         order: `RGB` or `BGR`.
-        scale: Quantization step, as in the file; informative.
-        zero_point: As in the file; informative.
+        scale: Quantization step of the file; informative.
+        zero_point: Zero point of the file; informative.
     """
 
     size: int
@@ -31,7 +31,7 @@ class CardInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CardOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """Which output tensor: by name, or by position in the file's list of outputs."""
+    """Output tensor, by name or by position in the file's list of outputs."""
 
     name: str | None = None
     index: int | None = None
@@ -39,30 +39,30 @@ class CardOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CardOutputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The global vector, and the spatial cells if there are any."""
+    """Outputs of a model: the global vector, and the spatial cells if there are any."""
 
     vector: CardOutput = msgspec.field(name="global")
     spatial: CardOutput | None = None
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """A model card. Keys that are not listed here are free and kept out of the way.
+    """Model card. Keys that are not listed here are free and ignored.
 
     Args:
-        schema: 1.
-        name: Of the model, for people.
+        schema: Number of the schema: 1.
+        name: Name of the model, for people.
         file: Name of the .tflite file.
-        sha256: Of the .tflite file, 64 hexadecimal digits.
+        sha256: SHA-256 of the .tflite file, 64 hexadecimal digits.
         license: SPDX identifier of the weights.
-        input: The picture the model wants.
-        outputs: Which tensor is which.
+        input: Input picture.
+        outputs: Output tensors.
         preprocessing: `{"mean": m, "std": s}` in grey levels 0 to 255, each a number or three in
-            the model's colour order: the model wants (pixel - mean) / std. Without them see
-            `tensors.pixel_table`.
-        architecture: Free.
-        training: Free.
-        quality: Free.
-        runtime: Free.
+            the model's colour order: the input is (pixel - mean) / std. Without them see
+            `tflite.pixel_table`.
+        architecture: Free text or values.
+        training: Free text or values.
+        quality: Free text or values.
+        runtime: Free text or values.
     """
 
     schema: int
@@ -80,7 +80,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def card_path(model_path: Path) -> Path:
-    """Return where the card of a model lies: beside it, with the suffix .json."""
+    """Return the path of the card of a model: beside it, with the suffix .json."""
     return model_path.with_suffix(".json")
 
 
@@ -89,7 +89,7 @@ def read_card(model_path: Path, sha256: str) -> ModelCard | None:
 
     Args:
         model_path: The .tflite file.
-        sha256: Of the .tflite file, 64 hexadecimal digits.
+        sha256: SHA-256 of the .tflite file, 64 hexadecimal digits.
 
     Raises:
         ModelError: The card cannot be read, is not valid, or belongs to another file.

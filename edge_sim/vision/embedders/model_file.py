@@ -1,11 +1,9 @@
-"""Reading a FlatBuffer with every offset checked before it is followed.
+"""Contents of a .tflite file, read without a runtime and with every offset checked.
 
 The C++ runtimes trust the file: tflite-runtime 2.14 ends in a segmentation fault on a truncated
-one. What this module has walked without an error has no offset that leaves the file.
+one. A file that passes here has no offset that leaves the file.
 Format: https://flatbuffers.dev/internals (little endian; a table starts with the signed distance
 back to its vtable, which holds its own size, the table's size and one offset per field slot).
-
-What a .tflite file says about itself, read without any runtime and fully bounds-checked.
 """
 
 from __future__ import annotations
@@ -27,12 +25,12 @@ _U32 = struct.Struct("<I")
 
 
 class FlatbufferError(ValueError):
-    """The bytes are not a sound FlatBuffer."""
+    """The bytes are not a valid FlatBuffer."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlatTable:
-    """One table of a FlatBuffer: fields by slot number, None or the default where absent."""
+    """Table of a FlatBuffer: fields by slot number, None or the default where absent."""
 
     data: bytes
     start: int
@@ -72,7 +70,7 @@ class FlatTable:
         return self.data[first : first + count].decode("utf-8", "replace")
 
     def span(self, slot: int) -> tuple[int, int]:
-        """Return where the bytes in the vector of `slot` start, and how many they are."""
+        """Return the offset and the length of the bytes in the vector of `slot`."""
         return self._vector(slot, 1)
 
     def _field(self, slot: int, width: int) -> int | None:
@@ -140,7 +138,7 @@ IDENTIFIER = b"TFL3"
 CUSTOM = 32
 """BuiltinOperator_CUSTOM of the TFLite schema."""
 MAX_FILE_BYTES = 512 * 2**20
-"""Larger files are refused: no model for a small device comes near."""
+"""Larger files are rejected: no model for a small device comes near."""
 
 # TensorType of the TFLite schema; the others cannot be pictures or embeddings.
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 7: "int16", 9: "int8"}
@@ -151,15 +149,15 @@ _OPTIONS_WITH_VECTOR = frozenset({17, 30})
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output of a model.
+    """Input or output of a model.
 
     Args:
-        index: The runtime's number for the tensor.
-        name: As in the file; may be empty.
+        index: Number of the tensor in the runtime.
+        name: Name in the file; may be empty.
         shape: Sizes; -1 where the file leaves one open.
         dtype: `uint8`, `int8`, `float32` ...
         scale: real = scale * (stored - zero_point); 0 if the tensor is not quantized.
-        zero_point: As above.
+        zero_point: Stored value of zero.
     """
 
     index: int
@@ -176,15 +174,15 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A checked .tflite file.
+    """Checked .tflite file.
 
     Args:
-        path: Where it was read from.
-        data: Its bytes; the runtime gets these, so what was checked is what runs.
-        sha256: Of the bytes, 64 hexadecimal digits.
-        inputs: Of the first subgraph.
-        outputs: Of the first subgraph.
-        operators: Builtin operator number -> how many.
+        path: Path of the file.
+        data: Its bytes; the runtime gets these and does not read the file again.
+        sha256: SHA-256 of the bytes, 64 hexadecimal digits.
+        inputs: Inputs of the first subgraph.
+        outputs: Outputs of the first subgraph.
+        operators: Builtin operator number -> number of its uses.
         custom_operators: Names of operators that no runtime has by itself.
     """
 

@@ -1,11 +1,7 @@
-"""An embedder made of a classifier: its graph without the last layer, on the flatbuffer itself.
+"""Import of a classifier as an embedder: its graph without the last layer, with a card.
 
-The values that the last layer of a classifier decides on describe the picture. The cut keeps the
-operators that lead to them and to the last map of cells, and only their weights.
-
-Whether an embedder keeps what every embedder promises.
-
-A classifier becomes an embedder with its card: both under their final names, or neither.
+The inputs of the last layer of a classifier describe the picture. The cut keeps the operators that
+lead to them and to the last map of cells, and only their weights.
 """
 
 from __future__ import annotations
@@ -37,13 +33,13 @@ from edge_sim.vision.embedders.tflite import TfliteEmbedder, open_tflite, plan_t
 CONV_2D, FULLY_CONNECTED = 3, 9
 _AFTER_LOGITS = frozenset({6, 14, 22, 25, 43, 45, 50, 77, 83, 114})
 """Operators that may follow the last layer: dequantize, sigmoid, reshape, softmax, squeeze,
-strided slice, log-softmax, shape, pack, quantize. Anything else, such as an activation, says that
+strided slice, log-softmax, shape, pack, quantize. Anything else, such as an activation, means that
 the last layer is no decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One operator: its place in the graph, its code, and the tensors that are there."""
+    """Operator: its place in the graph, its code, and its tensors."""
 
     place: int
     code: int
@@ -53,7 +49,7 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """The only graph of a model."""
+    """Graph of a model that has only one."""
 
     path: Path
     tensors: tuple[FlatTable, ...]
@@ -117,7 +113,7 @@ def _read_graph(model: ModelFile) -> _Graph:
 
 
 def _find_features(graph: _Graph) -> tuple[int, int | None]:
-    """Return the tensor that the last layer decides on, and the last map of cells up to it."""
+    """Return the input tensor of the last layer, and the last map of cells before it."""
     path = _from_picture(graph, _ancestors(graph, set(graph.outputs)))
     layers = [step for step in path if step.code in (CONV_2D, FULLY_CONNECTED)]
     behind = path[path.index(layers[-1]) + 1 :] if layers else []
@@ -130,7 +126,7 @@ def _find_features(graph: _Graph) -> tuple[int, int | None]:
     )
     if not is_decided:
         raise ModelError(
-            f"{graph.path}: not a classifier (one output, decided by a last layer on pooled "
+            f"{graph.path}: not a classifier (one output, computed by a last layer from pooled "
             f"values); a file that is an embedder is used as it is"
         )
     before = _from_picture(graph, _ancestors(graph, {vector}))
@@ -169,7 +165,7 @@ def _rebuilt(model: ModelFile, kept: Sequence[int], wanted: dict[int, str]) -> b
     """Return the file with these operators, and only the tensors and weights that they use.
 
     Args:
-        model: Checked.
+        model: Checked model.
         kept: Places of the operators in the graph, in order.
         wanted: Output tensor -> its name.
     """
@@ -228,7 +224,7 @@ def red_to_blue_cosine(embedder: TfliteEmbedder) -> float:
     """Return the cosine, -1 to 1, of a red and a blue pattern after checking the embedder.
 
     Raises:
-        ModelError: The model is not deterministic, or gives one answer for every picture.
+        ModelError: The model is not deterministic, or gives one output for every picture.
     """
     path = embedder.model.path
     levels = np.random.default_rng(0).integers(0, 256, (96, 128), dtype=np.uint8)
@@ -236,24 +232,24 @@ def red_to_blue_cosine(embedder: TfliteEmbedder) -> float:
     red[:, :, 2] = levels
     first, again = embedder.embed(red), embedder.embed(red)
     if not np.array_equal(first.vector, again.vector):
-        raise ModelError(f"{path}: the model answers differently to the same picture")
+        raise ModelError(f"{path}: the model gives different outputs for the same picture")
     blue = embedder.embed(np.ascontiguousarray(red[:, :, ::-1]))
     if np.array_equal(first.vector, blue.vector):
-        raise ModelError(f"{path}: the model answers the same to different pictures")
+        raise ModelError(f"{path}: the model gives the same output for different pictures")
     return float(first.vector @ blue.vector)
 
 
 def import_classifier(source: ModelFile, out: Path, *, license_name: str) -> TfliteEmbedder:
-    """Cut a classifier, try the result, and put it at `out` with its card beside it.
+    """Cut a classifier, test the result, and write it to `out` with its card beside it.
 
     Args:
-        source: The classifier.
-        out: Ends in .tflite; its folder is there.
+        source: Checked classifier.
+        out: Path of the new model, ending in .tflite; its folder exists.
         license_name: SPDX identifier of the weights, for the card.
 
     Raises:
-        ModelError: Not a classifier, `out` or its card is there already or cannot be written, or
-            what comes out does not work; nothing is left behind.
+        ModelError: Not a classifier, `out` or its card exists or cannot be written, or the result
+            does not work; nothing is left behind.
     """
     if out.suffix != ".tflite":
         raise ModelError(f"{out}: the file to write must end in .tflite")
@@ -261,15 +257,15 @@ def import_classifier(source: ModelFile, out: Path, *, license_name: str) -> Tfl
         if taken.exists():
             raise ModelError(f"{taken}: is there already; remove it or give another name")
     data = embedder_bytes(source)
-    plan_tensors(source, None)  # What is wrong with the picture it wants is said of this file.
+    plan_tensors(source, None)  # Errors about the input picture name this file.
     try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=out.parent) as shop:
-            draft = Path(shop) / out.name
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=out.parent) as workspace:
+            draft = Path(workspace) / out.name
             _write(draft, data)
             _write(card_path(draft), _card(source, read_model_file(draft), license_name))
             _try_out(draft, out)
-            # The card first: without its model it is nothing, a model without its card is taken
-            # for one of whom nobody knows where it comes from.
+            # The card first: a card without its model is ignored, a model without its card would
+            # pass for one of unknown origin.
             card_path(draft).replace(card_path(out))
             draft.replace(out)
     except OSError as error:

@@ -1,12 +1,7 @@
-"""Which models are at hand, and whether each of them can be used.
+"""List of the models that are installed, with the role and the problems of each.
 
-Models at hand and models to be had: list, fetch, import.
-
-    embedder = pull(PUBLIC["v3-small"], folder, opener=urllib.request.build_opener())
-    for model in list_models(default_model_path().parent, folder):
-        ...
-
-Only `pull` uses the network, and only when it is called.
+for model in list_models(default_model_path().parent, folder):
+    ...
 """
 
 from __future__ import annotations
@@ -22,23 +17,23 @@ from edge_sim.vision.embedders.tflite import plan_tensors
 
 SHIPPED, IMPORTED = "shipped", "imported"
 EMBEDDER, CLASSIFIER, UNUSABLE = "embedder", "classifier", "unusable"
-MATCHES, NO_CARD, REFUSED = "matches its card", "no card", "refused"
+MATCHES, NO_CARD, REJECTED = "matches its card", "no card", "rejected"
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
+class InstalledModel:
     """One .tflite file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         origin: `shipped` with edge_sim or `imported` by the user.
         role: `embedder`, `classifier` (`model import` makes an embedder of it) or `unusable`.
-        size_bytes: Of the file.
-        sha256: Of the file; None if it is no model.
-        card: `matches its card`, `no card` or `refused`.
-        input_px: Height and width of the picture; None if there is none.
-        outputs: (name, shape) of each.
-        problem: One line, None if all is well.
+        size_bytes: Size of the file.
+        sha256: SHA-256 of the file; None if it is no model.
+        card: `matches its card`, `no card` or `rejected`.
+        input_px: Height and width of the input picture; None without one.
+        outputs: Name and shape of each output.
+        problem: One line; None without a problem.
     """
 
     path: Path
@@ -52,40 +47,40 @@ class Shelved:
     problem: str | None = None
 
 
-def list_models(shipped: Path, folder: Path) -> tuple[Shelved, ...]:
+def list_models(shipped: Path, folder: Path) -> tuple[InstalledModel, ...]:
     """Return the models in both folders, those that came with edge_sim first, by name.
 
     A folder that is not there has none. Nothing is loaded into a runtime.
     """
-    found = []
+    models = []
     for place, origin in ((shipped, SHIPPED), (folder, IMPORTED)):
         # A name with a dot in front is a model that is being written.
         paths = sorted(path for path in place.glob("*.tflite") if path.name[0] != ".")
-        found += [shelved(path, origin) for path in paths]
-    return tuple(found)
+        models += [describe_model(path, origin) for path in paths]
+    return tuple(models)
 
 
-def shelved(path: Path, origin: str) -> Shelved:
-    """Return what can be said of one file; what is wrong with it is part of that."""
+def describe_model(path: Path, origin: str) -> InstalledModel:
+    """Return the description of one file, its problem included."""
     try:
         size = path.stat().st_size
         model = read_model_file(path)
     except (OSError, ModelError) as error:
         size = path.stat().st_size if path.exists() else 0
-        return Shelved(path, origin, UNUSABLE, size, card=REFUSED, problem=str(error))
+        return InstalledModel(path, origin, UNUSABLE, size, card=REJECTED, problem=str(error))
     card: ModelCard | None = None
     state, problem = NO_CARD, None
     try:
         card = read_card(path, model.sha256)
         state = NO_CARD if card is None else MATCHES
     except ModelError as error:
-        state, problem = REFUSED, str(error)
+        state, problem = REJECTED, str(error)
     role, reason = _role(model, card)
     sides = [spec.shape for spec in model.inputs if len(spec.shape) == 4]
-    return Shelved(
+    return InstalledModel(
         path=path,
         origin=origin,
-        role=UNUSABLE if state == REFUSED else role,
+        role=UNUSABLE if state == REJECTED else role,
         size_bytes=size,
         sha256=model.sha256,
         card=state,
@@ -96,7 +91,7 @@ def shelved(path: Path, origin: str) -> Shelved:
 
 
 def _role(model: ModelFile, card: ModelCard | None) -> tuple[str, str | None]:
-    """Return what a file is for, and why it is for nothing."""
+    """Return the role of a file, and the reason where it is unusable."""
     if card is None and is_classifier(model):
         return CLASSIFIER, None
     try:

@@ -1,6 +1,8 @@
-"""Models that others publish, and how their file is taken out of the archive it comes in.
+"""Download of a public model and its import as an embedder.
 
-A public model, fetched and made an embedder.
+    embedder = pull(PUBLIC["v3-small"], folder, opener=urllib.request.build_opener()).embedder
+
+Only `pull` uses the network.
 """
 
 from __future__ import annotations
@@ -29,19 +31,19 @@ from edge_sim.vision.embedders.tflite import TfliteEmbedder, open_tflite
 
 MEMBER_BYTES = 64 << 20
 UNPACKED_BYTES = 1 << 30
-"""Far more than the archives hold: an archive that unpacks to more is an attack or a mistake."""
+"""Largest unpacked size, far above that of the archives: more is an attack or a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublicModel:
-    """A classifier that can be fetched.
+    """Classifier that can be downloaded.
 
     Args:
-        name: As in `model pull NAME`.
-        url: Of a .tgz archive.
+        name: Name for `model pull`.
+        url: Address of a .tgz archive.
         member: Name of the .tflite file inside, whatever its folder.
-        sha256: Of that file, 64 hexadecimal digits. The file is pinned and not the archive: an
-            archive may be packed anew, the model may not change.
+        sha256: SHA-256 of that file, 64 hexadecimal digits. The file is pinned and not the archive:
+            an archive may be packed anew, the model may not change.
         license: SPDX identifier of the weights.
         about: One line for people.
     """
@@ -68,12 +70,12 @@ PUBLIC: Mapping[str, PublicModel] = {
 
 
 def model_in(archive: Path, model: PublicModel, *, name: str) -> bytes:
-    """Return the .tflite file of `model` out of its archive; nothing is unpacked to disk.
+    """Return the .tflite file of `model` from its archive; nothing is unpacked to disk.
 
     Args:
-        archive: The .tgz file.
-        model: The one wanted.
-        name: Path or address of the archive, for people.
+        archive: Path of the .tgz file.
+        model: Public model.
+        name: Path or address of the archive, for messages.
 
     Raises:
         ModelError: Not a .tgz, cut off, without the file, with another one, or not readable.
@@ -88,10 +90,10 @@ def model_in(archive: Path, model: PublicModel, *, name: str) -> bytes:
         raise ModelError(f"{name}: cannot read ({error.strerror})") from error
     if data is None:
         raise ModelError(f"{name}: there is no {model.member} inside")
-    found = hashlib.sha256(data).hexdigest()
-    if found != model.sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != model.sha256:
         raise ModelError(
-            f"{name}: its {model.member} has sha256 {found[:12]}, not {model.sha256[:12]}; "
+            f"{name}: its {model.member} has sha256 {digest[:12]}, not {model.sha256[:12]}; "
             f"it was not used"
         )
     return data
@@ -110,7 +112,7 @@ def _member(file: Any, name: str) -> bytes | None:
 
 
 class _Bounded:
-    """A stream that ends in an error after too many bytes."""
+    """Stream that ends in an error after too many bytes."""
 
     def __init__(self, stream: gzip.GzipFile, left: int) -> None:
         self._stream, self._left = stream, left
@@ -119,12 +121,12 @@ class _Bounded:
         block = self._stream.read(size)
         self._left -= len(block)
         if self._left < 0:
-            raise tarfile.ReadError("it unpacks to far too much")
+            raise tarfile.ReadError("it unpacks to too many bytes")
         return block
 
 
-Watch = Callable[[int, "int | None"], None]
-"""Called with the bytes that have arrived and those expected, None where the server is silent."""
+Progress = Callable[[int, "int | None"], None]
+"""Callback with the bytes received and those expected, None where these are not known."""
 _BLOCK_BYTES = 1 << 16
 
 
@@ -132,7 +134,7 @@ class Opener(Protocol):
     """Sender of requests, as made by `urllib.request.build_opener()`."""
 
     def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
-        """Return the answer, a context manager with `status`, `headers` and `read1`."""
+        """Return the response, a context manager with `status`, `headers` and `read1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,10 @@ class Limits:
     """Bounds of a download.
 
     Args:
-        max_bytes: Largest archive; the published ones are smaller by far.
-        stall_s: Longest time without a byte; mobile networks stall for less.
-        whole_s: Longest time for all of it.
-        clock: Monotonic seconds.
+        max_bytes: Largest archive; the published ones are far smaller.
+        stall_s: Longest time without a byte, seconds; mobile networks stall for less.
+        whole_s: Longest time of the whole download, seconds.
+        clock: Clock that returns monotonic seconds.
     """
 
     max_bytes: int = 128 << 20
@@ -153,8 +155,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pulled:
-    """The embedder that `pull` made, or found: then `was_there`."""
+class PulledModel:
+    """Embedder that `pull` made, or found: then `was_there` is true."""
 
     embedder: TfliteEmbedder
     was_there: bool
@@ -166,16 +168,16 @@ def pull(
     *,
     opener: Opener,
     source: str | None = None,
-    watch: Watch = lambda _done, _total: None,
-) -> Pulled:
-    """Return the embedder made of a public model, fetched into `folder` if it is not there.
+    progress: Progress = lambda _done, _total: None,
+) -> PulledModel:
+    """Return the embedder made of a public model, downloaded into `folder` if it is not there.
 
     Args:
-        model: Of `PUBLIC`.
-        folder: Is made if it is not there.
-        opener: Sends the requests.
+        model: One of `PUBLIC`.
+        folder: Folder of the models; made if it does not exist.
+        opener: Sender of the requests.
         source: Another address of the archive, or the path of a copy; None for the public one.
-        watch: Told how many bytes have arrived.
+        progress: Callback for progress.
 
     Raises:
         ModelError: No connection, a wrong file, or the folder cannot be written; nothing is left
@@ -183,26 +185,26 @@ def pull(
     """
     out = folder / f"{model.name}.tflite"
     if out.exists():
-        return Pulled(_already_there(out, model), True)
+        return PulledModel(_already_there(out, model), True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ModelError(f"{folder}: cannot make the folder ({error.strerror})") from error
     place = model.url if source is None else source
     try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as shop:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as workspace:
             archive = Path(place)
             if "://" in place:
-                archive = Path(shop) / "archive.tgz"
-                download(place, archive, opener=opener, watch=watch)
-            path = Path(shop) / model.member
+                archive = Path(workspace) / "archive.tgz"
+                download(place, archive, opener=opener, progress=progress)
+            path = Path(workspace) / model.member
             path.write_bytes(model_in(archive, model, name=place))
-            # A card without its model is left where a machine lost power between the two.
+            # A card without its model remains after a power cut between the two.
             card_path(out).unlink(missing_ok=True)
             made = import_classifier(read_model_file(path), out, license_name=model.license)
     except OSError as error:
         raise ModelError(f"{out}: cannot write ({error.strerror or error})") from error
-    return Pulled(made, False)
+    return PulledModel(made, False)
 
 
 def download(
@@ -210,20 +212,20 @@ def download(
     out: Path,
     *,
     opener: Opener,
-    watch: Watch = lambda _done, _total: None,
+    progress: Progress = lambda _done, _total: None,
     limits: Limits | None = None,
 ) -> None:
     """Write the content of `url` to `out`.
 
     Args:
-        url: http or https.
-        out: Written over; after an error it may hold a part.
-        opener: Sends the request.
-        watch: Told after every block.
-        limits: Of size and time.
+        url: Address, http or https.
+        out: Path of the file, overwritten; after an error it may hold a part.
+        opener: Sender of the request.
+        progress: Callback after every block.
+        limits: Limits of size and time; None for the defaults.
 
     Raises:
-        ModelError: No connection, a refusal, an end too soon, or beyond the limits.
+        ModelError: No connection, an error of the server, a short file, or beyond the limits.
         OSError: `out` cannot be written.
     """
     if not url.startswith(("http://", "https://")):
@@ -231,16 +233,16 @@ def download(
     limits = limits or Limits()
     until_s = limits.clock() + limits.whole_s
     request = Request(url, headers={"User-Agent": "edge-sim", "Accept-Encoding": "identity"})
-    with closing(_asked(opener, request, limits.stall_s)) as answer, out.open("wb") as file:
-        length = answer.headers.get("Content-Length", "")
+    with closing(_send(opener, request, limits.stall_s)) as response, out.open("wb") as file:
+        length = response.headers.get("Content-Length", "")
         total = int(length) if length.isascii() and length.isdigit() else None
         done = 0
-        watch(done, total)
-        while block := _block(answer, url):
+        progress(done, total)
+        while block := _block(response, url):
             done += file.write(block)
-            watch(done, total)
+            progress(done, total)
             if max(done, total or 0) > limits.max_bytes:
-                raise ModelError(f"{url}: larger than {limits.max_bytes >> 20} MiB; not fetched")
+                raise ModelError(f"{url}: larger than {limits.max_bytes >> 20} MiB; not downloaded")
             if limits.clock() > until_s:
                 raise ModelError(f"{url}: {done} bytes in {limits.whole_s:g} s; given up")
     if not done:
@@ -249,24 +251,24 @@ def download(
         raise ModelError(f"{url}: the connection ended after {done} of {total} bytes; run it again")
 
 
-def _asked(opener: Opener, request: Request, timeout_s: float) -> Any:
+def _send(opener: Opener, request: Request, timeout_s: float) -> Any:
     url = request.full_url
     try:
         return opener.open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         with closing(error):
-            raise ModelError(f"{url}: the server says {error.code} {error.reason}") from error
+            raise ModelError(f"{url}: the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ModelError(
-            f"{url}: cannot be reached ({_reason(error)}); check the network, or fetch the file "
-            f"elsewhere and name it with --from"
+            f"{url}: cannot be reached ({_reason(error)}); check the network, or download the "
+            f"file elsewhere and name it with --from"
         ) from error
 
 
-def _block(answer: Any, url: str) -> bytes:
+def _block(response: Any, url: str) -> bytes:
     """Return the bytes of one read from the network, so that the time is checked after each."""
     try:
-        return bytes(answer.read1(_BLOCK_BYTES))
+        return bytes(response.read1(_BLOCK_BYTES))
     except (OSError, http.client.HTTPException) as error:
         raise ModelError(f"{url}: the connection broke ({_reason(error)}); run it again") from error
 

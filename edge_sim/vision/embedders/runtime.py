@@ -1,7 +1,7 @@
-"""Choosing the TFLite runtime by building an interpreter, because importing one proves nothing.
+"""Choice of the TFLite runtime by building an interpreter, because an import proves nothing.
 
-tflite-runtime 2.14 is compiled against numpy 1. Beside numpy 2 it installs and imports without a
-word and then raises SystemError when an interpreter is made (DESIGN.md, decision 1).
+tflite-runtime 2.14 is compiled against numpy 1. Beside numpy 2 it installs and imports without an
+error and then raises SystemError when an interpreter is made (DESIGN.md, decision 1).
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ TINY_MODEL = zlib.decompress(
         b"+ZcRjS8B5/EB2bBQEAGHLwjIQO0HudUGi3m4zcc0DzksYBhdPwfYnyxgv4IAADy1DeU="
     )
 )
-"""A .tflite file that averages 2x2 float32 pixels: (1, 2, 2, 1) to (1, 1, 1, 1)."""
+"""Bytes of a .tflite file that averages 2x2 float32 pixels: (1, 2, 2, 1) to (1, 1, 1, 1)."""
 
-# What importing or building raises in a mix that does not fit: an ABI mismatch gives SystemError,
-# ImportError or AttributeError; a library that the loader misses gives ImportError or OSError.
+# Errors of importing or building with versions that do not fit: an ABI mismatch gives SystemError,
+# ImportError or AttributeError; a missing shared library gives ImportError or OSError.
 BROKEN = (SystemError, ImportError, AttributeError, OSError, RuntimeError, ValueError, TypeError)
 
 Build = Callable[..., Any]
-"""Makes an interpreter; takes the keywords `model_content` and `num_threads`."""
+"""Constructor of an interpreter with the keywords `model_content` and `num_threads`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeOption:
-    """A runtime that may be installed.
+    """Runtime that may be installed.
 
     Args:
-        name: Of the distribution.
-        load: Returns the Interpreter class; raises ImportError where it is not installed.
-        version: Returns the installed version; raises ImportError where it is not installed.
+        name: Name of the distribution.
+        load: Function that returns the Interpreter class; ImportError where it is not installed.
+        version: Function that returns the version; ImportError where it is not installed.
     """
 
     name: str
@@ -59,13 +59,13 @@ class RuntimeOption:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The runtime in use.
+    """Runtime in use.
 
     Args:
-        name: Of the distribution.
-        version: Of the distribution.
-        reason: Why this one, for people.
-        build: Makes an interpreter.
+        name: Name of the distribution.
+        version: Version of the distribution.
+        reason: Reason of the choice, for people.
+        build: Constructor of interpreters.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Runtime:
 
 
 def _installed(distribution: str, package: str) -> RuntimeOption:
-    # The packages say their version themselves: importlib.metadata loads the whole of `email`.
+    # The packages hold their version themselves: importlib.metadata loads the whole of `email`.
     return RuntimeOption(
         name=distribution,
         load=lambda: _interpreter_class(f"{package}.interpreter"),
@@ -92,7 +92,7 @@ CANDIDATES = (
     _installed("ai-edge-litert", "ai_edge_litert"),
     _installed("tflite-runtime", "tflite_runtime"),
 )
-"""In order of preference: the first is maintained, and 5 times faster on quantized models."""
+"""Runtimes by preference: the first is maintained, and 5 times faster on quantized models."""
 
 
 def choose_runtime(
@@ -102,10 +102,10 @@ def choose_runtime(
 
     Args:
         wanted: `auto`, or the name of one candidate.
-        candidates: In order of preference.
+        candidates: Runtimes by preference.
 
     Raises:
-        ModelError: No such name, or none works; names the fix.
+        ModelError: No such name, or none works; the message names the fix.
     """
     names = [candidate.name for candidate in candidates]
     if wanted not in (AUTO, *names):
@@ -132,8 +132,8 @@ def choose_runtime(
 
 def _probe(candidate: RuntimeOption) -> Build:
     """Return the Interpreter class after it has run the tiny model."""
-    # numpy 2 writes two paragraphs and a traceback to sys.stderr when code built for numpy 1 asks
-    # for its interface; the error that follows is ours to word.
+    # numpy 2 writes two paragraphs and a traceback to sys.stderr when code built for numpy 1 needs
+    # its interface; the error that follows gets a message of ours.
     with contextlib.redirect_stderr(io.StringIO()):
         build = candidate.load()
         interpreter = build(model_content=TINY_MODEL, num_threads=1)
@@ -155,7 +155,7 @@ def _nothing_works(failures: Sequence[str]) -> str:
 
 def _reason(wanted: str, failures: Sequence[str]) -> str:
     if wanted != AUTO:
-        return "asked for"
+        return "configured"
     if failures:
         logger.info("TFLite runtime: %s", "; ".join(failures))
         return "; ".join(failures)
@@ -173,7 +173,7 @@ def first_line(error: BaseException) -> str:
 
 
 def partitions(interpreter: Any) -> int:
-    """Return how many parts of the graph XNNPACK runs; 0: every operator runs outside it.
+    """Return the number of parts of the graph that XNNPACK runs; 0: all operators run outside it.
 
     One is best: each border between parts costs a round trip. tflite-runtime 2.14 gives 0 for
     quantized graphs, because its XNNPACK takes only float ones.

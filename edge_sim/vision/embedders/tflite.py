@@ -1,7 +1,4 @@
-"""Which tensor of a model is the picture and which are the answers, from the file and its card.
-
-Any TFLite image embedder or classifier as an Embedder.
-"""
+"""Embedder of a TFLite model; its tensors are found from the file and its card."""
 
 from __future__ import annotations
 
@@ -27,25 +24,26 @@ INPUT_DTYPES = ("uint8", "int8", "float32")
 OUTPUT_DTYPES = ("uint8", "int8", "int16", "float16", "float32")
 DEFAULT_MEAN = 127.5
 DEFAULT_STD = 127.5
-"""A float model without a card is given [-1, 1]: what the MobileNet family was trained with."""
+"""A float model without a card gets [-1, 1], as in the training of the MobileNet family."""
 
 
 SMALLEST_STD = 1e-3
-"""Grey levels. Below this a card is wrong: one level would be a thousand times the usual input."""
+"""Least `std` of a card, grey levels; less makes one level a thousand times the usual input."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
-    """How pixels go in and embeddings come out.
+    """Input and outputs of a model, and the scaling of pixels.
 
     Args:
-        picture: The input, (1, H, W, 3).
-        order: `RGB` or `BGR`: what the model wants.
-        mean: Per channel in that order, grey levels; None if the file's quantization says it all.
-        std: As `mean`.
-        vector: The output that is flattened and normalised.
-        spatial: The output (1, G, G, C) of cells, or None. Where it is the same tensor as `vector`,
-            the vector is the mean of the cells.
+        picture: Input tensor, (1, H, W, 3).
+        order: `RGB` or `BGR`, the colour order of the model.
+        mean: Mean per channel in that order, grey levels; None if the quantization of the file is
+            enough.
+        std: Deviation per channel, grey levels; None with `mean`.
+        vector: Output tensor that is flattened and normalised.
+        spatial: Output tensor (1, G, G, C) of cells, or None. Where it is the same tensor as
+            `vector`, the vector is the mean of the cells.
     """
 
     picture: TensorSpec
@@ -69,9 +67,9 @@ class TensorPlan:
 
 
 def plan_tensors(model: ModelFile, card: ModelCard | None) -> TensorPlan:
-    """Return how to use a model.
+    """Return the use of the tensors of a model.
 
-    Without a card: RGB order; of one output the whole is the global vector, unless it is a grid
+    Without a card: RGB order; a single output is the global vector, unless it is a grid
     (1, G, G, C) of cells, whose mean is taken; of two outputs the grid is `spatial`.
 
     Raises:
@@ -146,7 +144,7 @@ def _picture(model: ModelFile, card: ModelCard | None) -> TensorSpec:
         )
     if card is not None and (card.input.size, card.input.dtype) != (height, spec.dtype):
         raise ModelError(
-            f"{model.path}: the card says {card.input.dtype} {card.input.size} px, the file has "
+            f"{model.path}: the card has {card.input.dtype} {card.input.size} px, the file has "
             f"{spec.dtype} {height} px; correct the card"
         )
     return spec
@@ -186,8 +184,8 @@ def _infer_outputs(model: ModelFile) -> tuple[TensorSpec, TensorSpec | None]:
     if len(grids) == 1 and len(others) == 1:
         return others[0], grids[0]
     raise ModelError(
-        f"{model.path}: which of {len(model.outputs)} outputs is the embedding? Say it in a card, "
-        f"{model.path.stem}.json: outputs.global and outputs.spatial"
+        f"{model.path}: which of {len(model.outputs)} outputs is the embedding? Name it in a "
+        f"card, {model.path.stem}.json: outputs.global and outputs.spatial"
     )
 
 
@@ -241,17 +239,17 @@ def _fixed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 PREPROCESSING = 2
-"""Version of what `embed` does to pixels; a change makes other embeddings, so another model id."""
+"""Version of the scaling of pixels; a change gives other embeddings, hence another model id."""
 
 
 class TfliteEmbedder:
-    """Embeds with a TFLite model. One thread per embedder: the buffers are shared between calls.
+    """Embedder of a TFLite model. One thread per embedder: the buffers are shared between calls.
 
     Args:
-        model: The checked file.
-        card: Its card, None if it has none.
-        runtime: The runtime in use.
-        interpreter: Of that runtime, built on the file's bytes, tensors allocated.
+        model: Checked file.
+        card: Card of the model; None without one.
+        runtime: Runtime in use.
+        interpreter: Interpreter of that runtime on the bytes of the file, tensors allocated.
     """
 
     def __init__(
@@ -270,8 +268,8 @@ class TfliteEmbedder:
         # view is held.
         self._input: Callable[[], NDArray[Any]] = interpreter.tensor(self.plan.picture.index)
         self._model_id = _model_id(model, self.plan)
-        # Whole numbers times a sane scale are finite: checking 1,024 of them takes a tenth of what
-        # is left beside the inference.
+        # Whole numbers times a sane scale are finite: checking 1,024 of them takes a tenth of the
+        # time beside the inference.
         cells = self.plan.spatial
         self._may_overflow = cells is None or cells.dtype.startswith("float") or cells.scale > 1e30
 
@@ -287,7 +285,7 @@ class TfliteEmbedder:
 
     @property
     def input_px(self) -> int:
-        """The larger side of the model's input."""
+        """Larger side of the model's input."""
         height, width, _ = self._small.shape
         side: int = max(height, width)
         return side
@@ -296,7 +294,7 @@ class TfliteEmbedder:
         """Return the embedding of (H, W, 3) uint8 BGR pixels of any size from 1x1 up.
 
         Raises:
-            ModelError: The model fails, or gives zero, NaN or infinity.
+            ModelError: The model fails, or its output is zero, NaN or infinity.
             PictureError: Not (H, W, 3) uint8.
         """
         check_picture(pixels)
@@ -360,11 +358,11 @@ class TfliteEmbedder:
 def open_tflite(path: Path, *, threads: int = 1, runtime: str = AUTO) -> TfliteEmbedder:
     """Return an embedder for a .tflite file and the card beside it, if there is one.
 
-    What it can be: see `tensors.plan_tensors`; how pixels are scaled: `tensors.pixel_table`.
+    See `plan_tensors` for the choice of tensors, `pixel_table` for the scaling of pixels.
 
     Args:
-        path: The .tflite file.
-        threads: That the runtime may use for one picture.
+        path: Path of the .tflite file.
+        threads: Largest number of threads of the runtime for one picture, at least 1.
         runtime: `auto`, `ai-edge-litert` or `tflite-runtime`.
 
     Raises:
@@ -374,7 +372,7 @@ def open_tflite(path: Path, *, threads: int = 1, runtime: str = AUTO) -> TfliteE
         raise ModelError(f"threads must be 1 or more, got {threads}")
     model = read_model_file(path)
     card = read_card(path, model.sha256)
-    plan_tensors(model, card)  # What is wrong with the file is said before a runtime is needed.
+    plan_tensors(model, card)  # Errors of the file come before a runtime is needed.
     chosen = choose_runtime(runtime)
     interpreter = _build(model, chosen, threads)
     return TfliteEmbedder(model, card, runtime=chosen, interpreter=interpreter)

@@ -1,7 +1,7 @@
-"""An embedder without a model: the region as a tiny picture.
+"""Embedder without a model: the region as a tiny picture.
 
-It needs no runtime, so it serves where none can be installed, and as the baseline that a trained
-model has to beat. It knows nothing about things: a shifted picture is a different picture.
+It needs no runtime, so it works where none can be installed, and is the baseline for trained
+models. A shifted picture has a different embedding.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ SIDE_PX = 16
 CELLS = 4
 """Side of the spatial grid: 4 x 4 cells of 4 x 4 pixels."""
 FLOOR = 0.1
-"""A constant last component. It gives a flat picture a direction, and makes contrast that is below
-it (a grey-level deviation of about 1.6 on the thumbnail) count for little."""
+"""Constant last component. It gives a flat picture a direction, and reduces the weight of contrast
+below it (a grey-level deviation of about 1.6 on the thumbnail)."""
 
 _CELL_PX = SIDE_PX // CELLS
 
 
 class ThumbnailEmbedder:
-    """Embeds by the grey 16x16 thumbnail less its mean, the 4x4 colour differences and a floor."""
+    """Embedder by the grey 16x16 thumbnail less its mean, 4x4 colour differences and a floor."""
 
     @property
     def model_id(self) -> str:
-        """Fixed: there is no file."""
+        """Fixed identity: there is no file."""
         return "thumbnail@builtin/p2"
 
     @property
     def dimension(self) -> int:
-        """16*16 grey + 2*4*4 colour + 1 floor."""
+        """Length of the vector: 16*16 grey + 2*4*4 colour + 1 floor."""
         return SIDE_PX * SIDE_PX + 2 * CELLS * CELLS + 1
 
     @property
     def input_px(self) -> int:
-        """16."""
+        """Side of the thumbnail."""
         return SIDE_PX
 
     def embed(self, pixels: BgrImage) -> Embedding:

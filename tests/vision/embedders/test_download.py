@@ -30,7 +30,7 @@ def out(tmp_path: Path) -> Path:
 
 def test_the_whole_file_arrives_and_progress_is_told(shop: Shop, out: Path) -> None:
     seen: list[tuple[int, int | None]] = []
-    download(shop.url, out, opener=OPENER, watch=lambda done, total: seen.append((done, total)))
+    download(shop.url, out, opener=OPENER, progress=lambda done, total: seen.append((done, total)))
     assert out.read_bytes() == CONTENT
     assert seen[0] == (0, len(CONTENT))
     assert seen[-1] == (len(CONTENT), len(CONTENT))
@@ -52,7 +52,7 @@ def test_a_file_of_unknown_length_ends_where_the_server_ends(shop: Shop, out: Pa
 @pytest.mark.parametrize("tells_length", [True, False])
 def test_a_file_that_is_too_large_is_not_fetched(shop: Shop, out: Path, tells_length: bool) -> None:
     shop.tells_length = tells_length
-    with pytest.raises(ModelError, match="larger than 0 MiB; not fetched"):
+    with pytest.raises(ModelError, match="larger than 0 MiB; not downloaded"):
         download(shop.url, out, opener=OPENER, limits=Limits(max_bytes=100_000))
     assert out.stat().st_size <= 100_000 + (1 << 16)
 
@@ -67,7 +67,7 @@ def test_a_server_that_never_comes_to_an_end_is_given_up(shop: Shop, out: Path) 
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_a_refusal_is_named_and_leaves_nothing(shop: Shop, out: Path, status: int) -> None:
     shop.status = status
-    with pytest.raises(ModelError, match=f"the server says {status}"):
+    with pytest.raises(ModelError, match=f"the server answered {status}"):
         download(shop.url, out, opener=OPENER)
     assert not out.exists()
 

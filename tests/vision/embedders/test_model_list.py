@@ -71,7 +71,7 @@ def test_a_card_of_another_file_is_refused(tmp_path: Path, folder: Path) -> None
     import_classifier(source, folder / "cut.tflite", license_name="MIT")
     (folder / "cut.tflite").write_bytes(grid_model())
     (item,) = [item for item in list_models(tmp_path, folder) if item.path.stem == "cut"]
-    assert (item.role, item.card) == ("unusable", "refused")
+    assert (item.role, item.card) == ("unusable", "rejected")
     assert "the card is for a file with sha256" in str(item.problem)
 
 
@@ -88,4 +88,4 @@ def test_a_file_that_is_being_written_is_not_listed(tmp_path: Path, folder: Path
 def test_a_folder_called_like_a_model_is_unusable(tmp_path: Path, folder: Path) -> None:
     (folder / "m.tflite").mkdir()
     (item,) = list_models(tmp_path, folder)
-    assert (item.role, item.card) == ("unusable", "refused")
+    assert (item.role, item.card) == ("unusable", "rejected")

@@ -133,7 +133,7 @@ def test_an_archive_that_unpacks_to_far_too_much_is_refused(
     copy = tmp_path / "copy.tgz"
     copy.write_bytes(tiny_archive())
     monkeypatch.setattr("edge_sim.vision.embedders.model_pull.UNPACKED_BYTES", 9_000)
-    with pytest.raises(ModelError, match="unpacks to far too much"):
+    with pytest.raises(ModelError, match="unpacks to too many bytes"):
         pull(tiny("http://x.invalid/x"), tmp_path, opener=OPENER, source=str(copy))
 
 

@@ -81,8 +81,8 @@ def test_an_open_batch_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"input": CardInput(size=32, dtype="uint8")}, "the card says uint8 32 px"),
-        ({"input": CardInput(size=16, dtype="int8")}, "the card says int8 16 px"),
+        ({"input": CardInput(size=32, dtype="uint8")}, "the card has uint8 32 px"),
+        ({"input": CardInput(size=16, dtype="int8")}, "the card has int8 16 px"),
         ({"outputs": CardOutputs(vector=CardOutput(name="x"))}, "is not among the outputs"),
         ({"outputs": CardOutputs(vector=CardOutput(index=7))}, "is not among the outputs"),
         (
