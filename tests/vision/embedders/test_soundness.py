@@ -32,12 +32,14 @@ def cosine(*vectors: tuple[float, float]) -> float:
 
 
 def test_two_answers_to_one_picture_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"fickle\.tflite: .*differently to the same picture"):
+    with pytest.raises(
+        ModelError, match=r"fickle\.tflite: .*different outputs for the same picture"
+    ):
         cosine((1.0, 0.0), (0.0, 1.0))
 
 
 def test_one_answer_to_two_pictures_is_refused() -> None:
-    with pytest.raises(ModelError, match="the same to different pictures"):
+    with pytest.raises(ModelError, match="the same output for different pictures"):
         cosine((1.0, 0.0), (1.0, 0.0), (1.0, 0.0))
 
 
