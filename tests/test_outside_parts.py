@@ -25,7 +25,7 @@ from tests.devices import make_gallery
 from tests.outside import brightness_event, fading_source, numbered_sink
 
 OUTSIDE = Path(__file__).parent / "outside"
-WATCH = "watches: {lamp: {followers: [brightness]}}\n"
+WATCH = "watches: {lamp: {roi: [0.52, 0.2, 0.82, 0.6], followers: [brightness]}}\n"
 CONFIG = (
     "model: {path: thumbnail}\nsources: {yard: {uri: 'fading:60'}}\n" + WATCH
 )  # the defaults for everything else
@@ -226,10 +226,10 @@ def install(folder: Path, entry_points: str, module: str | None = None) -> Path:
     return folder
 
 
-def edge_sim_command(*arguments: str, device_info: Path) -> subprocess.CompletedProcess[str]:
+def edge_sim_command(*arguments: str, site_folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "edge_sim", *arguments],
-        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{device_info}"},
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{site_folder}"},
         capture_output=True,
         text=True,
         check=False,
@@ -248,7 +248,7 @@ def test_an_installed_package_brings_its_parts_without_code_in_the_program(tmp_p
             ("edge_sim.register_source", "edge_sim.register_sink", "edge_sim.register_follower")
         )
     )
-    device_info = install(
+    site_folder = install(
         tmp_path / "site",
         "[edge_sim.sources]\nfading = yard_parts:open_fading\n"
         "[edge_sim.sinks]\nnumbered = yard_parts:open_numbered\n"
@@ -256,16 +256,16 @@ def test_an_installed_package_brings_its_parts_without_code_in_the_program(tmp_p
         f"from __future__ import annotations\n{module}\nopen_fading.live = False\n",
     )
     config = outside_config(tmp_path, "[{kind: numbered, folder: out}]")
-    checked = edge_sim_command("check", "-c", str(config), device_info=device_info)
+    checked = edge_sim_command("check", "-c", str(config), site_folder=site_folder)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    done = edge_sim_command("run", "-c", str(config), device_info=device_info)
+    done = edge_sim_command("run", "-c", str(config), site_folder=site_folder)
     assert done.returncode == 0, done.stderr
     kinds = [json.loads(path.read_bytes())["type"] for path in (tmp_path / "out").iterdir()]
     assert kinds.count("brightness_rose") == 5
 
 
 def test_an_installed_part_is_not_imported_before_it_is_used(tmp_path: Path) -> None:
-    device_info = install(
+    site_folder = install(
         tmp_path / "site",
         "[edge_sim.sources]\nbroken = yard_parts:open_it\n",
         "raise RuntimeError('imported')",
@@ -273,9 +273,9 @@ def test_an_installed_part_is_not_imported_before_it_is_used(tmp_path: Path) -> 
     config = outside_config(tmp_path, "[]")
     config.write_text(config.read_text().replace("fading:60", "synthetic:lamp?frames=3"))
     config.write_text(config.read_text().replace("followers: [brightness]", ""))
-    assert edge_sim_command("run", "-c", str(config), device_info=device_info).returncode == 0
+    assert edge_sim_command("run", "-c", str(config), site_folder=site_folder).returncode == 0
     config.write_text(config.read_text().replace("synthetic:lamp?frames=3", "broken:1"))
-    done = edge_sim_command("run", "-c", str(config), device_info=device_info)
+    done = edge_sim_command("run", "-c", str(config), site_folder=site_folder)
     assert done.returncode == 78
     assert "cannot load yard_parts:open_it (RuntimeError: imported)" in done.stderr
     assert "Traceback" not in done.stderr

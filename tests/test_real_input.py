@@ -31,7 +31,7 @@ def spread_over_a_day(labels: Path, state: str, first: datetime, end: datetime) 
 
 
 @pytest.fixture
-def device_info(tmp_path: Path, real_data: Path) -> Path:
+def site(tmp_path: Path, real_data: Path) -> Path:
     """A configuration whose gallery was enrolled from the command line."""
     config = tmp_path / "site.yaml"
     clip = real_data / "sequences" / "sitecam_container_removed"
@@ -48,10 +48,10 @@ def device_info(tmp_path: Path, real_data: Path) -> Path:
 
 
 def test_one_true_change_is_reported_and_nothing_else(
-    device_info: Path, capfd: pytest.CaptureFixture[str]
+    site: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     capfd.readouterr()
-    assert main(["run", "-c", str(device_info)]) == 0
+    assert main(["run", "-c", str(site)]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     events = [line for line in lines if line["type"] == "state_changed"]
     told = [event["after"] for event in events if event["after"] != "unknown"]

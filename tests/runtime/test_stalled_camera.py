@@ -110,7 +110,7 @@ def yard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     monkeypatch.setattr(Pipeline, "process", counted)
     yield made
     made.over.set()
-    sources._REGISTERED.clear()
+    del sources._REGISTERED["yard"]
 
 
 @pytest.fixture
