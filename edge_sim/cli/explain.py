@@ -12,7 +12,7 @@ from edge_sim.errors import ConfigError, DataError, GalleryError
 
 if TYPE_CHECKING:
     from edge_sim.analysis.explain import Account
-    from edge_sim.analysis.report.explanation import Shown
+    from edge_sim.analysis.report.explanation import ReferencePicture
     from edge_sim.gallery.gallery import Gallery
     from edge_sim.gallery.store import GalleryStore
     from edge_sim.runtime.explanations import Explanation
@@ -174,9 +174,11 @@ def _from_events(path: Path, wanted: str) -> Explanation:
         raise DataError(f"{path}: the event {chosen.id} makes no sense ({error})") from error
 
 
-def _references(args: argparse.Namespace, explanation: Explanation) -> Mapping[str, Shown]:
+def _references(
+    args: argparse.Namespace, explanation: Explanation
+) -> Mapping[str, ReferencePicture]:
     """Return the references of the match that are still in the gallery."""
-    from edge_sim.analysis.report.explanation import Shown
+    from edge_sim.analysis.report.explanation import ReferencePicture
     from edge_sim.core.images import decode
     from edge_sim.gallery.store import GalleryStore
 
@@ -189,7 +191,7 @@ def _references(args: argparse.Namespace, explanation: Explanation) -> Mapping[s
     match = explanation.cause.match
     if path is None or match is None:
         return {}
-    shown: dict[str, Shown] = {}
+    shown: dict[str, ReferencePicture] = {}
     with GalleryStore.open(path, read_only=True) as store:
         gallery = _gallery_then(store, explanation)
         for item in match.states:
@@ -199,7 +201,7 @@ def _references(args: argparse.Namespace, explanation: Explanation) -> Mapping[s
             except (GalleryError, ValueError) as error:
                 note(f"{path}: {error}")
                 continue
-            shown[item.reference_id] = Shown(crop, reference.thumbnail)
+            shown[item.reference_id] = ReferencePicture(crop, reference.thumbnail)
     return shown
 
 

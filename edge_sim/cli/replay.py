@@ -154,15 +154,15 @@ def _require_looks(args: argparse.Namespace, reading: Reading, state: LogState) 
 
 
 def _draw(timeline: Timeline, seen: Seen, then: ReplayRun, asked: ReplayRun) -> None:
-    from edge_sim.analysis.report.timeline import look_of
+    from edge_sim.analysis.report.timeline import point_of
 
     watch, at_s = seen.line.watch, seen.observation.unix_time_s
     for course, change, name in zip(
         (then, asked), seen.changes, (f"{watch} as it was", f"{watch} as asked"), strict=False
     ):
         decider = course.deciders[watch]
-        look = look_of(seen.observation, decider.state, decider.thresholds, at_s)
-        timeline.add_observation(name, look, change)
+        point = point_of(seen.observation, decider.state, decider.thresholds, at_s)
+        timeline.add_observation(name, point, change)
 
 
 def _print(result: ReplayResult) -> None:

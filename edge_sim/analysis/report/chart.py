@@ -1,7 +1,4 @@
-"""The chart of one watch: its lanes below each other on one time scale.
-
-The list of events: one bar per state against its levels, and rows for a drawn table.
-"""
+"""The chart of one watch, its lanes below each other on one time scale, and bars of one event."""
 
 from __future__ import annotations
 
@@ -64,24 +61,24 @@ def chart(
     """Return the chart of a track, `width` pixels wide.
 
     Args:
-        track: With at least one look.
-        scope: The time to show.
-        width: Below 640 the layout is for a telephone.
-        truth: The true states, if they are known.
-        anchor: The markers lead to `#<anchor>-<number>`.
+        track: Record of a watch, with at least one point.
+        scope: Time to show.
+        width: Width in pixels; below 640 the layout is for a telephone.
+        truth: True states, if they are known.
+        anchor: Prefix of the link targets `#<anchor>-<number>` of the markers.
     """
     states = states_of(track, truth)
     plot = plot_of(width, scope, colours_of(states))
-    looks, spans = track.looks, track.spans()
+    points, spans = track.points, track.spans()
     true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
     named: list[tuple[str, Drawing | None]] = [
-        ("events", pins(plot, track.moments, anchor) if track.moments else None),
+        ("events", pins(plot, track.events, anchor) if track.events else None),
         ("state", state_lane(plot, spans, wrong_spans(spans, true))),
         ("truth", truth_lane(plot, true) if true else None),
-        ("score", score_lane(plot, looks, states, 190.0) if track.states else None),
-        ("margin", margin_lane(plot, looks) if track.states else None),
-        ("light", stacked([light_lane(plot, looks), condition_lane(plot, looks)], 1.0)),
-        ("impeded", impediment_lane(plot, looks)),
+        ("score", score_lane(plot, points, states, 190.0) if track.states else None),
+        ("margin", margin_lane(plot, points) if track.states else None),
+        ("light", stacked([light_lane(plot, points), condition_lane(plot, points)], 1.0)),
+        ("impeded", impediment_lane(plot, points)),
         ("", time_axis(plot)),
     ]
     lanes = [_titled(plot, name, lane) for name, lane in named if lane is not None]
@@ -89,11 +86,11 @@ def chart(
     return stacked([legend(width, colours_of(states), judged=bool(true)), body], 10.0)
 
 
-def legend(width: float, inks: Mapping[str, str], *, judged: bool) -> Drawing:
-    """Return what the colours and lines mean; `judged` adds the red of a wrong state."""
+def legend(width: float, colours: Mapping[str, str], *, judged: bool) -> Drawing:
+    """Return the legend of colours and lines; `judged` adds the red of a wrong state."""
     entries: list[tuple[str, Sequence[Item]]] = [
         (state, (Rect(0, 0, 14, 12, colour, radius=2),))
-        for state, colour in inks.items()
+        for state, colour in colours.items()
         if state != UNKNOWN
     ]
     back = Rect(0, 0, 14, 12, "unknown_back", radius=2)
@@ -137,11 +134,11 @@ def _titled(plot: Plot, name: str, lane: Drawing) -> Drawing:
 
 def _with_event_lines(plot: Plot, track: Track, body: Drawing) -> Drawing:
     """Draw a thin line down from every event, below everything but the panels' own lines."""
-    if is_crowded(plot, track.moments):
+    if is_crowded(plot, track.events):
         return body
     lines = tuple(
         line((at, 14.0), (at, body.height - 22), "ink", width=1, opacity=0.28)
-        for at in (plot.x(moment.look.at_s) for moment in track.moments)
+        for at in (plot.x(event.point.at_s) for event in track.events)
     )
     panels = tuple(item for item in body.items if _is_panel(item))
     others = tuple(item for item in body.items if not _is_panel(item))
@@ -155,9 +152,9 @@ def _is_panel(item: Item) -> bool:
 _BAR_ROW_PX = 18.0
 
 
-def bars(moment: TimelineEvent, plot: Plot, width: float) -> Drawing:
+def bars(event: TimelineEvent, plot: Plot, width: float) -> Drawing:
     """Return the score of every state as a bar from 0 to 1, with its enter and leave levels."""
-    scores = moment.look.scores
+    scores = event.point.scores
     ranked = sorted(scores, key=lambda state: -scores[state])
     name_px, value_px = min(132.0, 0.34 * width), 136.0
     x = AxisScale(0.0, 1.0, name_px, max(name_px + 20, width - value_px))
@@ -169,7 +166,7 @@ def bars(moment: TimelineEvent, plot: Plot, width: float) -> Drawing:
         items.append(Rect(x.start, top + 4, x.end - x.start, 10, "grid", radius=2))
         items.append(Rect(x.start, top + 4, x(scores[state]) - x.start, 10, colour, radius=2))
         items.append(Text(x.end + 6, top + 13, f"{scores[state]:.3f}"))
-        level = moment.change.thresholds.get(state)
+        level = event.change.thresholds.get(state)
         if level is not None:
             items.append(
                 line((x(level.enter), top + 1), (x(level.enter), top + 17), "ink", width=2)

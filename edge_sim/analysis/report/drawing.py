@@ -1,16 +1,11 @@
-"""What a picture is made of, before it is SVG or pixels.
+"""Shapes of a drawing, before it is SVG, with named colours, scales and ticks.
 
-A drawing is laid out once, in logical pixels with the origin at the top left, and rendered by
-`svg` or `raster`. Colours are names of this module,
-so that one drawing serves light mode, dark mode and paper.
-
-Named colours, each for light and for dark surfaces.
+A drawing is laid out once, in logical pixels with the origin at the top left. Colours are names of
+this module, so that one drawing serves light mode, dark mode and paper.
 
 States take Okabe and Ito's colours (2008), chosen to stay apart under the common colour-vision
 deficiencies, in an order that puts the most different first; their yellow is left out because it
 cannot be read on white. On dark surfaces the same hues are lighter.
-
-Scales, ticks and how times are written.
 """
 
 from __future__ import annotations
@@ -28,16 +23,16 @@ Anchor = Literal["start", "middle", "end"]
 TEXT_PX = 12.0
 """Size of ordinary text in a drawing."""
 GLYPH_WIDTH = 0.61
-"""Mean width of a character over the size of the text, for fitting: what DejaVu Sans takes, the
+"""Mean width of a character over the size of the text, for fitting: that of DejaVu Sans, the
 widest of the usual sans-serif fonts. Bold is wider by `BOLD_WIDTH`."""
 BOLD_WIDTH = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class Rect:
-    """A rectangle. `hatched` adds diagonal stripes of the same ink; `radius` rounds the corners.
+    """A rectangle. `hatched` adds diagonal stripes of the same colour; `radius` rounds the corners.
 
-    `tip` is read out where the medium can (SVG); `href` leads somewhere inside the same document.
+    `tip` is the tooltip; `href` a link target inside the same document.
     """
 
     x: float
@@ -174,13 +169,13 @@ COLOURS: Mapping[str, tuple[str, str]] = {
 
 
 def colours_of(states: Iterable[str]) -> dict[str, str]:
-    """Return the ink of every state, in the order given; the palette repeats after eight.
+    """Return the colour of every state, in the order given; the palette repeats after eight.
 
     `unknown` is always grey.
     """
     names = [state for state in states if state != UNKNOWN]
-    inks = {state: f"state{i % len(_STATES)}" for i, state in enumerate(names)}
-    return {**inks, UNKNOWN: "unknown"}
+    colours = {state: f"state{i % len(_STATES)}" for i, state in enumerate(names)}
+    return {**colours, UNKNOWN: "unknown"}
 
 
 def bgr_of(colour: str) -> tuple[int, int, int]:

@@ -33,8 +33,8 @@ table{margin-top:.8rem} th,td{padding:.25rem 1.1rem .25rem 0} .scroll{overflow-x
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """A reference to look at.
+class ReferencePicture:
+    """A reference picture on the page.
 
     Args:
         picture: (H, W, 3) uint8 BGR, as it was enrolled.
@@ -46,14 +46,14 @@ class Shown:
 
 
 def explanation_page(
-    explanation: Explanation, account: Account, references: Mapping[str, Shown]
+    explanation: Explanation, account: Account, references: Mapping[str, ReferencePicture]
 ) -> str:
     """Return the whole page as an HTML document: no network, no other file, no script.
 
     Args:
-        explanation: Of the event.
-        account: Of the same, in words.
-        references: By id; those that are missing are named without a picture.
+        explanation: Explanation of the event.
+        account: The same in sentences.
+        references: Reference id -> pictures; missing ones are named without a picture.
     """
     event = explanation.event
     at = event.at.replace("T", " ").replace("Z", " UTC")
@@ -74,7 +74,7 @@ def explanation_page(
 
 
 def similarity_picture(probe: GrayImage, reference: GrayImage) -> BgrImage:
-    """Return where two (T, T) thumbnails are alike: (192, 192, 3) uint8 BGR.
+    """Return a map of the difference of two (T, T) thumbnails, (192, 192, 3) uint8 BGR.
 
     The reference in pale grey, red laid over it where structural similarity is low: none at 1,
     all red at 0 and below.
@@ -103,12 +103,12 @@ def _words(account: Account) -> str:
     return f'<section class="words">{sections}</section>'
 
 
-def _pictures(explanation: Explanation, references: Mapping[str, Shown]) -> str:
+def _pictures(explanation: Explanation, references: Mapping[str, ReferencePicture]) -> str:
     cards = "".join(_cards(explanation, references))
     return f'<section><h2>What was compared</h2><ul class="cards">{cards}</ul></section>'
 
 
-def _cards(explanation: Explanation, references: Mapping[str, Shown]) -> Iterator[str]:
+def _cards(explanation: Explanation, references: Mapping[str, ReferencePicture]) -> Iterator[str]:
     probe = _decoded(explanation.thumbnail)
     seen = _decoded(explanation.picture)
     if seen is None and probe is None:
@@ -145,7 +145,7 @@ def _decoded(data: bytes | None) -> BgrImage | None:
     try:
         return decode(data)
     except ValueError:
-        return None  # the words and numbers are worth a page without it
+        return None  # the page shows the rest without it
 
 
 def _states(account: Account) -> str:
@@ -197,23 +197,23 @@ def _figures(track: Track, timeline: Timeline) -> Iterator[str]:
 def _recorded(explanation: Explanation) -> Timeline:
     timeline = Timeline()
     event = explanation.event
-    for look in explanation.looks:
-        change = _change(explanation) if look.decided else None
-        timeline.add_observation(event.watch, _look(look), change)
+    for point in explanation.looks:
+        change = _change(explanation) if point.decided else None
+        timeline.add_observation(event.watch, _point(point), change)
     return timeline
 
 
-def _look(look: ObservationSummary) -> TimelinePoint:
+def _point(point: ObservationSummary) -> TimelinePoint:
     return TimelinePoint(
-        at_s=look.at_s,
-        unix_time_s=look.unix_time_s,
-        state=_state(look.state, look.reason),
-        scores=look.scores,
-        thresholds=look.levels,
-        margin=look.margin,
-        luma=look.luma,
-        condition=look.condition,
-        impediment=None if look.impediment is None else UnknownReason(look.impediment),
+        at_s=point.at_s,
+        unix_time_s=point.unix_time_s,
+        state=_state(point.state, point.reason),
+        scores=point.scores,
+        thresholds=point.levels,
+        margin=point.margin,
+        luma=point.luma,
+        condition=point.condition,
+        impediment=None if point.impediment is None else UnknownReason(point.impediment),
     )
 
 

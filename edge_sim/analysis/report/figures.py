@@ -1,11 +1,4 @@
-"""Pictures of an evaluation; matplotlib comes with the extra `plot`.
-
-Small diagrams with two axes: curves, steps and bars side by side on one sheet.
-
-What a calibration rests on: histograms of same and different, precision-recall, ROC.
-
-Scores over time and their distribution, a pair of diagrams per watch, state and light.
-"""
+"""Diagrams: evaluations by matplotlib (extra `plot`), calibrations and score logs by ourselves."""
 
 from __future__ import annotations
 
@@ -66,7 +59,7 @@ def plot_states(answers: Sequence[Answers], path: Path) -> None:
 
 
 def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
-    """Write a timeline per clip: true and said states, and `combined` of the best match.
+    """Write a timeline per clip: true and reported states, and `combined` of the best match.
 
     Raises:
         DataError: matplotlib is missing, or the file cannot be written.
@@ -104,11 +97,11 @@ def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """Check that a plot can be drawn and where it goes, before the work that it shows.
+    """Check that a plot can be drawn and written; call it before long work.
 
     Raises:
-        DataError: matplotlib is missing, there is no such folder, or a kind of file that it
-            cannot write.
+        DataError: matplotlib is missing, the folder does not exist, or matplotlib cannot
+            write such a file.
     """
     pyplot = backend()
     if not is_dir(path.parent):
@@ -152,12 +145,12 @@ def _precision(axis: Any, item: Answers) -> None:
 def _calibration(axis: Any, item: Answers) -> None:
     which = np.minimum((item.probability * 10).astype(int), 9)
     present = np.unique(which)
-    said = [float(item.probability[which == one].mean()) for one in present]
+    reported = [float(item.probability[which == one].mean()) for one in present]
     right = [float(item.right[which == one].mean()) for one in present]
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    axis.plot(said, right, marker="o")
+    axis.plot(reported, right, marker="o")
     error = item.result.calibration_error
-    axis.set(title=f"calibration, error {error:.3f}", xlabel="said", ylabel="right")
+    axis.set(title=f"calibration, error {error:.3f}", xlabel="probability", ylabel="right")
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
 
 
@@ -165,8 +158,8 @@ def _confusion(axis: Any, item: Answers) -> None:
     states = list(item.result.states)
     table = np.zeros((len(states), len(states)))
     for true, row in item.result.confusion.items():
-        for said, number in row.items():
-            table[states.index(true), states.index(said)] = number
+        for answer, number in row.items():
+            table[states.index(true), states.index(answer)] = number
     shares = table / table.sum(axis=1, keepdims=True)
     axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     for (row, column), share in np.ndenumerate(shares):
@@ -185,13 +178,13 @@ def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
     axis.scatter(places, true, s=9, color="lightgrey", label="true")
     if played.alarms is None:
         combined = [np.nan if m is None else m.best.score.combined for m in played.matches]
-        said = [height.get(state.name, np.nan) for state in played.said]
+        reported = [height.get(state.name, np.nan) for state in played.said]
         axis.plot(
             places, combined, linewidth=0.8, color="black", label="combined of the best state"
         )
-        axis.scatter(places, np.array(said) - 0.03, s=3, color="tab:red", label="said")
-    told = [place for place, _ in played.changes] if played.alarms is None else played.alarms
-    for number, place in enumerate(told):
+        axis.scatter(places, np.array(reported) - 0.03, s=3, color="tab:red", label="reported")
+    reports = [place for place, _ in played.changes] if played.alarms is None else played.alarms
+    for number, place in enumerate(reports):
         axis.axvline(
             place, color="tab:blue", linewidth=0.5, label=None if number else "change reported"
         )
@@ -243,11 +236,11 @@ class Series:
     """Points joined by a line, or bars.
 
     Args:
-        name: In the legend; empty for none.
+        name: Entry in the legend; empty for none.
         points: (x, y) in the units of the axes; for bars the middle of each.
-        ink: Of the palette.
+        colour: Name in the palette.
         bar: Width of a bar in units of x; 0 draws a line.
-        dashed: Of a line.
+        dashed: Whether the line is dashed.
     """
 
     name: str
@@ -444,12 +437,12 @@ def score_sheet(traces: Mapping[str, Traces]) -> Drawing:
 
 
 def _over_time(name: str, values: np.typing.NDArray[np.float64]) -> Diagram:
-    """Means of so many neighbours that the line has no more points than can be seen."""
+    """Return means of so many neighbours that the line has no more points than can be seen."""
     parts = np.array_split(values, min(_SCORES_POINTS, len(values)))
     means = [float(part.mean()) for part in parts]
     places = np.linspace(0.0, float(max(len(values) - 1, 1)), len(means))
     points = tuple((float(x), y) for x, y in zip(places, means, strict=True))
-    x = Axis("looks", 0.0, float(max(len(values) - 1, 1)), digits=0)
+    x = Axis("observations", 0.0, float(max(len(values) - 1, 1)), digits=0)
     return Diagram(f"{name} in order", x, Axis("score"), (Series("", points, "state0"),))
 
 
@@ -461,4 +454,4 @@ def _spread(name: str, values: np.typing.NDArray[np.float64], expected: float | 
     series = Series("", bars, "state0", bar=1.0 / _BINS)
     marks = () if expected is None else ((expected, f"expected {expected:.2f}"),)
     y = Axis("share", 0.0, float(shares.max()) * 1.1, digits=2)
-    return Diagram(f"{name}, {len(values)} looks", Axis("score"), y, (series,), marks)
+    return Diagram(f"{name}, {len(values)} observations", Axis("score"), y, (series,), marks)

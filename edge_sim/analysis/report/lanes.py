@@ -1,11 +1,4 @@
-"""Where time runs on a sheet, and which ink each state has.
-
-Values over time as lines that hold no more points than can be seen.
-
-The lanes that are bands over time: events, states, truth, light regime, and the time axis.
-
-The lanes that are lines over time: scores with their levels, margin and light.
-"""
+"""Lanes of a chart: bands over time (events, states, truth, light) and lines (scores, margin)."""
 
 from __future__ import annotations
 
@@ -47,59 +40,59 @@ _READABLE = 7  # characters of a longer name that still tell which it is
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The time that every chart of a report shows, in seconds of frame time; start < end."""
+    """Time that every chart of a report shows, in seconds of frame time; start < end."""
 
     start_s: float
     end_s: float
 
 
 def scope_of(timeline: Timeline) -> Scope:
-    """Return the time from the first look to the last, over all watches."""
-    times = [look.at_s for track in timeline.tracks for look in track.looks]
+    """Return the time from the first point to the last, over all watches."""
+    times = [point.at_s for track in timeline.tracks for point in track.points]
     if not times:
         return Scope(0.0, 1.0)
-    # A single look has no length; a second is as good as any.
+    # A single point has no length; a second is as good as any.
     return Scope(min(times), max(times) if max(times) > min(times) else min(times) + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Where time runs on the sheet and which ink each state has.
+    """Layout of a chart: time scale and colours.
 
     Args:
-        width: Of the whole drawing, in pixels.
+        width: Width of the whole drawing, in pixels.
         x: Seconds of frame time -> pixel.
-        inks: State -> ink.
-        narrow: No room beside the lanes: their names go above, end labels away.
+        colours: State -> colour.
+        narrow: Whether names of lanes go above them and end labels are omitted.
     """
 
     width: float
     x: AxisScale
-    inks: Mapping[str, str]
+    colours: Mapping[str, str]
     narrow: bool
 
     @property
     def left(self) -> float:
-        """Where time starts, in pixels."""
+        """Start of the time scale, in pixels."""
         return self.x.start
 
     @property
     def extent(self) -> float:
-        """How long time is, in pixels."""
+        """Length of the time scale, in pixels."""
         return self.x.end - self.x.start
 
     def colour(self, state: str) -> str:
-        """Return the ink of a state; grey for one that is not in the gallery."""
-        return self.inks.get(state, "unknown")
+        """Return the colour of a state; grey for one that is not in the gallery."""
+        return self.colours.get(state, "unknown")
 
     def named(self, state: str, width: float, size: float) -> str:
-        """Return the name of a state, shortened to `width` pixels so that it still tells which.
+        """Return the name of a state, shortened to `width` pixels and still distinct.
 
-        What all states begin with goes first; empty if no readable rest fits.
+        The common beginning of all states is dropped first; empty if no readable rest fits.
         """
         if text_width(state, size) <= width:
             return state
-        names = [name for name in self.inks if name != UNKNOWN]
+        names = [name for name in self.colours if name != UNKNOWN]
         shared = _shared_start(names) if len(names) > 1 else 0
         rest = "…" + state[shared:] if shared >= _SHARED and shared < len(state) else state
         shown = fitted(rest, width, size)
@@ -110,23 +103,23 @@ class Plot:
         return duration_text(at_s - self.x.low)
 
 
-def plot_of(width: float, scope: Scope, inks: Mapping[str, str]) -> Plot:
-    """Return where time runs on a chart `width` pixels wide."""
+def plot_of(width: float, scope: Scope, colours: Mapping[str, str]) -> Plot:
+    """Return the layout of a chart `width` pixels wide."""
     narrow = width < _NARROW_PX
     if narrow:
         left, right = 30.0, 4.0
     else:
         longest = max(
-            (BOLD_WIDTH * text_width(f"0.00 {state}") for state in inks if state != UNKNOWN),
+            (BOLD_WIDTH * text_width(f"0.00 {state}") for state in colours if state != UNKNOWN),
             default=0.0,
         )
         left, right = 86.0, min(200.0, longest + 16)
     x = AxisScale(scope.start_s, scope.end_s, left, width - right)
-    return Plot(width, x, inks, narrow)
+    return Plot(width, x, colours, narrow)
 
 
 def _shared_start(names: Sequence[str]) -> int:
-    """Return with how many characters all names begin alike."""
+    """Return the length of the common beginning of all names."""
     first, last = min(names), max(names)
     return next(
         (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
@@ -134,13 +127,13 @@ def _shared_start(names: Sequence[str]) -> int:
 
 
 Reading = Callable[[TimelinePoint], float | None]
-"""Takes one value out of a look; None where there is none."""
+"""Reader of one value of a point; None where there is none."""
 
 _VISIBLE_PX = 0.25
 
 
 def curve(
-    looks: Iterable[TimelinePoint], reading: Reading, x: AxisScale, y: AxisScale
+    points: Iterable[TimelinePoint], reading: Reading, x: AxisScale, y: AxisScale
 ) -> tuple[tuple[Point, ...], ...]:
     """Return the readings as lines, broken where there is none.
 
@@ -148,13 +141,13 @@ def curve(
     same and its length is bounded by the width of the picture.
     """
     return tuple(
-        tuple(_thinned([(x(look.at_s), y(value)) for look, value in run]))
-        for run in _runs(looks, reading)
+        tuple(_thinned([(x(point.at_s), y(value)) for point, value in run]))
+        for run in _runs(points, reading)
     )
 
 
 def steps(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Return a line that holds each value until the next point; what cannot be seen is dropped."""
+    """Return a line that holds each value until the next point; invisible changes are dropped."""
     if not points:
         return ()
     corners = [points[0]]
@@ -168,13 +161,13 @@ def steps(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def _runs(
-    looks: Iterable[TimelinePoint], reading: Reading
+    points: Iterable[TimelinePoint], reading: Reading
 ) -> Iterator[list[tuple[TimelinePoint, float]]]:
     run: list[tuple[TimelinePoint, float]] = []
-    for look in looks:
-        value = reading(look)
+    for point in points:
+        value = reading(point)
         if value is not None:
-            run.append((look, value))
+            run.append((point, value))
         elif run:
             yield run
             run = []
@@ -211,52 +204,52 @@ _DATED_S = 6 * 3600.0
 _TICK_PX = 64.0  # between the labels of the time axis, at least
 
 
-def pins(plot: Plot, moments: Sequence[TimelineEvent], anchor: str) -> Drawing:
+def pins(plot: Plot, events: Sequence[TimelineEvent], anchor: str) -> Drawing:
     """Return one marker per event, numbered while there is room, on up to three rows."""
-    if is_crowded(plot, moments):
-        bars = tuple(_marker(plot, moment, (-1.5, 0, 3, _PIN_PX), anchor) for moment in moments)
+    if is_crowded(plot, events):
+        bars = tuple(_marker(plot, event, (-1.5, 0, 3, _PIN_PX), anchor) for event in events)
         return Drawing(plot.width, _PIN_PX + 2, bars)
     free_from = [float("-inf")] * _PIN_ROWS
     items: list[Item] = []
     last_row = 0
-    for moment in moments:
-        at = plot.x(moment.look.at_s)
-        half = (_PIN_PX + 7 * max(0, len(str(moment.number)) - 2)) / 2
+    for event in events:
+        at = plot.x(event.point.at_s)
+        half = (_PIN_PX + 7 * max(0, len(str(event.number)) - 2)) / 2
         row = next((i for i, free in enumerate(free_from) if at - half >= free), None)
         if row is None:
             bottom = _PIN_ROWS * (_PIN_PX + 2)
-            items.append(_marker(plot, moment, (-2, bottom - 8, 4, 6), anchor))
+            items.append(_marker(plot, event, (-2, bottom - 8, 4, 6), anchor))
             continue
         free_from[row] = at + half + 2
         last_row = max(row, last_row)
         top = row * (_PIN_PX + 2)
-        pill = _marker(plot, moment, (-half, top, 2 * half, _PIN_PX), anchor)
-        words = f"on_{plot.colour(moment.change.after.name)}"
-        number = Text(at, top + 13, str(moment.number), words, _SMALL, "middle", True)
+        pill = _marker(plot, event, (-half, top, 2 * half, _PIN_PX), anchor)
+        words = f"on_{plot.colour(event.change.after.name)}"
+        number = Text(at, top + 13, str(event.number), words, _SMALL, "middle", True)
         items += [replace(pill, radius=_PIN_PX / 2), number]
     return Drawing(plot.width, (last_row + 1) * (_PIN_PX + 2), tuple(items))
 
 
-def is_crowded(plot: Plot, moments: Sequence[TimelineEvent]) -> bool:
+def is_crowded(plot: Plot, events: Sequence[TimelineEvent]) -> bool:
     """Return whether the events are too many for numbers and for lines across the lanes."""
-    return len(moments) * _PIN_PX > 1.5 * plot.extent
+    return len(events) * _PIN_PX > 1.5 * plot.extent
 
 
 def state_lane(plot: Plot, spans: Sequence[StateSpan], wrong: Sequence[TrueSpan]) -> Drawing:
-    """Return what the watch said as bands, and below them in red where it was wrong."""
+    """Return the reported states as bands, with wrong ones underlined in red."""
     height = 30.0
     items: list[Item] = []
     for span in spans:
         items += _band(plot, span, height)
     for part in wrong:
         left, width = _extent(plot, part.start_s, part.end_s)
-        tip = f"wrong: said {part.state}, {_when(plot, part.start_s, part.end_s)}"
+        tip = f"wrong: {part.state}, {_when(plot, part.start_s, part.end_s)}"
         items.append(Rect(left, height + 2, width, 4, "wrong", tip=tip))
     return Drawing(plot.width, height + (6 if wrong else 0), tuple(items))
 
 
 def truth_lane(plot: Plot, truth: Sequence[TrueSpan]) -> Drawing:
-    """Return what was true as thin bands."""
+    """Return the true states as thin bands."""
     height = 15.0
     items: list[Item] = []
     for span in truth:
@@ -273,11 +266,11 @@ def truth_lane(plot: Plot, truth: Sequence[TrueSpan]) -> Drawing:
     return Drawing(plot.width, height, tuple(items))
 
 
-def condition_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing:
-    """Return the light regime that was chosen."""
+def condition_lane(plot: Plot, points: Sequence[TimelinePoint]) -> Drawing:
+    """Return the light regimes as bands."""
     height = 14.0
     items: list[Item] = []
-    for start_s, end_s, condition in _stretches(looks, [look.condition for look in looks]):
+    for start_s, end_s, condition in _stretches(points, [point.condition for point in points]):
         left, width = _extent(plot, start_s, end_s)
         known = condition in ("day", "dusk", "ir", "dark")
         tip = f"light: {condition}, {_when(plot, start_s, end_s)}"
@@ -287,14 +280,14 @@ def condition_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing:
     return Drawing(plot.width, height, tuple(items))
 
 
-def impediment_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing | None:
-    """Return when and why looks could not be decided on; None if every look could."""
-    if not any(look.impediment for look in looks):
+def impediment_lane(plot: Plot, points: Sequence[TimelinePoint]) -> Drawing | None:
+    """Return the impeded times with their reasons; None if there are none."""
+    if not any(point.impediment for point in points):
         return None
     height = 14.0
-    reasons = [look.impediment.value if look.impediment else "" for look in looks]
+    reasons = [point.impediment.value if point.impediment else "" for point in points]
     items: list[Item] = []
-    for start_s, end_s, reason in _stretches(looks, reasons):
+    for start_s, end_s, reason in _stretches(points, reasons):
         if not reason:
             continue
         left, width = _extent(plot, start_s, end_s)
@@ -316,9 +309,9 @@ def time_axis(plot: Plot) -> Drawing:
     return Drawing(plot.width, 22, tuple(items))
 
 
-def change_text(moment: TimelineEvent) -> str:
+def change_text(event: TimelineEvent) -> str:
     """Return `before → after`, with the reason of `unknown`."""
-    change = moment.change
+    change = event.change
     after = change.after.name
     if change.after.reason is not None:
         after += f" ({change.after.reason.value})"
@@ -326,25 +319,25 @@ def change_text(moment: TimelineEvent) -> str:
 
 
 def _marker(
-    plot: Plot, moment: TimelineEvent, box: tuple[float, float, float, float], anchor: str
+    plot: Plot, event: TimelineEvent, box: tuple[float, float, float, float], anchor: str
 ) -> Rect:
     """Return a marker in a box (left of the time of the event, top, width, height)."""
     left, top, width, height = box
-    at_s = moment.look.at_s
+    at_s = event.point.at_s
     return Rect(
         plot.x(at_s) + left,
         top,
         width,
         height,
-        plot.colour(moment.change.after.name),
-        tip=f"{moment.number}: {change_text(moment)}, {plot.since(at_s)}",
-        href=f"{anchor}-{moment.number}",
+        plot.colour(event.change.after.name),
+        tip=f"{event.number}: {change_text(event)}, {plot.since(at_s)}",
+        href=f"{anchor}-{event.number}",
     )
 
 
-def clock_text(look: TimelinePoint, plot: Plot) -> str:
-    """Return when a look was, in UTC; with the date, but no parts of a second, in a long run."""
-    text = utc_text(look.unix_time_s)
+def clock_text(point: TimelinePoint, plot: Plot) -> str:
+    """Return the time of a point in UTC; in a long run with the date, without parts of a second."""
+    text = utc_text(point.unix_time_s)
     if plot.x.high - plot.x.low > _DATED_S:
         return f"{text[:10]} {text[11:19]} UTC"
     return f"{text[11:-1]} UTC"
@@ -354,8 +347,8 @@ def _band(plot: Plot, span: StateSpan, height: float) -> Iterator[Item]:
     left, width = _extent(plot, span.start_s, span.end_s)
     name = span.state.name
     reason = span.state.reason
-    said = name if reason is None else f"{name} ({reason.value})"
-    tip = f"{said}, {_when(plot, span.start_s, span.end_s)}"
+    words = name if reason is None else f"{name} ({reason.value})"
+    tip = f"{words}, {_when(plot, span.start_s, span.end_s)}"
     if name == UNKNOWN:
         yield from _hatched(left, width, height, tip)
         yield from _tagged(reason.value if reason else name, left, width, height / 2 + 4)
@@ -393,16 +386,16 @@ def _band_label(
 
 
 def _stretches(
-    looks: Sequence[TimelinePoint], values: Sequence[str]
+    points: Sequence[TimelinePoint], values: Sequence[str]
 ) -> Iterator[tuple[float, float, str]]:
-    starts = [i for i in range(len(looks)) if i == 0 or values[i] != values[i - 1]]
-    for first, following in pairwise([*starts, len(looks) - 1]):
-        yield looks[first].at_s, looks[following].at_s, values[first]
+    starts = [i for i in range(len(points)) if i == 0 or values[i] != values[i - 1]]
+    for first, following in pairwise([*starts, len(points) - 1]):
+        yield points[first].at_s, points[following].at_s, values[first]
 
 
 def _extent(plot: Plot, start_s: float, end_s: float) -> tuple[float, float]:
     left = plot.x(start_s)
-    # What lasted one look still shows.
+    # A span of one point still shows.
     return left, max(plot.x(end_s) - left, 1.0)
 
 
@@ -414,14 +407,14 @@ _LABEL_GAP_PX = 15.0
 SCORE_PX = 1.7
 """Width of the line of a score."""
 ENTER_DASH, LEAVE_DASH = (6.0, 4.0), (1.5, 3.0)
-"""How the levels are drawn."""
+"""Dashes of the levels."""
 
 
 def score_lane(
-    plot: Plot, looks: Sequence[TimelinePoint], states: Sequence[str], height: float
+    plot: Plot, points: Sequence[TimelinePoint], states: Sequence[str], height: float
 ) -> Drawing:
     """Return the combined score of every state with the levels in force."""
-    low = _lowest(looks)
+    low = _lowest(points)
     y = AxisScale(low, 1.0, height - 1.0, 5.0)
     items = _panel(plot, height)
     for tick in score_ticks(low):
@@ -429,49 +422,50 @@ def score_lane(
         items.append(line((plot.left, at), (plot.x.end, at), "grid"))
         items.append(Text(plot.left - 6, at + 4, tick.label, "muted", _SMALL, "end"))
     for state in states:
-        items += _levels(plot, looks, state, y)
+        items += _levels(plot, points, state, y)
     for state in states:
-        items += _score_line(plot, looks, state, y)
+        items += _score_line(plot, points, state, y)
     if not plot.narrow:
-        items += _end_labels(plot, looks, states, y)
+        items += _end_labels(plot, points, states, y)
     return Drawing(plot.width, height, tuple(items))
 
 
-def margin_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing:
+def margin_lane(plot: Plot, points: Sequence[TimelinePoint]) -> Drawing:
     """Return the lead of the best state over the second, as a probability, as an area."""
     height = 32.0
     y = AxisScale(0.0, 1.0, height, 2.0)
     items = _panel(plot, height)
-    for points in curve(looks, lambda look: look.margin, plot.x, y):
-        area = ((points[0][0], height), *points, (points[-1][0], height))
+    for corners in curve(points, lambda point: point.margin, plot.x, y):
+        area = ((corners[0][0], height), *corners, (corners[-1][0], height))
         items.append(Polyline(area, "luma", opacity=0.35, closed=True))
-        items.append(Polyline(points, "luma", 1.2))
+        items.append(Polyline(corners, "luma", 1.2))
     items += _range_labels(plot, height, "0", "1")
     return Drawing(plot.width, height, tuple(items))
 
 
-def light_lane(plot: Plot, looks: Sequence[TimelinePoint]) -> Drawing:
+def light_lane(plot: Plot, points: Sequence[TimelinePoint]) -> Drawing:
     """Return the mean grey level of the region."""
     height = 32.0
     y = AxisScale(0.0, 255.0, height, 1.0)
     items = _panel(plot, height)
-    items += [
-        Polyline(points, "luma", 1.2) for points in curve(looks, lambda look: look.luma, plot.x, y)
-    ]
+    lines = curve(points, lambda point: point.luma, plot.x, y)
+    items += [Polyline(corners, "luma", 1.2) for corners in lines]
     items += _range_labels(plot, height, "0", "255")
     return Drawing(plot.width, height, tuple(items))
 
 
-def _levels(plot: Plot, looks: Sequence[TimelinePoint], state: str, y: AxisScale) -> Iterator[Item]:
-    def enter(look: TimelinePoint) -> float | None:
-        return look.thresholds[state].enter if state in look.thresholds else None
+def _levels(
+    plot: Plot, points: Sequence[TimelinePoint], state: str, y: AxisScale
+) -> Iterator[Item]:
+    def enter(point: TimelinePoint) -> float | None:
+        return point.thresholds[state].enter if state in point.thresholds else None
 
-    def leave(look: TimelinePoint) -> float | None:
-        return look.thresholds[state].leave if state in look.thresholds else None
+    def leave(point: TimelinePoint) -> float | None:
+        return point.thresholds[state].leave if state in point.thresholds else None
 
     colour = plot.colour(state)
-    uppers = [steps(points) for points in curve(looks, enter, plot.x, y)]
-    lowers = [steps(points) for points in curve(looks, leave, plot.x, y)]
+    uppers = [steps(corners) for corners in curve(points, enter, plot.x, y)]
+    lowers = [steps(corners) for corners in curve(points, leave, plot.x, y)]
     for upper, lower in zip(uppers, lowers, strict=True):
         yield Polyline((*upper, *reversed(lower)), colour, opacity=0.09, closed=True)
         yield Polyline(upper, colour, dash=ENTER_DASH)
@@ -479,20 +473,20 @@ def _levels(plot: Plot, looks: Sequence[TimelinePoint], state: str, y: AxisScale
 
 
 def _score_line(
-    plot: Plot, looks: Sequence[TimelinePoint], state: str, y: AxisScale
+    plot: Plot, points: Sequence[TimelinePoint], state: str, y: AxisScale
 ) -> Iterator[Item]:
     colour = plot.colour(state)
-    for points in curve(looks, lambda look: look.scores.get(state), plot.x, y):
-        if len(points) > 1:
-            yield Polyline(points, colour, SCORE_PX)
-        if len(looks) <= 60 or len(points) == 1:
-            yield from (Rect(px - 2.5, py - 2.5, 5, 5, colour, radius=2.5) for px, py in points)
+    for corners in curve(points, lambda point: point.scores.get(state), plot.x, y):
+        if len(corners) > 1:
+            yield Polyline(corners, colour, SCORE_PX)
+        if len(points) <= 60 or len(corners) == 1:
+            yield from (Rect(px - 2.5, py - 2.5, 5, 5, colour, radius=2.5) for px, py in corners)
 
 
 def _end_labels(
-    plot: Plot, looks: Sequence[TimelinePoint], states: Sequence[str], y: AxisScale
+    plot: Plot, points: Sequence[TimelinePoint], states: Sequence[str], y: AxisScale
 ) -> Iterator[Item]:
-    last = next((look for look in reversed(looks) if look.scores), None)
+    last = next((point for point in reversed(points) if point.scores), None)
     if last is None:
         return
     wanted = sorted((y(last.scores[s]), s) for s in states if s in last.scores)
@@ -506,9 +500,9 @@ def _end_labels(
         yield Text(plot.x.end + 8, base, value + name, plot.colour(state), bold=True)
 
 
-def _lowest(looks: Iterable[TimelinePoint]) -> float:
-    values = [score for look in looks for score in look.scores.values()]
-    values += [level.leave for look in looks for level in look.thresholds.values()]
+def _lowest(points: Iterable[TimelinePoint]) -> float:
+    values = [score for point in points for score in point.scores.values()]
+    values += [level.leave for point in points for level in point.thresholds.values()]
     lowest = min(values, default=0.0)
     return max(0.0, min(0.9, int((lowest - 0.02) * 20) / 20))
 

@@ -1,12 +1,6 @@
-"""A page of pictures in groups, as one HTML file: no network, no other file, no script.
+"""Pages with a timeline or a grid of pictures, each one HTML file that needs no other.
 
-Values under the pointer: the data of a chart and the few lines of script that show them.
-
-The page can be read without it: without a script there is no read-out, and nothing else changes.
-
-The report as one HTML file: no network, no other file, and no script needed to read it.
-
-The report as one picture.
+A few lines of script show the values under the pointer; without them only those are missing.
 """
 
 from __future__ import annotations
@@ -27,7 +21,7 @@ from edge_sim.analysis.report.drawing import (
 )
 from edge_sim.analysis.report.lanes import Plot, Scope, clock_text, plot_of, scope_of
 from edge_sim.analysis.report.timeline import (
-    NO_LOOKS,
+    NO_OBSERVATIONS,
     Timeline,
     TimelineEvent,
     TimelinePoint,
@@ -69,7 +63,7 @@ class CaptionedPicture:
 
 @dataclass(frozen=True, slots=True)
 class PictureRow:
-    """A row of cards under a heading; the cards are asked for when the page is written."""
+    """A row of cards under a heading; the cards are made when the page is written."""
 
     heading: str
     note: str
@@ -80,9 +74,9 @@ def image_grid(title: str, facts: Iterable[str], sections: Iterable[PictureRow])
     """Return the whole page as an HTML document.
 
     Args:
-        title: Of the page.
+        title: Title of the page.
         facts: Lines under the title.
-        sections: In order.
+        sections: Rows of cards, in order.
     """
     head = "".join(f'<p class="muted">{escape(fact)}</p>' for fact in facts)
     body = "\n".join(_section(section) for section in sections)
@@ -119,7 +113,7 @@ def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return squash_into(picture, np.empty(shape, np.uint8))
 
 
-_MOST_LOOKS = 1000  # about one per pixel of a wide chart
+_MOST_POINTS = 1000  # about one per pixel of a wide chart
 
 _SCRIPT = """
 for (const box of document.querySelectorAll('section')) {
@@ -164,12 +158,12 @@ for (const box of document.querySelectorAll('section')) {
 
 def tooltip(track: Track, plot: Plot) -> str:
     """Return the hidden data and the empty line that the script fills, as HTML."""
-    looks = track.looks
-    kept = looks[:: -(-len(looks) // _MOST_LOOKS)]
+    points = track.points
+    kept = points[:: -(-len(points) // _MOST_POINTS)]
     data = {
         "end": plot.x.high - plot.x.low,
-        "at": [round(look.at_s - plot.x.low, 3) for look in kept],
-        "words": [_words(look, plot) for look in kept],
+        "at": [round(point.at_s - plot.x.low, 3) for point in kept],
+        "words": [_words(point, plot) for point in kept],
     }
     # Inside a script element only `<` could end it early.
     text = msgspec.json.encode(data).decode().replace("<", "\\u003c")
@@ -178,15 +172,15 @@ def tooltip(track: Track, plot: Plot) -> str:
     )
 
 
-def _words(look: TimelinePoint, plot: Plot) -> str:
-    reason = f" ({look.state.reason.value})" if look.state.reason else ""
-    parts = [plot.since(look.at_s), look.state.name + reason]
-    parts += [f"{state} {score:.3f}" for state, score in sorted(look.scores.items())]
-    if look.margin is not None:
-        parts.append(f"margin {look.margin:.2f}")
-    parts.append(f"luma {look.luma:.0f}, {look.condition}")
-    if look.impediment is not None:
-        parts.append(f"impeded: {look.impediment.value}")
+def _words(point: TimelinePoint, plot: Plot) -> str:
+    reason = f" ({point.state.reason.value})" if point.state.reason else ""
+    parts = [plot.since(point.at_s), point.state.name + reason]
+    parts += [f"{state} {score:.3f}" for state, score in sorted(point.scores.items())]
+    if point.margin is not None:
+        parts.append(f"margin {point.margin:.2f}")
+    parts.append(f"luma {point.luma:.0f}, {point.condition}")
+    if point.impediment is not None:
+        parts.append(f"impeded: {point.impediment.value}")
     return " · ".join(parts)
 
 
@@ -224,7 +218,7 @@ td.bars{grid-column:1/4;width:100%}
 _READING = (
     "A state is entered when its score stays at or above its enter level (dashed) and left when "
     "the score falls below its leave level (dotted); the levels adapt to the light. Striped bands "
-    "are times at which the watch said unknown, with the reason. The margin is the lead of the "
+    "are times at which the watch reported unknown, with the reason. The margin is the lead of the "
     "most probable state over the second."
 )
 
@@ -237,7 +231,7 @@ def page(timeline: Timeline, title: str, truth: Mapping[str, TrueStates]) -> str
         _page_section(track, scope, truth.get(track.watch, ()), f"w{place}-event")
         for place, track in enumerate(timeline.tracks)
     ]
-    body = "\n".join(sections) if sections else f"<section><p>{escape(NO_LOOKS)}</p></section>"
+    body = "\n".join(sections) or f"<section><p>{escape(NO_OBSERVATIONS)}</p></section>"
     when = f'<p class="muted">edge_sim timeline, started {escape(started)}</p>' if started else ""
     reading = f'<footer class="muted"><p>{escape(_READING)}</p></footer>' if started else ""
     header = f"<header><h1>{escape(title)}</h1>{when}</header>"
@@ -252,24 +246,24 @@ def _page_section(track: Track, scope: Scope, truth: TrueStates, anchor: str) ->
         for word, value in facts(track)
     )
     head = f"<section>\n<h2>{escape(track.watch)}</h2>\n<dl>{described}</dl>\n"
-    if not track.looks:
-        return f"{head}<p>{escape(NO_LOOKS)}</p>\n</section>"
+    if not track.points:
+        return f"{head}<p>{escape(NO_OBSERVATIONS)}</p>\n</section>"
     numbers = "".join(
         f'<li><b>{escape(figure)}</b><span class="caption">{escape(caption)}</span></li>'
         for figure, caption in figures(track, summarise(track, truth))
     )
-    inks = colours_of(states_of(track, truth))
+    colours = colours_of(states_of(track, truth))
     charts = "\n".join(
         _figure(
             name,
             chart(track, scope, width=width, truth=truth, anchor=anchor),
-            plot_of(width, scope, inks),
+            plot_of(width, scope, colours),
             label=f"Timeline of the watch {track.watch}",
         )
         for name, width in (("wide", _WIDE_PX), ("narrow", _NARROW_PX))
     )
-    under_pointer = tooltip(track, plot_of(_WIDE_PX, scope, inks))
-    table = _table(track, plot_of(_WIDE_PX, scope, inks), anchor)
+    under_pointer = tooltip(track, plot_of(_WIDE_PX, scope, colours))
+    table = _table(track, plot_of(_WIDE_PX, scope, colours), anchor)
     return (
         f'{head}<ul class="figures">{numbers}</ul>\n{charts}\n{under_pointer}\n{table}\n</section>'
     )
@@ -282,9 +276,9 @@ def _figure(name: str, drawing: Drawing, plot: Plot, *, label: str) -> str:
 
 
 def _table(track: Track, plot: Plot, anchor: str) -> str:
-    if not track.moments:
+    if not track.events:
         return '<p class="muted">No events.</p>'
-    rows = "\n".join(_row(moment, plot, anchor) for moment in track.moments)
+    rows = "\n".join(_row(event, plot, anchor) for event in track.events)
     heads: Iterable[str] = ("#", "", "time", "change", "confidence")
     cells = "".join(f"<th>{name}</th>" for name in heads)
     rest = f'<p class="muted">{escape(left_out(track))}</p>' if left_out(track) else ""
@@ -295,25 +289,25 @@ def _table(track: Track, plot: Plot, anchor: str) -> str:
     )
 
 
-def _row(moment: TimelineEvent, plot: Plot, anchor: str) -> str:
-    change, look = moment.change, moment.look
+def _row(event: TimelineEvent, plot: Plot, anchor: str) -> str:
+    change, point = event.change, event.point
     colour = plot.colour(change.after.name).replace("_", "-")
     badge = (
         f'<span class="badge" style="background:var(--{colour});color:var(--on-{colour})">'
-        f"{moment.number}</span>"
+        f"{event.number}</span>"
     )
     reason = f" ({escape(change.after.reason.value)})" if change.after.reason else ""
     before = escape(change.before.name) if change.before else "start"
     picture = ""
-    if moment.picture is not None:
-        alt = f"event {moment.number}"
-        picture = f'<img src="{svg.data_uri(moment.picture)}" alt="{alt}">'
-    label = f"scores at event {moment.number}"
-    drawn = svg.render(bars(moment, plot, 460), label=label) if look.scores else ""
+    if event.picture is not None:
+        alt = f"event {event.number}"
+        picture = f'<img src="{svg.data_uri(event.picture)}" alt="{alt}">'
+    label = f"scores at event {event.number}"
+    drawn = svg.render(bars(event, plot, 460), label=label) if point.scores else ""
     return (
-        f'<tr id="{anchor}-{moment.number}"><td>{badge}</td><td class="picture">{picture}</td>'
-        f'<td class="time">{plot.since(look.at_s)}'
-        f'<div class="caption">{clock_text(look, plot)}<br>{escape(look.condition)}</div></td>'
+        f'<tr id="{anchor}-{event.number}"><td>{badge}</td><td class="picture">{picture}</td>'
+        f'<td class="time">{plot.since(point.at_s)}'
+        f'<div class="caption">{clock_text(point, plot)}<br>{escape(point.condition)}</div></td>'
         f'<td class="change"><span class="muted">{before} →</span> '
         f"<b>{escape(change.after.name)}</b>{reason}</td>"
         f'<td class="confidence">{change.confidence:.2f}</td><td class="bars">{drawn}</td></tr>'

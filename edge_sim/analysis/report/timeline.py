@@ -1,9 +1,4 @@
-"""What a run did, recorded look by look in bounded memory.
-
-What a track comes to in a few numbers.
-
-The sentences of a report, the same in HTML and PNG.
-"""
+"""Record of a run in bounded memory, and its summary in numbers and sentences."""
 
 from __future__ import annotations
 
@@ -29,9 +24,9 @@ from edge_sim.core.types import (
 from edge_sim.decision.pipeline import Outcome
 from edge_sim.gallery.gallery import GallerySummary
 
-MAX_LOOKS = 4000
-"""Looks kept per watch; above it every second one is dropped and only every second recorded."""
-MAX_MOMENTS = 500
+MAX_POINTS = 4000
+"""Points kept per watch; above it every second one is dropped and only every second recorded."""
+MAX_EVENTS = 500
 """Events kept per watch: above it, the first and the latest half."""
 MAX_PICTURES = 60
 """Event pictures kept per watch: above it, the first and the latest half."""
@@ -40,18 +35,18 @@ _PICTURE_PX = 192
 
 @dataclass(frozen=True, slots=True)
 class TimelinePoint:
-    """What one look at a watch adds to the lines of the picture.
+    """One observation on the time axis.
 
     Args:
-        at_s: Of the frame; never before the look before.
-        unix_time_s: Of the frame.
-        state: What the watch said from then on.
+        at_s: Frame time in seconds; never before that of the point before.
+        unix_time_s: Frame time in seconds since 1970 UTC.
+        state: State in force from then on.
         scores: `Score.combined` per state; empty if the gallery is.
-        thresholds: In force, per state.
-        margin: Of the match; None without one.
-        luma: 0 to 255.
+        thresholds: Thresholds in force, per state.
+        margin: Lead of the best state, 0 to 1; None without a match.
+        luma: Mean grey level of the region, 0 to 255.
         condition: Light regime.
-        impediment: Why this look could not be decided on; None if it could.
+        impediment: Reason for which the observation was not usable; None if it was.
     """
 
     at_s: float
@@ -67,10 +62,10 @@ class TimelinePoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimelineEvent:
-    """An event with the look that decided it; numbered from 1 per watch."""
+    """An event with the point at which it was decided; numbered from 1 per watch."""
 
     number: int
-    look: TimelinePoint
+    point: TimelinePoint
     change: StateChange
     picture: NDArray[np.uint8] | None
 
@@ -93,79 +88,79 @@ class Track:
     model_id: str = ""
     gallery_revision: int | None = None
     references: dict[str, int] = field(default_factory=dict)
-    looks_seen: int = 0
-    moments_seen: int = 0
-    moments: list[TimelineEvent] = field(default_factory=list)
+    points_seen: int = 0
+    events_seen: int = 0
+    events: list[TimelineEvent] = field(default_factory=list)
     _plain: list[TimelinePoint] = field(default_factory=list)
     _stride: int = 1
     _last_s: float | None = None
 
     @property
-    def looks(self) -> tuple[TimelinePoint, ...]:
-        """Kept looks in time order, those with events included."""
-        merged = [*self._plain, *(moment.look for moment in self.moments)]
-        return tuple(sorted(merged, key=lambda look: look.at_s))
+    def points(self) -> tuple[TimelinePoint, ...]:
+        """Kept points in time order, those with events included."""
+        merged = [*self._plain, *(event.point for event in self.events)]
+        return tuple(sorted(merged, key=lambda point: point.at_s))
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Every state that was compared with or enrolled, sorted."""
+        """States that were compared with or enrolled, sorted."""
         names = set(self.references)
-        for look in self.looks:
-            names.update(look.scores)
+        for point in self.points:
+            names.update(point.scores)
         return tuple(sorted(names))
 
     def spans(self) -> tuple[StateSpan, ...]:
-        """Return what the watch said, as states with their times, without gaps."""
-        looks = self.looks
-        if not looks:
+        """Return the reported states with their times, without gaps."""
+        points = self.points
+        if not points:
             return ()
-        starts = [looks[0], *(new for old, new in pairwise(looks) if new.state != old.state)]
-        ends = [*(look.at_s for look in starts[1:]), looks[-1].at_s]
+        starts = [points[0], *(new for old, new in pairwise(points) if new.state != old.state)]
+        ends = [*(point.at_s for point in starts[1:]), points[-1].at_s]
         return tuple(
-            StateSpan(look.at_s, end_s, look.state)
-            for look, end_s in zip(starts, ends, strict=True)
+            StateSpan(point.at_s, end_s, point.state)
+            for point, end_s in zip(starts, ends, strict=True)
         )
 
     def record(self, outcome: Outcome, crop: BgrImage | None) -> None:
-        """Take one look over."""
+        """Record an outcome."""
         change = outcome.change
         picture = None if change is None else _picture(outcome, crop)
-        self.record_observation(_look_of(outcome), change, picture)
+        self.record_observation(_point_of(outcome), change, picture)
 
     def record_observation(
-        self, look: TimelinePoint, change: StateChange | None, picture: NDArray[np.uint8] | None
+        self, point: TimelinePoint, change: StateChange | None, picture: NDArray[np.uint8] | None
     ) -> None:
-        """Take one look over that is known without its probe."""
-        # A source that starts over, such as a file played twice, must not draw lines backwards.
-        if self._last_s is not None and look.at_s < self._last_s:
-            look = replace(look, at_s=self._last_s)
-        self._last_s = look.at_s
+        """Record an observation whose probe is not at hand."""
+        # A source that starts over, such as a file played twice, does not draw lines backwards.
+        if self._last_s is not None and point.at_s < self._last_s:
+            point = replace(point, at_s=self._last_s)
+        self._last_s = point.at_s
         if change is not None:
-            self._keep_moment(look, change, picture)
-        elif self.looks_seen % self._stride == 0:
-            self._plain.append(look)
-        self.looks_seen += 1
-        if len(self._plain) > MAX_LOOKS:
+            self._keep_event(point, change, picture)
+        elif self.points_seen % self._stride == 0:
+            self._plain.append(point)
+        self.points_seen += 1
+        if len(self._plain) > MAX_POINTS:
             self._plain = self._plain[::2]
             self._stride *= 2
 
-    def _keep_moment(
-        self, look: TimelinePoint, change: StateChange, picture: NDArray[np.uint8] | None
+    def _keep_event(
+        self, point: TimelinePoint, change: StateChange, picture: NDArray[np.uint8] | None
     ) -> None:
-        self.moments_seen += 1
-        self.moments.append(TimelineEvent(self.moments_seen, look, change, picture))
-        pictured = [i for i, moment in enumerate(self.moments) if moment.picture is not None]
+        self.events_seen += 1
+        self.events.append(TimelineEvent(self.events_seen, point, change, picture))
+        pictured = [i for i, event in enumerate(self.events) if event.picture is not None]
         if len(pictured) > MAX_PICTURES:
             middle = pictured[MAX_PICTURES // 2]
-            self.moments[middle] = replace(self.moments[middle], picture=None)
-        if len(self.moments) > MAX_MOMENTS:
-            del self.moments[MAX_MOMENTS // 2]
+            self.events[middle] = replace(self.events[middle], picture=None)
+        if len(self.events) > MAX_EVENTS:
+            del self.events[MAX_EVENTS // 2]
 
 
 class Timeline:
-    """Records the outcomes of a run, to be drawn by `edge_sim.analysis.report.write`.
+    """Recorder of the outcomes of a run, which are drawn by `edge_sim.analysis.report.write`.
 
-    Memory stays bounded however long the run is: see `MAX_LOOKS`, `MAX_MOMENTS`, `MAX_PICTURES`.
+    Memory stays bounded however long the run is: see `MAX_POINTS`, `MAX_EVENTS`, `MAX_PICTURES`.
     """
 
     def __init__(self) -> None:
@@ -173,13 +168,13 @@ class Timeline:
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        """One per watch, in the order of their first appearance."""
+        """One track per watch, in the order of their first appearance."""
         return tuple(self._tracks.values())
 
     def describe(self, watch: str, gallery: GallerySummary, *, source: str = "") -> None:
-        """Note what a watch is compared with, for the header; the latest call counts.
+        """Set source and gallery of a watch for the header; the latest call counts.
 
-        Without `source`, the one that the events name stays.
+        Without `source`, the one in the events stays.
         """
         track = self._track(watch)
         track.source = source or track.source
@@ -190,13 +185,13 @@ class Timeline:
     def add(
         self, outcome: Outcome, event: StateChanged | None = None, crop: BgrImage | None = None
     ) -> None:
-        """Record one look.
+        """Record an outcome.
 
         Args:
-            outcome: Of the look; a change in it becomes a numbered event.
-            event: Of that change; tells source and gallery revision where `describe` was not
+            outcome: Outcome of a frame; a change in it becomes a numbered event.
+            event: Event of that change; has source and gallery revision where `describe` was not
                 called.
-            crop: The region's pixels in colour, for the picture of the event; without it the
+            crop: Pixels of the region in colour, for the picture of the event; without it the
                 grey thumbnail is shown.
         """
         track = self._track(outcome.watch)
@@ -209,33 +204,33 @@ class Timeline:
     def add_observation(
         self,
         watch: str,
-        look: TimelinePoint,
+        point: TimelinePoint,
         change: StateChange | None = None,
         picture: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Record one look of which no outcome is at hand, as in a replay.
+        """Record an observation without an outcome, as in a replay.
 
         Args:
-            watch: Whose look it is.
-            look: Its readings; `TimelinePoint.at_s` is the place on the time axis.
-            change: That it decided; becomes a numbered event.
+            watch: Name of the watch.
+            point: Values of the observation.
+            change: Change that it caused; becomes a numbered event.
             picture: (H, W, 3) or (H, W) uint8 of the event; None shows none.
         """
-        self._track(watch).record_observation(look, change, picture)
+        self._track(watch).record_observation(point, change, picture)
 
     def _track(self, watch: str) -> Track:
         return self._tracks.setdefault(watch, Track(watch))
 
 
-def _look_of(outcome: Outcome) -> TimelinePoint:
+def _point_of(outcome: Outcome) -> TimelinePoint:
     observation = outcome.observation
-    return look_of(observation, outcome.state, outcome.thresholds, observation.captured_at_s)
+    return point_of(observation, outcome.state, outcome.thresholds, observation.captured_at_s)
 
 
-def look_of(
+def point_of(
     observation: Observation, state: State, thresholds: Mapping[str, Threshold], at_s: float
 ) -> TimelinePoint:
-    """Return what an observation adds to the lines, at a place on the time axis."""
+    """Return the point of an observation, at a place on the time axis."""
     match = observation.match
     return TimelinePoint(
         at_s=at_s,
@@ -264,7 +259,7 @@ TrueStates = Sequence[tuple[float, str]]
 """(captured_at_s, state) from which on each state was true, in time order."""
 
 BETWEEN = "transition"
-"""A truth that is no state: the thing is changing, so whatever the watch says is not judged."""
+"""True state of a time in which the scene is changing; the watch is not judged in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +285,9 @@ class WatchSummary:
     """The figures of one watch.
 
     Args:
-        span_s: From the first look to the last.
+        span_s: Time from the first point to the last.
         shares: State, `unknown` included -> share of that time, 0 to 1, the largest first.
-        agreement: With the truth; None where it is not known.
+        agreement: Agreement with the truth; None where it is not known.
     """
 
     span_s: float
@@ -309,7 +304,7 @@ def summarise(track: Track, truth: TrueStates = ()) -> WatchSummary:
     times: dict[str, float] = {}
     for span in spans:
         times[span.state.name] = times.get(span.state.name, 0.0) + span.end_s - span.start_s
-    if span_s == 0.0:  # one look: what it gave is all there is
+    if span_s == 0.0:  # a single point
         return WatchSummary(0.0, {spans[-1].state.name: 1.0}, None)
     shares = sorted(((name, t / span_s) for name, t in times.items()), key=lambda pair: -pair[1])
     true = true_spans(truth, spans[0].start_s, spans[-1].end_s)
@@ -328,20 +323,20 @@ def true_spans(truth: TrueStates, start_s: float, end_s: float) -> tuple[TrueSpa
 
 
 def wrong_spans(spans: Iterable[StateSpan], truth: Iterable[TrueSpan]) -> tuple[TrueSpan, ...]:
-    """Return when the watch named a state that was not true; `unknown` is never wrong."""
+    """Return the times at which a false state was in force; `unknown` is never false."""
     return tuple(
-        TrueSpan(start_s, end_s, said)
-        for start_s, end_s, said, true in _overlaps(spans, truth)
-        if said not in (UNKNOWN, true) and true != BETWEEN
+        TrueSpan(start_s, end_s, reported)
+        for start_s, end_s, reported, true in _overlaps(spans, truth)
+        if reported not in (UNKNOWN, true) and true != BETWEEN
     )
 
 
 def _agreement(spans: Sequence[StateSpan], truth: Sequence[TrueSpan]) -> Agreement | None:
     times = {"right": 0.0, "unknown": 0.0, "wrong": 0.0}
-    for start_s, end_s, said, true in _overlaps(spans, truth):
+    for start_s, end_s, reported, true in _overlaps(spans, truth):
         if true == BETWEEN:
             continue
-        kind = "right" if said == true else "unknown" if said == UNKNOWN else "wrong"
+        kind = "right" if reported == true else "unknown" if reported == UNKNOWN else "wrong"
         times[kind] += end_s - start_s
     total = sum(times.values())
     if total == 0:
@@ -360,17 +355,17 @@ def _overlaps(
                 yield start_s, end_s, span.state.name, true.state
 
 
-NO_LOOKS = "No observations: nothing was seen in this run, so there is nothing to draw."
+NO_OBSERVATIONS = "No observations: nothing was seen in this run, so there is nothing to draw."
 
 
 def started_text(timeline: Timeline) -> str:
-    """Return when the run started, in UTC; empty without a look."""
-    starts = [track.looks[0].unix_time_s for track in timeline.tracks if track.looks]
+    """Return the start of the run in UTC; empty without a point."""
+    starts = [track.points[0].unix_time_s for track in timeline.tracks if track.points]
     return utc_text(min(starts)).replace("T", " ").replace("Z", " UTC") if starts else ""
 
 
 def facts(track: Track) -> tuple[tuple[str, str], ...]:
-    """Return what was run, as (word, value) pairs."""
+    """Return source, model and gallery as (word, value) pairs."""
     references = ", ".join(f"{state} {count}" for state, count in track.references.items())
     revision = track.gallery_revision
     pairs = (
@@ -378,15 +373,15 @@ def facts(track: Track) -> tuple[tuple[str, str], ...]:
         ("model", track.model_id),
         ("gallery revision", "" if revision is None else str(revision)),
         ("references", references),
-        ("looks", f"{track.looks_seen:,}"),
+        ("observations", f"{track.points_seen:,}"),
     )
     return tuple((word, value) for word, value in pairs if value)
 
 
 def figures(track: Track, summary: WatchSummary) -> tuple[tuple[str, str], ...]:
-    """Return the summary as (figure, caption) pairs, the most telling first."""
+    """Return the summary as (figure, caption) pairs, the most important first."""
     pairs = [
-        (f"{track.moments_seen:,}", "event" if track.moments_seen == 1 else "events"),
+        (f"{track.events_seen:,}", "event" if track.events_seen == 1 else "events"),
         (duration_text(summary.span_s), "watched"),
     ]
     if summary.agreement is not None:
@@ -402,12 +397,12 @@ def figures(track: Track, summary: WatchSummary) -> tuple[tuple[str, str], ...]:
 
 def left_out(track: Track) -> str:
     """Return a sentence about events that are not listed; empty if all are."""
-    missing = track.moments_seen - len(track.moments)
+    missing = track.events_seen - len(track.events)
     return f"{missing:,} events between these are not listed." if missing else ""
 
 
 def percent(share: float) -> str:
-    """Return a share as per cent; what is not nothing never reads as 0, nor all but all as 100."""
+    """Return a share as per cent; only 0 reads as 0 and only 1 as 100."""
     value = 100.0 * share
     if 0.0 < value < 0.1:
         return "< 0.1 %"

@@ -54,9 +54,9 @@ def outcome_at(
     luma: float = 120.0,
     condition: str = "day",
 ) -> Outcome:
-    """Return one look; it is a change where `before` differs from `state` and is not None.
+    """Return one point; it is a change where `before` differs from `state` and is not None.
 
-    Pass `before=state` (or nothing) for a look without a change.
+    Pass `before=state` (or nothing) for a point without a change.
     """
     probe = probe_at(at_s, luma)
     observation = Observation(
@@ -88,7 +88,7 @@ def run(
     states: Sequence[str] = ("empty", "food"),
     end_s: float = 120.0,
 ) -> Iterator[Outcome]:
-    """Yield the looks of a run that follows `plan`: (from when, what the watch says)."""
+    """Yield the points of a run that follows `plan`: (from when, what the watch says)."""
     random = np.random.default_rng(7)
     before: State | None = State(UNKNOWN, UnknownReason.STARTING)
     for i in range(int(end_s / step_s)):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edge_sim.analysis.explain import account_of
 from edge_sim.analysis.report.explanation import (
-    Shown,
+    ReferencePicture,
     explanation_page,
     similarity_picture,
 )
@@ -51,7 +51,7 @@ def test_pictures_that_cannot_be_decoded_are_left_out() -> None:
     explanation = msgspec.structs.replace(
         explained(looks("ooosss")), picture=b"no jpeg", thumbnail=b"no png"
     )
-    shown = {"shut-1": Shown(np.zeros((40, 30, 3), np.uint8), LEFT)}
+    shown = {"shut-1": ReferencePicture(np.zeros((40, 30, 3), np.uint8), LEFT)}
     page = explanation_page(explanation, account_of(explanation), shown)
     assert page.count("data:image/jpeg") == 1
     assert "not in the gallery at hand" in page  # the other state's

@@ -77,10 +77,10 @@ def test_words_on_the_page_can_be_read(colour: str, surface: int) -> None:
 
 
 def test_first_eight_states_differ_and_unknown_is_grey() -> None:
-    inks = colours_of([f"s{i}" for i in range(9)])
-    assert len(set(inks.values())) == 9
-    assert inks["s8"] == inks["s0"]
-    assert inks["unknown"] == "unknown"
+    colours = colours_of([f"s{i}" for i in range(9)])
+    assert len(set(colours.values())) == 9
+    assert colours["s8"] == colours["s0"]
+    assert colours["unknown"] == "unknown"
 
 
 def test_stacked_drawings_lie_below_each_other() -> None:
@@ -124,9 +124,9 @@ def test_curve_keeps_peaks_and_breaks_where_nothing_was_measured() -> None:
     for i in range(1000):
         scores = None if 400 <= i < 600 else {"a": 1.0 if i == 123 else 0.5}
         timeline.add(outcome_at(float(i), State("a"), scores=scores))
-    looks = timeline.tracks[0].looks
+    points = timeline.tracks[0].points
     x, y = AxisScale(0, 999, 0, 50), AxisScale(0, 1, 100, 0)
-    lines = curve(looks, lambda look: look.scores.get("a"), x, y)
+    lines = curve(points, lambda point: point.scores.get("a"), x, y)
     assert len(lines) == 2
     assert min(py for _, py in lines[0]) == 0.0
     assert all(len(points) <= 4 * 51 for points in lines)

@@ -18,9 +18,9 @@ from edge_sim.core.types import UNKNOWN, State, UnknownReason
 from tests.analysis.report.runs import BOWL_PLAN, BOWL_TRUTH, outcome_at, run
 
 
-def track_of(*looks: tuple[float, State]) -> Track:
+def track_of(*points: tuple[float, State]) -> Track:
     timeline = Timeline()
-    for at_s, state in looks:
+    for at_s, state in points:
         timeline.add(outcome_at(at_s, state))
     return timeline.tracks[0]
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge_sim.analysis.report.timeline import MAX_LOOKS, MAX_MOMENTS, MAX_PICTURES, Timeline
+from edge_sim.analysis.report.timeline import MAX_EVENTS, MAX_PICTURES, MAX_POINTS, Timeline
 from edge_sim.core.events import EventOrigin, state_changed
 from edge_sim.core.types import UNKNOWN, Embedding, Reference, State, UnknownReason
 from edge_sim.gallery.gallery import Gallery
@@ -24,51 +24,51 @@ def test_short_run_is_kept_whole() -> None:
     for outcome in outcomes:
         timeline.add(outcome)
     (track,) = timeline.tracks
-    assert len(track.looks) == track.looks_seen == len(outcomes)
-    assert [look.at_s for look in track.looks] == [o.probe.captured_at_s for o in outcomes]
+    assert len(track.points) == track.points_seen == len(outcomes)
+    assert [point.at_s for point in track.points] == [o.probe.captured_at_s for o in outcomes]
 
 
 def test_long_run_is_thinned_evenly_and_keeps_its_ends() -> None:
     timeline = Timeline()
-    looks = 5 * MAX_LOOKS
-    for i in range(looks):
+    points = 5 * MAX_POINTS
+    for i in range(points):
         timeline.add(outcome_at(float(i), EMPTY))
     (track,) = timeline.tracks
-    times = np.array([look.at_s for look in track.looks])
-    assert track.looks_seen == looks
-    assert MAX_LOOKS // 2 <= len(times) <= MAX_LOOKS
+    times = np.array([point.at_s for point in track.points])
+    assert track.points_seen == points
+    assert MAX_POINTS // 2 <= len(times) <= MAX_POINTS
     assert set(np.diff(times)) == {8.0}
     assert times[0] == 0.0
-    assert times[-1] > looks - 10
+    assert times[-1] > points - 10
 
 
 def test_thinning_keeps_every_look_with_an_event() -> None:
     timeline = Timeline()
-    changes = set(range(111, 3 * MAX_LOOKS, 997))
+    changes = set(range(111, 3 * MAX_POINTS, 997))
     before, state = EMPTY, EMPTY
-    for i in range(3 * MAX_LOOKS):
+    for i in range(3 * MAX_POINTS):
         if i in changes:
             before, state = state, FOOD if state == EMPTY else EMPTY
         timeline.add(outcome_at(float(i), state, before))
         before = state
     (track,) = timeline.tracks
-    assert [moment.look.at_s for moment in track.moments] == sorted(changes)
-    assert changes <= {look.at_s for look in track.looks}
+    assert [event.point.at_s for event in track.events] == sorted(changes)
+    assert changes <= {point.at_s for point in track.points}
     assert [span.start_s for span in track.spans()] == [0.0, *sorted(changes)]
 
 
 def test_flapping_watch_keeps_first_and_latest_events_and_few_pictures() -> None:
     timeline = Timeline()
-    total = MAX_MOMENTS + 500
+    total = MAX_EVENTS + 500
     states = (EMPTY, FOOD)
     for i in range(total):
         timeline.add(outcome_at(float(i), states[i % 2], states[(i + 1) % 2]))
     (track,) = timeline.tracks
-    numbers = [moment.number for moment in track.moments]
-    half = MAX_MOMENTS // 2
-    assert track.moments_seen == total
+    numbers = [event.number for event in track.events]
+    half = MAX_EVENTS // 2
+    assert track.events_seen == total
     assert numbers == [*range(1, half + 1), *range(total - half + 1, total + 1)]
-    pictured = [moment.number for moment in track.moments if moment.picture is not None]
+    pictured = [event.number for event in track.events if event.picture is not None]
     assert len(pictured) == MAX_PICTURES
     assert pictured[0] == 1
     assert pictured[-1] == total
@@ -96,14 +96,14 @@ def test_time_that_runs_backwards_never_makes_the_record_run_backwards() -> None
     timeline = Timeline()
     for at_s in (0.0, 5.0, 2.0, 6.0):
         timeline.add(outcome_at(at_s, EMPTY))
-    assert [look.at_s for look in timeline.tracks[0].looks] == [0.0, 5.0, 5.0, 6.0]
+    assert [point.at_s for point in timeline.tracks[0].points] == [0.0, 5.0, 5.0, 6.0]
 
 
 def test_colour_crop_is_shrunk_and_keeps_its_proportions() -> None:
     timeline = Timeline()
     crop = np.full((300, 600, 3), 77, np.uint8)
     timeline.add(outcome_at(0.0, EMPTY, DARK), crop=crop)
-    picture = timeline.tracks[0].moments[0].picture
+    picture = timeline.tracks[0].events[0].picture
     assert picture is not None
     assert picture.shape == (96, 192, 3)
 
@@ -112,7 +112,7 @@ def test_without_a_crop_the_picture_is_the_thumbnail() -> None:
     timeline = Timeline()
     outcome = outcome_at(0.0, EMPTY, DARK)
     timeline.add(outcome)
-    picture = timeline.tracks[0].moments[0].picture
+    picture = timeline.tracks[0].events[0].picture
     assert picture is not None
     np.testing.assert_array_equal(picture, outcome.probe.thumbnail)
 
@@ -134,7 +134,7 @@ def test_description_counts_references_per_state() -> None:
     (track,) = timeline.tracks
     assert track.references == {"empty": 1, "food": 2}
     assert track.states == ("empty", "food")
-    assert not track.looks
+    assert not track.points
     assert not track.spans()
 
 

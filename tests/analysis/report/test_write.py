@@ -65,7 +65,7 @@ def html_of(timeline: Timeline, folder: Path, title: str = "a run") -> str:
 
 def test_html_holds_one_marker_row_and_picture_per_event(tmp_path: Path) -> None:
     timeline = bowl()
-    events = len(timeline.tracks[0].moments)
+    events = len(timeline.tracks[0].events)
     page = Page(html_of(timeline, tmp_path))
     targets = {f"w0-event-{i}" for i in range(1, events + 1)}
     for figure in ("wide", "narrow"):
