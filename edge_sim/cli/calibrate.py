@@ -293,9 +293,9 @@ class _Measure:
 def _measure(args: argparse.Namespace) -> _Measure:
     if args.score == LIKENESS:
         from edge_sim.search.duplicates import likeness_among
-        from edge_sim.search.rows import look_of
+        from edge_sim.search.rows import index_thumbnail
 
-        return _Measure("", look_of, likeness_among)
+        return _Measure("", index_thumbnail, likeness_among)
     from edge_sim.vision.embedders import open_embedder
 
     embedder = open_embedder(args.model)

@@ -99,10 +99,10 @@ def duplicates(args: argparse.Namespace) -> int:
         store = _open(args, stack)
         args.threshold = _threshold(args, store)
         root = store.plan.root
-        everything, looks = store.entries(), store.looks()
+        everything, thumbnails = store.entries(), store.thumbnails()
         files = distinct_files(root, everything)
         entries = [everything[row] for row in files.rows]
-        groups = _groups(args, entries, looks[list(files.rows)], files)
+        groups = _groups(args, entries, thumbnails[list(files.rows)], files)
         if files.links:
             note(f"{len(files.links)} links are the same pictures and are left alone")
         if args.delete_list is not None:
@@ -130,18 +130,18 @@ def _threshold(args: argparse.Namespace, store: IndexStore) -> float:
 def _groups(
     args: argparse.Namespace,
     entries: Sequence[IndexEntry],
-    looks: NDArray[np.uint8],
+    thumbnails: NDArray[np.uint8],
     files: Distinct,
 ) -> tuple[Group, ...]:
     from edge_sim.search.duplicates import duplicate_groups
 
     return duplicate_groups(
         entries,
-        looks,
+        thumbnails,
         threshold=args.threshold,
         sequence=args.sequence,
         facts=files.facts,
-        watching=partial(progress, label="compare"),
+        progress=partial(progress, label="compare"),
     )
 
 
@@ -157,12 +157,12 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
         return stack.enter_context(IndexStore.open(args.place))
     if not is_dir(args.place):
         raise SearchError(f"{args.place}: no such folder or index")
-    # Near-duplicates are found by their looks, so the quickest embedder serves.
+    # Near-duplicates are found by their thumbnails, so the quickest embedder serves.
     embedder = open_embedder("thumbnail")
     plan = IndexPlan(absolute(args.place), embedder.model_id, "thumbnail", kind="exact")
     folder = stack.enter_context(TemporaryDirectory(prefix="edge-sim-"))
     store = stack.enter_context(IndexStore.open(folder, create=plan))
-    report = update(store, embedder, watching=partial(watched, label="read"))
+    report = update(store, embedder, progress=partial(watched, label="read"))
     for item in report.unread:
         note(f"not read: {shown(item.path)}: {shown(item.reason)}")
     return store

@@ -170,7 +170,7 @@ def reembed_all(args: argparse.Namespace) -> int:
     embedder = context_of(args).embedder()
     watching: Callable[..., Any] = partial(progress, label="reembed")
     return _change(
-        args, lambda store: reembed(store, embedder, watch=args.watch, watching=watching)
+        args, lambda store: reembed(store, embedder, watch=args.watch, progress=watching)
     )
 
 

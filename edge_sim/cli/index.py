@@ -213,7 +213,7 @@ def _update(
     from edge_sim.search.build import update
 
     started_s = time.monotonic()
-    report = update(store, embedder, starts=starts, watching=partial(watched, label="index"))
+    report = update(store, embedder, starts=starts, progress=partial(watched, label="index"))
     seconds = time.monotonic() - started_s
     _print_report(args, store, report, seconds)
     return 0 if store.info().pictures else 1

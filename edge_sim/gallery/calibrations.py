@@ -1,7 +1,7 @@
-"""Calibrated thresholds, kept in the gallery file with what they rest on.
+"""Calibrated thresholds, kept in the gallery file with the sample they were measured on.
 
-They are no part of the history: `undo` takes pictures back, not measurements. Each says which
-revision it was made at, so that a reader can tell whether it is still of the present references.
+They are not part of the history: `undo` reverts pictures, not measurements. Each holds the
+revision that it was made at, so that a reader can check whether the references have changed since.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from edge_sim.gallery.gallery import CalibratedLevel
 from edge_sim.gallery.schema import CALIBRATIONS, has_table
 
 STATE_SCORE = "state"
-"""The score whose thresholds the decider starts from: `combined` of a picture against a state."""
+"""Name of the score whose thresholds the decider starts from: `combined` against a state."""
 
 
 class KeptRate(msgspec.Struct, frozen=True):
-    """A part of a whole with its 95 % interval, all 0 to 1."""
+    """Proportion with its 95 % interval, all 0 to 1."""
 
     value: float
     low: float
@@ -32,7 +32,7 @@ class KeptRate(msgspec.Struct, frozen=True):
 
 
 class KeptThreshold(msgspec.Struct, frozen=True):
-    """A threshold and what it did on the labelled scores; the counts are of scores."""
+    """Threshold with its rates on the labelled scores; `same` and `different` count scores."""
 
     name: str
     threshold: float
@@ -44,7 +44,7 @@ class KeptThreshold(msgspec.Struct, frozen=True):
 
 
 class KeptCalibration(msgspec.Struct, frozen=True):
-    """Thresholds of one watch for one score, and where they come from."""
+    """Thresholds of one watch for one score, and their origin."""
 
     watch: str
     score: str
@@ -58,7 +58,7 @@ class KeptCalibration(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """When, for what promise and on what, for people."""
+        """Date, target rate and sample of the calibration, in words."""
         sign = "at most" if self.aim == "fpr" else "at least"
         return f"calibrated {self.at[:10]} for {self.aim} {sign} {self.value:g} on {self.sample}"
 
@@ -103,7 +103,7 @@ def kept_calibrations(
 def calibrated_levels(
     connection: sqlite3.Connection, watch: str, revision: int
 ) -> dict[str, CalibratedLevel]:
-    """Return the calibrated level of each state; none where the references are others by now.
+    """Return the calibrated level of each state; none if the references have changed since.
 
     Runs inside a transaction.
 
@@ -135,14 +135,14 @@ def _decoded(text: str) -> KeptCalibration:
         return msgspec.json.decode(text, type=KeptCalibration)
     except (msgspec.DecodeError, TypeError) as error:
         raise GalleryError(
-            "a calibration is damaged; `edge-sim calibrate --write` makes it anew"
+            "a calibration is damaged; `edge-sim calibrate --write` makes a new one"
         ) from error
 
 
 def _references(
     connection: sqlite3.Connection, watch: str, revision: int
 ) -> list[tuple[int, str, int, str]]:
-    """Return what the scores of a watch rest on: which pictures of which state, as embedded."""
+    """Return the rows that the scores of a watch depend on: pictures, states and embeddings."""
     rows = connection.execute(
         "SELECT ordinal, state, embedding, condition FROM versions WHERE watch = :watch "
         "AND since <= :revision AND (until IS NULL OR until > :revision) ORDER BY ordinal",

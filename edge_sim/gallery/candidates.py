@@ -1,4 +1,4 @@
-"""Where the pictures to enrol come from: files, folders, videos, cameras."""
+"""Sources of pictures to enrol: files, folders, videos, cameras."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_sim.io.sources.uri import PICTURE_SUFFIXES, is_picture, masked
 
 @dataclass(frozen=True, slots=True)
 class ReferenceOrigin:
-    """What was known of a reference before it was exported."""
+    """Facts of a reference before it was exported."""
 
     metadata: Mapping[str, str]
     enrolled_at: datetime
@@ -30,13 +30,13 @@ class ReferenceOrigin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrolmentCandidate:
-    """A whole frame that may become a reference.
+    """Whole frame that may become a reference.
 
     Args:
-        name: Where it comes from, safe to show.
+        name: Origin in words, safe to print.
         pixels: (H, W, 3) uint8 BGR.
-        unix_time_s: When it was taken, seconds since 1970 UTC; None if nobody knows.
-        origin: Of a reference that comes back from an export: its picture is the region already.
+        unix_time_s: Time of the exposure, seconds since 1970 UTC; None if unknown.
+        origin: Facts of an exported reference, whose picture is the region already; else None.
     """
 
     name: str
@@ -47,7 +47,7 @@ class EnrolmentCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that should have been a picture."""
+    """File that should have been a picture."""
 
     name: str
     fault: str
@@ -55,34 +55,34 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Which frames of a video or camera are taken.
+    """Sampling of the frames of a video or camera.
 
     Args:
-        every_s: At least this long after the one before, in seconds of frame time; 0 takes all.
-        count: At most so many; None takes all that come.
+        every_s: Least interval between two frames, seconds of frame time; 0 takes all.
+        count: Greatest number of frames; None takes all.
     """
 
     every_s: float = 0.0
     count: int | None = None
 
 
-Found: TypeAlias = EnrolmentCandidate | Unreadable
+CandidateResult: TypeAlias = EnrolmentCandidate | Unreadable
 
 
 def candidates_in(
     places: Iterable[str], sampling: Sampling | None = None, options: SourceOptions | None = None
-) -> Iterator[Found]:
-    """Yield the pictures in `places`, in their order, each read when it is asked for.
+) -> Iterator[CandidateResult]:
+    """Yield the pictures in `places`, in their order, each read lazily.
 
     Args:
         places: Picture files, folders of pictures (those in it, not below it), and anything that
             `open_source` opens: videos, cameras, drawn scenes.
-        sampling: Of videos and cameras; pictures in files are all taken.
-        options: Of videos and cameras.
+        sampling: Sampling of videos and cameras; pictures in files are all taken.
+        options: Options of videos and cameras.
 
     Raises:
         SourceError: There is no such place, a folder holds no picture, or a camera is lost.
-        ConfigError: A uri that cannot be.
+        ConfigError: An invalid uri.
     """
     for place in places:
         path = Path(expanded(place))
@@ -97,16 +97,16 @@ def candidates_in(
 def frames_of(
     uri: str, sampling: Sampling, options: SourceOptions | None = None
 ) -> Iterator[EnrolmentCandidate]:
-    """Yield frames of one source as candidates, each read when it is asked for.
+    """Yield frames of one source as candidates, each read lazily.
 
     Args:
         uri: Anything that `open_source` opens; a folder of pictures is one, frame by frame.
-        sampling: Which frames.
-        options: Of the source.
+        sampling: Sampling of the frames.
+        options: Options of the source.
 
     Raises:
-        SourceError: It is not there, or is lost.
-        ConfigError: A uri that cannot be.
+        SourceError: The source is not there, or is lost.
+        ConfigError: An invalid uri.
     """
     with closing(open_source(uri, options or SourceOptions())) as source:
         for frame in sampled(source, sampling):
@@ -115,7 +115,7 @@ def frames_of(
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files in a folder, in natural order; hidden ones do not count.
+    """Return the picture files in a folder, in natural order; hidden ones are left out.
 
     Raises:
         SourceError: There is none.
@@ -136,7 +136,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def sampled(source: FrameSource, sampling: Sampling) -> Iterator[Frame]:
-    """Yield the frames of a source that the sampling asks for.
+    """Yield the sampled frames of a source.
 
     Raises:
         SourceError: The source is lost.
@@ -154,7 +154,7 @@ def sampled(source: FrameSource, sampling: Sampling) -> Iterator[Frame]:
             yield frame
 
 
-def read_candidate(path: Path, origin: ReferenceOrigin | None = None) -> Found:
+def read_candidate(path: Path, origin: ReferenceOrigin | None = None) -> CandidateResult:
     """Return the picture in a file, or why it is none."""
     name = printable(str(path))
     try:

@@ -1,7 +1,7 @@
 """Backup and restore of the gallery file, whole, while other processes use it.
 
-A file that is sound takes the copy in as one change, under SQLite's locks, so that a daemon goes
-over to it; what it held is kept beside it. One that is damaged is put away with its log first.
+A sound file receives the copy as one change under SQLite's locks, so that a running daemon sees
+it; the previous content is kept beside it. A damaged file is moved away with its log first.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def restore(path: Path, copy: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Res
     Args:
         path: Place of the gallery; nothing need be there.
         copy: A gallery file; `path` itself if a copy was put there beside an old log.
-        timeout_s: How long to wait for another process.
+        timeout_s: Longest wait for another process, seconds.
 
     Raises:
         GalleryError: `copy` is no sound gallery, `path` belongs to another program, or the disk
@@ -180,7 +180,7 @@ def _put_in_place_of_damaged(whole: Path, path: Path) -> Path:
 
 
 def _is_passing(error: GalleryError) -> bool:
-    """Whether an error says nothing of the file itself: a full disk, no descriptors, a lock."""
+    """Return whether the cause of an error is the system, not the file, as a full disk or a lock."""
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return isinstance(cause, sqlite3.OperationalError) and not sqlite.is_damage(cause)

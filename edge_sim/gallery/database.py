@@ -1,6 +1,6 @@
-"""The SQLite file under the store: making it, opening it, and saying plainly what is wrong.
+"""SQLite file of the gallery: creation, opening, and conversion between rows and values.
 
-Rows of the gallery file to values and back; what cannot be decoded is named, never guessed.
+A row that cannot be decoded is named in the error, never guessed.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ GALLERY = FileKind(
         "or move it away and enrol again"
     ),
 )
-_LOOKS_AT_LOG = 5
-_BETWEEN_LOOKS_S = 0.1
+_LOG_CHECKS = 5
+_BETWEEN_CHECKS_S = 0.1
 BUSY_TIMEOUT_S = 10.0
-"""How long to wait for another writer: far longer than any change of a sane gallery takes."""
+"""Longest wait for another writer, seconds: far longer than any change of a sane gallery takes."""
 
 
 def open_database(
@@ -89,7 +89,7 @@ def translated(path: Path) -> AbstractContextManager[None]:
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
-    """Return what tells one file from another in the same place; None if there is none."""
+    """Return the identity of the file in a place, device and inode; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -152,8 +152,8 @@ def _connect(path: Path, read_only: bool, timeout_s: float) -> sqlite3.Connectio
     try:
         return _checked(f"{uri}?mode=ro", timeout_s)
     except sqlite3.OperationalError:
-        # WAL needs to write a file beside the gallery. Where that is impossible nobody else
-        # writes either, so the file may be taken as immutable, unless a crash left work undone.
+        # WAL needs to write a file beside the gallery. Where that is impossible no process
+        # writes, so the file may be taken as immutable, unless a crash left work undone.
         wal = Path(f"{path}-wal")
         effective = os.access in os.supports_effective_ids
         writable = os.access(path.parent, os.W_OK, effective_ids=effective)
@@ -195,12 +195,12 @@ def _check_log(path: Path, timeout_s: float) -> None:
     """Raise `GalleryError` if the log beside the file is of another file.
 
     The file is opened for reading only: a connection that may write plays the log into the file
-    when it is closed, and the copy that somebody has just put there would be lost.
+    when it is closed, and the copy that was just put there would be lost.
     """
-    for _ in range(_LOOKS_AT_LOG):
+    for _ in range(_LOG_CHECKS):
         if not _is_stray_log(path, timeout_s):
             return
-        time.sleep(_BETWEEN_LOOKS_S)  # another process may be writing the log back just now
+        time.sleep(_BETWEEN_CHECKS_S)  # another process may be writing the log back just now
     raise GalleryError(
         f"{path}: the log beside it ({integrity.log_of(path).name}) is of another state of the "
         f"gallery, as after a copy was put over it; nothing was changed: "
@@ -221,7 +221,7 @@ def _is_stray_log(path: Path, timeout_s: float) -> bool:
             with transaction(seen, writes=False):
                 return integrity.is_stray(base, seen)
     except (sqlite3.Error, GalleryError, ValueError):
-        return False  # damaged otherwise, or not readable: said by whoever opens it next
+        return False  # damaged otherwise, or not readable: reported when it is opened next
 
 
 # Little-endian whatever the machine, so that a gallery can be copied to another one.
@@ -233,7 +233,7 @@ _ESCAPE = "\\"
 _THUMBNAIL_SHAPE = (THUMBNAIL_PX, THUMBNAIL_PX)
 
 DECODING_ERRORS = (ValueError, TypeError, AttributeError, msgspec.MsgspecError)
-"""What decoding damaged bytes may raise."""
+"""Exceptions that decoding damaged bytes may raise."""
 
 EMBEDDING_COLUMNS = ("model_id", "grid", "crc", "vector", "spatial", "thumbnail")
 CONTENT_COLUMNS = (
@@ -246,7 +246,7 @@ CONTENT_COLUMNS = (
     "metadata",
     "tags",
 )
-"""What a row of `versions` says, besides when."""
+"""Columns of `versions` but for the revisions."""
 
 
 T = TypeVar("T")
@@ -299,7 +299,7 @@ def embedding_of(row: tuple[Any, ...]) -> tuple[Embedding, GrayImage]:
     if _embedding_crc(model_id, grid, vector, spatial, grey) != crc:
         raise ValueError("the checksum does not fit")
     if not model_id.isprintable():
-        raise ValueError("its model has a name that cannot be")
+        raise ValueError("its model has an invalid name")
     cells = None
     if spatial is not None:
         cells = _unpacked(spatial).reshape(_sides(grid))

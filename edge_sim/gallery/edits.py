@@ -1,4 +1,4 @@
-"""Changing the gallery file. Everything here runs inside the transaction of one new revision.
+"""Changes of the gallery file, each inside the transaction of one new revision.
 
 Rows are never changed in place: the row of the past is closed with `until`, and a new one begins.
 """
@@ -156,7 +156,7 @@ def restore(connection: sqlite3.Connection, number: int, target: int) -> None:
 
 
 def describe(connection: sqlite3.Connection, number: int, detail: str, content: int) -> None:
-    """Say what a revision did, and which revision has the same content."""
+    """Set the detail of a revision, and the revision that has the same content."""
     connection.execute(
         "UPDATE revisions SET detail = ?, content = ? WHERE number = ?", (detail, content, number)
     )

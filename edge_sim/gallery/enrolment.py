@@ -1,14 +1,13 @@
-"""What is kept of a picture. A reference is computed from exactly what is kept.
+"""Enrolment: pictures become references through the checks, as one revision with a report.
 
-PNG, not JPEG: it decodes to the same pixels everywhere and for ever, so `reembed` and `verify`
-reproduce a reference to the last bit, and the picture that was enrolled matches itself with a
-cosine of 1. JPEG decoders differ by a grey level from one version and processor to the next.
+A reference is computed from the picture that is stored. PNG, not JPEG: it decodes to the same
+pixels everywhere, so `reembed` and `verify` reproduce a reference to the last bit, and the picture
+that was enrolled matches itself with a cosine of 1. JPEG decoders differ by a grey level from one
+version and processor to the next.
 
-The enrolment itself: candidates in, one revision and a report out.
-
-References of one model become references of another, from the pictures that were kept.
-
-References from pictures in memory, through the checks of every enrolment.
+    with GalleryStore.open("gallery.db", create=True) as store:
+        plan = EnrolmentPlan("bowl", "food", region=Region(Roi(0.2, 0.3, 0.6, 0.8)))
+        report = enrol(store, embedder, candidates_in(["food/"]), plan=plan)
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from edge_sim.errors import (
     ModelError,
     PictureRejectedError,
 )
-from edge_sim.gallery.candidates import EnrolmentCandidate, Found, Unreadable
+from edge_sim.gallery.candidates import CandidateResult, EnrolmentCandidate, Unreadable
 from edge_sim.gallery.enrolment_checks import EnrolmentChecks, Gates, Refusal, Rejection
 from edge_sim.gallery.gallery import Gallery, checked_name
 from edge_sim.gallery.records import (
@@ -60,12 +59,12 @@ from edge_sim.vision.probe import Mask, Region, make_probe
 
 LEAST_SIDE_PX = 256
 """Regions are halved as long as no side falls below this: a PNG of 12 megapixels has 20 MB, and no
-embedder in use looks at more than 224 pixels. The live path halves too, so that the reduced
+embedder in use takes more than 224 pixels. The live path halves too, so that the reduced
 region gives the same probe but for rounding."""
 
 
 def as_stored(pixels: BgrImage) -> BgrImage:
-    """Return what is kept of a region: itself, or halved until one side is below 512 px."""
+    """Return a region as it is stored: itself, or halved until one side is below 512 px."""
     while min(pixels.shape[:2]) >= 2 * LEAST_SIDE_PX:
         pixels = halved(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2)
     return pixels
@@ -100,19 +99,19 @@ def reference_of(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrolmentPlan:
-    """What is enrolled, and how strictly.
+    """Watch, state, region and checks of an enrolment.
 
     Args:
-        watch: That the references are for.
-        state: That the pictures show.
-        region: Of the frame that counts; the pictures are whole frames.
+        watch: Name of the watch.
+        state: State that every picture shows.
+        region: Part of the frame that counts; the pictures are whole frames.
         metadata: Kept with every reference, beside `from` and `taken_at`.
-        gates: When a picture is refused.
-        force: Enrol what the gates would refuse; unreadable files stay out.
-        labelled: Somebody has sorted the pictures by state: a conflict is reported and enrolled.
+        gates: Limits of the duplicate check.
+        force: Enrol what the checks would reject; unreadable files stay out.
+        labelled: The pictures were sorted by state by hand: a conflict is reported and enrolled.
 
     Raises:
-        GalleryError: A name that cannot be.
+        GalleryError: An invalid name.
     """
 
     watch: str
@@ -128,20 +127,20 @@ class EnrolmentPlan:
         checked_name("state", self.state)
 
 
-Batch: TypeAlias = tuple[EnrolmentPlan, Iterable[Found]]
+Batch: TypeAlias = tuple[EnrolmentPlan, Iterable[CandidateResult]]
 """Pictures of one state, with their plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A picture that became a reference.
+    """Picture that became a reference.
 
     Args:
-        name: Of the picture.
-        state: That it was enrolled as.
-        condition: Its light regime.
-        overruled: What `force` overruled; None if nothing.
-        reference_id: None in a dry run.
+        name: Name of the picture.
+        state: State that it was enrolled as.
+        condition: Light regime, as in `day`.
+        overruled: Reason to reject it that `force` overruled; None if there was none.
+        reference_id: Id of the reference; None in a dry run.
     """
 
     name: str
@@ -153,7 +152,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A picture that was refused: why, on what ground, and the reference that it is too like.
+    """Rejected picture with the reason, its measurements, and the reference that it resembles.
 
     `like` is the name of a picture where that one came in the same batch.
     """
@@ -167,7 +166,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentReport:
-    """What became of every picture, in their order. `revision` is None if nothing was written."""
+    """Outcome of every picture, in their order. `revision` is None if nothing was written."""
 
     accepted: tuple[Accepted, ...]
     rejected: tuple[Rejected, ...]
@@ -177,20 +176,20 @@ class EnrolmentReport:
 def enrol(
     store: GalleryStore,
     embedder: Embedder,
-    candidates: Iterable[Found],
+    candidates: Iterable[CandidateResult],
     *,
     plan: EnrolmentPlan,
     now: Callable[[], float] = time.time,
 ) -> EnrolmentReport:
-    """Add the pictures that pass the gates to the gallery, as one revision.
+    """Add the pictures that pass the checks to the gallery, as one revision.
 
     Args:
-        candidates: From `candidates_in`, or frames of your own as `EnrolmentCandidate`.
-        now: Seconds since 1970 UTC, for the time of enrolment.
+        candidates: Results of `candidates_in`, or own frames as `EnrolmentCandidate`.
+        now: Clock for the time of enrolment, seconds since 1970 UTC.
 
     Raises:
         GalleryError: The watch has references of another model, or the file cannot be written.
-        SourceError: The pictures cannot be had.
+        SourceError: The pictures cannot be read.
     """
     return enrol_batches(store, embedder, [(plan, candidates)], now=now)
 
@@ -202,7 +201,7 @@ def enrol_batches(
     *,
     now: Callable[[], float] = time.time,
 ) -> EnrolmentReport:
-    """Add pictures of several states of one watch, as one revision; else as `enrol`.
+    """Add pictures of several states of one watch, as one revision; otherwise as `enrol`.
 
     Raises:
         GalleryError: As in `enrol`, or the batches are of several watches.
@@ -226,18 +225,18 @@ def enrol_batches(
 def enrol_each(
     store: GalleryStore,
     embedder: Embedder,
-    candidates: Iterable[Found],
+    candidates: Iterable[CandidateResult],
     *,
     plan: EnrolmentPlan,
     now: Callable[[], float] = time.time,
 ) -> Iterator[EnrolmentReport]:
-    """Add each picture that passes the gates as soon as it comes, and yield what became of it.
+    """Add each picture that passes the checks as it arrives, and yield its outcome.
 
-    Each is a revision of its own, so that whoever stops half-way keeps what came before.
+    Each is a revision of its own, so that an interrupt loses nothing that was accepted before.
 
     Raises:
         GalleryError: The watch has references of another model, or the file cannot be written.
-        SourceError: The pictures cannot be had.
+        SourceError: The pictures cannot be read.
     """
     gallery = store.gallery(plan.watch, model_id=embedder.model_id)
     assessment = _Assessment(gallery, embedder, datetime.fromtimestamp(now(), tz=timezone.utc))
@@ -263,10 +262,10 @@ def assess(
     *,
     now: Callable[[], float] = time.time,
 ) -> tuple[list[Enrolled], EnrolmentReport]:
-    """Return what `enrol_batches` would add, and its report; nothing is written.
+    """Return the additions and the report of `enrol_batches`; nothing is written.
 
     Raises:
-        SourceError: The pictures cannot be had.
+        SourceError: The pictures cannot be read.
     """
     at = datetime.fromtimestamp(now(), tz=timezone.utc)
     assessment = _Assessment(gallery, embedder, at)
@@ -281,48 +280,48 @@ def assess(
 
 
 class _Assessment:
-    """Judges one picture after the other; each that is accepted counts for those after it."""
+    """Judge of one picture after the other; accepted ones count as references for the next."""
 
     def __init__(self, gallery: Gallery, embedder: Embedder, at: datetime) -> None:
         self.enrolled: list[Enrolled] = []
-        self._gatekeeper = EnrolmentChecks(gallery.references)
+        self._checks = EnrolmentChecks(gallery.references)
         self._embedder = embedder
         self._at = at
         self._accepted: list[Accepted] = []
         self._rejected: list[Rejected] = []
 
     def start(self, plan: EnrolmentPlan) -> None:
-        """Judge by this plan from now on."""
+        """Judge the following pictures by this plan."""
         self._plan = plan
 
     def judge(self, candidate: EnrolmentCandidate) -> None:
         """Accept or reject one picture."""
         plan = self._plan
         item, probe = _enrolled(self._embedder, candidate, plan, self._at)
-        verdict = self._gatekeeper.verdict(probe, plan.state, item.condition, plan.gates)
+        verdict = self._checks.verdict(probe, plan.state, item.condition, plan.gates)
         suspect = plan.labelled and verdict is not None and verdict.refusal is Refusal.CONFLICT
         if verdict is not None and not (plan.force or suspect):
             self.reject(candidate.name, verdict)
             return
-        self._gatekeeper.admit(_in_memory(item, candidate.name))
+        self._checks.admit(_in_memory(item, candidate.name))
         self.enrolled.append(item)
         overruled = None if verdict is None else verdict.refusal
         self._accepted.append(Accepted(candidate.name, plan.state, item.condition, overruled))
 
     def reject(self, name: str, verdict: Rejection) -> None:
-        """Note a refusal."""
+        """Record a rejection."""
         state = self._plan.state
         self._rejected.append(Rejected(name, state, verdict.refusal, verdict.detail, verdict.like))
 
     def taken(self) -> tuple[tuple[Accepted, ...], tuple[Rejected, ...]]:
-        """Return what was judged since the last call."""
+        """Return the outcomes since the last call."""
         found = tuple(self._accepted), tuple(self._rejected)
         self._accepted.clear()
         self._rejected.clear()
         return found
 
     def report(self) -> EnrolmentReport:
-        """Return what became of every picture."""
+        """Return the outcome of every picture."""
         return EnrolmentReport(tuple(self._accepted), tuple(self._rejected), None)
 
 
@@ -330,7 +329,7 @@ def _enrolled(
     embedder: Embedder, candidate: EnrolmentCandidate, plan: EnrolmentPlan, at: datetime
 ) -> tuple[Enrolled, Probe]:
     origin = candidate.origin
-    # What comes back from an export was cropped when it was enrolled.
+    # An exported picture was cropped when it was enrolled.
     region = plan.region if origin is None else Region()
     stored = as_stored(region.pixels_of(candidate.pixels))
     probe = make_probe(embedder, stored)
@@ -369,8 +368,8 @@ def _in_memory(item: Enrolled, name: str) -> Reference:
     )
 
 
-Wrapper = Callable[[Iterable[ReferenceRecord], int], Iterator[ReferenceRecord]]
-"""Yields what it is given; for a progress bar."""
+ProgressWrapper = Callable[[Iterable[ReferenceRecord], int], Iterator[ReferenceRecord]]
+"""Wrapper of an iterable and its length that yields the same items and shows the progress."""
 
 
 def reembed(
@@ -378,13 +377,13 @@ def reembed(
     embedder: Embedder,
     *,
     watch: str | None = None,
-    watching: Wrapper | None = None,
+    progress: ProgressWrapper | None = None,
 ) -> Revision | None:
-    """Compute the references of other models anew, as one revision; None if there are none.
+    """Embed the references of other models again, as one revision; None if there are none.
 
     Args:
-        watch: Only of this one.
-        watching: Called with the references and their number; draws the progress.
+        watch: Name of the only watch to treat; None treats all.
+        progress: Wrapper of the references and their number that shows the progress.
 
     Raises:
         GalleryError: A picture is damaged, or the file cannot be written; nothing is changed.
@@ -393,7 +392,7 @@ def reembed(
     stale = [item for item in store.records(watch=watch) if item.model_id != embedder.model_id]
     if not stale:
         return None
-    records = iter(stale) if watching is None else watching(stale, len(stale))
+    records = iter(stale) if progress is None else progress(stale, len(stale))
     return store.rework([_reworked(store, embedder, item.reference_id) for item in records])
 
 
@@ -429,12 +428,12 @@ def enrol_pictures(
 ) -> EnrolmentReport:
     """Add pictures of one state to a gallery file, as one revision.
 
-    A picture that would make the gallery worse stays out, with the reason in `report.rejected`:
+    Pictures that would make the gallery worse are left out, with the reason in `report.rejected`:
     dark, overexposed, covered, blurred, a duplicate, or nearer to another state.
 
     Args:
         store: Open gallery file.
-        embedder: As the watch will use it.
+        embedder: Embedder that the watch will use.
         pictures: Whole frames, (H, W, 3) uint8 BGR.
         watch: Name of the watch.
         state: State that every picture shows.
@@ -442,13 +441,13 @@ def enrol_pictures(
         mask: (h, w) uint8 over the region, black where nothing counts; or the path of one.
         metadata: Kept with every reference.
         force: Enrol what the checks would reject.
-        now: Seconds since 1970 UTC, for the time of enrolment.
+        now: Clock for the time of enrolment, seconds since 1970 UTC.
 
     Raises:
         PictureError: Not such a picture; nothing is written.
-        GalleryError: A name that cannot be, references of another model, or a file that cannot be
+        GalleryError: An invalid name, references of another model, or a file that cannot be
             written.
-        ConfigError: A region or mask that cannot be.
+        ConfigError: An invalid region or mask.
         ModelError: The embedder cannot embed a picture.
     """
     if not isinstance(store, GalleryStore):
@@ -475,20 +474,20 @@ def make_reference(
     """Return a reference for a gallery in memory: `gallery = gallery.adding(reference)`.
 
     Args:
-        embedder: As the watch will use it.
+        embedder: Embedder that the watch will use.
         pixels: Whole frame, (H, W, 3) uint8 BGR.
         state: State that it shows.
         gallery: References so far: the picture is checked against them.
-        roi: As in `enrol_pictures`.
-        mask: As in `enrol_pictures`.
+        roi: Region of the watch, as in `enrol_pictures`.
+        mask: Mask of the region, as in `enrol_pictures`.
         force: Accept what the checks would reject.
-        now: Seconds since 1970 UTC, for the time of enrolment.
+        now: Clock for the time of enrolment, seconds since 1970 UTC.
 
     Raises:
-        PictureRejectedError: The picture would make the gallery worse; `reason` says why.
+        PictureRejectedError: The picture would make the gallery worse; `reason` names the check.
         PictureError: Not such a picture.
-        GalleryError: A state that cannot be.
-        ConfigError: A region or mask that cannot be.
+        GalleryError: An invalid state.
+        ConfigError: An invalid region or mask.
         ModelError: The embedder cannot embed it.
     """
     check_embedder(embedder)
@@ -501,7 +500,7 @@ def make_reference(
 
 
 def rejection_error(rejected: Rejected) -> PictureRejectedError:
-    """Return the error that says why a picture stays out of the gallery."""
+    """Return the error that states the reason of a rejection."""
     like = f", like {rejected.like}" if rejected.like else ""
     return PictureRejectedError(
         f"picture of {rejected.state} rejected as {rejected.refusal.value}: "
@@ -512,7 +511,7 @@ def rejection_error(rejected: Rejected) -> PictureRejectedError:
 
 
 def check_embedder(embedder: object) -> None:
-    """Check that `embedder` is one, not the name of a model.
+    """Check that `embedder` is an open embedder, not the name of a model.
 
     Raises:
         ModelError: It is something else.
@@ -528,7 +527,7 @@ def region_from(roi: RoiLike, mask: MaskLike | None) -> Region:
     """Return the region of a watch from plain values.
 
     Raises:
-        ConfigError: They are no region or no mask.
+        ConfigError: An invalid region or mask.
     """
     try:
         x1, y1, x2, y2 = astuple(roi) if isinstance(roi, Roi) else map(float, roi)

@@ -1,7 +1,4 @@
-"""What keeps a picture out of the gallery, and why.
-
-References that contradict each other: the same picture enrolled as two states.
-"""
+"""Checks of a picture before it becomes a reference, and contradictions among references."""
 
 from __future__ import annotations
 
@@ -21,10 +18,10 @@ _LIMIT_REFERENCES = 100  # enough to know how sharp and bright the references of
 
 
 class Refusal(str, Enum):
-    """Why a picture was not enrolled."""
+    """Reasons to reject a picture."""
 
     UNREADABLE = "unreadable"
-    """Not a picture, or too large. The only refusal that `force` does not overrule."""
+    """Not a picture, or too large. The only reason that `force` does not overrule."""
     DARK = "dark"
     OVEREXPOSED = "overexposed"
     COVERED = "covered"
@@ -32,7 +29,7 @@ class Refusal(str, Enum):
     BLURRED = "blurred"
     """Far less detail than in the references of the watch."""
     DUPLICATE = "duplicate"
-    """Nearly the same picture as a reference of the same state: it would teach nothing."""
+    """Nearly the same picture as a reference of the same state: it would add nothing."""
     CONFLICT = "conflict"
     """Nearer to a reference of another state than to those of its own, and as near to it as the
     references of that state are to each other: it may show the other state."""
@@ -40,18 +37,18 @@ class Refusal(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """When a picture is refused.
+    """Limits of the duplicate check.
 
     A fixed camera sees nearly the same picture all day. Of pictures spread over each of ten real
-    sets, a cosine of 0.97 alone refuses up to 74 % with the default embedding, and up to 88 % with
+    sets, a cosine of 0.97 alone rejects up to 74 % with the default embedding, and up to 88 % with
     the official v3-small one, where pictures of *different* states exceed it as often. So a
     duplicate must also be one in its pixels: with the structural similarity beside it, 0 to 40 %
-    are refused (74 % of the one set whose camera sees a sleeping city), and the next frame of a
+    are rejected (74 % of the one set whose camera sees a sleeping city), and the next frame of a
     clip (structural similarity 0.94 and up) still is.
 
     Args:
-        duplicate_cosine: At or above this cosine, and
-        duplicate_ssim: at or above this structural similarity of thumbnails, it is a duplicate.
+        duplicate_cosine: Least cosine of a duplicate.
+        duplicate_ssim: Least structural similarity of thumbnails of a duplicate; both must hold.
     """
 
     duplicate_cosine: float = 0.97
@@ -60,7 +57,7 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A refusal, what it rests on, and the reference that it names, if any."""
+    """Reason of a rejection, its measurements, and the id of the reference concerned, if any."""
 
     refusal: Refusal
     detail: str
@@ -68,10 +65,10 @@ class Rejection:
 
 
 class EnrolmentChecks:
-    """Judges pictures against references and those accepted since.
+    """Checks of pictures against references and against those accepted since.
 
     Args:
-        references: Of the watch, all states.
+        references: References of the watch, all states.
     """
 
     def __init__(self, references: Sequence[Reference]) -> None:
@@ -83,7 +80,7 @@ class EnrolmentChecks:
         self._known.append(reference)
 
     def verdict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Rejection | None:
-        """Return why `probe` should not become a reference of `state`; None if it may."""
+        """Return the reason not to enrol `probe` as `state`; None if there is none."""
         return (
             self._impediment(probe)
             or self.duplicate(probe, state, gates)
@@ -91,7 +88,7 @@ class EnrolmentChecks:
         )
 
     def duplicate(self, picture: Probe | Reference, state: str, gates: Gates) -> Rejection | None:
-        """Return which reference of `state` the picture repeats; None if it is new."""
+        """Return the rejection of a picture that repeats a reference of `state`; None if it is new."""
         rows = [at for at, item in enumerate(self._known) if item.state == state]
         cosines = self._cosines(picture, rows)
         near = np.flatnonzero(cosines >= gates.duplicate_cosine)
@@ -134,10 +131,10 @@ class EnrolmentChecks:
         return Rejection(Refusal.CONFLICT, detail, nearest.reference_id)
 
     def _kinship(self, state: str, condition: str, gates: Gates) -> float:
-        """Return the cosine with its nearest fellow of the loneliest reference of a state.
+        """Return the least, over the references of a state, of the cosine with the nearest other.
 
-        A picture that is unlike everything is no member of another state, only new, and new
-        pictures are what a gallery needs. On ten real sets this refuses half as many right
+        A picture that is unlike everything is new rather than of another state, and new
+        pictures are what a gallery needs. On ten real sets this rejects half as many right
         pictures as the plain comparison and still 86 of 100 with a wrong state (thumbnails).
         """
         fellows = [
@@ -167,11 +164,11 @@ class EnrolmentChecks:
 def duplicates_in(gallery: Gallery, gates: Gates | None = None) -> dict[str, Rejection]:
     """Return, by id, the references that repeat an earlier one of their state, and which."""
     found = {}
-    keeper = EnrolmentChecks(())
+    checks = EnrolmentChecks(())
     for reference in gallery.references:
-        verdict = keeper.duplicate(reference, reference.state, gates or Gates())
+        verdict = checks.duplicate(reference, reference.state, gates or Gates())
         if verdict is None:
-            keeper.admit(reference)
+            checks.admit(reference)
         else:
             found[reference.reference_id] = verdict
     return found
@@ -197,17 +194,17 @@ SAME_COSINE = 0.999
 SAME_LEVELS = 2.0
 """Mean difference of the thumbnails, grey levels: a picture saved anew stays below; two pictures
 taken one after the other come close only where neither thing nor light nor noise moved."""
-MOST_TOLD = 100
+MOST_CONFLICTS = 100
 _ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One picture under two states: whatever the scorer says of it, one of them is wrong.
+    """Two references of different states that show the same picture: one of them is wrong.
 
     Args:
-        first: Enrolled earlier.
-        second: Enrolled later, as another state.
+        first: Reference enrolled earlier.
+        second: Reference enrolled later, as another state.
     """
 
     first: Reference
@@ -222,7 +219,7 @@ class Conflict:
 
 def conflicts(gallery: Gallery) -> tuple[Conflict, ...]:
     """Return the pairs of references that show the same picture as two states; at most 100."""
-    return tuple(islice(_pairs(gallery), MOST_TOLD))
+    return tuple(islice(_pairs(gallery), MOST_CONFLICTS))
 
 
 def _pairs(gallery: Gallery) -> Iterator[Conflict]:

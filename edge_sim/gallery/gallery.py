@@ -22,11 +22,11 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DIGEST_BYTES = 8
 
 ReferenceLoader = Callable[[Iterable[str]], Mapping[str, Reference]]
-"""Finds references again, by id; those that cannot be had any more are left out."""
+"""Loader of references by id; those that cannot be read any more are left out."""
 
 
 def checked_name(kind: str, name: str) -> str:
-    """Return `name` if a watch or state may be called so; `kind` is the word for the message.
+    """Return `name` if it is a valid name; `kind` is the noun of the message.
 
     Raises:
         GalleryError: Other characters than `[A-Za-z0-9_-]`, more than 64 of them, or reserved.
@@ -43,10 +43,10 @@ def checked_name(kind: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchResult:
-    """A reference that a search found.
+    """Reference found by a search.
 
     Args:
-        reference: Of the gallery.
+        reference: Reference of the gallery.
         score: A likeness, or a distance for Euclidean and Manhattan.
     """
 
@@ -56,12 +56,12 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class CalibratedLevel:
-    """What `edge-sim calibrate --write` found for one state.
+    """Threshold of one state from `edge-sim calibrate --write`.
 
     Args:
-        threshold: Of `Score.combined`, 0 to 1; at or above it is the state.
-        same: Scores of the state that it rests on.
-        origin: When, for what promise and on what, for people.
+        threshold: Least `Score.combined` of the state, 0 to 1.
+        same: Number of scores of the state that it was measured on.
+        origin: Date, target rate and sample of the calibration, in words.
     """
 
     threshold: float
@@ -71,17 +71,17 @@ class CalibratedLevel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GallerySummary:
-    """What is left of a gallery once scorer, decider and monitor were made for it.
+    """Part of a gallery that is kept once scorer, decider and monitor were built from it.
 
-    A reference takes 15 kB, most of it pictures that no look needs: a device with a thousand of
-    them keeps this instead.
+    A reference takes 15 kB, most of it pixels that no observation needs: a device with a thousand
+    of them keeps this instead.
 
     Args:
-        revision: Of the gallery file.
-        model_id: Of the references; None without any.
+        revision: Revision of the gallery file.
+        model_id: Model of the references; None without any.
         counts: State -> number of its references, sorted by state.
         digest: 16 hexadecimal digits that depend on every reference.
-        recall: Finds references again.
+        recall: Loader of references by id.
     """
 
     revision: int
@@ -92,19 +92,18 @@ class GallerySummary:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Of the references, sorted."""
+        """States of the references, sorted."""
         return tuple(self.counts)
 
 
 class Gallery:
-    """The references of one watch.
+    """Immutable set of the references of one watch.
 
     Args:
-        references: In enrolment order; ids unique, all of one model.
-        revision: Of the gallery file that they were read from; 0 in memory only.
-        calibrated: State -> level that was calibrated on exactly these references.
-        recall: Finds these references again for those who kept the summary only; None looks them
-            up here, which keeps the gallery.
+        references: References in enrolment order; ids unique, all of one model.
+        revision: Revision of the gallery file that they were read from; 0 in memory only.
+        calibrated: State -> level calibrated on exactly these references.
+        recall: Loader of references by id for the summary; None keeps the gallery in memory.
 
     Raises:
         GalleryError: Two references share an id, or models are mixed.
@@ -170,7 +169,7 @@ class Gallery:
 
     @property
     def references(self) -> tuple[Reference, ...]:
-        """In the order of the rows of `matrix`."""
+        """References in the order of the rows of `matrix`."""
         return self._references
 
     @property
@@ -183,7 +182,7 @@ class Gallery:
         return stacked.reshape(len(spatial), -1, stacked.shape[-1])
 
     def summary(self) -> GallerySummary:
-        """Return what is worth keeping when the references are not needed any more."""
+        """Return the summary that is kept when the references are not needed any more."""
         counts = Counter(item.state for item in self._references)
         names = "\0".join(f"{item.reference_id}\0{item.state}" for item in self._references)
         digest = hashlib.blake2b(names.encode(), digest_size=_DIGEST_BYTES)
@@ -221,11 +220,11 @@ class Gallery:
         """Return the k references most like `embedding`, the best first; fewer if there are.
 
         Args:
-            k: At least 1.
-            metric: To rank by. Equal scores are in order of Manhattan distance, then of enrolment.
-            where: Only references with these values; keys are `state`, `condition` and those of
-                the metadata.
-            least: The least similar first, instead of the most similar.
+            k: Greatest number of results, 1 or more.
+            metric: Metric of the ranking. Equal scores are ordered by Manhattan distance, then by
+                enrolment.
+            where: Required values; keys are `state`, `condition` and those of the metadata.
+            least: Whether the least similar come first.
 
         Raises:
             ModelError: The embedding was made with another model than the references.
@@ -237,7 +236,7 @@ class Gallery:
                 f"embed a picture with open_embedder().embed(pixels)"
             )
         if k < 1:
-            raise GalleryError(f"ask for at least 1 reference, got {k}")
+            raise GalleryError(f"k must be at least 1, got {k}")
         if self.model_id not in (None, embedding.model_id):
             raise ModelError(
                 f"the gallery was made with the model {self.model_id}, "

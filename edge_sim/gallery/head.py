@@ -1,13 +1,12 @@
-"""Head: a likeness learned from the labelled references of one watch, on top of the model.
+"""Head: similarity learned from the labelled references of one watch, on top of the model.
 
-Plain cosine ranks pictures by all that the model sees. A head ranks them by what tells the states
-of one watch apart: half of it is the embedding with the middle of the states taken out and every
-number divided by how much it varies within states, half the answer of a ridge regression on the
-states. Both halves are unit vectors, so the product of two adapted vectors is a mean of cosines.
+Plain cosine ranks pictures by every feature of the model. A head ranks them by the features that
+separate the states of one watch: half of it is the embedding, centred on the mean of the states and
+divided by the deviation within states, half the output of a ridge regression on the states. Both
+halves are unit vectors, so the product of two adapted vectors is a mean of cosines.
 
-Heads as rows of the gallery file. Everything here runs inside a transaction.
-
-As with references, a row is never changed: the row of the past is closed with `until`.
+Heads are rows of the gallery file; the functions on rows run inside a transaction. As with
+references, a row is never changed: the row of the past is closed with `until`.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ def unit_cells(cells: FloatCells) -> FloatVector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadView:
-    """One view, the global vector or the cells, as a head sees it.
+    """Projection of one part of an embedding: the global vector, or the cells.
 
     Args:
         centre: (D,) float32, mean over the states of their mean rows.
         scale: (D,) float32, one over the deviation within states.
-        weights: (D, S) float32, of the regression.
-        blocks: D is this many blocks of equal length, each brought to unit length once centred.
+        weights: (D, S) float32, weights of the regression.
+        blocks: Number of blocks of equal length in D, each normalised once centred.
 
     Raises:
         ValueError: The shapes do not fit together, or a number is not finite.
@@ -82,14 +81,14 @@ class HeadView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A learned likeness.
+    """Learned similarity.
 
     Args:
-        model_id: Of the embeddings it was learned on; it is for no others.
-        states: Sorted; a column of the weights each.
-        vector: The global vector.
-        cells: The spatial cells side by side, each of unit length; None for a model without.
-        bias: (S,) float32, added to what both views say.
+        model_id: Model of the embeddings it was learned on; it applies to no others.
+        states: Sorted states, one column of the weights each.
+        vector: Projection of the global vector.
+        cells: Projection of the unit cells side by side; None for a model without cells.
+        bias: (S,) float32, added to the outputs of both.
 
     Raises:
         ValueError: The parts do not fit together.
@@ -113,10 +112,10 @@ class Head:
         return self.vector.centre.size + len(self.states)
 
     def adapted(self, embedding: Embedding) -> Embedding:
-        """Return an embedding whose cosines are those of the head; it has no cells.
+        """Return the embedding whose cosines are those of the head; it has no cells.
 
         Raises:
-            ModelError: It was made with another model.
+            ModelError: The embedding was made with another model.
         """
         if embedding.model_id != self.model_id:
             raise ModelError(
@@ -135,13 +134,13 @@ class Head:
         Raises:
             ModelError: The head needs cells, and there are none.
         """
-        seen = self.vector.project(vectors)
-        said = seen @ self.vector.weights + self.bias
+        projected = self.vector.project(vectors)
+        outputs = projected @ self.vector.weights + self.bias
         if self.cells is not None:
             if cells is None:
                 raise ModelError("the head needs the spatial cells, and these pictures have none")
-            said = said + self.cells.project(cells) @ self.cells.weights
-        both = np.concatenate([seen * _HALF, normalised(said) * _HALF], axis=1)
+            outputs = outputs + self.cells.project(cells) @ self.cells.weights
+        both = np.concatenate([projected * _HALF, normalised(outputs) * _HALF], axis=1)
         return np.ascontiguousarray(normalised(both))
 
 
@@ -153,14 +152,14 @@ _FLOAT = np.dtype("<f4")
 
 
 class HeadInfo(msgspec.Struct, frozen=True):
-    """What is known of a head besides its numbers.
+    """Description of a head, stored beside its numbers.
 
     Args:
-        model_id: Of the embeddings it was learned on.
-        states: As in the head.
+        model_id: Model of the embeddings it was learned on.
+        states: Sorted states, as in the head.
         dimension: Length of the global vector.
         cells: Length of the cells side by side; 0 for a model without.
-        blocks: How many cells they are.
+        blocks: Number of the cells.
         learned_from: (reference id, state) of every reference.
     """
 
@@ -179,7 +178,7 @@ def put(
     head: Head | None,
     learned_from: tuple[tuple[str, str], ...],
 ) -> None:
-    """Put a head in the place of the one that the watch has; None takes it out."""
+    """Replace the head of a watch; None takes it out."""
     connection.execute(HEADS)
     connection.execute(
         "UPDATE heads SET until = ? WHERE watch = ? AND until IS NULL", (number, watch)
@@ -205,7 +204,7 @@ def find(connection: sqlite3.Connection, watch: str, revision: int) -> tuple[Hea
     """Return the head of a watch as it was at a revision; None if it had none.
 
     Raises:
-        GalleryError: Its row is damaged.
+        GalleryError: The row is damaged.
     """
     if not has_table(connection, "heads"):
         return None
@@ -241,7 +240,7 @@ def purge(connection: sqlite3.Connection) -> None:
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield what is wrong with heads, present and past."""
+    """Yield the faults of heads, present and past."""
     if not has_table(connection, "heads"):
         return
     for row in connection.execute(f"SELECT {_COLUMNS} FROM heads"):

@@ -1,7 +1,7 @@
 """Learned heads of watches, kept in the gallery file as part of its history.
 
-A head holds as long as every reference it was learned from is there with its state, the watch has
-the same states, and the same model: then what was measured of it still stands.
+A head applies as long as every reference it was learned from is present with its state, and the
+watch has the same states and model: then the measurements of it still hold.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from edge_sim.gallery.store import GalleryStore
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptHead:
-    """A head in the gallery file.
+    """Head of the gallery file.
 
     Args:
-        head: As it was learned.
-        outdated: Why it does not hold any more, one line; None if it does.
+        head: Head as it was learned.
+        outdated: Reason why it no longer applies, one line; None if it does.
     """
 
     head: Head
@@ -38,9 +38,9 @@ def keep_heads(
 
     Args:
         store: The open gallery file.
-        heads: Watch -> head; None takes the one it has out.
-        revision: That the heads were learned at.
-        detail: For the log.
+        heads: Watch -> head; None takes its head out.
+        revision: Revision that the heads were learned at.
+        detail: Text for the log.
 
     Raises:
         GalleryError: The gallery has changed since, or cannot be written.
@@ -62,8 +62,8 @@ def kept_head(store: GalleryStore, watch: str, gallery: Gallery) -> KeptHead | N
 
     Args:
         store: The open gallery file.
-        watch: Its name.
-        gallery: Its references, from this store.
+        watch: Name of the watch.
+        gallery: References of the watch, from this store.
 
     Raises:
         GalleryError: The row of the head is damaged.

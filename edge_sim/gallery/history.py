@@ -1,4 +1,4 @@
-"""Reading the gallery file at any revision. Everything here runs inside a transaction."""
+"""Reading of the gallery file at any revision, inside a transaction."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edge_sim.gallery import head as head_rows
 from edge_sim.gallery.records import Alteration, Difference, ReferenceRecord, Revision
 
 _AT = "v.since <= :revision AND (v.until IS NULL OR v.until > :revision)"
-"""A row that is part of the gallery at a revision."""
+"""Condition of a row that is part of the gallery at a revision."""
 
 _FEW_REVISIONS = 20
-"""Up to so many are looked up one by one."""
+"""Greatest number of revisions that are read one by one."""
 
 _CONTENT = ", ".join(f"v.{name}" for name in (*database.CONTENT_COLUMNS, "crc"))
 _EMBEDDED = ", ".join(f"e.{name}" for name in database.EMBEDDING_COLUMNS)
@@ -36,7 +36,7 @@ def head(connection: sqlite3.Connection) -> int:
 
 
 def checked_revision(connection: sqlite3.Connection, revision: int | None) -> int:
-    """Return the revision that is meant; None is the last one.
+    """Return an existing revision; None means the last one.
 
     Raises:
         GalleryError: There is none of this number.
@@ -133,7 +133,7 @@ def revisions(
 
 
 def difference(connection: sqlite3.Connection, before: int, after: int) -> Difference:
-    """Return what is different at `after` from `before`."""
+    """Return the difference from revision `before` to `after`."""
     old = {record.reference_id: record for record in records_at(connection, before)}
     new = {record.reference_id: record for record in records_at(connection, after)}
     return Difference(
@@ -148,7 +148,7 @@ def difference(connection: sqlite3.Connection, before: int, after: int) -> Diffe
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield what is wrong, after reading every page, row, array and picture."""
+    """Yield the faults of the file, after reading every page, row, array and picture."""
     for (verdict,) in connection.execute("PRAGMA integrity_check"):
         if verdict != "ok":
             yield f"the file is damaged: {verdict}"

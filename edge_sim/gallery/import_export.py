@@ -1,4 +1,4 @@
-"""A gallery as folders: one per state, pictures inside. Other programs' training data looks so.
+"""Import and export of a gallery as folders of pictures, one per state, or as a zip of them.
 
 Layouts that drop in as they are:
 
@@ -7,18 +7,8 @@ Layouts that drop in as they are:
 - Frigate's classification models: `dataset/<state>/` beside `train/`;
 - anomalib's and MVTec's: `train/good/`, `test/good/`, `test/<defect>/`; `ground_truth/` is masks.
 
-A zip of folders with pictures, unpacked for an import without trusting a word of it.
-
-Only pictures and the list of an export leave the archive. Every path is checked, sizes are counted
-while unpacking (the archive's own figures may lie), and links stay inside.
-
-Turns pictures into references of a gallery, through the same `make_probe` as the live path.
-
-    with GalleryStore.open("gallery.db", create=True) as store:
-        plan = EnrolmentPlan("bowl", "food", region=Region(Roi(0.2, 0.3, 0.6, 0.8)))
-        report = enrol(store, embedder, candidates_in(["food/"]), plan=plan)
-
-A picture that would make the gallery worse is refused with the reason: see `Refusal`.
+Only pictures and the list of an export are unpacked from a zip. Every path is checked, sizes are
+counted while unpacking (the figures in the archive are not trusted), and links are skipped.
 """
 
 from __future__ import annotations
@@ -40,21 +30,26 @@ import msgspec
 
 from edge_sim.core.files import entries, is_dir, is_file, printable, write_private
 from edge_sim.errors import EdgeSimError, GalleryError, SourceError
-from edge_sim.gallery.candidates import Found, ReferenceOrigin, pictures_in, read_candidate
+from edge_sim.gallery.candidates import (
+    CandidateResult,
+    ReferenceOrigin,
+    pictures_in,
+    read_candidate,
+)
 from edge_sim.gallery.gallery import checked_name
 from edge_sim.gallery.records import ReferenceRecord
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sources.uri import PICTURE_SUFFIXES
 
 MANIFEST = "references.json"
-_NOT_CLASSES = frozenset({"__MACOSX", "@eaDir", "lost+found"})  # what archives and disks add
+_NOT_CLASSES = frozenset({"__MACOSX", "@eaDir", "lost+found"})  # added by archives and disks
 _SAMPLES = "-samples"  # Teachable Machine's download of the class X is X-samples.zip
 _SCHEMA = 1
 _MAX_MANIFEST_BYTES = 256_000_000
 
 
 class _Listed(msgspec.Struct, frozen=True):
-    """What an export knows of one reference."""
+    """Entry of one reference in the list of an export."""
 
     reference_id: str
     state: str
@@ -71,7 +66,7 @@ class _Manifest(msgspec.Struct, frozen=True):
 def classes_in(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return the folders with pictures of each class, sorted; names as they are on disk.
 
-    Hidden folders and those without pictures do not count.
+    Hidden folders and those without pictures are left out.
 
     Raises:
         SourceError: There is no such folder, or no folder with pictures in it.
@@ -85,7 +80,7 @@ def classes_in(folder: Path) -> dict[str, tuple[Path, ...]]:
     if not found:
         raise SourceError(
             f"{printable(folder)}: no folders with pictures in it; make one for each state, "
-            "pictures inside"
+            "with its pictures inside"
         )
     return dict(sorted(found.items()))
 
@@ -94,8 +89,8 @@ def states_in(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return the folders of each state in `folder`, sorted; see the layouts above.
 
     Raises:
-        SourceError: As in `classes_in`.
-        GalleryError: A folder has a name that no state can have, or two would be one state.
+        SourceError: No such folder, or no folder with pictures in it.
+        GalleryError: A folder has no valid name of a state, or two would be one state.
     """
     found: dict[str, tuple[Path, ...]] = {}
     origin: dict[str, str] = {}
@@ -111,7 +106,7 @@ def states_in(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def state_name(folder_name: str) -> str:
-    """Return the state that a folder is for: accents go, other characters become `_`.
+    """Return the state named by a folder: accents are dropped, other characters become `_`.
 
     Raises:
         GalleryError: Nothing is left, it is too long, or the word is reserved.
@@ -124,8 +119,8 @@ def state_name(folder_name: str) -> str:
         raise GalleryError(f"folder {folder_name[:80]!r}: {error}; rename the folder") from error
 
 
-def pictures_of(folder: Path, folders: tuple[Path, ...]) -> Iterator[Found]:
-    """Yield the pictures of one state; those of an export come with what was known of them.
+def pictures_of(folder: Path, folders: tuple[Path, ...]) -> Iterator[CandidateResult]:
+    """Yield the pictures of one state; those of an export with their metadata.
 
     Raises:
         SourceError: A folder cannot be read.
@@ -138,10 +133,10 @@ def pictures_of(folder: Path, folders: tuple[Path, ...]) -> Iterator[Found]:
 
 
 def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[ReferenceRecord, ...]:
-    """Write the pictures of a watch to `folder/<state>/<id>.png`; what is known of them beside.
+    """Write the pictures of a watch to `folder/<state>/<id>.png`, with a list of their metadata.
 
     Args:
-        folder: New or empty: nothing is ever written over.
+        folder: New or empty folder; nothing is overwritten.
 
     Raises:
         GalleryError: The watch has no references, or the folder is in use or cannot be written.
@@ -192,7 +187,7 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _origins(folder: Path) -> Mapping[str, ReferenceOrigin]:
-    """Return what the list of an export says, by path of the picture; empty without a list."""
+    """Return the entries of the list of an export by path of the picture; empty without a list."""
     path = folder / MANIFEST
     try:
         if not is_file(path):
@@ -233,7 +228,7 @@ _COMPRESSIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What an archive may hold: entries, bytes of one file, and bytes of all."""
+    """Limits of an archive: entries, bytes of one file, and bytes of all."""
 
     entries: int = 100_000
     file_bytes: int = 512_000_000
@@ -241,16 +236,16 @@ class ArchiveLimits:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is meant as a zip: a file whose name ends in .zip."""
+    """Return whether a path names a zip: a file whose name ends in .zip."""
     return path.suffix.lower() == ".zip" and not is_dir(path)
 
 
 @contextmanager
 def unpacked(path: Path, limits: ArchiveLimits | None = None) -> Iterator[Path]:
-    """Give a folder with the pictures of a zip; it is gone afterwards.
+    """Provide a temporary folder with the pictures of a zip.
 
-    A single folder around everything is stepped into; pictures that lie in no folder are of the
-    class that the file is named for, as in Teachable Machine's `Class 1-samples.zip`.
+    A single folder around everything is entered; pictures outside of folders are of the class that
+    the file is named for, as in Teachable Machine's `Class 1-samples.zip`.
 
     Raises:
         SourceError: No zip, damaged, encrypted, a path that leads out of it, too much in it, or

@@ -120,7 +120,7 @@ def last_ordinal(connection: sqlite3.Connection) -> int:
 
 
 def _seal_fault(connection: sqlite3.Connection, head: int) -> str | None:
-    """Return why the rows are not those of the last revision; None if they are.
+    """Return the reason why the rows are not those of the last revision; None if they are.
 
     Reads the light tables only: the checksums of embeddings are left to `problems`.
     """
@@ -128,10 +128,10 @@ def _seal_fault(connection: sqlite3.Connection, head: int) -> str | None:
     if seal is None or seal.revision != head:
         return None if head == 0 and seal is None else MIXED
     now = _sums(connection, seal.sums, until_now=False)
-    # A missing picture keeps nobody from the rest; `problems` names it.
+    # A missing picture does not affect the other rows; `problems` names it.
     now = replace(now, pictures=seal.sums.pictures)
     if now.heads_crc != seal.sums.heads_crc and _has_damaged_head(connection):
-        # Nor does a damaged head: it is named where it is used, and learned again.
+        # Nor does a damaged head: it is reported where it is used, and learned again.
         now = replace(now, heads_crc=seal.sums.heads_crc)
     return None if now == seal.sums else MIXED
 
@@ -150,7 +150,7 @@ def _has_damaged_head(connection: sqlite3.Connection) -> bool:
 
 
 def problems(connection: sqlite3.Connection, head: int) -> Iterator[str]:
-    """Yield what does not fit the seals, after reading every checksum."""
+    """Yield the contradictions to the seals, after reading every checksum."""
     if not has_table(connection, "seals"):
         return
     seal = last(connection)
@@ -186,7 +186,7 @@ def is_stray(base: Base, seen: sqlite3.Connection) -> bool:
     """Return whether the log beside a file is that of another file.
 
     Args:
-        base: From `latest`.
+        base: Result of `latest`.
         seen: The file with its log.
 
     Raises:
@@ -325,7 +325,7 @@ def check_content(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _fault(connection: sqlite3.Connection) -> str | None:
-    """Return what is wrong with the light tables, in a few words; None if nothing is."""
+    """Return the fault of the light tables, in a few words; None if there is none."""
     count, head = connection.execute(
         "SELECT count(*), coalesce(max(number), 0) FROM revisions"
     ).fetchone()
@@ -333,10 +333,10 @@ def _fault(connection: sqlite3.Connection) -> str | None:
         return f"its log has {count} entries, and the last revision is {head}"
     (odd,) = connection.execute(_ODD_ENTRIES).fetchone()
     if odd:
-        return f"{odd} entries of its log cannot be"
+        return f"{odd} entries of its log are impossible"
     (odd,) = connection.execute(_ODD_ROWS, {"head": head}).fetchone()
     if odd:
-        return f"{odd} of its references have numbers that cannot be"
+        return f"{odd} of its references have impossible numbers"
     return _bad_name(connection) or _mixture(connection, head)
 
 
@@ -373,14 +373,14 @@ def _mixture(connection: sqlite3.Connection, head: int) -> str | None:
 def _short_additions(connection: sqlite3.Connection) -> str | None:
     """Return the first addition that lacks references: files of the first format have no seal.
 
-    Nothing was ever deleted in that format, and the log says how many references were added.
+    Nothing was ever deleted in that format, and the log has the number of references added.
     """
     found = connection.execute(
         "SELECT number, detail, (SELECT count(*) FROM versions WHERE since = number) "
         "FROM revisions WHERE verb = 'add'"
     )
     for number, detail, present in found:
-        said = detail.partition(" ")[0]
-        if said.isascii() and said.isdigit() and int(said[:9]) != present:
-            return f"revision {number} added {said}, {present} are there: {MIXED}"
+        stated = detail.partition(" ")[0]
+        if stated.isascii() and stated.isdigit() and int(stated[:9]) != present:
+            return f"revision {number} added {stated}, {present} are there: {MIXED}"
     return None

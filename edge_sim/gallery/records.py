@@ -12,17 +12,17 @@ from edge_sim.core.types import THUMBNAIL_PX, Embedding, GrayImage, Roi
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolled:
-    """A picture on its way into the gallery.
+    """Picture that is about to be added to the gallery.
 
     Args:
-        state: What it shows.
-        embedding: Of `crop` as decoded again.
+        state: State that it shows.
+        embedding: Embedding of `crop` as decoded again.
         thumbnail: (96, 96) uint8 grey, of the same pixels.
-        crop: The region as an encoded picture; `reembed` starts from it.
+        crop: Region as an encoded picture; `reembed` starts from it.
         condition: Light regime, as in `day`.
         enrolled_at: Aware, UTC.
         metadata: Free `key: value` strings.
-        tags: Marks, for filters and exports.
+        tags: Tags for filters and exports.
 
     Raises:
         ValueError: A thumbnail of another shape, no crop, or a time without a zone.
@@ -52,7 +52,7 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reworked:
-    """What another model makes of a picture that is in the gallery already."""
+    """New embedding of a picture that is in the gallery already."""
 
     reference_id: str
     embedding: Embedding
@@ -61,18 +61,18 @@ class Reworked:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRecord:
-    """A reference without its arrays: what lists and differences show.
+    """Reference without its arrays, as lists and differences show it.
 
     Args:
-        reference_id: Unique in the file; never given twice, not even after `undo`.
-        watch: That it belongs to.
-        state: What it shows.
+        reference_id: Id, unique in the file; never given twice, not even after `undo`.
+        watch: Watch that it belongs to.
+        state: State that it shows.
         condition: Light regime at enrolment.
-        model_id: That its embedding was made with.
+        model_id: Model of its embedding.
         enrolled_at: Aware, UTC.
         metadata: Free `key: value` strings.
-        tags: Sorted marks, for filters and exports.
-        since: Revision that made it what it is.
+        tags: Sorted tags for filters and exports.
+        since: Revision of its last change.
     """
 
     reference_id: str
@@ -88,13 +88,13 @@ class ReferenceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One change of the gallery file.
+    """Change of the gallery file.
 
     Args:
         number: Counted from 1 without gaps; 0 is the empty gallery.
         at: Aware, UTC.
-        verb: As in `add`, `remove`, `undo`.
-        detail: For people.
+        verb: Kind of change: `add`, `remove`, `undo` ...
+        detail: Text for people.
         appeared: Ids of references that were not there before.
         gone: Ids of references that are not there any more.
         altered: Ids of references that stay, with another state, watch, tags or embedding.
@@ -111,7 +111,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """One reference before and after."""
+    """State of one reference before and after."""
 
     before: ReferenceRecord
     after: ReferenceRecord
@@ -119,7 +119,7 @@ class Alteration:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """From one revision to another."""
+    """Difference between two revisions."""
 
     appeared: tuple[ReferenceRecord, ...]
     gone: tuple[ReferenceRecord, ...]
@@ -127,15 +127,15 @@ class Difference:
 
 
 REGION = "region"
-"""Key in the metadata: `x1,y1,x2,y2` in fractions of the frame."""
+"""Key of the metadata, whose value is `x1,y1,x2,y2` in fractions of the frame."""
 LEAST_OVERLAP = 0.8
-"""Part of both regions together that they share; below it they show something else."""
+"""Least overlap (intersection over union) of two regions that count as the same."""
 LEAST_SIDE_PX = 16
-"""A region with a shorter side has fewer pixels than any embedder or thumbnail can use."""
+"""Least side of a region, pixels: a smaller one has fewer than any embedder can use."""
 
 
 class WithMetadata(Protocol):
-    """A reference or its record."""
+    """Reference or record of one."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -143,12 +143,12 @@ class WithMetadata(Protocol):
 
 
 def region_text(roi: Roi) -> str:
-    """Return a region as it is kept."""
+    """Return the text that a region is stored as."""
     return ",".join(f"{corner:g}" for corner in (roi.x1, roi.y1, roi.x2, roi.y2))
 
 
 def region_of_text(text: str) -> Roi | None:
-    """Return the region in a kept text; None if it is none."""
+    """Return the region of a stored text; None if it is invalid."""
     try:
         x1, y1, x2, y2 = map(float, text.split(","))
         return Roi(x1, y1, x2, y2)
@@ -157,7 +157,7 @@ def region_of_text(text: str) -> Roi | None:
 
 
 def overlap(one: Roi, other: Roi) -> float:
-    """Return the area that two regions share, in parts of the area that they cover together."""
+    """Return the intersection of two regions over their union, 0 to 1."""
     width = min(one.x2, other.x2) - max(one.x1, other.x1)
     height = min(one.y2, other.y2) - max(one.y1, other.y1)
     shared = max(width, 0.0) * max(height, 0.0)
@@ -165,14 +165,14 @@ def overlap(one: Roi, other: Roi) -> float:
 
 
 def moved_region(references: Iterable[WithMetadata], roi: Roi) -> str | None:
-    """Return what to say if references were taken of another region than `roi`; else None."""
+    """Return a warning if references were taken of another region than `roi`; else None."""
     known = [region_of_text(item.metadata.get(REGION, "")) for item in references]
     elsewhere = [found for found in known if found and overlap(found, roi) < LEAST_OVERLAP]
     if not elsewhere:
         return None
     return (
         f"{len(elsewhere)} of {len(known)} references were taken of another region "
-        f"({region_text(elsewhere[-1])}, the watch looks at {region_text(roi)}): "
+        f"({region_text(elsewhere[-1])}, the watch has {region_text(roi)}): "
         f"set the roi back, or enrol pictures of the new region"
     )
 

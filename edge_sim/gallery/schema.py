@@ -1,6 +1,6 @@
 """Tables of the gallery file, and the check that a file has these and nothing else.
 
-A file whose schema is not exactly ours is refused: see `sqlite_schema`.
+A file with any other schema is rejected: see `core.sqlite.Schema`.
 """
 
 from __future__ import annotations

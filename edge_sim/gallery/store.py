@@ -1,7 +1,4 @@
-"""References found again in the gallery file, for those who did not keep them.
-
-GalleryStore: the references of all watches of a device, with their history.
-"""
+"""Store of the references of all watches of a device, with their history."""
 
 from __future__ import annotations
 
@@ -33,26 +30,26 @@ from edge_sim.gallery.records import Difference, Enrolled, ReferenceRecord, Revi
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUT_S = 1.0  # a look waits for it; readers have to wait for next to nothing
+_TIMEOUT_S = 1.0  # an observation may wait for it; a reader waits for next to nothing
 
 
 @dataclass(frozen=True, slots=True)
-class FromFile:
-    """Finds references of one revision again: a `gallery.ReferenceLoader`.
+class FileReferenceLoader:
+    """Loader of references of one revision from the file: a `gallery.ReferenceLoader`.
 
-    The file is opened each time: few looks are told to anybody, and any thread may ask. What
-    cannot be read is logged and left out, for nobody's decision hangs on it.
+    The file is opened each time: references are rarely needed, and by any thread. Those that
+    cannot be read are logged and left out, since no decision depends on them.
 
     Args:
-        path: Of the gallery file.
-        revision: At which the references were read.
+        path: Path of the gallery file.
+        revision: Revision at which the references were read.
     """
 
     path: Path
     revision: int
 
     def __call__(self, reference_ids: Iterable[str]) -> dict[str, Reference]:
-        """Return those of the references that can be had."""
+        """Return the references that can be read."""
         try:
             opened = open_database(self.path, create=False, read_only=True, timeout_s=_TIMEOUT_S)
             with (
@@ -78,10 +75,10 @@ class OpenMode:
 
 
 class GalleryStore:
-    """An open gallery file. Use it from the thread that opened it; close it, or use `with`.
+    """Open gallery file. Use it from the thread that opened it; close it, or use `with`.
 
     Every method raises `GalleryError` where the file is damaged, locked for too long, read-only,
-    on a full disk, or closed, where an id is not there, and where a name cannot be; nothing is
+    on a full disk, or closed, where an id is not there, and where a name is invalid; nothing is
     changed then. Every change returns the revision that it made.
     """
 
@@ -113,9 +110,9 @@ class GalleryStore:
 
         Args:
             create: Make an empty gallery if there is no file. A file is never written over.
-            read_only: Refuse every change; works on a read-only disk.
-            timeout_s: How long a change waits for another process that is writing.
-            clock: Seconds since 1970, for the times in the log.
+            read_only: Reject every change; works on a read-only disk.
+            timeout_s: Longest wait of a change for another process that is writing, seconds.
+            clock: Clock for the times in the log, seconds since 1970.
 
         Raises:
             GalleryError: No file, no gallery, damaged, of a newer edge_sim, or not accessible.
@@ -149,7 +146,7 @@ class GalleryStore:
     def data_version(self) -> int:
         """Return a number that changes when another connection has changed or replaced the file.
 
-        Cheap enough to ask between two frames: it reads one page.
+        Cheap enough to be called between two frames: it reads one page.
 
         Raises:
             GalleryError: The file is gone, or another one is in its place that is no gallery.
@@ -168,8 +165,8 @@ class GalleryStore:
         """Return the references of `watch`, in the order of enrolment; empty if it has none.
 
         Args:
-            model_id: Of the embedder in use; a gallery of another model is refused.
-            revision: As it was then; None for now.
+            model_id: Model in use; a gallery of another model is rejected. None accepts any.
+            revision: Revision to read; None reads the last one.
 
         Raises:
             GalleryError: References of another model, no such revision, or a damaged row.
@@ -179,7 +176,7 @@ class GalleryStore:
             found = history.references_at(connection, watch, number)
             levels = calibrated_levels(connection, watch, number)
         history.check_model(found, watch, model_id)
-        recall = FromFile(self.path, number)
+        recall = FileReferenceLoader(self.path, number)
         return Gallery(found, revision=number, calibrated=levels, recall=recall)
 
     def records(
@@ -189,7 +186,7 @@ class GalleryStore:
         state: str | None = None,
         revision: int | None = None,
     ) -> tuple[ReferenceRecord, ...]:
-        """Return what is known of the references, without their arrays, in order of enrolment."""
+        """Return the records of the references, without their arrays, in order of enrolment."""
         with self.reading() as connection:
             number = history.checked_revision(connection, revision)
             found = history.records_at(connection, number)
@@ -198,7 +195,7 @@ class GalleryStore:
         )
 
     def record(self, reference_id: str) -> ReferenceRecord:
-        """Return what is known of one reference."""
+        """Return the record of one reference."""
         for record in self.records():
             if record.reference_id == reference_id:
                 return record
@@ -217,7 +214,7 @@ class GalleryStore:
         """Add pictures to `watch`; their new ids are `appeared` of the revision.
 
         Raises:
-            GalleryError: A name that cannot be, nothing to add, or two models in one watch.
+            GalleryError: An invalid name, nothing to add, or two models in one watch.
         """
         checked_name("watch", watch)
         states = ", ".join(sorted({checked_name("state", item.state) for item in enrolled}))
@@ -227,7 +224,7 @@ class GalleryStore:
         return self._written(number)
 
     def forget(self, reference_ids: Iterable[str]) -> Revision:
-        """Remove references, present or past, with their pictures; neither `undo` brings back.
+        """Delete references, present or past, with their pictures; `undo` restores neither.
 
         Raises:
             GalleryError: There never was such a reference.
@@ -241,7 +238,7 @@ class GalleryStore:
     def purge(self) -> Revision | None:
         """Delete every picture that no present reference needs; None if there is none.
 
-        What was removed before cannot be brought back by `undo` or `rollback` then.
+        References removed before cannot be restored by `undo` or `rollback` afterwards.
         """
         with self.reading() as connection:
             count = edits.disused(connection)
@@ -253,7 +250,7 @@ class GalleryStore:
         return self._written(number)
 
     def _overwrite(self) -> None:
-        """Write the file anew without the room of what was deleted, and empty the log."""
+        """Rewrite the file without the free space of deleted rows, and empty the log."""
         connection = self._open_connection()
         with translated(self.path):
             connection.execute("VACUUM")
@@ -267,7 +264,7 @@ class GalleryStore:
         return self._written(number)
 
     def relabel(self, reference_ids: Iterable[str], state: str) -> Revision:
-        """Say that references show another state."""
+        """Give references another state."""
         ids = edits.unique(reference_ids)
         checked_name("state", state)
         with self.changing("relabel", f"{edits.named(ids)} to {state}") as (connection, number):
@@ -314,7 +311,7 @@ class GalleryStore:
         return self._written(number)
 
     def undo(self) -> Revision:
-        """Take the last change back that was not taken back yet, as a new revision.
+        """Revert the last change that was not reverted yet, as a new revision.
 
         Raises:
             GalleryError: There is none.
@@ -350,27 +347,27 @@ class GalleryStore:
             return history.revisions(connection, limit=limit)
 
     def diff(self, before: int, after: int) -> Difference:
-        """Return what is different at revision `after` from `before`."""
+        """Return the difference from revision `before` to `after`."""
         with self.reading() as connection:
             for number in (before, after):
                 history.checked_revision(connection, number)
             return history.difference(connection, before, after)
 
     def check(self) -> tuple[str, ...]:
-        """Return what is wrong with the file, a line each; reads all of it."""
+        """Return the faults of the file, a line each; reads all of it."""
         with self.reading() as connection:
             return tuple(history.problems(connection))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give one moment of the file, for what this package keeps beside references."""
+        """Provide a read transaction, for the tables beside references."""
         connection = self._open_connection()
         with translated(self.path), transaction(connection, writes=False):
             yield connection
 
     @contextmanager
     def changing(self, verb: str, detail: str) -> Iterator[tuple[sqlite3.Connection, int]]:
-        """Give a transaction and the number of the revision that it makes."""
+        """Provide a write transaction and the number of the revision that it makes."""
         connection = self._open_connection()
         at = datetime.fromtimestamp(self._clock(), tz=timezone.utc).isoformat()
         with translated(self.path), transaction(connection, writes=True):
@@ -406,7 +403,7 @@ class GalleryStore:
         return self._connection
 
     def _reopen(self, identity: tuple[int, int]) -> None:
-        """Go over to the file that is in the place of the one that was opened."""
+        """Switch to the file that replaced the one that was opened."""
         access = self._access
         connection = open_database(
             self.path, create=False, read_only=access.read_only, timeout_s=access.timeout_s

@@ -1,18 +1,14 @@
-"""Which picture files there are, and which of them changed.
+"""Build and update of an index: new and changed pictures are read, missing ones are removed.
 
-Brings an index up to date with its folder: reads what is new, forgets what is gone.
-
-Every few hundred pictures are one transaction, so a build that was killed goes on where it was.
-
-An index on disk of the pictures in a folder: build it once, bring it up to date, search it.
-
-    with IndexStore.open("photos.index", create=Plan(Path("photos"), embedder.model_id)) as store:
+    with IndexStore.open("photos.index", create=IndexPlan(Path("photos"), model_id)) as store:
         update(store, embedder)
         table = store.table()
 
-An index is a folder. `index.db` (SQLite) is the truth: what is known of each file, and its vector.
-`vectors-<n>.npy` and `graph-<n>.usearch` are made from it, to be mapped by a search; where they
-are missing or out of date they are made again.
+Every few hundred pictures are one transaction, so a build that was killed continues where it was.
+
+An index is a folder. `index.db` (SQLite) holds the facts and the vector of each file.
+`vectors-<n>.npy` and `graph-<n>.usearch` are made from it, to be mapped by a search; they are made
+again where they are missing or out of date.
 """
 
 from __future__ import annotations
@@ -36,19 +32,19 @@ from edge_sim.io.sources.pictures import MAX_FILE_BYTES, natural_key
 from edge_sim.io.sources.uri import PICTURE_SUFFIXES
 from edge_sim.search.rows import (
     LEFT_OUT,
+    EmbeddedFile,
     Known,
-    Looked,
     Unread,
     VectorScale,
-    look_of_thumbnail,
     one_vector,
+    shrunk_thumbnail,
 )
 from edge_sim.search.store import IndexStore
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file as it is now: when both are as before, its content is taken to be the same."""
+    """Size and time of a file: while both are equal, its content is taken to be the same."""
 
     size: int
     mtime_ns: int
@@ -56,12 +52,12 @@ class FileState:
 
 @dataclass(slots=True)
 class Scan:
-    """What a walk through the folder met.
+    """Result of a walk through the folder.
 
     Args:
         files: Path relative to the root -> state, in natural order.
-        unread: Files and folders that cannot be looked at.
-        closed: Those of them that are folders; nothing is known of what is below.
+        unread: Files and folders that cannot be accessed.
+        closed: Folders among them; their content is unknown.
     """
 
     files: dict[Path, FileState] = field(default_factory=dict)
@@ -95,7 +91,7 @@ def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -
     for start in chosen or [root]:
         paths = _walk(start, root, found, skip) if is_dir(start) else iter([start])
         for path in paths:
-            _look(path, root, found)
+            _record_file(path, root, found)
     found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}
     return found
 
@@ -114,39 +110,39 @@ def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[P
                 yield here / name
 
 
-def _look(path: Path, root: Path, found: Scan) -> None:
+def _record_file(path: Path, root: Path, found: Scan) -> None:
     inside = path.relative_to(root)
     try:
         state = path.stat()
     except OSError as error:
-        found.unread.append(Unread(inside, error.strerror or "cannot be looked at"))
+        found.unread.append(Unread(inside, error.strerror or "cannot be accessed"))
         return
     if not stat.S_ISREG(state.st_mode):
-        # Opening a pipe or a device that is called like a picture could block for ever.
+        # Opening a pipe or a device that is named like a picture could block for ever.
         found.unread.append(Unread(inside, "not a regular file"))
         return
     found.files[inside] = FileState(state.st_size, state.st_mtime_ns)
 
 
 BATCH = 256
-"""Pictures per transaction: what a kill can cost."""
+"""Pictures per transaction: the most that a kill can lose."""
 READERS = 2
-"""Threads that read and decode; OpenCV lets go of the interpreter meanwhile."""
+"""Threads that read and decode; OpenCV releases the interpreter lock meanwhile."""
 
-Watching = Callable[[Iterator[Path], int], Iterable[Path]]
-"""Takes the paths as they are done and how many there will be, and yields them on."""
+ProgressWrapper = Callable[[Iterator[Path], int], Iterable[Path]]
+"""Wrapper of the finished paths and their number that yields the same paths."""
 
 
 @dataclass(slots=True)
 class UpdateReport:
-    """What an update did.
+    """Outcome of an update.
 
     Args:
         new: Paths that were not in the index.
-        changed: Paths whose content is another one.
-        unchanged: Paths that needed no look.
-        gone: Paths that are not there any more.
-        unread: Files in no search, and why; also those known before.
+        changed: Paths with other content than before.
+        unchanged: Paths that needed no reading.
+        gone: Paths that no longer exist.
+        unread: Files that cannot be searched, with the reason; also those known before.
         embedded: Contents that went through the model.
     """
 
@@ -160,7 +156,7 @@ class UpdateReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Read:
-    """What a reader found at a path: a fault, or a hash, and pixels unless the hash was known."""
+    """Content of a path: a fault, or a hash, and pixels unless the hash was known."""
 
     known: Known
     sha256: bytes = b""
@@ -173,16 +169,16 @@ def update(
     embedder: Embedder,
     *,
     starts: Sequence[Path] = (),
-    watching: Watching | None = None,
+    progress: ProgressWrapper | None = None,
 ) -> UpdateReport:
     """Bring the index up to date with its folder, and make it ready for searches.
 
     Args:
-        store: Its model must be that of the embedder.
-        embedder: Used from the calling thread only.
+        store: Open index of the same model as the embedder.
+        embedder: Embedder, used from the calling thread only.
         starts: Only these files and folders, absolute; none means all. A picture that was left
             out comes back when it is named itself.
-        watching: For a progress bar.
+        progress: Wrapper that shows the progress.
 
     Raises:
         ModelError: The index was made with another model.
@@ -196,7 +192,7 @@ def update(
         report = UpdateReport(unread=list(found.unread))
         todo = _todo(found, known, {path.relative_to(root) for path in starts}, report)
         done = _embed(store, embedder, todo, report)
-        for _ in done if watching is None else watching(done, len(todo)):
+        for _ in done if progress is None else progress(done, len(todo)):
             pass
         if not starts:
             # Last, so that a file that was moved finds its vector.
@@ -224,7 +220,7 @@ def _todo(
 
 
 def _forget_gone(store: IndexStore, found: Scan, known: Mapping[Path, Known]) -> int:
-    # Of what lies below a folder that cannot be opened, nobody knows whether it is gone.
+    # It is unknown whether files below a folder that cannot be opened are gone.
     gone = [
         path
         for path in known
@@ -239,17 +235,17 @@ def _embed(
     todo: Sequence[tuple[Path, FileState, Known | None]],
     report: UpdateReport,
 ) -> Iterator[Path]:
-    """Yield the paths as they are done; what was done is kept, however this ends."""
+    """Yield the paths as they are done; finished ones are kept, however this ends."""
     root, scale = store.plan.root, store.plan.scale
     hashes = dict(store.hashes())
-    batch: list[Looked | Known] = []
+    batch: list[EmbeddedFile | Known] = []
     try:
         for before, read in _read_ahead(root, todo, hashes):
-            item: Looked | Known = read.known
+            item: EmbeddedFile | Known = read.known
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
             elif read.pixels is not None:
-                item = _looked(read, embedder, scale)
+                item = _embedded(read, embedder, scale)
             _count(report, item, before)
             batch.append(item)
             if len(batch) >= BATCH:
@@ -262,7 +258,7 @@ def _embed(
             store.put(batch)
 
 
-def _looked(read: _Read, embedder: Embedder, scale: VectorScale) -> Looked | Known:
+def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFile | Known:
     pixels = read.pixels
     if pixels is None or read.measured is None:
         raise ValueError("there is nothing to embed")
@@ -272,23 +268,23 @@ def _looked(read: _Read, embedder: Embedder, scale: VectorScale) -> Looked | Kno
         return replace(read.known, fault=str(error))
     height, width = pixels.shape[:2]
     small, quality = read.measured
-    return Looked(
+    return EmbeddedFile(
         known=read.known,
         sha256=read.sha256,
         shape=(width, height),
         sharpness=quality.sharpness,
         contrast=quality.contrast,
-        look=look_of_thumbnail(small),
+        thumbnail=shrunk_thumbnail(small),
         vector=one_vector(embedding, scale),
         dimension=embedding.vector.size,
     )
 
 
-def _count(report: UpdateReport, item: Looked | Known, before: Known | None) -> None:
+def _count(report: UpdateReport, item: EmbeddedFile | Known, before: Known | None) -> None:
     if isinstance(item, Known) and item.fault is not None:
         report.unread.append(Unread(item.path, item.fault))
         return
-    report.embedded += isinstance(item, Looked)
+    report.embedded += isinstance(item, EmbeddedFile)
     if before is None:
         report.new += 1
     elif isinstance(item, Known) and item.content == before.content:
@@ -300,7 +296,7 @@ def _count(report: UpdateReport, item: Looked | Known, before: Known | None) -> 
 def _read_ahead(
     root: Path, todo: Sequence[tuple[Path, FileState, Known | None]], hashes: Mapping[bytes, int]
 ) -> Iterator[tuple[Known | None, _Read]]:
-    """Yield what is at each path, in order, a few read in advance."""
+    """Yield the content of each path, in order, a few read in advance."""
     ahead: deque[tuple[Known | None, Future[_Read]]] = deque()
     rest = iter(todo)
     with ThreadPoolExecutor(READERS, thread_name_prefix="reader") as pool:

@@ -1,25 +1,17 @@
-"""How far two pictures are the same picture: correlation of their details, edges trimmed.
+"""Near-duplicates among the pictures of an index: groups, and the pictures to keep.
 
-A near-duplicate is the same picture resized, saved again, brightened, or trimmed at its edges.
-Embeddings answer another question, whether the same kind of thing is seen. Measured on 33,055
-photos and four re-encodings of 1,000 of them (resized to 0.5-0.9, JPEG 40-85, brightness times
-0.8-1.2 plus -15-15, up to 5 % trimmed), pairs found, recall and precision: cosine of the default
-model at 0.97: 0.58 and 0.06; correlation of whole grey looks at 0.96: 0.975 and 0.988; of their
-details at `THRESHOLD`: 0.987 and 0.995.
+Nothing is deleted here or anywhere in edge_sim: the result is a list. A near-duplicate is the same
+picture resized, saved again, brightened, or trimmed at its edges. Embeddings answer another
+question, whether the same kind of thing is seen. Measured on 33,055 photos and four re-encodings of
+1,000 of them (resized to 0.5-0.9, JPEG 40-85, brightness times 0.8-1.2 plus -15-15, up to 5 %
+trimmed), pairs found, recall and precision: cosine of the default model at 0.97: 0.58 and 0.06;
+correlation of whole grey thumbnails at 0.96: 0.975 and 0.988; of their details at `THRESHOLD`:
+0.987 and 0.995.
 
-Which pictures belong together: union-find over the pairs above a threshold.
 
-Names of one file: links, and which of several equal files is the original.
-
-A symbolic link and what it points to are one picture, and so are hard links. Deleting what others
-point to loses the picture, and deleting a link frees nothing, so neither is ever advised.
-
-Groups of near-duplicates, and in each group which pictures stay.
-
-Near-duplicates among the pictures of an index: groups, and which pictures to keep.
-
-Nothing is deleted here or anywhere in edge_sim: the result is a list.
-"""
+Pairs above a threshold are joined by union-find, and each group keeps its best pictures. A symbolic
+link and what it points to are one picture, and so are hard links. Deleting what others point to
+loses the picture, and deleting a link frees nothing, so neither is ever advised."""
 
 from __future__ import annotations
 
@@ -35,52 +27,52 @@ from numpy.typing import NDArray
 
 from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import natural_key
-from edge_sim.search.rows import LOOK_PX, IndexEntry
+from edge_sim.search.rows import INDEX_THUMBNAIL_PX, IndexEntry
 
 THRESHOLD = 0.82
 """From the measurement above; 0.75 gives 0.991 and 0.988, 0.90 gives 0.918 and 0.998."""
 COARSE = 0.8
-"""Pairs whose 16x16 looks correlate less are not looked at: 0.991 of the near-duplicates above
+"""Pairs whose 16x16 thumbnails correlate less are skipped: 0.991 of the near-duplicates above
 reach it, and 24 other pictures in 33,055 per picture."""
 
-Looks = NDArray[np.uint8]
+Thumbnails = NDArray[np.uint8]
 """(N, 48, 48) uint8, grey."""
 Vectors = NDArray[np.float32]
 
 _SIDE = 24
 _COARSE = 16
 _TRIMS = (0.025, 0.05)
-"""Parts of the width and height that may be missing on the edges together."""
+"""Fractions of width and height that may be missing, both edges together."""
 _FLOOR = 2.0
-"""Grey levels of deviation below which a look counts as noise: a flat picture is like nothing."""
+"""Grey levels of deviation below which a thumbnail counts as noise: flat pictures match nothing."""
 _SOFT = 8.0
 """Grey levels of detail that count half as much as the strongest edge."""
 _FLOOR_DETAIL = 0.7 / _SOFT
 """As `_FLOOR`, of detail of 0.7 grey levels."""
 
 
-def coarse_vectors(looks: Looks) -> Vectors:
-    """Return (N, 256) float32: the 16x16 looks less their means, of unit length or shorter."""
-    if not len(looks):
+def coarse_vectors(thumbnails: Thumbnails) -> Vectors:
+    """Return (N, 256) float32: the 16x16 thumbnails less their means, of unit length or shorter."""
+    if not len(thumbnails):
         return np.zeros((0, _COARSE * _COARSE), np.float32)
-    step = LOOK_PX // _COARSE
-    blocks = looks.reshape(len(looks), _COARSE, step, _COARSE, step)
-    rows = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(looks), -1)
+    step = INDEX_THUMBNAIL_PX // _COARSE
+    blocks = thumbnails.reshape(len(thumbnails), _COARSE, step, _COARSE, step)
+    rows = blocks.mean(axis=(2, 4), dtype=np.float32).reshape(len(thumbnails), -1)
     return _scaled(rows - rows.mean(axis=1, keepdims=True), _FLOOR)
 
 
-def whole_vectors(looks: Looks) -> Vectors:
-    """Return (N, 576) float32: the detail of the 24x24 looks, of unit length or shorter."""
-    return _cut(looks, _MATRICES[:1], ((0, 0),))[:, 0]
+def whole_vectors(thumbnails: Thumbnails) -> Vectors:
+    """Return (N, 576) float32: the detail of the 24x24 thumbnails, of unit length or shorter."""
+    return _cut(thumbnails, _MATRICES[:1], ((0, 0),))[:, 0]
 
 
-def trimmed_vectors(looks: Looks) -> Vectors:
+def trimmed_vectors(thumbnails: Thumbnails) -> Vectors:
     """Return (N, 19, 576) float32: `whole_vectors`, and the same of what each trim leaves."""
-    return _cut(looks, _MATRICES, _CUTS)
+    return _cut(thumbnails, _MATRICES, _CUTS)
 
 
-def likeness(one: Looks, others: Looks) -> Vectors:
-    """Return (N,) how far `others` are `one`, -1 to 1: the best over trims of either.
+def likeness(one: Thumbnails, others: Thumbnails) -> Vectors:
+    """Return (N,) likeness of `others` to `one`, -1 to 1: the best over trims of either.
 
     Args:
         one: (48, 48) uint8.
@@ -91,25 +83,25 @@ def likeness(one: Looks, others: Looks) -> Vectors:
     return np.asarray(np.maximum(whole.max(axis=1), back.max(axis=1)), np.float32)
 
 
-def likeness_among(looks: Looks) -> Vectors:
-    """Return (N, N) float32 symmetric: how far each of (N, 48, 48) looks is each other."""
-    whole, trimmed = whole_vectors(looks), trimmed_vectors(looks)
-    found = np.full((len(looks), len(looks)), -1.0, np.float32)
+def likeness_among(thumbnails: Thumbnails) -> Vectors:
+    """Return the (N, N) float32 symmetric likeness among (N, 48, 48) thumbnails."""
+    whole, trimmed = whole_vectors(thumbnails), trimmed_vectors(thumbnails)
+    found = np.full((len(thumbnails), len(thumbnails)), -1.0, np.float32)
     for cut in range(trimmed.shape[1]):
         np.maximum(found, trimmed[:, cut] @ whole.T, out=found)
     return np.asarray(np.maximum(found, found.T), np.float32)
 
 
-def _cut(looks: Looks, matrices: Vectors, cuts: tuple[tuple[int, int], ...]) -> Vectors:
-    found = np.empty((len(looks), len(cuts), _SIDE * _SIDE), np.float32)
-    for at in range(0, len(looks), 256):
-        part = looks[at : at + 256].astype(np.float32)
+def _cut(thumbnails: Thumbnails, matrices: Vectors, cuts: tuple[tuple[int, int], ...]) -> Vectors:
+    found = np.empty((len(thumbnails), len(cuts), _SIDE * _SIDE), np.float32)
+    for at in range(0, len(thumbnails), 256):
+        part = thumbnails[at : at + 256].astype(np.float32)
         # Cropping and shrinking are linear and go by rows and columns apart.
         rows = np.einsum("cyh,nhw->ncyw", matrices, part, optimize=True)
         for number, (down, across) in enumerate(cuts):
             small = rows[:, down] @ matrices[across].T
-            # What is coarse is alike in many pictures, a bright sky over dark ground for one;
-            # what is left after a 5x5 mean is alike in near-duplicates only.
+            # Coarse structure is alike in many pictures, such as a bright sky over dark ground;
+            # the rest after a 5x5 mean is alike in near-duplicates only.
             detail = small - _MEANS @ small @ _MEANS.T
             # Strong edges count little more than weak ones, or a frame around would decide alone.
             detail /= np.abs(detail) + _SOFT
@@ -126,15 +118,15 @@ def _scaled(rows: Vectors, floor: float) -> Vectors:
 def _matrix(start: float, size: float) -> Vectors:
     """Return (24, 48) float32 that takes 24 linear samples of `size` pixels from `start`."""
     places = start + (np.arange(_SIDE) + 0.5) * size / _SIDE - 0.5
-    weights = 1.0 - np.abs(places[:, None] - np.arange(LOOK_PX))
+    weights = 1.0 - np.abs(places[:, None] - np.arange(INDEX_THUMBNAIL_PX))
     return np.clip(weights, 0.0, None).astype(np.float32)
 
 
 def _matrices() -> Vectors:
-    found = [_matrix(0.0, LOOK_PX)]
+    found = [_matrix(0.0, INDEX_THUMBNAIL_PX)]
     for trim in _TRIMS:
-        missing = trim * LOOK_PX
-        found += [_matrix(missing * part, LOOK_PX - missing) for part in (0.0, 0.5, 1.0)]
+        missing = trim * INDEX_THUMBNAIL_PX
+        found += [_matrix(missing * part, INDEX_THUMBNAIL_PX - missing) for part in (0.0, 0.5, 1.0)]
     return np.stack(found)
 
 
@@ -155,72 +147,75 @@ _CUTS = (
     *((down, across) for down in (1, 2, 3) for across in (1, 2, 3)),
     *((down, across) for down in (4, 5, 6) for across in (4, 5, 6)),
 )
-"""Which matrices make a cut: both sides are trimmed by the same part."""
+"""Pairs of matrices of each cut: both sides are trimmed by the same fraction."""
 
 
 Roots = NDArray[np.intp]
 """(N,) the smallest row of each row's group."""
 
-Watching = Callable[[Iterable[int], int], Iterable[int]]
-"""Takes the blocks of rows and their number, and yields them on as they are done."""
+ProgressWrapper = Callable[[Iterable[int], int], Iterable[int]]
+"""Wrapper of the blocks of rows and their number that yields the same blocks."""
 
 _BLOCK = 512
 _COLUMNS = 16_384
 
 
 def linked(
-    looks: Looks,
+    thumbnails: Thumbnails,
     same: NDArray[np.intp],
     threshold: float,
     *,
-    watching: Watching | None = None,
+    progress: ProgressWrapper | None = None,
 ) -> Roots:
     """Return the groups over all pairs, found block by block.
 
     Args:
-        looks: (N, 48, 48) uint8.
+        thumbnails: (N, 48, 48) uint8.
         same: (N,) equal numbers for pictures that are byte for byte the same.
-        threshold: Of `likeness`.
-        watching: For a progress bar.
+        threshold: Least `likeness` of near-duplicates, 0.5 to 1.
+        progress: Wrapper that shows the progress.
     """
     roots = _of_equal(same)
-    coarse, whole = coarse_vectors(looks), whole_vectors(looks)
-    blocks = range(0, len(looks), _BLOCK)
-    for at in blocks if watching is None else watching(blocks, len(blocks)):
-        rows = np.arange(at, min(at + _BLOCK, len(looks)))
+    coarse, whole = coarse_vectors(thumbnails), whole_vectors(thumbnails)
+    blocks = range(0, len(thumbnails), _BLOCK)
+    for at in blocks if progress is None else progress(blocks, len(blocks)):
+        rows = np.arange(at, min(at + _BLOCK, len(thumbnails)))
         first, second = _candidates(coarse, rows, COARSE)
-        # Pictures that are in one group already need no measuring.
+        # Pictures that are in one group already need no comparison.
         apart = roots[first] != roots[second]
         first, second = first[apart], second[apart]
-        near = _verified(looks, whole, first, second, threshold)
+        near = _verified(thumbnails, whole, first, second, threshold)
         join(roots, first[near], second[near])
     return roots
 
 
 def linked_in_order(
-    looks: Looks, same: NDArray[np.intp], threshold: float, runs: Sequence[NDArray[np.intp]]
+    thumbnails: Thumbnails,
+    same: NDArray[np.intp],
+    threshold: float,
+    runs: Sequence[NDArray[np.intp]],
 ) -> Roots:
     """Return the groups over neighbours within each run of rows.
 
     Args:
-        looks: (N, 48, 48) uint8.
+        thumbnails: (N, 48, 48) uint8.
         same: (N,) equal numbers for pictures that are byte for byte the same.
-        threshold: Of `likeness`.
+        threshold: Least `likeness` of near-duplicates, 0.5 to 1.
         runs: Rows in the order in which the pictures were taken.
     """
-    roots = np.arange(len(looks))
+    roots = np.arange(len(thumbnails))
     for run in runs:
         first, second = run[:-1], run[1:]
         near = same[first] == same[second]
         for at in np.flatnonzero(~near):
-            here = looks[second[at]][None]
-            near[at] = likeness(looks[first[at]], here)[0] >= threshold
+            here = thumbnails[second[at]][None]
+            near[at] = likeness(thumbnails[first[at]], here)[0] >= threshold
         join(roots, first[near], second[near])
     return roots
 
 
 def join(roots: Roots, first: NDArray[np.intp], second: NDArray[np.intp]) -> None:
-    """Bring the groups of all pairs (first, second) together; `roots` is changed."""
+    """Join the groups of all pairs (first, second); changes `roots`."""
     while len(first):
         a, b = roots[first], roots[second]
         apart = a != b
@@ -256,7 +251,7 @@ def _flatten(roots: Roots) -> None:
 def _candidates(
     coarse: NDArray[np.float32], rows: NDArray[np.intp], level: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the ordered pairs of `rows` with all others that look alike from afar."""
+    """Return the ordered pairs of `rows` and all others whose coarse thumbnails correlate."""
     firsts, seconds = [], []
     for start in range(0, len(coarse), _COLUMNS):
         near = coarse[rows] @ coarse[start : start + _COLUMNS].T >= level
@@ -268,7 +263,7 @@ def _candidates(
 
 
 def _verified(
-    looks: Looks,
+    thumbnails: Thumbnails,
     whole: NDArray[np.float32],
     first: NDArray[np.intp],
     second: NDArray[np.intp],
@@ -276,14 +271,14 @@ def _verified(
 ) -> NDArray[np.bool_]:
     """Return for each pair whether a trim of the first is the second.
 
-    The other way round is another pair: every pair is met from both sides.
+    The reverse is another pair: every pair is compared in both directions.
     """
     near = np.zeros(len(first), np.bool_)
     if not len(first):
         return near
     order = np.argsort(first, kind="stable")
     chosen, starts = np.unique(first[order], return_index=True)
-    trimmed = trimmed_vectors(looks[chosen])
+    trimmed = trimmed_vectors(thumbnails[chosen])
     for cuts, part in zip(trimmed, np.split(order, starts[1:]), strict=True):
         near[part] = (whole[second[part]] @ cuts.T).max(axis=1) >= threshold
     return near
@@ -299,11 +294,11 @@ _UNKNOWN_TIME_NS = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What the file system says of one picture.
+    """File system facts of one picture.
 
     Args:
-        is_copy: Whether its name is one that programs give to a copy.
-        mtime_ns: Time of the last change; far in the future if the file cannot be asked.
+        is_copy: Whether its name is one that programs give to copies.
+        mtime_ns: Time of the last change; far in the future if unknown.
         is_linked: Whether it is a link, or another picture of the list is a link to it.
     """
 
@@ -314,12 +309,12 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """The pictures of a list, each file once.
+    """Pictures of a list, each file once.
 
     Args:
-        rows: Rows that stand for a file of their own.
-        facts: For each of them.
-        links: Row of every other name of a file -> the row that stands for it.
+        rows: Rows that represent a file of their own.
+        facts: File facts of each of these rows.
+        links: Row of every other name of a file -> the row that represents it.
     """
 
     rows: tuple[int, ...]
@@ -377,10 +372,10 @@ saving as JPEG, resizing and brightening move it by less, blur that can be seen 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A picture that stays, and those it stands for, nearest first.
+    """Picture to keep, and those it represents, nearest first.
 
     Args:
-        row: Of the picture.
+        row: Row of the picture.
         redundant: (row, likeness to the kept one) of the others; each at or above the threshold.
     """
 
@@ -390,46 +385,46 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pictures linked by pairs above the threshold.
+    """Group of pictures linked by pairs above the threshold.
 
     A chain of small steps can link pictures that are no near-duplicates of each other, so a group
-    may keep several: every picture that need not stay has a near-duplicate that does.
+    may keep several: every redundant picture has a near-duplicate that is kept.
     """
 
     kept: tuple[Kept, ...]
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """All pictures, each kept one before those it stands for."""
+        """All pictures, each kept one before those it represents."""
         return tuple(
             row for item in self.kept for row in (item.row, *(other for other, _ in item.redundant))
         )
 
     @property
     def redundant(self) -> tuple[int, ...]:
-        """The pictures that need not stay."""
+        """Redundant pictures."""
         return tuple(other for item in self.kept for other, _ in item.redundant)
 
 
 def duplicate_groups(
     entries: Sequence[IndexEntry],
-    looks: Looks,
+    thumbnails: Thumbnails,
     *,
     threshold: float = THRESHOLD,
     sequence: bool = False,
     facts: Sequence[FileFacts] | None = None,
-    watching: Watching | None = None,
+    progress: ProgressWrapper | None = None,
 ) -> tuple[Group, ...]:
     """Return the groups of near-duplicates, the largest first.
 
     Args:
         entries: (N) pictures, from `IndexStore.entries`.
-        looks: (N, 48, 48) uint8, from `IndexStore.looks`.
-        threshold: Of `likeness`, 0.5 to 1.
-        sequence: Only neighbours in the order of the names within one folder are linked: frames of
-            a video or a time-lapse that repeat the one before, but not a scene that comes back.
-        facts: What the file system says of each picture; linked ones always stay.
-        watching: For a progress bar.
+        thumbnails: (N, 48, 48) uint8, from `IndexStore.thumbnails`.
+        threshold: Least `likeness` of near-duplicates, 0.5 to 1.
+        sequence: Whether only neighbours in the order of the names within one folder are linked:
+            frames of a video that repeat the one before, but not a scene that comes back.
+        facts: File facts of each picture; linked ones are always kept.
+        progress: Wrapper that shows the progress.
 
     Raises:
         SearchError: A threshold out of range.
@@ -440,16 +435,16 @@ def duplicate_groups(
     level = min(threshold, 1.0 - 1e-6)
     same = np.array([entry.content for entry in entries], np.intp)
     if sequence:
-        roots = linked_in_order(looks, same, level, _in_order(entries))
+        roots = linked_in_order(thumbnails, same, level, _in_order(entries))
     else:
-        roots = linked(looks, same, level, watching=watching)
-    chooser = _Chooser(entries, looks, same, level, facts or [FileFacts()] * len(entries))
+        roots = linked(thumbnails, same, level, progress=progress)
+    chooser = _Chooser(entries, thumbnails, same, level, facts or [FileFacts()] * len(entries))
     groups = [Group(chooser.kept(rows)) for rows in members(roots)]
     return tuple(sorted(groups, key=lambda group: (-len(group.rows), group.rows[0])))
 
 
 def worth_of(entry: IndexEntry) -> tuple[float, ...]:
-    """Return what pictures are kept by, larger is better: sharpness, pixels, bytes.
+    """Return the sort key of the pictures to keep, larger is better: sharpness, pixels, bytes.
 
     Sharpness is taken relative to contrast, so that a brightened copy is no sharper; at the size
     of a thumbnail, so that pixels made by enlarging do not count as detail.
@@ -460,7 +455,7 @@ def worth_of(entry: IndexEntry) -> tuple[float, ...]:
 
 
 def _with_original(worth: tuple[float, ...], fact: FileFacts) -> tuple[float, ...]:
-    """Return the worth of a picture, of equal ones the original before its copies."""
+    """Return the sort key in which the original comes before its copies."""
     step, pixels, size = worth
     return (step, pixels, not fact.is_copy, size, -fact.mtime_ns)
 
@@ -469,7 +464,7 @@ class _Chooser:
     def __init__(
         self,
         entries: Sequence[IndexEntry],
-        looks: Looks,
+        thumbnails: Thumbnails,
         same: NDArray[np.intp],
         level: float,
         facts: Sequence[FileFacts],
@@ -479,12 +474,12 @@ class _Chooser:
             for row, (entry, fact) in enumerate(zip(entries, facts, strict=True))
         ]
         self._stays = np.array([fact.is_linked for fact in facts], np.bool_)
-        self._looks = looks
+        self._thumbnails = thumbnails
         self._same = same
         self._level = level
 
     def kept(self, rows: NDArray[np.intp]) -> tuple[Kept, ...]:
-        """Return the best, then the best of those that are not near to one kept yet, and so on."""
+        """Return the best, then repeatedly the best that is near to none kept so far."""
         left = np.array(sorted(rows, key=lambda row: self._worth[row], reverse=True), np.intp)
         found = []
         while len(left):
@@ -502,12 +497,12 @@ class _Chooser:
         """Return the likeness of each row to the best; where one direction is enough, only that."""
         if not len(rows):
             return np.zeros(0, np.float32)
-        one = self._looks[best][None]
-        scores = (whole_vectors(self._looks[rows]) @ trimmed_vectors(one)[0].T).max(axis=1)
+        one = self._thumbnails[best][None]
+        scores = (whole_vectors(self._thumbnails[rows]) @ trimmed_vectors(one)[0].T).max(axis=1)
         scores[self._same[rows] == self._same[best]] = 1.0
         short = np.flatnonzero(scores < self._level)
         if len(short):
-            back = trimmed_vectors(self._looks[rows[short]]) @ whole_vectors(one)[0]
+            back = trimmed_vectors(self._thumbnails[rows[short]]) @ whole_vectors(one)[0]
             scores[short] = np.maximum(scores[short], back.max(axis=1))
         return np.asarray(scores, np.float32)
 

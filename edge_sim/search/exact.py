@@ -34,16 +34,16 @@ from edge_sim.core.vectors import normalised
 from edge_sim.errors import SearchError
 
 
-def asked(
+def checked_question(
     vector: NDArray[np.float32], k: int, dimension: int, *, metric: Metric, least: bool
 ) -> Question:
-    """Return the question, its vector of unit length for cosine.
+    """Return the validated query, its vector of unit length for cosine.
 
     Raises:
         SearchError: k below 1, or a vector of another length, with NaN, or for cosine of zeros.
     """
     if k < 1:
-        raise SearchError(f"ask for at least 1 neighbour, got {k}")
+        raise SearchError(f"k must be at least 1, got {k}")
     given = np.asarray(vector, np.float32)
     if given.shape != (dimension,):
         raise SearchError(f"the query must be a vector of {dimension} numbers, got {given.shape}")
@@ -73,11 +73,11 @@ def angular(metric: Metric, words: str) -> Metric:
     """Return the metric of an index that ranks unit rows by their angle.
 
     Args:
-        metric: Asked for.
+        metric: Requested metric.
         words: Start of the message.
 
     Raises:
-        ValueError: Manhattan distance, which ranks unit rows in an order of its own.
+        ValueError: Manhattan distance, which ranks unit rows differently.
     """
     if metric is Metric.MANHATTAN:
         raise ValueError(f"{words} by angle; rank by Manhattan with ExactIndex")
@@ -85,17 +85,17 @@ def angular(metric: Metric, words: str) -> Metric:
 
 
 SELECTIVE = 0.2
-"""A filter that leaves less than this part of the rows goes before the ranking: copying rows out
-costs about four times what a product with all of them does."""
+"""Fraction of the rows below which a filter is applied before the ranking: copying rows costs about
+four times as much as a product with all of them."""
 
 
 class ExactIndex:
-    """All rows in memory, or mapped from a file, compared one by one.
+    """Index that compares all rows, in memory or mapped from a file.
 
     Args:
         rows: (N, D) float32 or float16. For cosine they are brought to unit length.
-        metric: To rank by.
-        unit: All rows are known to have unit length; nothing is copied or checked.
+        metric: Metric of the ranking.
+        unit: Whether all rows are known to have unit length; nothing is copied or checked then.
 
     Raises:
         ValueError: NaN or infinity in a row.
@@ -129,7 +129,7 @@ class ExactIndex:
         least: bool = False,
     ) -> Neighbours:
         """Return the best k rows; see `protocols.Index`."""
-        question = asked(vector, k, self.dimension, metric=self.metric, least=least)
+        question = checked_question(vector, k, self.dimension, metric=self.metric, least=least)
         numbers = permitted(among, len(self))
         if numbers is None:
             return _best(question, self._table, np.arange(len(self)), k)
@@ -163,8 +163,8 @@ class Coded:
 
     Args:
         codes: (N, D) int8 about 0, or uint8 about 128.
-        scale: Of one step.
-        moved: How far at most a row was moved by the rounding.
+        scale: Value of one step.
+        moved: Greatest distance between a row and its rounded form.
         longest: Length of the longest original.
     """
 
@@ -175,7 +175,7 @@ class Coded:
 
     @property
     def middle(self) -> int:
-        """What stands for zero."""
+        """Code of zero."""
         return middle_of(self.codes.dtype)
 
 
@@ -200,7 +200,7 @@ def coded_rows(rows: Rows, dtype: type[np.integer[Any]]) -> Coded:
 
 
 def rounded(rows: NDArray[np.float32], scale: float, dtype: type[np.integer[Any]]) -> NDArray[Any]:
-    """Return rows as 8-bit numbers; what is out of range goes to its end."""
+    """Return rows as 8-bit numbers, clipped to their range."""
     middle = middle_of(np.dtype(dtype))
     whole = np.rint(rows / np.float32(scale)) + np.float32(middle)
     kept = np.clip(whole, middle - _LARGEST - bool(middle), middle + _LARGEST)
@@ -208,13 +208,13 @@ def rounded(rows: NDArray[np.float32], scale: float, dtype: type[np.integer[Any]
 
 
 def restored(codes: NDArray[Any], scale: float) -> NDArray[np.float32]:
-    """Return what 8-bit numbers stand for."""
+    """Return the values of 8-bit numbers."""
     middle = np.float32(middle_of(codes.dtype))
     return np.asarray((codes.astype(np.float32) - middle) * np.float32(scale), np.float32)
 
 
 def middle_of(dtype: np.dtype[Any]) -> int:
-    """Return the number that stands for zero."""
+    """Return the code of zero."""
     return 128 if dtype == np.uint8 else 0
 
 
@@ -222,7 +222,7 @@ class Multiplier:
     """Products of int8 rows with a vector.
 
     Args:
-        kernels: The module numkong, or what else has its `cdist`, `dots_pack` and `dots_packed`.
+        kernels: The module numkong, or another with its `cdist`, `dots_pack` and `dots_packed`.
     """
 
     def __init__(self, kernels: Any) -> None:
@@ -231,11 +231,11 @@ class Multiplier:
     def products(
         self, known: Coded, vector: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], float]:
-        """Return (N,) float32 products, in some unit, and by how much each may be wrong in it.
+        """Return (N,) float32 products, in some unit, and the greatest error of each in that unit.
 
-        The error is proven: the products of the codes are whole numbers and exact but for the
-        rounding to float32; what rounding took from row and vector is known, and Cauchy and
-        Schwarz say how much it can matter.
+        The bound is proven: the products of the codes are whole numbers, exact but for the
+        rounding to float32; the rounding errors of row and vector are known, and the
+        Cauchy-Schwarz inequality bounds their effect.
         """
         scale = max(float(np.abs(vector).max(initial=0.0)), 1e-6) / _LARGEST
         codes = rounded(vector[None], scale, np.int8)
@@ -249,7 +249,7 @@ class Multiplier:
 
     def _whole(self, codes: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return (N,) whole products of (N, D) rows with (1, D) codes, rounded to float32."""
-        if not len(rows):  # which the kernels refuse
+        if not len(rows):  # which the kernels reject
             return np.empty(0, np.float32)
         if rows.shape[1] <= SHORT_ROWS:
             packed = self._kernels.dots_pack(codes, dtype="int8")
@@ -260,7 +260,7 @@ class Multiplier:
 
 
 def installed_multiplier() -> Multiplier | None:
-    """Return one where numkong is installed."""
+    """Return a multiplier where numkong is installed; else None."""
     try:
         numkong: Any = importlib.import_module("numkong")
     except ImportError:
@@ -278,20 +278,20 @@ def _scale(rows: Rows) -> float:
 
 
 _WIDE, _PER_K, _WIDEST = 128, 5, 512
-"""How many neighbours OpenCV is asked for; it keeps them sorted by insertion, so not too many."""
+"""Numbers of neighbours requested from OpenCV, which sorts them by insertion: not too many."""
 
 
 class Int8Index:
-    """Rows as 8-bit numbers of one scale; those that could be in the answer measured again.
+    """Index of 8-bit rows of one scale; candidates are ranked again in full.
 
-    How far the rounding moved the rows is known. So is, therefore, whether a row that was not
-    measured again could belong to the answer: the answer is always that of `ExactIndex`.
+    The rounding error of the rows is known, and so is whether a row that was not ranked again could
+    belong to the answer: the answer is always that of `ExactIndex`.
 
     Args:
         originals: (N, D) float32 or float16 of unit length, best mapped from a file; few of them
             are read per search.
         metric: Cosine, inner product or Euclidean: on unit rows they rank alike.
-        multiplier: For the pass over all rows; None takes OpenCV's nearest neighbours.
+        multiplier: Products for the pass over all rows; None takes OpenCV's nearest neighbours.
 
     Raises:
         ValueError: Another metric, or NaN or infinity in a row.
@@ -331,7 +331,7 @@ class Int8Index:
         least: bool = False,
     ) -> Neighbours:
         """Return the best k rows; see `protocols.Index`."""
-        question = asked(vector, k, self.dimension, metric=self.metric, least=least)
+        question = checked_question(vector, k, self.dimension, metric=self.metric, least=least)
         numbers = permitted(among, len(self))
         if numbers is not None and len(numbers) <= SELECTIVE * len(self):
             return self._few(question, k, numbers)
@@ -370,7 +370,7 @@ class Int8Index:
         if len(found) < wide:
             return answer
         off = known.moved + _length(vector - restored(coded, known.scale)[0])
-        # No row outside is nearer than this, so none has a larger product than the next line says.
+        # No row outside is nearer than this, so none has a larger product than this bound.
         rest = float(np.sqrt(float(squares[0].max()))) * known.scale - 1.001 * off - 1e-6
         best_outside = (known.longest**2 + _length(vector) ** 2 - max(rest, 0.0) ** 2) / 2.0
         last = float(answer.scores[-1])
@@ -379,7 +379,7 @@ class Int8Index:
         return answer if last > best_outside + 1e-6 else None
 
     def _products(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-        """Return (N,) float32, larger for larger products, and by how much each may be wrong."""
+        """Return (N,) float32, larger for larger products, and the greatest error of each."""
         known = self._known
         if self._multiplier is not None:
             return self._multiplier.products(known, vector)

@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class _Made(msgspec.Struct, frozen=True):
-    """What is written in the settings: after which change, and as what."""
+    """Entry of the settings: the change that the files were made after, and their kind."""
 
     changes: int
     kind: str
@@ -41,11 +41,11 @@ class _Made(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Files that are up to date.
+    """Derived files that are up to date.
 
     Args:
-        vectors: The .npy file.
-        graph: The graph; None where the kind needs none.
+        vectors: Path of the .npy file.
+        graph: Path of the graph; None where the kind needs none.
         why: Kind, and the reason for it.
         sums: Checksum of each file as it was written; None in an index of an older edge_sim.
     """
@@ -75,13 +75,13 @@ def current(connection: sqlite3.Connection, folder: Path) -> Made | None:
     if made.changes != int(found["changes"]) or not all(path.is_file() for path in needed):
         return None
     if made.graph and made.graph_sum is None:
-        return None  # a graph that may be damaged is not opened: it can end the process
+        return None  # a graph that may be damaged is not opened: it can crash the process
     sums = {vectors: made.vectors_sum, graph: made.graph_sum}
     return Made(vectors, graph if made.graph else None, (made.kind, made.reason), sums)
 
 
 def damaged(made: Made) -> Iterator[str]:
-    """Yield what is wrong with the files, after reading all of them.
+    """Yield the faults of the files, after reading all of them.
 
     Raises:
         OSError: They cannot be read.
@@ -93,10 +93,10 @@ def damaged(made: Made) -> Iterator[str]:
 
 
 def check_graph(made: Made) -> None:
-    """Raise `SearchError` if the graph is not as it was written: opening it would end the process.
+    """Raise `SearchError` if the graph is not as it was written: opening it could crash.
 
     Raises:
-        SearchError: It is damaged, or cannot be read.
+        SearchError: The graph is damaged, or cannot be read.
     """
     if made.graph is None:
         return
@@ -132,7 +132,7 @@ def mapped(made: Made, count: int) -> Rows:
 
 
 def make(
-    connection: sqlite3.Connection, folder: Path, kind: str, watching: Progress | None
+    connection: sqlite3.Connection, folder: Path, kind: str, progress: Progress | None
 ) -> None:
     """Make the files if they are not up to date; old ones are deleted afterwards.
 
@@ -147,12 +147,12 @@ def make(
     vectors, graph = _names(folder, changes)
     count, width = rows.counts(connection).pictures, int(found.get("width", 0))
     dimension = int(found.get("dimension", 0))
-    taken, reason = chosen_kind(count, dimension) if kind == AUTO else (kind, "asked for")
+    taken, reason = chosen_kind(count, dimension) if kind == AUTO else (kind, "configured")
     try:
         _write_vectors(connection, vectors, count, width)
         has_graph = taken == "hnsw" and count > 0
         if has_graph:
-            _write_graph(np.load(vectors, mmap_mode="r")[:, :dimension], graph, watching)
+            _write_graph(np.load(vectors, mmap_mode="r")[:, :dimension], graph, progress)
         sync_folder(folder)
     finally:
         for part in (vectors, graph):
@@ -194,8 +194,8 @@ def _write_vectors(connection: sqlite3.Connection, path: Path, count: int, width
     part.replace(path)
 
 
-def _write_graph(vectors: Rows, path: Path, watching: Progress | None) -> None:
-    graph: Any = build_graph(vectors, progress=watching)
+def _write_graph(vectors: Rows, path: Path, progress: Progress | None) -> None:
+    graph: Any = build_graph(vectors, progress=progress)
     part = path.with_suffix(_UNFINISHED)
     try:
         graph.save(str(part))

@@ -22,27 +22,27 @@ from edge_sim.search.exact import (
     ExactIndex,
     Int8Index,
     angular,
-    asked,
+    checked_question,
     installed_multiplier,
     permitted,
 )
 
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
-"""Candidates looked at while a row is put in; more make a better graph, more slowly."""
+"""Candidates compared while a row is added; more make a better graph, more slowly."""
 WIDTH, WIDTH_PER_K = 256, 2.5
-"""How widely the graph is searched, at least: over 1,000,000 x 512 in bunches of 100, recall@100
-of 150 queries is 0.969 at 176, 0.970 at 256 and 0.977 at 288, because one or two of a hundred
+"""Least width of a search of the graph, and width per result: over 1,000,000 x 512 in bunches of
+100, recall@100 of 150 queries is 0.969 at 176, 0.970 at 256 and 0.977 at 288, because one or two of a hundred
 queries end in another bunch; the graph takes 2.3, 2.9 and 3.2 ms of it (mapped, machine busy)."""
 POOL, POOL_PER_K = 128, 1.2
-"""Candidates of the graph that are ranked exactly, at least: half as many again found 0.0001."""
+"""Least number of candidates ranked exactly, and number per result; 1.5 times it gained 0.0001."""
 FEW = 20_000
-"""A filter that leaves no more rows than this is answered by a pass over them."""
+"""Number of rows up to which a filtered search is a pass over them."""
 STORAGES = {"int8": "i8", "float16": "f16"}
 
 
 class HnswIndex:
-    """A graph over unit rows; see `build_graph`.
+    """Index with a graph over unit rows; see `build_graph`.
 
     Args:
         graph: A `usearch.index.Index` whose keys are the row numbers.
@@ -83,11 +83,11 @@ class HnswIndex:
         among: RowMask | None = None,
         least: bool = False,
     ) -> Neighbours:
-        """Return about the best k rows; see `protocols.Index`.
+        """Return approximately the best k rows; see `protocols.Index`.
 
         Exact for the least similar, and where a filter leaves few rows.
         """
-        question = asked(vector, k, self.dimension, metric=Metric.COSINE, least=least)
+        question = checked_question(vector, k, self.dimension, metric=Metric.COSINE, least=least)
         numbers = permitted(among, len(self))
         left = len(self) if numbers is None else len(numbers)
         if left == 0:
@@ -102,7 +102,7 @@ class HnswIndex:
             if len(found) < min(k, left):
                 return self._exact.search(question.vector, k, among=among)
         if self.metric is not Metric.COSINE:
-            question = asked(vector, k, self.dimension, metric=self.metric, least=False)
+            question = checked_question(vector, k, self.dimension, metric=self.metric, least=False)
         self._check_whole()
         return ordered(question, self._originals[found], found, k)
 
@@ -132,9 +132,9 @@ def build_graph(
     """Return a usearch graph over (N, D) unit rows.
 
     Args:
-        rows: Of unit length; keys of the graph are their numbers.
-        storage: `int8` or `float16`: how the graph keeps them.
-        threads: 0 takes all cores.
+        rows: Rows of unit length; keys of the graph are their numbers.
+        storage: Type of the numbers in the graph: `int8` or `float16`.
+        threads: Number of threads; 0 takes all cores.
         progress: Called with (done, total) now and then; False from it stops with SearchError.
 
     Raises:
@@ -156,8 +156,8 @@ def open_graph(path: Path, rows: Rows) -> Any:
     """Return a saved graph, mapped from its file.
 
     Args:
-        path: From `save`.
-        rows: That it is of.
+        path: File written by `save`.
+        rows: Rows of the graph.
 
     Raises:
         SearchError: usearch is not installed, or the file is no graph of these rows.
@@ -230,9 +230,9 @@ def open_index(
 
     Args:
         kind: A key of `KINDS`.
-        rows: Perhaps mapped from a file.
-        graph: For `hnsw`, the file of `build_graph(rows).save`; None builds one now.
-        metric: Cosine, inner product or Euclidean, which rank alike here.
+        rows: Rows in memory or mapped from a file.
+        graph: File of `build_graph(rows).save` for `hnsw`; None builds one now.
+        metric: Metric: cosine, inner product or Euclidean, which rank alike here.
 
     Raises:
         SearchError: No such kind, or the graph cannot be used.

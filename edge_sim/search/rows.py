@@ -1,10 +1,7 @@
-"""What goes into an index and comes out of it.
+"""Records of an index and the SQL statements on its tables.
 
-Looks: what near-duplicates are told by, small and grey.
-
-Statements on the tables of an index; every function takes an open connection.
-
-Embeddings as rows: the global vector, then the cells as one long vector.
+A row of vectors holds the global vector, then the cells as one long vector. Near-duplicates are
+found by small grey thumbnails, kept in the column `look`.
 """
 
 from __future__ import annotations
@@ -27,31 +24,31 @@ from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, G
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
 
-LOOK_PX = 48
-"""Side of the grey look that near-duplicates are found by."""
+INDEX_THUMBNAIL_PX = 48
+"""Side of the grey thumbnails that near-duplicates are found by, pixels."""
 
 
 class VectorScale(str, Enum):
-    """What of a picture is compared."""
+    """Part of an embedding that is compared."""
 
     GLOBAL = "global"
-    """What is seen."""
+    """Content: the global vector."""
     SPATIAL = "spatial"
-    """Where it is seen: the cells of the picture, one by one."""
+    """Content by place: the cells of the picture, one by one."""
     BOTH = "both"
     """The mean of the two cosines."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexPlan:
-    """How a new index is made.
+    """Settings of a new index.
 
     Args:
         root: Folder of the pictures.
-        model_id: Of the embedder.
-        model: What opens the same embedder again: `default`, `thumbnail` or a path.
-        scale: What is kept; `both` can be searched in all three ways.
-        kind: A key of `edge_sim.search.indexes.KINDS`, or `auto`: chosen by size.
+        model_id: Model of the embedder.
+        model: Spec that opens the same embedder again: `default`, `thumbnail` or a path.
+        scale: Part of the embeddings that is kept; `both` can be searched in all three ways.
+        kind: Key of `edge_sim.search.indexes.KINDS`, or `auto`: chosen by size.
     """
 
     root: Path
@@ -63,17 +60,17 @@ class IndexPlan:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """A picture in the index.
+    """Picture in the index.
 
     Args:
-        path: Relative to the root.
-        width: In pixels.
-        height: In pixels.
-        file_bytes: Size of the file.
-        sharpness: As in `Quality`.
-        contrast: As in `Quality`.
-        content: The same number for files that are byte for byte the same.
-        tags: Sorted.
+        path: Path relative to the root.
+        width: Width, pixels.
+        height: Height, pixels.
+        file_bytes: Size of the file, bytes.
+        sharpness: Sharpness, as in `Quality`.
+        contrast: Contrast, as in `Quality`.
+        content: Number of the content, equal for files that are byte for byte the same.
+        tags: Sorted tags.
     """
 
     path: Path
@@ -92,7 +89,7 @@ class IndexEntry:
 
     @property
     def attributes(self) -> Mapping[str, str]:
-        """What `--where` may ask for, besides tags."""
+        """Attributes for `--where`, besides tags."""
         return {
             "folder": self.path.parent.as_posix(),
             "state": self.state,
@@ -104,7 +101,7 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file that is in no search, and why. The path is relative to the root."""
+    """File that cannot be searched, with the reason. The path is relative to the root."""
 
     path: Path
     reason: str
@@ -112,13 +109,13 @@ class Unread:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureTable:
-    """The pictures and their vectors, row by row.
+    """Pictures and their vectors, row by row.
 
     Args:
-        entries: (N) in order of their rows.
+        entries: (N) pictures in order of their rows.
         vectors: (N, D + S) float32: a unit vector of D numbers, then one of S for the cells.
         dimension: D.
-        kind: Of the index to open over them.
+        kind: Kind of index to open over them.
         graph: File of the graph; None where there is none.
     """
 
@@ -131,7 +128,7 @@ class PictureTable:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What `edge-sim index info` says."""
+    """Content of `edge-sim index info`."""
 
     path: Path
     root: Path
@@ -149,14 +146,14 @@ class Info:
     tags: Mapping[str, int] = field(default_factory=dict)
 
 
-def look_of(pixels: BgrImage) -> NDArray[np.uint8]:
-    """Return the (48, 48) uint8 look of a picture, as an index keeps it."""
-    return look_of_thumbnail(measure(pixels)[0])
+def index_thumbnail(pixels: BgrImage) -> NDArray[np.uint8]:
+    """Return the (48, 48) uint8 thumbnail of a picture, as an index keeps it."""
+    return shrunk_thumbnail(measure(pixels)[0])
 
 
-def look_of_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
-    """Return the look of a picture from its (96, 96) thumbnail."""
-    return squash(thumbnail, LOOK_PX)
+def shrunk_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
+    """Return the (48, 48) thumbnail of a picture from its (96, 96) one."""
+    return squash(thumbnail, INDEX_THUMBNAIL_PX)
 
 
 CALIBRATION = "calibration"
@@ -166,14 +163,14 @@ LEFT_OUT = "left out by hand"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a path.
+    """Entry of a path in the index.
 
     Args:
-        path: Relative to the root.
-        size: Of the file, bytes.
-        mtime_ns: Of the file.
+        path: Path relative to the root.
+        size: Size of the file, bytes.
+        mtime_ns: Time of the last change of the file, nanoseconds since 1970.
         content: Number of the content; None if it could not be read.
-        fault: Why not; None if it could.
+        fault: Reason why it could not be read; None if it could.
     """
 
     path: Path
@@ -184,18 +181,18 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
-    """A picture with a content that was not known before.
+class EmbeddedFile:
+    """Embedded picture with new content.
 
     Args:
-        known: Where it is; `content` is None yet.
-        sha256: Of the file.
+        known: Entry of its path; `content` is None yet.
+        sha256: SHA-256 of the file.
         shape: (width, height), pixels.
-        sharpness: As in `Quality`.
-        contrast: As in `Quality`.
-        look: (48, 48) uint8 grey.
-        vector: From `vectors.one_vector`.
-        dimension: Of the global part of `vector`.
+        sharpness: Sharpness, as in `Quality`.
+        contrast: Contrast, as in `Quality`.
+        thumbnail: (48, 48) uint8 grey.
+        vector: Result of `one_vector`.
+        dimension: Length of the global part of `vector`.
     """
 
     known: Known
@@ -203,14 +200,14 @@ class Looked:
     shape: tuple[int, int]
     sharpness: float
     contrast: float
-    look: GrayImage
+    thumbnail: GrayImage
     vector: FloatVector
     dimension: int
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many files were read and how many were not."""
+    """Numbers of files that were read and that were not."""
 
     pictures: int
     unread: int
@@ -227,7 +224,7 @@ def set_calibration(connection: sqlite3.Connection, text: str) -> None:
 
 
 def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
-    """Write how a new index is made."""
+    """Write the settings of a new index."""
     values = {
         # Paths are bytes; hexadecimal keeps those that are no text.
         "root": os.fsencode(plan.root).hex(),
@@ -240,18 +237,18 @@ def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
 
 
 def set_kind(connection: sqlite3.Connection, kind: str) -> None:
-    """Write which kind of index a search opens."""
+    """Write the kind of index that a search opens."""
     connection.execute("UPDATE settings SET value = ? WHERE name = 'kind'", (kind,))
 
 
 def counts(connection: sqlite3.Connection) -> Counts:
-    """Return how many files there are."""
+    """Return the numbers of files."""
     read, every = connection.execute("SELECT count(content), count(*) FROM files").fetchone()
     return Counts(read, every - read)
 
 
 def tag_counts(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many pictures have each tag."""
+    """Return the number of pictures with each tag."""
     return dict(connection.execute("SELECT tag, count(*) FROM tags GROUP BY tag ORDER BY tag"))
 
 
@@ -278,7 +275,7 @@ def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
 
 
 def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
-    """Yield the files that are in no search."""
+    """Yield the files that cannot be searched."""
     found = connection.execute("SELECT path, fault FROM files WHERE content IS NULL ORDER BY path")
     for path, fault in found:
         yield Unread(Path(os.fsdecode(path)), fault)
@@ -302,7 +299,7 @@ def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
     return np.stack(found) if found else np.zeros((0, width), np.float32)
 
 
-def looks(connection: sqlite3.Connection) -> NDArray[np.uint8]:
+def thumbnails(connection: sqlite3.Connection) -> NDArray[np.uint8]:
     """Return (N, 48, 48) uint8, in order of the rows of the pictures."""
     found = [
         blob
@@ -310,13 +307,15 @@ def looks(connection: sqlite3.Connection) -> NDArray[np.uint8]:
             "SELECT look FROM files JOIN contents ON contents.id = content ORDER BY files.id"
         )
     ]
-    if any(len(blob) != LOOK_PX * LOOK_PX for blob in found):
-        raise SearchError("a look in the index is damaged; run `edge-sim index verify`")
-    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), LOOK_PX, LOOK_PX)
+    if any(len(blob) != INDEX_THUMBNAIL_PX * INDEX_THUMBNAIL_PX for blob in found):
+        raise SearchError("a thumbnail in the index is damaged; run `edge-sim index verify`")
+    return np.frombuffer(b"".join(found), np.uint8).reshape(
+        len(found), INDEX_THUMBNAIL_PX, INDEX_THUMBNAIL_PX
+    )
 
 
 def known(connection: sqlite3.Connection) -> dict[Path, Known]:
-    """Return what is known of every path."""
+    """Return the entry of every path."""
     found = connection.execute("SELECT path, bytes, mtime_ns, content, fault FROM files")
     paths = ((Path(os.fsdecode(row[0])), row) for row in found)
     return {path: Known(path, *row[1:]) for path, row in paths}
@@ -327,9 +326,9 @@ def hashes(connection: sqlite3.Connection) -> dict[bytes, int]:
     return dict(connection.execute("SELECT sha256, id FROM contents"))
 
 
-def put(connection: sqlite3.Connection, item: Looked | Known) -> None:
-    """Write what was found at a path."""
-    if isinstance(item, Looked):
+def put(connection: sqlite3.Connection, item: EmbeddedFile | Known) -> None:
+    """Write the entry of a path."""
+    if isinstance(item, EmbeddedFile):
         item = Known(item.known.path, item.known.size, item.known.mtime_ns, _add(connection, item))
     values = (os.fsencode(item.path), item.size, item.mtime_ns, item.content, item.fault)
     connection.execute(
@@ -341,7 +340,7 @@ def put(connection: sqlite3.Connection, item: Looked | Known) -> None:
 
 
 def forget(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
-    """Take paths out, and contents that nothing refers to any more."""
+    """Delete paths, and contents without any path."""
     gone = 0
     for path in paths:
         done = connection.execute("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
@@ -374,7 +373,7 @@ def tag(connection: sqlite3.Connection, paths: Iterable[Path], name: str) -> int
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield what is damaged in the database."""
+    """Yield the faults of the database."""
     for (words,) in connection.execute("PRAGMA integrity_check"):
         if words != "ok":
             yield f"database: {words}"
@@ -382,13 +381,13 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
     found = connection.execute(
         "SELECT path, vector, look, crc FROM files JOIN contents ON contents.id = content"
     )
-    for path, blob, look, crc in found:
-        if len(blob) != 4 * width or zlib.crc32(look, zlib.crc32(blob)) != crc:
-            yield f"{os.fsdecode(path)!r}: its vector or look is damaged"
+    for path, blob, small, crc in found:
+        if len(blob) != 4 * width or zlib.crc32(small, zlib.crc32(blob)) != crc:
+            yield f"{os.fsdecode(path)!r}: its vector or thumbnail is damaged"
 
 
-def _add(connection: sqlite3.Connection, item: Looked) -> int:
-    blob, look = item.vector.astype("<f4").tobytes(), item.look.tobytes()
+def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
+    blob, small = item.vector.astype("<f4").tobytes(), item.thumbnail.tobytes()
     connection.executemany(
         "INSERT OR IGNORE INTO settings VALUES (?, ?)",
         [("dimension", str(item.dimension)), ("width", str(item.vector.size))],
@@ -398,9 +397,9 @@ def _add(connection: sqlite3.Connection, item: Looked) -> int:
         *item.shape,
         item.sharpness,
         item.contrast,
-        zlib.crc32(look, zlib.crc32(blob)),
+        zlib.crc32(small, zlib.crc32(blob)),
         blob,
-        look,
+        small,
     )
     connection.execute(
         "INSERT OR IGNORE INTO contents "
@@ -428,13 +427,13 @@ def _sweep(connection: sqlite3.Connection) -> None:
 
 
 def one_vector(embedding: Embedding, scale: VectorScale) -> FloatVector:
-    """Return what an index of this scale keeps of an embedding.
+    """Return the row that an index of this scale keeps of an embedding.
 
     Cells are brought to unit length one by one, so that a bright corner counts no more than a dark
     one; their concatenation has unit length again, so its cosine is the mean of the cells' cosines.
 
     Raises:
-        SearchError: The model has no cells, but the scale asks for them.
+        SearchError: The scale needs cells, and the model has none.
     """
     if scale is VectorScale.GLOBAL:
         return embedding.vector

@@ -1,11 +1,4 @@
-"""What can be searched: a gallery, a gallery file, an index, as one kind of value.
-
-What is asked of a search, and what it gives.
-
-A search by a learned likeness: the same pictures, seen through a head.
-
-The search itself.
-"""
+"""Search of a gallery, a gallery file or an index, by the model or by a learned head."""
 
 from __future__ import annotations
 
@@ -36,16 +29,16 @@ TAG = "tag"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
-    """Pictures that can be searched.
+    """Set of pictures that can be searched.
 
     Args:
-        names: (N) what they are called: ids or paths.
-        vectors: (N, D + S) float32 rows, see `index_store.one_vector`.
+        names: (N) ids or paths.
+        vectors: (N, D + S) float32 rows, see `rows.one_vector`.
         dimension: D.
-        model_id: None only if there is no picture.
-        facts: Returns what is known of a row: (key, value) pairs, tags as `tag`.
-        thumbnail: Returns the (96, 96) thumbnail of a row, None if it cannot be had.
-        kind: Of index, a key of `indexes.KINDS`.
+        model_id: Model of the vectors; None only if there is no picture.
+        facts: Function that returns the (key, value) pairs of a row, tags as `tag`.
+        thumbnail: Function that returns the (96, 96) thumbnail of a row, None if unreadable.
+        kind: Kind of index, a key of `indexes.KINDS`.
         graph: File of the graph of global vectors, for the kind `hnsw`.
     """
 
@@ -148,7 +141,7 @@ METRICS = (Metric.COSINE.value, Metric.EUCLIDEAN.value, Metric.MANHATTAN.value, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """A picture to look for: its embedding, and its (96, 96) grey thumbnail."""
+    """Picture to search for: its embedding, and its (96, 96) grey thumbnail."""
 
     embedding: Embedding
     thumbnail: GrayImage
@@ -156,15 +149,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
-    """What is asked of a search.
+    """Parameters of a search.
 
     Args:
-        top_k: At most so many hits.
-        metric: One of `METRICS`.
-        least: The least similar first.
-        where: Only pictures that have all these (key, value) pairs.
-        min_score: Only hits with at least this score; not for distances.
-        scale: What of a picture is compared.
+        top_k: Greatest number of hits, 1 or more.
+        metric: Metric of the ranking, one of `METRICS`.
+        least: Whether the least similar come first.
+        where: Required (key, value) pairs.
+        min_score: Least score of a hit, -1 to 1; not for distances.
+        scale: Part of the embeddings that is compared.
 
     Raises:
         SearchError: Numbers or names out of range, or options that contradict each other.
@@ -179,7 +172,7 @@ class SearchFilter:
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
-            raise SearchError(f"ask for at least 1 picture, got {self.top_k}")
+            raise SearchError(f"top-k must be at least 1, got {self.top_k}")
         if self.metric not in METRICS:
             raise SearchError(f"no metric {self.metric!r}; there are {', '.join(METRICS)}")
         is_distance = self.metric in (Metric.EUCLIDEAN.value, Metric.MANHATTAN.value)
@@ -194,16 +187,16 @@ class SearchFilter:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One picture that was found.
+    """Picture found by a search.
 
     Args:
-        rank: From 1.
-        row: In the collection.
+        rank: Rank, from 1.
+        row: Row in the collection.
         name: Id or path.
-        score: In the metric asked for.
-        cosine: In the scale asked for, -1 to 1.
-        ssim: Structural similarity of the thumbnails; None where it was not asked for.
-        facts: What is known of the picture; several values of a key are joined by a space.
+        score: Score in the metric of the search.
+        cosine: Cosine in the scale of the search, -1 to 1.
+        ssim: Structural similarity of the thumbnails; None where it was not computed.
+        facts: Facts of the picture; several values of a key are joined by a space.
     """
 
     rank: int
@@ -217,14 +210,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search gives.
+    """Result of a search.
 
     Args:
-        hits: The best first.
-        pictures: In the collection.
-        eligible: Of them, that pass the filter.
-        kind: Of the index that answered.
-        unseen: Pictures that could not be opened for their structural similarity.
+        hits: Hits, the best first.
+        pictures: Number of pictures in the collection.
+        eligible: Number of them that pass the filter.
+        kind: Kind of the index that answered.
+        unseen: Number of pictures that could not be opened for their structural similarity.
     """
 
     hits: tuple[Hit, ...]
@@ -235,7 +228,7 @@ class Answer:
 
 
 _CHUNK_ROWS = 4096
-"""Of an index, at a time: its rows are mapped from disk and may be far more than memory holds."""
+"""Rows converted at a time: those of an index are mapped from disk and may exceed the memory."""
 
 
 def adapted(collection: Collection, head: Head) -> Collection:
@@ -265,34 +258,34 @@ def adapted(collection: Collection, head: Head) -> Collection:
 
 
 def adapted_query(query: Query, head: Head) -> Query:
-    """Return a query for such a collection.
+    """Return the query for a collection adapted to the head.
 
     Raises:
-        ModelError: It was embedded with another model, or has no cells where the head needs them.
+        ModelError: The query has another model, or no cells where the head needs them.
     """
     return replace(query, embedding=head.adapted(query.embedding))
 
 
 SSIM_SHARE = 1.0 / 3.0
-"""Of `fused`, which is `(1 - share) * cosine + share * ssim`: half the weight of the cosine, as in
-the best of the plain fusions on ten sets of real states."""
+"""Share of ssim in `fused`, `(1 - share) * cosine + share * ssim`: the best plain fusion on ten
+sets of real states."""
 ALL_PIXELS = 500
-"""Up to so many pictures, structural similarity is computed of all; above, of the nearest by
-cosine, this many or twice as many as are asked for."""
+"""Number of pictures up to which structural similarity is computed of all; above, of the nearest by
+cosine: this many, or twice `top_k`."""
 
 
 class Searcher:
-    """Searches one collection; opens what it needs once.
+    """Searcher of one collection, whose indexes are opened once.
 
     Args:
-        collection: To search.
+        collection: Pictures to search.
     """
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
         self._opened: dict[tuple[Metric, VectorScale], Index] = {}
 
-    def search(self, query: Query, wanted: SearchFilter) -> Answer:
+    def search(self, query: Query, search_filter: SearchFilter) -> Answer:
         """Return the pictures most, or least, like the query.
 
         Raises:
@@ -306,27 +299,27 @@ class Searcher:
                 f"the pictures were embedded with {own.model_id}, the query with "
                 f"{query.embedding.model_id}; search with the same model"
             )
-        among = _mask(own, wanted.where) if wanted.where else None
+        among = _mask(own, search_filter.where) if search_filter.where else None
         eligible = total if among is None else int(among.sum())
         if not eligible:
             return Answer((), total, 0, own.kind)
-        by_pixels = wanted.metric in (SSIM, FUSED)
-        metric = Metric.COSINE if by_pixels else Metric(wanted.metric)
-        index = self._index(metric, wanted.scale)
-        vector = self._vector(query, wanted.scale)
-        k = min(wanted.top_k, total)
+        by_pixels = search_filter.metric in (SSIM, FUSED)
+        metric = Metric.COSINE if by_pixels else Metric(search_filter.metric)
+        index = self._index(metric, search_filter.scale)
+        vector = self._vector(query, search_filter.scale)
+        k = min(search_filter.top_k, total)
         pool = max(ALL_PIXELS, 2 * k) if by_pixels else k
-        found = index.search(vector, min(pool, total), among=among, least=wanted.least)
-        cosines = self._cosines(vector, found.rows, wanted.scale)
+        found = index.search(vector, min(pool, total), among=among, least=search_filter.least)
+        cosines = self._cosines(vector, found.rows, search_filter.scale)
         ssims: NDArray[np.float64] | None = None
         if by_pixels:
             ssims = _ssims(own, query.thumbnail, found.rows)
-            found, cosines, ssims = _by_pixels(found, cosines, ssims, wanted)
+            found, cosines, ssims = _by_pixels(found, cosines, ssims, search_filter)
         hits = _hits(own, found, cosines, ssims)
-        if wanted.min_score is not None:
-            hits = [hit for hit in hits if hit.score >= wanted.min_score]
+        if search_filter.min_score is not None:
+            hits = [hit for hit in hits if hit.score >= search_filter.min_score]
         unseen = 0 if ssims is None else int(np.isnan(ssims).sum())
-        return Answer(tuple(hits[: wanted.top_k]), total, eligible, index.kind, unseen)
+        return Answer(tuple(hits[: search_filter.top_k]), total, eligible, index.kind, unseen)
 
     def _index(self, metric: Metric, scale: VectorScale) -> Index:
         if (metric, scale) not in self._opened:
@@ -383,14 +376,14 @@ def _by_pixels(
     found: Neighbours,
     cosines: NDArray[np.float64],
     ssims: NDArray[np.float64],
-    wanted: SearchFilter,
+    search_filter: SearchFilter,
 ) -> tuple[Neighbours, NDArray[np.float64], NDArray[np.float64]]:
     """Return the pool in the order of the metric; pictures that cannot be opened go last."""
     scores = ssims
-    if wanted.metric == FUSED:
+    if search_filter.metric == FUSED:
         scores = (1.0 - SSIM_SHARE) * cosines + SSIM_SHARE * ssims
     # A stable sort: the pool comes in order of cosine, then of Manhattan distance. NaN sorts last.
-    order = np.argsort(scores if wanted.least else -scores, kind="stable")
+    order = np.argsort(scores if search_filter.least else -scores, kind="stable")
     again = Neighbours(found.rows[order], scores[order].astype(np.float32))
     return again, cosines[order], ssims[order]
 

@@ -1,8 +1,6 @@
-"""The SQLite file in an index: making it, opening it, and saying plainly what is wrong.
+"""Store of an index: the pictures of a folder and their vectors, on disk.
 
 One process at a time updates an index.
-
-IndexStore: the pictures of a folder and their vectors, on disk.
 """
 
 from __future__ import annotations
@@ -27,11 +25,11 @@ from edge_sim.gallery.gallery import checked_name
 from edge_sim.search import index_files, rows
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.rows import (
+    EmbeddedFile,
     IndexEntry,
     IndexPlan,
     Info,
     Known,
-    Looked,
     PictureTable,
     Unread,
     VectorScale,
@@ -47,8 +45,8 @@ INDEX = FileKind(
 NAME = "index.db"
 BUSY_TIMEOUT_S = 10.0
 
-# `path` is what the file system says, which need not be text. A file without a content is unread,
-# and `fault` says why. `changes` counts commits, so that files made from the rows can be dated.
+# `path` holds the bytes of the file system, which need not be text. A file without a content is
+# unread, and `fault` is the reason. `changes` counts commits: files made from the rows record it.
 _SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE contents (
@@ -113,7 +111,7 @@ def translated(path: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """Make one transaction of what is done inside, and count it as a change."""
+    """Provide a transaction that counts as a change."""
     with transaction(connection, writes=True):
         yield
         connection.execute(
@@ -182,7 +180,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 class IndexStore:
-    """An open index. Use it from the thread that opened it; close it, or use `with`.
+    """Open index. Use it from the thread that opened it; close it, or use `with`.
 
     Every method raises `SearchError` where the index is damaged, on a full disk or closed.
     """
@@ -196,8 +194,8 @@ class IndexStore:
         """Open the index in the folder `path`.
 
         Args:
-            path: A folder.
-            create: Make a new index if there is none. One that is there must fit.
+            path: Folder of the index.
+            create: Settings of a new index, made if there is none; an existing one must match.
 
         Raises:
             SearchError: No index, damaged, of a newer edge_sim, or made for another folder.
@@ -232,7 +230,7 @@ class IndexStore:
 
     @property
     def plan(self) -> IndexPlan:
-        """How the index was made."""
+        """Settings of the index."""
         with self._reading() as connection:
             found = rows.settings(connection)
         return IndexPlan(
@@ -253,7 +251,7 @@ class IndexStore:
             )
 
     def info(self) -> Info:
-        """Return what there is to say of the index."""
+        """Return the description of the index."""
         plan = self.plan
         with self._reading() as connection:
             counts = rows.counts(connection)
@@ -285,7 +283,7 @@ class IndexStore:
             return tuple(rows.entries(connection))
 
     def unread(self) -> tuple[Unread, ...]:
-        """Return the files that are in no search, by path."""
+        """Return the files that cannot be searched, by path."""
         with self._reading() as connection:
             return tuple(rows.unread(connection))
 
@@ -302,13 +300,13 @@ class IndexStore:
             vectors = rows.all_vectors(connection)
         return PictureTable(found, vectors, dimension, "exact")
 
-    def looks(self) -> NDArray[np.uint8]:
-        """Return (N, 48, 48) uint8 grey looks, in order of the rows."""
+    def thumbnails(self) -> NDArray[np.uint8]:
+        """Return (N, 48, 48) uint8 grey thumbnails, in order of the rows."""
         with self._reading() as connection:
-            return rows.looks(connection)
+            return rows.thumbnails(connection)
 
     def known(self) -> Mapping[Path, Known]:
-        """Return what was found at each path, read or not."""
+        """Return the entry of each path, read or not."""
         with self._reading() as connection:
             return rows.known(connection)
 
@@ -317,19 +315,19 @@ class IndexStore:
         with self._reading() as connection:
             return rows.hashes(connection)
 
-    def put(self, looked: Iterable[Looked | Known]) -> None:
-        """Write what was found at some paths, in one transaction."""
+    def put(self, files: Iterable[EmbeddedFile | Known]) -> None:
+        """Write the entries of some paths, in one transaction."""
         with self._changing() as connection:
-            for item in looked:
+            for item in files:
                 rows.put(connection, item)
 
     def forget(self, paths: Iterable[Path]) -> int:
-        """Take paths out, whatever is there; return how many were in."""
+        """Delete paths from the index; return the number of those that were in it."""
         with self._changing() as connection:
             return rows.forget(connection, paths)
 
     def leave_out(self, paths: Iterable[Path]) -> int:
-        """Keep pictures out of searches for good; the files stay. Returns how many.
+        """Exclude pictures from searches for good; the files stay. Return their number.
 
         Raises:
             SearchError: A path is not in the index.
@@ -338,20 +336,20 @@ class IndexStore:
             return rows.leave_out(connection, paths)
 
     def tag(self, paths: Iterable[Path], tag: str) -> int:
-        """Mark pictures for a later export; return how many were not marked before.
+        """Tag pictures for a later export; return the number of those that had no such tag.
 
         Raises:
-            GalleryError: A tag that cannot be.
+            GalleryError: An invalid tag.
         """
         checked_name("tag", tag)
         with self._reading() as connection, translated(self.path):
             return rows.tag(connection, paths, tag)
 
-    def prepare(self, watching: index_files.Progress | None = None) -> None:
+    def prepare(self, progress: index_files.Progress | None = None) -> None:
         """Make the files that a search maps, if the index changed since they were made."""
         plan = self.plan
         with self._reading() as connection:
-            index_files.make(connection, self.path, plan.kind, watching)
+            index_files.make(connection, self.path, plan.kind, progress)
 
     def calibration(self) -> KeptCalibration | None:
         """Return the calibrated threshold of near-duplicates, if one was kept."""
@@ -361,7 +359,7 @@ class IndexStore:
             return None if text is None else msgspec.json.decode(text, type=KeptCalibration)
         except msgspec.DecodeError as error:
             raise SearchError(
-                f"{self.path}: its calibration is damaged; `edge-sim calibrate` makes it anew"
+                f"{self.path}: its calibration is damaged; `edge-sim calibrate` makes a new one"
             ) from error
 
     def keep_calibration(self, kept: KeptCalibration) -> None:
@@ -371,7 +369,7 @@ class IndexStore:
             rows.set_calibration(connection, msgspec.json.encode(kept).decode())
 
     def problems(self) -> tuple[str, ...]:
-        """Return what is wrong with the index, a line each; reads all of it."""
+        """Return the faults of the index, a line each; reads all of it."""
         with self._reading() as connection:
             found = list(rows.problems(connection))
             made = index_files.current(connection, self.path)
@@ -383,7 +381,7 @@ class IndexStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep other processes from updating the index meanwhile.
+        """Lock the index against updates by other processes.
 
         Raises:
             SearchError: Another one is updating it.

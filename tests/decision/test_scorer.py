@@ -24,7 +24,7 @@ from edge_sim.decision.scorer import (
     fit_span,
     probabilities,
 )
-from edge_sim.gallery.enrolment_checks import MOST_TOLD, conflicts
+from edge_sim.gallery.enrolment_checks import MOST_CONFLICTS, conflicts
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.probe import make_probe
 from tests.pictured import CellsEmbedder, enrolled, gallery, picture, probe
@@ -362,7 +362,7 @@ def test_however_many_conflicts_there_are_not_all_are_told() -> None:
         for state in ("left", "right")
         for at in range(40)
     ]
-    assert len(conflicts(Gallery(many))) == MOST_TOLD
+    assert len(conflicts(Gallery(many))) == MOST_CONFLICTS
 
 
 def test_ten_thousand_references_are_scored_and_searched_for_conflicts() -> None:

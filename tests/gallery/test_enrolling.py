@@ -12,7 +12,12 @@ import pytest
 from edge_sim.core.images import crop
 from edge_sim.core.types import BgrImage, Roi
 from edge_sim.errors import GalleryError
-from edge_sim.gallery.candidates import EnrolmentCandidate, Found, Unreadable, candidates_in
+from edge_sim.gallery.candidates import (
+    CandidateResult,
+    EnrolmentCandidate,
+    Unreadable,
+    candidates_in,
+)
 from edge_sim.gallery.enrolment import (
     EnrolmentPlan,
     EnrolmentReport,
@@ -203,7 +208,7 @@ def test_force_overrules_and_says_what(store: GalleryStore) -> None:
 
 def test_an_assessment_says_the_same_and_writes_nothing(store: GalleryStore) -> None:
     put(store, OPEN, scene(1))
-    found: list[Found] = [
+    found: list[CandidateResult] = [
         EnrolmentCandidate("a", scene(1)),
         EnrolmentCandidate("b", scene(2)),
         Unreadable("c", "no picture"),

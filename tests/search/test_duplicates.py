@@ -23,7 +23,7 @@ from edge_sim.search.duplicates import (
     members,
     worth_of,
 )
-from edge_sim.search.rows import LOOK_PX, IndexEntry
+from edge_sim.search.rows import INDEX_THUMBNAIL_PX, IndexEntry
 from tests.pictures import picture
 
 Pair = tuple[list[IndexEntry], NDArray[np.uint8]]
@@ -31,7 +31,7 @@ Pair = tuple[list[IndexEntry], NDArray[np.uint8]]
 
 def indexed(pictures: list[BgrImage], *, folder: str = "", same: list[int] | None = None) -> Pair:
     """What an index keeps of pictures."""
-    entries, looks = [], []
+    entries, thumbnails = [], []
     for row, pixels in enumerate(pictures):
         small, quality = measure(pixels)
         height, width = pixels.shape[:2]
@@ -46,8 +46,10 @@ def indexed(pictures: list[BgrImage], *, folder: str = "", same: list[int] | Non
                 content=row if same is None else same[row],
             )
         )
-        looks.append(squash(small, LOOK_PX))
-    return entries, np.stack(looks) if looks else np.zeros((0, LOOK_PX, LOOK_PX), np.uint8)
+        thumbnails.append(squash(small, INDEX_THUMBNAIL_PX))
+    return entries, np.stack(thumbnails) if thumbnails else np.zeros(
+        (0, INDEX_THUMBNAIL_PX, INDEX_THUMBNAIL_PX), np.uint8
+    )
 
 
 def resized(pixels: BgrImage) -> BgrImage:
@@ -125,14 +127,14 @@ def test_every_picture_on_the_list_has_a_near_duplicate_that_stays(
     # A row of pictures, each a little away from the one before, drifts from its start.
     canvas = picture(seed, width=320, height=120)
     pictures = [np.ascontiguousarray(canvas[:, 5 * at : 5 * at + 160]) for at in range(steps)]
-    entries, looks = indexed(pictures)
-    groups = duplicate_groups(entries, looks, threshold=threshold)
+    entries, thumbnails = indexed(pictures)
+    groups = duplicate_groups(entries, thumbnails, threshold=threshold)
     for group in groups:
         assert group.redundant
         for kept in group.kept:
             for row, score in kept.redundant:
                 assert score >= threshold - 1e-5
-                assert likeness(looks[kept.row], looks[row][None])[0] >= threshold - 1e-5
+                assert likeness(thumbnails[kept.row], thumbnails[row][None])[0] >= threshold - 1e-5
     rows = [row for group in groups for row in group.rows]
     assert len(rows) == len(set(rows))
 
@@ -140,16 +142,16 @@ def test_every_picture_on_the_list_has_a_near_duplicate_that_stays(
 def test_in_a_sequence_a_scene_that_comes_back_is_not_a_duplicate() -> None:
     first, second = picture(1), picture(2)
     frames = [first, saved(first), second, saved(second), first]
-    entries, looks = indexed(frames, folder="clip")
-    apart = duplicate_groups(entries, looks, sequence=True)
+    entries, thumbnails = indexed(frames, folder="clip")
+    apart = duplicate_groups(entries, thumbnails, sequence=True)
     assert sorted(sorted(group.rows) for group in apart) == [[0, 1], [2, 3]]
-    together = duplicate_groups(entries, looks)
+    together = duplicate_groups(entries, thumbnails)
     assert sorted(sorted(group.rows) for group in together) == [[0, 1, 4], [2, 3]]
 
 
 def test_a_sequence_goes_by_the_numbers_in_the_names_and_ends_with_the_folder() -> None:
     first = picture(1)
-    entries, looks = indexed([first] * 3, folder="a")
+    entries, thumbnails = indexed([first] * 3, folder="a")
     moved = [
         IndexEntry(
             Path(name),
@@ -162,7 +164,7 @@ def test_a_sequence_goes_by_the_numbers_in_the_names_and_ends_with_the_folder() 
         )
         for row, name in enumerate(["a/f10.png", "b/f1.png", "a/f9.png"])
     ]
-    (group,) = duplicate_groups(moved, looks, sequence=True)
+    (group,) = duplicate_groups(moved, thumbnails, sequence=True)
     assert set(group.rows) == {0, 2}
 
 
@@ -179,19 +181,19 @@ def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
 
 
 def test_no_pictures_have_no_duplicates() -> None:
-    entries, looks = indexed([])
-    assert duplicate_groups(entries, looks) == ()
+    entries, thumbnails = indexed([])
+    assert duplicate_groups(entries, thumbnails) == ()
 
 
 def test_likeness_is_symmetric_and_one_for_the_same() -> None:
-    _, looks = indexed([picture(1), trimmed(picture(1)), picture(2)])
-    for a in looks:
-        for b in looks:
+    _, thumbnails = indexed([picture(1), trimmed(picture(1)), picture(2)])
+    for a in thumbnails:
+        for b in thumbnails:
             forth, back = likeness(a, b[None])[0], likeness(b, a[None])[0]
             assert forth == pytest.approx(back, abs=1e-5)
             assert -1.0001 <= forth <= 1.0001
-    assert likeness(looks[0], looks[:1])[0] == pytest.approx(1.0, abs=1e-5)
-    assert likeness(looks[0], looks[1:2])[0] >= THRESHOLD
+    assert likeness(thumbnails[0], thumbnails[:1])[0] == pytest.approx(1.0, abs=1e-5)
+    assert likeness(thumbnails[0], thumbnails[1:2])[0] >= THRESHOLD
 
 
 @given(edges=st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=60))

@@ -343,11 +343,11 @@ build.BATCH = 8
 embedder = open_embedder("thumbnail")
 plan = IndexPlan(Path(sys.argv[1]), embedder.model_id, "thumbnail")
 with IndexStore.open(sys.argv[2], create=plan) as store:
-    def watching(paths, total):
+    def progress(paths, total):
         for number, path in enumerate(paths):
             print(number, flush=True)
             yield path
-    update(store, embedder, watching=watching)
+    update(store, embedder, progress=progress)
 """
 
 
