@@ -88,7 +88,7 @@ class EnrolmentChecks:
         )
 
     def duplicate(self, picture: Probe | Reference, state: str, gates: Gates) -> Rejection | None:
-        """Return the rejection of a picture that repeats a reference of `state`; None if it is new."""
+        """Return the rejection of a picture that repeats a reference of `state`; else None."""
         rows = [at for at, item in enumerate(self._known) if item.state == state]
         cosines = self._cosines(picture, rows)
         near = np.flatnonzero(cosines >= gates.duplicate_cosine)

@@ -8,10 +8,10 @@ trimmed), pairs found, recall and precision: cosine of the default model at 0.97
 correlation of whole grey thumbnails at 0.96: 0.975 and 0.988; of their details at `THRESHOLD`:
 0.987 and 0.995.
 
-
 Pairs above a threshold are joined by union-find, and each group keeps its best pictures. A symbolic
 link and what it points to are one picture, and so are hard links. Deleting what others point to
-loses the picture, and deleting a link frees nothing, so neither is ever advised."""
+loses the picture, and deleting a link frees nothing, so neither is ever advised.
+"""
 
 from __future__ import annotations
 

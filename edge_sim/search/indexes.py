@@ -32,8 +32,8 @@ EXPANSION_ADD = 128
 """Candidates compared while a row is added; more make a better graph, more slowly."""
 WIDTH, WIDTH_PER_K = 256, 2.5
 """Least width of a search of the graph, and width per result: over 1,000,000 x 512 in bunches of
-100, recall@100 of 150 queries is 0.969 at 176, 0.970 at 256 and 0.977 at 288, because one or two of a hundred
-queries end in another bunch; the graph takes 2.3, 2.9 and 3.2 ms of it (mapped, machine busy)."""
+100, recall@100 of 150 queries is 0.969 at 176, 0.970 at 256 and 0.977 at 288, because one or two of
+a hundred queries end in another bunch; the graph takes 2.3, 2.9 and 3.2 ms (mapped, busy)."""
 POOL, POOL_PER_K = 128, 1.2
 """Least number of candidates ranked exactly, and number per result; 1.5 times it gained 0.0001."""
 FEW = 20_000

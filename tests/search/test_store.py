@@ -208,7 +208,7 @@ def test_a_damaged_vector_is_found(photos: Path, place: Path) -> None:
         connection.execute("UPDATE contents SET vector = zeroblob(length(vector)) WHERE id = 3")
     with IndexStore.open(place) as store:
         (problem,) = store.problems()
-    assert "its vector or look is damaged" in problem
+    assert "its vector or thumbnail is damaged" in problem
 
 
 def test_a_truncated_file_of_vectors_is_named(photos: Path, place: Path) -> None:
