@@ -129,6 +129,17 @@ def test_every_link_within_the_documents_leads_somewhere(repository: Path) -> No
     assert checked > 20
 
 
+def test_every_file_of_the_project_that_a_document_names_exists(repository: Path) -> None:
+    checked = 0
+    for page in documents(repository):
+        for name in re.findall(
+            r"\b(?:tests|tools|docs|configs|models)/[\w./-]*\w", page.read_text()
+        ):
+            assert (repository / name).exists(), f"{page.name}: {name}"
+            checked += 1
+    assert checked > 40
+
+
 def test_every_command_in_the_documents_is_understood(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

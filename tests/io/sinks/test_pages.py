@@ -65,7 +65,7 @@ def test_the_check_of_a_signature_works(repository: Path) -> None:
 
 def test_the_statuses_that_refuse_an_event_are_those_listed(repository: Path) -> None:
     text = " ".join((repository / "docs/events.md").read_text().split())
-    (listed,) = re.findall(r"an acceptance; ([\d, and]+) refuse this event", text)
+    (listed,) = re.findall(r"accepts the event; ([\d, and]+) reject it for good", text)
     assert {int(number) for number in re.findall(r"\d+", listed)} == REFUSALS
 
 
