@@ -45,7 +45,7 @@ def test_every_option_that_it_names_is_one(page: str) -> None:
 
 def test_its_numbers_are_those_of_the_code(page: str) -> None:
     text = " ".join(page.split())
-    assert f"up to {MOVED_LOOKS} looks earlier or later" in text
-    assert f"{LOOKS_AFTER} looks after it" in text
-    assert f"{Config().explanations.observations} looks before it" in text
+    assert f"up to {MOVED_LOOKS} observations earlier or later" in text
+    assert f"{LOOKS_AFTER} observations after it" in text
+    assert f"{Config().explanations.observations} observations before it" in text
     assert f"at most {PICTURE_PX} pixels" in text
