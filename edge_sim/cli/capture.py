@@ -97,7 +97,7 @@ def resolved(source: str, config: Config | None) -> tuple[str, SourceOptions]:
         return source, SourceOptions()
     from edge_sim.runtime.assembly import resolved_uri, source_options
 
-    return resolved_uri(config, source), source_options(source, config.sources[source])
+    return resolved_uri(config, source), source_options(config, source)
 
 
 def _write(args: argparse.Namespace, uri: str, sampling: Sampling, options: SourceOptions) -> int:

@@ -14,7 +14,6 @@ import msgspec
 from edge_sim.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from edge_sim.core.protocols import FrameSource
     from edge_sim.gallery.gallery import Gallery
     from edge_sim.gallery.store import GalleryStore
     from edge_sim.runtime.config import Config
@@ -179,14 +178,12 @@ def _first_frame(config: Config, name: str) -> str:
     from edge_sim.io.sources import open_source
     from edge_sim.runtime import assembly
 
-    options = assembly.source_options(name, config.sources[name])
+    options = assembly.source_options(config, name)
     uri = assembly.resolved_uri(config, name)
     with closing(open_source(uri, options)) as source:
         frame = source.read()
         if frame is None:
             raise SourceError(f"{name}: ended before its first frame")
-        if uri.startswith(("http://", "https://")):
-            _check_that_it_goes_on(source, name)
         sizes = []
         for watch_name, watch in assembly.watches_by_source(config)[name].items():
             pixels = assembly.region_of(config, watch).pixels_of(frame.pixels)
@@ -198,19 +195,9 @@ def _first_frame(config: Config, name: str) -> str:
                 )
             sizes.append(f"{watch_name} {pixels.shape[1]}x{pixels.shape[0]}")
         height, width = frame.pixels.shape[:2]
-        return f"{width}x{height}; regions: {', '.join(sizes)}"
-
-
-def _check_that_it_goes_on(source: FrameSource, name: str) -> None:
-    from edge_sim.errors import SourceError
-
-    try:
-        source.read()
-    except SourceError as error:
-        raise SourceError(
-            f"{name}: gives one picture and ends, as the address of a snapshot does; use that of "
-            f"the camera's stream ({error})"
-        ) from error
+        poll_s = getattr(source, "poll_s", 0.0)
+        kind = f"; gives single pictures, asked every {poll_s:g} s" if poll_s else ""
+        return f"{width}x{height}{kind}; regions: {', '.join(sizes)}"
 
 
 def _tried(part: str, attempt: Callable[[], str]) -> Finding:

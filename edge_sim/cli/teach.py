@@ -153,7 +153,7 @@ def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
 
     section = config.watches[watch]
     name = section.source or next(iter(config.sources))
-    options = assembly.source_options(name, config.sources[name])
+    options = assembly.source_options(config, name)
     with closing(open_source(assembly.resolved_uri(config, name), options)) as source:
         frame = source.read()
     if frame is None:

@@ -38,12 +38,12 @@ from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.outbox.outbox import Outbox, take_over_previous
 from edge_sim.io.outbox.queue import DAY_S, MEGABYTE, Bounds
 from edge_sim.io.sinks import open_sink
-from edge_sim.io.sources import is_live, open_source
+from edge_sim.io.sources import check_source, is_live, open_source
 from edge_sim.io.sources.live import CLOSE_WAIT_S, LiveSource
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.pictures import read_picture
 from edge_sim.io.sources.uri import anchored
-from edge_sim.runtime.config import Config, SourceConfig, WatchConfig
+from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.config.sinks import kind_of, sink_options
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.loop import SourceRunner, Step, Wakeup, deliver, steps
@@ -124,7 +124,7 @@ def open_configured(config: Config, name: str) -> FrameSource:
     Raises:
         SourceError: It cannot be opened.
     """
-    options = msgspec.structs.replace(source_options(name, config.sources[name]), threaded=False)
+    options = msgspec.structs.replace(source_options(config, name), threaded=False)
     return open_source(resolved_uri(config, name), options)
 
 
@@ -432,7 +432,7 @@ def kept_source(config: Config, name: str, old: Device | None) -> FrameSource | 
     """Return the source of `old` that `config` wants just so; None if there is none."""
     if old is None or name not in old.lanes or old.lanes[name].ended:
         return None
-    same = config.sources[name] == old.config.sources[name] and resolved_uri(
+    same = source_options(config, name) == source_options(old.config, name) and resolved_uri(
         config, name
     ) == resolved_uri(old.config, name)
     return old.lanes[name].source if same else None
@@ -441,7 +441,8 @@ def kept_source(config: Config, name: str, old: Device | None) -> FrameSource | 
 def _source_of(config: Config, name: str, environment: Environment, wakeup: Wakeup) -> FrameSource:
     if not environment.is_live(resolved_uri(config, name)):
         return environment.open_source(config, name)
-    options = source_options(name, config.sources[name])
+    options = source_options(config, name)
+    check_source(resolved_uri(config, name), options)
     return LiveSource(
         partial(environment.open_source, config, name),
         msgspec.structs.replace(
@@ -561,9 +562,24 @@ def region_of(config: Config, watch: WatchConfig) -> Region:
     return Region(Roi(*watch.roi), _mask(config, watch))
 
 
-def source_options(name: str, source: SourceConfig) -> SourceOptions:
-    """Return the options of a source under its name."""
-    return msgspec.structs.replace(source, name=name)
+def source_options(config: Config, name: str) -> SourceOptions:
+    """Return the options of a source under its name, paths anchored at the configuration's folder.
+
+    A camera that gives single pictures is asked at the shortest interval of its watches.
+    """
+    source = config.sources[name]
+    only = next(iter(config.sources))
+    intervals_s = [
+        watch.interval_s
+        for watch in config.watches.values()
+        if (watch.source or only) == name and watch.interval_s > 0
+    ]
+    return msgspec.structs.replace(
+        source,
+        name=name,
+        ca_file=None if source.ca_file is None else str(config.path(source.ca_file)),
+        poll_s=min(intervals_s, default=source.poll_s),
+    )
 
 
 def resolved_uri(config: Config, name: str) -> str:

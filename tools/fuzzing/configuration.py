@@ -110,8 +110,8 @@ def read(text: str, folder: Path) -> str:
     try:
         config = parse_config(text, where="fuzz.yaml", folder=str(folder), environ={"PW": "s3"})
         assembly.watches_by_source(config)
-        for name, section in config.sources.items():
-            assembly.source_options(name, section)
+        for name in config.sources:
+            assembly.source_options(config, name)
             is_live(assembly.resolved_uri(config, name))
         for sink in config.sinks:
             sink_options(sink, device=config.device, folder=folder)

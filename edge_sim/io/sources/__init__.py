@@ -1,4 +1,4 @@
-"""Where frames come from. One string opens any of them:
+"""Sources of frames. One string opens any of them:
 
 /dev/video0, /dev/v4l/by-id/..., 0      USB camera (also v4l2:/dev/video0)
 rtsp://..., http://..., https://...     network camera or stream
@@ -33,6 +33,9 @@ ENTRY_POINTS = "edge_sim.sources"
 SourceOpener = Callable[[str, SourceOptions], FrameSource]
 """Opens the part of the uri after `scheme:`; the options carry a name."""
 
+SourceCheck = Callable[[str, SourceOptions], None]
+"""Raises `ConfigError` for a place that can never work; opens nothing."""
+
 
 def _v4l2(place: str, options: SourceOptions) -> FrameSource:
     from edge_sim.io.sources.cameras import open_camera
@@ -49,10 +52,25 @@ def _stream(scheme: str) -> SourceOpener:
     return open_it
 
 
+def _check_stream(scheme: str) -> SourceCheck:
+    def check_it(place: str, options: SourceOptions) -> None:
+        from edge_sim.io.sources.stream import check_stream
+
+        check_stream(f"{scheme}:{place}", options)
+
+    return check_it
+
+
 def _csi(place: str, options: SourceOptions) -> FrameSource:
     from edge_sim.io.sources.cameras import open_csi
 
     return open_csi(place, options)
+
+
+def _check_csi(place: str, _: SourceOptions) -> None:
+    from edge_sim.io.sources.cameras import csi_number
+
+    csi_number(place)
 
 
 def _video(place: str, options: SourceOptions) -> FrameSource:
@@ -77,15 +95,16 @@ def _synthetic(place: str, options: SourceOptions) -> FrameSource:
 class _Kind:
     open: SourceOpener
     live: bool
+    check: SourceCheck | None = None
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "csi": _Kind(_csi, live=True),
+    "csi": _Kind(_csi, live=True, check=_check_csi),
     "folder": _Kind(_folder, live=False),
-    "http": _Kind(_stream("http"), live=True),
-    "https": _Kind(_stream("https"), live=True),
-    "rtsp": _Kind(_stream("rtsp"), live=True),
-    "rtsps": _Kind(_stream("rtsps"), live=True),
+    "http": _Kind(_stream("http"), live=True, check=_check_stream("http")),
+    "https": _Kind(_stream("https"), live=True, check=_check_stream("https")),
+    "rtsp": _Kind(_stream("rtsp"), live=True, check=_check_stream("rtsp")),
+    "rtsps": _Kind(_stream("rtsps"), live=True, check=_check_stream("rtsps")),
     "synthetic": _Kind(_synthetic, live=False),
     "v4l2": _Kind(_v4l2, live=True),
     "video": _Kind(_video, live=False),
@@ -137,6 +156,17 @@ def open_source(uri: str, options: SourceOptions | None = None) -> FrameSource:
     options = options or SourceOptions()
     kind, place = _find(uri)
     return kind.open(place, msgspec.structs.replace(options, name=options.name or masked(uri)))
+
+
+def check_source(uri: str, options: SourceOptions) -> None:
+    """Check the uri of a source as far as that is possible without opening it.
+
+    Raises:
+        ConfigError: It is malformed, of no known kind, or can never work.
+    """
+    kind, place = _find(uri)
+    if kind.check is not None:
+        kind.check(place, options)
 
 
 def is_live(uri: str) -> bool:

@@ -39,11 +39,21 @@ def open_csi(place: str, options: SourceOptions, *, picamera2: Any = None) -> Fr
         ConfigError: `place` is no number.
         SourceError: picamera2 is not installed, or the camera does not open.
     """
-    if place and not place.isdecimal():
-        raise ConfigError(f"csi:{place}: the camera must be a number, such as csi:0")
+    number = csi_number(place)
     module = picamera2 or _import_picamera2()
     name = label(options.name, f"csi:{place}")
-    return open_live(lambda: CsiCamera(module, int(place or 0), name, options), options)
+    return open_live(lambda: CsiCamera(module, number, name, options), options)
+
+
+def csi_number(place: str) -> int:
+    """Return the number of a CSI camera; none is 0.
+
+    Raises:
+        ConfigError: `place` is no number.
+    """
+    if place and not (place.isascii() and place.isdecimal()):
+        raise ConfigError(f"csi:{place}: the camera must be a number, such as csi:0")
+    return int(place or 0)
 
 
 class CsiCamera:

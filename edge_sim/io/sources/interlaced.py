@@ -13,7 +13,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from edge_sim.core.picture_header import check_size
 from edge_sim.errors import SourceError
 
 _FIRST_WRONG = (4, 12)
-_LOOKED_AT = 24  # frames
+_CHECKED_FRAMES = 24
+_BLACK_S = 10.0
 _SCANNED_BYTES = 4 << 20  # at each end of the file
 _BLACK_SHARE = 0.99
 # Profile, constraints and level stand in the configuration record and again in the parameter set.
@@ -133,6 +135,60 @@ def may_be_interlaced(path: Path) -> bool:
     return any(not match[1][1] & 0x08 for match in _MPEG_SEQUENCE.finditer(data))
 
 
+def holds_fields(parameter_sets: bytes) -> bool:
+    """Return whether the H.264 parameter sets of a stream say that it may hold fields.
+
+    Args:
+        parameter_sets: Extra data of the codec, as a configuration record or with start codes.
+    """
+    record = [match[2] for match in _AVC_RECORD.finditer(parameter_sets)]
+    sets = record or [match[1] for match in _AVC_STREAM.finditer(parameter_sets)]
+    return any(_has_fields(found) for found in sets)
+
+
+class ConversionCheck:
+    """Rejects a live stream whose pictures OpenCV cannot convert: black, or one like the other.
+
+    Args:
+        has_fields: Whether the stream may be interlaced.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, *, has_fields: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._has_fields = has_fields and not deinterlaced_by_opencv()
+        self._clock = clock
+        self._started_s: float | None = None
+        self._is_black = True
+        self._before: NDArray[Any] | None = None
+        self._count = 0
+
+    def add(self, pixels: NDArray[Any]) -> None:
+        """Check the next picture.
+
+        Raises:
+            ValueError: The stream cannot be converted.
+        """
+        if self._has_fields:
+            if self._before is not None and not np.array_equal(self._before, pixels):
+                self._has_fields = False
+            self._before = pixels if self._has_fields else None
+            self._count += 1
+            if self._count > _CHECKED_FRAMES:
+                raise ValueError(
+                    f"interlaced video, which OpenCV {cv2.__version__} decodes as black or stale "
+                    f"pictures; set the camera to progressive video"
+                )
+        if self._is_black:
+            now_s = self._clock()
+            self._started_s = now_s if self._started_s is None else self._started_s
+            self._is_black = not pixels.any()
+            if self._is_black and now_s - self._started_s >= _BLACK_S:
+                raise ValueError(
+                    f"every byte of its pictures is 0 for {_BLACK_S:g} s, which no camera gives: "
+                    f"the stream is empty, or OpenCV {cv2.__version__} cannot convert it"
+                )
+
+
 def deinterlaced_by_opencv() -> bool:
     """Return whether this OpenCV is older than the fault."""
     match = re.match(r"(\d+)\.(\d+)", cv2.__version__)
@@ -145,7 +201,7 @@ def _first_frames(capture: cv2.VideoCapture, *, all_of_them: bool) -> tuple[int,
     before: NDArray[Any] | None = None
     distinct = count = 0
     is_black = True
-    for _ in range(_LOOKED_AT):
+    for _ in range(_CHECKED_FRAMES):
         done, pixels = capture.read()
         if not done or pixels is None:
             break

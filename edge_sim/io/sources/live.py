@@ -13,7 +13,7 @@ from collections.abc import Callable
 from edge_sim.core.backoff import pause_s
 from edge_sim.core.protocols import FrameSource
 from edge_sim.core.types import Frame
-from edge_sim.errors import SourceError
+from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import Capture, OpenCapture
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.reader import (
@@ -39,6 +39,7 @@ def open_live(open_capture: OpenCapture, options: SourceOptions) -> FrameSource:
     """Return the open source of a device: in a thread of its own, or without as options ask.
 
     Raises:
+        ConfigError: It can never be opened.
         SourceError: It cannot be opened.
     """
     if not options.threaded:
@@ -111,6 +112,11 @@ class LiveSource:
         return len(self._abandoned)
 
     @property
+    def poll_s(self) -> float:
+        """Seconds between two pictures of a camera that is polled; 0 for any other."""
+        return self._mailbox.pause_s
+
+    @property
     def ready(self) -> bool:
         """Whether `read_now` has something to say: a frame, a loss, the end, or a long silence.
 
@@ -134,6 +140,7 @@ class LiveSource:
         """Open the source and wait until that is done.
 
         Raises:
+            ConfigError: It can never be opened; the source is closed.
             SourceError: It could not be opened within `open_timeout_s`; the source is closed.
         """
         self.begin()
@@ -143,6 +150,8 @@ class LiveSource:
             return
         self.close()
         if isinstance(outcome, Fault):
+            if isinstance(outcome.cause, ConfigError):
+                raise ConfigError(outcome.text) from outcome.cause
             raise SourceError(outcome.text) from outcome.cause
         raise SourceError(f"{self._name}: did not open within {limit_s:g} s")
 
@@ -153,10 +162,11 @@ class LiveSource:
         source is opened again in the background, so a later call may succeed.
 
         Raises:
+            ConfigError: The source can never be opened.
             SourceError: The source is closed, was lost, or no frame came in time.
         """
         self._keep_alive()
-        return self._read(self._options.read_timeout_s)
+        return self._read(self._options.read_timeout_s + self._mailbox.pause_s)
 
     def read_now(self) -> Frame | None:
         """Return what is there without waiting; only of use when `ready`.
@@ -201,8 +211,11 @@ class LiveSource:
             self._ended = True
             return None
         if isinstance(taken, Fault):
+            if isinstance(taken.cause, ConfigError) and taken.pause_s is None:
+                self._ended = True
+                raise ConfigError(taken.text) from taken.cause
             raise SourceError(taken.line) from taken.cause
-        silence_s = self._options.read_timeout_s
+        silence_s = self._options.read_timeout_s + self._mailbox.pause_s
         raise SourceError(f"{self._name}: no frame for {silence_s:g} s{self._why_silent()}")
 
     def _taken(self, limit_s: float) -> Item | None:
@@ -255,6 +268,7 @@ class LiveSource:
         opening = not self._mailbox.has_opened and self._mailbox.last_fault is None
         options = self._options
         limit_s = options.open_timeout_s if opening else options.read_timeout_s
+        limit_s += self._mailbox.pause_s
         return self._clocks.monotonic() - self._quiet_since_s >= limit_s
 
     def _why_silent(self) -> str:

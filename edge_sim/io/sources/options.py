@@ -1,4 +1,4 @@
-"""What can be asked of a source, whatever its kind."""
+"""Options of sources of every kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edge_sim.core.backoff import BACKOFF_S, HELD_S
-from edge_sim.core.options import INTERNAL, Count, Options, PositiveSeconds
+from edge_sim.core.options import INTERNAL, Count, Options, PositiveSeconds, Seconds
 from edge_sim.errors import ConfigError
 
 MAX_UNIX_S = 1e10
@@ -16,29 +16,36 @@ ROTATIONS = (0, 90, 180, 270)
 
 
 class SourceOptions(Options, frozen=True, kw_only=True):
-    """Wishes and limits for one source.
+    """Requested settings and limits of one source.
 
     Args:
-        name: In events and logs; None takes the uri with passwords masked.
-        width: Asked of a camera, pixels; None leaves the choice to the camera.
-        height: Asked of a camera, pixels.
-        fps: Asked of a camera; assumed for pictures and files that carry no times (default 1 for
-            pictures, 25 for a file). A synthetic scene takes it from its uri.
+        name: Name in events and logs; None takes the uri with passwords masked.
+        width: Width requested from a camera, pixels; None leaves the choice to the camera.
+        height: Height requested from a camera, pixels.
+        fps: Frame rate requested from a camera; assumed for pictures and files that carry no times
+            (default 1 for pictures, 25 for a file). A synthetic scene takes it from its uri.
         rotate: Degrees clockwise: 0, 90, 180 or 270.
-        open_timeout_s: How long opening a live source may take.
-        read_timeout_s: How long `read()` of a live source waits for a frame.
+        open_timeout_s: Longest time that opening a live source may take.
+        read_timeout_s: Longest time that `read()` of a live source waits for a frame. Above the
+            key-frame interval of a stream: no picture can be decoded before the first key frame.
         reconnect_s: Pauses before each new attempt to open a lost live source, the last one
             repeated for ever.
         held_s: Seconds that frames must have come for these pauses to start anew.
         frozen_timeout_s: Seconds of the same picture, noise included, that count as a loss of a
             live source; None never does.
-        warm_up_frames: Frames thrown away after each opening of a live source, while the camera's
+        warm_up_s: Seconds after each opening of a live source in which all-black frames are
+            skipped: many cameras send some before their first picture. 0 keeps them.
+        warm_up_frames: Frames skipped after each opening of a live source, while the camera's
             exposure settles.
-        loop: A file or folder starts again at its end; time and index go on.
+        verify: Whether the certificate of an encrypted network camera must be trusted.
+        ca_file: Certificates to trust instead of those of the system, PEM.
+        poll_s: Seconds between two requests for the picture of a camera that gives single pictures
+            at its address.
+        loop: Whether a file or folder starts again at its end; time and index go on.
         start_unix_s: Clock time of the first frame of a recording without clock times, seconds
             since 1970 UTC.
-        threaded: Read a live source in a thread of its own, which opens it again after a loss;
-            False reads its device in the caller's thread, for a caller that has one for it.
+        threaded: Whether a live source is read in a thread of its own, which opens it again after
+            a loss; False reads its device in the caller's thread.
 
     Raises:
         ConfigError: A value outside its range.
@@ -51,10 +58,14 @@ class SourceOptions(Options, frozen=True, kw_only=True):
     open_timeout_s: PositiveSeconds = 10.0
     read_timeout_s: PositiveSeconds = 20.0
     frozen_timeout_s: PositiveSeconds | None = None
+    warm_up_s: Seconds = 2.0
+    verify: bool = True
+    ca_file: str | None = None
     name: Annotated[str | None, INTERNAL] = None
     reconnect_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S
     held_s: Annotated[float, INTERNAL] = HELD_S
     warm_up_frames: Annotated[int, INTERNAL] = 0
+    poll_s: Annotated[float, INTERNAL] = 1.0
     loop: Annotated[bool, INTERNAL] = False
     start_unix_s: Annotated[float, INTERNAL] = 0.0
     threaded: Annotated[bool, INTERNAL] = True
@@ -73,6 +84,10 @@ class SourceOptions(Options, frozen=True, kw_only=True):
             value = getattr(self, key)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{key} must be above 0, got {value}")
+        for key in ("warm_up_s", "poll_s"):
+            value = getattr(self, key)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{key} must be 0 or more, got {value}")
         if self.warm_up_frames < 0:
             raise ConfigError(f"warm_up_frames must be 0 or more, got {self.warm_up_frames}")
         if not abs(self.start_unix_s) < MAX_UNIX_S:  # also catches NaN

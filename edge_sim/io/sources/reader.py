@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from edge_sim.core.backoff import pause_s
 from edge_sim.core.protocols import FrameSource
 from edge_sim.core.types import Frame
-from edge_sim.errors import SourceError
+from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import Capture, upright
 from edge_sim.io.sources.options import SourceOptions
 
@@ -79,6 +79,8 @@ class Mailbox:
         """Frames that a newer one replaced before they were taken."""
         self.rejected = 0
         """Reads that gave no picture."""
+        self.pause_s = 0.0
+        """Seconds between two pictures of a device that is polled."""
         self.last_fault: Fault | None = None
         """Reason why no frames come; None once they come again."""
 
@@ -176,12 +178,42 @@ _SILENT = 0.5
 """Share of the read time-out after which one failed read is enough: drivers have time-outs too."""
 _RETRY_READ_S = 0.2
 """Pause after a read of a source that may succeed again by itself."""
+_BLACK = 8
+"""Highest value of a black pixel; sensors add some noise."""
 _STRIDE = 4
 """Every 4th pixel of every 4th row shows a repeated picture: noise is everywhere."""
 
 
 class NoPictureError(SourceError):
     """One read of a device gave no picture, or something that is none."""
+
+
+class WarmUp:
+    """Skips the first frames after a device was opened: a given number, and black ones.
+
+    Args:
+        options: `warm_up_frames` and `warm_up_s`.
+    """
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._to_skip = options.warm_up_frames
+        self._limit_s = options.warm_up_s
+        self._first_s: float | None = None
+        self._is_black = True
+
+    def skips(self, frame: Frame) -> bool:
+        """Return whether the next frame is not to be used."""
+        at_s = frame.captured_at_s
+        self._first_s = at_s if self._first_s is None else self._first_s
+        self._is_black = (
+            self._is_black
+            and at_s - self._first_s < self._limit_s
+            and int(frame.pixels[::_STRIDE, ::_STRIDE].max(initial=0)) <= _BLACK
+        )
+        if self._to_skip > 0:
+            self._to_skip -= 1
+            return True
+        return self._is_black
 
 
 class CaptureSource:
@@ -201,11 +233,20 @@ class CaptureSource:
         self._name = options.name or "camera"
         self._clocks = clocks or Clocks()
         self._index = 0
+        self.pause_s = float(getattr(capture, "pause_s", 0.0))
+        """Seconds between two pictures of a device that is polled; 0 for any other."""
+        self.silence_hint = str(getattr(capture, "silence_hint", ""))
+        """Advice for an opened device that gives no picture."""
 
     @property
     def name(self) -> str:
         """Safe to log."""
         return self._name
+
+    @property
+    def due_in_s(self) -> float:
+        """Seconds until the next picture of a device that is polled."""
+        return float(getattr(self._capture, "due_in_s", 0.0))
 
     def read(self) -> Frame | None:
         """Return the next picture, waiting for it.
@@ -357,6 +398,11 @@ class Reader:
                 text = self._session()
             except SourceError as error:
                 text, cause = str(error), error
+            except ConfigError as error:
+                text, cause = str(error), error
+                if not self._mailbox.has_opened:
+                    self._mailbox.fail(text, None, error)
+                    return
             except Exception as error:  # noqa: BLE001 - the edge of the thread
                 # An error that ended it would look like silence for ever.
                 text, cause = self._unexpected(error), error
@@ -392,10 +438,14 @@ class Reader:
 
     def _read_all(self, source: FrameSource) -> str | None:
         is_device = isinstance(source, CaptureSource)
-        to_skip = self._options.warm_up_frames
+        warm_up = WarmUp(self._options)
+        pause_s = getattr(source, "pause_s", 0.0)
+        self._mailbox.pause_s = pause_s
         bad, good_s = 0, self._clocks.monotonic()
         first_good_s: float | None = None
         while not self._leave.is_set():
+            if pause_s and self._leave.wait(getattr(source, "due_in_s", 0.0)):
+                return None
             try:
                 with self._limited(self._options.read_timeout_s):
                     frame = source.read()
@@ -405,7 +455,8 @@ class Reader:
                 bad += 1
                 silent_s = self._clocks.monotonic() - good_s
                 if bad >= MAX_BAD_READS or silent_s >= _SILENT * self._options.read_timeout_s:
-                    return f"{self._name}: lost, it gives no pictures any more"
+                    hint = getattr(source, "silence_hint", "") if first_good_s is None else ""
+                    return f"{self._name}: lost, it gives no pictures any more{hint}"
                 continue
             except Exception as error:
                 bad += 1
@@ -421,9 +472,7 @@ class Reader:
             first_good_s = good_s if first_good_s is None else first_good_s
             if good_s - first_good_s >= self._options.held_s:
                 self.failures = 0
-            if to_skip > 0:
-                to_skip -= 1
-            elif not self._leave.is_set():
+            if not warm_up.skips(frame) and not self._leave.is_set():
                 self._hand_over(frame, is_device=is_device)
         return None
 

@@ -1,136 +1,89 @@
-"""Why a stream does not open, asked of the other end in its own language.
-
-FFmpeg says yes or no. Whoever has just typed an address wants to know which part of it is wrong.
-
-Network cameras and streams, through OpenCV's FFmpeg.
-"""
+"""Network cameras: RTSP through OpenCV's FFmpeg, http and https through a client of our own."""
 
 from __future__ import annotations
 
 import re
 import socket
+from contextlib import closing
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
+from edge_sim.core.images import decode
+from edge_sim.core.picture_header import check_size
 from edge_sim.core.protocols import FrameSource
-from edge_sim.errors import SourceError
+from edge_sim.errors import ConfigError, SourceError
+from edge_sim.io.sources.capture import Capture
+from edge_sim.io.sources.http import (
+    address_of,
+    checked_address,
+    connect_failure,
+    encrypted,
+    in_words,
+    target_of,
+    tls_context,
+)
+from edge_sim.io.sources.http_camera import open_http_camera
+from edge_sim.io.sources.interlaced import ConversionCheck, holds_fields
 from edge_sim.io.sources.live import open_live
 from edge_sim.io.sources.options import SourceOptions
-from edge_sim.io.sources.uri import label, masked
+from edge_sim.io.sources.uri import label
 
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _ENCRYPTED = frozenset({"rtsps", "https"})
 _LINE = re.compile(rb"(?:RTSP|HTTP)/\d\.\d (\d{3})\b")
 _LINE_BYTES = 64
-
-
-def diagnose_stream(uri: str, limit_s: float) -> str:
-    """Return in words why the stream at `uri` may not open; never raises.
-
-    Connects and asks once, without user and password: a camera that locks an account after some
-    wrong ones should not count this as another.
-
-    Args:
-        uri: Of the scheme rtsp, rtsps, http or https.
-        limit_s: How long connecting may take, and as long again the answer.
-    """
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        return "the address cannot be read; in user and password write @ as %40 and / as %2F"
-    if not host:
-        return "the address names no host"
-    try:
-        with socket.create_connection((host, port), timeout=limit_s) as wire:
-            return _in_words(_status(wire, parts), parts)
-    except socket.gaierror:
-        return f"no host is called {host}"
-    except UnicodeError:
-        return "the address names no host"
-    except ConnectionRefusedError:
-        return (
-            f"nothing listens on port {port} of {host}; check the port, and that the camera is on"
-        )
-    except OSError:
-        return (
-            f"{host} does not answer on port {port}; check the address, and that the camera is on"
-        )
-
-
-def _status(wire: socket.socket, parts: SplitResult) -> int | None:
-    """Return the number that the other end answers with; None if that is no answer."""
-    # Without what the address says before the last @: see `diagnose_stream`.
-    authority = parts.netloc.rpartition("@")[2]
-    place = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme.startswith("rtsp"):
-        head = f"DESCRIBE {parts.scheme}://{authority}{place} RTSP/1.0\r\nCSeq: 1\r\n"
-        head += "Accept: application/sdp\r\n"
-    else:
-        head = f"GET {place} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n"
-    try:
-        with _encrypted(wire) if parts.scheme in _ENCRYPTED else wire as talk:
-            talk.sendall(f"{head}User-Agent: edge_sim\r\n\r\n".encode("utf-8", "replace"))
-            # Its first bytes are enough, and to wait for more has no end with whoever dawdles.
-            answer = talk.recv(_LINE_BYTES)
-    except OSError:
-        return None
-    found = _LINE.match(answer)
-    return int(found[1]) if found else None
-
-
-def _encrypted(wire: socket.socket) -> socket.socket:
-    import ssl
-
-    # As FFmpeg does: cameras sign for themselves. Nothing secret is sent here.
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(wire)
-
-
-def _in_words(status: int | None, parts: SplitResult) -> str:
-    if status is None:
-        return f"what listens there does not speak {parts.scheme}; check scheme and port"
-    if status in (401, 403):
-        if parts.username is None:
-            return f"it wants a user and a password: {parts.scheme}://USER:PASSWORD@..."
-        return "it wants a user and a password; check those of the address, and the path after them"
-    if status == 404:
-        return f"it has nothing at {masked(parts.path or '/')}; check the path"
-    if 200 <= status < 300:
-        return "it answers, but sends no video that can be read"
-    return f"it answers with the error {status}"
-
-
 _INNER = 0.8
 """FFmpeg's own time-outs end earlier than ours: a clean end leaves no hanging thread."""
-
-_ASKING = 0.05
-"""Share of the time for opening in which to connect, and in which to answer, when asked why not."""
+_DIAGNOSIS = 0.05
+"""Share of the time for opening in which to connect, and in which to answer, in a diagnosis."""
+_MJPEG = int.from_bytes(b"MJPG", "little")
 
 
 def open_stream(uri: str, options: SourceOptions) -> FrameSource:
     """Return the open source of an RTSP or HTTP(S) stream.
 
     Raises:
+        ConfigError: The address can never work, or the file of certificates cannot be used.
         SourceError: The stream cannot be opened in time.
     """
+    check_stream(uri, options)
     name = label(options.name, uri)
-    return open_live(lambda: OpenCvStream(uri, name, options), options)
+    return open_live(lambda: _open(uri, name, options), options)
+
+
+def check_stream(uri: str, options: SourceOptions) -> None:
+    """Check an address without connecting.
+
+    Raises:
+        ConfigError: The address can never work, or the file of certificates cannot be used.
+    """
+    try:
+        checked_address(uri)
+        if urlsplit(uri).scheme in _ENCRYPTED:
+            tls_context(options)
+    except ConfigError as error:
+        raise ConfigError(f"{label(options.name, uri)}: {error}") from error
 
 
 class OpenCvStream:
-    """An open stream.
+    """A stream that FFmpeg reads.
+
+    Args:
+        address: Address, or FFmpeg's name of a pipe.
+        name: Name of the source in messages.
+        options: Time-outs.
 
     Raises:
         SourceError: It cannot be opened in time.
     """
 
-    def __init__(self, uri: str, name: str, options: SourceOptions) -> None:
+    silence_hint = "; if its key frames are far apart, set read_timeout_s to twice their interval"
+
+    def __init__(self, address: str, name: str, options: SourceOptions) -> None:
+        self._name = name
         limits = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             round(options.open_timeout_s * _INNER * 1000),
@@ -139,17 +92,138 @@ class OpenCvStream:
             cv2.CAP_PROP_N_THREADS,
             1,  # of decoding: by default FFmpeg starts one per core, for every camera
         ]
-        self._capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, limits)
+        self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
         if not self._capture.isOpened():
             self._capture.release()
-            reason = diagnose_stream(uri, options.open_timeout_s * _ASKING)
-            raise SourceError(f"{name}: the stream does not open: {reason}")
+            raise SourceError(f"{name}: the stream does not open")
+        try:
+            self._check_frame_size()
+        except ValueError as error:
+            self._capture.release()
+            raise SourceError(f"{name}: {error}") from error
+        # As packets, decoded here: FFmpeg's converter keeps the colours of the first picture where
+        # their sampling changes, and checks no size before it decodes.
+        self._as_packets = self._capture.get(cv2.CAP_PROP_FOURCC) == _MJPEG and bool(
+            self._capture.set(cv2.CAP_PROP_FORMAT, -1)
+        )
+        self._conversion = ConversionCheck(has_fields=holds_fields(self._extra_data()))
 
     def read(self) -> NDArray[Any] | None:
-        """Return the next picture; None at the end or after FFmpeg's time-out."""
+        """Return the next picture; None at the end or after FFmpeg's time-out.
+
+        Raises:
+            SourceError: OpenCV cannot convert the pictures, or they are too large.
+        """
         done, pixels = self._capture.read()
-        return pixels if done else None
+        if not done:
+            return None
+        try:
+            if self._as_packets:
+                return self._decoded(pixels)
+            self._conversion.add(pixels)
+        except ValueError as error:
+            raise SourceError(f"{self._name}: {error}") from error
+        return pixels
 
     def release(self) -> None:
         """Close the connection."""
         self._capture.release()
+
+    def _check_frame_size(self) -> None:
+        width, height = (
+            int(self._capture.get(prop))
+            for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        if width > 0 and height > 0:
+            check_size(width, height)
+
+    def _decoded(self, packet: NDArray[Any]) -> NDArray[Any] | None:
+        try:
+            return decode(packet.tobytes())
+        except ValueError as error:
+            if "more than" in str(error):
+                raise
+            return None
+
+    def _extra_data(self) -> bytes:
+        """Return the parameter sets of the codec; none where OpenCV does not give them."""
+        place = int(self._capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
+        if place <= 0:
+            return b""
+        done, data = self._capture.retrieve(flag=place)
+        return np.asarray(data, np.uint8).tobytes() if done and data is not None else b""
+
+
+def _open(uri: str, name: str, options: SourceOptions) -> Capture:
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        return open_http_camera(uri, name, options, lambda pipe: OpenCvStream(pipe, name, options))
+    limit_s = options.open_timeout_s * _DIAGNOSIS
+    if parts.scheme == "rtsps" and options.verify:
+        _verify(parts, name, options)
+    try:
+        return OpenCvStream(uri, name, options)
+    except SourceError as error:
+        raise SourceError(f"{error}: {diagnose_stream(uri, limit_s)}") from error
+
+
+def _verify(parts: SplitResult, name: str, options: SourceOptions) -> None:
+    """Check the certificate of an RTSPS camera, which FFmpeg does not."""
+    host, port = address_of(parts)
+    try:
+        sock = socket.create_connection((host, port), timeout=options.open_timeout_s * _INNER)
+    except (OSError, UnicodeError) as error:
+        reason = connect_failure(error, host, port)
+        raise SourceError(f"{name}: the stream does not open: {reason}") from error
+    try:
+        encrypted(sock, host, tls_context(options)).close()
+    except SourceError as error:
+        raise SourceError(f"{name}: the stream does not open: {error}") from error
+
+
+def diagnose_stream(uri: str, limit_s: float) -> str:
+    """Return a sentence on why the stream at `uri` may not open; never raises.
+
+    Connects and asks once, without user and password: a camera that locks an account after some
+    wrong ones should not count this as another.
+
+    Args:
+        uri: Address of the scheme rtsp, rtsps, http or https.
+        limit_s: Longest time for connecting, and as long again for the answer, seconds.
+    """
+    try:
+        parts = checked_address(uri)
+    except ConfigError as error:
+        return str(error)
+    host, port = address_of(parts)
+    try:
+        with socket.create_connection((host, port), timeout=limit_s) as sock:
+            return in_words(_status(sock, parts), parts)
+    except (OSError, UnicodeError) as error:
+        return connect_failure(error, host, port)
+
+
+def _status(sock: socket.socket, parts: SplitResult) -> int | None:
+    """Return the number that the other end answers with; None if that is no answer."""
+    # Without the part of the address before the last @: see `diagnose_stream`.
+    authority = parts.netloc.rpartition("@")[2]
+    target = target_of(parts)
+    if parts.scheme.startswith("rtsp"):
+        head = f"DESCRIBE {parts.scheme}://{authority}{target} RTSP/1.0\r\nCSeq: 1\r\n"
+        head += "Accept: application/sdp\r\n"
+    else:
+        head = f"GET {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n"
+    try:
+        with _unverified(sock) if parts.scheme in _ENCRYPTED else closing(sock) as wire:
+            wire.sendall(f"{head}User-Agent: edge_sim\r\n\r\n".encode("utf-8", "replace"))
+            # The first bytes are enough; waiting for more has no end with a slow server.
+            answer = wire.recv(_LINE_BYTES)
+    except OSError:
+        return None
+    found = _LINE.match(answer)
+    return int(found[1]) if found else None
+
+
+def _unverified(sock: socket.socket) -> socket.socket:
+    # Nothing secret is sent here.
+    return tls_context(SourceOptions(verify=False)).wrap_socket(sock)

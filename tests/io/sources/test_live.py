@@ -11,14 +11,18 @@ from msgspec.structs import replace
 
 from edge_sim.core.backoff import HELD_S
 from edge_sim.core.types import Frame
-from edge_sim.errors import SourceError
+from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.live import MAX_ABANDONED, LiveSource
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.reader import MAX_BAD_READS, Clocks, Mailbox, Reader
 from tests.io.sources.devices import PATIENCE_S, Device, Hang, flat
 
 QUICK = SourceOptions(
-    name="cam", open_timeout_s=PATIENCE_S, read_timeout_s=PATIENCE_S, reconnect_s=(0.001,)
+    name="cam",
+    open_timeout_s=PATIENCE_S,
+    read_timeout_s=PATIENCE_S,
+    reconnect_s=(0.001,),
+    warm_up_s=0.0,
 )
 IMPATIENT = replace(QUICK, read_timeout_s=0.05)
 
@@ -82,6 +86,46 @@ def test_the_newest_frame_wins_and_the_others_are_counted(start: Start) -> None:
     device.put(flat(1), flat(2), flat(3))
     frame = taken(source)
     assert (level(frame), frame.index, source.dropped) == (3, 2, 2)
+
+
+def test_black_frames_after_an_opening_are_skipped_until_the_first_picture_or_the_limit(
+    start: Start,
+) -> None:
+    device = Device()
+    source = start(device, replace(QUICK, warm_up_s=3600.0))
+    device.wait_for("reads", 1)
+    device.put(flat(0), flat(3), flat(40), flat(0))
+    assert (level(taken(source)), source.dropped) == (0, 1)
+
+
+def test_a_camera_that_stays_black_is_read_after_the_limit() -> None:
+    device, now_s = Device(), [0.0]
+    options = replace(QUICK, warm_up_s=2.0)
+    source = LiveSource(device.open, options, clocks=Clocks(lambda: now_s[0], lambda: 0.0))
+    source.start()
+    device.wait_for("reads", 1)
+    device.put(flat(0))
+    assert not source.ready
+    now_s[0] = 2.0
+    device.put(flat(0))
+    assert level(taken(source)) == 0
+    device.end()
+    source.close()
+
+
+def test_a_source_that_can_never_open_is_an_error_of_the_configuration() -> None:
+    device = Device()
+    device.openings.put(ConfigError("cam: no such option"))
+    source = LiveSource(device.open, QUICK)
+    with pytest.raises(ConfigError, match="no such option"):
+        source.start()
+    device.openings.put(ConfigError("cam: no such option"))
+    later = LiveSource(device.open, QUICK)
+    later.begin()
+    with pytest.raises(ConfigError, match="no such option"):
+        later.read()
+    assert later.read() is None
+    assert device.opened == 0
 
 
 def test_a_frame_is_given_once(start: Start) -> None:
