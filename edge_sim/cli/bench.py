@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edge_sim.cli.options import positive
+from edge_sim.cli.options import positive, threads
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 
@@ -19,10 +19,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "that does nothing else.",
     )
     parser.add_argument("--model", default="default", metavar="SPEC")
-    parser.add_argument("--threads", type=positive, default=1, metavar="N")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N")
     parser.add_argument("--rounds", type=positive, default=100, metavar="N")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(handler=_bench, look_by_look=True)
+    parser.set_defaults(handler=_bench, is_frame_loop=True)
 
 
 def _bench(args: argparse.Namespace) -> int:

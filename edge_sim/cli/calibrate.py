@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.cli.output import note, print_json, print_table, progress, say
 from edge_sim.errors import DataError
 
 if TYPE_CHECKING:
@@ -197,9 +197,9 @@ def _print(args: argparse.Namespace, kept: KeptCalibration, remarks: list[str]) 
         ],
     )
     sign = "at most" if kept.aim == "fpr" else "at least"
-    print(f"{kept.score} for {kept.aim} of {sign} {kept.value:g}, on {kept.sample}")
+    say(f"{kept.score} for {kept.aim} of {sign} {kept.value:g}, on {kept.sample}")
     if args.write:
-        print(f"{args.index or args.gallery}: kept")
+        say(f"{args.index or args.gallery}: kept")
 
 
 def _spelled(rate: KeptRate) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge_sim.cli.options import positive, seconds
-from edge_sim.cli.output import print_json, progress
+from edge_sim.cli.output import print_json, progress, say
 from edge_sim.core.files import private_opener
 from edge_sim.errors import DataError, SourceError
 
@@ -112,7 +112,7 @@ def _write(args: argparse.Namespace, uri: str, sampling: Sampling, options: Sour
         for frame in progress(sampled(source, sampling), args.count, "capture"):
             written.append(_written(next(names), frame))
             if not args.json:
-                print(written[-1].path, flush=True)
+                say(written[-1].path)
     if not written:
         raise SourceError(f"{masked(uri)}: gave no frame")
     if args.json:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge_sim.cli.output import note
+from edge_sim.cli.output import note, say
 from edge_sim.core.files import printable
 from edge_sim.errors import ConfigError
 
@@ -55,7 +55,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="where relative paths of what is written start: outbox, state file, review folder, "
         "explanations, score log (the folder of the configuration)",
     )
-    parser.set_defaults(handler=_daemon, look_by_look=True)
+    parser.set_defaults(handler=_daemon, is_frame_loop=True)
     _register_install(commands)
 
 
@@ -219,7 +219,8 @@ def _install(args: argparse.Namespace) -> int:
     for file in _files(plan):
         _write(file, args.root, dry_run=args.dry_run)
     default = config_path("default.yaml")
-    note(_NEXT_STEPS.format(config=args.config, user=args.user, default=default))
+    for line in _NEXT_STEPS.splitlines():
+        note(line.format(config=args.config, user=args.user, default=default))
     return 0
 
 
@@ -235,10 +236,11 @@ def _write(file: _File, root: Path, *, dry_run: bool) -> None:
     target = root / file.path.relative_to("/")
     known = target.read_text(encoding="utf-8") if target.exists() else None
     if known is not None and (known == file.text or not file.replaces):
-        print(f"kept {target}")
+        say(f"kept {target}")
         return
     if dry_run:
-        print(f"would write {target}:\n{file.text}")
+        say(f"would write {target}:")
+        print(file.text)
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -248,7 +250,7 @@ def _write(file: _File, root: Path, *, dry_run: bool) -> None:
         fresh.replace(target)
     except OSError as error:
         raise ConfigError(f"{target}: cannot write ({error.strerror}); use sudo") from error
-    print(f"wrote {target}")
+    say(f"wrote {target}")
 
 
 CONFIG_TEXT = """\

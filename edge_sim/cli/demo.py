@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.options import positive
+from edge_sim.cli.options import positive, whole
 from edge_sim.cli.output import note, print_json_line, progress
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "the same events.",
     )
     parser.add_argument("--scene", choices=SCENES, default="bowl")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N")
     parser.add_argument(
         "--frames", type=positive, default=600, metavar="N", help="5 per second of scene time (600)"
     )
@@ -45,7 +45,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--score-log", type=Path, metavar="FILE", help="write every look, for `edge-sim replay`"
     )
-    parser.set_defaults(handler=_demo, look_by_look=True)
+    parser.set_defaults(handler=_demo, is_frame_loop=True)
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -61,14 +61,15 @@ def _demo(args: argparse.Namespace) -> int:
         check_path(args.report)
     nuisances = tuple(part for part in args.nuisances.split(",") if part)
     plan = DemoPlan(args.scene, args.seed, args.frames, nuisances, args.references)
-    demo = Demo(plan, open_embedder(args.model))
+    embedder = open_embedder(args.model)
+    log = None if args.score_log is None else ScoreLog(args.score_log, every_s=0.0)
+    demo = Demo(plan, embedder)
     note(
-        f"edge-sim demo: a {plan.scene}, {len(demo.gallery)} references of "
-        f"{', '.join(demo.gallery.states)}; disturbed by {', '.join(nuisances) or 'nothing'}"
+        f"scene: {plan.scene}, {len(demo.gallery)} references of "
+        f"{', '.join(demo.gallery.states)}; nuisances: {', '.join(nuisances) or 'none'}"
     )
     judge = Judge(demo.truth)
     timeline = Timeline()
-    log = None if args.score_log is None else ScoreLog(args.score_log, every_s=0.0)
     for step in progress(demo.steps(), plan.frames, "frames"):
         judge.add(step)
         record(timeline, step, {plan.scene: demo.region})

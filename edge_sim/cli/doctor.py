@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge_sim.cli.output import print_json
+from edge_sim.cli.options import threads
+from edge_sim.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
@@ -84,7 +85,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--model", default="default", help="a .tflite file, or `thumbnail`")
     parser.add_argument("--runtime", default="auto", help="auto, ai-edge-litert or tflite-runtime")
-    parser.add_argument("--threads", type=int, default=1, help="for one picture; default 1")
+    parser.add_argument("--threads", type=threads, default=1, help="for one picture; default 1")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_doctor)
 
@@ -238,12 +239,12 @@ def _print(report: DoctorReport) -> None:
         rows += _model_rows(report.model)
     rows += [("camera", camera) for camera in report.cameras or ("none found",)]
     for name, value in rows:
-        print(f"{name:<15}{value}")
+        say(f"{name:<15}{value}")
     for text in report.notes:
-        print(f"note: {text}")
+        say(f"note: {text}")
     for problem in report.problems:
-        print(f"PROBLEM: {problem}")
-    print("ok" if report.ok else f"{len(report.problems)} problem(s)")
+        say(f"PROBLEM: {problem}")
+    say("ok" if report.ok else f"{len(report.problems)} problem(s)")
 
 
 def _model_rows(model: ModelReport) -> list[tuple[str, object]]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_sim.cli.index import absolute, shown, watched
-from edge_sim.cli.output import note, print_json, progress
-from edge_sim.core.files import is_dir, is_file
+from edge_sim.cli.index import absolute, watched
+from edge_sim.cli.output import note, print_json, progress, say
+from edge_sim.core.files import is_dir, is_file, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,7 +164,7 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
     store = stack.enter_context(IndexStore.open(folder, create=plan))
     report = update(store, embedder, progress=partial(watched, label="read"))
     for item in report.unread:
-        note(f"not read: {shown(item.path)}: {shown(item.reason)}")
+        note(f"not read: {printable(item.path)}: {printable(item.reason)}")
     return store
 
 
@@ -191,7 +191,7 @@ def _print(
     if args.json:
         print_json(
             Duplicates(
-                root=shown(root),
+                root=printable(root),
                 threshold=args.threshold,
                 sequence=args.sequence,
                 pictures=len(entries),
@@ -203,9 +203,9 @@ def _print(
         return
     for number, group in enumerate(groups, 1):
         for item in group.kept:
-            print(f"{number}  keep       {_name(entries, item.row)}")
+            say(f"{number}  keep       {_name(entries, item.row)}")
             for row, score in item.redundant:
-                print(f"{number}  redundant  {_name(entries, row)}  {score:.3f}")
+                say(f"{number}  redundant  {_name(entries, row)}  {score:.3f}")
     note(
         f"{len(entries)} pictures, {len(groups)} groups, {len(gone)} need not stay "
         f"({size / 1e6:.1f} MB); nothing was deleted"
@@ -223,7 +223,7 @@ def _group_view(entries: Sequence[IndexEntry], group: Group) -> tuple[KeptPictur
 
 
 def _name(entries: Sequence[IndexEntry], row: int) -> str:
-    return shown(entries[row].path)
+    return printable(entries[row].path)
 
 
 def _write_report(
@@ -242,7 +242,7 @@ def _write_report(
 
     gone = sum(len(group.redundant) for group in groups)
     facts = [
-        f"{len(entries)} pictures of {shown(root)}, likeness {args.threshold:g} and above",
+        f"{len(entries)} pictures of {printable(root)}, likeness {args.threshold:g} and above",
         f"{len(groups)} groups, {gone} pictures need not stay; framed pictures are kept",
     ]
     if len(groups) > MOST_GROUPS:

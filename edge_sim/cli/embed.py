@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.output import json_of, note, print_json, progress
+from edge_sim.cli.options import threads
+from edge_sim.cli.output import json_of, note, print_json, progress, say
 from edge_sim.core.files import is_dir
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--model", default="default", help="a .tflite file, `thumbnail`, or the default model"
     )
     parser.add_argument("--runtime", default="auto", help="auto, ai-edge-litert or tflite-runtime")
-    parser.add_argument("--threads", type=int, default=1, help="for one picture; default 1")
+    parser.add_argument("--threads", type=threads, default=1, help="for one picture; default 1")
     parser.add_argument(
         "--spatial",
         action="store_true",
@@ -168,4 +169,4 @@ def _summarise(as_json: bool, out: Path, embedder: Embedder, rows: _Rows) -> Non
         )
         return
     failed = f", {len(rows.failed)} skipped" if rows.failed else ""
-    print(f"{out}: {len(rows.names)} x {embedder.dimension} float32 by {embedder.model_id}{failed}")
+    say(f"{out}: {len(rows.names)} x {embedder.dimension} float32 by {embedder.model_id}{failed}")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edge_sim.cli.options import threads, whole
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -297,9 +298,9 @@ def _retrieval_row(result: RetrievalResult) -> dict[str, Any]:
 
 def add_draws(parser: argparse.ArgumentParser) -> None:
     """Add how references are drawn."""
-    parser.add_argument("--references", type=int, metavar="N", help="per state; default 5")
-    parser.add_argument("--draws", type=int, default=6, metavar="N", help="galleries, default 6")
-    parser.add_argument("--seed", type=int, default=0, help="of the first draw, default 0")
+    parser.add_argument("--references", type=whole, metavar="N", help="per state; default 5")
+    parser.add_argument("--draws", type=whole, default=6, metavar="N", help="galleries, default 6")
+    parser.add_argument("--seed", type=whole, default=0, help="of the first draw, default 0")
     parser.add_argument(
         "--against-rest",
         metavar="STATE",
@@ -311,7 +312,7 @@ def add_draws(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser, *, plot: bool = True) -> None:
     """Add the model, JSON and where to draw."""
     parser.add_argument("--model", default="default", help="a .tflite file, or `thumbnail`")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N")
     parser.add_argument("--json", action="store_true", help="print JSON")
     if plot:
         parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what was measured")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.cli.output import note, print_json, print_table, say
 from edge_sim.errors import ConfigError, DataError, GalleryError
 
 if TYPE_CHECKING:
@@ -227,21 +227,23 @@ def _print(explanation: Explanation, account: Account) -> None:
     from edge_sim.analysis.explain import origin_text, where_text
 
     at = explanation.event.at.replace("T", " ").replace("Z", " UTC")
-    print(account.headline)
-    print(f"{at}, {where_text(explanation)}")
+    say(account.headline)
+    say(f"{at}, {where_text(explanation)}")
     for title, sentences in (
         ("Why this", account.why_state),
         ("Why then", account.why_then),
         ("What would have changed it", account.what_if),
     ):
         if sentences:
-            print(f"\n{title}")
+            print()
+            say(title)
         for sentence in sentences:
-            print(f"  {sentence}")
+            say(f"  {sentence}")
     if account.states:
         print()
         _print_states(account)
-    print(f"\n{origin_text(explanation)}")
+    print()
+    say(origin_text(explanation))
 
 
 def _print_states(account: Account) -> None:

@@ -13,6 +13,7 @@ from edge_sim.cli.options import (
     positive,
     reference_options,
     seconds,
+    whole,
 )
 
 Handler = Callable[[argparse.Namespace], int]
@@ -92,7 +93,7 @@ def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:
     listing = _verb(verbs, "list", gallery_show.show_list, help_text="list the references")
     listing.add_argument("--watch", metavar="NAME")
     listing.add_argument("--state", metavar="STATE")
-    listing.add_argument("--revision", type=int, metavar="N", help="as it was then")
+    listing.add_argument("--revision", type=whole, metavar="N", help="as it was then")
     show = _verb(verbs, "show", gallery_show.show_one, help_text="show one reference")
     show.add_argument("reference_id", metavar="ID")
     show.add_argument("--out", type=Path, metavar="FILE.png", help="write its picture there")
@@ -102,8 +103,10 @@ def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:
     diff = _verb(
         verbs, "diff", gallery_show.show_diff, help_text="show what changed between revisions"
     )
-    diff.add_argument("before", type=int, metavar="A")
-    diff.add_argument("after", type=int, nargs="?", metavar="B", help="the present one if left out")
+    diff.add_argument("before", type=whole, metavar="A")
+    diff.add_argument(
+        "after", type=whole, nargs="?", metavar="B", help="the present one if left out"
+    )
     _verb(
         verbs,
         "verify",
@@ -168,7 +171,7 @@ def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:
         gallery_edit.rollback,
         help_text="make the gallery what it was at a revision",
     )
-    rollback.add_argument("revision", type=int, metavar="N")
+    rollback.add_argument("revision", type=whole, metavar="N")
     _verb(
         verbs,
         "purge",

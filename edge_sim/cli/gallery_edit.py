@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.capture import resolved, sampling_options
 from edge_sim.cli.options import Context, context_of, metadata_of, print_result
-from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.cli.output import note, print_json, print_table, progress, say
 from edge_sim.core.files import exists
 from edge_sim.errors import DataError, GalleryError
 from edge_sim.gallery.records import REGION, region_text
@@ -185,7 +185,7 @@ def export_folder(args: argparse.Namespace) -> int:
         count = len(records)
         print_result(context, watch=args.watch, folder=str(args.folder), references=count)
     else:
-        print(f"{args.folder}: {len(records)} pictures of {args.watch}")
+        say(f"{args.folder}: {len(records)} pictures of {args.watch}")
     return 0
 
 
@@ -212,12 +212,12 @@ def dedupe(args: argparse.Namespace) -> int:
         print_result(context, revision=revision, dry_run=args.dry_run, repeated=found)
         return 0
     for name, verdict in repeated.items():
-        print(f"{name}  repeats {verdict.like} ({verdict.detail})")
+        say(f"{name}  repeats {verdict.like} ({verdict.detail})")
     if revision is not None:
-        print(f"{context.gallery}: revision {revision}, {len(repeated)} removed")
+        say(f"{context.gallery}: revision {revision}, {len(repeated)} removed")
     else:
         wish = f"would remove {len(repeated)}" if repeated else "no reference repeats another"
-        print(f"{context.gallery}: {wish}")
+        say(f"{context.gallery}: {wish}")
     return 0
 
 
@@ -228,13 +228,13 @@ def _change(args: argparse.Namespace, edit: Callable[[GalleryStore], Revision | 
     if args.json:
         print_result(context, revision=revision)
     elif revision is None:
-        print("nothing to do")
+        say("nothing to do")
     else:
         counts = (
             f"{len(revision.appeared)} new, {len(revision.gone)} gone, "
             f"{len(revision.altered)} altered"
         )
-        print(f"revision {revision.number}: {revision.verb} {revision.detail} ({counts})")
+        say(f"revision {revision.number}: {revision.verb} {revision.detail} ({counts})")
     return 0
 
 
@@ -243,11 +243,11 @@ def print_pictures(report: EnrolmentReport) -> None:
     for item in report.accepted:
         remark = f", although {item.overruled.value}" if item.overruled else ""
         became = item.reference_id or "would add"
-        print(f"{became}  {item.state}  {item.name} ({item.condition}{remark})", flush=True)
+        say(f"{became}  {item.state}  {item.name} ({item.condition}{remark})")
     for refused in report.rejected:
         like = f" with {refused.like}" if refused.like else ""
         reason = f"{refused.refusal.value}{like} ({refused.detail})"
-        print(f"refused  {refused.state}  {refused.name}: {reason}", flush=True)
+        say(f"refused  {refused.state}  {refused.name}: {reason}")
 
 
 def print_report(
@@ -274,7 +274,7 @@ def print_report(
     if args.dry_run:
         counts = f"would be {counts}; nothing written"
     at = "" if report.revision is None else f"revision {report.revision}, "
-    print(f"{context.gallery}: {at}{counts}")
+    say(f"{context.gallery}: {at}{counts}")
     if any(item.refusal.value == "conflict" for item in report.rejected):
         note("a conflict is a picture that looks like another state; --force enrols it anyway")
     suspects = sum(1 for item in report.accepted if _is_conflict(item.overruled))
@@ -298,7 +298,7 @@ def backup(args: argparse.Namespace) -> int:
     if args.json:
         print_result(context, copy=str(args.file), revision=revision)
     else:
-        print(f"{args.file}: copy of {context.gallery} at revision {revision}")
+        say(f"{args.file}: copy of {context.gallery} at revision {revision}")
     return 0
 
 
@@ -312,9 +312,9 @@ def restore(args: argparse.Namespace) -> int:
     if args.json:
         print_result(context, copy=str(args.file), revision=restored.revision, kept=kept)
         return 0
-    print(f"{context.gallery}: restored from {args.file} at revision {restored.revision}")
+    say(f"{context.gallery}: restored from {args.file} at revision {restored.revision}")
     if kept is not None:
-        print(f"what was there before is kept as {kept}")
+        say(f"what was there before is kept as {kept}")
     return 0
 
 

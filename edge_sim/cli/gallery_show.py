@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sim.cli.options import Context, context_of, only_watch, print_result
-from edge_sim.cli.output import note, print_table
+from edge_sim.cli.output import note, print_table, say
 from edge_sim.core.files import write_private
 from edge_sim.errors import GalleryError
 
@@ -116,13 +116,13 @@ def show_stats(args: argparse.Namespace) -> int:
         for (watch, state), number in sorted(counts.items())
     ]
     print_table(["watch", "state", "references", "by light"], rows)
-    print(
+    say(
         f"{len(records)} references at revision {revision}, {size / 1e6:.1f} MB; "
         f"models: {_spelled(models) or 'none'}"
     )
     for kept in calibrations:
         levels = ", ".join(f"{item.name} {item.threshold:.4f}" for item in kept.thresholds)
-        print(
+        say(
             f"calibrated {kept.watch} by {kept.score} for {kept.aim} {kept.value:g}: {levels} "
             f"(revision {kept.revision}, {kept.at[:10]})"
         )
@@ -169,9 +169,9 @@ def show_diff(args: argparse.Namespace) -> int:
         return 0
     for sign, records in (("+", found.appeared), ("-", found.gone)):
         for record in records:
-            print(f"{sign} {record.reference_id}  {record.watch}  {record.state}")
+            say(f"{sign} {record.reference_id}  {record.watch}  {record.state}")
     for item in found.altered:
-        print(f"~ {item.after.reference_id}  {_changes(item.before, item.after)}")
+        say(f"~ {item.after.reference_id}  {_changes(item.before, item.after)}")
     return 0
 
 
@@ -185,9 +185,9 @@ def verify(args: argparse.Namespace) -> int:
         print_result(context, revision=revision, sound=not problems, problems=problems)
     else:
         for problem in problems:
-            print(problem)
+            say(problem)
         if not problems:
-            print(f"{context.gallery}: sound, at revision {revision}")
+            say(f"{context.gallery}: sound, at revision {revision}")
     return 1 if problems else 0
 
 
@@ -292,16 +292,16 @@ def _print_pruned(
     context: Context, revision: int | None, gone: tuple[str, ...], audits: tuple[Audit, Audit]
 ) -> None:
     if not gone:
-        print(f"{context.gallery}: nothing to remove")
+        say(f"{context.gallery}: nothing to remove")
         return
     names = " ".join(gone)
     if revision is None:
-        print(f"would remove {names}")
+        say(f"would remove {names}")
     else:
-        print(f"{context.gallery}: revision {revision}, removed {names}")
+        say(f"{context.gallery}: revision {revision}, removed {names}")
     before, after = audits
-    print(f"before: {before.references} references. {_sure(before)}")
-    print(f"after:  {after.references} references. {_sure(after)}")
+    say(f"before: {before.references} references. {_sure(before)}")
+    say(f"after:  {after.references} references. {_sure(after)}")
     if revision is not None:
         note("`edge-sim gallery undo` brings them back")
 
@@ -314,7 +314,7 @@ def _audit(gallery: Gallery, watch: str) -> Audit:
 
 
 def _print(item: Audit) -> None:
-    print(f"{item.watch}: {item.references} references at revision {item.revision}. {_sure(item)}")
+    say(f"{item.watch}: {item.references} references at revision {item.revision}. {_sure(item)}")
     conditions = list(dict.fromkeys(cell.condition for cell in item.cells))
     states = list(dict.fromkeys(cell.state for cell in item.cells))
     looks = {(cell.state, cell.condition): cell for cell in item.cells}
@@ -334,18 +334,18 @@ def _print(item: Audit) -> None:
             ["told apart", "light", "right", "lead", "of"], [_pair_row(pair) for pair in item.pairs]
         )
     for one in item.contradictions:
-        print(
+        say(
             f"{one.same_as} and {one.id} show the same picture, as {one.other_state} and as "
             f"{one.state}: one of them is wrong"
         )
     for suspect in item.suspects:
-        print(
+        say(
             f"{suspect.id} may be mislabelled: {suspect.state}, but looks like "
             f"{suspect.looks_like}{_odds(suspect)}, as {suspect.nearest}"
         )
     for twin in item.redundant:
-        print(f"{twin.id} shows what {twin.covered_by} shows (distance {twin.distance:.3f})")
-    print(item.next_picture)
+        say(f"{twin.id} shows what {twin.covered_by} shows (distance {twin.distance:.3f})")
+    say(item.next_picture)
 
 
 def _pair_row(pair: PairFinding) -> list[object]:

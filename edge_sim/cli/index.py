@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.output import note, print_json, print_table, progress
-from edge_sim.core.files import is_dir
+from edge_sim.cli.output import note, print_json, print_table, progress, say
+from edge_sim.core.files import is_dir, printable
 
 if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
@@ -124,7 +124,7 @@ def remove(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"schema": SCHEMA, "index": str(args.index), "removed": removed})
     else:
-        print(f"{args.index}: {removed} pictures left out; the files are untouched")
+        say(f"{args.index}: {removed} pictures left out; the files are untouched")
     return 0
 
 
@@ -141,8 +141,8 @@ def info(args: argparse.Namespace) -> int:
             {
                 "schema": SCHEMA,
                 "index": str(found.path),
-                "root": shown(found.root),
-                "model": shown(found.model),
+                "root": printable(found.root),
+                "model": printable(found.model),
                 "unread": _plain(unread),
                 "bytes_on_disk": found.bytes_on_disk,
                 **facts,
@@ -151,7 +151,7 @@ def info(args: argparse.Namespace) -> int:
         return 0
     cells = f" + {found.spatial_dimension} for cells" if found.spatial_dimension else ""
     rows = [
-        ("pictures of", shown(found.root)),
+        ("pictures of", printable(found.root)),
         ("model", found.model_id),
         ("vectors", f"{found.dimension}{cells}, scale {found.scale.value}"),
         ("search", f"{found.kind}: {found.reason}"),
@@ -175,9 +175,9 @@ def verify(args: argparse.Namespace) -> int:
         print_json({"schema": SCHEMA, **found})
     else:
         for problem in problems:
-            print(problem)
+            say(problem)
         if not problems:
-            print(f"{args.index}: sound")
+            say(f"{args.index}: sound")
     return 1 if problems else 0
 
 
@@ -193,15 +193,6 @@ def stored_model(spec: str) -> str:
     return spec if spec in NAMED else str(absolute(Path(spec)))
 
 
-def shown(name: object) -> str:
-    """Return a name that can be printed on one line and encoded; what cannot is escaped."""
-    text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
 def watched(done: Iterator[Path], total: int, label: str) -> Iterable[Path]:
     """Yield the paths on and draw a bar."""
     return progress(done, total, label)
@@ -210,13 +201,16 @@ def watched(done: Iterator[Path], total: int, label: str) -> Iterable[Path]:
 def _update(
     args: argparse.Namespace, store: IndexStore, embedder: Embedder, starts: Sequence[Path] = ()
 ) -> int:
+    from edge_sim.errors import SearchError
     from edge_sim.search.build import update
 
     started_s = time.monotonic()
     report = update(store, embedder, starts=starts, progress=partial(watched, label="index"))
     seconds = time.monotonic() - started_s
     _print_report(args, store, report, seconds)
-    return 0 if store.info().pictures else 1
+    if not store.info().pictures:
+        raise SearchError(f"{store.plan.root}: no picture that can be read")
+    return 0
 
 
 def _print_report(
@@ -229,7 +223,7 @@ def _print_report(
             {
                 "schema": SCHEMA,
                 "index": str(store.path),
-                "root": shown(found.root),
+                "root": printable(found.root),
                 "model_id": found.model_id,
                 "pictures": found.pictures,
                 "kind": found.kind,
@@ -245,18 +239,18 @@ def _print_report(
         f"{report.new} new, {report.changed} changed, {report.gone} gone, "
         f"{len(report.unread)} not read"
     )
-    print(
+    say(
         f"{store.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"
     )
 
 
 def _plain(unread: Sequence[Any]) -> list[dict[str, str]]:
-    return [{"path": shown(item.path), "reason": shown(item.reason)} for item in unread]
+    return [{"path": printable(item.path), "reason": printable(item.reason)} for item in unread]
 
 
 def _show_unread(unread: Sequence[Any]) -> None:
     for item in unread[:SHOWN_FAULTS]:
-        note(f"not read: {shown(item.path)}: {shown(item.reason)}")
+        note(f"not read: {printable(item.path)}: {printable(item.reason)}")
     if len(unread) > SHOWN_FAULTS:
         note(f"and {len(unread) - SHOWN_FAULTS} more; `edge-sim index info --json` lists them")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge_sim.cli.options import context_of, gallery_options, only_watch
-from edge_sim.cli.output import byte_progress, note, print_json, print_table, progress
+from edge_sim.cli.output import byte_progress, note, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from edge_sim.analysis.adaptation import HeadTrial
@@ -244,9 +244,9 @@ def print_facts(as_json: bool, facts: dict[str, Any]) -> None:
         return
     for key, value in facts.items():
         if key not in ("schema", "ok"):
-            print(f"{key:<20}{'-' if value is None else value}")
+            say(f"{key:<20}{'-' if value is None else value}")
     if "ok" in facts:
-        print("ok")
+        say("ok")
 
 
 def import_file(args: argparse.Namespace) -> int:

@@ -47,7 +47,8 @@ def load(path: Path, *, source: str | None = None) -> Config:
 
 DEFAULT_GALLERY = Path("gallery.db")
 SCHEMA = 1
-"""Of the JSON that the verbs print; goes up when a field changes or goes."""
+"""Version of the JSON that the verbs print; raised when a field changes or goes."""
+MOST_THREADS = 64
 
 
 def gallery_options(parser: argparse.ArgumentParser) -> None:
@@ -126,14 +127,39 @@ def key_and_value(text: str) -> tuple[str, str]:
 
 
 def positive(text: str) -> int:
-    """Return a whole number above 0.
+    """Return a whole number from 1 to 999999999.
 
     Raises:
         ArgumentTypeError: It is none.
     """
-    if not text.isascii() or not text.isdigit() or int(text[:9]) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text[:9])
+    value = whole(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def threads(text: str) -> int:
+    """Return a number of threads, 1 to 64.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    value = whole(text)
+    if not 1 <= value <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads, 1 to 64")
+    return value
+
+
+def whole(text: str) -> int:
+    """Return a whole number with at most nine digits.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at most nine digits")
+    return int(text)
 
 
 def seconds(text: str) -> float:
@@ -147,7 +173,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time of 0 seconds or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time of 0 seconds or more")
     return value
 
 

@@ -26,7 +26,7 @@ def print_json_line(value: Any) -> None:
 
 
 def json_of(value: Any) -> bytes:
-    """Return a value as JSON; names of files that are no UTF-8 are escaped."""
+    """Return a value as JSON; file names that are not UTF-8 are escaped."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -62,9 +62,14 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         print("  ".join(fields).rstrip())
 
 
+def say(message: str) -> None:
+    """Print one line of the result on stdout; control characters in names are escaped."""
+    print(printable(message), flush=True)
+
+
 def note(message: str) -> None:
-    """Print one line for people on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line for people on stderr; control characters in names are escaped."""
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.cli.output import note, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from edge_sim.analysis.replay import Overrides, Reading, ReplayedEvent, ReplayRun, Seen
@@ -183,9 +183,9 @@ def _print(result: ReplayResult) -> None:
 def _print_watch(item: WatchReplay, result: ReplayResult) -> None:
     text = _asked_text(result)
     if item.logged == item.decided == item.same:
-        print(f"{item.watch}: {item.logged} events; {text} exactly the same")
+        say(f"{item.watch}: {item.logged} events; {text} exactly the same")
         return
-    print(
+    say(
         f"{item.watch}: {item.logged} events at the time; {text} {item.decided}: {item.same} the "
         f"same, {len(item.moved)} moved, {len(item.gained)} gained, {len(item.lost)} lost"
     )

@@ -77,7 +77,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="S",
         help="of each watch; default 60; 0 writes every look whole, which `replay` needs",
     )
-    parser.set_defaults(handler=_run, look_by_look=True)
+    parser.set_defaults(handler=_run, is_frame_loop=True)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.index import SCALES, shown
+from edge_sim.cli.index import SCALES
 from edge_sim.cli.options import key_and_value, positive
 from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.core.files import printable
 from edge_sim.errors import SearchError
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def _print(
         print_json(
             {
                 "schema": SCHEMA,
-                "query": shown(args.query),
+                "query": printable(args.query),
                 "among": str(args.index or args.gallery),
                 "metric": wanted.metric,
                 "scale": wanted.scale.value,
@@ -360,7 +361,7 @@ def _print_hits(args: argparse.Namespace, answer: Answer) -> None:
 
 
 def _words(hit: Hit) -> tuple[str, str]:
-    return hit.facts.get("state", "") or "-", shown(hit.name)
+    return hit.facts.get("state", "") or "-", printable(hit.name)
 
 
 def _remark(answer: Answer, wanted: SearchFilter) -> str:
@@ -368,7 +369,7 @@ def _remark(answer: Answer, wanted: SearchFilter) -> str:
         return "; there are none"
     if not answer.eligible:
         filters = ", ".join(f"{key}={value}" for key, value in wanted.where)
-        return f"; the filter {shown(filters)} matches none"
+        return f"; the filter {printable(filters)} matches none"
     if not answer.hits and wanted.min_score is not None:
         return f"; none scores {wanted.min_score:g} or more"
     unseen = f"; {answer.unseen} could not be opened" if answer.unseen else ""
@@ -377,8 +378,8 @@ def _remark(answer: Answer, wanted: SearchFilter) -> str:
 
 def _plain(hit: Hit) -> Hit:
     """Return a hit whose words can be encoded."""
-    facts = {shown(key): shown(value) for key, value in hit.facts.items()}
-    return replace(hit, name=shown(hit.name), facts=facts)
+    facts = {printable(key): printable(value) for key, value in hit.facts.items()}
+    return replace(hit, name=printable(hit.name), facts=facts)
 
 
 def _write_report(
@@ -391,7 +392,7 @@ def _write_report(
     from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
 
     query = PictureRow(
-        "Query", "", [CaptionedPicture(pixels, (shown(args.query.name),), marked=True)]
+        "Query", "", [CaptionedPicture(pixels, (printable(args.query.name),), marked=True)]
     )
     order = "Least similar" if args.least else "Most similar"
     cards = (
@@ -402,5 +403,5 @@ def _write_report(
     )
     by = args.metric if opened.head is None else f"{args.metric} of the learned likeness"
     found = PictureRow(f"{order} by {by}", f"{len(answer.hits)} pictures", cards)
-    among = f"among {answer.pictures} pictures of {shown(args.index or args.gallery)}"
+    among = f"among {answer.pictures} pictures of {printable(args.index or args.gallery)}"
     write_page(args.report, image_grid("Search", [among], [query, found]))

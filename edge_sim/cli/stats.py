@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.cli.output import note, print_json, print_table, say
 
 if TYPE_CHECKING:
     from edge_sim.analysis.log_stats import Review, WatchStats
@@ -75,15 +75,15 @@ def _print(found: Review) -> None:
     for item in found.watches:
         _print_watch(item)
     for source, number in found.sources_lost.items():
-        print(f"source {source}: lost {number} times")
+        say(f"source {source}: lost {number} times")
     if not found.watches:
-        print("no looks and no events")
+        say("no looks and no events")
     if found.bad_lines:
         note(f"{found.bad_lines} of {found.lines} lines cannot be read, such as {found.faults[0]}")
 
 
 def _print_watch(item: WatchStats) -> None:
-    print(
+    say(
         f"{item.watch}: {item.looks} looks and {item.changes} changes, "
         f"{item.first[:16]} to {item.last[:16]} UTC"
     )
@@ -91,13 +91,13 @@ def _print_watch(item: WatchStats) -> None:
         shares = ", ".join(
             f"{state} {100 * number / item.looks:.1f} %" for state, number in item.said.items()
         )
-        print(f"said: {shares}")
+        say(f"said: {shares}")
     if item.reasons:
         reasons = ", ".join(f"{reason} {number}" for reason, number in item.reasons.items())
-        print(f"unknown because: {reasons}")
+        say(f"unknown because: {reasons}")
     if item.told:
         told = ", ".join(f"{kind} {number}" for kind, number in item.told.items())
-        print(f"told: {told}")
+        say(f"told: {told}")
     if item.scores:
         heads = ["state", "light", "looks", "5 %", "median", "95 %", "expected", "psi", "limit", ""]
         rows = [
@@ -111,6 +111,6 @@ def _print_watch(item: WatchStats) -> None:
         print_table(heads, rows)
     for score in item.scores:
         if score.expected is not None and score.action:
-            print(score.action)
+            say(score.action)
     if item.drift_began is not None:
-        print(f"drift was first seen at {item.drift_began[:16]} UTC")
+        say(f"drift was first seen at {item.drift_began[:16]} UTC")

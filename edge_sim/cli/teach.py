@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_sim.cli.output import note, print_json
+from edge_sim.cli.output import note, print_json, say
 from edge_sim.errors import CommandError, SourceError
 
 if TYPE_CHECKING:
@@ -163,9 +163,9 @@ def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
 
 
 def _print(taught: TaughtView) -> None:
-    print(f"{taught.watch} is {taught.state}: reference {taught.reference_id}")
+    say(f"{taught.watch} is {taught.state}: reference {taught.reference_id}")
     if taught.overruled is not None:
         note(f"the picture is a {taught.overruled} with what was known; your word counts")
     for flip in taught.flips:
-        print(f"event {flip.event_id} would be {flip.after}, not {flip.before}")
-    print(f"revision {taught.revision}; `edge-sim gallery undo` takes it back")
+        say(f"event {flip.event_id} would be {flip.after}, not {flip.before}")
+    say(f"revision {taught.revision}; `edge-sim gallery undo` takes it back")
