@@ -1,7 +1,4 @@
-"""The sentences about the deciding look: what it said, by how much, and what would turn it.
-
-The account of an event in plain words: why this state, why then, what would have changed it.
-"""
+"""Account of an event in sentences: why this state, why then, and what would have changed it."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ _IMPEDED = {
 
 
 def why_state_of(explanation: Explanation) -> tuple[str, ...]:
-    """Return why the deciding look said what it said."""
+    """Return the reasons of the deciding observation."""
     event, match = explanation.event, explanation.cause.match
     reason = None if event.reason is None else UnknownReason(event.reason)
     if reason in _IMPEDED:
@@ -56,12 +53,12 @@ def why_state_of(explanation: Explanation) -> tuple[str, ...]:
 
 
 def what_if_of(explanation: Explanation) -> tuple[str, ...]:
-    """Return what would have changed the decision, with how far away that was."""
+    """Return the changes that would have changed the decision."""
     return tuple(_what_if(explanation))
 
 
 def impeded(explanation: Explanation) -> bool:
-    """Whether the deciding look was impeded and still named a state."""
+    """Return whether the deciding observation was impeded and still named a state."""
     return explanation.cause.impediment is not None and explanation.event.after != UNKNOWN
 
 
@@ -85,15 +82,15 @@ def _what_if(explanation: Explanation) -> Iterator[str]:
 def _without_impediment(explanation: Explanation) -> Iterator[str]:
     match, score = explanation.cause.match, overruling_score(explanation)
     if match is None or score is None:
-        yield "No threshold: the scores of this look were not asked. It ends with the impediment."
+        yield "No threshold: scores were not used here. It ends with the impediment."
         return
     best = match.best
     away = score - best.score.combined
     yield (
         f"The score of {best.state} {away:.3f} higher ({score:.2f} or more): so familiar a picture "
-        f"would have refuted the impediment."
+        f"would have overruled the impediment."
     )
-    yield "Else no threshold: the scores were not asked. It ends with the impediment."
+    yield "Else no threshold: scores were not used. It ends with the impediment."
 
 
 def _novel(explanation: Explanation, match: Match) -> str:
@@ -160,7 +157,7 @@ def _nearest(best: StateScore) -> str:
 
 
 def _level(explanation: Explanation, state: str) -> tuple[str, float] | None:
-    """Return which level of a state the look had to reach, and where it lay."""
+    """Return name and value of the level that a state had to reach."""
     levels = explanation.event.thresholds.get(state)
     if levels is None:
         return None
@@ -174,11 +171,11 @@ def _to_the_level(best: StateScore, level: tuple[str, float]) -> str:
     if away < 0.0:
         return (
             f"The score of {best.state} {-away:.3f} higher (its {word} level is {value:.3f}): the "
-            f"picture would have counted as familiar."
+            f"picture would have been familiar."
         )
     return (
         f"The score of {best.state} more than {away:.3f} lower (below its {word} level of "
-        f"{value:.3f}): this look would have said unknown (novel)."
+        f"{value:.3f}): this observation would have been unknown (novel)."
     )
 
 
@@ -189,13 +186,13 @@ def _to_the_margin(explanation: Explanation, match: Match) -> Iterator[str]:
     away = match.margin - standing.margin_needed
     if away >= 0.0:
         yield (
-            f"A lead more than {away:.3f} smaller (below {standing.margin_needed:.3f}): this look "
-            f"would have said unknown (ambiguous)."
+            f"A lead more than {away:.3f} smaller (below {standing.margin_needed:.3f}): this "
+            f"observation would have been unknown (ambiguous)."
         )
     else:
         yield (
-            f"A lead {-away:.3f} larger ({standing.margin_needed:.3f} or more): this look would "
-            f"have said {match.best.state}."
+            f"A lead {-away:.3f} larger ({standing.margin_needed:.3f} or more): this observation "
+            f"would have been {match.best.state}."
         )
 
 
@@ -207,13 +204,13 @@ def _to_the_votes(explanation: Explanation) -> Iterator[str]:
     agreeing = sum(agree(vote.state, after) for vote in standing.votes)
     if agreeing == votes_needed(settings, standing):
         yield (
-            f"One of these {agreeing} looks saying otherwise: the change would have come later or "
+            f"One of these {agreeing} observations different: the change would have come later or "
             f"not at all."
         )
     evidence = standing.evidence.get(event.after, 0.0)
     if event.after != UNKNOWN and evidence >= standing.evidence_needed > 0.0:
         over = evidence - standing.evidence_needed
-        yield f"Evidence more than {over:.2f} smaller: more looks would have been waited for."
+        yield f"Evidence more than {over:.2f} smaller: more observations would have been needed."
 
 
 def _sensitivity(explanation: Explanation) -> Iterator[str]:
@@ -223,7 +220,7 @@ def _sensitivity(explanation: Explanation) -> Iterator[str]:
     below, above = counterfactuals_of(explanation)
     present = f"({settings.sensitivity:.2f} was in force)"
     if below is None and above is None:
-        yield f"No sensitivity from 0 to 1 would have turned this look {present}."
+        yield f"No sensitivity from 0 to 1 would have changed this observation {present}."
     if below is not None:
         yield f"A sensitivity of {_counterfactual_text(below)} or lower {present}."
     if above is not None:
@@ -233,28 +230,25 @@ def _sensitivity(explanation: Explanation) -> Iterator[str]:
         yield f"At a sensitivity of {short:.2f} or lower the evidence would not have sufficed yet."
 
 
-def _counterfactual_text(turn: Counterfactual) -> str:
-    says = "it would have waited" if turn.vote is None else f"it would have said {_text(turn.vote)}"
-    return f"{turn.sensitivity:.2f}, where {says},"
-
-
-def _text(state: State) -> str:
-    return f"{state.name} ({state.reason.value})" if state.reason else state.name
+def _counterfactual_text(counterfactual: Counterfactual) -> str:
+    vote = counterfactual.vote
+    result = "the decider would have waited" if vote is None else f"it would be {_text_of(vote)}"
+    return f"{counterfactual.sensitivity:.2f}, where {result},"
 
 
 class StateRow(msgspec.Struct, frozen=True):
-    """One state at the deciding look.
+    """One state at the deciding observation.
 
     Args:
         state: Name of the state.
-        reference: Id of its reference most like the picture.
-        cosine: Of the global embeddings, -1 to 1.
+        reference: Id of its most similar reference.
+        cosine: Cosine of the global embeddings, -1 to 1.
         ssim: Structural similarity of the thumbnails, -1 to 1; null where it was not computed.
-        score: What levels are compared with, 0 to 1.
+        score: Score that levels are compared with, 0 to 1.
         enter: Level in force at which the state is entered; null if it was not kept.
         leave: Level in force below which the state is left; null if it was not kept.
-        probability: Among the states of the gallery, 0 to 1.
-        evidence: Sum that spoke for it against the state last said; null if it was not kept.
+        probability: Probability among the states of the gallery, 0 to 1.
+        evidence: Sum for it against the state reported last; null if it was not kept.
     """
 
     state: str
@@ -269,7 +263,7 @@ class StateRow(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """An event for people: sentences, and one row per state, the most probable first."""
+    """Sentences about an event, and one row per state, the most probable first."""
 
     headline: str
     why_state: tuple[str, ...]
@@ -279,11 +273,11 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def account_of(explanation: Explanation) -> Account:
-    """Return the account of an explanation; what was not kept is left out, not guessed."""
+    """Return the account of an explanation, without what was not kept."""
     event = explanation.event
-    before = "start" if event.before is None else said_text(event.before, event.before_reason)
+    before = "start" if event.before is None else state_text(event.before, event.before_reason)
     return Account(
-        headline=f"{event.watch}: {before} -> {said_text(event.after, event.reason)}",
+        headline=f"{event.watch}: {before} -> {state_text(event.after, event.reason)}",
         why_state=why_state_of(explanation),
         why_then=_why_then(explanation),
         what_if=what_if_of(explanation),
@@ -291,13 +285,13 @@ def account_of(explanation: Explanation) -> Account:
     )
 
 
-def said_text(name: str, reason: str | None) -> str:
-    """Return what a watch says, `unknown` with its reason in brackets."""
+def state_text(name: str, reason: str | None) -> str:
+    """Return a state, `unknown` with its reason in brackets."""
     return f"{name} ({reason})" if reason else name
 
 
 def origin_text(explanation: Explanation) -> str:
-    """Return what decided: model, gallery, configuration and version, in one line."""
+    """Return model, gallery, configuration and version of the decision, in one line."""
     event, settings = explanation.event, explanation.settings
     parts = [f"model {event.model}", f"gallery revision {event.gallery_revision}"]
     if explanation.gallery:
@@ -315,7 +309,7 @@ def origin_text(explanation: Explanation) -> str:
 
 
 def where_text(explanation: Explanation) -> str:
-    """Return where the event is from: frame, source, light and id, in one line."""
+    """Return frame, source, light and id of the event, in one line."""
     event = explanation.event
     return f"frame {event.frame} of {event.source}, light {event.condition}, event {event.id}"
 
@@ -329,7 +323,7 @@ def _why_then(explanation: Explanation) -> tuple[str, ...]:
         doubts = " and ".join(doubt.value for doubt in standing.doubts)
         sentences.append(
             f"The rules of the watch call this change implausible ({doubts}), so every vote and "
-            f"twice the evidence were asked for."
+            f"twice the evidence were needed."
         )
     if event.after == UNKNOWN:
         sentences.append("A change to unknown needs votes only.")
@@ -345,12 +339,12 @@ def _why_then(explanation: Explanation) -> tuple[str, ...]:
     else:
         sentences.append("It is the state named last, so votes alone bring it back.")
     if impeded(explanation):
-        sentences.append("The picture was impeded, but so familiar that the look counted.")
+        sentences.append("The picture was impeded, but so familiar that the observation counted.")
     return tuple(sentences)
 
 
 def _returns(explanation: Explanation) -> bool:
-    """Whether the watch comes back from `unknown` to the state that its evidence is against."""
+    """Return whether the watch returns from `unknown` to the state that its evidence is against."""
     standing, after = explanation.standing, explanation.event.after
     if standing is None:
         return False
@@ -358,8 +352,8 @@ def _returns(explanation: Explanation) -> bool:
 
 
 def _votes_text(standing: DecisionState, settings: Settings) -> str:
-    counts = Counter(_state_text(vote.state) for vote in standing.votes)
-    said = " and ".join(f"{number} {text}" for text, number in counts.most_common())
+    counts = Counter(_text_of(vote.state) for vote in standing.votes)
+    counted = " and ".join(f"{number} {text}" for text, number in counts.most_common())
     after = standing.votes[-1].state if standing.votes else None
     agreeing = sum(agree(vote.state, after) for vote in standing.votes)
     number = votes_needed(settings, standing)
@@ -371,15 +365,16 @@ def _votes_text(standing: DecisionState, settings: Settings) -> str:
         )
         also = ", untaught_light" if is_untaught else ""
         alike = f" novel, ambiguous{also} and camera_moved count as one."
-    return f"The last {len(standing.votes)} looks said {said}: {needed} had to agree.{alike}"
+    number_of = len(standing.votes)
+    return f"The last {number_of} observations were {counted}: {needed} had to agree.{alike}"
 
 
 def _last(state: State | None) -> str:
-    return "" if state is None else _state_text(state)
+    return "" if state is None else _text_of(state)
 
 
-def _state_text(state: State) -> str:
-    return said_text(state.name, state.reason.value if state.reason else None)
+def _text_of(state: State) -> str:
+    return state_text(state.name, state.reason.value if state.reason else None)
 
 
 def _rows(explanation: Explanation) -> tuple[StateRow, ...]:

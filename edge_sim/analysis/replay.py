@@ -1,11 +1,4 @@
-"""Course: what would have been decided with some settings.
-
-Reading: the looks of a log in order, given to several courses at once.
-
-Comparing: which events would be gained and which lost.
-
-Explanations from a score log: the looks before and after every event, decided again.
-"""
+"""Replay of a score log: observations decided again, with the settings of the log or others."""
 
 from __future__ import annotations
 
@@ -40,12 +33,12 @@ from edge_sim.runtime.score_log import (
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Settings to decide with in place of those in the log; None keeps what the log says.
+    """Settings in place of those in the log; None keeps those of the log.
 
     Args:
         sensitivity: 0 to 1.
-        matches: Votes that a change takes.
-        of: Votes that count.
+        matches: Votes needed for a change.
+        of: Latest votes that are counted.
         enter: Level at which every state is entered, 0 to 1.
         leave: Level below which every state is left, 0 to 1.
     """
@@ -56,13 +49,13 @@ class Overrides:
     enter: float | None = None
     leave: float | None = None
 
-    def granted(self, settings: Settings) -> Settings:
-        """Return the settings that come of it.
+    def applied_to(self, settings: Settings) -> Settings:
+        """Return the settings with the overrides.
 
         Raises:
             DataError: They contradict each other.
         """
-        wanted = {
+        changed = {
             name: value
             for name, value in (
                 ("sensitivity", self.sensitivity),
@@ -74,37 +67,37 @@ class Overrides:
             if value is not None
         }
         try:
-            return replace(settings, **wanted)  # type: ignore[arg-type]
+            return replace(settings, **changed)  # type: ignore[arg-type]
         except ValueError as error:
             raise DataError(f"these settings make no sense together: {error}") from error
 
 
 class ReplayRun:
-    """Decides the looks of a log with the settings of then, or with some of them changed.
+    """Decider of the observations of a log, with its settings or with overrides.
 
     Args:
-        wish: What is changed.
+        overrides: Settings to change.
     """
 
-    def __init__(self, wish: Overrides | None = None) -> None:
-        self.wish = wish or Overrides()
+    def __init__(self, overrides: Overrides | None = None) -> None:
+        self.overrides = overrides or Overrides()
         self.events: list[tuple[int, StateChanged]] = []
-        """(number of the look, event), in the order of the log."""
+        """(number of the observation, event), in the order of the log."""
         self._deciders: dict[str, AdaptiveDecider] = {}
         self._origins: dict[str, EventOrigin] = {}
 
     @property
     def deciders(self) -> Mapping[str, AdaptiveDecider]:
-        """In force now, per watch."""
+        """Current decider of each watch."""
         return self._deciders
 
     def begin(self, line: DeciderLine) -> None:
-        """Decide the looks of a watch as this decider from now on.
+        """Decide the observations of a watch as this decider from now on.
 
         Raises:
-            DataError: The wish does not go with its settings, or the line contradicts itself.
+            DataError: The overrides contradict its settings, or the line contradicts itself.
         """
-        decider = AdaptiveDecider.following(self.wish.granted(line.settings))
+        decider = AdaptiveDecider.following(self.overrides.applied_to(line.settings))
         try:
             decider.restore(memory_of(line))
         except ValueError as error:
@@ -114,11 +107,11 @@ class ReplayRun:
             line.device, line.source, line.watch, line.model, line.gallery_revision
         )
 
-    def decide(self, watch: str, look: int, observation: Observation) -> StateChange | None:
-        """Return the change that a look gives; its watch has begun."""
+    def decide(self, watch: str, number: int, observation: Observation) -> StateChange | None:
+        """Return the change that an observation causes; its watch has begun."""
         change = self._deciders[watch].observe(observation)
         if change is not None:
-            self.events.append((look, state_changed(change, self._origins[watch])))
+            self.events.append((number, state_changed(change, self._origins[watch])))
         return change
 
 
@@ -126,7 +119,7 @@ SHOWN_FAULTS = 10
 
 
 class ReplayedEvent(msgspec.Struct, frozen=True):
-    """A change, as it was or as it would be; `confidence` is null for what only the log tells."""
+    """A change, as it was or as it would be; `confidence` is null for events of the log."""
 
     id: str
     watch: str
@@ -139,56 +132,56 @@ class ReplayedEvent(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One look of the log.
+class ReplayedObservation:
+    """One observation of the log.
 
     Args:
-        line: As it is written.
-        observation: What it was decided from, its match filled in.
-        said: What the watch said then.
-        changes: What each course makes of it, in their order.
+        line: Line of the log.
+        observation: Observation of the line, its match filled in.
+        state: State reported at the time.
+        changes: Changes that it causes in each run, in their order.
     """
 
     line: ScoreLine
     observation: Observation
-    said: State
+    state: State
     changes: tuple[StateChange | None, ...]
 
 
 @dataclass(slots=True, eq=False)
 class _LogPosition:
-    """How far the looks of one watch have been read."""
+    """Position in the log of one watch."""
 
     levels: Mapping[str, Level]
-    said: State | None
-    next_look: int
+    state: State | None
+    next_number: int
     last_match: Match | None = None
 
 
 class Reading:
-    """Gives the looks of a log to courses, and counts what stands between them and the truth.
+    """Reader of a log that gives its observations to runs and counts what is missing.
 
-    A log with every look of every watch since its deciders began decides again exactly as it was.
-    What is missing is counted: `missing` looks that are not in the log, `unread` ones that cannot
-    be placed, `midway` beginnings in the middle of a decider's work, `summaries` without what
-    decisions are made from, `bad` lines with the first `faults`.
+    A log with every observation of every watch since the start of its deciders gives the same
+    decisions again. Counted are `missing` observations that are not in the log, `unread` ones that
+    cannot be placed, `midway` deciders that had started before the log, `summaries` without the
+    data of a decision, and `bad` lines with the first `faults`.
 
     Args:
-        courses: At least one.
+        runs: Runs to fill, at least one.
     """
 
-    def __init__(self, courses: Sequence[ReplayRun]) -> None:
-        self._courses = tuple(courses)
+    def __init__(self, runs: Sequence[ReplayRun]) -> None:
+        self._runs = tuple(runs)
         self._places: dict[str, _LogPosition] = {}
         self.logged: list[tuple[int, ReplayedEvent]] = []
-        """(number of the look, event), in the order of the log."""
+        """(number of the observation, event), in the order of the log."""
         self.whole = self.summaries = self.missing = self.unread = self.midway = self.bad = 0
         self.versions: set[str] = set()
         self.faults: list[str] = []
 
     @property
     def watches(self) -> tuple[str, ...]:
-        """That have begun, in the order of the log."""
+        """Watches that have begun, in the order of the log."""
         return tuple(self._places)
 
     @property
@@ -196,11 +189,11 @@ class Reading:
         """Whether nothing is missing: the same settings then give the logged events."""
         return not (self.missing or self.unread or self.midway)
 
-    def looks(self, lines: Iterable[Line | BadLine]) -> Iterator[Seen]:
-        """Yield every look after the courses have decided it.
+    def observations(self, lines: Iterable[Line | BadLine]) -> Iterator[ReplayedObservation]:
+        """Yield every observation after the runs have decided it.
 
         Raises:
-            DataError: The log was written by a newer edge_sim, or a wish cannot be granted.
+            DataError: The log was written by a newer edge_sim, or overrides contradict settings.
         """
         for line in lines:
             if isinstance(line, BadLine):
@@ -210,31 +203,31 @@ class Reading:
                 self._begin(line)
             elif isinstance(line, ScoreLine):
                 _check_schema(line)
-                seen = self._look(line)
-                if seen is not None:
-                    yield seen
+                replayed = self._observe(line)
+                if replayed is not None:
+                    yield replayed
 
     def _begin(self, line: DeciderLine) -> None:
         place = self._places.get(line.watch)
         if not line.begun:
-            if place is not None and place.next_look == line.look:
-                return  # the log was put aside here and goes on: the courses know more than this
+            if place is not None and place.next_number == line.look:
+                return  # the log was rotated here and continues: the runs know more than this
             self.midway += 1
-        if place is not None and line.look > place.next_look:
-            self.missing += line.look - place.next_look
+        if place is not None and line.look > place.next_number:
+            self.missing += line.look - place.next_number
         try:
-            said = _state(line.state, line.reason)
-            for course in self._courses:
-                course.begin(line)
+            state = _state(line.state, line.reason)
+            for run in self._runs:
+                run.begin(line)
         except ValueError as error:
             if isinstance(error, DataError):
                 raise
-            self._note(f"{line.watch}, before look {line.look}: {error}")
+            self._note(f"{line.watch}, before observation {line.look}: {error}")
             return
         self.versions.add(line.edge_sim)
-        self._places[line.watch] = _LogPosition(line.settings.levels, said, line.look)
+        self._places[line.watch] = _LogPosition(line.settings.levels, state, line.look)
 
-    def _look(self, line: ScoreLine) -> Seen | None:
+    def _observe(self, line: ScoreLine) -> ReplayedObservation | None:
         if line.observation is None:
             self.summaries += 1
             return None
@@ -242,34 +235,32 @@ class Reading:
         if place is None:
             self.unread += 1
             return None
-        if line.look != place.next_look:
-            self.missing += max(line.look - place.next_look, 1)
+        if line.look != place.next_number:
+            self.missing += max(line.look - place.next_number, 1)
             place.last_match = None
-        place.next_look = line.look + 1
+        place.next_number = line.look + 1
         observation = _filled(line, line.observation, place)
         try:
-            said = _state(line.state, line.reason)
+            state = _state(line.state, line.reason)
         except ValueError as error:
-            self._note(f"{line.watch}, look {line.look}: {error}")
-            said = None
-        if observation is None or said is None:
+            self._note(f"{line.watch}, observation {line.look}: {error}")
+            state = None
+        if observation is None or state is None:
             self.unread += 1
             return None
         fault = fault_of(observation, place.levels)
         if fault:
-            self._note(f"{line.watch}, look {line.look}: {fault}")
+            self._note(f"{line.watch}, observation {line.look}: {fault}")
             self.unread += 1
             return None
         place.last_match = observation.match
         if line.event is not None:
-            event = _logged(line.event, line.watch, observation.unix_time_s, place.said, said)
+            event = _logged(line.event, line.watch, observation.unix_time_s, place.state, state)
             self.logged.append((line.look, event))
-        place.said = said if line.event is not None else place.said
+        place.state = state if line.event is not None else place.state
         self.whole += 1
-        changes = tuple(
-            course.decide(line.watch, line.look, observation) for course in self._courses
-        )
-        return Seen(line, observation, said, changes)
+        changes = tuple(run.decide(line.watch, line.look, observation) for run in self._runs)
+        return ReplayedObservation(line, observation, state, changes)
 
     def _note(self, fault: str) -> None:
         self.bad += 1
@@ -313,27 +304,27 @@ def _logged(
     )
 
 
-MOVED_LOOKS = 15
-"""An event for the same state that comes up to so many looks earlier or later is the same one."""
+MOVED_OBSERVATIONS = 15
+"""Distance up to which two events for the same state count as one that moved."""
 
 
 class MovedEvent(msgspec.Struct, frozen=True):
-    """An event for the same state, `looks` later than it was; earlier if negative."""
+    """An event for the same state, `observations` later than it was; earlier if negative."""
 
     then: ReplayedEvent
     now: ReplayedEvent
-    looks: int
+    observations: int
 
 
 @dataclass(frozen=True, slots=True)
 class EventComparison:
-    """What was decided at the time, held against what would be decided.
+    """Comparison of the logged events with those of a replay.
 
     Args:
-        same: Events that would be the very same: id, moment and states.
-        moved: Events for the same state, some looks earlier or later or from another state.
-        gained: Events that there would be more.
-        lost: Events that there would not be.
+        same: Events with equal id, time and states.
+        moved: Events for the same state, some observations earlier or later or from another state.
+        gained: Events of the replay only.
+        lost: Events of the log only.
     """
 
     same: tuple[ReplayedEvent, ...]
@@ -343,7 +334,7 @@ class EventComparison:
 
     @property
     def is_equal(self) -> bool:
-        """Whether everything would be as it was."""
+        """Whether all events are the same."""
         return not (self.moved or self.gained or self.lost)
 
 
@@ -353,33 +344,34 @@ def compared(
     """Return which of the logged events would be the same, moved or lost, and which are new.
 
     Args:
-        logged: From `Reading.logged`.
-        decided: From `ReplayRun.events`.
+        logged: Events of `Reading.logged`.
+        decided: Events of `ReplayRun.events`.
     """
     known = {event.id for _, event in logged}
-    made = [(look, as_replayed(event)) for look, event in decided]
+    made = [(number, as_replayed(event)) for number, event in decided]
     again = {event.id for _, event in made}
     same = tuple(event for _, event in made if event.id in known)
-    fresh = [(look, event) for look, event in made if event.id not in known]
+    fresh = [(number, event) for number, event in made if event.id not in known]
     moved: list[MovedEvent] = []
     lost: list[ReplayedEvent] = []
-    for look, then in ((look, event) for look, event in logged if event.id not in again):
+    for number, then in ((at, event) for at, event in logged if event.id not in again):
         near = [
-            (abs(at - look), (at, now))
+            (abs(at - number), (at, now))
             for at, now in fresh
-            if (then.watch, then.after) == (now.watch, now.after) and abs(at - look) <= MOVED_LOOKS
+            if (then.watch, then.after) == (now.watch, now.after)
+            and abs(at - number) <= MOVED_OBSERVATIONS
         ]
         if not near:
             lost.append(then)
             continue
         _, pair = min(near, key=itemgetter(0))
         fresh.remove(pair)
-        moved.append(MovedEvent(then, pair[1], pair[0] - look))
+        moved.append(MovedEvent(then, pair[1], pair[0] - number))
     return EventComparison(same, tuple(moved), tuple(event for _, event in fresh), tuple(lost))
 
 
 def as_replayed(event: StateChanged) -> ReplayedEvent:
-    """Return what a comparison says of an event."""
+    """Return an event as it is compared."""
     return ReplayedEvent(
         id=event.id,
         watch=event.watch,
@@ -392,64 +384,70 @@ def as_replayed(event: StateChanged) -> ReplayedEvent:
     )
 
 
-LOOKS_BEFORE, LOOKS_AFTER = 60, 30
-"""Of an event, kept around it."""
+OBSERVATIONS_BEFORE, OBSERVATIONS_AFTER = 60, 30
+"""Observations kept around an event."""
 
 
 @dataclass(slots=True, eq=False)
 class _Growing:
-    """An explanation whose looks after the event are still being read."""
+    """An explanation whose observations after the event are still being read."""
 
     explanation: Explanation
-    looks: list[ObservationSummary] = field(default_factory=list)
+    observations: list[ObservationSummary] = field(default_factory=list)
 
-    def whole(self) -> Explanation:
-        looks = (*self.explanation.looks, *self.looks)
-        return msgspec.structs.replace(self.explanation, looks=looks)
+    def complete(self) -> Explanation:
+        observations = (*self.explanation.looks, *self.observations)
+        return msgspec.structs.replace(self.explanation, looks=observations)
 
 
 def explanations(
-    lines: Iterable[Line | BadLine], reading: Reading, course: ReplayRun
+    lines: Iterable[Line | BadLine], reading: Reading, run: ReplayRun
 ) -> Iterator[Explanation]:
     """Yield the explanation of every event that deciding the log again gives, in order.
 
     Args:
-        lines: From `score_log.read_lines`.
-        reading: With `course` as its first course; tells afterwards what the log lacks.
-        course: With the settings of the log.
+        lines: Lines of `score_log.read_lines`.
+        reading: Reader whose first run is `run`; counts afterwards what the log lacks.
+        run: Run with the settings of the log.
 
     Raises:
-        DataError: As in `Reading.looks`.
+        DataError: The log was written by a newer edge_sim.
     """
-    before: defaultdict[str, deque[ObservedState]] = defaultdict(lambda: deque(maxlen=LOOKS_BEFORE))
+    before: defaultdict[str, deque[ObservedState]] = defaultdict(
+        lambda: deque(maxlen=OBSERVATIONS_BEFORE)
+    )
     growing: dict[str, _Growing] = {}
-    for seen in reading.looks(lines):
-        watch = seen.line.watch
-        decider = course.deciders[watch]
-        look = ObservedState(seen.observation, decider.state, decider.thresholds)
-        before[watch].append(look)
+    for replayed in reading.observations(lines):
+        watch = replayed.line.watch
+        decider = run.deciders[watch]
+        observed = ObservedState(replayed.observation, decider.state, decider.thresholds)
+        before[watch].append(observed)
         open_one = growing.get(watch)
-        if open_one is not None and seen.changes[0] is None:
-            open_one.looks.append(summarise_observation(look, open_one.explanation.cause))
-            if len(open_one.looks) >= LOOKS_AFTER:
-                yield growing.pop(watch).whole()
-        elif seen.changes[0] is not None:
+        if open_one is not None and replayed.changes[0] is None:
+            open_one.observations.append(
+                summarise_observation(observed, open_one.explanation.cause)
+            )
+            if len(open_one.observations) >= OBSERVATIONS_AFTER:
+                yield growing.pop(watch).complete()
+        elif replayed.changes[0] is not None:
             if open_one is not None:
-                yield open_one.whole()
-            growing[watch] = _Growing(_explanation(seen, course, tuple(before[watch])))
-    yield from (item.whole() for item in growing.values())
+                yield open_one.complete()
+            growing[watch] = _Growing(_explanation(replayed, run, tuple(before[watch])))
+    yield from (item.complete() for item in growing.values())
 
 
-def _explanation(seen: Seen, course: ReplayRun, looks: tuple[ObservedState, ...]) -> Explanation:
-    decider = course.deciders[seen.line.watch]
-    event = course.events[-1][1]
+def _explanation(
+    replayed: ReplayedObservation, run: ReplayRun, observations: tuple[ObservedState, ...]
+) -> Explanation:
+    decider = run.deciders[replayed.line.watch]
+    event = run.events[-1][1]
     bare = Explanation(
         event=event,
-        cause=seen.observation,
+        cause=replayed.observation,
         settings=decider.settings,
         standing=decider.standing,
         drifts=learned(decider.snapshot().drifts),
     )
     return msgspec.structs.replace(
-        bare, looks=tuple(summarise_observation(look, bare.cause) for look in looks)
+        bare, looks=tuple(summarise_observation(item, bare.cause) for item in observations)
     )

@@ -1,12 +1,10 @@
-"""What a replay comes to: the wire format of `edge-sim replay --json`.
+"""Summary of a replay: the wire format of `edge-sim replay --json`.
 
-Replaying: the decisions of a score log made again, with the settings of then or with others.
-
-course = ReplayRun()
-reading = Reading([course])
-for seen in reading.looks(read_lines([Path("scores.jsonl")])):
+run = ReplayRun()
+reading = Reading([run])
+for observation in reading.observations(read_lines([Path("scores.jsonl")])):
     ...
-outcome = compared(reading.logged, course.events)
+comparison = compared(reading.logged, run.events)
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from edge_sim.core.types import UNKNOWN
 class WatchReplay(msgspec.Struct, frozen=True):
     """One watch decided again.
 
-    `logged` and `decided` count events; `same` of them are the very same.
+    `logged` and `decided` count events; `same` of them are equal.
     """
 
     watch: str
@@ -43,7 +41,7 @@ class WatchReplay(msgspec.Struct, frozen=True):
 
 
 class SweepRow(msgspec.Struct, frozen=True):
-    """What one sensitivity would have given in one watch; `unknown` of the events are for that."""
+    """Events of one watch at one sensitivity; `unknown` of them are for that state."""
 
     watch: str
     sensitivity: float
@@ -56,9 +54,9 @@ class SweepRow(msgspec.Struct, frozen=True):
 
 
 class LogState(msgspec.Struct, frozen=True):
-    """How whole the log is; `exact` says that nothing is missing. Fields as in `Reading`."""
+    """Completeness of the log; `exact` if nothing is missing. Fields as in `Reading`."""
 
-    looks: int
+    observations: int
     exact: bool
     missing: int
     unread: int
@@ -70,42 +68,40 @@ class LogState(msgspec.Struct, frozen=True):
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
-    """All watches of a log, decided again with the settings in `asked`, the others as logged."""
+    """All watches of a log, decided again with `overrides` and the other settings as logged."""
 
-    asked: dict[str, float]
+    overrides: dict[str, float]
     watches: tuple[WatchReplay, ...]
     sweep: tuple[SweepRow, ...]
     log: LogState
     schema: int = 1
 
 
-def asked_of(wish: Overrides) -> dict[str, float]:
-    """Return what a wish changes."""
+def overridden(overrides: Overrides) -> dict[str, float]:
+    """Return the settings that are overridden."""
     names = ("sensitivity", "matches", "of", "enter", "leave")
-    values = {name: getattr(wish, name) for name in names}
+    values = {name: getattr(overrides, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def watch_replays(reading: Reading, course: ReplayRun) -> tuple[WatchReplay, ...]:
-    """Return what a course makes of each watch, in the order of the log."""
-    return tuple(
-        _watch_replay(watch, *_of_watch(watch, reading, course)) for watch in reading.watches
-    )
+def watch_replays(reading: Reading, run: ReplayRun) -> tuple[WatchReplay, ...]:
+    """Return the replay of each watch, in the order of the log."""
+    return tuple(_watch_replay(watch, *_of_watch(watch, reading, run)) for watch in reading.watches)
 
 
-def sweep_rows(reading: Reading, courses: Sequence[ReplayRun]) -> tuple[SweepRow, ...]:
-    """Return a row per watch and course, with the sensitivity that it decided with."""
+def sweep_rows(reading: Reading, runs: Sequence[ReplayRun]) -> tuple[SweepRow, ...]:
+    """Return a row per watch and run, with the sensitivity that it decided with."""
     return tuple(
-        _sweep_row(watch, course, *_of_watch(watch, reading, course))
+        _sweep_row(watch, run, *_of_watch(watch, reading, run))
         for watch in reading.watches
-        for course in courses
+        for run in runs
     )
 
 
 def log_state(reading: Reading) -> LogState:
-    """Return how whole the log was."""
+    """Return the completeness of the log."""
     return LogState(
-        looks=reading.whole,
+        observations=reading.whole,
         exact=reading.is_exact,
         missing=reading.missing,
         unread=reading.unread,
@@ -118,41 +114,41 @@ def log_state(reading: Reading) -> LogState:
 
 
 def _of_watch(
-    watch: str, reading: Reading, course: ReplayRun
+    watch: str, reading: Reading, run: ReplayRun
 ) -> tuple[list[tuple[int, ReplayedEvent]], list[tuple[int, StateChanged]]]:
     logged = [item for item in reading.logged if item[1].watch == watch]
-    return logged, [item for item in course.events if item[1].watch == watch]
+    return logged, [item for item in run.events if item[1].watch == watch]
 
 
 def _watch_replay(
     watch: str, logged: list[tuple[int, ReplayedEvent]], decided: list[tuple[int, StateChanged]]
 ) -> WatchReplay:
-    found = compared(logged, decided)
+    comparison = compared(logged, decided)
     return WatchReplay(
         watch=watch,
         logged=len(logged),
         decided=len(decided),
-        same=len(found.same),
-        moved=found.moved,
-        gained=found.gained,
-        lost=found.lost,
+        same=len(comparison.same),
+        moved=comparison.moved,
+        gained=comparison.gained,
+        lost=comparison.lost,
     )
 
 
 def _sweep_row(
     watch: str,
-    course: ReplayRun,
+    run: ReplayRun,
     logged: list[tuple[int, ReplayedEvent]],
     decided: list[tuple[int, StateChanged]],
 ) -> SweepRow:
-    found = compared(logged, decided)
+    comparison = compared(logged, decided)
     return SweepRow(
         watch=watch,
-        sensitivity=course.deciders[watch].settings.sensitivity,
+        sensitivity=run.deciders[watch].settings.sensitivity,
         events=len(decided),
         unknown=sum(event.after == UNKNOWN for _, event in decided),
-        same=len(found.same),
-        moved=len(found.moved),
-        gained=len(found.gained),
-        lost=len(found.lost),
+        same=len(comparison.same),
+        moved=len(comparison.moved),
+        gained=len(comparison.gained),
+        lost=len(comparison.lost),
     )

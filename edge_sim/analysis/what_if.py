@@ -1,4 +1,4 @@
-"""Turning points: at which sensitivity the deciding look would have said something else."""
+"""Counterfactuals: other sensitivities and scores at which an event would have been different."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Counterfactual:
-    """The nearest sensitivity at which the deciding look would have voted otherwise.
+    """The nearest sensitivity at which the deciding observation would have voted otherwise.
 
     Args:
         sensitivity: 0 to 1, in steps of 0.01.
-        vote: What the look would have said there; None if it would have waited for the light.
+        vote: Vote there; None if the decider would have waited for the light.
     """
 
     sensitivity: float
@@ -28,20 +28,20 @@ class Counterfactual:
 def counterfactuals_of(
     explanation: Explanation,
 ) -> tuple[Counterfactual | None, Counterfactual | None]:
-    """Return the nearest turn below the sensitivity in force and the nearest one above.
+    """Return the nearest counterfactual below the sensitivity in force and the nearest one above.
 
-    The real decider is asked again at every hundredth, with the levels as they had adapted. None
-    where no sensitivity on that side changes anything, or only the event is known.
+    The decider itself is run again at every hundredth, with the levels as they had adapted. None
+    where no sensitivity on that side changes the vote, or only the event is known.
     """
     if explanation.settings is None:
         return None, None
     present = explanation.settings.sensitivity
-    said = _vote(state_at(explanation, present))
+    present_vote = _vote(state_at(explanation, present))
     below = above = None
     for step in range(_STEPS + 1):
         sensitivity = step / _STEPS
         vote = _vote(state_at(explanation, sensitivity))
-        if vote == said:
+        if vote == present_vote:
             continue
         if sensitivity < present:
             below = Counterfactual(sensitivity, vote)
@@ -53,7 +53,7 @@ def counterfactuals_of(
 def sum_counterfactual(explanation: Explanation, after: str) -> float | None:
     """Return the sensitivity below which the evidence for `after` would not have sufficed.
 
-    None if none of 0 to 1 is so low, if votes alone decided, or if it is not known.
+    None if no value from 0 to 1 is so low, if votes alone decided, or if it is not known.
     """
     standing = explanation.standing
     if explanation.settings is None or standing is None or after not in standing.evidence:
@@ -73,8 +73,8 @@ def sum_counterfactual(explanation: Explanation, after: str) -> float | None:
 def overruling_score(explanation: Explanation) -> float | None:
     """Return the least score of the best state that would have overruled the impediment.
 
-    In steps of 0.01, 0 to 1. None where no familiar picture refutes the impediment, where there
-    was none, or where it is not known.
+    In steps of 0.01, 0 to 1. None where no score overrules the impediment, where there was none,
+    or where it is not known.
     """
     cause, settings = explanation.cause, explanation.settings
     if settings is None or cause.match is None or cause.impediment is None:
@@ -83,15 +83,15 @@ def overruling_score(explanation: Explanation) -> float | None:
     for step in range(_STEPS + 1):
         score = replace(best.score, combined=step / _STEPS)
         states = (replace(best, score=score), *cause.match.states[1:])
-        look = replace(cause, match=replace(cause.match, states=states))
-        vote = _vote(_state_after(look, explanation, settings))
+        observation = replace(cause, match=replace(cause.match, states=states))
+        vote = _vote(_state_after(observation, explanation, settings))
         if vote is not None and vote.reason is not cause.impediment:
             return step / _STEPS
     return None
 
 
 def state_at(explanation: Explanation, sensitivity: float) -> DecisionState:
-    """Return where a decider would stand after the deciding look alone, at another sensitivity.
+    """Return the state of a decider after the deciding observation, at another sensitivity.
 
     Raises:
         ValueError: The explanation has no settings.
@@ -102,12 +102,14 @@ def state_at(explanation: Explanation, sensitivity: float) -> DecisionState:
     return _state_after(explanation.cause, explanation, settings)
 
 
-def _state_after(look: Observation, explanation: Explanation, settings: Settings) -> DecisionState:
+def _state_after(
+    observation: Observation, explanation: Explanation, settings: Settings
+) -> DecisionState:
     event = explanation.event
     drifts = drifts_of(explanation.drifts)
     decider = AdaptiveDecider.following(settings)
     decider.restore(Memory(event.before, event.before_reason, drifts))
-    decider.observe(look)
+    decider.observe(observation)
     return decider.standing
 
 

@@ -138,9 +138,9 @@ def _from_log(path: Path, wanted: str) -> Explanation:
     from edge_sim.runtime.explanations import choose
     from edge_sim.runtime.score_log import read_lines
 
-    course = ReplayRun()
-    reading = Reading([course])
-    every = {item.event.id: item for item in explanations(read_lines([path]), reading, course)}
+    run = ReplayRun()
+    reading = Reading([run])
+    every = {item.event.id: item for item in explanations(read_lines([path]), reading, run)}
     if not every and reading.summaries:
         raise DataError(
             f"{path}: holds a summary of some looks, not what they were decided from; write it "

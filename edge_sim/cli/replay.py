@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from edge_sim.cli.output import note, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
-    from edge_sim.analysis.replay import Overrides, Reading, ReplayedEvent, ReplayRun, Seen
+    from edge_sim.analysis.replay import (
+        Overrides,
+        Reading,
+        ReplayedEvent,
+        ReplayedObservation,
+        ReplayRun,
+    )
     from edge_sim.analysis.replay_summary import LogState, ReplayResult, SweepRow, WatchReplay
     from edge_sim.analysis.report.timeline import Timeline
     from edge_sim.runtime.score_log import BadLine, Line
@@ -76,8 +82,8 @@ def _replay(args: argparse.Namespace) -> int:
     from edge_sim.analysis.replay import Overrides, Reading, ReplayRun
     from edge_sim.analysis.replay_summary import (
         ReplayResult,
-        asked_of,
         log_state,
+        overridden,
         sweep_rows,
         watch_replays,
     )
@@ -87,21 +93,21 @@ def _replay(args: argparse.Namespace) -> int:
     if args.plot is not None:
         check_path(args.plot)
     matches, of = args.confirm or (None, None)
-    wish = Overrides(args.sensitivity, matches, of, args.enter, args.leave)
-    swept = [ReplayRun(_with_sensitivity(wish, step)) for step in _sweep(args.sweep)]
-    then, asked = ReplayRun(), ReplayRun(wish)
-    reading = Reading([then, asked, *swept])
+    overrides = Overrides(args.sensitivity, matches, of, args.enter, args.leave)
+    swept = [ReplayRun(_with_sensitivity(overrides, step)) for step in _sweep(args.sweep)]
+    logged, replayed = ReplayRun(), ReplayRun(overrides)
+    reading = Reading([logged, replayed, *swept])
     timeline = Timeline()
-    for seen in progress(reading.looks(_lines(args)), None, "replay"):
+    for item in progress(reading.observations(_lines(args)), None, "replay"):
         if args.plot is not None:
-            _draw(timeline, seen, then, asked)
+            _draw(timeline, item, logged, replayed)
     state = log_state(reading)
-    _require_looks(args, reading, state)
+    _require_observations(args, reading, state)
     result = ReplayResult(
-        asked_of(wish), watch_replays(reading, asked), sweep_rows(reading, swept), state
+        overridden(overrides), watch_replays(reading, replayed), sweep_rows(reading, swept), state
     )
     if args.plot is not None:
-        write(timeline, args.plot, title=f"edge-sim replay, {_asked_text(result)}")
+        write(timeline, args.plot, title=f"edge-sim replay, {_overrides_text(result)}")
         note(f"{args.plot}: written")
     if args.json:
         print_json(result)
@@ -122,13 +128,13 @@ def _sweep(wanted: bool) -> list[float]:
     return [step / _SWEEP_STEPS for step in range(_SWEEP_STEPS + 1)] if wanted else []
 
 
-def _with_sensitivity(wish: Overrides, sensitivity: float) -> Overrides:
+def _with_sensitivity(overrides: Overrides, sensitivity: float) -> Overrides:
     from dataclasses import replace
 
-    return replace(wish, sensitivity=sensitivity)
+    return replace(overrides, sensitivity=sensitivity)
 
 
-def _require_looks(args: argparse.Namespace, reading: Reading, state: LogState) -> None:
+def _require_observations(args: argparse.Namespace, reading: Reading, state: LogState) -> None:
     """Refuse a log in which there is nothing to decide.
 
     Raises:
@@ -153,15 +159,20 @@ def _require_looks(args: argparse.Namespace, reading: Reading, state: LogState) 
     )
 
 
-def _draw(timeline: Timeline, seen: Seen, then: ReplayRun, asked: ReplayRun) -> None:
+def _draw(
+    timeline: Timeline, item: ReplayedObservation, logged: ReplayRun, replayed: ReplayRun
+) -> None:
     from edge_sim.analysis.report.timeline import point_of
 
-    watch, at_s = seen.line.watch, seen.observation.unix_time_s
-    for course, change, name in zip(
-        (then, asked), seen.changes, (f"{watch} as it was", f"{watch} as asked"), strict=False
+    watch, at_s = item.line.watch, item.observation.unix_time_s
+    for run, change, name in zip(
+        (logged, replayed),
+        item.changes,
+        (f"{watch} as it was", f"{watch} as replayed"),
+        strict=False,
     ):
-        decider = course.deciders[watch]
-        point = point_of(seen.observation, decider.state, decider.thresholds, at_s)
+        decider = run.deciders[watch]
+        point = point_of(item.observation, decider.state, decider.thresholds, at_s)
         timeline.add_observation(name, point, change)
 
 
@@ -181,7 +192,7 @@ def _print(result: ReplayResult) -> None:
 
 
 def _print_watch(item: WatchReplay, result: ReplayResult) -> None:
-    text = _asked_text(result)
+    text = _overrides_text(result)
     if item.logged == item.decided == item.same:
         say(f"{item.watch}: {item.logged} events; {text} exactly the same")
         return
@@ -193,7 +204,7 @@ def _print_watch(item: WatchReplay, result: ReplayResult) -> None:
         *((event.at, ["gained", *_cells(event), ""]) for event in item.gained),
         *((event.at, ["lost", *_cells(event), ""]) for event in item.lost),
         *(
-            (move.now.at, ["moved", *_cells(move.now), _shift_text(move.looks)])
+            (move.now.at, ["moved", *_cells(move.now), _shift_text(move.observations)])
             for move in item.moved
         ),
     ]
@@ -202,23 +213,23 @@ def _print_watch(item: WatchReplay, result: ReplayResult) -> None:
 
 
 def _cells(event: ReplayedEvent) -> list[str]:
-    from edge_sim.analysis.explain import said_text
+    from edge_sim.analysis.explain import state_text
 
-    before = "start" if event.before is None else said_text(event.before, event.before_reason)
-    return [event.at, event.id, before, said_text(event.after, event.reason)]
+    before = "start" if event.before is None else state_text(event.before, event.before_reason)
+    return [event.at, event.id, before, state_text(event.after, event.reason)]
 
 
-def _shift_text(looks: int) -> str:
-    if looks == 0:
+def _shift_text(moved: int) -> str:
+    if moved == 0:
         return "from another state"
-    number = "1 look" if abs(looks) == 1 else f"{abs(looks)} looks"
-    return f"{number} {'later' if looks > 0 else 'earlier'}"
+    number = "1 observation" if abs(moved) == 1 else f"{abs(moved)} observations"
+    return f"{number} {'later' if moved > 0 else 'earlier'}"
 
 
-def _asked_text(result: ReplayResult) -> str:
-    if not result.asked:
+def _overrides_text(result: ReplayResult) -> str:
+    if not result.overrides:
         return "with the settings of then"
-    return "with " + ", ".join(f"{name} {value:g}" for name, value in result.asked.items())
+    return "with " + ", ".join(f"{name} {value:g}" for name, value in result.overrides.items())
 
 
 def _print_sweep(rows: tuple[SweepRow, ...]) -> None:

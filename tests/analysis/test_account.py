@@ -55,7 +55,7 @@ def test_a_change_of_state_names_lead_score_and_reference() -> None:
 
 def test_the_moment_is_told_by_votes_and_evidence() -> None:
     votes, evidence = account_of(explained(looks("ooosss"))).why_then
-    assert votes == "The last 5 looks said 3 shut and 2 open: 3 of 5 had to agree."
+    assert votes == "The last 5 observations were 3 shut and 2 open: 3 of 5 had to agree."
     stood, needed = numbers(evidence)
     assert stood > needed > 0.0
 

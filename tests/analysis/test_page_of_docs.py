@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.analysis.replay import LOOKS_AFTER, MOVED_LOOKS
+from edge_sim.analysis.replay import MOVED_OBSERVATIONS, OBSERVATIONS_AFTER
 from edge_sim.cli.main import build_parser
 from edge_sim.runtime.config import Config, parse_config
 from edge_sim.runtime.explanations import PICTURE_PX
@@ -45,7 +45,7 @@ def test_every_option_that_it_names_is_one(page: str) -> None:
 
 def test_its_numbers_are_those_of_the_code(page: str) -> None:
     text = " ".join(page.split())
-    assert f"up to {MOVED_LOOKS} observations earlier or later" in text
-    assert f"{LOOKS_AFTER} observations after it" in text
+    assert f"up to {MOVED_OBSERVATIONS} observations earlier or later" in text
+    assert f"{OBSERVATIONS_AFTER} observations after it" in text
     assert f"{Config().explanations.observations} observations before it" in text
     assert f"at most {PICTURE_PX} pixels" in text

@@ -44,10 +44,10 @@ def test_a_real_clip_is_decided_again_as_it_was(real_data: Path, tmp_path: Path)
             log.note(outcome, 0, Deciding("crane", step.frame.source, watch.decider))
     log.close()
     source.close()
-    course = ReplayRun()
-    reading = Reading([course])
-    assert sum(1 for _ in reading.looks(read_lines([tmp_path / "s.jsonl"]))) == FRAMES
+    run = ReplayRun()
+    reading = Reading([run])
+    assert sum(1 for _ in reading.observations(read_lines([tmp_path / "s.jsonl"]))) == FRAMES
     assert decided
-    assert [event.id for _, event in course.events] == decided
-    assert compared(reading.logged, course.events).is_equal
+    assert [event.id for _, event in run.events] == decided
+    assert compared(reading.logged, run.events).is_equal
     assert reading.is_exact

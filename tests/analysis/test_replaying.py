@@ -25,16 +25,16 @@ from edge_sim.vision.embedders import open_embedder
 from tests.analysis.logs import LEVELS, SETTINGS, looks, random_looks, seen, written
 
 
-def again(*paths: Path, wish: Overrides | None = None) -> tuple[Reading, ReplayRun]:
-    course = ReplayRun(wish)
-    reading = Reading([course])
-    for _ in reading.looks(read_lines(paths)):
+def again(*paths: Path, overrides: Overrides | None = None) -> tuple[Reading, ReplayRun]:
+    run = ReplayRun(overrides)
+    reading = Reading([run])
+    for _ in reading.observations(read_lines(paths)):
         pass
-    return reading, course
+    return reading, run
 
 
-def events_of(course: ReplayRun) -> list[StateChanged]:
-    return [event for _, event in course.events]
+def events_of(run: ReplayRun) -> list[StateChanged]:
+    return [event for _, event in run.events]
 
 
 def without_duration(event: StateChanged) -> StateChanged:
@@ -59,12 +59,12 @@ def test_any_row_of_looks_is_decided_again_as_it_was(
         decided = written(
             path, observations, settings, max_mb=max(max_mb, len(observations) * 6e-4)
         )
-        reading, course = again(path)
+        reading, run = again(path)
     assert reading.is_exact
     assert (reading.bad, reading.whole) == (0, len(observations))
-    assert events_of(course) == decided
+    assert events_of(run) == decided
     assert [event.id for _, event in reading.logged] == [event.id for event in decided]
-    assert compared(reading.logged, course.events).is_equal
+    assert compared(reading.logged, run.events).is_equal
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -80,18 +80,18 @@ def test_every_demo_scene_is_decided_again_as_it_was(scene: str, tmp_path: Path)
             log.note(outcome, 0, Deciding("demo", step.frame.source, demo.watch.decider))
     log.close()
     demo.close()
-    reading, course = again(tmp_path / "s.jsonl")
+    reading, run = again(tmp_path / "s.jsonl")
     assert reading.is_exact
     assert decided
-    assert events_of(course) == [without_duration(event) for event in decided]
+    assert events_of(run) == [without_duration(event) for event in decided]
 
 
 def test_what_was_known_before_a_restart_is_decided_with(tmp_path: Path) -> None:
     memory = Memory("shut", None, {("open", "day"): Drift(-0.15, 0.02, 400)})
     decided = written(tmp_path / "s.jsonl", looks("oooossss"), memory=memory)
     assert decided[0].before == "shut"
-    _, course = again(tmp_path / "s.jsonl")
-    assert events_of(course) == decided
+    _, run = again(tmp_path / "s.jsonl")
+    assert events_of(run) == decided
 
 
 def test_rules_of_the_watch_are_decided_with(tmp_path: Path) -> None:
@@ -99,15 +99,15 @@ def test_rules_of_the_watch_are_decided_with(tmp_path: Path) -> None:
     settings = replace(SETTINGS, rules=rules)
     decided = written(tmp_path / "s.jsonl", looks("oooossssssss"), settings)
     assert decided[-1].doubts == (Doubt.NOT_ALLOWED.value,)
-    _, course = again(tmp_path / "s.jsonl")
-    assert events_of(course) == decided
+    _, run = again(tmp_path / "s.jsonl")
+    assert events_of(run) == decided
 
 
 def test_two_runs_in_one_file_are_two_runs(tmp_path: Path) -> None:
     decided = written(tmp_path / "s.jsonl", looks("ooossss"))
     decided += written(tmp_path / "s.jsonl", looks("sssoooo"))
-    reading, course = again(tmp_path / "s.jsonl")
-    assert events_of(course) == decided
+    reading, run = again(tmp_path / "s.jsonl")
+    assert events_of(run) == decided
     assert reading.is_exact
 
 
@@ -115,27 +115,27 @@ def test_a_log_that_was_put_aside_goes_on_where_it_was(tmp_path: Path) -> None:
     observations = looks("ooosssnnnooo" * 3)
     decided = written(tmp_path / "s.jsonl", observations, max_mb=0.016)
     assert (tmp_path / "s.jsonl.1").exists()
-    reading, course = again(tmp_path / "s.jsonl")
-    assert (reading.is_exact, events_of(course)) == (True, decided)
+    reading, run = again(tmp_path / "s.jsonl")
+    assert (reading.is_exact, events_of(run)) == (True, decided)
 
 
 def test_a_log_whose_beginning_is_gone_says_so_and_is_decided_from_there(tmp_path: Path) -> None:
     decided = written(tmp_path / "s.jsonl", looks("ooosssnnnooosss" * 6), max_mb=0.008)
-    reading, course = again(tmp_path / "s.jsonl")
+    reading, run = again(tmp_path / "s.jsonl")
     assert (reading.is_exact, reading.midway) == (False, 1)
     assert 0 < reading.whole < 90
     # What was said before is known, what was about to be said is not: the first event may differ.
-    assert events_of(course)[-1].id == decided[-1].id
+    assert events_of(run)[-1].id == decided[-1].id
 
 
 def test_a_line_cut_short_is_told_and_the_rest_decided(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     decided = written(path, looks("ooosss"))
     path.write_bytes(path.read_bytes()[:-30])
-    reading, course = again(path)
+    reading, run = again(path)
     assert (reading.bad, reading.whole) == (1, 5)
     assert reading.faults[0].startswith(f"{path}:7: ")
-    assert events_of(course) == decided[:1]
+    assert events_of(run) == decided[:1]
     assert reading.is_exact  # of what there is
 
 
@@ -197,8 +197,8 @@ def test_a_decider_that_makes_no_sense_is_told(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     written(path, looks("ooo"))
     path.write_bytes(path.read_bytes().replace(b'"sensitivity":0.5', b'"sensitivity":7.5'))
-    reading, course = again(path)
-    assert (reading.bad, reading.unread, events_of(course)) == (1, 3, [])
+    reading, run = again(path)
+    assert (reading.bad, reading.unread, events_of(run)) == (1, 3, [])
     assert "sensitivity must be 0 to 1" in reading.faults[0]
 
 
@@ -212,8 +212,8 @@ def test_time_that_runs_backwards_and_a_day_without_a_look_are_decided_again(
         for look, at_s in zip(observations, jumps, strict=True)
     ]
     decided = written(tmp_path / "s.jsonl", moved)
-    _, course = again(tmp_path / "s.jsonl")
-    assert events_of(course) == decided
+    _, run = again(tmp_path / "s.jsonl")
+    assert events_of(run) == decided
 
 
 def test_foreign_lines_are_no_looks(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_foreign_lines_are_no_looks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "events"),
+    ("overrides", "events"),
     [
         (Overrides(), ["open", "shut"]),
         (Overrides(matches=4), []),
@@ -234,12 +234,12 @@ def test_foreign_lines_are_no_looks(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_decide_otherwise(
-    tmp_path: Path, wish: Overrides, events: list[str]
+    tmp_path: Path, overrides: Overrides, events: list[str]
 ) -> None:
     written(tmp_path / "s.jsonl", looks("ooonsssn", step_s=0.5))
-    reading, course = again(tmp_path / "s.jsonl", wish=wish)
-    assert [event.after for event in events_of(course)] == events
-    (replayed,) = watch_replays(reading, course)
+    reading, run = again(tmp_path / "s.jsonl", overrides=overrides)
+    assert [event.after for event in events_of(run)] == events
+    (replayed,) = watch_replays(reading, run)
     assert replayed.logged == 2
     assert replayed.decided == len(events)
     assert replayed.same + len(replayed.moved) + len(replayed.gained) == len(events)
@@ -249,16 +249,16 @@ def test_other_settings_decide_otherwise(
 def test_settings_that_contradict_each_other_are_one_line(tmp_path: Path) -> None:
     written(tmp_path / "s.jsonl", looks("ooo"))
     with pytest.raises(DataError, match="3 of 2"):
-        again(tmp_path / "s.jsonl", wish=Overrides(of=2))
+        again(tmp_path / "s.jsonl", overrides=Overrides(of=2))
     with pytest.raises(DataError, match="lies above"):
-        again(tmp_path / "s.jsonl", wish=Overrides(enter=0.2, leave=0.3))
+        again(tmp_path / "s.jsonl", overrides=Overrides(enter=0.2, leave=0.3))
 
 
 def test_an_event_a_little_later_is_moved_and_not_lost(tmp_path: Path) -> None:
     written(tmp_path / "s.jsonl", looks("ooooooossssssss"))
-    reading, course = again(tmp_path / "s.jsonl", wish=Overrides(matches=5))
-    found = compared(reading.logged, course.events)
-    assert [move.looks for move in found.moved] == [2, 2]
+    reading, run = again(tmp_path / "s.jsonl", overrides=Overrides(matches=5))
+    found = compared(reading.logged, run.events)
+    assert [move.observations for move in found.moved] == [2, 2]
     assert not found.gained
     assert not found.lost
     assert not found.is_equal
@@ -266,12 +266,12 @@ def test_an_event_a_little_later_is_moved_and_not_lost(tmp_path: Path) -> None:
 
 def test_an_event_far_away_is_another_one(tmp_path: Path) -> None:
     written(tmp_path / "s.jsonl", looks("ooo" + "N" * 20 + "ooo"))
-    reading, course = again(tmp_path / "s.jsonl", wish=Overrides(enter=0.84))
-    assert compared(reading.logged, course.events).is_equal
-    course.events[:] = [
-        (look + 16, msgspec.structs.replace(event, id="x")) for look, event in course.events[:1]
+    reading, run = again(tmp_path / "s.jsonl", overrides=Overrides(enter=0.84))
+    assert compared(reading.logged, run.events).is_equal
+    run.events[:] = [
+        (look + 16, msgspec.structs.replace(event, id="x")) for look, event in run.events[:1]
     ]
-    found = compared(reading.logged[:1], course.events)
+    found = compared(reading.logged[:1], run.events)
     assert (len(found.gained), len(found.lost), len(found.moved)) == (1, 1, 0)
 
 

@@ -158,7 +158,7 @@ def test_an_event_of_one_source_only_is_still_explained(device: Path, capsys: Ca
         (["--score-log", "no.jsonl"], "no.jsonl: cannot be read"),
         (["--events", "config.yaml"], "no event of a change of state"),
         (["--score-log", "events.jsonl"], "no event of a change of state"),
-        (["--report", "event.pdf"], "written as .html"),
+        (["--report", "event.pdf"], "ends in .html"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(

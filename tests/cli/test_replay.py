@@ -43,7 +43,7 @@ def test_the_settings_of_then_give_the_events_of_then(device: Path, capsys: Capt
     assert (lamp["moved"], lamp["gained"], lamp["lost"], found["sweep"]) == ([], [], [], [])
     log = found["log"]
     assert isinstance(log, dict)
-    assert (log["exact"], log["looks"], log["bad_lines"]) == (True, 120, 0)
+    assert (log["exact"], log["observations"], log["bad_lines"]) == (True, 120, 0)
     assert main(["replay", "--from-scores", str(device / "scores.jsonl")]) == 0
     assert "with the settings of then exactly the same" in capsys.readouterr().out
 
@@ -51,7 +51,7 @@ def test_the_settings_of_then_give_the_events_of_then(device: Path, capsys: Capt
 def test_other_settings_list_what_is_gained_moved_and_lost(device: Path, capsys: Captured) -> None:
     options = ["--confirm", "1/1", "--enter", "0.9", "--leave", "0.85", "--sensitivity", "0.5"]
     found = replayed(device, capsys, *options)
-    assert found["asked"] == {
+    assert found["overrides"] == {
         "sensitivity": 0.5,
         "matches": 1,
         "of": 1,
@@ -87,7 +87,7 @@ def test_both_runs_are_drawn(device: Path, tmp_path: Path) -> None:
     assert main(["replay", "--from-scores", log, "--sensitivity", "0.9", "--plot", str(plot)]) == 0
     text = plot.read_text()
     assert "lamp as it was" in text
-    assert "lamp as asked" in text
+    assert "lamp as replayed" in text
 
 
 def test_a_watch_that_is_not_in_the_log_is_one_line(device: Path, capsys: Captured) -> None:

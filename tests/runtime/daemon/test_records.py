@@ -56,11 +56,11 @@ def test_every_change_is_explained_and_nothing_else_is_written(tmp_path: Path) -
 def test_a_score_log_with_every_look_decides_again_what_was_decided(tmp_path: Path) -> None:
     config = configured(tmp_path, "score_log: {path: scores.jsonl, every_s: 0}\n")
     events = recorded(config)
-    course = ReplayRun()
-    reading = Reading([course])
-    assert sum(1 for _ in reading.looks(read_lines([tmp_path / "scores.jsonl"]))) == 60
+    run = ReplayRun()
+    reading = Reading([run])
+    assert sum(1 for _ in reading.observations(read_lines([tmp_path / "scores.jsonl"]))) == 60
     assert reading.is_exact
-    assert compared(reading.logged, course.events).is_equal
+    assert compared(reading.logged, run.events).is_equal
     assert [event.id for _, event in reading.logged] == [event.id for event in events]
 
 
