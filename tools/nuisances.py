@@ -35,8 +35,8 @@ from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.core.protocols import Embedder
 from edge_sim.decision.pipeline import Stages
 from edge_sim.errors import DataError, EdgeSimError
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.stages import stages_of
 
 SCHEMA = 1
 _COLUMNS = (

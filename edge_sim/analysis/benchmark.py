@@ -34,8 +34,8 @@ from edge_sim.gallery.enrolment import reference_of
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.synthetic.source import reference_frames, scene_states
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.embedders import open_embedder
 from edge_sim.vision.probe import Region

@@ -21,9 +21,9 @@ from edge_sim.io.sources.synthetic.source import (
     scene_states,
     scene_truth,
 )
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.loop import SourceRunner, Step, steps
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.probe import Region
 

@@ -210,11 +210,11 @@ class Reading:
     def _begin(self, line: DeciderLine) -> None:
         place = self._places.get(line.watch)
         if not line.begun:
-            if place is not None and place.next_number == line.look:
+            if place is not None and place.next_number == line.number:
                 return  # the log was rotated here and continues: the runs know more than this
             self.midway += 1
-        if place is not None and line.look > place.next_number:
-            self.missing += line.look - place.next_number
+        if place is not None and line.number > place.next_number:
+            self.missing += line.number - place.next_number
         try:
             state = _state(line.state, line.reason)
             for run in self._runs:
@@ -222,10 +222,10 @@ class Reading:
         except ValueError as error:
             if isinstance(error, DataError):
                 raise
-            self._note(f"{line.watch}, before observation {line.look}: {error}")
+            self._note(f"{line.watch}, before observation {line.number}: {error}")
             return
         self.versions.add(line.edge_sim)
-        self._places[line.watch] = _LogPosition(line.settings.levels, state, line.look)
+        self._places[line.watch] = _LogPosition(line.settings.levels, state, line.number)
 
     def _observe(self, line: ScoreLine) -> ReplayedObservation | None:
         if line.observation is None:
@@ -235,31 +235,31 @@ class Reading:
         if place is None:
             self.unread += 1
             return None
-        if line.look != place.next_number:
-            self.missing += max(line.look - place.next_number, 1)
+        if line.number != place.next_number:
+            self.missing += max(line.number - place.next_number, 1)
             place.last_match = None
-        place.next_number = line.look + 1
+        place.next_number = line.number + 1
         observation = _filled(line, line.observation, place)
         try:
             state = _state(line.state, line.reason)
         except ValueError as error:
-            self._note(f"{line.watch}, observation {line.look}: {error}")
+            self._note(f"{line.watch}, observation {line.number}: {error}")
             state = None
         if observation is None or state is None:
             self.unread += 1
             return None
         fault = fault_of(observation, place.levels)
         if fault:
-            self._note(f"{line.watch}, observation {line.look}: {fault}")
+            self._note(f"{line.watch}, observation {line.number}: {fault}")
             self.unread += 1
             return None
         place.last_match = observation.match
         if line.event is not None:
             event = _logged(line.event, line.watch, observation.unix_time_s, place.state, state)
-            self.logged.append((line.look, event))
+            self.logged.append((line.number, event))
         place.state = state if line.event is not None else place.state
         self.whole += 1
-        changes = tuple(run.decide(line.watch, line.look, observation) for run in self._runs)
+        changes = tuple(run.decide(line.watch, line.number, observation) for run in self._runs)
         return ReplayedObservation(line, observation, state, changes)
 
     def _note(self, fault: str) -> None:
@@ -396,8 +396,8 @@ class _Growing:
     observations: list[ObservationSummary] = field(default_factory=list)
 
     def complete(self) -> Explanation:
-        observations = (*self.explanation.looks, *self.observations)
-        return msgspec.structs.replace(self.explanation, looks=observations)
+        observations = (*self.explanation.observations, *self.observations)
+        return msgspec.structs.replace(self.explanation, observations=observations)
 
 
 def explanations(
@@ -449,5 +449,5 @@ def _explanation(
         drifts=learned(decider.snapshot().drifts),
     )
     return msgspec.structs.replace(
-        bare, looks=tuple(summarise_observation(item, bare.cause) for item in observations)
+        bare, observations=tuple(summarise_observation(item, bare.cause) for item in observations)
     )

@@ -226,8 +226,9 @@ def _play(stages: Stages, clip: SeenSet, plans: list[Plan]) -> list[tuple[Events
 def _configured(args: argparse.Namespace) -> tuple[Region, Gallery, Stages]:
     """Return region, gallery and stages of the watch that --config and --watch name."""
     from edge_sim.errors import ConfigError
-    from edge_sim.runtime.assembly import open_gallery, region_of, stages_of
+    from edge_sim.runtime.assembly import open_gallery, region_of
     from edge_sim.runtime.config import load_config
+    from edge_sim.runtime.stages import stages_of
 
     config = load_config(args.config)
     name = args.watch or (next(iter(config.watches)) if len(config.watches) == 1 else None)

@@ -90,7 +90,7 @@ def _found(args: argparse.Namespace) -> Explanation:
         wanted = found.event.id if found else wanted
         logged = _tried(lambda: _from_log(args.score_log, wanted), refusals)
         if found is not None and logged is not None:
-            found = msgspec.structs.replace(found, looks=logged.looks)
+            found = msgspec.structs.replace(found, observations=logged.observations)
         found = found or logged
     if found is None and args.events is not None:
         found = _tried(lambda: _from_events(args.events, wanted), refusals)

@@ -543,7 +543,7 @@ def _row(item: ReviewItem) -> tuple[str, str, str, str]:
     facts = item.facts
     if facts is None:
         return (item.review_id, "?", "?", "its facts are damaged")
-    said = facts.said if facts.reason is None else f"{facts.said}: {facts.reason}"
+    said = facts.state if facts.reason is None else f"{facts.state}: {facts.reason}"
     scores = ", ".join(_scores(facts))
     return (item.review_id, said, facts.condition, scores or "no references")
 

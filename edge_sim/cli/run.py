@@ -40,13 +40,13 @@ def note_scores(log: ScoreLog, step: Step, watches: Mapping[str, Watch], device:
     Raises:
         DataError: The disk is full or gone.
     """
-    from edge_sim.runtime.score_log import Deciding
+    from edge_sim.runtime.score_log import DecisionOrigin
 
     if step.frame is None:
         return
     for outcome in step.outcomes:
         watch = watches[outcome.watch]
-        deciding = Deciding(device, step.frame.source, watch.decider)
+        deciding = DecisionOrigin(device, step.frame.source, watch.decider)
         log.note(outcome, watch.gallery.revision, deciding)
 
 

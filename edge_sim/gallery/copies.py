@@ -180,7 +180,7 @@ def _put_in_place_of_damaged(whole: Path, path: Path) -> Path:
 
 
 def _is_passing(error: GalleryError) -> bool:
-    """Return whether an error is caused by the system, as by a full disk or a lock, not by the file."""
+    """Return whether the system caused an error, as by a full disk or a lock, and not the file."""
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return isinstance(cause, sqlite3.OperationalError) and not sqlite.is_damage(cause)

@@ -1,1 +1,1 @@
-"""What a device runs: configuration, assembly, the loop, the daemon, and what they record."""
+"""Runtime of a device: configuration, assembly, frame loop, daemon and recorders."""

@@ -1,6 +1,6 @@
-"""How a watch makes scorer, decider and monitor for a gallery.
+"""Assembly: builds a device of concrete parts from a configuration.
 
-The only place that joins concrete parts: a configuration becomes a device that runs.
+No other module of the runtime chooses scorers, deciders, monitors, sources or sinks.
 """
 
 from __future__ import annotations
@@ -21,16 +21,9 @@ from edge_sim.core import resources
 from edge_sim.core.backoff import BACKOFF_S, HELD_S
 from edge_sim.core.events import Event
 from edge_sim.core.images import gray
-from edge_sim.core.protocols import Embedder, EventSink, Follower, FrameSource, Scorer
-from edge_sim.core.types import BgrImage, Embedding, GrayImage, Roi
-from edge_sim.decision.decider import AdaptiveDecider
-from edge_sim.decision.drift import DriftFollower, baselines_of
-from edge_sim.decision.features import Structural, with_structure
-from edge_sim.decision.followers import make_follower
-from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Stages, Watch
-from edge_sim.decision.rules import RuleFollower
-from edge_sim.decision.scene_problems import SceneHealth
-from edge_sim.decision.scorer import GalleryScorer
+from edge_sim.core.protocols import Embedder, EventSink, FrameSource
+from edge_sim.core.types import BgrImage, Embedding, Roi
+from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
 from edge_sim.errors import ConfigError, EdgeSimError, GalleryError, SinkError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.records import moved_region
@@ -47,75 +40,20 @@ from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.config.sinks import kind_of, sink_options
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.loop import SourceRunner, Step, Wakeup, deliver, steps
-from edge_sim.vision.alignment import RegionStabilizer
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.embedders import open_embedder
 from edge_sim.vision.probe import Mask, Region
-from edge_sim.vision.scene_monitor import SceneMonitor
-
-
-def stages_of(config: Config, watch: WatchConfig) -> Stages:
-    """Return how `watch` makes scorer, decider and monitor for a gallery."""
-    drift = DriftFollower(watch.drift_every_s)
-    return Stages(
-        scorer=GalleryScorer,
-        decider=partial(_decider, watch, drift),
-        monitor=SceneMonitor,
-        steady=lambda gallery: RegionStabilizer(gallery).follow,
-        detail=partial(with_structure, structural=_structural(config.score.ssim_engine)),
-        followers=partial(_followers, watch, drift),
-    )
-
-
-def _decider(
-    watch: WatchConfig, drift: DriftFollower, gallery: Gallery, scorer: Scorer
-) -> AdaptiveDecider:
-    left_out = scorer.leave_one_out()
-    drift.compare_with(baselines_of(gallery, left_out))
-    return AdaptiveDecider(
-        left_out,
-        gallery,
-        sensitivity=watch.sensitivity,
-        matches=watch.confirm.matches,
-        of=watch.confirm.of,
-        rules=watch.rules,
-    )
-
-
-def _followers(watch: WatchConfig, drift: DriftFollower) -> tuple[Follower, ...]:
-    own = map(make_follower, watch.followers)
-    return SceneHealth(watch.problems), RuleFollower(watch.rules), drift, *own
-
-
-def _structural(engine: str) -> Structural | None:
-    """Return another structural similarity than edge_sim's own; None for that."""
-    if engine == "opencv":
-        return None
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise ConfigError(
-            "score.ssim_engine: scikit-image is not installed; pip install 'edge_sim[ssim]'"
-        ) from error
-
-    def compare(a: GrayImage, b: GrayImage) -> float:
-        return float(
-            structural_similarity(
-                a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
-            )
-        )
-
-    return compare
-
 
 logger = logging.getLogger(__name__)
 
 MAX_WORKERS = 4
-"""Workers that `worker_count` gives at most by itself: each holds a model, and Python lets one run
-at a time."""
+"""Most workers that `worker_count` chooses by itself: each holds a model, and Python runs one at a
+time."""
 _FAULTS_PER_LINE = 60
 LOCKED_S = 1.0
-"""Longest wait for a gallery that another process is writing: no frame is looked at meanwhile."""
+"""Longest wait for a gallery that another process is writing, seconds: no frame is processed
+meanwhile."""
 
 
 def open_configured(config: Config, name: str) -> FrameSource:
@@ -133,13 +71,15 @@ class Environment:
     """Sources and clocks of a device; tests give their own.
 
     Args:
-        open_source: Opens the source of a name; a live one in its own thread, again after a loss.
-        is_live: Whether a uri names a camera or stream.
+        open_source: Opener of the source of a name; for a live one called in a thread of its own,
+            again after a loss.
+        is_live: Test for a uri that names a camera or stream.
         now: Seconds since 1970 UTC, for people.
         clock: Monotonic seconds, for durations.
         retry_s: Pauses between attempts to open a camera.
         held_s: Seconds that frames must have come for a source to count as steady.
-        on_step: Called with every step of the daemon, after its events were taken; for tools.
+        on_step: Function called with every step of the daemon after its events are stored; for
+            tools.
     """
 
     open_source: Callable[[Config, str], FrameSource] = open_configured
@@ -152,7 +92,7 @@ class Environment:
 
 
 class TimedEmbedder:
-    """An embedder that reports how long each embedding took."""
+    """Embedder that reports the duration of each embedding."""
 
     def __init__(
         self, inner: Embedder, clock: Callable[[], float], on_done: Callable[[float], None]
@@ -165,7 +105,7 @@ class TimedEmbedder:
         self.input_px = inner.input_px
 
     def embed(self, pixels: BgrImage) -> Embedding:
-        """Return the embedding of the inner one."""
+        """Return the embedding of `pixels`."""
         started_s = self._clock()
         embedding = self._inner.embed(pixels)
         self._on_done(self._clock() - started_s)
@@ -173,10 +113,10 @@ class TimedEmbedder:
 
 
 class SharedEmbedders:
-    """Several embedders of one model for as many threads; each is used by one at a time.
+    """Embedders of one model for as many threads; each is used by one thread at a time.
 
     Args:
-        embedders: At least one, all of the same model.
+        embedders: Embedders of the same model; at least one.
     """
 
     def __init__(self, embedders: list[Embedder]) -> None:
@@ -188,7 +128,7 @@ class SharedEmbedders:
         self.input_px = embedders[0].input_px
 
     def embed(self, pixels: BgrImage) -> Embedding:
-        """Return the embedding from whichever is idle, waiting for one if none is."""
+        """Return the embedding of `pixels`, waiting for an idle embedder if there is none."""
         embedder = self._idle.get()
         try:
             return embedder.embed(pixels)
@@ -197,18 +137,18 @@ class SharedEmbedders:
 
 
 def worker_count(number: int, sources: int) -> int:
-    """Return how many workers to use for so many sources.
+    """Return the number of workers for a device.
 
     Args:
-        number: Configured; 0 takes what the cores leave beside capture and delivery.
-        sources: Workers beyond their number would never have anything to do.
+        number: Configured number; 0 takes the cores that capture and delivery leave free.
+        sources: Number of sources, the upper limit.
     """
-    wished = number or min(MAX_WORKERS, len(os.sched_getaffinity(0)) - 1)
-    return max(min(wished, sources), 1)
+    configured = number or min(MAX_WORKERS, len(os.sched_getaffinity(0)) - 1)
+    return max(min(configured, sources), 1)
 
 
 class Device:
-    """Model, gallery, and one lane per source of one configuration; of the API its sinks, too.
+    """Model, gallery and source runners of one configuration; for the API its sinks as well.
 
     Made by `build`; a context manager that closes everything. All but `wake` belongs to one thread.
     """
@@ -218,7 +158,7 @@ class Device:
         config: Config,
         embedder: Embedder,
         store: GalleryStore,
-        lanes: Mapping[str, SourceRunner],
+        runners: Mapping[str, SourceRunner],
         *,
         sinks: Sequence[EventSink] = (),
         wakeup: Wakeup | None = None,
@@ -226,10 +166,10 @@ class Device:
     ) -> None:
         self.config = config
         self.embedder = embedder
-        self.lanes = dict(lanes)
+        self.runners = dict(runners)
         self.sinks = tuple(sinks)
         self.workers = workers
-        """Sources that are processed at the same time by the daemon."""
+        """Number of sources that the daemon processes at the same time."""
         self._store = store
         self._wakeup = wakeup or Wakeup()
         self._seen_version = store.data_version()
@@ -237,19 +177,21 @@ class Device:
 
     @property
     def watches(self) -> dict[str, Watch]:
-        """All watches by name, in the order of the configuration within each source."""
+        """Watches by name, in the order of the configuration within each source."""
         return {
-            watch.name: watch for lane in self.lanes.values() for watch in lane.pipeline.watches
+            watch.name: watch
+            for runner in self.runners.values()
+            for watch in runner.pipeline.watches
         }
 
     def start(self) -> None:
-        """Begin to open and read the cameras, each in a thread of its own; waits for none."""
-        for lane in self.lanes.values():
-            if isinstance(lane.source, LiveSource):
-                lane.source.begin()
+        """Begin to open and read the cameras, each in a thread of its own; wait for none."""
+        for runner in self.runners.values():
+            if isinstance(runner.source, LiveSource):
+                runner.source.begin()
 
     def wake(self) -> None:
-        """Let `steps` ask its `stop` at once; may be called from threads and signal handlers."""
+        """Make `steps` check its `stop` at once; may be called from threads and signal handlers."""
         self._wakeup.ring()
 
     def steps(self, *, stop: threading.Event | None = None) -> Iterator[Step]:
@@ -258,8 +200,8 @@ class Device:
         Raises:
             SourceError: A file or folder cannot be read to its end.
         """
-        lanes = list(self.lanes.values())
-        for step in steps(lanes, stop=stop, between_frames=self.refresh, wakeup=self._wakeup):
+        runners = list(self.runners.values())
+        for step in steps(runners, stop=stop, between_frames=self.refresh, wakeup=self._wakeup):
             deliver(step.events, self.sinks)
             yield step
 
@@ -269,9 +211,9 @@ class Device:
             yield from step.events
 
     def refresh(self) -> bool:
-        """Take the gallery file over if it has changed; return whether it was.
+        """Read the gallery file again if it has changed; return whether it was.
 
-        One that cannot be used is logged, and the watches keep what they have.
+        A file that cannot be used is logged, and the watches keep their references.
         """
         try:
             version = self._store.data_version()
@@ -290,36 +232,36 @@ class Device:
             return False
         self._faults = 0
         for name, watch in self.watches.items():
-            watch.use(fresh.pop(name))  # of which it keeps little: to be gone before the next line
+            watch.use(fresh.pop(name))  # popped, to be freed before memory is given back
         resources.release_free_memory()
         logger.info("gallery revision=%d is in force", revision)
         return True
 
     def leave(self, *, keeping: frozenset[str] = frozenset()) -> None:
-        """Close sinks, gallery and sources but those in `keeping`; waits for no camera.
+        """Close sinks, gallery and sources but those in `keeping`; wait for no camera.
 
-        What fails is logged and keeps nothing else open.
+        A failure is logged and keeps nothing else open.
         """
-        for name, lane in self.lanes.items():
+        for name, runner in self.runners.items():
             if name in keeping:
                 continue
-            if isinstance(lane.source, LiveSource):
-                lane.source.leave()
+            if isinstance(runner.source, LiveSource):
+                runner.source.leave()
             else:
-                lane.source.close()
+                runner.source.close()
         for sink in self.sinks:
             _close_logged(sink)
         self._store.close()
 
     def join(self, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Wait until the cameras are given back, at most `limit_s` for all of them."""
+        """Wait until the cameras are released, at most `limit_s` for all of them."""
         until_s = clock() + limit_s
-        for lane in self.lanes.values():
-            if isinstance(lane.source, LiveSource):
-                lane.source.join(max(until_s - clock(), 0.0))
+        for runner in self.runners.values():
+            if isinstance(runner.source, LiveSource):
+                runner.source.join(max(until_s - clock(), 0.0))
 
     def close(self) -> None:
-        """Close everything; waits at most two seconds for cameras that are just being read."""
+        """Close everything; wait at most two seconds for cameras that are being read."""
         self.leave()
         self.join(CLOSE_WAIT_S)
 
@@ -350,9 +292,9 @@ def build(
     tries it again.
 
     Args:
-        config: From `load_config`.
+        config: Configuration, as `load_config` returns it.
         sinks: Open sinks instead of the configured ones, closed with the device; `()` for none.
-        now: Seconds since 1970 UTC; stamps the loss and return of sources.
+        now: Seconds since 1970 UTC, for the loss and return of sources.
         environment: Sources and clocks instead of the real ones, `now` included.
 
     Raises:
@@ -384,12 +326,12 @@ def assemble(
     """Return the device of `config` without sinks, its cameras not yet started.
 
     Args:
-        config: In force from now on.
+        config: Configuration of the device.
         environment: Sources and clocks.
-        wakeup: Rung by the cameras; one of its own if None.
-        old: Device before a reload; sources that it has alike are taken over, and go on.
-        workers: Sources to process at the same time, at most one per source.
-        on_embedded: Called with the seconds of each embedding.
+        wakeup: Wakeup that the cameras ring; a new one if None.
+        old: Device before a reload; sources that are configured alike are kept open.
+        workers: Number of sources to process at the same time, at most one per source.
+        on_embedded: Function called with the duration of each embedding, seconds.
 
     Raises:
         ConfigError: There is nothing to watch, or a mask, state or uri does not fit.
@@ -404,14 +346,14 @@ def assemble(
         if on_embedded is not None:
             embedder = TimedEmbedder(embedder, environment.clock, on_embedded)
         store = opened.enter_context(open_gallery(config))
-        lanes = {}
+        runners = {}
         for name, watches in watches_of.items():
             pipeline = build_pipeline(config, watches, embedder, store)
             source = kept_source(config, name, old)
             if source is None:
                 source = _source_of(config, name, environment, wakeup)
                 opened.callback(source.close)
-            lanes[name] = SourceRunner(
+            runners[name] = SourceRunner(
                 source,
                 pipeline,
                 live=isinstance(source, LiveSource),
@@ -420,22 +362,22 @@ def assemble(
                 stale_after_s=config.sources[name].stale_after_s,
                 held_s=environment.held_s,
             )
-            if old is not None and name in old.lanes and source is old.lanes[name].source:
-                lanes[name].follow(old.lanes[name])
-        device = Device(config, embedder, store, lanes, wakeup=wakeup, workers=workers)
+            if old is not None and name in old.runners and source is old.runners[name].source:
+                runners[name].resume(old.runners[name])
+        device = Device(config, embedder, store, runners, wakeup=wakeup, workers=workers)
         opened.pop_all()
     resources.release_free_memory()
     return device
 
 
 def kept_source(config: Config, name: str, old: Device | None) -> FrameSource | None:
-    """Return the source of `old` that `config` wants just so; None if there is none."""
-    if old is None or name not in old.lanes or old.lanes[name].ended:
+    """Return the source of `old` that is configured alike in `config`; None if there is none."""
+    if old is None or name not in old.runners or old.runners[name].ended:
         return None
     same = source_options(config, name) == source_options(old.config, name) and resolved_uri(
         config, name
     ) == resolved_uri(old.config, name)
-    return old.lanes[name].source if same else None
+    return old.runners[name].source if same else None
 
 
 def _source_of(config: Config, name: str, environment: Environment, wakeup: Wakeup) -> FrameSource:
@@ -518,10 +460,10 @@ def watches_by_source(config: Config) -> Mapping[str, Mapping[str, WatchConfig]]
         missing = "sources" if not config.sources else "watches"
         raise ConfigError(f"nothing to watch: the configuration has no {missing}")
     only = next(iter(config.sources))
-    found: dict[str, dict[str, WatchConfig]] = {}
+    by_source: dict[str, dict[str, WatchConfig]] = {}
     for name, watch in config.watches.items():
-        found.setdefault(watch.source or only, {})[name] = watch
-    return found
+        by_source.setdefault(watch.source or only, {})[name] = watch
+    return by_source
 
 
 def build_pipeline(
@@ -546,7 +488,7 @@ def build_pipeline(
 
 
 def build_watch(config: Config, name: str, gallery: Gallery, region: Region) -> Watch:
-    """Return the watch that `config` calls `name`."""
+    """Return the watch `name` of `config`."""
     watch = config.watches[name]
     pace = ObservationInterval(watch.interval_s, watch.recheck_s)
     gate = Gate() if watch.gate else None
@@ -554,7 +496,7 @@ def build_watch(config: Config, name: str, gallery: Gallery, region: Region) -> 
 
 
 def region_of(config: Config, watch: WatchConfig) -> Region:
-    """Return where `watch` looks, its mask read.
+    """Return the region and mask of `watch`.
 
     Raises:
         ConfigError: The mask cannot be read.

@@ -1,8 +1,6 @@
-"""What is kept of an event, so that it can be explained without the video.
+"""Explanations of events: recorded with the event, kept in bounded space, and found again.
 
-ExplanationFile: the explanations of a device, in bounded space; and finding one again.
-
-Recorder: remembers the last looks of every watch, and keeps them when one gives an event.
+An explanation holds all that decided an event, so that it can be explained without the video.
 """
 
 from __future__ import annotations
@@ -48,19 +46,19 @@ _DIGEST_BYTES = 8
 
 
 class ObservationSummary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One look around the event.
+    """Observation around an event.
 
     Args:
-        at_s: Seconds of frame time after the event; negative before it.
-        unix_time_s: Of the frame.
-        state: What the watch said from then on, with the `reason` of `unknown`.
-        scores: `Score.combined` per state, 0 to 1; empty if the gallery is.
-        levels: In force, per state.
-        margin: Lead of the best state in probability, 0 to 1; null without a match.
+        at_s: Frame time after the event, seconds; negative before it.
+        unix_time_s: Time of the frame, seconds since 1970.
+        state: State of the watch after the observation, with the `reason` of `unknown`.
+        scores: `Score.combined` by state, 0 to 1; empty without references.
+        levels: Thresholds in force, by state.
+        margin: Probability margin of the best state, 0 to 1; null without a match.
         luma: Mean grey level, 0 to 255.
-        condition: Light regime.
-        impediment: Why the look could not be decided on; null if it could.
-        decided: Whether this is the look that gave the event.
+        condition: Light condition.
+        impediment: Reason against a decision on the observation; null without one.
+        decided: Whether this observation gave the event.
     """
 
     at_s: float
@@ -77,20 +75,21 @@ class ObservationSummary(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, tag="explanation", tag_field="type"):
-    """An event with all that decided it.
+    """Event with all that decided it.
 
     Args:
-        event: As it was sent.
-        cause: The look that decided, in full precision where it was kept.
-        settings: What the decider went by; null if only the event is known.
-        standing: Votes and evidence at the moment; null if only the event is known.
-        drifts: How far the levels had adapted.
-        looks: Around the event, the oldest first; those after it only from a score log.
+        event: Event as it was sent.
+        cause: Observation that decided, in full precision where it was kept.
+        settings: Settings of the decider; null if only the event is known.
+        standing: Votes and evidence before the decision; null if only the event is known.
+        drifts: Adaptation of the thresholds.
+        observations: Observations around the event, the oldest first; later ones than the event
+            only from a score log.
         gallery: Digest of the references; empty if unknown.
         configuration: Digest of the sections that decide: model, score and watch; empty if unknown.
         edge_sim: Version that decided; empty if unknown.
         picture: JPEG of the region in colour; null unless pictures are kept.
-        thumbnail: PNG of the (96, 96) grey picture that structural similarity saw; null likewise.
+        thumbnail: PNG of the (96, 96) grey picture for structural similarity; null likewise.
     """
 
     event: StateChanged
@@ -98,7 +97,7 @@ class Explanation(msgspec.Struct, frozen=True, tag="explanation", tag_field="typ
     settings: Settings | None = None
     standing: DecisionState | None = None
     drifts: tuple[LearnedDrift, ...] = ()
-    looks: tuple[ObservationSummary, ...] = ()
+    observations: tuple[ObservationSummary, ...] = msgspec.field(name="looks", default=())
     gallery: str = ""
     configuration: str = ""
     edge_sim: str = ""
@@ -117,16 +116,16 @@ class ObservedState:
 
 
 def summarise_observation(observed: ObservedState, cause: Observation) -> ObservationSummary:
-    """Return one look as it is kept, its time counted from the look that decided, `cause`."""
-    observation, said, thresholds = observed.observation, observed.state, observed.thresholds
+    """Return the summary of an observation, its time counted from that which decided, `cause`."""
+    observation, state, thresholds = observed.observation, observed.state, observed.thresholds
     match = observation.match
     return ObservationSummary(
         at_s=round(observation.captured_at_s - cause.captured_at_s, 3),
         unix_time_s=round(observation.unix_time_s, 3),
-        state=said.name,
-        reason=said.reason.value if said.reason else None,
+        state=state.name,
+        reason=state.reason.value if state.reason else None,
         scores={} if match is None else {s.state: round(s.score.combined, 4) for s in match.states},
-        levels={state: level.rounded() for state, level in thresholds.items()},
+        levels={name: level.rounded() for name, level in thresholds.items()},
         margin=None if match is None else round(match.margin, 4),
         luma=round(observation.quality.luma, 1),
         condition=observation.condition,
@@ -136,7 +135,7 @@ def summarise_observation(observed: ObservedState, cause: Observation) -> Observ
 
 
 def from_event(event: StateChanged) -> Explanation:
-    """Return what an event alone tells of itself; its numbers are rounded as they were sent."""
+    """Return the explanation that an event alone gives, with the rounded numbers that were sent."""
     states = tuple(
         StateScore(
             item.state,
@@ -161,21 +160,21 @@ def from_event(event: StateChanged) -> Explanation:
 
 
 def checked(explanation: Explanation) -> Explanation:
-    """Return an explanation that was read, if everything in it can have happened.
+    """Return an explanation that was read, if its values are possible.
 
     Raises:
-        ValueError: It cannot; the file was changed by something else.
+        ValueError: They are not; the file was changed by something else.
     """
     event = explanation.event
     unix_time_s(event.at)
-    said = [(event.after, event.reason)]
-    said += [] if event.before is None else [(event.before, event.before_reason)]
-    said += [(look.state, look.reason) for look in explanation.looks]
-    for name, reason in said:
+    states = [(event.after, event.reason)]
+    states += [] if event.before is None else [(event.before, event.before_reason)]
+    states += [(item.state, item.reason) for item in explanation.observations]
+    for name, reason in states:
         State(name, None if reason is None else UnknownReason(reason))
-    for look in explanation.looks:
-        if look.impediment is not None:
-            UnknownReason(look.impediment)
+    for item in explanation.observations:
+        if item.impediment is not None:
+            UnknownReason(item.impediment)
     if explanation.settings is not None:
         fault = fault_of(explanation.cause, explanation.settings.levels)
         if fault:
@@ -184,13 +183,13 @@ def checked(explanation: Explanation) -> Explanation:
 
 
 def configuration_digest(config: Config, watch: str) -> str:
-    """Return 16 hexadecimal digits that depend on all that a configuration says of a decision."""
+    """Return a digest of the sections that decide a watch, 16 hexadecimal digits."""
     decides = (config.model, config.score, config.watches.get(watch))
     return hashlib.blake2b(msgspec.json.encode(decides), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def present_version() -> str:
-    """Return the version of edge_sim that decides here."""
+    """Return the version of edge_sim that runs."""
     return __version__
 
 
@@ -205,7 +204,7 @@ _IMPEDIMENTS = frozenset(UnknownReason) - {
 
 
 LATEST = "last"
-"""Asks for the newest event instead of one with an id."""
+"""Word for the newest event in place of an id."""
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Explanation)
 _ID = re.compile(rb'"type":"state_changed","id":"([^"]*)"')
@@ -214,14 +213,14 @@ _NAMED_IDS = 3
 
 
 class ExplanationFile:
-    """Appends one JSON line per event; the old file goes to `<name>.1` when it is full.
+    """Writer of one JSON line per event; the full file is renamed to `<name>.1`.
 
     The file is opened for each line: events are rare, and nothing stays open for months. A line
-    cut short by a power failure is closed by the next one, and spoils no other.
+    cut short by a power failure is ended before the next one.
 
     Args:
-        path: Of the file; its folder must exist.
-        max_mb: Of one file, so that two of them are kept at most.
+        path: Path of the file; its folder must exist.
+        max_mb: Size of one file, megabytes; at most two of them are kept.
     """
 
     def __init__(self, path: Path, *, max_mb: float = 8.0) -> None:
@@ -265,34 +264,36 @@ def find_explanation(paths: Iterable[Path], wanted: str) -> Explanation:
 
     Args:
         paths: Files written by `ExplanationFile`; for each the older part is read first.
-        wanted: An id, its first digits (at least four) if they tell it apart, or `last`.
+        wanted: Id of an event, its first digits (at least four) if they are unique, or `last`.
 
     Raises:
-        DataError: A file cannot be read, or there is no such event; ids that are near are named.
+        DataError: A file cannot be read, or there is no such event; similar ids are named.
     """
     names = [str(path) for path in paths]
-    found: dict[str, bytes] = {}
+    lines: dict[str, bytes] = {}
     for path in map(Path, names):
         for line in _stored_lines(path):
             match = _ID.search(line)
             if match is not None:
                 event_id = match[1].decode("utf-8", "replace")
-                found.pop(event_id, None)  # told again after a power cut: the last counts
-                found[event_id] = line
-    chosen = choose(list(found), wanted, " or ".join(names))
+                lines.pop(event_id, None)  # sent again after a power cut: the last counts
+                lines[event_id] = line
+    chosen = choose(list(lines), wanted, " or ".join(names))
     try:
-        return checked(_DECODER.decode(found[chosen]))
+        return checked(_DECODER.decode(lines[chosen]))
     except (msgspec.DecodeError, ValueError) as error:
-        raise DataError(f"{names[0]}: what is kept of {chosen} cannot be read ({error})") from error
+        raise DataError(
+            f"{names[0]}: the explanation of {chosen} cannot be read ({error})"
+        ) from error
 
 
 def choose(ids: Sequence[str], wanted: str, place: str) -> str:
-    """Return the id that `wanted` means.
+    """Return the id that `wanted` names.
 
     Args:
-        ids: That there are, the newest last.
-        wanted: An id, its first digits if they tell it apart, or `last`.
-        place: Where they come from, for the error.
+        ids: Known ids, the newest last.
+        wanted: Id, its first digits if they are unique, or `last`.
+        place: Name of their files, for the error.
 
     Raises:
         DataError: There is none, or several begin so.
@@ -309,7 +310,9 @@ def choose(ids: Sequence[str], wanted: str, place: str) -> str:
     if len(begun) == 1:
         return begun[0]
     if begun:
-        raise DataError(f"{place}: {wanted} may be {', '.join(begun[:_NAMED_IDS])}; say which")
+        raise DataError(
+            f"{place}: {wanted} may be {', '.join(begun[:_NAMED_IDS])}; give more digits"
+        )
     near = get_close_matches(wanted, ids, _NAMED_IDS) or list(ids[-_NAMED_IDS:][::-1])
     raise DataError(
         f"{place}: there is no event {wanted[:64]!r} among {len(ids)}; nearest: {', '.join(near)}"
@@ -334,7 +337,7 @@ def _stored_lines(path: Path) -> Iterator[bytes]:
 
 
 def _closing(path: Path, end: int) -> bytes:
-    """Return what ends a line that was cut short; nothing if the last one is whole."""
+    """Return a line end if the last line was cut short; nothing if it is whole."""
     if not end:
         return b""
     with path.open("rb") as stream:
@@ -347,55 +350,57 @@ def _older(path: Path) -> Path:
 
 
 PICTURE_PX = 256
-"""Longer side of a kept picture, at most."""
+"""Longest side of a kept picture, pixels."""
 
 
 @runtime_checkable
-class Reasoning(Protocol):
-    """A decider that says what it goes by and where it stands."""
+class Explainable(Protocol):
+    """Decider that shows its settings and its state."""
 
     @property
     def settings(self) -> Settings:
-        """What it goes by."""
+        """Settings of the decider."""
 
     @property
     def standing(self) -> DecisionState:
-        """Where it stood at its last look, before that decided anything."""
+        """Votes and evidence before the last observation was decided."""
 
     def snapshot(self) -> Memory:
-        """Return what it says and has learned."""
+        """Return state and learned thresholds."""
 
 
 class Recorder:
-    """Makes the explanation of each event from the looks before it.
+    """Maker of the explanation of each event from the observations before it.
 
-    It holds `looks` small values per watch; pictures are only held while an explanation is made.
+    It keeps a number of small values per watch; pictures only while an explanation is made.
 
     Args:
-        looks: Remembered of each watch.
-        pictures: Whether explanations hold the region's picture.
-        configuration: Digest of what the configuration says of a watch.
+        observations: Number of observations kept per watch.
+        pictures: Whether explanations hold the picture of the region.
+        configuration: Function that returns the digest of the configuration of a watch.
     """
 
-    def __init__(self, *, looks: int, pictures: bool, configuration: Callable[[str], str]) -> None:
-        self._most = looks
+    def __init__(
+        self, *, observations: int, pictures: bool, configuration: Callable[[str], str]
+    ) -> None:
+        self._most = observations
         self._pictures = pictures
         self._configuration = configuration
-        self._looks: dict[str, deque[ObservedState]] = {}
+        self._observations: dict[str, deque[ObservedState]] = {}
 
     def note(
         self, watch: Watch, outcome: Outcome, event: StateChanged | None, frame: BgrImage | None
     ) -> Explanation | None:
-        """Remember one look; return the explanation of the event that it gave, if it gave one.
+        """Keep one observation; return the explanation of its event, if it gave one.
 
         Args:
-            watch: That looked.
-            outcome: Of the look.
-            event: Of the change in it; None if it changed nothing.
-            frame: The whole picture, (H, W, 3) uint8 BGR; None to keep the grey thumbnail alone.
+            watch: Watch of the observation.
+            outcome: Result of the observation.
+            event: Event of its change of state; None without a change.
+            frame: Whole picture, (H, W, 3) uint8 BGR; None keeps the grey thumbnail alone.
         """
-        looks = self._looks.setdefault(watch.name, deque(maxlen=self._most))
-        looks.append(ObservedState(outcome.observation, outcome.state, outcome.thresholds))
+        kept = self._observations.setdefault(watch.name, deque(maxlen=self._most))
+        kept.append(ObservedState(outcome.observation, outcome.state, outcome.thresholds))
         if event is None:
             return None
         picture = thumbnail = None
@@ -403,14 +408,14 @@ class Recorder:
             thumbnail = _png(outcome.probe.thumbnail)
             picture = None if frame is None else _jpeg(watch.region.pixels_of(frame))
         decider = watch.decider
-        reasons = decider if isinstance(decider, Reasoning) else None
+        reasons = decider if isinstance(decider, Explainable) else None
         return Explanation(
             event=event,
             cause=outcome.observation,
             settings=reasons.settings if reasons else None,
             standing=reasons.standing if reasons else None,
             drifts=learned(reasons.snapshot().drifts) if reasons else (),
-            looks=tuple(summarise_observation(look, outcome.observation) for look in looks),
+            observations=tuple(summarise_observation(item, outcome.observation) for item in kept),
             gallery=watch.gallery.digest,
             configuration=self._configuration(watch.name),
             edge_sim=present_version(),

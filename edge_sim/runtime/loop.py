@@ -1,4 +1,4 @@
-"""The only loop: take a frame, process it, hand the events on; the sources in turn.
+"""Frame loop: takes a frame, processes it and hands the events on; the sources in turn.
 
 A live source is read in a thread of its own (`io.sources.live`), which rings the `Wakeup` of the
 loop, so that a camera whose read blocks never holds up another. A file is read in the loop. The
@@ -26,11 +26,12 @@ from edge_sim.io.sources.live import LiveSource
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
-"""With nothing to process, the loop comes round this often."""
+"""Longest wait of one turn without a frame, seconds."""
 STALE_AFTER_S = 60.0
-"""Seconds without a frame after a loss until the watches of a source say `unknown: stale`."""
+"""Time without a frame after a loss until the watches of a source become `unknown: stale`,
+seconds."""
 _BURST_S = 1.0
-"""Seconds of CPU that may be used at once after a quiet time: a pending change must not wait."""
+"""CPU time that may be used at once after a quiet time: a pending change must not wait, seconds."""
 _LONGEST_REST_S = 1.0
 _SHORTEST_REST_S = 1e-3
 
@@ -59,16 +60,16 @@ class Wakeup:
             self._rings.get(timeout=max(limit_s, 0.0))
         except Empty:
             return False
-        # What was stored before a ring that comes just now is seen when the caller looks next.
+        # A ring that comes just now is not lost: the caller checks its own conditions next.
         self._rung = False
         return True
 
 
 class Throttle:
-    """The CPU cap: a bucket of CPU seconds that fills with `share` per second of time.
+    """CPU cap: a bucket of CPU seconds that fills with `share` per second of time.
 
     Args:
-        share: Of one core, above 0; 1.5 is one and a half cores.
+        share: Share of one core, above 0; 1.5 is one and a half cores.
         used: CPU seconds of the whole process, so that decoding in other threads counts too.
         clock: Monotonic seconds.
 
@@ -99,7 +100,7 @@ class Throttle:
         self._owed_s += (used_s - last_used_s) - self._share * (now_s - last_now_s)
         self._owed_s = max(self._owed_s, -_BURST_S)
         rest_s = min(max(self._owed_s, 0.0) / self._share, _LONGEST_REST_S)
-        # What is less than a clock can measure would be asked for again and again.
+        # A rest shorter than a clock can measure would be requested again and again.
         return rest_s if rest_s >= _SHORTEST_REST_S else 0.0
 
 
@@ -109,7 +110,7 @@ class Step:
 
     Args:
         frame: Frame that was processed; None at the end of a source or while it is lost.
-        outcomes: One per watch that was due.
+        outcomes: Results of the watches that were due.
         events: Events of this turn, in order.
         source: Name of the source.
     """
@@ -121,20 +122,20 @@ class Step:
 
 
 class SourceRunner:
-    """One source, the pipeline that processes its frames, and whether the source is lost.
+    """Processing of one source: its frames, its pipeline, and its losses and returns.
 
     A source that is lost again within a minute of its return is reported as back only once its
     frames have come for a minute: one that opens and fails at once, again and again, gives three
     events and not thousands. Its frames are processed all the same.
 
     Args:
-        source: Open, or a `LiveSource`.
-        pipeline: Its watches.
-        live: A live source that fails is reported as lost and tried again; any other ends the run.
+        source: Open source, or a `LiveSource`.
+        pipeline: Pipeline of its watches.
+        live: Whether a failing source is reported as lost and tried again; any other ends the run.
         now: Seconds since 1970 UTC, for the times of `source_lost` and `source_restored`.
         clock: Monotonic seconds, for how long the source was lost.
-        stale_after_s: Seconds without a frame after a loss until its watches say `unknown: stale`;
-            None never.
+        stale_after_s: Seconds without a frame after a loss until its watches become `unknown:
+            stale`; None never.
         held_s: Seconds that frames must have come for a source to count as steady.
     """
 
@@ -156,7 +157,7 @@ class SourceRunner:
         self.now = now
         self.clock = clock
         self.failures = 0
-        """Turns in a row that broke, for a reason that is not the source's."""
+        """Turns in a row that failed for a reason other than the source."""
         self.rests_until_s: float | None = None
         self._stale_after_s = stale_after_s
         self._held_s = held_s
@@ -164,17 +165,17 @@ class SourceRunner:
         self._restored_at_s: float | None = None
         self._frames_since_s: float | None = None
         self._silent_since_s: float | None = None
-        self._said_stale = False
+        self._reported_stale = False
         self._unsteady = False
 
     @property
     def is_lost(self) -> bool:
-        """Whether the source was reported as lost and not yet as back."""
+        """True while the source is reported as lost and not yet as back."""
         return self._lost_at_s is not None
 
     @property
     def ready(self) -> bool:
-        """Whether a step would not wait for a camera, and has something to do."""
+        """True if a step would not wait for a camera and has something to do."""
         if self.ended:
             return False
         if self.rests_until_s is not None and self.clock() < self.rests_until_s:
@@ -182,16 +183,16 @@ class SourceRunner:
         return bool(getattr(self.source, "ready", True)) or self._is_stale_due
 
     def resume_lost(self) -> None:
-        """Go on as lost without an event: it was reported before a restart."""
+        """Continue as lost without an event: the loss was reported before a restart."""
         self._lost_at_s = self._silent_since_s = self.clock()
 
-    def follow(self, before: SourceRunner) -> None:
-        """Go on where another lane of the same source was, after a reload."""
+    def resume(self, before: SourceRunner) -> None:
+        """Continue from another runner of the same source, after a reload."""
         self._lost_at_s = before._lost_at_s
         self._restored_at_s = before._restored_at_s
         self._frames_since_s = before._frames_since_s
         self._silent_since_s = before._silent_since_s
-        self._said_stale = before._said_stale
+        self._reported_stale = before._reported_stale
         self._unsteady = before._unsteady
 
     def step(self) -> Step:
@@ -213,7 +214,7 @@ class SourceRunner:
         if frame is None:
             self.ended = True
             return self._step()
-        self._silent_since_s, self._said_stale = None, False
+        self._silent_since_s, self._reported_stale = None, False
         outcomes = self.pipeline.process(frame)
         changes = self.pipeline.events_of(outcomes, frame.source)
         return self._step(frame, outcomes, (*self._restored(), *changes))
@@ -234,14 +235,14 @@ class SourceRunner:
     def _stale(self) -> Step:
         since_s = self._silent_since_s
         silent_s = 0.0 if since_s is None else self.clock() - since_s
-        self._silent_since_s, self._said_stale = None, True  # until frames come and go again
+        self._silent_since_s, self._reported_stale = None, True  # until frames come and go again
         events = self.pipeline.lose_view(self.source.name, self.now(), silent_s)
         return self._step(events=tuple(events))
 
     def _lost(self, error: SourceError) -> list[Event]:
         now_s = self.clock()
         self._frames_since_s = None
-        if self._silent_since_s is None and not self._said_stale:
+        if self._silent_since_s is None and not self._reported_stale:
             self._silent_since_s = now_s
         if self._lost_at_s is not None:
             return []
@@ -271,27 +272,27 @@ class SourceRunner:
 
 
 OnFault = Callable[[str, Exception | None], None]
-"""Called with the name of a source whose turn broke and the error; None when one is whole again."""
+"""Receiver of the name of a source and the error of its turn; None once a turn succeeds again."""
 
 
 class Loop:
-    """A round robin over sources, one frame of each at a time.
+    """Round robin over sources, one frame of each at a time.
 
-    With several workers, sources are processed at the same time, but never one source twice: what
-    its watches see stays in order. All else belongs to one thread.
+    With several workers, sources are processed at the same time, but never one source twice: its
+    frames stay in order. All else belongs to one thread.
 
     Args:
-        lanes: To begin with; see `use`.
-        wakeup: Rung by the reader threads, and by whoever wants `next` to return.
+        runners: Sources to begin with; see `use`.
+        wakeup: Wakeup rung by the reader threads, and by callers that want `next` to return.
         clock: Monotonic seconds.
-        wait: Waits for the wakeup, at most so many seconds.
-        on_fault: Takes errors that are not the source's, such as a bug in the processing; the
-            source then rests, longer after each failure. Without it they are raised.
+        wait: Function that waits for the wakeup, at most so many seconds.
+        on_fault: Receiver of errors that are not the source's, such as a bug in the processing;
+            the source then rests, longer after each failure. Without it they are raised.
     """
 
     def __init__(
         self,
-        lanes: Iterable[SourceRunner] = (),
+        runners: Iterable[SourceRunner] = (),
         *,
         wakeup: Wakeup | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -304,24 +305,24 @@ class Loop:
         self._on_fault = on_fault
         self._throttle: Throttle | None = None
         self._rest_until_s: float | None = None
-        self._lanes: deque[SourceRunner] = deque(lanes)
+        self._runners: deque[SourceRunner] = deque(runners)
         self._busy: set[SourceRunner] = set()
         self._done: SimpleQueue[tuple[SourceRunner, Step | Exception]] = SimpleQueue()
-        self._broke = False
+        self._failed = False
         self._workers = 1
         self._jobs: SimpleQueue[SourceRunner | None] = SimpleQueue()
 
     def use(
-        self, lanes: Iterable[SourceRunner], *, throttle: Throttle | None = None, workers: int = 1
+        self, runners: Iterable[SourceRunner], *, throttle: Throttle | None = None, workers: int = 1
     ) -> None:
-        """Process these lanes from now on; only to be called when nothing is under way.
+        """Process these sources from now on; only to be called while no step is in progress.
 
         Args:
-            lanes: In turn, in this order.
-            throttle: The CPU cap; None for none.
-            workers: Sources that are processed at the same time; with 1 in the calling thread.
+            runners: Sources, in the order of their turns.
+            throttle: CPU cap; None for none.
+            workers: Number of sources processed at the same time; 1 uses the calling thread.
         """
-        self._lanes = deque(lanes)
+        self._runners = deque(runners)
         self._throttle = throttle
         self._rest_until_s = None
         if workers != self._workers:
@@ -330,11 +331,11 @@ class Loop:
 
     @property
     def done(self) -> bool:
-        """Whether every source has ended."""
-        return not self._busy and all(lane.ended for lane in self._lanes)
+        """True if every source has ended."""
+        return not self._busy and all(runner.ended for runner in self._runners)
 
     def next(self, limit_s: float = TICK_S) -> Step | None:
-        """Return a step that is done, beginning others; None if none is within `limit_s`.
+        """Return a finished step and begin others; None if none is finished within `limit_s`.
 
         Raises:
             SourceError: A source that is not live cannot be read.
@@ -344,13 +345,13 @@ class Loop:
             return step
         self._begin()
         step = self._finished()
-        if step is None and not self._broke and not self.done:
+        if step is None and not self._failed and not self.done:
             self._wait(self._wakeup, limit_s)
             step = self._finished()
         return step
 
     def settle(self) -> Iterator[Step]:
-        """Yield the steps that are under way, each when it is done; no other begins meanwhile.
+        """Yield the steps in progress, each when it is finished; no other begins meanwhile.
 
         Raises:
             SourceError: A source that is not live cannot be read.
@@ -363,13 +364,13 @@ class Loop:
                 self._wait(self._wakeup, TICK_S)
 
     def close(self) -> None:
-        """Let the workers end. Safe to call twice."""
+        """End the workers. Safe to call twice."""
         for _ in range(self._workers if self._workers > 1 else 0):
             self._jobs.put(None)
         self._workers = 1
 
     def _started(self, number: int) -> int:
-        """Start so many workers, or as many as the system gives; return with how many to go on."""
+        """Start workers, as many as the system gives; return the number of workers to use."""
         self._jobs = SimpleQueue()
         for at in range(number):
             worker = threading.Thread(
@@ -385,57 +386,57 @@ class Loop:
         return number
 
     def _work(self, jobs: SimpleQueue[SourceRunner | None]) -> None:
-        while (lane := jobs.get()) is not None:
-            self._run(lane)
+        while (runner := jobs.get()) is not None:
+            self._run(runner)
             self._wakeup.ring()
 
     def _begin(self) -> None:
-        """Give every free worker something to do."""
+        """Give every idle worker a source."""
         while len(self._busy) < self._workers:
-            lane = self._pick()
-            if lane is None:
+            runner = self._pick()
+            if runner is None:
                 return
-            self._busy.add(lane)
+            self._busy.add(runner)
             if self._workers == 1:
-                self._run(lane)
+                self._run(runner)
             else:
-                self._jobs.put(lane)
+                self._jobs.put(runner)
 
     def _pick(self) -> SourceRunner | None:
-        for _ in range(len(self._lanes)):
-            lane = self._lanes[0]
-            self._lanes.rotate(-1)
-            if lane not in self._busy and lane.ready:
-                return lane
+        for _ in range(len(self._runners)):
+            runner = self._runners[0]
+            self._runners.rotate(-1)
+            if runner not in self._busy and runner.ready:
+                return runner
         return None
 
-    def _run(self, lane: SourceRunner) -> None:
+    def _run(self, runner: SourceRunner) -> None:
         try:
-            self._done.put((lane, lane.step()))
+            self._done.put((runner, runner.step()))
         except Exception as error:  # noqa: BLE001 - raised or reported where the step is fetched
-            self._done.put((lane, error))
+            self._done.put((runner, error))
 
     def _finished(self) -> Step | None:
-        """Return a step that is done; None if none is, or if what is done broke."""
-        self._broke = False
+        """Return a finished step; None if there is none, or if it failed."""
+        self._failed = False
         try:
-            lane, result = self._done.get_nowait()
+            runner, result = self._done.get_nowait()
         except Empty:
             return None
-        self._busy.discard(lane)
+        self._busy.discard(runner)
         if self._throttle is not None:
             self._rest_until_s = self._clock() + self._throttle.rest_s()
         if isinstance(result, Step):
-            if lane.failures and self._on_fault is not None:
-                self._on_fault(lane.source.name, None)
-            lane.failures, lane.rests_until_s = 0, None
+            if runner.failures and self._on_fault is not None:
+                self._on_fault(runner.source.name, None)
+            runner.failures, runner.rests_until_s = 0, None
             return result
         if self._on_fault is None or isinstance(result, SourceError):
             raise result
-        lane.failures += 1
-        lane.rests_until_s = lane.clock() + pause_s(lane.failures)
-        self._on_fault(lane.source.name, result)
-        self._broke = True
+        runner.failures += 1
+        runner.rests_until_s = runner.clock() + pause_s(runner.failures)
+        self._on_fault(runner.source.name, result)
+        self._failed = True
         return None
 
     def _is_resting(self, limit_s: float) -> bool:
@@ -453,7 +454,7 @@ class Loop:
 
 
 def steps(
-    lanes: Sequence[SourceRunner],
+    runners: Sequence[SourceRunner],
     *,
     stop: threading.Event | None = None,
     between_frames: Callable[[], object] | None = None,
@@ -462,15 +463,15 @@ def steps(
     """Yield one step per frame, the sources in turn, until all have ended or `stop` is set.
 
     Args:
-        lanes: At least one.
-        stop: Ends the loop before the next frame.
-        between_frames: Called before each frame; the place to take a changed gallery over.
-        wakeup: The one that live sources ring, and whoever sets `stop`.
+        runners: Sources; at least one.
+        stop: Event that ends the loop before the next frame.
+        between_frames: Function called before each frame, such as the reading of a changed gallery.
+        wakeup: Wakeup that live sources ring, and callers that set `stop`.
 
     Raises:
         SourceError: A source that is not live cannot be read.
     """
-    loop = Loop(lanes, wakeup=wakeup)
+    loop = Loop(runners, wakeup=wakeup)
     while not loop.done and not (stop is not None and stop.is_set()):
         if between_frames is not None:
             between_frames()
@@ -480,7 +481,7 @@ def steps(
 
 
 def deliver(events: Sequence[Event], sinks: Sequence[EventSink]) -> int:
-    """Give every event to every sink and return how many deliveries failed.
+    """Give every event to every sink and return the number of failed deliveries.
 
     A failing sink is logged and never keeps an event from the others.
     """
@@ -497,13 +498,13 @@ def _is_delivered(event: Event, sink: EventSink) -> bool:
 
 
 class Tally:
-    """Adds up the steps of a run."""
+    """Totals of a run."""
 
     def __init__(self) -> None:
         self.frames = 0
         self.events = 0
         self.changes: Counter[str] = Counter()
-        self.looks: defaultdict[str, Counter[State]] = defaultdict(Counter)
+        self.observations: defaultdict[str, Counter[State]] = defaultdict(Counter)
 
     def add(self, step: Step) -> None:
         """Count one step; a step without a frame counts its events only."""
@@ -513,18 +514,18 @@ class Tally:
             if isinstance(event, StateChanged):
                 self.changes[event.watch] += 1
         for outcome in step.outcomes:
-            self.looks[outcome.watch][outcome.state] += 1
+            self.observations[outcome.watch][outcome.state] += 1
 
     def shares(self, watch: str) -> dict[str, float]:
-        """Return the share of looks in each state, `unknown` with its reason, 0 to 1 each."""
-        counts = self.looks[watch]
+        """Return the share of observations in each state, 0 to 1; `unknown` with its reason."""
+        counts = self.observations[watch]
         total = sum(counts.values())
         return {_label(state): count / total for state, count in counts.most_common()}
 
     def text(self) -> str:
         """Return one line per watch for people."""
         lines = [f"{self.frames} frames, {self.events} events"]
-        for watch in self.looks:
+        for watch in self.observations:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in self.shares(watch).items())
             lines.append(f"  {watch}: {self.changes[watch]} changes; {shares}")
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Frames that the daemon was unsure of, kept for a person to name or throw away.
+"""Review queue: frames of uncertain observations, kept for a person to label or discard.
 
     <folder>/<watch>/20260131T120000.250Z-1042-food.png   the region, as it would be enrolled
     <folder>/<watch>/20260131T120000.250Z-1042-food.json  when, why, and the score of every state
@@ -36,11 +36,11 @@ _LARGEST_FACTS = 1 << 20  # far above a thousand states
 
 @dataclass(frozen=True, slots=True)
 class ReviewBounds:
-    """How much the folder may hold, all watches together.
+    """Bounds of the folder, all watches together.
 
     Args:
-        count: Frames, at least 1.
-        size_bytes: Of their pictures and facts.
+        count: Number of frames, at least 1.
+        size_bytes: Size of their pictures and facts.
 
     Raises:
         ValueError: Out of range.
@@ -57,7 +57,7 @@ class ReviewBounds:
 
 
 class KeptScore(msgspec.Struct, frozen=True):
-    """How like its best reference of one state the frame is; fields as in `Score`."""
+    """Score of the frame and its best reference of one state; fields as in `Score`."""
 
     state: str
     reference: str
@@ -68,14 +68,14 @@ class KeptScore(msgspec.Struct, frozen=True):
 
 
 class KeptFrame(msgspec.Struct, frozen=True):
-    """What is known of a frame: `said` and `reason` are the state in force at the time."""
+    """Facts of a frame; `state` and `reason` are the state in force at the time."""
 
     watch: str
     at: str
     unix_time_s: float
     frame: int
     guess: str | None
-    said: str
+    state: str = msgspec.field(name="said")
     reason: str | None
     condition: str
     model: str
@@ -85,13 +85,13 @@ class KeptFrame(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """A kept frame.
+    """Frame in the queue.
 
     Args:
         review_id: `<watch>/<name>`, as given on the command line.
         picture: Path of the .png.
-        facts: None if its .json is damaged.
-        size_bytes: Of both files.
+        facts: Facts of the frame; None if its .json is damaged.
+        size_bytes: Size of both files.
     """
 
     review_id: str
@@ -101,11 +101,11 @@ class ReviewItem:
 
 
 class ReviewFolder:
-    """The folder of one device. One process keeps; any may list, read and discard.
+    """Folder of one device. One process adds; any may list, read and discard.
 
     Args:
-        root: Made with the first frame.
-        bounds: When it is full, the oldest frame of the watch that has most goes.
+        root: Path of the folder, made with the first frame.
+        bounds: Bounds; beyond them the oldest frame of the watch with the most frames is deleted.
     """
 
     def __init__(self, root: Path, bounds: ReviewBounds | None = None) -> None:
@@ -117,18 +117,18 @@ class ReviewFolder:
         """Write one frame and return its id; may be called from any thread.
 
         Args:
-            outcome: What the look gave.
+            outcome: Result of the observation.
             pixels: (H, W, 3) uint8 BGR, the region as `enrolment.as_stored` returns it.
 
         Raises:
-            DataError: The disk takes nothing.
+            DataError: The disk is full or gone.
         """
         done, buffer = cv2.imencode(_PICTURE, pixels)
         if not done:
             raise ValueError(f"OpenCV cannot encode a picture of shape {pixels.shape} as PNG")
         facts = _facts(outcome)
         folder, name = self.root / outcome.watch, _name(facts)
-        with self._lock, _told(self.root):
+        with self._lock, _as_data_error(self.root):
             folder.mkdir(parents=True, exist_ok=True)
             self._sweep(folder)
             write_whole(folder / f"{name}{_PICTURE}", buffer.tobytes())
@@ -137,20 +137,20 @@ class ReviewFolder:
         return f"{outcome.watch}/{name}"
 
     def items(self, watch: str | None = None) -> tuple[ReviewItem, ...]:
-        """Return the kept frames, the oldest first; none where there is no folder.
+        """Return the frames, the oldest first; none without a folder.
 
         Raises:
             DataError: The folder cannot be read.
         """
-        with _told(self.root):
-            found = [_item(path) for path in self._places() if watch in (None, path.parent.name)]
-        return tuple(sorted(found, key=lambda item: (item.picture.stem, item.review_id)))
+        with _as_data_error(self.root):
+            items = [_item(path) for path in self._places() if watch in (None, path.parent.name)]
+        return tuple(sorted(items, key=lambda item: (item.picture.stem, item.review_id)))
 
     def item(self, review_id: str) -> ReviewItem:
-        """Return one kept frame.
+        """Return one frame.
 
         Raises:
-            DataError: There is none of this id.
+            DataError: There is no frame of this id.
         """
         for item in self.items():
             if item.review_id == review_id:
@@ -160,12 +160,12 @@ class ReviewFolder:
         )
 
     def discard(self, items: tuple[ReviewItem, ...]) -> None:
-        """Delete kept frames; one that is gone already is no error.
+        """Delete frames; one that is gone already is no error.
 
         Raises:
             DataError: They cannot be deleted.
         """
-        with _told(self.root):
+        with _as_data_error(self.root):
             for item in items:
                 _delete(item.picture.with_suffix(_FACTS))
 
@@ -180,7 +180,7 @@ class ReviewFolder:
                         yield path
 
     def _sweep(self, folder: Path) -> None:
-        """Delete what a power cut or another process left of a frame."""
+        """Delete parts of frames that a power cut or another process left."""
         for path in folder.iterdir():
             whole = _FACTS if path.suffix == _PICTURE else _PICTURE
             stem = path.name.removesuffix(_UNFINISHED).rpartition(".")[0]
@@ -208,7 +208,7 @@ def picture_of(item: ReviewItem) -> BgrImage:
     Raises:
         DataError: The picture is damaged or gone.
     """
-    with _told(item.picture):
+    with _as_data_error(item.picture):
         data = item.picture.read_bytes()
     try:
         return decode(data)
@@ -222,17 +222,17 @@ def _name(facts: KeptFrame) -> str:
 
 
 def _facts(outcome: Outcome) -> KeptFrame:
-    seen = outcome.observation
-    states = () if seen.match is None else seen.match.states
+    observation = outcome.observation
+    states = () if observation.match is None else observation.match.states
     return KeptFrame(
         watch=outcome.watch,
-        at=utc_text(seen.unix_time_s),
-        unix_time_s=seen.unix_time_s,
-        frame=seen.frame_index,
+        at=utc_text(observation.unix_time_s),
+        unix_time_s=observation.unix_time_s,
+        frame=observation.frame_index,
         guess=states[0].state if states else None,
-        said=outcome.state.name,
+        state=outcome.state.name,
         reason=None if outcome.state.reason is None else outcome.state.reason.value,
-        condition=seen.condition,
+        condition=observation.condition,
         model=outcome.probe.embedding.model_id,
         scores=tuple(
             KeptScore(
@@ -273,7 +273,7 @@ def _delete(path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_data_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,14 +1,8 @@
-"""The lines of a score log.
+"""Score log: JSON lines with the scores of each watch, for `edge-sim stats` and `edge-sim replay`.
 
-Reading score logs and event files, whatever happened to them in between.
-
-ScoreLog: appends what watches saw, in bounded space.
-
-The score log: JSON lines with what each watch saw, for `edge-sim stats` and `edge-sim replay`.
-
-Now and then a line per watch tells how its scores fare. With every look written, a log also holds
-all that the decisions were made from, so that they can be made again: no picture is needed.
-An event file has the same form, and both are read alike.
+By default one line per watch and interval. With every observation written, a log also holds all
+that the decisions were made from, so that they can be replayed without pictures. An event file has
+the same form, and both are read alike.
 """
 
 from __future__ import annotations
@@ -42,18 +36,18 @@ from edge_sim.version import __version__
 
 _LAST_SECOND_S = 253_402_300_799.0  # of the year 9999
 SCHEMA = 2
-"""Of lines that hold whole looks; 1 is the summary alone, which every schema still has."""
+"""Schema of lines that hold whole observations; 1 is the summary alone, which every schema has."""
 
 
 class ScoreLine(msgspec.Struct, frozen=True, tag="score", tag_field="type", omit_defaults=True):
-    """One look of one watch.
+    """One observation of one watch.
 
-    `state` is what the watch says; `best` is the most probable state of this very look, and
+    `state` is the state of the watch; `best` is the most probable state of this observation, and
     `combined` its score. Both are null where there is no gallery.
 
-    Where every look is written, `look` numbers those of the watch from 1, `observation` is all
-    that the decision was made from, in full precision, and `event` is the id of the event that it
-    gave. With `repeated`, the match is that of the look before and was left out.
+    Where every observation is written, `number` counts those of the watch from 1, `observation` is
+    all that the decision was made from, in full precision, and `event` is the id of the event that
+    it gave. With `repeated`, the match is that of the previous observation and is left out.
     """
 
     at: str
@@ -65,7 +59,7 @@ class ScoreLine(msgspec.Struct, frozen=True, tag="score", tag_field="type", omit
     combined: float | None
     probability: float | None
     gallery_revision: int
-    look: int = 0
+    number: int = msgspec.field(name="look", default=0)
     observation: Observation | None = None
     repeated: bool = False
     event: str | None = None
@@ -73,10 +67,10 @@ class ScoreLine(msgspec.Struct, frozen=True, tag="score", tag_field="type", omit
 
 
 class DeciderLine(msgspec.Struct, frozen=True, tag="decider", tag_field="type"):
-    """What the decider of a watch goes by from its next look on, and what it says before that.
+    """Settings and state of the decider of a watch before the observation `number`.
 
-    `begun` tells a decider that has seen nothing yet from one in the middle of its work, which
-    knows more than this line holds: the last votes and the evidence so far.
+    With `begun` the decider is new; otherwise it also has votes and evidence that this line does
+    not hold.
     """
 
     at: str
@@ -90,7 +84,7 @@ class DeciderLine(msgspec.Struct, frozen=True, tag="decider", tag_field="type"):
     reason: str | None
     drifts: tuple[LearnedDrift, ...]
     begun: bool
-    look: int
+    number: int = msgspec.field(name="look")
     edge_sim: str
     schema: int = SCHEMA
 
@@ -101,14 +95,14 @@ SourceLines: TypeAlias = SourceLost | SourceRestored
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line of a log that is none: `place` is file and line number."""
+    """Invalid line of a log; `place` is file and line number."""
 
     place: str
     fault: str
 
 
 def fault_of(observation: Observation, levels: Mapping[str, Level]) -> str:
-    """Return why no decider with these levels could have seen this; empty if one could."""
+    """Return why an observation cannot belong to a decider with these levels; empty if it can."""
     if not 0.0 <= observation.unix_time_s <= _LAST_SECOND_S:
         return f"there is no time {observation.unix_time_s}"
     for item in () if observation.match is None else observation.match.states:
@@ -120,15 +114,15 @@ def fault_of(observation: Observation, levels: Mapping[str, Level]) -> str:
 
 
 def score_line(outcome: Outcome, gallery_revision: int) -> ScoreLine:
-    """Return the summary of a look as a line of the score log."""
-    look, state = outcome.observation, outcome.state
-    best = None if look.match is None else look.match.best
+    """Return the summary of an observation as a line of the score log."""
+    observation, state = outcome.observation, outcome.state
+    best = None if observation.match is None else observation.match.best
     return ScoreLine(
-        at=utc_text(look.unix_time_s),
+        at=utc_text(observation.unix_time_s),
         watch=outcome.watch,
         state=state.name,
         reason=state.reason.value if state.reason else None,
-        condition=look.condition,
+        condition=observation.condition,
         best=None if best is None else best.state,
         combined=None if best is None else round(best.score.combined, 4),
         probability=None if best is None else round(best.probability, 4),
@@ -137,7 +131,7 @@ def score_line(outcome: Outcome, gallery_revision: int) -> ScoreLine:
 
 
 def memory_of(line: DeciderLine) -> Memory:
-    """Return what the decider of a line knew at that moment."""
+    """Return the learned state of a decider at its line."""
     return Memory(line.state, line.reason, drifts_of(line.drifts))
 
 
@@ -148,7 +142,7 @@ _DECODER: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 def read_lines(paths: Iterable[Path]) -> Iterator[Line | BadLine]:
     """Yield the lines of logs, file by file; for each file its rotated parts first.
 
-    Lines that are none are told, not skipped in silence; one cut short by a power failure is one.
+    Invalid lines, such as one cut short by a power failure, are yielded as `BadLine`.
 
     Raises:
         DataError: A file cannot be read.
@@ -182,7 +176,7 @@ def _rotated(path: Path) -> list[Path]:
     parts: list[Path] = []
     number = 1
     if not path.name:
-        return parts  # `.` or a root: no file, which reading it will say
+        return parts  # `.` or a root: no file; reading it raises
     while (part := path.with_name(f"{path.name}.{number}")).is_file():
         parts.append(part)
         number += 1
@@ -190,24 +184,24 @@ def _rotated(path: Path) -> list[Path]:
 
 
 EVERY_S = 60.0
-"""Between two lines of a watch: half a megabyte a day and watch, no two of the same moment."""
+"""Interval between two lines of a watch, seconds: half a megabyte a day and watch."""
 
 
 @runtime_checkable
 class Repeatable(Protocol):
-    """A decider whose decisions can be made again from what it says of itself."""
+    """Decider whose decisions can be replayed from its settings and memory."""
 
     @property
     def settings(self) -> Settings:
-        """What it goes by."""
+        """Settings of the decider."""
 
     def snapshot(self) -> Memory:
-        """Return what it says and has learned."""
+        """Return state and learned thresholds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Deciding:
-    """Where a look was decided: what its event says of its origin, and by which decider."""
+class DecisionOrigin:
+    """Device, source and decider of an observation."""
 
     device: str
     source: str
@@ -216,27 +210,28 @@ class Deciding:
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """What the log knows of one watch."""
+    """State of the log for one watch."""
 
-    deciding: Deciding
+    origin: DecisionOrigin
     decider: Repeatable
     model: str
     gallery_revision: int
-    looks: int = 0
+    count: int = 0
     last_match: Match | None = None
 
 
 class ScoreLog:
-    """Appends a line per watch and interval; the old file goes to `<name>.1` when it is full.
+    """Writer of a score log in bounded space; the full file is renamed to `<name>.1`.
 
-    With an interval of 0 every look is written whole, if the caller says where it was decided:
-    such a log can be replayed. About 700 bytes per look with two states, 450 where the gate was
-    shut; a new decider, after another gallery or a restart, is written down before its first look.
+    With an interval of 0 every observation is written whole, if the caller gives its origin: such
+    a log can be replayed. About 700 bytes per observation with two states, 450 where the gate was
+    shut; a new decider, after another gallery or a restart, is written before its first
+    observation.
 
     Args:
-        path: Of the file; its folder must exist.
-        every_s: Seconds of frame time between two lines of a watch; 0 for every look.
-        max_mb: Of one file, so that two of them are kept at most.
+        path: Path of the file; its folder must exist.
+        every_s: Interval between two lines of a watch, seconds of frame time; 0 writes all.
+        max_mb: Size of one file, megabytes; at most two of them are kept.
     """
 
     def __init__(self, path: Path, *, every_s: float = EVERY_S, max_mb: float = 20.0) -> None:
@@ -248,22 +243,22 @@ class ScoreLog:
         self._stream = _opened(path)
 
     def note(
-        self, outcome: Outcome, gallery_revision: int, deciding: Deciding | None = None
+        self, outcome: Outcome, gallery_revision: int, origin: DecisionOrigin | None = None
     ) -> None:
         """Write a line if one is due for the watch.
 
         Args:
-            outcome: Of the look.
-            gallery_revision: That it was compared with.
-            deciding: Where it was decided; None writes a summary only.
+            outcome: Result of the observation.
+            gallery_revision: Revision of the gallery that it was compared with.
+            origin: Device, source and decider; None writes a summary only.
 
         Raises:
             DataError: The disk is full or gone.
         """
         if not self._is_due(outcome):
             return
-        decider = None if deciding is None else deciding.decider
-        if self._every_s > 0.0 or deciding is None or not isinstance(decider, Repeatable):
+        decider = None if origin is None else origin.decider
+        if self._every_s > 0.0 or origin is None or not isinstance(decider, Repeatable):
             summary = _encoded(score_line(outcome, gallery_revision))
             self._follow()
             if self._size() + len(summary) > self._max_bytes:
@@ -271,9 +266,9 @@ class ScoreLog:
             self._append(summary)
             return
         try:
-            self._note_whole(outcome, gallery_revision, deciding, decider)
+            self._note_whole(outcome, gallery_revision, origin, decider)
         except DataError:
-            # What was decided here is missing: the next look begins with its decider again.
+            # This decision is missing: the next observation is written with its decider again.
             self._rows.pop(outcome.watch, None)
             raise
 
@@ -283,17 +278,17 @@ class ScoreLog:
             self._stream.close()
 
     def _note_whole(
-        self, outcome: Outcome, gallery_revision: int, deciding: Deciding, decider: Repeatable
+        self, outcome: Outcome, gallery_revision: int, origin: DecisionOrigin, decider: Repeatable
     ) -> None:
         if self._follow():
             self._append_deciders(outcome)
         row = self._rows.get(outcome.watch)
         if row is None or row.decider is not decider:
-            looks, model = row.looks if row else 0, outcome.probe.embedding.model_id
-            row = _Row(deciding, decider, model, gallery_revision, looks)
+            count, model = row.count if row else 0, outcome.probe.embedding.model_id
+            row = _Row(origin, decider, model, gallery_revision, count)
             self._rows[outcome.watch] = row
             self._append(_encoded(_first_decider_line(row, outcome)))
-        row.looks += 1
+        row.count += 1
         self._append(_encoded(_whole_line(row, outcome)))
         if self._size() > self._max_bytes:
             self._rotate()
@@ -330,22 +325,22 @@ class ScoreLog:
             raise DataError(f"{self._path}: cannot append ({error.strerror})") from error
 
     def _present_deciders(self, outcome: Outcome) -> Iterator[DeciderLine]:
-        """Yield where every watch stands, so that a log whose beginning is gone can be read."""
+        """Yield the decider of every watch, so that a log whose beginning is gone can be read."""
         at = utc_text(outcome.observation.unix_time_s)
         for watch, row in self._rows.items():
             row.last_match = None
             yield _decider_line(row, watch, at)
 
     def _rotate(self) -> None:
-        """Put the file aside; while that fails the old one stays open, and nothing is added."""
+        """Rename the full file; while that fails the old one stays open, and nothing is added."""
         try:
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         except OSError as error:
-            raise DataError(f"{self._path}: cannot be put aside ({error.strerror})") from error
+            raise DataError(f"{self._path}: cannot be renamed ({error.strerror})") from error
         self._reopen()
 
     def _follow(self) -> bool:
-        """Go over to a new file if somebody moved the old one away; return whether it was."""
+        """Open a new file if the old one was moved away; return whether it was."""
         try:
             if os.path.samestat(self._path.stat(), os.fstat(self._stream.fileno())):
                 return False
@@ -358,37 +353,36 @@ class ScoreLog:
 
     def _reopen(self) -> None:
         fresh = _opened(self._path)
-        with suppress(OSError):
-            self._stream.close()
+        self.close()
         self._stream = fresh
 
 
 def _first_decider_line(row: _Row, outcome: Outcome) -> DeciderLine:
-    """Return what a decider was before the look in `outcome`, its first.
+    """Return the line of a decider before its first observation, that of `outcome`.
 
-    One look teaches it nothing yet, so all that may have changed is what it says.
+    One observation teaches it nothing yet: only its state may have changed.
     """
     line = _decider_line(row, outcome.watch, utc_text(outcome.observation.unix_time_s))
-    said: State | None = None
+    state: State | None = None
     if outcome.change is not None:
-        said = outcome.change.before
+        state = outcome.change.before
     elif line.state is not None:
-        said = outcome.state
+        state = outcome.state
     return msgspec.structs.replace(
         line,
-        state=None if said is None else said.name,
-        reason=said.reason.value if said and said.reason else None,
+        state=None if state is None else state.name,
+        reason=state.reason.value if state and state.reason else None,
         begun=True,
     )
 
 
 def _decider_line(row: _Row, watch: str, at: str) -> DeciderLine:
-    deciding = row.deciding
+    origin = row.origin
     memory = row.decider.snapshot()
     return DeciderLine(
         at=at,
-        device=deciding.device,
-        source=deciding.source,
+        device=origin.device,
+        source=origin.source,
         watch=watch,
         model=row.model,
         gallery_revision=row.gallery_revision,
@@ -397,26 +391,24 @@ def _decider_line(row: _Row, watch: str, at: str) -> DeciderLine:
         reason=memory.reason,
         drifts=learned(memory.drifts),
         begun=False,
-        look=row.looks + 1,
+        number=row.count + 1,
         edge_sim=__version__,
     )
 
 
 def _whole_line(row: _Row, outcome: Outcome) -> ScoreLine:
-    look = outcome.observation
-    repeated = look.match is not None and look.match is row.last_match
-    row.last_match = look.match
+    observation = outcome.observation
+    repeated = observation.match is not None and observation.match is row.last_match
+    row.last_match = observation.match
     event = None
     if outcome.change is not None:
-        deciding = row.deciding
-        origin = EventOrigin(
-            deciding.device, deciding.source, outcome.watch, row.model, row.gallery_revision
-        )
+        device, source = row.origin.device, row.origin.source
+        origin = EventOrigin(device, source, outcome.watch, row.model, row.gallery_revision)
         event = state_changed(outcome.change, origin).id
     return msgspec.structs.replace(
         score_line(outcome, row.gallery_revision),
-        look=row.looks,
-        observation=replace(look, match=None) if repeated else look,
+        number=row.count,
+        observation=replace(observation, match=None) if repeated else observation,
         repeated=repeated,
         event=event,
         schema=SCHEMA,
@@ -429,7 +421,7 @@ def _encoded(line: ScoreLine | DeciderLine) -> bytes:
 
 def _opened(path: Path) -> io.FileIO:
     try:
-        # Unbuffered: what a full disk refuses must not wait in memory and come out later.
+        # Unbuffered: a line that a full disk rejects must not be written later.
         stream = io.FileIO(path, "ab", opener=private_opener)
         try:
             if ends_mid_line(path):

@@ -1,4 +1,4 @@
-"""What systemd is told, and the unit that it runs. A plain datagram; no package is needed.
+"""Notifications to systemd, and its unit file. A plain datagram; no package is needed.
 
 Protocol: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -18,15 +18,16 @@ from edge_sim.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_WATCHDOG = 0.4
-"""Beats per watchdog time: systemd wants them at half of it or sooner."""
+"""Share of the watchdog time between two notifications: systemd wants half of it or less."""
 
 
 class Notifier:
-    """Tells systemd how the service is; does nothing where systemd does not listen.
+    """Notifier of systemd; does nothing where systemd does not listen.
 
     Args:
-        address: `$NOTIFY_SOCKET`: a path, or `@name` in the abstract namespace; None for nobody.
-        watchdog_s: Half of it is the longest silence allowed; None if nobody watches.
+        address: Value of `$NOTIFY_SOCKET`: a path, or `@name` in the abstract namespace; None
+            without systemd.
+        watchdog_s: Watchdog time, seconds; None without a watchdog.
         clock: Monotonic seconds.
     """
 
@@ -45,7 +46,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], pid: int) -> Notifier:
-        """Return the notifier that the variables of systemd ask for."""
+        """Return the notifier that the variables of systemd configure."""
         watchdog_s = None
         usec = environ.get("WATCHDOG_USEC", "")
         is_meant = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
@@ -55,15 +56,15 @@ class Notifier:
 
     @property
     def beat_every_s(self) -> float | None:
-        """How often `alive` should be called; None if nobody watches."""
+        """Interval between calls of `alive`, seconds; None without a watchdog."""
         return None if self._watchdog_s is None else _SHARE_OF_WATCHDOG * self._watchdog_s
 
     def ready(self) -> None:
-        """The service works."""
+        """Report that the service has started."""
         self._send("READY=1")
 
     def alive(self) -> None:
-        """The service is healthy; sent no more often than needed."""
+        """Report that the service is healthy; sent no more often than needed."""
         if self.beat_every_s is None:
             return
         now_s = self._clock()
@@ -72,18 +73,18 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """One line that `systemctl status` shows; sent when it changes."""
+        """Set the line that `systemctl status` shows; sent when it changes."""
         line = " ".join(text.split())
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")
 
     def reloading(self) -> None:
-        """The configuration is read again; `ready` ends it."""
+        """Report that the configuration is read again; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={int(self._clock() * 1e6)}")
 
     def stopping(self) -> None:
-        """The service is about to end."""
+        """Report that the service is about to end."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
@@ -95,19 +96,20 @@ class Notifier:
                 channel.settimeout(1.0)
                 channel.sendto(message.encode(), address)
         except OSError as error:
-            logger.warning("systemd was not told %r: %s", message.partition("\n")[0], error)
+            logger.warning("systemd was not notified of %r: %s", message.partition("\n")[0], error)
 
 
 @dataclass(frozen=True, slots=True)
 class UnitPlan:
-    """What differs from one installation to the next.
+    """Values of the unit file of one installation.
 
     Args:
         program: Absolute path of `edge-sim`.
         config: Absolute path of the configuration.
-        user: That the service runs as.
-        devices: Device nodes beside cameras that it may use, such as `/dev/dma_heap`.
-        memory_max_mb: Above this the kernel ends the service, and systemd starts it again.
+        user: User of the service.
+        devices: Device nodes besides cameras that the service may use, such as `/dev/dma_heap`.
+        memory_max_mb: Memory above which the kernel ends the service, megabytes; systemd starts it
+            again.
     """
 
     program: Path
@@ -146,13 +148,13 @@ def unit_text(plan: UnitPlan) -> str:
 
 
 def user_text(plan: UnitPlan) -> str:
-    """Return the sysusers.d file that makes the user of the service."""
+    """Return the sysusers.d file that creates the user of the service."""
     return f'u {plan.user} - "edge_sim" /var/lib/edge_sim\n'
 
 
 _UNIT = """\
 [Unit]
-Description=edge_sim: tells the state of what the cameras watch
+Description=edge_sim: reports the state of what the cameras watch
 Wants=network-online.target
 After=network-online.target time-sync.target
 StartLimitIntervalSec=0

@@ -66,7 +66,7 @@ class WatchSettings(TypedDict, total=False):
 
 
 class Watcher:
-    """One watch on frames that the program pushes. Made by `open`, `in_memory` or `from_config`.
+    """Watch on frames that the program pushes, made by `open`, `in_memory` or `from_config`.
 
     Use it from the thread that made it; several watchers may run in several threads. `process`
     neither waits nor starts threads. Close it after use, or use `with`.
@@ -109,15 +109,15 @@ class Watcher:
         device: str = "edge_sim",
         **settings: Unpack[WatchSettings],
     ) -> Watcher:
-        """Return a watcher on a gallery file; changes that others make to it are taken over.
+        """Return a watcher on a gallery file; changes that other programs make to it are used.
 
         Args:
             gallery: Path of the file.
             watch: Name of the watch in it.
-            create: Make the file if there is none, and accept a watch without references: it says
-                `unknown: no_references` until `teach` gives it some.
+            create: Whether to make the file if there is none, and to accept a watch without
+                references: it is `unknown: no_references` until `teach` adds some.
             model: `default`, `thumbnail`, the path of a .tflite file, or an open embedder.
-            mask: (h, w) uint8 over the region, black where nothing counts; or the path of one.
+            mask: Mask over the region, (h, w) uint8, black where pixels do not count; or its path.
             source: Name of the camera, for events.
             device: Name of the device, for events.
             settings: As in the configuration: `roi`, `states`, `sensitivity`, `confirm`,
@@ -126,7 +126,7 @@ class Watcher:
 
         Raises:
             GalleryError: The file cannot be used, has no such watch, or is of another model.
-            ConfigError: A setting that is unknown or cannot be.
+            ConfigError: A setting is unknown or invalid.
             ModelError: The model or a runtime for it cannot be used.
         """
         config, region = _configured(watch, mask, source, device, settings)
@@ -135,8 +135,8 @@ class Watcher:
             store = opened.enter_context(_open_store(gallery, create=create))
             if not create:
                 _check_known(store, watch)
-            found = store.gallery(watch, model_id=embedder.model_id)
-            watcher = cls(config, embedder, found, region=region, store=store)
+            references = store.gallery(watch, model_id=embedder.model_id)
+            watcher = cls(config, embedder, references, region=region, store=store)
             opened.pop_all()
         return watcher
 
@@ -157,7 +157,7 @@ class Watcher:
         Args:
             gallery: References so far, from `make_reference`; None starts with none.
             watch: Name of the watch, for events.
-            model: As in `open`; the references must be of the same.
+            model: As in `open`; the references must be made with it.
             mask: As in `open`.
             source: As in `open`.
             device: As in `open`.
@@ -165,23 +165,23 @@ class Watcher:
 
         Raises:
             GalleryError: The references are of another model.
-            ConfigError: A setting that is unknown or cannot be.
+            ConfigError: A setting is unknown or invalid.
             ModelError: The model or a runtime for it cannot be used.
         """
         config, region = _configured(watch, mask, source, device, settings)
         embedder = _opened(model)
-        found = Gallery() if gallery is None else gallery
-        _check_model(found, embedder)
-        return cls(config, embedder, found, region=region)
+        references = Gallery() if gallery is None else gallery
+        _check_model(references, embedder)
+        return cls(config, embedder, references, region=region)
 
     @classmethod
     def from_config(cls, config: Config, watch: str) -> Watcher:
         """Return a watcher with model, gallery and settings of one watch of a configuration.
 
-        Its sources, sinks and outbox are left alone: frames and events are the program's.
+        Sources, sinks and outbox are not opened: the program gives frames and takes events.
 
         Args:
-            config: From `load_config`.
+            config: Configuration, as `load_config` returns it.
             watch: Name of the watch.
 
         Raises:
@@ -210,16 +210,16 @@ class Watcher:
         """Return the events of one frame, most often none.
 
         Args:
-            frame: (H, W, 3) uint8 in OpenCV's order BGR, of any size; RGB cannot be told apart and
-                scores lower. It is kept for `teach` until the next call: hand over a fresh array.
-                Or a `Frame`, which carries its time.
+            frame: Picture, (H, W, 3) uint8 in OpenCV's order BGR, of any size; RGB cannot be
+                detected and scores lower. It is kept for `teach` until the next call: pass a fresh
+                array. Or a `Frame`, which carries its time.
             at: Time of the frame, seconds since 1970; durations are counted from these times, so
                 that a recording gives the same events as the live camera. A step back counts as
                 no time. None takes the clocks of the machine; give it for every frame or for none.
 
         Raises:
             PictureError: Not such a picture; nothing has changed.
-            ValueError: `at` is no time, is given beside a `Frame`, or for some frames only; or the
+            ValueError: `at` is no time, is given with a `Frame`, or for some frames only; or the
                 watcher is closed.
             ModelError: The model fails.
         """
@@ -255,7 +255,7 @@ class Watcher:
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
-        """Levels in force now, per state, for `observation.match.best.score.combined`."""
+        """Thresholds in force, by state, for `observation.match.best.score.combined`."""
         return self._watch.decider.thresholds
 
     @property
@@ -264,10 +264,10 @@ class Watcher:
         return self._gallery
 
     def teach(self, state: str, frame: BgrImage | Frame | None = None) -> Accepted:
-        """Make the last frame, or another one, a reference of `state`: "this is X".
+        """Enrol the last frame, or another one, as a reference of `state`.
 
-        What a person says overrules a likeness to another state; a picture that shows nothing
-        (dark, covered, blurred) or nothing new is rejected. With a gallery file the reference is
+        The label overrules a similarity to another state; a picture that is dark, covered or
+        blurred, or shows nothing new, is rejected. With a gallery file the reference is
         written to it as one revision.
 
         Args:
@@ -277,7 +277,7 @@ class Watcher:
         Raises:
             PictureRejectedError: The picture would make the gallery worse; `reason` says why.
             PictureError: `frame` is no picture.
-            GalleryError: There is no frame yet, a name that cannot be, or a file that cannot be
+            GalleryError: There is no frame yet, the name is invalid, or the file cannot be
                 written.
         """
         self._check_use()
@@ -291,7 +291,7 @@ class Watcher:
         return self._taught_in_file(self._store, state, picture)
 
     def use(self, gallery: Gallery) -> None:
-        """Take another gallery in memory over; what was decided stays in force.
+        """Use another gallery in memory; the present state stays in force.
 
         Raises:
             GalleryError: The references are of another model, or the watcher has a gallery file.
@@ -330,7 +330,7 @@ class Watcher:
             )
 
     def _refresh(self) -> None:
-        """Take the gallery file over if it has changed; one that cannot be read changes nothing."""
+        """Read the gallery file again if it has changed; an unreadable one changes nothing."""
         if self._store is None:
             return
         try:
@@ -387,10 +387,10 @@ class _FrameTimes:
         self._ahead_s = 0.0
 
     def frame_of(self, frame: BgrImage | Frame, at: float | None, source: str) -> Frame:
-        """Return the frame with its time, and note it."""
+        """Return the frame with its time."""
         if isinstance(frame, Frame):
             if at is not None:
-                raise ValueError("`at` is for pictures alone: a Frame carries its time")
+                raise ValueError("`at` is for pictures only: a Frame carries its time")
             self._check_clock("frame")
             self._index += 1
             return frame
@@ -407,7 +407,7 @@ class _FrameTimes:
         return timed
 
     def _steady(self, at_s: float) -> float:
-        """Return `at_s` moved forward so that it does not lie before the frame before it."""
+        """Return `at_s` moved forward so that it does not lie before the previous frame."""
         return max(at_s + self._ahead_s, self._last_s)
 
     def _check_clock(self, clock: str) -> None:

@@ -13,7 +13,7 @@ from edge_sim.core.types import Match, Observation, Score, StateScore, UnknownRe
 from edge_sim.decision.decider import AdaptiveDecider
 from edge_sim.decision.pipeline import Outcome
 from edge_sim.decision.thresholds import Level, Memory, Settings
-from edge_sim.runtime.score_log import Deciding, ScoreLog
+from edge_sim.runtime.score_log import DecisionOrigin, ScoreLog
 from tests import pictured
 from tests.builders import observation
 
@@ -71,7 +71,7 @@ def written(
     for look in observations:
         change = decider.observe(look)
         outcome = Outcome("gate", PROBE, look, decider.state, decider.thresholds, change)
-        log.note(outcome, 3, Deciding("porch", "cam", decider))
+        log.note(outcome, 3, DecisionOrigin("porch", "cam", decider))
         if change is not None:
             events.append(state_changed(change, ORIGIN))
     log.close()

@@ -11,10 +11,10 @@ from edge_sim.gallery.enrolment import reference_of
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.pictures import read_picture
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.loop import SourceRunner, steps
-from edge_sim.runtime.score_log import Deciding, ScoreLog, read_lines
+from edge_sim.runtime.score_log import DecisionOrigin, ScoreLog, read_lines
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.embedders import open_embedder
 
 FRAMES = 120
@@ -41,7 +41,7 @@ def test_a_real_clip_is_decided_again_as_it_was(real_data: Path, tmp_path: Path)
             break
         decided += [event.id for event in step.events if isinstance(event, StateChanged)]
         for outcome in step.outcomes:
-            log.note(outcome, 0, Deciding("crane", step.frame.source, watch.decider))
+            log.note(outcome, 0, DecisionOrigin("crane", step.frame.source, watch.decider))
     log.close()
     source.close()
     run = ReplayRun()

@@ -1,4 +1,4 @@
-"""Deciding a log again gives exactly what was decided, whatever the looks were."""
+"""DecisionOrigin a log again gives exactly what was decided, whatever the looks were."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_sim.decision.rules import Rules
 from edge_sim.decision.thresholds import Drift, Memory, Settings
 from edge_sim.errors import DataError
 from edge_sim.io.sources.synthetic.source import SCENES
-from edge_sim.runtime.score_log import Deciding, ScoreLog, read_lines
+from edge_sim.runtime.score_log import DecisionOrigin, ScoreLog, read_lines
 from edge_sim.vision.embedders import open_embedder
 from tests.analysis.logs import LEVELS, SETTINGS, looks, random_looks, seen, written
 
@@ -77,7 +77,7 @@ def test_every_demo_scene_is_decided_again_as_it_was(scene: str, tmp_path: Path)
         decided += [event for event in step.events if isinstance(event, StateChanged)]
         for outcome in step.outcomes:
             assert step.frame is not None
-            log.note(outcome, 0, Deciding("demo", step.frame.source, demo.watch.decider))
+            log.note(outcome, 0, DecisionOrigin("demo", step.frame.source, demo.watch.decider))
     log.close()
     demo.close()
     reading, run = again(tmp_path / "s.jsonl")

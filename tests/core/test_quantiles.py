@@ -37,7 +37,7 @@ def test_the_path_of_a_frame_does_not_load_masked_arrays() -> None:
         "from edge_sim.vision.embedders import open_embedder\n"
         "from edge_sim.decision.pipeline import Watch\n"
         "from edge_sim.vision.probe import Region\n"
-        "from edge_sim.runtime.assembly import stages_of\n"
+        "from edge_sim.runtime.stages import stages_of\n"
         "gallery = enrolled(DemoPlan('parking'), Region(), open_embedder('thumbnail'))\n"
         "Watch('w', gallery, stages_of(Config(), WatchConfig()))\n"
         "raise SystemExit('numpy.ma' in sys.modules)\n"

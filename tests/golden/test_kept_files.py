@@ -166,7 +166,7 @@ def test_the_state_file_says_what_was_said_and_learned(kept: Path) -> None:
     assert not (kept / "state.damaged").exists()
     lamp, bowl = memory.watches["lamp"], memory.watches["bowl"]
     assert (lamp.state, lamp.reason, bowl.state) == ("off", None, "empty")
-    assert {(item.state, item.condition): item.looks for item in lamp.drifts} == {
+    assert {(item.state, item.condition): item.observations for item in lamp.drifts} == {
         ("off", "day"): 4,
         ("on", "day"): 17,
     }

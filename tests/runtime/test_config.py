@@ -145,7 +145,7 @@ def test_every_example_is_valid(path: Path) -> None:
             "watches.gate.source: there is no source 'yart' (did you mean 'yard'?)",
         ),
         (MINIMAL.replace("{roi", "{states: [open, unknown], roi"), "'unknown' is reserved"),
-        ("watches:\n  gate: {}\n", "test:2: watches.gate: say which source it watches"),
+        ("watches:\n  gate: {}\n", "test:2: watches.gate: the key source is missing"),
         (
             MINIMAL.replace("{roi", "{confirm: {matches: 4, of: 3}, roi"),
             "matches 4 is more than of 3",

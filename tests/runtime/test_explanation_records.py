@@ -10,9 +10,9 @@ from edge_sim.core.images import decode
 from edge_sim.core.types import Frame, Observation, Roi, State, StateChange
 from edge_sim.decision.pipeline import Outcome, Pipeline, Stages, Watch
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig, parse_config
 from edge_sim.runtime.explanations import Explanation, Recorder, configuration_digest
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.probe import Region
 from tests import pictured
 from tests.builders import reference
@@ -24,7 +24,9 @@ def recorded(*, looks: int = 40, pictures: bool = False, count: int = 8) -> list
     """Return the explanations of a watch that sees the disc left, then right."""
     watch = Watch("gate", GALLERY, stages_of(Config(), WatchConfig()))
     pipeline = Pipeline(pictured.CellsEmbedder(), [watch], "porch")
-    recorder = Recorder(looks=looks, pictures=pictures, configuration=lambda name: f"of {name}")
+    recorder = Recorder(
+        observations=looks, pictures=pictures, configuration=lambda name: f"of {name}"
+    )
     found = []
     for place in range(2 * count):
         state = "left" if place < count else "right"
@@ -53,13 +55,17 @@ def test_every_change_is_explained_with_what_decided_it() -> None:
 
 def test_the_looks_before_it_are_kept_and_no_more_than_asked_for() -> None:
     second = recorded()[1]
-    assert [look.at_s for look in second.looks] == [
-        float(at) for at in range(-len(second.looks) + 1, 1)
+    assert [look.at_s for look in second.observations] == [
+        float(at) for at in range(-len(second.observations) + 1, 1)
     ]
-    assert [look.decided for look in second.looks[-2:]] == [False, True]
-    assert (second.looks[-2].state, second.looks[-1].state) == ("left", "right")
-    assert set(second.looks[0].scores) == set(second.looks[0].levels) == {"left", "right"}
-    assert len(recorded(looks=3)[1].looks) == 3
+    assert [look.decided for look in second.observations[-2:]] == [False, True]
+    assert (second.observations[-2].state, second.observations[-1].state) == ("left", "right")
+    assert (
+        set(second.observations[0].scores)
+        == set(second.observations[0].levels)
+        == {"left", "right"}
+    )
+    assert len(recorded(looks=3)[1].observations) == 3
 
 
 def test_pictures_are_kept_only_if_they_are_wanted() -> None:
@@ -75,7 +81,7 @@ def test_a_kept_picture_is_of_the_region_and_small() -> None:
     watch = Watch(
         "gate", GALLERY, stages_of(Config(), WatchConfig()), region=Region(Roi(0.0, 0.0, 0.5, 1.0))
     )
-    recorder = Recorder(looks=5, pictures=True, configuration=str)
+    recorder = Recorder(observations=5, pictures=True, configuration=str)
     event = recorded()[0].event
     outcome = _outcome(watch)
     kept = recorder.note(watch, outcome, event, np.full((600, 1600, 3), 90, np.uint8))
@@ -111,7 +117,7 @@ def test_a_decider_without_reasons_is_recorded_without_them() -> None:
     stages = stages_of(Config(), WatchConfig())
     bare = Stages(**{**_fields(stages), "decider": lambda gallery, scorer: Bare()})  # type: ignore[arg-type]
     watch = Watch("gate", GALLERY, bare)
-    recorder = Recorder(looks=5, pictures=False, configuration=str)
+    recorder = Recorder(observations=5, pictures=False, configuration=str)
     kept = recorder.note(watch, _outcome(watch), recorded()[0].event, None)
     assert kept is not None
     assert (kept.settings, kept.standing, kept.drifts) == (None, None, ())

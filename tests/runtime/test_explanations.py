@@ -53,7 +53,7 @@ def test_first_digits_that_several_events_share_are_not_guessed_at(tmp_path: Pat
     for tail in ("a", "b"):
         event = msgspec.structs.replace(BASE.event, id=f"abcd{tail}")
         file.append(msgspec.structs.replace(BASE, event=event))
-    with pytest.raises(DataError, match="abcd may be abcda, abcdb; say which"):
+    with pytest.raises(DataError, match="abcd may be abcda, abcdb; give more digits"):
         find_explanation([tmp_path / "e.jsonl"], "abcd")
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from edge_sim.core.types import Frame, Reference
 from edge_sim.decision.pipeline import Pipeline, Watch
 from edge_sim.gallery.gallery import Gallery, ReferenceLoader
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.change_gate import Gate
 from tests import pictured
 

@@ -44,7 +44,7 @@ def test_a_kept_frame_comes_back_with_its_pixels_and_its_scores(tmp_path: Path) 
     item = folder.item(kept)
     assert (picture_of(item) == pixels).all()
     assert item.facts is not None
-    assert (item.facts.said, item.facts.reason) == ("unknown", "ambiguous")
+    assert (item.facts.state, item.facts.reason) == ("unknown", "ambiguous")
     assert [(score.state, score.combined) for score in item.facts.scores] == [("food", 0.6)]
     assert item.picture == tmp_path / f"review/{kept}.png"
 

@@ -19,7 +19,7 @@ from edge_sim.errors import DataError
 from edge_sim.runtime.score_log import (
     BadLine,
     DeciderLine,
-    Deciding,
+    DecisionOrigin,
     ScoreLine,
     ScoreLog,
     read_lines,
@@ -138,7 +138,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 def whole(path: Path, *outcomes: Outcome, decider: AdaptiveDecider, every_s: float = 0.0) -> None:
     log = ScoreLog(path, every_s=every_s)
     for item in outcomes:
-        log.note(item, 3, Deciding("porch", "cam", decider))
+        log.note(item, 3, DecisionOrigin("porch", "cam", decider))
     log.close()
 
 
@@ -148,11 +148,11 @@ def test_with_every_look_a_log_holds_what_was_decided_from(tmp_path: Path) -> No
     whole(tmp_path / "s.jsonl", look, decider=decider)
     first, line = read(tmp_path / "s.jsonl")
     assert isinstance(first, DeciderLine)
-    assert (first.device, first.source, first.watch, first.look) == ("porch", "cam", "gate", 1)
+    assert (first.device, first.source, first.watch, first.number) == ("porch", "cam", "gate", 1)
     assert (first.settings, first.state, first.begun) == (decider.settings, None, True)
     assert isinstance(line, ScoreLine)
     assert line.observation == look.observation
-    assert (line.look, line.event, line.schema) == (1, None, 2)
+    assert (line.number, line.event, line.schema) == (1, None, 2)
 
 
 def test_a_match_that_stayed_the_same_is_written_once(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_lines_of_before_whole_looks_are_read_as_they_were(tmp_path: Path) -> No
     )
     (line,) = read(tmp_path / "s.jsonl")
     assert isinstance(line, ScoreLine)
-    assert (line.combined, line.look, line.observation) == (0.9, 0, None)
+    assert (line.combined, line.number, line.observation) == (0.9, 0, None)
 
 
 def test_a_rotation_that_fails_is_one_line_each_and_the_log_goes_on_afterwards(
@@ -209,7 +209,7 @@ def test_a_rotation_that_fails_is_one_line_each_and_the_log_goes_on_afterwards(
         for time_s in times:
             log.note(outcome(time_s), 1)
     for _ in range(3):
-        with pytest.raises(DataError, match="cannot be put aside"):
+        with pytest.raises(DataError, match="cannot be renamed"):
             log.note(outcome(next(times)), 1)
     assert path.stat().st_size <= 2000, "the file stays in its bounds"
     (blocking / "in the way").unlink()

@@ -87,7 +87,7 @@ def test_a_systemd_that_went_away_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Notifier(str(tmp_path / "gone")).ready()
-    assert "systemd was not told 'READY=1'" in caplog.text
+    assert "systemd was not notified of 'READY=1'" in caplog.text
 
 
 @pytest.mark.parametrize(

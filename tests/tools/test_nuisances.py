@@ -23,8 +23,8 @@ from edge_sim.errors import ConfigError
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.synthetic.nuisances import NUISANCES
 from edge_sim.io.sources.synthetic.source import SCENES, scene_effect, scene_lost_at, scene_truth
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.embedders import open_embedder
 from tests.builders import observation
 

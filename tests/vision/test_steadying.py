@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from edge_sim.core.types import BgrImage, Frame, Reference, Roi
 from edge_sim.decision.pipeline import Pipeline, Watch
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.alignment import EVERY_S, SMALL_SHIFT, RegionStabilizer, SceneView
 from edge_sim.vision.probe import Region, make_probe
 from tests.pictured import CellsEmbedder, enrolled

@@ -22,8 +22,8 @@ from edge_sim.gallery.candidates import EnrolmentCandidate
 from edge_sim.gallery.enrolment import EnrolmentPlan, enrol
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sources.synthetic.source import reference_frames, scene_states
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.embedders import open_embedder
 from edge_sim.vision.probe import Region

@@ -20,9 +20,9 @@ from edge_sim.analysis.demo import DemoPlan, enrolled
 from edge_sim.decision.pipeline import Pipeline, Watch
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.synthetic.source import scene_roi
-from edge_sim.runtime.assembly import stages_of
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.loop import SourceRunner, steps
+from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.embedders import open_embedder
 from edge_sim.vision.probe import Region

@@ -197,7 +197,7 @@ def _figures(track: Track, timeline: Timeline) -> Iterator[str]:
 def _recorded(explanation: Explanation) -> Timeline:
     timeline = Timeline()
     event = explanation.event
-    for point in explanation.looks:
+    for point in explanation.observations:
         change = _change(explanation) if point.decided else None
         timeline.add_observation(event.watch, _point(point), change)
     return timeline

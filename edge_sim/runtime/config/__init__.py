@@ -1,4 +1,4 @@
-"""Configuration: YAML read into frozen structs. Knows no stage; `assembly` joins the two.
+"""Configuration: YAML read into frozen structs. `assembly` builds the device from them.
 
 An unknown key is an error that names the key, its line and the nearest valid key. `${NAME}` is
 replaced in secrets only: in keys called `uri`, `url`, `password`, `secret` and `token`.
@@ -52,7 +52,7 @@ class GalleryConfig(Options, frozen=True):
 
 
 class SourceConfig(SourceOptions, frozen=True, kw_only=True):
-    """One source; `uri` says which kind."""
+    """One source, of the kind of its `uri`."""
 
     uri: str
     frozen_timeout_s: PositiveSeconds | None = 120.0
@@ -60,7 +60,7 @@ class SourceConfig(SourceOptions, frozen=True, kw_only=True):
 
 
 class ConfirmConfig(Options, frozen=True):
-    """A change counts when `matches` of the last `of` looks agree."""
+    """Votes for a change: `matches` of the last `of` observations agree."""
 
     matches: Count = 3
     of: Count = 5
@@ -85,13 +85,13 @@ class WatchConfig(Options, frozen=True):
 
 
 class ScoreConfig(Options, frozen=True):
-    """How probes and references are compared."""
+    """Comparison of probes and references."""
 
     ssim_engine: Literal["opencv", "scikit-image"] = "opencv"
 
 
 class Config(Options, frozen=True):
-    """The whole configuration, as in `configs/default.yaml`."""
+    """Whole configuration, as in `configs/default.yaml`."""
 
     device: Name = "edge_sim"
     model: ModelConfig = ModelConfig()
@@ -120,11 +120,11 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
     """Return the configuration in a YAML file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         environ: Values for `${NAME}` in secrets; None takes the environment of the process.
 
     Raises:
-        ConfigError: The file cannot be read, is not YAML, or says something that cannot be.
+        ConfigError: The file cannot be read, is not YAML, or has an invalid key or value.
     """
     file = Path(path)
     try:
@@ -150,7 +150,7 @@ def parse_config(
     """Return the configuration in YAML text.
 
     Args:
-        text: As in a file for `load_config`.
+        text: Text of a file for `load_config`.
         where: Name of the text in errors.
         folder: Folder that relative paths start from.
         environ: Values for `${NAME}` in secrets; none are read from the process.
@@ -188,10 +188,10 @@ def single_watch_config(
         settings: Keys of a watch in the configuration, with their values.
         source: Name of the source, for events.
         device: Name of the device, for events.
-        score: How probes and references are compared.
+        score: Comparison of probes and references.
 
     Raises:
-        ConfigError: An unknown key, a value that cannot be, or values that contradict each other.
+        ConfigError: A key is unknown, a value invalid, or values contradict each other.
     """
     known = [field.name for field in msgspec.structs.fields(WatchConfig)]
     for key in settings:
@@ -217,7 +217,7 @@ def single_watch_config(
 
 
 def _check(config: Config, reader: YamlReader) -> None:
-    """Raise for what only the whole configuration can tell."""
+    """Check the rules that concern several sections."""
     on_disk = config.outbox.storage == "disk"
     with reader.collecting():
         check_health(config.health, reader)
@@ -263,7 +263,7 @@ def _check_watch(config: Config, watch: WatchConfig, path: str, reader: YamlRead
 def _check_source(config: Config, watch: WatchConfig, path: str, reader: YamlReader) -> None:
     if watch.source is None and len(config.sources) != 1:
         known = ", ".join(config.sources) or "none"
-        raise reader.error(path, f"{path}: say which source it watches (source: NAME of {known})")
+        raise reader.error(path, f"{path}: the key source is missing (source: NAME of {known})")
     if watch.source is not None and watch.source not in config.sources:
         hint = nearest(watch.source, config.sources)
         raise reader.error(

@@ -1,7 +1,4 @@
-"""The sections of the configuration for what runs all year: the daemon and its HTTP server.
-
-The sections of the configuration for what is written down of decisions.
-"""
+"""Sections of the configuration for the daemon, its HTTP server and its records of decisions."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ LEAST_TOKEN = 16
 
 
 class DaemonConfig(Options, frozen=True):
-    """How `edge-sim daemon` runs."""
+    """Settings of `edge-sim daemon`."""
 
     state: str | None = "state.json"
     save_interval_s: PositiveSeconds = 300.0
@@ -30,7 +27,7 @@ class DaemonConfig(Options, frozen=True):
 
 
 class ReviewConfig(Options, frozen=True):
-    """Frames that a watch is unsure of, kept for a person to name."""
+    """Frames of uncertain observations, kept for a person to label."""
 
     path: str | None = None
     max_frames: Count = 200
@@ -39,7 +36,7 @@ class ReviewConfig(Options, frozen=True):
 
 
 class HealthConfig(Options, frozen=True):
-    """The HTTP server for health, metrics and state."""
+    """HTTP server for health, metrics and state."""
 
     listen: (
         Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN, description="an address is HOST:PORT")]
@@ -60,7 +57,7 @@ class HealthConfig(Options, frozen=True):
 
 
 def check_review(review: ReviewConfig, *, on_disk: bool, reader: YamlReader) -> None:
-    """Raise `ConfigError` for pictures on the disk of a device that is to keep nothing there."""
+    """Raise `ConfigError` for pictures on disk where the outbox is in memory."""
     if review.path is not None and not on_disk:
         raise reader.error(
             "review.path",
@@ -70,7 +67,7 @@ def check_review(review: ReviewConfig, *, on_disk: bool, reader: YamlReader) -> 
 
 
 def check_health(health: HealthConfig, reader: YamlReader) -> None:
-    """Raise `ConfigError` for a server that cannot be, or would let anybody in."""
+    """Raise `ConfigError` for a server that cannot start or is open to everybody."""
     address = health.address
     if address is None:
         return
@@ -88,7 +85,7 @@ def check_health(health: HealthConfig, reader: YamlReader) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
+    """Return whether only this machine can reach a server that listens on `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -106,7 +103,7 @@ class ExplanationsConfig(Options, frozen=True):
 
 
 class ScoreLogConfig(Options, frozen=True):
-    """What every watch saw, for `edge-sim stats` and `edge-sim replay`."""
+    """Log of the scores of every watch, for `edge-sim stats` and `edge-sim replay`."""
 
     path: str | None = None
     every_s: Seconds = 60.0

@@ -1,4 +1,4 @@
-"""The sections of the configuration that say where events wait and where they go."""
+"""Sections of the configuration for the outbox and the sinks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PositiveDays = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class OutboxConfig(Options, frozen=True):
-    """Where the daemon keeps events until every sink has them."""
+    """Storage of events until every sink has them."""
 
     storage: Literal["disk", "memory"] = "disk"
     path: str = "outbox.db"
@@ -34,10 +34,10 @@ _BUILT_IN = frozenset(member.__struct_config__.tag for member in get_args(SinkOp
 
 
 def registered_section(kind: str) -> type[Options] | None:
-    """Return the section of a kind of sink that was registered or installed; None if there is none.
+    """Return the section of a kind of sink that is registered or installed; None if there is none.
 
     Raises:
-        ConfigError: The package that brings it cannot be used.
+        ConfigError: Its package cannot be used.
     """
     opener = registered_sink(kind)
     return None if opener is None else _section_and_paths(kind, opener)[0]
@@ -47,14 +47,14 @@ def read_sinks(plain: Sequence[dict[str, Any]]) -> tuple[SinkOptions, ...]:
     """Return the sections of a list of sinks, of any kind.
 
     Raises:
-        msgspec.ValidationError: A value that cannot be.
+        msgspec.ValidationError: A value is invalid.
     """
-    found: list[SinkOptions] = []
+    sections: list[SinkOptions] = []
     for table in plain:
         own = None if table["kind"] in _BUILT_IN else registered_section(table["kind"])
         kind: Any = SinkOptions if own is None else own
-        found.append(msgspec.convert(table, kind))
-    return tuple(found)
+        sections.append(msgspec.convert(table, kind))
+    return tuple(sections)
 
 
 @lru_cache(maxsize=64)
@@ -81,28 +81,28 @@ def _section_and_paths(kind: str, opener: SinkOpener) -> tuple[type[Options], tu
         section = msgspec.defstruct(
             "OwnSink", keys, bases=(Options,), tag=kind, tag_field="kind", frozen=True, kw_only=True
         )
-        msgspec.json.schema(section)  # names a type that no configuration can hold
+        msgspec.json.schema(section)  # raises for a type that no configuration can hold
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the opener of the sink {kind!r}: {error}") from error
     return section, tuple(paths)
 
 
 def _parameters_of(opener: SinkOpener) -> list[inspect.Parameter]:
-    """Return the parameters of an opener with their types, as far as these can be known."""
+    """Return the parameters of an opener with their types, as far as these are known."""
     try:
         return list(inspect.signature(opener, eval_str=True).parameters.values())
-    except NameError:  # a type that only a type checker sees: what is given is taken as it is
+    except NameError:  # a type for type checkers only: values are taken unchecked
         plain = inspect.signature(opener).parameters.values()
         return [parameter.replace(annotation=parameter.empty) for parameter in plain]
 
 
 def sink_options(sink: SinkOptions, *, device: str, folder: Path) -> dict[str, Any]:
-    """Return the arguments of `edge_sim.io.sinks.open_sink` beside the kind.
+    """Return the arguments of `edge_sim.io.sinks.open_sink` besides the kind.
 
     Args:
-        sink: A section.
+        sink: Section of the sink.
         device: Name of the device.
-        folder: Where relative paths start.
+        folder: Folder that relative paths start from.
     """
     options = msgspec.structs.asdict(sink)
     opener = registered_sink(kind_of(sink)) if kind_of(sink) not in _BUILT_IN else None
@@ -117,7 +117,7 @@ def sink_options(sink: SinkOptions, *, device: str, folder: Path) -> dict[str, A
 
 
 def check_images(sinks: Sequence[SinkOptions], *, on_disk: bool, reader: YamlReader) -> None:
-    """Raise `ConfigError` for pictures from a device that is to keep nothing of an event."""
+    """Raise `ConfigError` for pictures at the broker where the outbox is in memory."""
     for at, sink in enumerate(sinks):
         if isinstance(sink, MqttOptions) and sink.image and not on_disk:
             raise reader.error(

@@ -1,4 +1,4 @@
-"""YAML nodes read beside msgspec structs, so that every error names the key and its line."""
+"""Reader of YAML nodes by msgspec structs: every error names the key and its line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_PARTS = 20_000
 MAX_DEPTH = 20
 _MAX_FAULTS = 20
 _MERGE = "tag:yaml.org,2002:merge"
-_LONGEST_WORD = 80  # that is looked for among others, or shown
+_LONGEST_WORD = 80  # of a message or a hint
 
 
 def compose(text: str, where: str) -> yaml.Node | None:
@@ -46,7 +46,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
 
 
 def _bound(text: str, where: str) -> None:
-    """Raise for a text that is too deep or has too many parts, as soon as that shows."""
+    """Raise for a text that is too deep or has too many parts, before it is built."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -60,7 +60,7 @@ def _bound(text: str, where: str) -> None:
 
 
 class YamlReader:
-    """Reads one file; remembers the line of every key for later errors.
+    """Reader of one file; keeps the line of every key for later errors.
 
     Args:
         where: Name of the file, for errors.
@@ -86,7 +86,7 @@ class YamlReader:
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Keep an error for `finish` and go on, so that one reading finds all of them."""
+        """Keep an error for `finish` and continue, so that one reading finds all of them."""
         try:
             yield
         except ConfigError as error:
@@ -95,10 +95,10 @@ class YamlReader:
             self._faults.append(error)
 
     def finish(self) -> None:
-        """Raise all errors that were kept, in one.
+        """Raise all kept errors in one.
 
         Raises:
-            ConfigError: There are some.
+            ConfigError: There is at least one.
         """
         messages = [message for fault in self._faults for message in fault.messages]
         if len(messages) > _MAX_FAULTS:
@@ -120,7 +120,7 @@ class YamlReader:
             return self._table(node, get_args(kind), path)
         if get_origin(kind) is tuple and isinstance(node, yaml.SequenceNode):
             return self._row(node, get_args(kind), path)
-        # YAML reads a bare `on`, `off` or `12` as no text; as a name it is meant as written.
+        # YAML reads a bare `on`, `off` or `12` as no text; a name is taken as written.
         plain = node.value if _is_text(kind, node) else self._plain(node, path)
         if path.rpartition(".")[2] in SECRETS and isinstance(plain, str):
             plain = self._with_secrets(plain, path)
@@ -150,13 +150,13 @@ class YamlReader:
                 elif not _is_empty(child):
                     found[key] = self.value(child, fields[key].type, here)
                 elif type(None) in get_args(fields[key].type):
-                    found[key] = None  # said, not left out: it switches a default off
+                    found[key] = None  # written, not left out: it switches a default off
         names = {key for key, child in given if key in found or not _is_empty(child)}
         for name, field in fields.items():
             if field.required and name not in names:
                 with self.collecting():
                     raise self.error(path, f"{path}: the key {name!r} is missing")
-        # Its keys may contradict each other, where each for itself can be.
+        # Keys that are valid alone may contradict each other.
         if hasattr(kind, "__post_init__") and len(self._faults) == faults:
             try:
                 msgspec.convert(found, kind)
@@ -238,7 +238,7 @@ class YamlReader:
         return re.sub(r"\$\{(\w+)\}", value_of, text)
 
     def _bare(self, kind: Any, node: yaml.Node, path: str) -> Any:
-        """Return the one struct that a tagged union means at `node`, else `kind` itself."""
+        """Return the struct of a tagged union that `node` selects, else `kind` itself."""
         members = [member for member in get_args(kind) if member is not type(None)]
         if get_origin(kind) in (tuple, dict) or not all(map(_is_section, members)):
             return kind
@@ -270,7 +270,7 @@ class YamlReader:
             raise self.error(path, f"{path}: {problem}") from error
 
     def error(self, path: str, message: str) -> ConfigError:
-        """Return the error that says `message` about the key at `path`."""
+        """Return an error with the line of the key at `path`."""
         return self._error_at(self._lines.get(path), message)
 
     def _error_at(self, line: int | None, message: str) -> ConfigError:
@@ -283,7 +283,7 @@ def _cut(text: str) -> str:
 
 
 def _reason(error: msgspec.ValidationError, plain: object, kind: Any) -> str:
-    """Return why a value does not fit; a pattern in words, where its kind has some."""
+    """Return the reason against a value; a pattern in words, where its kind has a description."""
     text = str(error)
     if " matching regex" not in text:
         return f"{text.replace('`', '')}{nearest(plain, _words_of(kind))}"
@@ -292,7 +292,7 @@ def _reason(error: msgspec.ValidationError, plain: object, kind: Any) -> str:
 
 
 def _rule_of(kind: Any) -> str:
-    """Return the words that a kind of text is described with; empty without any."""
+    """Return the description of a kind of text; empty without one."""
     for item in (kind, *get_args(kind)):
         for note in getattr(item, "__metadata__", ()):
             if isinstance(note, msgspec.Meta) and note.description:
@@ -305,13 +305,13 @@ def _is_empty(node: yaml.Node) -> bool:
 
 
 def _words_of(kind: Any) -> list[str]:
-    """Return the words that may stand where one of a few is wanted."""
+    """Return the words of an enumeration; none for other kinds."""
     is_choice = isinstance(kind, type) and issubclass(kind, Enum)
     return [str(member.value) for member in kind] if is_choice else []
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest of the known words, or all of them."""
+    """Return a hint with the nearest of the known words, or all of them."""
     known = list(known)
     if not known:
         return ""

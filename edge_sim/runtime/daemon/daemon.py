@@ -1,4 +1,4 @@
-"""The daemon: one thread that processes, decides and reports; the others read for it or deliver."""
+"""Daemon: one thread processes, decides and reports; the others read cameras or deliver events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from edge_sim.runtime.daemon.reporting import (
     counts_of,
     device_info_of,
     log_event,
-    show_status,
+    show_open_issues,
     summary,
     watch_statuses,
 )
@@ -51,14 +51,14 @@ _LEAVE_S = 0.3
 
 
 class CommandQueue:
-    """A short queue; safe to use from any thread."""
+    """Bounded queue of jobs for the thread of the daemon; safe to use from any thread."""
 
     def __init__(self, wakeup: Wakeup) -> None:
         self._wakeup = wakeup
         self._waiting: queue.Queue[tuple[Callable[[], Any], Future[Any]]] = queue.Queue(MAX_WAITING)
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
-        """Have `job` done soon; the future tells what came of it.
+        """Queue `job` and return the future of its result.
 
         Raises:
             CommandError: Too many are waiting.
@@ -73,11 +73,11 @@ class CommandQueue:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is a job to do."""
+        """True if a job is queued."""
         return not self._waiting.empty()
 
     def run_one(self) -> bool:
-        """Do the oldest job; return whether there was one. Its error goes to its future."""
+        """Run the oldest job; return whether there was one. Its error goes to its future."""
         try:
             job, future = self._waiting.get_nowait()
         except queue.Empty:
@@ -86,12 +86,12 @@ class CommandQueue:
             return True
         try:
             future.set_result(job())
-        except Exception as error:  # noqa: BLE001 - the one who asked learns of it
+        except Exception as error:  # noqa: BLE001 - raised by the future
             future.set_exception(error)
         return True
 
-    def refuse_all(self) -> None:
-        """Cancel what waits: the daemon ends."""
+    def cancel_all(self) -> None:
+        """Cancel the queued jobs, at the end of the daemon."""
         while True:
             try:
                 _, future = self._waiting.get_nowait()
@@ -101,12 +101,12 @@ class CommandQueue:
 
 
 class Supervisor:
-    """Runs parts of the daemon that must not end it.
+    """Runner of parts of the daemon whose failure must not end it.
 
-    A part that raises is logged, turns the health red, and rests, longer after each failure.
+    A part that raises is logged, makes the health red, and rests, longer after each failure.
 
     Args:
-        board: Shows the faults.
+        board: Status board that shows the faults.
         clock: Monotonic seconds.
     """
 
@@ -122,14 +122,14 @@ class Supervisor:
 
         Args:
             part: Name of the part, for people.
-            job: Called now, unless the part rests.
-            rests: Whether to pass over calls during the pause after a failure.
+            job: Function to call, unless the part rests.
+            rests: Whether calls during the pause after a failure are skipped.
         """
         if rests and self._clock() < self._rests_until_s.get(part, 0.0):
             return None
         try:
             result = job()
-        except Exception as error:  # noqa: BLE001 - reported, which is what it is for
+        except Exception as error:  # noqa: BLE001 - reported
             self.report(part, error)
             return None
         if part in self._failures:
@@ -137,7 +137,7 @@ class Supervisor:
         return result
 
     def report(self, part: str, error: Exception | None) -> None:
-        """Note that a part has failed, or that it works again."""
+        """Record that a part has failed, or that it works again."""
         if error is None:
             failures = self._failures.pop(part, 0)
             self._rests_until_s.pop(part, None)
@@ -154,7 +154,7 @@ class Supervisor:
         self._board.show_fault(part, f"{text} (failure {failures})")
 
     def show(self, faults: dict[str, str]) -> None:
-        """Show the faults of parts that have threads of their own, and restart themselves."""
+        """Show the faults of parts that run in threads of their own and restart themselves."""
         for part in self._outputs.difference(faults):
             self._board.show_fault(part, None)
         for part, text in faults.items():
@@ -163,15 +163,15 @@ class Supervisor:
 
 
 class Daemon:
-    """Runs one configuration until it is asked to stop or every source has ended.
+    """Service that runs one configuration until a stop is requested or every source has ended.
 
     `run` belongs to one thread; everything else may be called from any thread, `request_stop` and
     `request_reload` from signal handlers as well.
 
     Args:
-        config: In force at the start.
-        reload: Reads the configuration again; raises `ConfigError` if it cannot be used.
-        notifier: Reports to systemd.
+        config: Configuration at the start.
+        reload: Function that reads the configuration again; raises `ConfigError` if it cannot.
+        notifier: Notifier of systemd.
         environment: Sources and clocks.
     """
 
@@ -184,7 +184,7 @@ class Daemon:
         environment: Environment | None = None,
     ) -> None:
         self._config = config
-        self._read_again = reload
+        self._read_config = reload
         self._notifier = notifier or Notifier()
         self._environment = environment or Environment()
         self._wakeup = Wakeup()
@@ -207,20 +207,20 @@ class Daemon:
         self._state_store = StateStore(None if state is None else config.path(state), self.board)
 
     def request_stop(self) -> None:
-        """End after the frame at hand."""
+        """End after the present frame."""
         self._stop = True
         self._wakeup.ring()
 
     def request_reload(self) -> None:
-        """Read configuration and gallery again after the frame at hand."""
+        """Read configuration and gallery again after the present frame."""
         self._reload = True
         self._wakeup.ring()
 
     def run(self) -> None:
-        """Run.
+        """Process frames until the end.
 
         Raises:
-            EdgeSimError: It cannot start, or a file that is played cannot be read.
+            EdgeSimError: The daemon cannot start, or a file that is played cannot be read.
         """
         self._notifier.status("starting")
         with self._watched_threads(), _enough_threads():
@@ -236,21 +236,21 @@ class Daemon:
                     self._device.leave()
             finally:
                 self._notifier.stopping()
-                self._commands.refuse_all()
+                self._commands.cancel_all()
                 self._outputs.close()
                 self._recorders.close()
                 logger.info("stopped")
 
     @property
     def lost(self) -> int:
-        """Events that were lost at the end, because the disk took nothing."""
+        """Events that were lost at the end because the disk was not writable."""
         return self._outputs.lost
 
     def teach(self, command: Teach, limit_s: float = 10.0) -> Lesson:
-        """Make a reference of what a watch shows or showed.
+        """Enrol the present picture of a watch, or that of an event, as a reference.
 
         Raises:
-            EdgeSimError: It was rejected.
+            EdgeSimError: The picture or the command is rejected.
         """
         job = self._commands.submit(partial(self._teach, command))
         try:
@@ -259,14 +259,14 @@ class Daemon:
             raise CommandError("the daemon is busy or about to end; try again") from error
 
     def _run(self, memory: DeviceMemory) -> None:
-        self._take(self._device, memory)
+        self._adopt(self._device, memory)
         self._outputs.open_http_server(self._config)
         try:
             self._dispatcher.start(device_info_of(self._device))
             self._device.start()
             self._notifier.status("waiting for the first picture")
             while not self._stop and not self._loop.done:
-                self._come_round()
+                self._turn()
             self._settle()
         finally:
             self.board.close()
@@ -276,16 +276,16 @@ class Daemon:
             self._state_store.save(self._device)
             self._device.join(_LEAVE_S)
 
-    def _come_round(self) -> None:
+    def _turn(self) -> None:
         step = self._loop.next(TICK_S)
         if step is not None:
             self._report(step)
-        self.board.beat()
+        self.board.heartbeat()
         now_s = self._environment.clock()
         is_chores_time = now_s >= self._next_chores_s
         if not (is_chores_time or self._reload or self._save_soon or self._commands.waiting):
             return
-        self._settle()  # what follows changes or reads what the workers work on
+        self._settle()  # the following changes or reads what the workers use
         self._commands.run_one()
         if self._reload:
             self._reload = False
@@ -318,12 +318,12 @@ class Daemon:
 
     def _show(self, step: Step) -> None:
         source, events = step.source, step.events
-        self.board.looked(source, step, counts_of(self._device.lanes[source].source))
+        self.board.add_step(source, step, counts_of(self._device.runners[source].source))
         for event in events:
-            self.board.went(event)
+            self.board.add_event(event)
             log_event(event)
         if events:
-            show_status(self._device, self.board)
+            show_open_issues(self._device, self.board)
         if any(not isinstance(event, StateChanged) for event in events):
             self._save_soon = True
         self._supervisor.run("recorders", partial(self._recorders.note, self._device, source, step))
@@ -335,7 +335,7 @@ class Daemon:
         if self._device.refresh():
             self._describe()
             self._dispatcher.describe(device_info_of(self._device))
-        show_status(self._device, self.board)
+        show_open_issues(self._device, self.board)
         self._put_unsent()
         self._dispatcher.report(now_s, self._stats.stats)
         if now_s >= self._next_save_s:
@@ -353,19 +353,19 @@ class Daemon:
 
     def _describe(self) -> None:
         device = self._device
-        self.board.describe(device.lanes, watch_statuses(device), model=device.embedder.model_id)
+        self.board.describe(device.runners, watch_statuses(device), model=device.embedder.model_id)
 
     def _reload_all(self) -> None:
-        """Take a changed configuration over; one that cannot be used changes nothing."""
+        """Apply the changed configuration; one that cannot be used changes nothing."""
         if self._ready:
             self._notifier.reloading()
         try:
-            self._change_to(self._read_again())
+            self._change_to(self._read_config())
             resources.release_free_memory()  # the old device is gone by now
             self._state_store.sensitivities = {}
             logger.info("the configuration was read again and is in force")
         except Exception as error:
-            text = str(error) if isinstance(error, EdgeSimError) else _in_a_line(error)
+            text = str(error) if isinstance(error, EdgeSimError) else _one_line(error)
             logger.error("the new configuration is rejected, the old one stays in force: %s", text)
             if not isinstance(error, EdgeSimError):
                 logger.debug("unexpected error on reload", exc_info=error)
@@ -374,24 +374,24 @@ class Daemon:
                 self._notifier.ready()
 
     def _change_to(self, config: Config) -> None:
-        """Go on by `config`; by the old one if that cannot be, whatever is raised."""
+        """Continue with `config`; with the old configuration if that fails, whatever is raised."""
         old_config, old = self._config, self._device
         device = self._built(config, old)
         kept = frozenset(
             name
-            for name, lane in device.lanes.items()
-            if name in old.lanes and lane.source is old.lanes[name].source
+            for name, runner in device.runners.items()
+            if name in old.runners and runner.source is old.runners[name].source
         )
         try:
             self._outputs.change(old_config, config, device_info_of(old))
             memory = self._state_store.current(old)
             try:
                 self._recorders.use(config)
-                self._take(device, memory)
+                self._adopt(device, memory)
             except Exception:
                 self._outputs.change(config, old_config, device_info_of(old))
                 self._recorders.use(old_config)
-                self._take(old, memory)
+                self._adopt(old, memory)
                 raise
         except Exception:
             device.leave(keeping=kept)
@@ -415,30 +415,30 @@ class Daemon:
             wakeup=self._wakeup,
             old=old,
             workers=worker_count(config.daemon.workers, len(config.sources)),
-            on_embedded=self.board.embedded,
+            on_embedded=self.board.add_inference,
         )
 
-    def _take(self, device: Device, memory: DeviceMemory) -> None:
+    def _adopt(self, device: Device, memory: DeviceMemory) -> None:
         self._device = device
         self.board.device = device.config.device
         self._describe()
         self._state_store.restore(device, memory)
-        show_status(device, self.board)
+        show_open_issues(device, self.board)
         share = device.config.daemon.cpu_share
         throttle = None if share is None else Throttle(share)
-        self._loop.use(device.lanes.values(), throttle=throttle, workers=device.workers)
+        self._loop.use(device.runners.values(), throttle=throttle, workers=device.workers)
 
     def _on_fault(self, source: str, error: Exception | None) -> None:
         self._supervisor.report(f"source {source}", error)
 
     @contextmanager
     def _watched_threads(self) -> Iterator[None]:
-        """Within, a thread that ends with an error is no longer silent."""
+        """Report every thread that ends with an error inside the block."""
         before = threading.excepthook
 
         def died(args: threading.ExceptHookArgs) -> None:
             name = "a thread" if args.thread is None else f"thread {args.thread.name}"
-            text = f"it has died of {args.exc_type.__name__}: {args.exc_value}"
+            text = f"it has ended with {args.exc_type.__name__}: {args.exc_value}"
             logger.error("%s: %s", name, text, exc_info=args.exc_value)
             if not self._stop:
                 self.board.show_fault(name, text, for_good=True)
@@ -450,9 +450,9 @@ class Daemon:
             threading.excepthook = before
 
     def _on_command(self, command: Command) -> None:
-        self._commands.submit(partial(self._obey, command))
+        self._commands.submit(partial(self._execute, command))
 
-    def _obey(self, command: Command) -> None:
+    def _execute(self, command: Command) -> None:
         try:
             if isinstance(command, Teach):
                 self._teach(command)
@@ -461,7 +461,7 @@ class Daemon:
         except EdgeSimError as error:
             logger.warning("command rejected: %s", error)
         except Exception as error:
-            logger.error("command failed: %s", _in_a_line(error), exc_info=error)
+            logger.error("command failed: %s", _one_line(error), exc_info=error)
 
     def _teach(self, command: Teach) -> Lesson:
         lesson = self._recorders.teacher.teach(self._device, command)
@@ -488,13 +488,13 @@ class Daemon:
         logger.info("sensitivity watch=%s value=%g", command.watch, command.sensitivity)
 
 
-def _in_a_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 @contextmanager
 def _enough_threads() -> Iterator[None]:
-    """Within, a thread that the system does not give is an error of one line."""
+    """Raise one line of error for a thread that cannot be started inside the block."""
     try:
         yield
     except RuntimeError as error:

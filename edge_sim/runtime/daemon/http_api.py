@@ -1,4 +1,4 @@
-"""Joins the HTTP server with the parts that it shows."""
+"""Connection of the HTTP server with the parts of the daemon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TeachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /teach`; without `event` it is about what is seen now."""
+    """Body of `POST /teach`; without `event` the present picture is taught."""
 
     watch: str
     state: str
@@ -37,7 +37,7 @@ def open_http_server(
     state_store: StateStore,
     teach: Callable[[Teach], Lesson],
 ) -> HealthServer | None:
-    """Return the running server of `config`; None if it wants none.
+    """Return the running server of `config`; None if none is configured.
 
     Raises:
         ConfigError: It cannot listen, or its certificate cannot be read.
@@ -46,35 +46,34 @@ def open_http_server(
     if section.address is None:
         return None
     # Only here: `ssl` and `http.server` take 7 MB, which a device without a server need not hold.
-    from edge_sim.runtime.health.server import Access, HealthServer
+    from edge_sim.runtime.health.server import HealthServer
 
-    access = Access(
-        token=section.token,
-        certificate=None if section.certificate is None else config.path(section.certificate),
-        key=None if section.key is None else config.path(section.key),
-        requests_per_s=section.requests_per_s,
-    )
     pages = Pages(
         board,
         counts=dispatcher.counts,
         failing=dispatcher.failing,
         written_bytes=lambda: state_store.written_bytes,
-        teach=lambda body: _taught(teach, body),
+        teach=lambda body: _teach_from(teach, body),
     )
-    server = HealthServer(section.address, pages, access)
+    files = {
+        name: str(config.path(path))
+        for name, path in (("certificate", section.certificate), ("key", section.key))
+        if path is not None
+    }
+    server = HealthServer(pages, msgspec.structs.replace(section, **files))
     server.start()
     return server
 
 
-def _taught(teach: Callable[[Teach], Lesson], body: bytes) -> Mapping[str, object]:
+def _teach_from(teach: Callable[[Teach], Lesson], body: bytes) -> Mapping[str, object]:
     try:
-        order = msgspec.json.decode(body, type=TeachRequest)
+        request = msgspec.json.decode(body, type=TeachRequest)
     except msgspec.DecodeError as error:
-        raise CommandError(f"the body is no teach order: {error}") from error
-    for word in (order.watch, order.state):
-        if is_reserved(word):
-            raise CommandError(f"the name {word!r} is reserved")
-    checked_name("state", order.state)
-    lesson = teach(Teach(order.watch, order.state, order.event))
+        raise CommandError(f"the body is no teach request: {error}") from error
+    for name in (request.watch, request.state):
+        if is_reserved(name):
+            raise CommandError(f"the name {name!r} is reserved")
+    checked_name("state", request.state)
+    lesson = teach(Teach(request.watch, request.state, request.event))
     answer: Mapping[str, object] = msgspec.to_builtins(lesson)
     return answer

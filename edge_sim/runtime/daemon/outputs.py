@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 DRAIN_S = 0.8
-"""At the end: what is not out by then waits on disk for the next start."""
+"""Time for deliveries at the end, seconds: later events wait on disk for the next start."""
 
 
 class EventDispatcher:
-    """The sinks of one configuration behind their outbox, delivering.
+    """Delivery of events to the sinks of one configuration, through their outbox.
 
     Args:
-        config: Its device, sinks and outbox.
-        on_command: Takes what comes in from remote sinks; must return at once.
-        open_sinks: Opens the sinks of the configuration.
+        config: Configuration with device, sinks and outbox.
+        on_command: Receiver of commands from remote sinks; must return at once.
+        open_sinks: Opener of the sinks of the configuration.
 
     Raises:
         SinkError: A sink or the outbox cannot be opened.
@@ -72,27 +72,27 @@ class EventDispatcher:
         self._delivery.start()
 
     def describe(self, device_info: DeviceInfo) -> None:
-        """Announce the device as it is now."""
+        """Announce the present device."""
         for remote in self._remotes:
             remote.describe(device_info)
 
     def put(self, events: Sequence[Event]) -> None:
-        """Take events: on disk when this returns, if the disk takes any."""
+        """Store events: on disk when this returns, if the disk is writable."""
         if events:
             self._outbox.put(events)
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether a sink is to show pictures."""
+        """True if a sink shows pictures."""
         return bool(self._galleries)
 
     def show_picture(self, watch: str, jpeg: bytes) -> None:
-        """Show the region of a watch wherever that is configured."""
+        """Send the picture of a watch to the sinks that show pictures."""
         for sink in self._galleries:
             sink.show_picture(watch, jpeg)
 
     def report(self, now_s: float, stats: Callable[[OutboxCounts], DeviceStats]) -> None:
-        """Show how the device does where it is time to; `now_s` is monotonic."""
+        """Send statistics to the sinks for which they are due; `now_s` is monotonic."""
         due = [sink for sink in self._reporting if now_s >= self._next_report_s[sink.name]]
         if not due:
             return
@@ -107,40 +107,40 @@ class EventDispatcher:
         return {watch: event for watch, event in latest.items() if event.device == device}
 
     def counts(self) -> OutboxCounts:
-        """Return what waits and what went."""
+        """Return the counts of waiting, delivered and dropped events."""
         return self._outbox.counts()
 
     def failing(self) -> Mapping[str, int]:
-        """Return failures in a row of the sinks that fail now."""
+        """Return the number of failures in a row of each sink that fails."""
         return self._delivery.failing()
 
     def broken(self) -> Mapping[str, str]:
-        """Return the errors of deliveries that broke for no fault of their sink."""
+        """Return the errors of deliveries that failed for a reason other than their sink."""
         return self._delivery.broken()
 
     def close(self, drain_s: float = DRAIN_S) -> None:
-        """Deliver what can go at once; the rest waits on disk."""
+        """Deliver for at most `drain_s` seconds; the remaining events wait on disk."""
         self._delivery.close(drain_s)
         self._outbox.close()
 
     @property
     def lost(self) -> int:
-        """Events that were lost at the end."""
+        """Number of events that were lost at the end."""
         return self._outbox.lost
 
 
 def same_outputs(a: Config, b: Config) -> bool:
-    """Whether two configurations send events the same way."""
+    """Return whether two configurations send events the same way."""
     return (a.device, a.sinks, a.outbox, a.folder) == (b.device, b.sinks, b.outbox, b.folder)
 
 
 class Outputs:
-    """Both of one configuration; another one takes over whole or not at all.
+    """Sinks and HTTP server of one configuration; another configuration replaces both or neither.
 
     Args:
-        config: In force at the start.
-        on_command: Takes what comes in from remote sinks; must return at once.
-        open_http_server: Opens the HTTP server of a configuration; None if it wants none.
+        config: Configuration at the start.
+        on_command: Receiver of commands from remote sinks; must return at once.
+        open_http_server: Opener of the HTTP server; returns None if none is configured.
 
     Raises:
         SinkError: A sink or the outbox cannot be opened.
@@ -158,7 +158,7 @@ class Outputs:
         self.dispatcher = EventDispatcher(config, on_command)
 
     def open_http_server(self, config: Config) -> None:
-        """Begin to answer.
+        """Start the HTTP server.
 
         Raises:
             ConfigError: It cannot listen, or its certificate cannot be read.
@@ -166,10 +166,10 @@ class Outputs:
         self._http_server = self._open_http_server(config, self.dispatcher)
 
     def change(self, old: Config, new: Config, device_info: DeviceInfo) -> None:
-        """Go on by `new`; by `old` if that cannot be.
+        """Continue with `new`; with `old` if that fails.
 
         Raises:
-            EdgeSimError: It cannot be; all is as it was.
+            EdgeSimError: `new` cannot be used; all is as before.
         """
         self._swap_dispatcher(old, new, device_info)
         try:
@@ -179,24 +179,24 @@ class Outputs:
             raise
 
     def faults(self) -> dict[str, str]:
-        """Return why parts with threads of their own do not work now; each restarts itself."""
-        found = {f"sink {name}": text for name, text in self.dispatcher.broken().items()}
+        """Return the faults of parts with threads of their own; each part restarts itself."""
+        faults = {f"sink {name}": text for name, text in self.dispatcher.broken().items()}
         if self._http_server is not None and self._http_server.fault:
-            found["HTTP server"] = self._http_server.fault
-        return found
+            faults["HTTP server"] = self._http_server.fault
+        return faults
 
     @property
     def lost(self) -> int:
-        """Events that were lost at the end, because the disk took nothing."""
+        """Number of events that were lost at the end because the disk was not writable."""
         return self.dispatcher.lost
 
     def close_http_server(self) -> None:
-        """Answer no more. Safe to call twice."""
+        """Stop the HTTP server. Safe to call twice."""
         if self._http_server is not None:
             self._http_server.close()
 
     def close(self) -> None:
-        """Deliver what can go at once and close; the rest waits on disk."""
+        """Deliver for a short time and close; the remaining events wait on disk."""
         self.dispatcher.close()
 
     def _swap_dispatcher(self, old: Config, new: Config, device_info: DeviceInfo) -> None:

@@ -1,4 +1,4 @@
-"""Recorders: explanations, score log, uncertain frames and pictures, for people who ask later."""
+"""Recorders of the daemon: explanations, score log, uncertain frames and pictures of events."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from edge_sim.runtime.daemon.teaching import Teacher, explanations_path
 from edge_sim.runtime.explanations import ExplanationFile, Recorder, configuration_digest
 from edge_sim.runtime.loop import Step
 from edge_sim.runtime.review_queue import ReviewBounds, ReviewFolder
-from edge_sim.runtime.score_log import Deciding, ScoreLog
+from edge_sim.runtime.score_log import DecisionOrigin, ScoreLog
 
 logger = logging.getLogger(__name__)
 
-CLEAR_LEAD = 0.4
-"""Lead over the runner-up, in probability, from which a look needs nobody's word: twice what the
-decider asks for at the calibrated point."""
-_SOUND = frozenset({None, UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
+CLEAR_MARGIN = 0.4
+"""Probability margin at or above which an observation is not queued for review: twice the margin
+that the decider requires at the calibrated point."""
+_UNIMPAIRED = frozenset({None, UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
 _FAULTS_PER_LINE = 100
 _MEGABYTE = 1_000_000
 
 
 class UncertainFrames:
-    """Keeps looks that a person's word would help most, few and far between.
+    """Review queue writer: keeps observations whose label would help most, at a limited rate.
 
     Args:
-        config: Its review section; without a path nothing is kept.
+        config: Configuration with the section `review`; without a path nothing is kept.
     """
 
     def __init__(self, config: Config) -> None:
@@ -44,23 +44,23 @@ class UncertainFrames:
         self._last_s: dict[str, float] = {}
         self._faults = 0
         self.kept = 0
-        """Looks, since the start."""
+        """Frames kept since the start."""
         self._folder: ReviewFolder | None = None
         if section.path is not None:
             bounds = ReviewBounds(section.max_frames, int(section.max_mb * _MEGABYTE))
             self._folder = ReviewFolder(config.path(section.path), bounds)
 
     def note(self, watches: Mapping[str, Watch], step: Step) -> None:
-        """Keep what one step leaves open. A disk that takes nothing stops nothing.
+        """Keep the uncertain observations of one step. A failing disk stops nothing.
 
         Args:
-            watches: By name; at least those of the step.
-            step: Of any source.
+            watches: Watches by name; at least those of the step.
+            step: Step of any source.
         """
         if self._folder is None or step.frame is None:
             return
         for outcome in step.outcomes:
-            if not is_doubtful(outcome) or not self._is_due(outcome):
+            if not is_uncertain(outcome) or not self._is_due(outcome):
                 continue
             pixels = watches[outcome.watch].region.pixels_of(step.frame.pixels)
             try:
@@ -83,35 +83,33 @@ class UncertainFrames:
         return True
 
 
-def is_doubtful(outcome: Outcome) -> bool:
-    """Return whether a look shows something new, in a picture that is sound, and not clearly.
+def is_uncertain(outcome: Outcome) -> bool:
+    """Return whether an observation of an unimpaired picture is new and its match uncertain.
 
-    Frames that the gate passed over repeat an earlier observation. A covered or dark picture
-    teaches nothing.
+    Frames that the gate skipped repeat an earlier observation. A covered or dark picture gives no
+    useful reference.
     """
-    seen = outcome.observation
-    if not outcome.embedded or seen.match is None or seen.impediment not in _SOUND:
+    observation = outcome.observation
+    match = observation.match
+    if not outcome.embedded or match is None or observation.impediment not in _UNIMPAIRED:
         return False
     if outcome.state.reason is UnknownReason.UNTAUGHT_LIGHT:
         return True
-    best = seen.match.best
+    best = match.best
     level = outcome.thresholds.get(best.state)
     known = level is not None and best.score.combined >= level.enter
-    return seen.impediment is not None or not known or seen.match.margin < CLEAR_LEAD
-
-
-_FAULTS_PER_LINE = 100
+    return observation.impediment is not None or not known or match.margin < CLEAR_MARGIN
 
 
 class Records:
-    """Keeps an explanation of every change of state, and the score log if one is configured.
+    """Writer of explanations of changes of state, and of the score log if one is configured.
 
-    A disk that is full or gone stops nothing: it is logged, and what came meanwhile is not kept.
+    A disk that is full or gone stops nothing: it is logged, and nothing is kept meanwhile.
 
     Args:
-        config: Its device, explanations and score log. With the outbox in memory nothing of an
-            event touches the disk, so nothing is kept here either.
-        score_log: Whether to keep the one that is configured.
+        config: Configuration with device, explanations and score log. With the outbox in memory
+            nothing of an event touches the disk, so nothing is kept here either.
+        score_log: Whether the configured score log is written.
     """
 
     def __init__(self, config: Config, *, score_log: bool = True) -> None:
@@ -120,7 +118,7 @@ class Records:
         self._log: ScoreLog | None = None
         section = config.explanations
         self._recorder = Recorder(
-            looks=section.observations,
+            observations=section.observations,
             pictures=section.pictures,
             configuration=partial(configuration_digest, config),
         )
@@ -137,18 +135,18 @@ class Records:
                 logger.error("no score log is kept: %s", error)
 
     def note(self, watches: Mapping[str, Watch], step: Step) -> None:
-        """Write down what one step gave.
+        """Record the results of one step.
 
         Args:
-            watches: By name; at least those of the step.
-            step: Of any source.
+            watches: Watches by name; at least those of the step.
+            step: Step of any source.
         """
         try:
             self._note(watches, step)
             self._faults = 0
         except DataError as error:
             if self._faults % _FAULTS_PER_LINE == 0:
-                logger.error("not written down: %s (fault %d)", error, self._faults + 1)
+                logger.error("not recorded: %s (fault %d)", error, self._faults + 1)
             self._faults += 1
 
     def close(self) -> None:
@@ -168,40 +166,40 @@ class Records:
                 if kept is not None:
                     self._file.append(kept)
             if self._log is not None:
-                deciding = Deciding(self._config.device, step.frame.source, watch.decider)
-                self._log.note(outcome, watch.gallery.revision, deciding)
+                origin = DecisionOrigin(self._config.device, step.frame.source, watch.decider)
+                self._log.note(outcome, watch.gallery.revision, origin)
 
 
 _JPEG_QUALITY = 85
 
 
 class Recorders:
-    """Pictures for corrections, explanations, doubtful looks, and pictures for far ends.
+    """Recorders of one device: event pictures, explanations, score log and uncertain frames.
 
     Args:
-        config: In force.
+        config: Present configuration.
         now: Seconds since 1970 UTC.
     """
 
     def __init__(self, config: Config, now: Callable[[], float]) -> None:
         self.teacher = Teacher(now)
         self._config = config
-        self._doubts = UncertainFrames(config)
+        self._uncertain = UncertainFrames(config)
         self._records = Records(config)
 
     def note(self, device: Device, source: str, step: Step) -> None:
-        """Take note of one step."""
+        """Record one step."""
         watches = device.watches
         self.teacher.note(device, source, step)
         self._records.note(watches, step)
-        self._doubts.note(watches, step)
+        self._uncertain.note(watches, step)
 
     def use(self, config: Config) -> None:
-        """Go on by another configuration."""
+        """Continue with another configuration."""
         self._records.close()
         self._records = Records(config)
         if config.review != self._config.review:
-            self._doubts = UncertainFrames(config)
+            self._uncertain = UncertainFrames(config)
         self._config = config
 
     def close(self) -> None:
@@ -209,11 +207,11 @@ class Recorders:
         self._records.close()
 
 
-def show_pictures(watches: Mapping[str, Watch], step: Step, post: EventDispatcher) -> None:
-    """Show far ends the region of every watch that has just decided, if one wants to see it."""
-    if step.frame is None or not post.wants_pictures:
+def show_pictures(watches: Mapping[str, Watch], step: Step, dispatcher: EventDispatcher) -> None:
+    """Send the region of every watch that changed its state to the sinks that show pictures."""
+    if step.frame is None or not dispatcher.wants_pictures:
         return
     for event in step.events:
         if isinstance(event, StateChanged):
             pixels = watches[event.watch].region.pixels_of(step.frame.pixels)
-            post.show_picture(event.watch, encode_jpeg(as_stored(pixels), _JPEG_QUALITY))
+            dispatcher.show_picture(event.watch, encode_jpeg(as_stored(pixels), _JPEG_QUALITY))

@@ -16,43 +16,43 @@ from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import DeviceInfo, DeviceStats, WatchCard
 from edge_sim.io.sources.live import LiveSource
 from edge_sim.runtime.assembly import Device
-from edge_sim.runtime.daemon.state_file import standing_of
+from edge_sim.runtime.daemon.state_file import open_issues
 from edge_sim.runtime.health.status import StatusBoard, WatchStatus
 
 logger = logging.getLogger(__name__)
 
 
 def device_info_of(device: Device) -> DeviceInfo:
-    """Return what a far end must know of the device."""
+    """Return the description of the device for remote sinks."""
     cards = tuple(
         _card(device, source, watch)
-        for source, lane in device.lanes.items()
-        for watch in lane.pipeline.watches
+        for source, runner in device.runners.items()
+        for watch in runner.pipeline.watches
     )
     return DeviceInfo(cards, device.embedder.model_id)
 
 
 def _card(device: Device, source: str, watch: Watch) -> WatchCard:
     configured = device.config.watches[watch.name]
-    standing = standing_of(watch)
+    issues = open_issues(watch)
     return WatchCard(
         name=watch.name,
         source=source,
         states=configured.states or watch.gallery.states,
         sensitivity=configured.sensitivity,
-        problems=standing.problems,
-        overdue=standing.overdue,
+        problems=issues.problems,
+        overdue=issues.overdue,
     )
 
 
-def show_status(device: Device, board: StatusBoard) -> None:
-    """Put on the board the open issues of the watches, besides their state."""
+def show_open_issues(device: Device, board: StatusBoard) -> None:
+    """Show the open issues of the watches on the status board."""
     for name, watch in device.watches.items():
-        board.stands(name, standing_of(watch))
+        board.show_issues(name, open_issues(watch))
 
 
 def watch_statuses(device: Device) -> list[WatchStatus]:
-    """Return what the board should show of the watches, before their first observation."""
+    """Return the status of the watches before their first observation."""
     return [
         WatchStatus(
             name=watch.name,
@@ -60,8 +60,8 @@ def watch_statuses(device: Device) -> list[WatchStatus]:
             states=watch.gallery.states,
             revision=watch.gallery.revision,
         )
-        for name, lane in device.lanes.items()
-        for watch in lane.pipeline.watches
+        for name, runner in device.runners.items()
+        for watch in runner.pipeline.watches
     ]
 
 
@@ -78,7 +78,7 @@ def counts_of(source: FrameSource) -> dict[str, int]:
 
 
 def log_event(event: Event) -> None:
-    """One line per event, `key=value`, for journald and grep."""
+    """Log an event in one line of `key=value`, for journald and grep."""
     if isinstance(event, WatchEvent):
         logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
         return
@@ -98,7 +98,7 @@ def log_event(event: Event) -> None:
 
 
 def _facts(event: WatchEvent) -> str:
-    """Return the fields that are of this kind alone, those that are set."""
+    """Return the fields that this kind of event adds, those that are set."""
     own = [name for name in event.__struct_fields__ if name not in WatchEvent.__struct_fields__]
     facts = {name: getattr(event, name) for name in own if name != "action"}
     return " ".join(f"{name}={_word(value)}" for name, value in facts.items() if value is not None)
@@ -109,11 +109,11 @@ def _word(value: object) -> object:
 
 
 def summary(board: StatusBoard) -> str:
-    """Return what every watch says, in one short line."""
-    said = [
+    """Return the state of every watch, in one short line."""
+    states = [
         f"{item.name} {item.state.name if item.state else 'starting'}" for item in board.watches
     ]
-    return ", ".join(said)[:200]
+    return ", ".join(states)[:200]
 
 
 _STATM = Path("/proc/self/statm")
@@ -121,12 +121,12 @@ _MEGABYTE = 1e6
 
 
 class ProcessStats:
-    """Makes the figures.
+    """Statistics of the process: memory, CPU time and totals.
 
     Args:
-        board: Of the daemon.
+        board: Status board of the daemon.
         used: CPU seconds of the whole process.
-        memory_mb: Of the process; None where the system does not report it.
+        memory_mb: Memory of the process, megabytes; None where the system does not report it.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ProcessStats:
         self._last = (self._started_s, used())
 
     def stats(self, counts: OutboxCounts) -> DeviceStats:
-        """Return the figures now; the CPU share is that since the last call."""
+        """Return the present statistics; the CPU share counts from the last call."""
         now_s, used_s = self._board.clock(), self._used()
         last_now_s, last_used_s = self._last
         self._last = (now_s, used_s)
@@ -153,7 +153,7 @@ class ProcessStats:
             rss_mb=self._memory_mb(),
             cpu_share=round((used_s - last_used_s) / max(now_s - last_now_s, 1e-3), 4),
             frames=sum(item.frames for item in sources),
-            looks=sum(item.looks for item in self._board.watches),
+            looks=sum(item.observations for item in self._board.watches),
             events=self._board.last_event,
             sources=len(sources),
             sources_up=sum(item.up for item in sources),
@@ -164,7 +164,7 @@ class ProcessStats:
 
 
 def resident_mb() -> float | None:
-    """Return the memory of this process, shared libraries included; None where there is no /proc.
+    """Return the memory of this process in megabytes, with shared libraries; None without /proc.
 
     The second number in statm is resident pages, https://man7.org/linux/man-pages/man5/proc.5.html
     """

@@ -1,6 +1,6 @@
-"""State file: what a device remembers across restarts, in one small file that is always whole.
+"""State file: memory of a device across restarts, in one small file that is always whole.
 
-The state reported last is not taken from here if the outbox knows it: there it is written in the
+The last reported state is not taken from here if the outbox knows it: there it is written in the
 same commit as the event. So a power cut between the two can neither lose an event nor repeat one.
 """
 
@@ -32,17 +32,17 @@ _MAX_BYTES = 4_000_000
 
 
 class KeptDrift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far the scores of a state have moved in one condition; see `deciding.levels.Drift`."""
+    """Drift of the scores of a state in one light condition; see `decision.thresholds.Drift`."""
 
     state: str
     condition: str
     shift: float
     spread: float | None
-    looks: int
+    observations: int = msgspec.field(name="looks")
 
 
 class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State, learned levels and reports of one watch; times count while the device runs."""
+    """State, learned thresholds and reports of one watch; times count while the device runs."""
 
     state: str | None = None
     reason: str | None = None
@@ -54,7 +54,7 @@ class WatchMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeviceMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of the file."""
+    """Content of the file."""
 
     schema: int = 1
     watches: dict[str, WatchMemory] = msgspec.field(default_factory=dict)
@@ -64,31 +64,31 @@ class DeviceMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A decider that can be carried over a restart."""
+    """Decider whose learned state can be kept over a restart."""
 
     def snapshot(self) -> Memory:
-        """Return what was learned."""
+        """Return the learned state."""
 
     def restore(self, memory: Memory) -> None:
-        """Take over what an earlier decider learned."""
+        """Continue from the learned state of an earlier decider."""
 
 
 class StateFile:
-    """The file; written whole, so that a power cut leaves the old or the new content.
+    """State file, written whole, so that a power cut leaves the old or the new content.
 
     Args:
-        path: Of the file; None keeps nothing.
+        path: Path of the file; None keeps nothing.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._written: bytes | None = None
         self.written_bytes = 0
-        """Since the start; for the write budget."""
+        """Bytes written since the start, for the write budget."""
         self._faults = 0
 
     def load(self) -> DeviceMemory:
-        """Return what is in the file; nothing if there is none. A damaged file is moved aside."""
+        """Return the content of the file; empty if there is none. A damaged file is moved aside."""
         if self._path is None or not self._path.exists():
             return DeviceMemory()
         try:
@@ -96,16 +96,16 @@ class StateFile:
                 content = stream.read(_MAX_BYTES)
             return msgspec.json.decode(content, type=DeviceMemory)
         except (OSError, msgspec.DecodeError) as error:
-            aside = self._path.with_suffix(".damaged")
-            logger.error("%s cannot be read (%s); moved to %s", self._path, error, aside.name)
+            damaged = self._path.with_suffix(".damaged")
+            logger.error("%s cannot be read (%s); moved to %s", self._path, error, damaged.name)
             try:
-                self._path.replace(aside)
+                self._path.replace(damaged)
             except OSError as fault:
                 logger.error("%s cannot be moved: %s", self._path, fault)
             return DeviceMemory()
 
     def save(self, memory: DeviceMemory) -> bool:
-        """Write `memory` if it differs from what was written last; return whether it is on disk."""
+        """Write `memory` if it differs from the last content; return whether it is on disk."""
         if self._path is None:
             return False
         content = msgspec.json.encode(memory)
@@ -125,7 +125,7 @@ class StateFile:
 
 
 def memory_of(watch: Watch, in_state_s: float) -> WatchMemory:
-    """Return what `watch` says and has learned."""
+    """Return the state and the learned thresholds of `watch`."""
     decider = watch.decider
     memory = decider.snapshot() if isinstance(decider, Remembering) else Memory()
     state = decider.state
@@ -137,24 +137,24 @@ def memory_of(watch: Watch, in_state_s: float) -> WatchMemory:
     return WatchMemory(state.name, reason, round(in_state_s, 1), drifts)
 
 
-def recall(watch: Watch, memory: WatchMemory) -> None:
-    """Let `watch` go on as `memory` says; a state that it does not have any more is ignored."""
+def restore_decider(watch: Watch, memory: WatchMemory) -> None:
+    """Restore the decider of `watch`; a state that it no longer has is ignored."""
     if not isinstance(watch.decider, Remembering):
         return
     drifts = {
-        (item.state, item.condition): Drift(item.shift, item.spread, item.looks)
+        (item.state, item.condition): Drift(item.shift, item.spread, item.observations)
         for item in memory.drifts
     }
     try:
         watch.decider.restore(Memory(memory.state, memory.reason, drifts))
     except ValueError as error:
         logger.warning(
-            "watch %s starts anew: what it remembered makes no sense (%s)", watch.name, error
+            "watch %s starts anew: its saved state cannot be used (%s)", watch.name, error
         )
 
 
 def reconciled(memory: WatchMemory, reported: StateChanged | None) -> WatchMemory:
-    """Return `memory` as the last event says: what was reported is what was said."""
+    """Return `memory` with the state of the last reported event."""
     if reported is None or (memory.state, memory.reason) == (reported.after, reported.reason):
         return memory
     rules = memory.rules
@@ -166,7 +166,7 @@ def reconciled(memory: WatchMemory, reported: StateChanged | None) -> WatchMemor
 
 
 def with_followed(memory: WatchMemory, watch: Watch) -> WatchMemory:
-    """Return `memory` with what the followers of `watch` know."""
+    """Return `memory` with the state of the followers of `watch`."""
     for follower in watch.followers:
         if isinstance(follower, SceneHealth):
             memory = msgspec.structs.replace(memory, problems=follower.snapshot())
@@ -177,8 +177,8 @@ def with_followed(memory: WatchMemory, watch: Watch) -> WatchMemory:
     return memory
 
 
-def recall_followed(watch: Watch, memory: WatchMemory) -> None:
-    """Let the followers of `watch` go on as `memory` says."""
+def restore_followers(watch: Watch, memory: WatchMemory) -> None:
+    """Restore the followers of `watch`."""
     for follower in watch.followers:
         if isinstance(follower, SceneHealth):
             follower.restore(memory.problems)
@@ -188,44 +188,44 @@ def recall_followed(watch: Watch, memory: WatchMemory) -> None:
             follower.restore(memory.scores)
 
 
-def standing_of(watch: Watch) -> OpenIssues:
-    """Return what the followers of `watch` say now."""
-    standing = OpenIssues()
+def open_issues(watch: Watch) -> OpenIssues:
+    """Return the open issues that the followers of `watch` report."""
+    issues = OpenIssues()
     for follower in watch.followers:
         if isinstance(follower, SceneHealth):
-            told = {problem.value: utc_text(at_s) for problem, at_s in follower.told.items()}
-            problems = told if follower.can_report or told else None
-            standing = replace(standing, problems=problems)
+            reported = {problem.value: utc_text(at_s) for problem, at_s in follower.told.items()}
+            problems = reported if follower.can_report or reported else None
+            issues = replace(issues, problems=problems)
         elif isinstance(follower, RuleFollower):
             can_be = follower.watches_overdue or follower.is_overdue
             overdue = follower.is_overdue if can_be else None
-            standing = replace(standing, overdue=overdue)
+            issues = replace(issues, overdue=overdue)
         elif isinstance(follower, DriftFollower):
-            standing = replace(standing, drifts=follower.readings)
-    return standing
+            issues = replace(issues, drifts=follower.readings)
+    return issues
 
 
 class StateStore:
-    """Knows what every watch last said, and writes it down.
+    """Reader and writer of the state of a device.
 
     Args:
-        path: Of the state file; None keeps nothing.
-        board: Knows how long states last.
+        path: Path of the state file; None keeps nothing.
+        board: Status board, for the time in each state.
     """
 
     def __init__(self, path: Path | None, board: StatusBoard) -> None:
         self._file = StateFile(path)
         self._board = board
         self.sensitivities: dict[str, float] = {}
-        """Set by people while running; they go before the configuration."""
+        """Sensitivities set while running, by watch; they override the configuration."""
 
     @property
     def written_bytes(self) -> int:
-        """Since the start."""
+        """Bytes written since the start."""
         return self._file.written_bytes
 
     def load(self, latest: Mapping[str, StateChanged]) -> DeviceMemory:
-        """Return what was before the start; `latest` is what the outbox knows of it."""
+        """Return the saved state, with the last events of the outbox in `latest`."""
         memory = self._file.load()
         names = memory.watches.keys() | latest.keys()
         watches = {
@@ -238,36 +238,36 @@ class StateStore:
         return msgspec.structs.replace(memory, watches=watches)
 
     def restore(self, device: Device, memory: DeviceMemory) -> None:
-        """Let the watches of `device` go on where they were."""
+        """Restore the watches and sources of `device`."""
         for name, watch in device.watches.items():
             known = memory.watches.get(name)
             if known is None or known.state is None:
                 continue
             state = _state(known)
             if state is None:
-                logger.warning("watch %s starts anew: it remembered no state that is one", name)
+                logger.warning("watch %s starts anew: its saved state is no state", name)
                 continue
-            recall(watch, known)
+            restore_decider(watch, known)
             watch.recall_time(known.in_state_s)
-            recall_followed(watch, known)
-            self._board.recall(name, state, known.in_state_s)
-        for name, lane in device.lanes.items():
-            if name in memory.lost_sources and not lane.is_lost:
-                lane.resume_lost()
+            restore_followers(watch, known)
+            self._board.restore_state(name, state, known.in_state_s)
+        for name, runner in device.runners.items():
+            if name in memory.lost_sources and not runner.is_lost:
+                runner.resume_lost()
 
     def current(self, device: Device) -> DeviceMemory:
-        """Return what is to be remembered now."""
+        """Return the state to be saved."""
         watches = {
             name: with_followed(memory_of(watch, self._board.in_state_s(name)), watch)
             for name, watch in device.watches.items()
         }
-        lost = tuple(name for name, lane in device.lanes.items() if lane.is_lost)
+        lost = tuple(name for name, runner in device.runners.items() if runner.is_lost)
         return DeviceMemory(
             watches=watches, lost_sources=lost, sensitivities=dict(self.sensitivities)
         )
 
     def save(self, device: Device) -> bool:
-        """Write everything down; return whether it is on disk."""
+        """Write the state of `device`; return whether it is on disk."""
         return self._file.save(self.current(device))
 
 

@@ -1,4 +1,4 @@
-"""Correction: "that was X". A frame becomes a reference; events it would change are named."""
+"""Corrections: enrol a frame that a person labels, and name the events that it would change."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from edge_sim.gallery.records import REGION, region_text
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime import assembly
-from edge_sim.runtime.assembly import LOCKED_S, Device, stages_of
+from edge_sim.runtime.assembly import LOCKED_S, Device
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.explanations import find_explanation
 from edge_sim.runtime.loop import Step
+from edge_sim.runtime.stages import stages_of
 
 
 def explanations_path(config: Config) -> Path | None:
-    """Return where explanations are kept; None if they are not."""
+    """Return the path of the explanations; None if none are kept."""
     section = config.explanations
     if section.path is None or config.outbox.storage != "disk":
         return None
@@ -36,7 +37,7 @@ def explanations_path(config: Config) -> Path | None:
 
 
 def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
-    """Return the region as it was at the event that `command` names.
+    """Return the picture of the region at the event that `command` names.
 
     Pictures are kept only with `explanations.pictures`, at most 256 pixels wide, as JPEG.
 
@@ -56,11 +57,11 @@ def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
         raise CommandError(f"no picture of the event {wanted} is kept: {error}") from error
     event = kept.event
     if event.watch != command.watch:
-        raise CommandError(f"the event {event.id} is of {event.watch}, not of {command.watch}")
+        raise CommandError(f"the event {event.id} belongs to {event.watch}, not to {command.watch}")
     if kept.picture is None:
         raise CommandError(
             f"the event {event.id} at {event.at} is known, but no picture of it was kept; set "
-            "explanations.pictures: true for the next one, or teach what is seen now"
+            "explanations.pictures: true for the next one, or teach the present picture"
         )
     try:
         pixels = decode(kept.picture)
@@ -70,15 +71,15 @@ def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
 
 
 KEPT_PER_WATCH = 8
-"""Pictures of the last events, in memory; older ones are on disk if explanations keep them."""
+"""Pictures of the last events that are held in memory; older ones may be in the explanations."""
 KEPT_BYTES = 16_000_000
-"""Most bytes of these pictures, all watches together: the oldest go first."""
+"""Most bytes of these pictures, all watches together: the oldest are dropped first."""
 _MOST_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A recent event that would be another state with what was taught."""
+    """Recent event that would give another state with the new reference."""
 
     event_id: str
     before: str
@@ -90,12 +91,12 @@ class Lesson:
     """Result of a correction.
 
     Args:
-        watch: That was corrected.
-        state: That the picture shows.
-        reference_id: Of the new reference.
-        revision: Of the gallery; `edge-sim gallery undo` takes it back.
+        watch: Name of the watch.
+        state: State of the picture.
+        reference_id: Id of the new reference.
+        revision: Revision of the gallery; `edge-sim gallery undo` reverts it.
         overruled: Reason against the picture; None if there was none.
-        flips: Recent events that would be another state now.
+        flips: Recent events that would give another state now.
     """
 
     watch: str
@@ -107,16 +108,16 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
+class _EventPicture:
     event_id: str
-    picture: bytes
+    jpeg: bytes
     probe: Probe
     observation: Observation
     unix_time_s: float
 
 
 class Teacher:
-    """Keeps the last pictures of every watch, and makes references of them on request.
+    """Last pictures of every watch, and their enrolment on request.
 
     Args:
         now: Seconds since 1970 UTC, for the time of enrolment.
@@ -125,11 +126,11 @@ class Teacher:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._frames: dict[str, Frame] = {}
-        self._shown: dict[str, deque[_Shown]] = {}
+        self._pictures: dict[str, deque[_EventPicture]] = {}
         self._order: deque[tuple[str, str]] = deque(maxlen=_MOST_KEPT)
 
     def note(self, device: Device, source: str, step: Step) -> None:
-        """Remember the frame, and for every change its picture."""
+        """Keep the frame, and the picture of every change of state."""
         if step.frame is None:
             return
         self._frames[source] = step.frame
@@ -139,31 +140,31 @@ class Teacher:
                 continue
             region = device.watches[outcome.watch].region
             stored = as_stored(region.pixels_of(step.frame.pixels))
-            shown = _Shown(
+            picture = _EventPicture(
                 ids[outcome.watch],
                 encoded_crop(stored),
                 outcome.probe,
                 outcome.observation,
                 step.frame.unix_time_s,
             )
-            self._keep(outcome.watch, shown)
+            self._keep(outcome.watch, picture)
 
-    def _keep(self, watch: str, shown: _Shown) -> None:
-        kept = self._shown.setdefault(watch, deque(maxlen=KEPT_PER_WATCH))
-        kept.append(shown)
-        self._order.append((watch, shown.event_id))
-        size = sum(len(item.picture) for each in self._shown.values() for item in each)
+    def _keep(self, watch: str, picture: _EventPicture) -> None:
+        kept = self._pictures.setdefault(watch, deque(maxlen=KEPT_PER_WATCH))
+        kept.append(picture)
+        self._order.append((watch, picture.event_id))
+        size = sum(len(item.jpeg) for each in self._pictures.values() for item in each)
         while size > KEPT_BYTES and len(self._order) > 1:
             name, event_id = self._order.popleft()
-            oldest = self._shown[name]
+            oldest = self._pictures[name]
             if oldest and oldest[0].event_id == event_id:
-                size -= len(oldest.popleft().picture)
+                size -= len(oldest.popleft().jpeg)
 
     def teach(self, device: Device, command: Teach) -> Lesson:
         """Add the picture to the gallery file.
 
         Raises:
-            CommandError: There is no such watch, state or picture, or it would teach nothing.
+            CommandError: There is no such watch, state or picture, or the picture is rejected.
             GalleryError: The gallery cannot be written.
         """
         watch = _watch_of(device, command)
@@ -174,12 +175,14 @@ class Teacher:
 
     def _candidate(self, device: Device, watch: Watch, command: Teach) -> EnrolmentCandidate:
         if command.event_id is not None:
-            for shown in self._shown.get(watch.name, ()):
-                if shown.event_id == command.event_id:
-                    name = f"event {shown.event_id}"
-                    return EnrolmentCandidate(name, decode(shown.picture), shown.unix_time_s)
+            for picture in self._pictures.get(watch.name, ()):
+                if picture.event_id == command.event_id:
+                    name = f"event {picture.event_id}"
+                    return EnrolmentCandidate(name, decode(picture.jpeg), picture.unix_time_s)
             return picture_of_event(device.config, command)
-        source = next(name for name, lane in device.lanes.items() if watch in lane.pipeline.watches)
+        source = next(
+            name for name, runner in device.runners.items() if watch in runner.pipeline.watches
+        )
         frame = self._frames.get(source)
         if frame is None:
             raise CommandError(f"source {source} has given no frame yet")
@@ -191,15 +194,15 @@ class Teacher:
         with assembly.open_gallery(config) as store:
             gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
         scorer = stages_of(config, config.watches[watch.name]).scorer(gallery)
-        found = []
-        for shown in self._shown.get(watch.name, ()):
-            seen = shown.observation
-            match = scorer.best_match(shown.probe, seen.condition)
-            before = "" if seen.match is None else seen.match.best.state
+        flips = []
+        for picture in self._pictures.get(watch.name, ()):
+            observation = picture.observation
+            match = scorer.best_match(picture.probe, observation.condition)
+            before = "" if observation.match is None else observation.match.best.state
             after = "" if match is None else match.best.state
             if before != after:
-                found.append(Flip(shown.event_id, before, after))
-        return tuple(found)
+                flips.append(Flip(picture.event_id, before, after))
+        return tuple(flips)
 
 
 def teach_picture(
@@ -211,12 +214,12 @@ def teach_picture(
 ) -> Lesson:
     """Add the picture of a region to the gallery of `config`.
 
-    A correction overrules a likeness to another state: that is its purpose. A picture
-    that shows nothing (dark, covered, blurred), or nothing new, stays out.
+    A correction overrules a similarity to another state: that is its purpose. A picture that is
+    dark, covered or blurred, or shows nothing new, is rejected.
 
     Raises:
-        CommandError: The picture was refused.
-        GalleryError: The gallery cannot be written, or a name cannot be.
+        CommandError: The picture is rejected.
+        GalleryError: The gallery cannot be written, or a name is invalid.
     """
     states = config.watches[command.watch].states
     if states and command.state not in states:
@@ -231,8 +234,10 @@ def teach_picture(
         if report.rejected and report.rejected[0].refusal is Refusal.CONFLICT:
             report = enrol(store, embedder, [candidate], plan=replace(plan, force=True), now=now)
     if report.revision is None:
-        refused = report.rejected[0]
-        raise CommandError(f"not taught, the picture is {refused.refusal.value}: {refused.detail}")
+        rejected = report.rejected[0]
+        raise CommandError(
+            f"not taught, the picture is {rejected.refusal.value}: {rejected.detail}"
+        )
     accepted = report.accepted[0]
     return Lesson(
         watch=command.watch,

@@ -1,1 +1,1 @@
-"""How a running device is asked how it is: status board, pages, metrics and the HTTP server."""
+"""Health of a running device: status board, pages, metrics and the HTTP server."""

@@ -1,4 +1,4 @@
-"""Prometheus metrics, made from the board whenever somebody asks; needs the extra `metrics`.
+"""Prometheus metrics, made from the board for each request; needs the extra `metrics`.
 
 Names follow https://prometheus.io/docs/practices/naming/: one prefix, base units, `_total` for
 counters, few labels.
@@ -27,13 +27,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class StatusCollector(Collector):
-    """Turns the board into metrics.
+    """Collector of the metrics of the status board.
 
     Args:
-        board: Of the daemon.
-        counts: Of the outbox.
-        failing: Failures in a row, of the sinks that fail.
-        written_bytes: To the disk beside the outbox, since the start.
+        board: Status board of the daemon.
+        counts: Counts of the outbox.
+        failing: Number of failures in a row of each sink that fails.
+        written_bytes: Bytes written to the disk beside the outbox since the start.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class StatusCollector(Collector):
         self._written_bytes = written_bytes
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything as it is now."""
+        """Yield all metrics."""
         yield from self._of_sources()
         yield from self._of_watches()
         yield from self._of_changes()
-        yield from self._of_standing()
+        yield from self._of_issues()
         yield from self._of_inference()
         yield from self._of_delivery()
 
@@ -62,8 +62,8 @@ class StatusCollector(Collector):
         up = _gauge("source_up", "Whether the source gives frames", "source")
         age = _gauge("frame_age_seconds", "Since the last frame", "source")
         at = _gauge("last_frame_timestamp_seconds", "Unix time of the last frame", "source")
-        frames = _counter("frames", "Frames looked at", "source")
-        losses = _counter("source_losses", "How often the source was lost", "source")
+        frames = _counter("frames", "Processed frames", "source")
+        losses = _counter("source_losses", "Losses of the source", "source")
         dropped = _counter("frames_dropped", "Frames replaced by newer ones", "source")
         rejected = _counter("frames_rejected", "Reads that gave no picture", "source")
         repeated = _counter("frames_repeated", "Frames exactly like the one before", "source")
@@ -83,10 +83,12 @@ class StatusCollector(Collector):
         yield from (up, age, at, frames, losses, dropped, rejected, repeated, hanging)
 
     def _of_watches(self) -> Iterator[Metric]:
-        state = _gauge("state", "1 for the state that the watch says", "watch", "state")
-        since = _gauge("state_duration_seconds", "How long it says so, while running", "watch")
-        similarity = _gauge("similarity_ratio", "Combined score of the last look", "watch", "state")
-        margin = _gauge("margin_ratio", "Lead over the runner-up at the last look", "watch")
+        state = _gauge("state", "1 for the present state", "watch", "state")
+        since = _gauge("state_duration_seconds", "Running time since the state began", "watch")
+        similarity = _gauge(
+            "similarity_ratio", "Combined score of the last observation", "watch", "state"
+        )
+        margin = _gauge("margin_ratio", "Probability margin of the last observation", "watch")
         revision = _gauge("gallery_revision", "Revision of the gallery in force", "watch")
         for item in self._board.watches:
             for name, value in _one_hot(item):
@@ -103,47 +105,49 @@ class StatusCollector(Collector):
     def _of_changes(self) -> Iterator[Metric]:
         changes = _counter("state_changes", "Reported changes", "watch", "from", "to")
         unknown = _counter("unknown_seconds", "Seconds in unknown, by reason", "watch", "reason")
-        looks = _counter("looks", "Looks at a watch", "watch")
+        observations = _counter("observations", "Observations of a watch", "watch")
         for item in self._board.watches:
             for (before, after), number in sorted(item.changes.items()):
                 changes.add_metric([item.name, before, after], number)
             for reason, seconds in sorted(item.unknown_s.items()):
                 unknown.add_metric([item.name, reason], seconds)
-            looks.add_metric([item.name], item.looks)
-        yield from (changes, unknown, looks)
+            observations.add_metric([item.name], item.observations)
+        yield from (changes, unknown, observations)
 
-    def _of_standing(self) -> Iterator[Metric]:
+    def _of_issues(self) -> Iterator[Metric]:
         problem = _gauge(
-            "problem_active", "1 while it was told and is not over", "watch", "problem"
+            "problem_active", "1 while a reported problem is not over", "watch", "problem"
         )
         overdue = _gauge("overdue", "1 while the state lasts too long", "watch")
         labels = ("watch", "state", "condition")
         psi = _gauge("drift_psi", "Population stability index of recent scores", *labels)
         drifted = _gauge("drifted", "1 where scores no longer lie where they did", *labels)
         for item in self._board.watches:
-            for name in item.standing.problems or ():
+            for name in item.issues.problems or ():
                 problem.add_metric([item.name, name], 1.0)
-            if item.standing.overdue is not None:
-                overdue.add_metric([item.name], float(item.standing.overdue))
-            for reading in item.standing.drifts:
+            if item.issues.overdue is not None:
+                overdue.add_metric([item.name], float(item.issues.overdue))
+            for reading in item.issues.drifts:
                 if reading.psi is not None:
                     psi.add_metric([item.name, reading.state, reading.condition], reading.psi)
                 where = [item.name, reading.state, reading.condition]
                 drifted.add_metric(where, float(reading.drifted))
         reported = _counter("events_reported", "Events, by type", "type")
-        for kind, number in sorted(self._board.reported.items()):
+        for kind, number in sorted(self._board.event_counts.items()):
             reported.add_metric([kind], number)
         yield from (problem, overdue, psi, drifted, reported)
 
     def _of_inference(self) -> Iterator[Metric]:
-        skipped = _counter("inferences_skipped", "Looks without an embedding", "reason")
+        skipped = _counter("inferences_skipped", "Observations without an embedding", "reason")
         skipped.add_metric(["gate"], sum(item.skipped for item in self._board.watches))
         durations = self._board.durations
-        histogram = HistogramMetricFamily("edge_sim_inference_duration_seconds", "Of one embedding")
+        histogram = HistogramMetricFamily(
+            "edge_sim_inference_duration_seconds", "Duration of one embedding"
+        )
         limits = [*(str(limit) for limit in INFERENCE_BUCKETS_S), "+Inf"]
         buckets = list(zip(limits, map(float, accumulate(durations.counts)), strict=True))
         histogram.add_metric([], buckets, durations.sum_s)
-        info = _gauge("build_info", "What runs", "version", "model", "device")
+        info = _gauge("build_info", "Version and model in use", "version", "model", "device")
         info.add_metric([__version__, self._board.model, self._board.device], 1.0)
         broken = _gauge("part_broken", "1 while a part of the daemon does not work", "part")
         failures = _counter("part_failures", "Failures of a part of the daemon", "part")
@@ -155,9 +159,9 @@ class StatusCollector(Collector):
 
     def _of_delivery(self) -> Iterator[Metric]:
         counts = self._counts()
-        waiting = _gauge("outbox_waiting_events", "Events that a sink has not got", "sink")
-        delivered = _counter("events_delivered", "Events that a sink took", "sink")
-        dropped = _counter("events_dropped", "Events that a sink never gets", "sink", "reason")
+        waiting = _gauge("outbox_waiting_events", "Events not yet delivered to a sink", "sink")
+        delivered = _counter("events_delivered", "Events delivered to a sink", "sink")
+        dropped = _counter("events_dropped", "Events dropped for a sink", "sink", "reason")
         failing = _gauge("sink_failures", "Attempts in a row that failed", "sink")
         for sink, number in counts.pending.items():
             waiting.add_metric([sink], number)
@@ -166,7 +170,7 @@ class StatusCollector(Collector):
             delivered.add_metric([sink], number)
         for (sink, reason), number in counts.dropped.items():
             dropped.add_metric([sink, reason], number)
-        unsaved = _gauge("outbox_unsaved_events", "Waiting events that the disk did not take")
+        unsaved = _gauge("outbox_unsaved_events", "Waiting events that are not on disk")
         unsaved.add_metric([], counts.unsaved)
         written = _counter("storage_written_bytes", "Written to the disk since the start")
         written.add_metric([], counts.written_bytes + self._written_bytes())
@@ -174,7 +178,7 @@ class StatusCollector(Collector):
 
 
 def exposition(collector: StatusCollector) -> bytes:
-    """Return everything in the text format of Prometheus."""
+    """Return all metrics in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     ProcessCollector(registry=registry)
@@ -182,9 +186,9 @@ def exposition(collector: StatusCollector) -> bytes:
 
 
 def _one_hot(item: WatchStatus) -> Iterator[tuple[str, float]]:
-    said = None if item.state is None else item.state.name
-    for name in dict.fromkeys((*item.states, UNKNOWN, *((said,) if said else ()))):
-        yield name, float(name == said)
+    present = None if item.state is None else item.state.name
+    for name in dict.fromkeys((*item.states, UNKNOWN, *((present,) if present else ()))):
+        yield name, float(name == present)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

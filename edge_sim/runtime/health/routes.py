@@ -1,4 +1,4 @@
-"""What each path answers. A fixed table: no path reaches the file system."""
+"""Pages of the HTTP server. A fixed table: no path reaches the file system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer: status, content type, body."""
+    """Response: status, content type, body."""
 
     status: int
     kind: str
@@ -31,14 +31,14 @@ class Page:
 
 
 class Pages:
-    """The pages of a device.
+    """Pages of a device.
 
     Args:
-        board: Of the daemon.
-        counts: Of the outbox.
-        failing: Failures in a row, of the sinks that fail.
-        written_bytes: To the disk beside the outbox, since the start.
-        teach: Takes the body of `POST /teach`; returns what came of it, or raises `EdgeSimError`.
+        board: Status board of the daemon.
+        counts: Counts of the outbox.
+        failing: Number of failures in a row of each sink that fails.
+        written_bytes: Bytes written to the disk beside the outbox since the start.
+        teach: Handler of the body of `POST /teach`; returns the result or raises `EdgeSimError`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Pages:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """What can be asked with GET, the stream of events apart."""
+        """Paths for GET, except the stream of events."""
         return tuple(self._get)
 
     def get(self, path: str) -> Page | None:
@@ -73,7 +73,7 @@ class Pages:
         return None if page is None else page()
 
     def teach(self, body: bytes) -> Page:
-        """Return what came of a correction."""
+        """Return the result of a correction."""
         try:
             return _json(200, self._teach(body))
         except EdgeSimError as error:
@@ -138,19 +138,19 @@ def _source(item: SourceStatus, now_s: float) -> dict[str, object]:
 
 
 def _watch(item: WatchStatus, in_state_s: float) -> dict[str, object]:
-    said = item.state
+    state = item.state
     return {
         "source": item.source,
-        "state": None if said is None else said.name,
-        "reason": said.reason.value if said is not None and said.reason else None,
+        "state": None if state is None else state.name,
+        "reason": state.reason.value if state is not None and state.reason else None,
         "in_state_s": round(in_state_s, 3),
         "probability": {name: round(value, 4) for name, value in item.probability.items()},
         "margin": None if item.margin is None else round(item.margin, 4),
         "condition": item.condition or None,
-        "problems": item.standing.problems,
-        "overdue": item.standing.overdue,
-        "drift": [_drift(reading) for reading in item.standing.drifts],
-        "looks": item.looks,
+        "problems": item.issues.problems,
+        "overdue": item.issues.overdue,
+        "drift": [_drift(reading) for reading in item.issues.drifts],
+        "observations": item.observations,
         "gallery_revision": item.revision,
     }
 
@@ -159,7 +159,7 @@ def _drift(reading: DriftReading) -> dict[str, object]:
     return {
         "state": reading.state,
         "condition": reading.condition,
-        "looks": reading.looks,
+        "observations": reading.looks,
         "psi": None if reading.psi is None else round(reading.psi, 4),
         "drifted": reading.drifted,
         "action": reading.action or None,

@@ -1,10 +1,8 @@
-"""Who may ask the HTTP server, and how often.
+"""HTTP server: `http.server` of Python, because it needs no package, behind strict limits.
 
-The HTTP server. `http.server` of Python, because it needs no package, behind strict limits:
-
-few connections, each with a time limit; few requests per second and address; short requests; a
-fixed table of paths. Where all places are taken, a connection that has not asked yet makes room.
-It speaks HTTP/1.0, one request per connection. Whoever needs more puts a proxy in front.
+Few connections, each with a time limit; few requests per second and address; short requests; a
+fixed table of paths. When all connections are in use, one without a request yet is closed for the
+next. It speaks HTTP/1.0, one request per connection; a proxy in front may do more.
 """
 
 from __future__ import annotations
@@ -25,36 +23,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.errors import ConfigError
+from edge_sim.runtime.config.service import HealthConfig
 from edge_sim.runtime.health.routes import JSON, TEXT, Page, Pages, stream_chunk
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may ask, and how often.
-
-    Args:
-        token: Asked of everybody; None asks nobody, and then nobody can teach.
-        certificate: PEM file; None speaks plain HTTP.
-        key: PEM file.
-        requests_per_s: Of one address; those without the token are counted apart.
-    """
-
-    token: str | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    requests_per_s: float = 20.0
-
-    def __repr__(self) -> str:
-        return f"Access(token={'***' if self.token else None}, tls={self.certificate is not None})"
-
-
 class RateLimit:
-    """A bucket of requests that fills with `per_s`; safe to use from several threads."""
+    """Bucket of requests that fills with `per_s`; safe to use from several threads."""
 
     def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_s
@@ -65,7 +43,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Return whether one more request may be answered now."""
+        """Take one request; return whether it may be answered now."""
         with self._lock:
             now_s = self._clock()
             self._left = min(self._room, self._left + (now_s - self._last_s) * self._per_s)
@@ -77,11 +55,11 @@ class RateLimit:
 
 
 class AddressLimits:
-    """One `RateLimit` per address, for the addresses that asked last.
+    """Rate limits by address, for the addresses of the latest requests.
 
     Args:
         per_s: Requests per second of one address.
-        most: Addresses that are remembered; the one that asked longest ago is forgotten first.
+        most: Number of addresses that are kept; that of the oldest request is dropped first.
         clock: Monotonic seconds.
     """
 
@@ -95,7 +73,7 @@ class AddressLimits:
         self._lock = threading.Lock()
 
     def take(self, address: str) -> bool:
-        """Return whether one more request of this address may be answered now."""
+        """Take one request of this address; return whether it may be answered now."""
         name = network_of(address)
         with self._lock:
             limit = self._limits.pop(name, None) or RateLimit(self._per_s, self._clock)
@@ -106,7 +84,7 @@ class AddressLimits:
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one caller: an IPv4 address, or the /64 of an IPv6 one."""
+    """Return the network of one caller: an IPv4 address, or the /64 of an IPv6 one."""
     try:
         number = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -119,7 +97,7 @@ def network_of(address: str) -> str:
 
 
 def is_local(host: str) -> bool:
-    """Whether a Host header names this machine."""
+    """Return whether a Host header names this machine."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     name = name.strip("[]")
     try:
@@ -128,18 +106,18 @@ def is_local(host: str) -> bool:
         return name == "localhost"
 
 
-def tls_context(access: Access) -> ssl.SSLContext | None:
-    """Return what speaks TLS for `access`; None if it wants none.
+def tls_context(config: HealthConfig) -> ssl.SSLContext | None:
+    """Return the TLS context of `config`; None without a certificate.
 
     Raises:
         ConfigError: The certificate or its key cannot be used.
     """
-    if access.certificate is None or access.key is None:
+    if config.certificate is None or config.key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(access.certificate, access.key)
+        context.load_cert_chain(config.certificate, config.key)
     except (OSError, ValueError) as error:
         raise ConfigError(f"health.certificate: cannot be used ({error})") from error
     return context
@@ -151,48 +129,51 @@ MAX_CONNECTIONS = 16
 MAX_STREAMS = 4
 MAX_BODY_BYTES = 4096
 REQUEST_S = 10.0
-"""A request that is not over by then is cut off, however slowly its bytes still come."""
+"""Longest duration of a request, seconds; then its connection is closed."""
 _SILENT_S = 5.0
 _WITHOUT_DESCRIPTORS_S = 0.5
 _KEEP_ALIVE_S = 15.0
 
 
 class HealthServer:
-    """Answers in its own threads from `start` to `close`.
+    """HTTP server with threads of its own, from `start` to `close`.
 
     Args:
-        address: Host and port; port 0 takes a free one.
-        pages: What there is to see.
-        access: Who may see it.
+        pages: Pages to serve.
+        config: Address, token, absolute paths of certificate and key, and rate limit; port 0 takes
+            a free one.
 
     Raises:
         ConfigError: The address cannot be used, or the certificate cannot be read.
     """
 
-    def __init__(self, address: tuple[str, int], pages: Pages, access: Access) -> None:
-        context = tls_context(access)
+    def __init__(self, pages: Pages, config: HealthConfig) -> None:
+        address = config.address
+        if address is None:
+            raise ConfigError("health.listen: no address is configured")
+        context = tls_context(config)
         try:
-            self._server = _Server(address, pages, access, context)
+            self._server = _Server(address, pages, config, context)
         except (OSError, OverflowError) as error:
             raise ConfigError(
                 f"health.listen: cannot listen on {address[0]}:{address[1]} ({error})"
             ) from error
         self.fault = ""
-        """Why it does not answer now; empty while it does. It is started again by itself."""
+        """Error while the server does not answer; empty otherwise. It restarts by itself."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="health", daemon=True)
 
     @property
     def port(self) -> int:
-        """Of the socket."""
+        """Port of the socket."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start answering."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering and cut connections off. Safe to call twice."""
+        """Stop answering and close all connections. Safe to call twice."""
         self._closing.set()
         if self._thread.is_alive():
             if not self.fault:
@@ -220,11 +201,11 @@ _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errn
 
 @dataclass(slots=True)
 class _ClientConnection:
-    """One open connection: the caller, the time it came, and whether the head of a request did."""
+    """Open connection: its caller, its start, and whether the head of a request has arrived."""
 
     address: str
     since_s: float
-    has_asked: bool = False
+    has_request: bool = False
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -237,13 +218,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self,
         address: tuple[str, int],
         pages: Pages,
-        access: Access,
+        config: HealthConfig,
         context: ssl.SSLContext | None,
     ) -> None:
         self.pages = pages
-        self.access = access
-        self.known = AddressLimits(access.requests_per_s)
-        self.strangers = AddressLimits(access.requests_per_s)
+        self.token = config.token
+        self.authorized = AddressLimits(config.requests_per_s)
+        self.unauthorized = AddressLimits(config.requests_per_s)
         self.streams = threading.Semaphore(MAX_STREAMS)
         self._context = context
         self._open: dict[socket.socket, _ClientConnection] = {}
@@ -254,13 +235,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         try:
-            found = super().get_request()
+            request = super().get_request()
         except OSError as error:
             if error.errno in _OUT_OF_DESCRIPTORS:
                 self._wait_for_descriptors(error)
             raise
         self._out_of_descriptors = False
-        return found
+        return request
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         place = _ClientConnection(network_of(str(client_address[0])), time.monotonic())
@@ -271,8 +252,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             return True
 
     def _make_room(self) -> bool:
-        """End a connection that has not asked yet: the oldest of who has most of them."""
-        silent = [(known, place) for known, place in self._open.items() if not place.has_asked]
+        """Close a connection without a request: the oldest of the address with most of them."""
+        silent = [(known, place) for known, place in self._open.items() if not place.has_request]
         if not silent:
             return False
         per_address = Counter(place.address for _, place in silent)
@@ -283,7 +264,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return True
 
     def _wait_for_descriptors(self, error: OSError) -> None:
-        """Pause: the connection that waits would be asked for again at once, for ever."""
+        """Pause: the waiting connection would be requested again at once, without end."""
         if not self._out_of_descriptors:
             logger.error("health: no connection can be taken: %s", error.strerror)
         self._out_of_descriptors = True
@@ -294,13 +275,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         if self._context is None:
             super().finish_request(request, client_address)
             return
-        # The handshake belongs here, in the connection's own thread: it may never end.
+        # The handshake belongs here, in the connection's own thread: it may last for ever.
         secured = self._context.wrap_socket(
             request, server_side=True, do_handshake_on_connect=False
         )
         with self._open_lock:
             place = self._open.pop(request, None)
-            if place is None:  # it has made room for another
+            if place is None:  # closed for another connection
                 raise ConnectionAbortedError
             self._open[secured] = place
         try:
@@ -317,20 +298,20 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def service_actions(self) -> None:
         self.cut_off(older_than_s=REQUEST_S)
 
-    def may_last(self, request: socket.socket) -> None:
-        """Let a connection last: a stream."""
+    def keep_open(self, request: socket.socket) -> None:
+        """Exempt a connection from the time limit: it carries a stream."""
         with self._open_lock:
             if request in self._open:
                 self._open[request].since_s = float("inf")
 
-    def has_asked(self, request: socket.socket) -> None:
-        """Note that the head of a request has come: the connection keeps its place."""
+    def has_request(self, request: socket.socket) -> None:
+        """Record that the head of a request has arrived: the connection is kept."""
         with self._open_lock:
             if request in self._open:
-                self._open[request].has_asked = True
+                self._open[request].has_request = True
 
     def cut_off(self, *, older_than_s: float) -> None:
-        """End connections that last too long; with 0 all of them."""
+        """Close connections older than this; with 0 all of them."""
         now_s = time.monotonic()
         with self._open_lock:
             late = [
@@ -343,7 +324,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 known.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        # Called while the error is handled: by default it goes to stderr with its whole stack.
+        # By default the error goes to stderr with its whole stack.
         logger.debug("health: a connection broke off: %s", sys.exc_info()[1])
 
 
@@ -354,7 +335,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.0"
 
     def do_GET(self) -> None:
-        if not self._may_ask():
+        if not self._is_allowed():
             return
         path = self.path.partition("?")[0]
         if path == "/events":
@@ -364,18 +345,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(page or Page(404, TEXT, b"not found\n"))
 
     def do_HEAD(self) -> None:
-        if not self._may_ask():
+        if not self._is_allowed():
             return
         page = self.server.pages.get(self.path.partition("?")[0])
         self._answer(page or Page(404, TEXT, b"not found\n"))
 
     def do_POST(self) -> None:
-        if not self._may_ask():
+        if not self._is_allowed():
             return
         if self.path != "/teach":
             self._answer(Page(404, TEXT, b"not found\n"))
             return
-        if self.server.access.token is None:
+        if self.server.token is None:
             self._answer(Page(403, TEXT, b"teaching needs health.token in the configuration\n"))
             return
         body = self._body()
@@ -383,30 +364,30 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(self.server.pages.teach(body))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request in one line: the usual page would repeat what was sent."""
+        """Answer an invalid request in one line: the usual page would repeat its content."""
         logger.debug("health: %d %r %r", code, message, explain)
         self._answer(Page(code, TEXT, f"{HTTPStatus(code).phrase.lower()}\n".encode("ascii")))
 
-    def _may_ask(self) -> bool:
-        """Return whether the request may be answered; those who may not are counted apart."""
-        self.server.has_asked(self.connection)
+    def _is_allowed(self) -> bool:
+        """Return whether the request may be answered; rejected ones are counted apart."""
+        self.server.has_request(self.connection)
         address = str(self.client_address[0])
-        refusal = self._refusal()
-        limits = self.server.known if refusal is None else self.server.strangers
+        rejection = self._rejection()
+        limits = self.server.authorized if rejection is None else self.server.unauthorized
         if not limits.take(address):
-            refusal = Page(429, TEXT, b"too many requests\n")
-        if refusal is not None:
-            self._answer(refusal)
-        return refusal is None
+            rejection = Page(429, TEXT, b"too many requests\n")
+        if rejection is not None:
+            self._answer(rejection)
+        return rejection is None
 
-    def _refusal(self) -> Page | None:
-        token = self.server.access.token
+    def _rejection(self) -> Page | None:
+        token = self.server.token
         if token is None:
             # Another site's page in a browser on this machine must not read the answers by
             # pointing its own name at 127.0.0.1.
             if is_local(self.headers.get("Host", "")):
                 return None
-            return Page(421, TEXT, b"ask by 127.0.0.1 or localhost, or set health.token\n")
+            return Page(421, TEXT, b"use 127.0.0.1 or localhost, or set health.token\n")
         given = self.headers.get("Authorization", "")
         if hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token}".encode()):
             return None
@@ -429,7 +410,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(Page(503, TEXT, b"too many streams\n"))
             return
         try:
-            self.server.may_last(self.connection)
+            self.server.keep_open(self.connection)
             self._send_events()
         finally:
             self.server.streams.release()
@@ -465,5 +446,5 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
 
     def log_message(self, format: str, *args: Any) -> None:
-        # Nothing that a stranger sends goes to the log as it is.
+        # Content of requests is logged escaped only.
         logger.debug("health: %r", format % args)

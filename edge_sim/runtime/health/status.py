@@ -1,7 +1,4 @@
-"""What is known of sources and watches at one moment.
-
-What a running device knows of itself: written by the worker, read by health and metrics.
-"""
+"""Status board: state of sources and watches, written by the daemon, read by pages and metrics."""
 
 from __future__ import annotations
 
@@ -19,21 +16,21 @@ from edge_sim.decision.pipeline import Outcome
 from edge_sim.runtime.loop import Step
 
 INFERENCE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-"""Upper limits of a histogram, seconds."""
+"""Upper limits of the classes of a histogram, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One source.
+    """Status of one source; totals count from the start.
 
     Args:
-        name: As configured.
+        name: Name of the source.
         up: Whether it gives frames.
-        frames: Looked at since the start.
-        losses: How often it was lost.
+        frames: Processed frames.
+        losses: Number of losses.
         frame_at_s: Monotonic time of the last frame; None before the first.
-        frame_unix_s: Time of day of it, seconds since 1970.
-        error: Why it is lost; empty if it is not.
+        frame_unix_s: Time of the last frame, seconds since 1970.
+        error: Error of the loss; empty while it is up.
         dropped: Frames that newer ones replaced.
         rejected: Reads that gave no picture.
         repeated: Frames exactly like the one before.
@@ -55,12 +52,12 @@ class SourceStatus:
 
 @dataclass(frozen=True, slots=True)
 class OpenIssues:
-    """What a watch has told besides its state, and is not over.
+    """Reported issues of a watch that are not over.
 
     Args:
-        problems: Trouble with the picture -> since when (UTC); None if none is ever told.
+        problems: Start of each problem (UTC), by name; None if no problem is reported at all.
         overdue: Whether its state lasts too long; None if no state can.
-        drifts: Where the scores of each state and light stand.
+        drifts: Drift of the scores of each state and light.
     """
 
     problems: Mapping[str, str] | None = None
@@ -70,25 +67,25 @@ class OpenIssues:
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
-    """One watch.
+    """Status of one watch; totals count from the start.
 
     Args:
-        name: As configured.
+        name: Name of the watch.
         source: Name of its source.
-        states: That it can say, without `unknown`.
-        state: That it says; None before the first look.
-        entered_at_s: Monotonic time since when it says so, the time before a restart included.
-        probability: Of each state at the last look.
-        combined: Best combined score of each state at the last look.
-        margin: Of the last look.
-        condition: Light regime of the last look.
-        looks: Since the start.
-        skipped: Of them, those that needed no embedding.
-        changes: (before, after) -> how often, since the start.
-        unknown_s: Reason -> seconds, since the start.
-        revision: Of its gallery.
-        looked_at_s: Frame time of the last look; None before the first.
-        standing: What else it has told.
+        states: States of its gallery, without `unknown`.
+        state: Present state; None before the first observation.
+        entered_at_s: Monotonic time at which the state began, the time before a restart included.
+        probability: Probability of each state at the last observation, 0 to 1.
+        combined: Best combined score of each state at the last observation, 0 to 1.
+        margin: Probability margin of the last observation; None without a match.
+        condition: Light condition of the last observation.
+        observations: Number of observations.
+        skipped: Observations that needed no embedding.
+        changes: Number of changes by (before, after).
+        unknown_s: Seconds in `unknown`, by reason.
+        revision: Revision of its gallery.
+        observed_at_s: Frame time of the last observation; None before the first.
+        issues: Reported issues that are not over.
     """
 
     name: str
@@ -100,18 +97,18 @@ class WatchStatus:
     combined: Mapping[str, float] = field(default_factory=dict)
     margin: float | None = None
     condition: str = ""
-    looks: int = 0
+    observations: int = 0
     skipped: int = 0
     changes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     unknown_s: Mapping[str, float] = field(default_factory=dict)
     revision: int = 0
-    looked_at_s: float | None = None
-    standing: OpenIssues = OpenIssues()
+    observed_at_s: float | None = None
+    issues: OpenIssues = OpenIssues()
 
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """A histogram: `counts[i]` lie between two limits of `INFERENCE_BUCKETS_S`, the rest last."""
+    """Histogram: `counts[i]` lie between two limits of `INFERENCE_BUCKETS_S`, the rest last."""
 
     counts: tuple[int, ...]
     sum_s: float
@@ -119,13 +116,13 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the device works, and if not, why.
+    """Health of the device.
 
     Args:
-        alive: No part of the daemon is broken.
-        ready: It is alive, has processed a frame, and a source gives frames.
-        faults: One line each.
-        stuck: Only a restart helps: systemd's watchdog is fed no more.
+        alive: True if no part of the daemon is broken.
+        ready: True if it is alive, has processed a frame, and a source gives frames.
+        faults: Faults, one line each.
+        stuck: True if only a restart helps: the watchdog of systemd is no longer notified.
     """
 
     alive: bool
@@ -135,12 +132,12 @@ class Health:
 
 
 STALLED_S = 30.0
-"""A worker that has not come round for this long is stuck in something."""
+"""Time without a heartbeat after which the worker counts as stuck, seconds."""
 KEPT_EVENTS = 100
 
 
 class StatusBoard:
-    """Collects what the worker reports; every method may be called from any thread.
+    """Status of sources, watches and parts; every method may be called from any thread.
 
     Args:
         device: Name of the device.
@@ -170,7 +167,7 @@ class StatusBoard:
     def describe(
         self, sources: Iterable[str], watches: Iterable[WatchStatus], *, model: str
     ) -> None:
-        """Set what there is; what goes on under the same name keeps its figures."""
+        """Set the sources and watches; those of the same name keep their totals."""
         with self._lock:
             self.model = model
             old, old_watches = self._sources, self._watches
@@ -184,12 +181,12 @@ class StatusBoard:
                     item = replace(known, source=source, states=states, revision=revision)
                 self._watches[item.name] = item
 
-    def beat(self) -> None:
-        """The worker came round."""
+    def heartbeat(self) -> None:
+        """Record that the worker has finished a turn."""
         self._beat_s = self.clock()
 
-    def looked(self, source: str, step: Step, counts: Mapping[str, int] | None = None) -> None:
-        """Note one step of a source; `counts` are fields of `SourceStatus`."""
+    def add_step(self, source: str, step: Step, counts: Mapping[str, int] | None = None) -> None:
+        """Record one step of a source; `counts` are fields of `SourceStatus`."""
         now_s = self.clock()
         with self._lock:
             known = self._sources.get(source, SourceStatus(source))
@@ -208,8 +205,8 @@ class StatusBoard:
                 self._watches[outcome.watch] = self._after(outcome, now_s)
             self._was_ready = self._was_ready or bool(step.outcomes)
 
-    def went(self, event: Event) -> None:
-        """Note an event that was reported."""
+    def add_event(self, event: Event) -> None:
+        """Record an event."""
         with self._lock:
             self._event_count += 1
             self._kinds[tag_of(event)] += 1
@@ -222,37 +219,37 @@ class StatusBoard:
                 self._sources[event.source] = lost
             self._arrived.notify_all()
 
-    def embedded(self, took_s: float) -> None:
-        """Note how long one inference took."""
+    def add_inference(self, took_s: float) -> None:
+        """Record the duration of one inference, seconds."""
         with self._lock:
             self._durations[bisect_left(INFERENCE_BUCKETS_S, took_s)] += 1
             self._durations_sum_s += took_s
 
-    def recall(self, watch: str, state: State, in_state_s: float) -> None:
-        """Say that a watch was in `state` before a restart, for so long."""
+    def restore_state(self, watch: str, state: State, in_state_s: float) -> None:
+        """Set the state of a watch before a restart, and its duration."""
         with self._lock:
             known = self._watches[watch]
             entered_s = self.clock() - in_state_s
             self._watches[watch] = replace(known, state=state, entered_at_s=entered_s)
 
-    def stands(self, watch: str, standing: OpenIssues) -> None:
-        """Note what a watch has told besides its state."""
+    def show_issues(self, watch: str, issues: OpenIssues) -> None:
+        """Set the open issues of a watch."""
         with self._lock:
-            self._watches[watch] = replace(self._watches[watch], standing=standing)
+            self._watches[watch] = replace(self._watches[watch], issues=issues)
 
     def in_state_s(self, watch: str) -> float:
-        """Return for how long `watch` says what it says, while the device was running."""
+        """Return the running time of the device since `watch` entered its state, seconds."""
         with self._lock:
             known = self._watches.get(watch)
             return 0.0 if known is None or known.state is None else self._since_s(known)
 
     def show_fault(self, part: str, text: str | None, *, for_good: bool = False) -> None:
-        """Note that a part of the daemon does not work, or that it works again.
+        """Record that a part of the daemon does not work, or that it works again.
 
         Args:
-            part: Its name, for people.
-            text: The error; None once it works again.
-            for_good: It does not restart itself.
+            part: Name of the part, for people.
+            text: Error; None once it works again.
+            for_good: True if the part does not restart itself.
         """
         with self._lock:
             if text is None:
@@ -265,50 +262,50 @@ class StatusBoard:
 
     @property
     def faults(self) -> Mapping[str, str]:
-        """Parts of the daemon that do not work now, and why."""
+        """Errors of the parts of the daemon that do not work now, by name."""
         with self._lock:
             return dict(self._faults)
 
     @property
     def failures(self) -> Mapping[str, int]:
-        """How often each part of the daemon has failed since the start."""
+        """Number of failures of each part of the daemon since the start."""
         with self._lock:
             return dict(self._failures)
 
     @property
     def sources(self) -> tuple[SourceStatus, ...]:
-        """All sources now."""
+        """Present status of all sources."""
         with self._lock:
             return tuple(self._sources.values())
 
     @property
     def watches(self) -> tuple[WatchStatus, ...]:
-        """All watches now."""
+        """Present status of all watches."""
         with self._lock:
             return tuple(self._watches.values())
 
     @property
     def durations(self) -> Durations:
-        """Of inferences since the start."""
+        """Histogram of the inferences since the start."""
         with self._lock:
-            slots = range(len(INFERENCE_BUCKETS_S) + 1)
-            return Durations(tuple(self._durations[at] for at in slots), self._durations_sum_s)
+            classes = range(len(INFERENCE_BUCKETS_S) + 1)
+            return Durations(tuple(self._durations[at] for at in classes), self._durations_sum_s)
 
     @property
-    def reported(self) -> Mapping[str, int]:
-        """How many events of each type were reported since the start."""
+    def event_counts(self) -> Mapping[str, int]:
+        """Number of events of each type since the start."""
         with self._lock:
             return dict(self._kinds)
 
     def health(self) -> Health:
-        """Return whether the device works.
+        """Return the health of the device.
 
-        A lost camera is no fault of the daemon: it comes back by itself. A part that broke is one,
+        A lost camera is no fault of the daemon: it comes back by itself. A failed part is one,
         though it is tried again. Only a restart helps where the loop is stuck, threads hang in a
-        driver, or a thread has died for good.
+        driver, or a thread has ended for good.
         """
         silent_s = self.clock() - self._beat_s
-        fatal = [f"the worker stands still for {silent_s:.0f} s"] if silent_s > STALLED_S else []
+        fatal = [f"the worker is stalled for {silent_s:.0f} s"] if silent_s > STALLED_S else []
         sources = self.sources
         fatal += [
             f"source {item.name}: {item.hanging} reads never returned"
@@ -338,7 +335,7 @@ class StatusBoard:
             return self._event_count
 
     def close(self) -> None:
-        """Let everybody who waits for an event go."""
+        """End all waits for events."""
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()
@@ -359,10 +356,10 @@ class StatusBoard:
             combined={item.state: item.score.combined for item in states},
             margin=None if match is None else match.margin,
             condition=outcome.observation.condition,
-            looks=known.looks + 1,
+            observations=known.observations + 1,
             skipped=known.skipped + (not outcome.embedded),
             unknown_s=_with_unknown(known, outcome.state, at_s),
-            looked_at_s=at_s,
+            observed_at_s=at_s,
         )
 
     def _count_change(self, event: StateChanged) -> None:
@@ -382,9 +379,9 @@ _LONGEST_GAP_S = 60.0
 
 
 def _with_unknown(known: WatchStatus, state: State, at_s: float) -> Mapping[str, float]:
-    """Return the seconds in `unknown`, the time since the last look added to its reason."""
-    if state.reason is None or known.looked_at_s is None:
+    """Return the seconds in `unknown`, the time since the last observation added to its reason."""
+    if state.reason is None or known.observed_at_s is None:
         return known.unknown_s
-    gap_s = min(max(at_s - known.looked_at_s, 0.0), _LONGEST_GAP_S)
+    gap_s = min(max(at_s - known.observed_at_s, 0.0), _LONGEST_GAP_S)
     reason = state.reason.value
     return {**known.unknown_s, reason: known.unknown_s.get(reason, 0.0) + gap_s}

@@ -16,7 +16,7 @@ from edge_sim.decision.pipeline import Outcome, Watch
 from edge_sim.errors import ConfigError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.runtime.config import Config, parse_config
-from edge_sim.runtime.daemon.recording import UncertainFrames, is_doubtful
+from edge_sim.runtime.daemon.recording import UncertainFrames, is_uncertain
 from edge_sim.runtime.loop import Step
 from edge_sim.runtime.review_queue import ReviewFolder, picture_of
 from tests.builders import GOOD_QUALITY, embedding, flat_frame, match, observation
@@ -47,17 +47,17 @@ def note(doubts: UncertainFrames, *outcomes: Outcome) -> None:
         doubts.note(watches, Step(frame, (outcome,), ()))
 
 
-def test_a_look_is_doubtful_if_it_is_new_sound_and_not_clear() -> None:
-    assert is_doubtful(looked(TORN))
-    assert not is_doubtful(looked(SURE))
+def test_a_look_is_uncertain_if_it_is_new_sound_and_not_clear() -> None:
+    assert is_uncertain(looked(TORN))
+    assert not is_uncertain(looked(SURE))
     unfamiliar = match(("open", 0.45))
-    assert is_doubtful(looked(unfamiliar))
-    assert not is_doubtful(looked(None)), "without references there is nothing to doubt"
-    assert not is_doubtful(replace(looked(TORN), embedded=False)), "it was seen before"
+    assert is_uncertain(looked(unfamiliar))
+    assert not is_uncertain(looked(None)), "without references there is nothing to doubt"
+    assert not is_uncertain(replace(looked(TORN), embedded=False)), "it was seen before"
     strange = replace(observation(SURE), impediment=UnknownReason.NOVEL)
-    assert is_doubtful(replace(looked(SURE), observation=strange))
+    assert is_uncertain(replace(looked(SURE), observation=strange))
     covered = replace(observation(TORN), impediment=UnknownReason.COVERED)
-    assert not is_doubtful(replace(looked(TORN), observation=covered))
+    assert not is_uncertain(replace(looked(TORN), observation=covered))
 
 
 def test_what_is_kept_is_the_region_far_apart_in_time(tmp_path: Path) -> None:
@@ -121,4 +121,4 @@ def test_the_daemon_keeps_what_it_does_not_know(tmp_path: Path) -> None:
         show(daemon, camera, UpsideDown(), "on", 1)
     (item,) = ReviewFolder(tmp_path / "review").items("lamp")
     assert item.facts is not None
-    assert item.facts.said == "on"
+    assert item.facts.state == "on"

@@ -35,7 +35,7 @@ watch_memories = st.builds(
             condition=st.sampled_from(["day", "ir"]),
             shift=st.floats(-0.2, 0.2),
             spread=st.none() | st.floats(0, 1),
-            looks=st.integers(0, 10**9),
+            observations=st.integers(0, 10**9),
         ),
         max_size=3,
     ).map(tuple),

@@ -78,7 +78,7 @@ def test_a_disk_that_takes_nothing_is_logged_and_stops_nothing(
         events = recorded(configured(tmp_path, extra))
     assert len(events) >= 2
     assert "no score log is kept" in caplog.text
-    assert "not written down" in caplog.text
+    assert "not recorded" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_pictures_of_events_are_kept_in_bounded_memory(
             show(daemon, camera, frames, state)
         await_events(daemon, 3)
         teacher = daemon._recorders.teacher
-        assert sum(len(kept) for kept in teacher._shown.values()) == 1, "the newest stays"
+        assert sum(len(kept) for kept in teacher._pictures.values()) == 1, "the newest stays"
 
 
 def test_a_locked_gallery_rejects_a_lesson_soon(tmp_path: Path) -> None:

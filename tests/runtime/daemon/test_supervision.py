@@ -218,9 +218,9 @@ def test_a_thread_that_dies_is_red_and_only_a_restart_helps(
         dying.start()
         dying.join(LIMIT_S)
         (fault,) = await_health(daemon, alive=False)
-        assert fault == "thread paho: it has died of ZeroDivisionError: division by zero"
+        assert fault == "thread paho: it has ended with ZeroDivisionError: division by zero"
         assert daemon.board.health().stuck
-    assert "thread paho: it has died" in caplog.text
+    assert "thread paho: it has ended with" in caplog.text
     assert threading.excepthook is before
 
 

@@ -1,4 +1,4 @@
-"""A health server over a board that a test fills, and a client without manners."""
+"""A health server over a board that a test fills, and a client that sends anything."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import http.client
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from edge_sim.errors import CommandError
 from edge_sim.io.outbox.queue import OutboxCounts
+from edge_sim.runtime.config.service import HealthConfig
 from edge_sim.runtime.health.routes import Pages
-from edge_sim.runtime.health.server import Access, HealthServer
+from edge_sim.runtime.health.server import HealthServer
 from edge_sim.runtime.health.status import StatusBoard
 
 TOKEN = "0123456789abcdef"
@@ -43,10 +45,15 @@ def pages_of(board: StatusBoard) -> Pages:
     )
 
 
+def served(**options: Any) -> HealthConfig:
+    """Options of a server on a free port of this machine."""
+    return HealthConfig(**{"listen": "127.0.0.1:0", **options})
+
+
 @contextmanager
-def serving(board: StatusBoard, access: Access | None = None) -> Iterator[HealthServer]:
-    access = access or Access(requests_per_s=1e6)
-    server = HealthServer(("127.0.0.1", 0), pages_of(board), access)
+def serving(board: StatusBoard, config: HealthConfig | None = None) -> Iterator[HealthServer]:
+    config = config or served(requests_per_s=1e6)
+    server = HealthServer(pages_of(board), config)
     server.start()
     try:
         yield server

@@ -37,7 +37,7 @@ def board(time: Time | None = None) -> StatusBoard:
 
 def look(on: StatusBoard, state: State, *, index: int = 0, embedded: bool = True) -> None:
     step = Step(flat_frame(index=index), (outcome(state, index=index, embedded=embedded),), ())
-    on.looked("yard", step)
+    on.add_step("yard", step)
 
 
 def test_before_the_first_picture_it_is_alive_and_not_ready() -> None:
@@ -51,7 +51,7 @@ def test_a_look_makes_it_ready_and_a_lost_source_unready() -> None:
     seen = board()
     look(seen, State("open"))
     assert seen.health().ready
-    seen.went(LOST)
+    seen.add_event(LOST)
     health = seen.health()
     assert (health.alive, health.ready) == (True, False)
     assert health.faults == ("source yard: no frame for 20 s",)
@@ -63,17 +63,17 @@ def test_a_look_makes_it_ready_and_a_lost_source_unready() -> None:
 def test_a_worker_that_stands_still_is_not_alive() -> None:
     time = Time()
     seen = board(time)
-    seen.beat()
+    seen.heartbeat()
     time.now_s += 31.0
     assert not seen.health().alive
-    assert "stands still for 31 s" in seen.health().faults[0]
-    seen.beat()
+    assert "stalled for 31 s" in seen.health().faults[0]
+    seen.heartbeat()
     assert seen.health().alive
 
 
 def test_reads_that_hang_for_good_are_a_reason_to_restart() -> None:
     seen = board()
-    seen.looked("yard", Step(None, (), ()), {"hanging": 3})
+    seen.add_step("yard", Step(None, (), ()), {"hanging": 3})
     assert not seen.health().alive
 
 
@@ -86,7 +86,7 @@ def test_time_in_a_state_counts_from_its_change() -> None:
     assert seen.in_state_s("gate") == 60.0
     look(seen, State("closed"), index=2)
     assert seen.in_state_s("gate") == 0.0
-    seen.recall("gate", State("closed"), 500.0)
+    seen.restore_state("gate", State("closed"), 500.0)
     assert seen.in_state_s("gate") == 500.0
 
 
@@ -100,15 +100,15 @@ def test_seconds_in_unknown_add_up_by_reason_and_gaps_do_not_count() -> None:
 
 def test_changes_are_counted_by_where_they_led() -> None:
     seen = board()
-    seen.went(CHANGED)
-    seen.went(CHANGED)
+    seen.add_event(CHANGED)
+    seen.add_event(CHANGED)
     assert seen.watches[0].changes == {("closed", "open"): 2}
 
 
 def test_inferences_fall_into_their_buckets() -> None:
     seen = board()
     for took_s in (0.0004, 0.0005, 0.3, 7.0):
-        seen.embedded(took_s)
+        seen.add_inference(took_s)
     counts = seen.durations.counts
     assert len(counts) == len(INFERENCE_BUCKETS_S) + 1
     assert (counts[0], counts[-2], counts[-1]) == (2, 1, 1)
@@ -118,7 +118,7 @@ def test_events_can_be_followed_and_only_the_last_are_kept() -> None:
     seen = board()
     assert seen.events_after(0, 0.0) == []
     for _ in range(150):
-        seen.went(RESTORED)
+        seen.add_event(RESTORED)
     found = seen.events_after(0, 0.0)
     assert found is not None
     assert [number for number, _ in found] == list(range(51, 151))
@@ -132,6 +132,6 @@ def test_a_description_keeps_the_figures_of_what_stays() -> None:
     fresh = WatchStatus("gate", "yard", ("open", "closed", "ajar"), revision=7)
     seen.describe(["yard", "shed"], [fresh], model="fake@2")
     (gate,) = seen.watches
-    assert (gate.looks, gate.skipped, gate.revision) == (1, 1, 7)
+    assert (gate.observations, gate.skipped, gate.revision) == (1, 1, 7)
     assert gate.states == ("open", "closed", "ajar")
     assert [item.frames for item in seen.sources] == [1, 0]

@@ -37,9 +37,9 @@ def seen() -> StatusBoard:
     made = board(time)
     look(made, State("open"))
     look(made, State("unknown", UnknownReason.DARK), index=4, embedded=False)
-    made.went(CHANGED)
-    made.embedded(0.002)
-    made.stands("gate", STANDING)
+    made.add_event(CHANGED)
+    made.add_inference(0.002)
+    made.show_issues("gate", STANDING)
     time.now_s += 8.0
     return made
 

@@ -22,7 +22,6 @@ from edge_sim.errors import ConfigError
 from edge_sim.runtime.health.server import (
     MAX_CONNECTIONS,
     MAX_STREAMS,
-    Access,
     AddressLimits,
     HealthServer,
     RateLimit,
@@ -30,7 +29,7 @@ from edge_sim.runtime.health.server import (
     is_local,
 )
 from edge_sim.runtime.health.status import StatusBoard
-from tests.runtime.health.servers import TOKEN, ask, pages_of, serving, throw
+from tests.runtime.health.servers import TOKEN, ask, pages_of, served, serving, throw
 from tests.runtime.health.test_board import CHANGED, LOST, board, look
 from tests.threads import none_left
 
@@ -47,7 +46,7 @@ def server() -> Iterator[HealthServer]:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[HealthServer]:
-    with serving(board(), Access(token=TOKEN, requests_per_s=1e6)) as running:
+    with serving(board(), served(token=TOKEN, requests_per_s=1e6)) as running:
         yield running
 
 
@@ -88,7 +87,7 @@ def test_health_and_readiness_are_two_things() -> None:
     look(seen, State("open"))
     with serving(seen) as running:
         assert [ask(running, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
-        seen.went(LOST)
+        seen.add_event(LOST)
         assert [ask(running, path)[0] for path in ("/healthz", "/readyz")] == [200, 503]
         assert b"no frame for 20 s" in ask(running, "/readyz")[2]
 
@@ -183,14 +182,14 @@ def test_too_many_requests_are_refused_and_later_answered_again() -> None:
 
 
 def test_the_server_limits_its_requests() -> None:
-    with serving(board(), Access(requests_per_s=1.0)) as running:
+    with serving(board(), served(requests_per_s=1.0)) as running:
         codes = [ask(running, "/healthz")[0] for _ in range(3)]
     assert codes[0] == 200
     assert 429 in codes
 
 
 def test_a_stranger_takes_no_answer_away_from_the_owner() -> None:
-    with serving(board(), Access(token=TOKEN, requests_per_s=5.0)) as running:
+    with serving(board(), served(token=TOKEN, requests_per_s=5.0)) as running:
         refused = [ask(running, "/state")[0] for _ in range(50)]
         assert set(refused) == {401, 429}
         assert refused.count(429) > 40
@@ -252,7 +251,7 @@ def test_events_are_streamed_as_they_come() -> None:
             wire.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
             while answer.readline() != b": edge_sim\n":
                 pass
-            seen.went(CHANGED)
+            seen.add_event(CHANGED)
             assert answer.readline() == b"\n"
             assert answer.readline() == b"id: 1\n"
             assert answer.readline() == b"event: state_changed\n"
@@ -301,7 +300,9 @@ def test_tls_is_spoken_with_a_certificate(tmp_path: Path) -> None:
         capture_output=True, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    with serving(board(), Access(certificate=certificate, key=key, requests_per_s=1e6)) as running:
+    with serving(
+        board(), served(certificate=str(certificate), key=str(key), requests_per_s=1e6)
+    ) as running:
         context = ssl.create_default_context(cafile=str(certificate))
         with (
             socket.create_connection(("127.0.0.1", running.port), timeout=10) as wire,
@@ -326,19 +327,20 @@ def test_a_certificate_that_is_none_is_a_wrong_configuration(tmp_path: Path) -> 
     junk = tmp_path / "junk.pem"
     junk.write_text("junk")
     with pytest.raises(ConfigError, match=r"health\.certificate"):
-        HealthServer(("127.0.0.1", 0), pages_of(board()), Access(certificate=junk, key=junk))
+        HealthServer(pages_of(board()), served(certificate=str(junk), key=str(junk)))
 
 
 def test_a_port_that_is_taken_is_a_wrong_configuration(server: HealthServer) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
+        host, port = taken.getsockname()
         with pytest.raises(ConfigError, match=r"health\.listen: cannot listen on 127\.0\.0\.1:"):
-            HealthServer(taken.getsockname(), pages_of(board()), Access())
+            HealthServer(pages_of(board()), served(listen=f"{host}:{port}"))
 
 
 def test_the_token_is_in_no_text_of_the_access() -> None:
-    assert TOKEN not in repr(Access(token=TOKEN))
+    assert TOKEN not in repr(served(token=TOKEN))
 
 
 lines = st.binary(max_size=80) | st.sampled_from(
