@@ -21,6 +21,8 @@ from edge_sim.runtime.explanations import Explanation
 _IMPEDED = {
     UnknownReason.DARK: "It was too dark to tell: mean level {luma:.1f} of 255.",
     UnknownReason.OVEREXPOSED: "The picture was blown out: {clipped_bright:.0%} of it white.",
+    UnknownReason.NO_SIGNAL: "The source showed a slate of one colour instead of a picture: the "
+    "camera gave it no signal.",
     UnknownReason.BLURRED: "The picture was out of focus: sharpness {sharpness:.1f} at a contrast "
     "of {contrast:.1f}, far below that of the references.",
     UnknownReason.COVERED: "Something is before the lens: contrast {contrast:.1f} at a mean level "

@@ -29,6 +29,8 @@ class SceneProblem(str, Enum):
     """Lasting problem with what a camera shows."""
 
     CAMERA_MOVED = "camera_moved"
+    NO_SIGNAL = "no_signal"
+    """The source shows a slate of one colour instead of a picture."""
     COVERED = "covered"
     LIGHTING = "lighting"
     DEFOCUSED = "defocused"

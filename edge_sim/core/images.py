@@ -80,6 +80,15 @@ _LINEAR_SIDE = 8.0
 the time for 640x480, and no decision is worse but in very strong noise (DESIGN.md, decision 10)."""
 _STRIP_BYTES = 1 << 19  # half of the second cache of a core, or less
 _WHITE = 255  # the grey level behind transparent pixels, as on a white page
+_SLATE_SHARE = 0.75
+_SLATE_LEVELS = 12  # largest distance from the colour of a slate; text on it lies farther
+_SLATE_DEVIATION = 3.0
+_SLATE_DOMINANCE = 0.6
+"""Least difference of the strongest channel to each other, in parts of it; clear skies and
+displays lie below."""
+_SLATE_LUMINANCE = 90  # of the strongest channel
+_SLATE_CHROMA = 30.0
+_BRIGHTEST_FLOAT = 2.0
 _SPACE = re.compile(rb"\s")
 _TEXT_PART = 1 << 20
 _HEIC_MODULE = "pillow_heif"
@@ -87,6 +96,8 @@ _HEIC_MODULE = "pillow_heif"
 
 def as_bgr(pixels: NDArray[Any]) -> BgrImage:
     """Return any usual picture as (H, W, 3) uint8 BGR: grey, BGRA, 16-bit or float in 0..1.
+
+    The levels of a 16-bit picture range to 65535: one of 10 or 12 bits must be scaled before.
 
     Raises:
         ValueError: Not a picture, empty, not finite, or above `MAX_PIXELS`.
@@ -219,6 +230,37 @@ def measure(pixels: BgrImage) -> tuple[GrayImage, Quality]:
         clipped_bright=_share_above(luma, BRIGHT_LEVEL - 1),
     )
     return luma, quality
+
+
+def may_be_slate(quality: Quality) -> bool:
+    """Return whether a region is colourful enough for `is_slate`."""
+    return quality.chroma >= _SLATE_CHROMA
+
+
+def is_slate(pixels: BgrImage) -> bool:
+    """Return whether a picture is a slate: nearly all of it in one saturated blue or green.
+
+    Video recorders show a blue slate, often with a text, where a camera gives no signal; decoders
+    show a green one where the bytes of a picture are zero.
+
+    Args:
+        pixels: (H, W, 3) uint8 BGR of the region, small; grey 128 where a mask hides it.
+    """
+    flat = pixels.reshape(-1, 3)
+    counted = flat[(flat != 128).any(axis=1)].astype(np.int16)
+    if not len(counted):
+        return False
+    middle = len(counted) // 2
+    colour = np.partition(counted, middle, axis=0)[middle]
+    second, brightest = (int(level) for level in np.sort(colour)[1:])
+    is_pure = brightest - second >= _SLATE_DOMINANCE * brightest
+    is_red = colour.argmax() == 2  # as a finger on the lens is
+    if brightest < _SLATE_LUMINANCE or not is_pure or is_red:
+        return False
+    distance = np.abs(counted - colour)
+    near = distance.max(axis=1) <= _SLATE_LEVELS
+    squares = np.square(distance[near], dtype=np.float32)
+    return bool(near.mean() >= _SLATE_SHARE and squares.mean() <= _SLATE_DEVIATION**2)
 
 
 def sharpness_of(thumbnail: GrayImage) -> float:
@@ -363,11 +405,16 @@ def _bgr_of(pixels: NDArray[Any]) -> NDArray[Any]:
 def _as_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
-    if pixels.dtype == np.uint16:
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         return _u8(pixels >> 8)
     if np.issubdtype(pixels.dtype, np.floating):
         if not np.isfinite(pixels).all():
             raise ValueError("the picture holds NaN or infinity")
+        if pixels.max() > _BRIGHTEST_FLOAT:
+            raise ValueError(
+                f"a float picture needs levels of 0 to 1, got up to {pixels.max():g}; "
+                f"divide it by its level of white, such as 255"
+            )
         return _u8(np.clip(pixels, 0.0, 1.0) * 255.0 + 0.5)
     raise ValueError(f"a picture needs dtype uint8, uint16 or float, got {pixels.dtype}")
 

@@ -126,6 +126,8 @@ class UnknownReason(str, Enum):
     DARK = "dark"
     OVEREXPOSED = "overexposed"
     BLURRED = "blurred"
+    NO_SIGNAL = "no_signal"
+    """The picture is a slate of one saturated colour, as recorders show without a camera."""
     COVERED = "covered"
     """The picture is nearly flat: something is in front of the lens."""
     CAMERA_MOVED = "camera_moved"
@@ -241,6 +243,11 @@ def _conversion_of(pixels: NDArray[Any]) -> str:
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         if np.issubdtype(pixels.dtype, np.floating):
             return "make 0..1 to bytes with (pixels * 255).round().astype(numpy.uint8)"
+        if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
+            return (
+                "make 16 bits to 8 with (pixels >> 8).astype(numpy.uint8), "
+                "10 bits with pixels >> 2, 12 bits with pixels >> 4"
+            )
         return "scale it to 0..255 and use pixels.astype(numpy.uint8)"
     return "pass one colour picture"
 
@@ -350,6 +357,7 @@ class Probe:
         frame_index: Index of the frame.
         repeated: True if the picture equals the one before it, noise included; None where it must
             be found by comparing thumbnails.
+        is_slate: True if the picture is a slate of one saturated colour, `images.is_slate`.
     """
 
     embedding: Embedding
@@ -360,6 +368,7 @@ class Probe:
     unix_time_s: float
     frame_index: int
     repeated: bool | None = None
+    is_slate: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

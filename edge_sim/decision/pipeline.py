@@ -266,6 +266,7 @@ def _as_before(probe: Probe, frame: Frame, *, repeated: bool) -> Probe:
         unix_time_s=frame.unix_time_s,
         frame_index=frame.index,
         repeated=repeated,
+        is_slate=probe.is_slate,
     )
 
 

@@ -23,6 +23,7 @@ from edge_sim.core.types import UNKNOWN, Observation, State, StateChange, Unknow
 
 PROBLEM_OF: Mapping[UnknownReason, SceneProblem] = {
     UnknownReason.CAMERA_MOVED: SceneProblem.CAMERA_MOVED,
+    UnknownReason.NO_SIGNAL: SceneProblem.NO_SIGNAL,
     UnknownReason.COVERED: SceneProblem.COVERED,
     UnknownReason.LIGHTING: SceneProblem.LIGHTING,
     UnknownReason.BLURRED: SceneProblem.DEFOCUSED,
@@ -32,6 +33,7 @@ PROBLEM_OF: Mapping[UnknownReason, SceneProblem] = {
 }
 USUAL = (
     SceneProblem.CAMERA_MOVED,
+    SceneProblem.NO_SIGNAL,
     SceneProblem.COVERED,
     SceneProblem.DEFOCUSED,
     SceneProblem.FROZEN,

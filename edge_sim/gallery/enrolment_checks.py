@@ -22,6 +22,8 @@ class Refusal(str, Enum):
 
     UNREADABLE = "unreadable"
     """Not a picture, or too large. The only reason that `force` does not overrule."""
+    NO_SIGNAL = "no_signal"
+    """Slate of one saturated colour: the camera gave no picture."""
     DARK = "dark"
     OVEREXPOSED = "overexposed"
     COVERED = "covered"
@@ -105,7 +107,8 @@ class EnrolmentChecks:
         recent = [item.thumbnail for item in self._known[-_LIMIT_REFERENCES:]]
         quality = probe.quality
         # The judgement of the live path: what it cannot decide on is no use as a reference.
-        reason = impediment_of(quality, limits_of(recent) if recent else None, probe.thumbnail)
+        limits = limits_of(recent) if recent else None
+        reason = impediment_of(quality, limits, probe.thumbnail, is_slate=probe.is_slate)
         if reason is not None:
             return Rejection(_REFUSALS[reason], _readings(probe))
         return None
@@ -175,6 +178,7 @@ def duplicates_in(gallery: Gallery, gates: Gates | None = None) -> dict[str, Rej
 
 
 _REFUSALS = {
+    UnknownReason.NO_SIGNAL: Refusal.NO_SIGNAL,
     UnknownReason.DARK: Refusal.DARK,
     UnknownReason.OVEREXPOSED: Refusal.OVEREXPOSED,
     UnknownReason.COVERED: Refusal.COVERED,

@@ -12,7 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.images import coarse_image, crop, edges_of, measure, squash
+from edge_sim.core.images import (
+    coarse_image,
+    crop,
+    edges_of,
+    is_slate,
+    may_be_slate,
+    measure,
+    squash,
+)
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import (
     FULL_FRAME,
@@ -114,6 +122,7 @@ class RegionFeatures:
         "_edges",
         "_embedder",
         "_embedding",
+        "_is_slate",
         "_mask",
         "_pixels",
         "_readings",
@@ -127,6 +136,7 @@ class RegionFeatures:
         self._coarse_image: GrayImage | None = None
         self._small: BgrImage | None = None
         self._readings: tuple[GrayImage, Quality] | None = None
+        self._is_slate: bool | None = None
         self._edges: FloatPlane | None = None
         self._embedding: Embedding | None = None
 
@@ -142,11 +152,18 @@ class RegionFeatures:
         """Thumbnail and quality."""
         if self._readings is None:
             # Embedding and thumbnail start from the same small picture: the frame is read once.
-            shared = self._embedder.input_px >= THUMBNAIL_PX
-            self._readings = measure(
-                self._squashed() if shared else self._without_hidden(self._pixels)
-            )
+            self._readings = measure(self._readable())
         return self._readings
+
+    @property
+    def is_slate(self) -> bool:
+        """True if the region is a slate of one saturated colour."""
+        if self._is_slate is None:
+            quality = self.readings[1]
+            # Few pictures are colourful enough for a second pass over the small picture.
+            small = squash(self._readable(), THUMBNAIL_PX) if may_be_slate(quality) else None
+            self._is_slate = small is not None and is_slate(small)
+        return self._is_slate
 
     @property
     def edges(self) -> FloatPlane:
@@ -181,7 +198,12 @@ class RegionFeatures:
             unix_time_s=unix_time_s,
             frame_index=frame_index,
             repeated=repeated,
+            is_slate=self.is_slate,
         )
+
+    def _readable(self) -> BgrImage:
+        shared = self._embedder.input_px >= THUMBNAIL_PX
+        return self._squashed() if shared else self._without_hidden(self._pixels)
 
     def _squashed(self) -> BgrImage:
         if self._small is None:

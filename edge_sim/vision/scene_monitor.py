@@ -29,6 +29,8 @@ _SOFT_SHARE = 0.6
 """Sharp pictures of ten data sets have a crispness of 1.5 to 4.3 whatever they show, blurred by 2
 pixels of the thumbnail 0.3 to 0.9; where the references are soft themselves, this part of it."""
 _CRISP_SHARE = 50  # one pixel in so many: the strongest edges
+_UNIFORM_LEVELS = 12
+_UNIFORM_SHARE = 0.75
 _BLUR_SHARE = 0.12  # of the least detail of the references; a blur of 3 px leaves 0.02 to 0.06
 
 
@@ -43,6 +45,7 @@ class ImageLimits:
         luma_low: Mean level of the darkest reference.
         luma_high: Mean level of the brightest reference.
         crispness: Least `crispness_of` the references; the usual one without any.
+        uniformity: Largest `uniformity_of` the references.
     """
 
     contrast: float = 16.0
@@ -51,6 +54,7 @@ class ImageLimits:
     luma_low: float = 32.0
     luma_high: float = 224.0
     crispness: float = 1.5
+    uniformity: float = 0.0
 
 
 def limits_of(thumbnails: Sequence[GrayImage]) -> ImageLimits:
@@ -69,7 +73,15 @@ def limits_of(thumbnails: Sequence[GrayImage]) -> ImageLimits:
         min(lumas),
         max(lumas),
         min(crispness_of(item) for item in thumbnails),
+        max(uniformity_of(item) for item in thumbnails),
     )
+
+
+def uniformity_of(thumbnail: GrayImage) -> float:
+    """Return the part of a picture, 0 to 1, that has its median grey level, to 12 levels."""
+    plane = thumbnail.astype(np.int16)
+    middle = np.partition(plane.ravel(), plane.size // 2)[plane.size // 2]
+    return float((np.abs(plane - middle) <= _UNIFORM_LEVELS).mean())
 
 
 def detail_of(sharpness: float, contrast: float) -> float:
@@ -93,7 +105,11 @@ def crispness_of(thumbnail: GrayImage) -> float:
 
 
 def impediment_of(
-    quality: Quality, limits: ImageLimits | None = None, thumbnail: GrayImage | None = None
+    quality: Quality,
+    limits: ImageLimits | None = None,
+    thumbnail: GrayImage | None = None,
+    *,
+    is_slate: bool = False,
 ) -> UnknownReason | None:
     """Return the reason why a picture allows no decision; None if it does.
 
@@ -104,8 +120,11 @@ def impediment_of(
         limits: Limits of the references; None without any.
         thumbnail: Thumbnail of the region; a lack of detail is a blur only if its edges are soft as
             well.
+        is_slate: True if the picture is a slate of one saturated colour.
     """
     limits = limits or ImageLimits()
+    if is_slate and limits.uniformity < _UNIFORM_SHARE:
+        return UnknownReason.NO_SIGNAL
     if quality.luma < min(_DARK_LUMA, 0.5 * limits.luma_low) and quality.contrast < _DIM_CONTRAST:
         return UnknownReason.DARK
     if quality.clipped_bright > _WHITE_SHARE and quality.luma > limits.luma_high + 2.0:
@@ -144,8 +163,8 @@ _RARE = 0.02  # of the frames; sources that repeat pictures more often are never
 class SceneMonitor:
     """Monitor of light and camera: condition and impediment of each frame.
 
-    - `dark`, `overexposed`, `covered`, `blurred`: from the picture, beside the references; a
-      picture that goes dark at once, but not black, was covered.
+    - `no_signal`, `dark`, `overexposed`, `covered`, `blurred`: from the picture, relative to the
+      references; a picture that goes dark at once, but not black, was covered.
     - `camera_moved`: no part of the picture agrees with any reference, in 3 frames that agree with
       each other; `novel` until then. Shifts up to a tenth of the region's side are tolerated.
     - `lighting`: the mean level has just jumped while the structure stayed.
@@ -193,7 +212,7 @@ class SceneMonitor:
 
     def _unreadable(self, probe: Probe) -> UnknownReason | None:
         quality = probe.quality
-        reason = impediment_of(quality, self._limits, probe.thumbnail)
+        reason = impediment_of(quality, self._limits, probe.thumbnail, is_slate=probe.is_slate)
         if reason is not UnknownReason.DARK:
             self._was_covered = False
         elif not self._was_covered:

@@ -41,10 +41,11 @@ def coloured(height: int = 40, width: int = 60) -> NDArray[np.uint8]:
         (np.full((4, 5, 3), 7, np.uint8), 7),
         (np.full((4, 5, 4), 7, np.uint8), 7),
         (np.full((4, 5), 7 * 256, np.uint16), 7),
+        (np.full((4, 5), 7 * 256, ">u2"), 7),
         (np.full((4, 5, 3), 1.0, np.float32), 255),
         (np.full((4, 5), 2.0, np.float64), 255),
     ],
-    ids=["grey", "grey-1", "bgr", "bgra", "16-bit", "float", "float-above-1"],
+    ids=["grey", "grey-1", "bgr", "bgra", "16-bit", "16-bit-big", "float", "float-above-1"],
 )
 def test_any_usual_picture_becomes_bgr(pixels: NDArray[Any], value: int) -> None:
     bgr = as_bgr(pixels)
@@ -61,9 +62,10 @@ def test_any_usual_picture_becomes_bgr(pixels: NDArray[Any], value: int) -> None
         np.zeros((4, 5, 2), np.uint8),
         np.zeros((4, 5, 3), np.int64),
         np.full((4, 5, 3), np.nan, np.float32),
+        np.full((4, 5, 3), 200.0, np.float32),
         np.broadcast_to(np.uint8(0), (10_000, 10_000, 3)),
     ],
-    ids=["1-d", "empty", "2-channels", "int64", "nan", "100-megapixels"],
+    ids=["1-d", "empty", "2-channels", "int64", "nan", "float-0-255", "100-megapixels"],
 )
 def test_what_is_no_picture_is_refused(pixels: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="picture"):

@@ -31,6 +31,7 @@ LOOKS = {
     "d": UnknownReason.DARK,
     "l": UnknownReason.LIGHTING,
     "f": UnknownReason.FROZEN,
+    "n": UnknownReason.NO_SIGNAL,
 }
 PATIENT = ReportingPolicy(
     report=tuple(SceneProblem), raise_after_s=10.0, clear_after_s=30.0, min_interval_s=600.0
@@ -71,6 +72,7 @@ def test_a_problem_that_lasts_is_told_and_cleared_with_its_duration() -> None:
     ("text", "expected"),
     [
         pytest.param("cc" + "." * 20, [], id="a hand"),
+        pytest.param("." + "n" * 4, [(3, "+no_signal")], id="a camera without a signal"),
         pytest.param("cc.cc.cc.cc.", [], id="a row of hands"),
         pytest.param("ccc" + "....c" * 10, [(2, "+covered")], id="not over while it comes back"),
         pytest.param("l" + "." * 9, [], id="a light goes on"),
