@@ -19,13 +19,15 @@ The message is one line that names what is wrong, where, and the fix.
 
 from __future__ import annotations
 
+from edge_sim.secrets import mask_secrets
+
 
 class EdgeSimError(Exception):
     """Root of every error that edge_sim raises on purpose."""
 
     def __str__(self) -> str:
         # OSError formats (errno, text) pairs on its own; ours always carry one sentence.
-        return str(self.args[0]) if self.args else type(self).__name__
+        return mask_secrets(str(self.args[0])) if self.args else type(self).__name__
 
 
 class ConfigError(EdgeSimError, ValueError):
@@ -36,8 +38,8 @@ class ConfigError(EdgeSimError, ValueError):
     """
 
     def __init__(self, *messages: str) -> None:
-        super().__init__("; ".join(messages))
-        self.messages = messages
+        self.messages = tuple(map(mask_secrets, messages))
+        super().__init__("; ".join(self.messages))
 
 
 class SourceError(EdgeSimError, OSError):

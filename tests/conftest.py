@@ -10,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from edge_sim.secrets import forget_secrets
+
 hypothesis.settings.register_profile(
     "project",
     derandomize=True,
@@ -32,6 +34,13 @@ def logging_as_it_was() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def no_secrets() -> Iterator[None]:
+    """Secrets of one test hide nothing in the messages of the next."""
+    yield
+    forget_secrets()
 
 
 @pytest.fixture(scope="session")

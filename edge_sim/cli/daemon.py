@@ -18,6 +18,7 @@ import msgspec
 from edge_sim.cli.output import note, say
 from edge_sim.core.files import printable
 from edge_sim.errors import ConfigError
+from edge_sim.secrets import MaskingFormatter
 
 if TYPE_CHECKING:
     from edge_sim.runtime.config import Config
@@ -132,8 +133,8 @@ def set_up_logging(verbosity: int, *, journal: bool) -> None:
     root.handlers[:] = [handler]
 
 
-class LineFormatter(logging.Formatter):
-    """One line per record; credentials in addresses are masked, whoever logs them.
+class LineFormatter(MaskingFormatter):
+    """One line per record; secrets and credentials in addresses are masked.
 
     Args:
         journal: Put the level in front as journald reads it, and leave the time to it.

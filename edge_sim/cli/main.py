@@ -16,6 +16,7 @@ from contextlib import suppress
 from edge_sim.cli.parser import VerbParser
 from edge_sim.core.files import printable
 from edge_sim.errors import ConfigError, EdgeSimError
+from edge_sim.secrets import MaskingFormatter, mask_secrets
 from edge_sim.version import __version__
 
 GROUPS = (
@@ -114,7 +115,8 @@ def _report_unexpected(error: Exception, *, with_trace: bool) -> int:
 
 def _print_error(message: str) -> None:
     # A name may hold what a terminal obeys, such as the escape that clears the screen.
-    print(f"edge-sim: {printable(' '.join(message.split()))}", file=sys.stderr)
+    text = printable(mask_secrets(" ".join(message.split())))
+    print(f"edge-sim: {text}", file=sys.stderr)
 
 
 def _discard_output() -> None:
@@ -166,6 +168,6 @@ def _set_up_logging(verbosity: int) -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "INFO" if verbosity > 1 else "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "32" if verbosity > 1 else "-8")
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(MaskingFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level)

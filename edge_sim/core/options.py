@@ -9,6 +9,8 @@ import msgspec
 
 SECRETS = frozenset({"uri", "url", "password", "secret", "token"})
 """Keys whose values may hold `${NAME}` and are masked in texts."""
+WHOLLY_SECRET = SECRETS - {"uri", "url"}
+"""Keys whose whole value is a secret."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from edge_sim.core.files import exists, expanded, is_dir, start_of
 from edge_sim.core.picture_header import holds_picture
 from edge_sim.errors import ConfigError
+from edge_sim.secrets import MASK, mask_secrets
 
 _READ_SUFFIXES = frozenset(
     [
@@ -52,7 +53,6 @@ PICTURE_SUFFIXES = _READ_SUFFIXES | frozenset(
 """Names of picture files: not all of them can be read, none is passed over in silence."""
 _NUMBERED = re.compile(r"%0?\d*d")
 _START_BYTES = 512  # of a file, that tell a picture from a video
-MASK = "***"
 
 # Two letters or more: `C:` is a drive.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?=:)")
@@ -155,7 +155,7 @@ def masked(uri: str) -> str:
     if match:
         rest = _without_password(match["rest"])
         uri = match["scheme"] + _SECRET_IN_PATH.sub(lambda found: found["key"] + MASK, rest)
-    return _SECRET_KEY.sub(lambda found: found["key"] + MASK, uri)
+    return mask_secrets(_SECRET_KEY.sub(lambda found: found["key"] + MASK, uri))
 
 
 def number(settings: Mapping[str, str], key: str, default: float, *, what: str) -> float:

@@ -13,9 +13,10 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 import yaml
 
-from edge_sim.core.options import SECRETS, keys_of
+from edge_sim.core.options import SECRETS, WHOLLY_SECRET, keys_of
 from edge_sim.core.types import is_reserved, pixels_hint
 from edge_sim.errors import ConfigError
+from edge_sim.secrets import register_secret
 
 MAX_TEXT = 400_000
 MAX_PARTS = 20_000
@@ -124,6 +125,8 @@ class YamlReader:
         plain = node.value if _is_text(kind, node) else self._plain(node, path)
         if path.rpartition(".")[2] in SECRETS and isinstance(plain, str):
             plain = self._with_secrets(plain, path)
+            if path.rpartition(".")[2] in WHOLLY_SECRET:
+                register_secret(plain)
         try:
             msgspec.convert(plain, kind)
         except msgspec.ValidationError as error:
@@ -233,6 +236,7 @@ class YamlReader:
         def value_of(match: re.Match[str]) -> str:
             if match[1] not in self._environ:
                 raise self.error(path, f"{path}: the environment has no {match[1]}")
+            register_secret(self._environ[match[1]])
             return self._environ[match[1]]
 
         return re.sub(r"\$\{(\w+)\}", value_of, text)
