@@ -135,7 +135,7 @@ class Scorer(Protocol):
     def leave_one_out(self) -> tuple[Match | None, ...]:
         """Return, per reference in gallery order, its match against all the others.
 
-        None where the reference is the only one.
+        None where the reference is the only one, or was not matched.
         """
 
 

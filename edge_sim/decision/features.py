@@ -16,7 +16,7 @@ the looks that are told to somebody, not for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import cv2
@@ -67,6 +67,12 @@ def features_of(item: Probe | Reference) -> dict[str, FloatVector]:
         lengths = np.sqrt(np.einsum("cd,cd->c", flat, flat)) * np.float32(np.sqrt(len(flat)))
         views[LAYOUT] = (flat / np.maximum(lengths, _LEAST_LENGTH)[:, None]).reshape(-1)
     return views
+
+
+def shared_features(items: Iterable[Probe | Reference]) -> tuple[str, ...]:
+    """Return the names of the features that all items have."""
+    has_cells = all(item.embedding.spatial is not None for item in items)
+    return tuple(name for name in WEIGHTS if has_cells or name != LAYOUT)
 
 
 def stacked_features(items: Sequence[Probe | Reference]) -> dict[str, FloatMatrix]:

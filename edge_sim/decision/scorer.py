@@ -22,8 +22,22 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.types import FloatMatrix, FloatVector, Match, Probe, Score, StateScore
-from edge_sim.decision.features import LAYOUT, WEIGHTS, features_of, stacked_features
+from edge_sim.core.types import (
+    FloatMatrix,
+    FloatVector,
+    Match,
+    Probe,
+    Reference,
+    Score,
+    StateScore,
+)
+from edge_sim.decision.features import (
+    LAYOUT,
+    WEIGHTS,
+    features_of,
+    shared_features,
+    stacked_features,
+)
 from edge_sim.decision.ridge import Labels, Ridge, fit_ridge
 from edge_sim.errors import ModelError
 from edge_sim.gallery.gallery import Gallery
@@ -143,6 +157,10 @@ def fit_span(rows: FloatMatrix) -> Subspace:
 MODELLED_REFERENCES = 400
 """References that the regression and the spans are fitted on; the nearest one is sought in all."""
 _LEAVE_ONE_OUT_ROWS = 256
+_FEATURE_ROWS = 1024
+MOST_LEFT_OUT = 1000
+"""References that thresholds and baselines of a watch are measured on: all against all would take
+time with the square of their number (on 5,000 references 5 s, on 20,000 more than a minute)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +189,8 @@ class GalleryScorer:
     Args:
         gallery: The references; a new scorer is made when they change. It is not kept.
         weights: Trust in each view before the gallery is seen; views left out are not used.
+        most_left_out: Greatest number of references that `leave_one_out` matches, spread evenly;
+            None for all.
     """
 
     def __init__(
@@ -178,7 +198,9 @@ class GalleryScorer:
         gallery: Gallery,
         *,
         weights: Mapping[str, float] = WEIGHTS,
+        most_left_out: int | None = None,
     ) -> None:
+        self._most_left_out = most_left_out
         self._model_id = gallery.model_id
         self._names = gallery.states
         self._ids = [item.reference_id for item in gallery.references]
@@ -186,19 +208,31 @@ class GalleryScorer:
         self._vectors, self._state_rows = gallery.matrix, gallery.state_rows
         if not self._ids:
             return
-        stacked = stacked_features(gallery.references)
-        views = {name: rows for name, rows in stacked.items() if weights.get(name, 0.0) > 0.0}
-        total = sum(weights[name] for name in views)
-        self._weights = {name: weights[name] / total for name in views}
+        names = [
+            name for name in shared_features(gallery.references) if weights.get(name, 0.0) > 0.0
+        ]
+        total = sum(weights[name] for name in names)
+        self._weights = {name: weights[name] / total for name in names}
+        self._modelled = _modelled(gallery)
+        stacked = stacked_features([gallery.references[row] for row in self._modelled])
+        views = {name: stacked[name] for name in names}
         self._stretch = np.concatenate(
             [
                 np.full(rows.shape[1], np.sqrt(self._weights[name]), np.float32)
                 for name, rows in views.items()
             ]
         )
-        self._rows = _joined(views) * self._stretch
-        self._modelled = _modelled(gallery)
+        self._rows = self._stretched(gallery.references)
         self._fit(views, _cells_of(gallery))
+
+    def _stretched(self, references: Sequence[Reference]) -> FloatMatrix:
+        """Return the weighted features of all references, made in pieces: one matrix is held."""
+        rows = np.empty((len(references), len(self._stretch)), np.float32)
+        for start in range(0, len(rows), _FEATURE_ROWS):
+            part = slice(start, start + _FEATURE_ROWS)
+            stacked = stacked_features(references[part])
+            rows[part] = _joined({name: stacked[name] for name in self._weights}) * self._stretch
+        return rows
 
     def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
         """Return the states of the gallery for `probe`, the most probable first.
@@ -217,15 +251,18 @@ class GalleryScorer:
         return self._match(probe.embedding.vector, likeness, softmax(values, self._sharpness))
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
-        """Return, per reference in gallery order, its match against all the others."""
+        """Return, per reference in gallery order, its match against all the others.
+
+        None for those beyond `most_left_out`.
+        """
+        matches: list[Match | None] = [None] * len(self._ids)
         if len(self._ids) < 2:
-            return (None,) * len(self._ids)
-        matches: list[Match | None] = []
-        for start in range(0, len(self._ids), _LEAVE_ONE_OUT_ROWS):
-            rows = self._rows[start : start + _LEAVE_ONE_OUT_ROWS]
-            cosines = rows @ self._rows.T
-            for offset, line in enumerate(cosines):
-                matches.append(self._left_out(start + offset, line))
+            return tuple(matches)
+        picked = _evenly(np.arange(len(self._ids)), self._most_left_out or len(self._ids))
+        for start in range(0, len(picked), _LEAVE_ONE_OUT_ROWS):
+            numbers = picked[start : start + _LEAVE_ONE_OUT_ROWS]
+            for row, line in zip(numbers.tolist(), self._rows[numbers] @ self._rows.T, strict=True):
+                matches[row] = self._left_out(row, line)
         return tuple(matches)
 
     def _fit(self, views: Mapping[str, FloatMatrix], cells: int) -> None:
@@ -252,7 +289,7 @@ class GalleryScorer:
         ridges: dict[str, Ridge] = {}
         for name, rows in views.items():
             blocks = cells if name == LAYOUT else 1
-            ridges[name] = fit_ridge(rows[picked], known, blocks=blocks)
+            ridges[name] = fit_ridge(rows, known, blocks=blocks)
         left_out = {name: ridge.left_out for name, ridge in ridges.items()}
         judged = counts[labels] > 1
         trust = feature_weights(left_out, labels, judged, self._weights)
@@ -362,7 +399,12 @@ def _modelled(gallery: Gallery) -> NDArray[np.intp]:
     picked = []
     for state in range(len(gallery.states)):
         rows = np.flatnonzero(gallery.state_rows == state)
-        if len(rows) > share:
-            rows = rows[np.linspace(0, len(rows) - 1, share).round().astype(np.intp)]
-        picked.append(rows)
+        picked.append(_evenly(rows, share))
     return np.concatenate(picked)
+
+
+def _evenly(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """Return all rows, or `most` of them spread evenly."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.intp)]

@@ -13,7 +13,7 @@ from edge_sim.decision.followers import make_follower
 from edge_sim.decision.pipeline import Stages
 from edge_sim.decision.rules import RuleFollower
 from edge_sim.decision.scene_problems import SceneHealth
-from edge_sim.decision.scorer import GalleryScorer
+from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer
 from edge_sim.errors import ConfigError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.runtime.config import Config, WatchConfig
@@ -25,7 +25,7 @@ def stages_of(config: Config, watch: WatchConfig) -> Stages:
     """Return the makers of scorer, decider, monitor and followers for `watch`."""
     drift = DriftFollower(watch.drift_every_s)
     return Stages(
-        scorer=GalleryScorer,
+        scorer=partial(GalleryScorer, most_left_out=MOST_LEFT_OUT),
         decider=partial(_decider, watch, drift),
         monitor=SceneMonitor,
         steady=lambda gallery: RegionStabilizer(gallery).follow,

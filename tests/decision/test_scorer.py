@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -196,20 +197,54 @@ def test_a_state_of_one_reference_is_missing_from_its_own_leave_one_out() -> Non
     assert sum(item.probability for item in match.states) == pytest.approx(1.0)
 
 
-def test_more_references_than_are_modelled_stay_usable() -> None:
+def many_references(number: int) -> Gallery:
+    """A gallery of two states whose embeddings vary a little."""
     rng = np.random.default_rng(0)
     base = gallery(2, ("empty", "left")).references
     references = []
-    for number in range(MODELLED_REFERENCES + 300):
-        item = base[number % len(base)]
+    for row in range(number):
+        item = base[row % len(base)]
         vector = item.embedding.vector + rng.normal(0, 0.01, 64).astype(np.float32)
         embedding = Embedding(normalised(vector), item.embedding.spatial, "cells@1")
-        references.append(replace(item, reference_id=f"{number}", embedding=embedding))
-    scorer = GalleryScorer(Gallery(references))
+        references.append(replace(item, reference_id=f"{row}", embedding=embedding))
+    return Gallery(references)
+
+
+def test_more_references_than_are_modelled_stay_usable() -> None:
+    references = many_references(MODELLED_REFERENCES + 300)
+    scorer = GalleryScorer(references)
     assert matched(scorer, "left", 3).best.state == "left"
     left_out = scorer.leave_one_out()
     assert len(left_out) == len(references)
     assert all(match is not None and len(match.states) == 2 for match in left_out)
+
+
+def test_fewer_references_can_be_left_out_than_there_are() -> None:
+    references = many_references(600)
+    every = GalleryScorer(references).leave_one_out()
+    some = GalleryScorer(references, most_left_out=50).leave_one_out()
+    rows = [row for row, match in enumerate(some) if match is not None]
+    assert (len(some), len(rows), rows[0], rows[-1]) == (600, 50, 0, 599)
+    for row in rows:
+        few, whole = some[row], every[row]
+        assert few is not None
+        assert whole is not None
+        assert few.best.state == whole.best.state
+        assert few.best.score.combined == pytest.approx(whole.best.score.combined, abs=1e-4)
+
+
+def test_the_features_of_a_large_gallery_are_held_once() -> None:
+    references = many_references(4000)
+    tracemalloc.start()
+    try:
+        scorer = GalleryScorer(references)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    held = scorer.best_match(probe("left", 3))
+    assert held is not None
+    rows = 4 * len(references) * sum(item.size for item in features_of(references["0"]).values())
+    assert peak < 2 * rows
 
 
 def test_views_are_unit_vectors() -> None:
