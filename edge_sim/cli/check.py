@@ -121,6 +121,7 @@ def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]
 def _gallery_finding(
     config: Config, store: GalleryStore, name: str, model_id: str | None
 ) -> Finding:
+    from edge_sim.decision.scorer import size_warning
     from edge_sim.errors import EdgeSimError
     from edge_sim.gallery.enrolment_checks import conflicts
     from edge_sim.gallery.records import moved_region
@@ -147,6 +148,8 @@ def _gallery_finding(
     advice = ["remove the wrong ones with `edge-sim gallery rm`"] if wrong else []
     moved = moved_region(gallery, assembly.region_of(config, config.watches[name]).roi)
     wrong += [] if moved is None else [moved]
+    large = size_warning(gallery)
+    advice += [] if large is None else [large]
     told = "; ".join([", ".join(counts), *wrong, *advice, *missing, *levels])
     return Finding(part, not wrong, told, coverage)
 

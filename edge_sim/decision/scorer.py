@@ -158,6 +158,8 @@ MODELLED_REFERENCES = 400
 """References that the regression and the spans are fitted on; the nearest one is sought in all."""
 _LEAVE_ONE_OUT_ROWS = 256
 _FEATURE_ROWS = 1024
+MANY_REFERENCES = 2000
+"""References above which `edge-sim check` warns of the memory at the start."""
 MOST_LEFT_OUT = 1000
 """References that thresholds and baselines of a watch are measured on: all against all would take
 time with the square of their number (on 5,000 references 5 s, on 20,000 more than a minute)."""
@@ -357,6 +359,22 @@ class GalleryScorer:
             score = Score(min(max(cosine, -1.0), 1.0), None, 1.0 - likeness.unexplained[state])
             states.append(StateScore(self._names[state], self._ids[nearest], score, odds[state]))
         return Match(tuple(states))
+
+
+def size_warning(gallery: Gallery) -> str | None:
+    """Return a warning if a device needs much memory to start with this gallery; else None."""
+    if len(gallery) <= MANY_REFERENCES:
+        return None
+    first = gallery.references[0]
+    cells, vector = first.embedding.spatial, first.embedding.vector
+    # The vector is kept in the reference and in the matrix of the gallery.
+    each = first.thumbnail.nbytes + 2 * vector.nbytes + (0 if cells is None else cells.nbytes)
+    each += sum(item.nbytes for item in features_of(first).values())
+    return (
+        f"{len(gallery)} references take {len(gallery) * each / 2**20:.0f} MiB while it starts, "
+        f"and {MODELLED_REFERENCES} of them are modelled: keep fewer with "
+        f"`edge-sim gallery prune --keep {MANY_REFERENCES}`"
+    )
 
 
 def check_model(probe: Probe, model_id: str | None) -> None:

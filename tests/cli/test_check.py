@@ -32,6 +32,17 @@ def gallery_line(capsys: Captured) -> str:
     return next(line for line in lines if "gallery of gate" in line)
 
 
+def test_a_gallery_that_takes_much_memory_is_named_with_the_way_to_thin_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    assert "prune" not in gallery_line(capsys)
+    monkeypatch.setattr("edge_sim.decision.scorer.MANY_REFERENCES", 3)
+    line = gallery_line(capsys)
+    assert line.startswith("ok")
+    assert "4 references take" in line
+    assert "`edge-sim gallery prune --keep 3`" in line
+
+
 def calibrate() -> None:
     wish = ["--score", "state", "--recall", "0.5", "--write"]
     assert main(["calibrate", "--gallery", "gallery.db", *wish]) == 0
