@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_sim.errors import CommandError
 from edge_sim.io.outbox.queue import OutboxCounts
-from edge_sim.io.sinks.capabilities import DeviceInfo, SetSensitivity, Teach, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, SetSensitivity, Teach, WatchInfo
 from edge_sim.io.sinks.mqtt.topics import Topics, read_command
 from edge_sim.runtime.config import parse_config
 from edge_sim.runtime.daemon.http_api import open_http_server
@@ -22,7 +22,7 @@ from fuzzing.trial import BrokenPromiseError
 
 STATES = ("closed", "open")
 TOPICS = Topics("edge_sim", "porch")
-SITE = DeviceInfo((WatchCard("gate", "yard", STATES, 0.5), WatchCard("new", "yard", (), 0.5)))
+SITE = DeviceInfo((WatchInfo("gate", "yard", STATES, 0.5), WatchInfo("new", "yard", (), 0.5)))
 TOKEN = "0123456789abcdef"
 _ANSWER_S = 8.0
 

@@ -1,6 +1,6 @@
-"""How much is written, because SD cards wear out: a total and the last day.
+"""SQLite file of the outbox: safe against power cuts, with a count of the bytes written.
 
-The SQLite file under the outbox: safe against power cuts, and every byte written is counted.
+SD cards wear out, so bytes are counted in total and for the last day.
 
 The write-ahead log is checkpointed here and not by SQLite, and cut to nothing each time. So its
 size only grows in between, and what a commit wrote is how much it grew.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_sim.core import sqlite
-from edge_sim.core.files import FileLock, make_private
+from edge_sim.core.files import FileLock, exists, make_private
 from edge_sim.core.sqlite import FileKind, Schema, is_damage, transaction
 from edge_sim.errors import SinkError
 
@@ -27,7 +27,7 @@ _HOURS = 24
 
 
 class WriteMeter:
-    """Counts bytes, in total and over the last 24 hours, by the hour.
+    """Counter of bytes, in total and over the last 24 hours, by the hour.
 
     Args:
         clock: Monotonic seconds.
@@ -74,7 +74,7 @@ OUTBOX = FileKind(
     application_id=0x65_53_4F_62,  # "eSOb"
     format=1,
     error=SinkError,
-    remedy="it is moved aside when edge_sim starts",
+    remedy="it is renamed when edge_sim starts",
 )
 
 CHECKPOINT_BYTES = 1 << 20
@@ -82,7 +82,7 @@ CHECKPOINT_BYTES = 1 << 20
 
 # https://www.sqlite.org/fileformat.html#the_write_ahead_log
 _LOG_HEADER, _FRAME_HEADER, _PAGE_NUMBER = 32, 24, 4
-# Another process that looks into the file holds a commit up for no longer than this.
+# Another process that reads the file delays a commit for no longer than this.
 _BUSY_S = 1.0
 
 _SCHEMA = """
@@ -101,9 +101,10 @@ class Journal:
     """One connection to the file; used under the lock of the outbox.
 
     Args:
-        connection: In autocommit mode.
-        path: Of the file; None in memory.
-        meter: Told of every byte.
+        connection: Connection in autocommit mode.
+        path: Path of the file; None in memory.
+        meter: Counter of written bytes.
+        lock: Lock on the file, released by `close`.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Journal:
             except sqlite3.DatabaseError as error:
                 if path is None or lock is None or not _is_damaged(path, error, lock):
                     raise
-                _move_aside(path, error)
+                _rename_damaged(path, error)
             return cls._opened(path, meter, lock)
         except BaseException as error:
             if lock is not None:
@@ -150,7 +151,7 @@ class Journal:
     def _opened(cls, path: Path | None, meter: WriteMeter, lock: FileLock | None) -> Journal:
         connection = None
         try:
-            if path is not None and not path.exists():
+            if path is not None and not exists(path):
                 make_private(path)
             place = ":memory:" if path is None else path
             connection = sqlite.connected(place, timeout_s=_BUSY_S, any_thread=True)
@@ -175,7 +176,7 @@ class Journal:
         """Do everything inside or nothing, on disk at the end.
 
         Raises:
-            sqlite3.Error: Nothing was done: the disk is full, gone or held by somebody else.
+            sqlite3.Error: Nothing was done: the disk is full or gone, or another process holds it.
         """
         try:
             with transaction(self._connection, writes=True):
@@ -246,7 +247,7 @@ def _locked(path: Path) -> FileLock:
 
 
 def _is_damaged(path: Path, error: sqlite3.DatabaseError, lock: FileLock) -> bool:
-    """Whether the file is an outbox that is damaged, and not a file of something else."""
+    """Return whether the file is a damaged outbox, not a file of another kind."""
     if is_damage(error):
         return True
     if "not a database" not in str(error):
@@ -275,13 +276,15 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         raise sqlite3.DatabaseError(f"malformed: {verdict}")
 
 
-def _move_aside(path: Path, error: sqlite3.DatabaseError) -> None:
-    aside = path.with_name(f"{path.name}.damaged")
+def _rename_damaged(path: Path, error: sqlite3.DatabaseError) -> None:
+    renamed = path.with_name(f"{path.name}.damaged")
     try:
         for suffix in ("-wal", "-shm", ""):
             part = Path(f"{path}{suffix}")
-            if part.exists():
-                part.replace(f"{aside}{suffix}")
+            if exists(part):
+                part.replace(f"{renamed}{suffix}")
     except OSError as failure:
         raise SinkError(f"{path}: damaged, and cannot be moved ({failure.strerror})") from failure
-    logger.error("outbox %s is damaged (%s): moved to %s, its events are lost", path, error, aside)
+    logger.error(
+        "outbox %s is damaged (%s): moved to %s, its events are lost", path, error, renamed
+    )

@@ -1,4 +1,4 @@
-"""Couriers: one thread per sink, so that a sink that hangs or fails never holds up another."""
+"""Delivery workers: one thread per sink, so that a sink that hangs or fails delays no other."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LAST_JOIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When a courier tries, and how it waits.
+    """Times of attempts, and the way to wait.
 
     Args:
-        backoff_s: Pauses after failures in a row, the last one repeated.
+        backoff_s: Pauses after failures in a row, seconds; the last one is repeated.
         clock: Monotonic seconds.
-        wait: Waits until the signal is set or the seconds are over.
+        wait: Function that waits until the signal is set or the seconds are over.
     """
 
     backoff_s: Sequence[float] = BACKOFF_S
@@ -41,28 +41,28 @@ class RetryPolicy:
 
 
 class DeliveryWorker:
-    """Brings the events of the outbox to one sink, in order, until it is told to stop.
+    """Thread that delivers the events of the outbox to one sink, in order.
 
     Args:
-        outbox: Open; knows the sink by its name.
-        sink: Open; closed by the courier's owner.
-        pace: When it tries.
+        outbox: Open outbox that knows the sink by its name.
+        sink: Open sink, closed by the owner of the worker.
+        policy: Times of attempts.
     """
 
-    def __init__(self, outbox: Outbox, sink: EventSink, pace: RetryPolicy | None = None) -> None:
+    def __init__(self, outbox: Outbox, sink: EventSink, policy: RetryPolicy | None = None) -> None:
         self._outbox = outbox
         self._sink = sink
-        self._pace = pace or RetryPolicy()
+        self._policy = policy or RetryPolicy()
         self._stop = Signal()
         self._wake = Signal()
         self._try_now = False
         self._failures = 0
         self._broken = ""
-        self._thread = Thread(target=self._run, name=f"courier {sink.name}", daemon=True)
+        self._thread = Thread(target=self._run, name=f"delivery {sink.name}", daemon=True)
 
     @property
     def sink(self) -> EventSink:
-        """Where it delivers to."""
+        """The receiver."""
         return self._sink
 
     @property
@@ -72,7 +72,7 @@ class DeliveryWorker:
 
     @property
     def broken(self) -> str:
-        """The error of a failure that is not the far end's, such as a bug; empty without one."""
+        """Error of a failure that is not the receiver's, such as a bug; empty without one."""
         return self._broken
 
     def start(self) -> None:
@@ -100,15 +100,15 @@ class DeliveryWorker:
         return not self._thread.is_alive()
 
     def deliver_pending(self) -> float | None:
-        """Deliver what waits, in order; return the pause after a failure, None without one."""
+        """Deliver waiting events in order; return the pause after a failure, None without one."""
         name = self._sink.name
         try:
             while not self._stop.is_set() and (waiting := self._outbox.pending(name)):
                 for item in waiting:
                     if self._stop.is_set():
                         return None
-                    refused = self._is_refused(item.event)
-                    self._outbox.confirm(name, item.seq, refused=refused)
+                    rejected = self._is_rejected(item.event)
+                    self._outbox.confirm(name, item.seq, refused=rejected)
                     self._recovered()
         except SinkError as error:
             return self._failed(error)
@@ -118,8 +118,8 @@ class DeliveryWorker:
             return self._failed(error)
         return None
 
-    def _is_refused(self, event: Event) -> bool:
-        """Hand `event` over; return whether the receiver will never take it."""
+    def _is_rejected(self, event: Event) -> bool:
+        """Deliver `event`; return whether the receiver will never accept it."""
         try:
             self._sink.emit(event)
         except EventRefusedError as error:
@@ -138,14 +138,14 @@ class DeliveryWorker:
         if self._failures % _FAILURES_PER_LINE == 0 and not self._stop.is_set():
             logger.warning("not delivered: %s (failure %d)", error, self._failures + 1)
         self._failures += 1
-        return pause_s(self._failures, self._pace.backoff_s)
+        return pause_s(self._failures, self._policy.backoff_s)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._try_now = False
             wait_s = self.deliver_pending()
             if wait_s is None:
-                self._pace.wait(self._wake, IDLE_S)
+                self._policy.wait(self._wake, IDLE_S)
                 self._wake.clear()
                 wait_s = self._tidied()
             if wait_s is not None:
@@ -156,7 +156,7 @@ class DeliveryWorker:
         try:
             self._outbox.flush()
         except Exception as error:
-            # The edge of the thread: an error that ended it would end the deliveries for good.
+            # An error that ended the thread would end the deliveries for good.
             logger.exception("sink %s: the outbox broke", self._sink.name)
             return self._failed(error)
         if self._broken:
@@ -164,61 +164,61 @@ class DeliveryWorker:
         return None
 
     def _rest(self, pause_s: float) -> None:
-        """Wait; new events do not cut a pause short, `retry` and the end do."""
-        until_s = self._pace.clock() + pause_s
+        """Wait; `retry` and the end shorten a pause, new events do not."""
+        until_s = self._policy.clock() + pause_s
         while not (self._stop.is_set() or self._try_now):
-            left_s = until_s - self._pace.clock()
+            left_s = until_s - self._policy.clock()
             if left_s <= 0:
                 return
-            self._pace.wait(self._wake, left_s)
+            self._policy.wait(self._wake, left_s)
             self._wake.clear()
 
 
 class Delivery:
-    """The couriers of all sinks.
+    """Delivery workers of all sinks.
 
     Args:
-        outbox: Opened with the names of these sinks; closed by its owner after this.
-        sinks: Open; closed here.
-        pace: When the couriers try.
+        outbox: Outbox opened with the names of these sinks; closed by its owner after this.
+        sinks: Open sinks, closed by `close`.
+        policy: Times of attempts.
     """
 
     def __init__(
-        self, outbox: Outbox, sinks: Sequence[EventSink], pace: RetryPolicy | None = None
+        self, outbox: Outbox, sinks: Sequence[EventSink], policy: RetryPolicy | None = None
     ) -> None:
         self._outbox = outbox
-        self.couriers = tuple(DeliveryWorker(outbox, sink, pace) for sink in sinks)
+        self.workers = tuple(DeliveryWorker(outbox, sink, policy) for sink in sinks)
 
     def start(self) -> None:
         """Start delivering."""
-        for courier in self.couriers:
-            courier.start()
+        for worker in self.workers:
+            worker.start()
 
     def failing(self) -> Mapping[str, int]:
         """Return the failures in a row of the sinks that fail now."""
-        return {each.sink.name: each.failures for each in self.couriers if each.failures}
+        return {each.sink.name: each.failures for each in self.workers if each.failures}
 
     def broken(self) -> Mapping[str, str]:
-        """Return the errors of sinks whose delivery broke for no fault of the far end."""
-        return {each.sink.name: each.broken for each in self.couriers if each.broken}
+        """Return the errors of sinks whose delivery broke for no fault of the receiver."""
+        return {each.sink.name: each.broken for each in self.workers if each.broken}
 
     def close(self, drain_s: float = 1.0) -> bool:
-        """Deliver what waits for at most `drain_s`, stop, close the sinks; return if all went out.
+        """Deliver for at most `drain_s`, stop, close the sinks; return whether all was delivered.
 
         Sinks that fail now are not waited for, and one that hangs is cut off by its own `close`.
-        What did not go out stays in the outbox.
+        Undelivered events stay in the outbox.
         """
-        healthy = [each.sink.name for each in self.couriers if not each.failures]
+        healthy = [each.sink.name for each in self.workers if not each.failures]
         self._outbox.wait_delivered(drain_s, healthy)
-        for courier in self.couriers:
-            courier.request_stop()
-        for courier in self.couriers:
-            courier.join(0.1)
-        for courier in self.couriers:
-            _close_logged(courier.sink)
-        for courier in self.couriers:
-            if not courier.join(_LAST_JOIN_S):
-                logger.error("sink %s does not let go", courier.sink.name)
+        for worker in self.workers:
+            worker.request_stop()
+        for worker in self.workers:
+            worker.join(0.1)
+        for worker in self.workers:
+            _close_logged(worker.sink)
+        for worker in self.workers:
+            if not worker.join(_LAST_JOIN_S):
+                logger.error("sink %s does not close", worker.sink.name)
         return self._outbox.wait_delivered(0.0)
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from threading import Condition
 
 from edge_sim.core.events import Event, StateChanged, to_json_line
-from edge_sim.core.files import write_whole
-from edge_sim.errors import SinkError
+from edge_sim.core.files import is_file, write_whole
+from edge_sim.errors import AccessError, SinkError
 from edge_sim.io.outbox import queue
 from edge_sim.io.outbox.database import Journal, WriteMeter
 from edge_sim.io.outbox.queue import Bounds, DeliveryQueue, OutboxCounts, QueueEntry, StoredEvent
@@ -64,9 +64,9 @@ class Outbox:
         self._next_seq = loaded.last_seq + 1
         # Ages go on where they were: the time that the device was off does not count, and neither
         # does a clock that jumps.
-        self._base_s = max((slot.kept_at_s for slot in loaded.slots), default=0.0)
+        self._base_s = max((entry.kept_at_s for entry in loaded.entries), default=0.0)
         cursors = {sink: loaded.cursors.get(sink, loaded.last_seq) for sink in sinks}
-        self._rack = DeliveryQueue(cursors, loaded.slots)
+        self._queue = DeliveryQueue(cursors, loaded.entries)
         self._written_cursors = dict(loaded.cursors)
         self._forget_sinks(loaded)
         self._save()
@@ -125,7 +125,7 @@ class Outbox:
 
     def _adopt(self, journal: Journal) -> int:
         loaded = queue.load(journal)
-        known = [sink for sink in self._rack.cursors if sink in loaded.cursors]
+        known = [sink for sink in self._queue.cursors if sink in loaded.cursors]
         after = min((loaded.cursors[sink] for sink in known), default=loaded.last_seq)
         rows = queue.read(journal, after, -1)
         events = [event for _, event in rows if event is not None]
@@ -153,15 +153,15 @@ class Outbox:
             self._require_open()
             for event in events:
                 body = to_json_line(event)
-                slot = QueueEntry(self._next_seq, self._now_s(), len(body))
+                entry = QueueEntry(self._next_seq, self._now_s(), len(body))
                 self._next_seq += 1
-                self._unsaved.append(StoredEvent(slot, event, body))
-                self._rack.add(slot)
+                self._unsaved.append(StoredEvent(entry, event, body))
+                self._queue.add(entry)
                 if isinstance(event, StateChanged):
-                    self._latest[event.watch] = (slot.seq, event)
+                    self._latest[event.watch] = (entry.seq, event)
             is_saved = self._trim_and_save()
             while len(self._unsaved) > self._bounds.max_unsaved:
-                self._rack.discard(self._unsaved.popleft().slot.seq, "unsaved")
+                self._queue.discard(self._unsaved.popleft().entry.seq, "unsaved")
             self._changed.notify_all()
             wakes = tuple(self._wakes)
         for wake in wakes:
@@ -176,17 +176,17 @@ class Outbox:
         """
         with self._changed:
             self._require_open()
-            while (oldest := self._rack.oldest) is not None:
-                after = max(self._rack.cursors[sink], oldest - 1)
+            while (oldest := self._queue.oldest) is not None:
+                after = max(self._queue.cursors[sink], oldest - 1)
                 rows = self._read(after, limit)
                 if not rows:
                     return ()
                 found = tuple(Waiting(seq, event) for seq, event in rows if event is not None)
                 for seq in (seq for seq, event in rows if event is None):
-                    self._rack.discard(seq, "unreadable")
+                    self._queue.discard(seq, "unreadable")
                 if found:
                     return found
-                self._rack.advance(sink, rows[-1][0])
+                self._queue.advance(sink, rows[-1][0])
             return ()
 
     def confirm(self, sink: str, seq: int, *, refused: bool = False) -> None:
@@ -197,13 +197,13 @@ class Outbox:
         """
         with self._changed:
             self._require_open()
-            self._rack.advance(sink, seq)
+            self._queue.advance(sink, seq)
             if refused:
-                self._rack.dropped[sink, "refused"] += 1
+                self._queue.dropped[sink, "refused"] += 1
             else:
-                self._rack.delivered[sink] += 1
+                self._queue.delivered[sink] += 1
             self._unwritten += 1
-            is_due = self._rack.pending(sink) == 0 or self._unwritten >= _DONE_PER_COMMIT
+            is_due = self._queue.pending(sink) == 0 or self._unwritten >= _DONE_PER_COMMIT
             if is_due and not self._is_over_budget():
                 self._save()
             self._changed.notify_all()
@@ -223,32 +223,32 @@ class Outbox:
     def settled(self, sink: str) -> tuple[StateChanged, ...]:
         """Return the last state change of every watch for which none waits for `sink`."""
         with self._changed:
-            cursor = self._rack.cursors[sink]
+            cursor = self._queue.cursors[sink]
             return tuple(event for seq, event in self._latest.values() if seq <= cursor)
 
     def wait_delivered(self, timeout_s: float, sinks: Sequence[str] | None = None) -> bool:
         """Return whether these sinks have everything, after waiting for it at most `timeout_s`.
 
         Args:
-            timeout_s: 0 only looks.
-            sinks: None means all of them.
+            timeout_s: Longest wait in seconds; 0 returns at once.
+            sinks: Names of the sinks; None is all.
         """
         with self._changed:
-            names = tuple(self._rack.cursors) if sinks is None else sinks
+            names = tuple(self._queue.cursors) if sinks is None else sinks
             return self._changed.wait_for(
-                lambda: not any(self._rack.pending(name) for name in names), timeout_s
+                lambda: not any(self._queue.pending(name) for name in names), timeout_s
             )
 
     def counts(self) -> OutboxCounts:
         """Return what health and metrics need."""
         with self._changed:
             return OutboxCounts(
-                waiting=len(self._rack),
-                waiting_bytes=self._rack.bytes,
+                waiting=len(self._queue),
+                waiting_bytes=self._queue.bytes,
                 unsaved=len(self._unsaved),
-                pending={sink: self._rack.pending(sink) for sink in self._rack.cursors},
-                delivered=dict(self._rack.delivered),
-                dropped=dict(self._rack.dropped),
+                pending={sink: self._queue.pending(sink) for sink in self._queue.cursors},
+                delivered=dict(self._queue.delivered),
+                dropped=dict(self._queue.dropped),
                 written_bytes=self._journal.meter.total,
                 written_bytes_last_day=self._journal.meter.last_day,
                 over_budget=self._is_over_budget(),
@@ -260,7 +260,7 @@ class Outbox:
             self._wakes.append(wake)
 
     def close(self) -> None:
-        """Write everything and close; `lost` says what could not be. Safe to call twice."""
+        """Write everything and close; `lost` has what could not be written. Safe to call twice."""
         with self._changed:
             if self._closed:
                 return
@@ -275,8 +275,8 @@ class Outbox:
             )
 
     def _undelivered(self) -> int:
-        done = min(self._rack.cursors.values(), default=self._next_seq)
-        return sum(item.slot.seq > done for item in self._unsaved)
+        done = min(self._queue.cursors.values(), default=self._next_seq)
+        return sum(item.entry.seq > done for item in self._unsaved)
 
     def _read(self, after: int, limit: int) -> list[tuple[int, Event | None]]:
         """Return the oldest events above `after`, from disk and then from memory."""
@@ -284,12 +284,12 @@ class Outbox:
             rows = queue.read(self._journal, after, limit)
         except sqlite3.Error as error:
             raise SinkError(f"outbox: the disk cannot be read ({error})") from error
-        rows += [(item.slot.seq, item.event) for item in self._unsaved if item.slot.seq > after]
+        rows += [(item.entry.seq, item.event) for item in self._unsaved if item.entry.seq > after]
         return rows[:limit]
 
     def _trim_and_save(self, *, only_if_needed: bool = False) -> bool:
         bounds = self._bounds
-        trimmed = self._rack.trim(self._now_s(), bounds.max_age_s, bounds.max_bytes)
+        trimmed = self._queue.trim(self._now_s(), bounds.max_age_s, bounds.max_bytes)
         if trimmed:
             logger.warning("outbox: %d events dropped, too old or too many", trimmed)
         if only_if_needed and not (trimmed or self._unwritten or self._unsaved):
@@ -298,12 +298,12 @@ class Outbox:
 
     def _save(self) -> bool:
         """Write what the disk does not know yet; return whether it took it."""
-        oldest = self._rack.oldest
+        oldest = self._queue.oldest
         below = self._next_seq if oldest is None else oldest
-        letters = list(self._unsaved)
-        moved = dict(self._rack.cursors.items() - self._written_cursors.items())
+        unsaved_events = list(self._unsaved)
+        moved = dict(self._queue.cursors.items() - self._written_cursors.items())
         try:
-            queue.save(self._journal, letters, cursors=moved, below=below)
+            queue.save(self._journal, unsaved_events, cursors=moved, below=below)
         except sqlite3.Error as error:
             self._faults += 1
             if self._faults % _FAULTS_PER_LINE == 1:
@@ -322,12 +322,12 @@ class Outbox:
         return True
 
     def _forget_sinks(self, loaded: queue.Loaded) -> None:
-        gone = loaded.cursors.keys() - self._rack.cursors.keys()
+        gone = loaded.cursors.keys() - self._queue.cursors.keys()
         for sink in gone:
-            lost = sum(slot.seq > loaded.cursors[sink] for slot in loaded.slots)
-            self._rack.dropped[sink, "removed"] = lost
+            lost = sum(entry.seq > loaded.cursors[sink] for entry in loaded.entries)
+            self._queue.dropped[sink, "removed"] = lost
             logger.info("outbox: %s is no sink any more; %d events dropped", sink, lost)
-        self._rack.tidy()
+        self._queue.tidy()
         if gone:
             queue.forget_sinks(self._journal, gone)
 
@@ -351,7 +351,7 @@ def take_over_previous(outbox: Outbox, path: Path, state: Path) -> None:
     What cannot be taken over is logged, and tried again at the next start.
 
     Args:
-        outbox: Open.
+        outbox: Open outbox.
         path: Its file.
         state: State file of the device; the note lies beside it.
     """
@@ -359,13 +359,13 @@ def take_over_previous(outbox: Outbox, path: Path, state: Path) -> None:
     previous = _noted(note)
     if previous == path.absolute():
         return
-    if previous is not None and previous.is_file():
-        try:
+    try:
+        if previous is not None and is_file(previous):
             count = outbox.adopt(previous)
-        except SinkError as error:
-            logger.error("events that wait in %s stay there: %s", previous, error)
-            return
-        logger.warning("outbox: %d events taken over from %s", count, previous)
+            logger.warning("outbox: %d events taken over from %s", count, previous)
+    except (SinkError, AccessError) as error:
+        logger.error("events that wait in %s stay there: %s", previous, error)
+        return
     try:
         write_whole(note, os.fsencode(path.absolute()))
     except OSError as error:

@@ -55,8 +55,9 @@ def register_sink(kind: str, opener: SinkOpener) -> None:
 
     Args:
         kind: 1 to 64 letters, digits, `_` and `-`.
-        opener: Called with the options as keywords; returns an open sink. It raises `ConfigError`
-            for options that can never work and `SinkError` for what does not work now.
+        opener: Function of the options as keywords that returns an open sink. It raises
+            `ConfigError` for options that can never work and `SinkError` for those that do not
+            work now.
 
     Raises:
         ConfigError: The kind cannot be used or means something else already, or the opener takes

@@ -1,4 +1,4 @@
-"""What some sinks can do beyond taking events: be asked, be told, and come back."""
+"""Optional sink capabilities: receive commands, publish status, resume after reconnecting."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edge_sim.core.events import StateChanged
 
 
 @dataclass(frozen=True, slots=True)
-class WatchCard:
-    """What a far end must know of a watch.
+class WatchInfo:
+    """Description of a watch for a receiver.
 
     Args:
-        name: Of the watch.
+        name: Name of the watch.
         source: Name of its source.
-        states: That it can say, without `unknown`.
-        sensitivity: In force now, 0 to 1.
-        problems: Trouble with the picture -> since when; None if none is ever told.
-        overdue: Whether its state lasts too long; None if no state can.
+        states: States that it can report, without `unknown`.
+        sensitivity: Sensitivity in force now, 0 to 1.
+        problems: Open problems with the picture -> start time; None if none is ever reported.
+        overdue: True while its state lasts too long; None if no state can.
     """
 
     name: str
@@ -32,20 +32,20 @@ class WatchCard:
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """What a far end must know of a device.
+    """Description of a device for a receiver.
 
     Args:
-        watches: All of them.
+        watches: All watches.
         model: Id of the embedding model.
     """
 
-    watches: tuple[WatchCard, ...] = ()
+    watches: tuple[WatchInfo, ...] = ()
     model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Teach:
-    """What the watch shows is `state`: now, or at the event with that id."""
+    """Enrol the picture of a watch as `state`: that of now, or of the event with that id."""
 
     watch: str
     state: str
@@ -54,7 +54,7 @@ class Teach:
 
 @dataclass(frozen=True, slots=True)
 class SetSensitivity:
-    """The watch gets another sensitivity, 0 to 1."""
+    """Set the sensitivity of a watch, 0 to 1."""
 
     watch: str
     sensitivity: float
@@ -65,27 +65,27 @@ Command: TypeAlias = Teach | SetSensitivity
 
 @dataclass(frozen=True, slots=True)
 class DeviceStats:
-    """How a device does.
+    """Figures of a running device.
 
     Args:
-        uptime_s: Since its daemon started.
-        rss_mb: Memory of the process, megabytes; None where the system does not tell.
-        cpu_share: Of one core, since the last figures.
-        frames: Looked at since the start.
-        looks: Of watches, since the start.
-        events: Told since the start.
-        sources: Configured.
-        sources_up: Of them, those that give frames.
-        outbox_waiting: Events that a sink has not got.
-        outbox_dropped: Events that a sink never gets, since the start.
-        written_mb_last_day: To the disk, outbox only.
+        uptime_s: Seconds since its daemon started.
+        rss_mb: Memory of the process, megabytes; None where the system does not report it.
+        cpu_share: Share of one core since the last figures.
+        frames: Frames processed since the start.
+        observations: Observations of all watches since the start.
+        events: Events reported since the start.
+        sources: Number of configured sources.
+        sources_up: Number of those that give frames.
+        outbox_waiting: Events that at least one sink has not received.
+        outbox_dropped: Events that a sink never receives, since the start.
+        written_mb_last_day: Megabytes that the outbox wrote in the last 24 hours.
     """
 
     uptime_s: float
     rss_mb: float | None
     cpu_share: float
     frames: int
-    looks: int
+    observations: int
     events: int
     sources: int
     sources_up: int
@@ -100,7 +100,7 @@ class Illustrated(Protocol):
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether it is to show them: pictures leave the device only where that is configured."""
+        """True where pictures may leave the device by the configuration."""
 
     def show_picture(self, watch: str, jpeg: bytes) -> None:
         """Show the region as it was when the watch decided; returns at once."""
@@ -108,7 +108,7 @@ class Illustrated(Protocol):
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A sink that can show how the device does."""
+    """A sink that can show figures of the device."""
 
     @property
     def name(self) -> str:
@@ -124,7 +124,7 @@ class Reporting(Protocol):
 
 @runtime_checkable
 class Remote(Protocol):
-    """A sink through which people can talk back."""
+    """A sink that receives commands."""
 
     def describe(self, device_info: DeviceInfo) -> None:
         """Announce the device as it is now; called at the start and after every change."""
@@ -138,7 +138,7 @@ class Remote(Protocol):
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A sink that shows the last state of every watch and can tell when it is connected."""
+    """A sink that shows the last state of every watch and reports when it is connected."""
 
     def resume(self, latest: Sequence[StateChanged]) -> None:
         """Show these states again, without events; called once, before the first event."""

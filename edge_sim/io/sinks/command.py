@@ -19,7 +19,7 @@ from edge_sim.errors import ConfigError, EventRefusedError, SinkError
 from edge_sim.io.sinks.options import CommandOptions
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where a program without a slash is looked for, and its own `PATH`."""
+"""Search path of a program without a slash, and its own `PATH`."""
 
 REFUSED = os.EX_DATAERR
 """Exit code 65: the program will never take this event; any other code but 0 is tried again."""

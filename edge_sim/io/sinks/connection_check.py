@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from edge_sim.core.files import exists
 from edge_sim.errors import SinkError
 from edge_sim.io.sinks import open_sink
 from edge_sim.io.sinks.options import CommandOptions, MqttOptions, UnixSocketOptions, WebhookOptions
@@ -21,7 +22,7 @@ _CONNECT_S = 2.0
 
 
 def try_sink(kind: str, **options: Any) -> str:
-    """Try a sink and return what to tell people; as `open_sink` otherwise.
+    """Try a sink and return a summary for people; as `open_sink` otherwise.
 
     Raises:
         ConfigError: Its arguments can never work.
@@ -41,7 +42,7 @@ def _try_file(path: str | Path, **options: Any) -> str:  # noqa: ARG001 - nothin
     """Write beside the file, and open the file; it stays as it is."""
     file = Path(path)
     _check_room(file)
-    if file.exists():
+    if exists(file):
         try:
             file.open("ab").close()
         except OSError as error:
@@ -60,7 +61,7 @@ def _try_webhook(url: str, **options: Any) -> str:
 
     sink = WebhookSink.open(WebhookOptions(url=url, **options))
     try:
-        status = sink.ask()
+        status = sink.request_options()
     finally:
         sink.close()
     if status >= 500 or status in (401, 403):
@@ -81,7 +82,7 @@ def _try_unix_socket(path: str | Path, **options: Any) -> str:
     place = Path(path)
     if _is_served(place):
         return "served by a running daemon"
-    if place.exists() and not stat.S_ISSOCK(place.lstat().st_mode):
+    if exists(place) and not stat.S_ISSOCK(place.lstat().st_mode):
         raise SinkError(f"unix_socket {place}: something that is no socket is there; move it away")
     # Under another name: a daemon that starts at this moment must find its own free.
     beside = str(place.with_name(f"{place.name}.check"))

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from edge_sim.core.events import Event, to_json_line
-from edge_sim.core.files import ends_mid_line
+from edge_sim.core.files import ends_mid_line, exists
 from edge_sim.errors import SinkError
 from edge_sim.io.sinks.options import FileOptions
 
@@ -78,7 +78,7 @@ class FileSink:
             raise SinkError(f"{self._path}: cannot close ({error.strerror})") from error
 
     def _rotate_before(self, growth: int) -> None:
-        """Make room for `growth` bytes, and follow a file that somebody moved away or deleted."""
+        """Make room for `growth` bytes, and reopen a file that was moved or deleted."""
         try:
             size = os.fstat(self._stream.fileno()).st_size
             is_full = self._max_bytes > 0 and size > 0 and size + growth > self._max_bytes
@@ -129,7 +129,7 @@ def _shift(path: Path, keep: int) -> None:
         path.unlink()
         return
     numbered = [path.with_name(f"{path.name}.{number}") for number in range(1, keep + 1)]
-    gap = next((at for at, file in enumerate(numbered) if not file.exists()), keep - 1)
+    gap = next((at for at, file in enumerate(numbered) if not exists(file)), keep - 1)
     chain = [path, *numbered[: gap + 1]]
     for older, newer in zip(reversed(chain), reversed(chain[:-1]), strict=False):
         newer.replace(older)

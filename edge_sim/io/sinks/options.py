@@ -87,8 +87,8 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
 
     Args:
         host: Name or address of the broker.
-        port: None takes 8883 with TLS, 1883 without.
-        username: None logs in as nobody.
+        port: Port of the broker; None is 8883 with TLS, 1883 without.
+        username: User name; None logs in without one.
         password: With `username`; or
         password_file: a file whose first line is the password, read at every connection.
         tls: Encrypt, and check the broker's certificate and name.
@@ -100,7 +100,7 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
         keepalive_s: A broker that is silent for 1.5 times as long is gone.
         timeout_s: For connecting, and for the broker's receipt of an event.
         discovery: Announce the device to Home Assistant.
-        discovery_prefix: Where it listens for that.
+        discovery_prefix: Topic prefix of these announcements.
         image: Show the region of a watch when it decides.
         stats_interval_s: Between two reports of how the device does; 0 for none.
         device: Name of this device, in every topic.
@@ -134,7 +134,7 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
 
     @property
     def own_client_id(self) -> str:
-        """What the device calls itself at the broker."""
+        """Client id of the device at the broker."""
         return self.client_id or f"edge_sim-{self.device}"
 
     @property

@@ -37,7 +37,7 @@ class UnixSocketSink:
     anything is dropped too.
 
     Args:
-        path: Of the socket.
+        path: Path of the socket.
         server: Listening on it.
     """
 
@@ -59,14 +59,14 @@ class UnixSocketSink:
         """Listen at the path; what a crashed process left there is replaced.
 
         Raises:
-            SinkError: Somebody serves there already, or something else is there.
+            SinkError: Another process serves there, or the path is no socket.
         """
         path = Path(options.path)
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _clear(path)
             server.bind(str(path))
-            path.chmod(int(options.mode, 8))  # before `listen`, so that nobody slips in
+            path.chmod(int(options.mode, 8))  # before `listen`
             server.listen(_BACKLOG)
             server.setblocking(False)
             sink = cls(path, server)
@@ -103,7 +103,7 @@ class UnixSocketSink:
         with self._lock:
             if self._closed:
                 raise SinkError(f"{self.name}: the sink is closed")
-            self._let_in()  # whoever connected before this event gets it
+            self._accept_all()  # clients that connected before this event get it
             for client in tuple(self._clients):
                 self._send(client, line)
 
@@ -142,7 +142,7 @@ class UnixSocketSink:
             for key, _ in self._selector.select():
                 if key.fileobj is self._server:
                     with self._lock:
-                        is_served = self._let_in()
+                        is_served = self._accept_all()
                     if not is_served:  # asking again at once would be no use
                         select.select([self._wake_out], [], [], _DOOR_S)
                 elif key.fileobj is self._wake_out:
@@ -152,7 +152,7 @@ class UnixSocketSink:
             self._watch_newcomers()
         self._release()
 
-    def _let_in(self) -> bool:
+    def _accept_all(self) -> bool:
         """Let in all who wait, under the lock; return False if there is no descriptor for them."""
         while True:
             try:
@@ -205,7 +205,7 @@ class UnixSocketSink:
 
 
 def _clear(path: Path) -> None:
-    """Remove a socket on which nobody listens."""
+    """Remove a socket without a listener."""
     try:
         is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)
     except FileNotFoundError:

@@ -22,16 +22,16 @@ SIGNATURE_HEADER = "X-EdgeSim-Signature"
 
 EVENT_ID_HEADER = "X-EdgeSim-Event-Id"
 
-# These speak about this event; all other failures speak about the moment or the configuration, and
-# the event waits until they are over.
-REFUSALS = frozenset({400, 405, 406, 409, 413, 414, 415, 422, 431})
+# These concern this event; all other failures concern the moment or the configuration, and the
+# event waits until they are over.
+REJECTIONS = frozenset({400, 405, 406, 409, 413, 414, 415, 422, 431})
 
 
 _LONGEST_HEAD_BYTES = 65_536
 
 
 class _BoundedLines:
-    """Lines of the head of an answer; one that is cut short or endless is no answer."""
+    """Lines of the head of an answer, which must be complete and short."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -70,8 +70,8 @@ class WebhookSink:
 
     Args:
         options: Address, secrets and limits.
-        url: The address, split; http or https.
-        tls: None for http.
+        url: Address in parts; http or https.
+        tls: Context of encryption; None for http.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class WebhookSink:
         """Post `event` and read the answer.
 
         Raises:
-            EventRefusedError: The server says that it is this event it will not take.
+            EventRefusedError: The server rejects this event.
             SinkError: No connection, no answer in time, any other answer; or the sink was closed.
         """
         body = to_json_line(event)
@@ -120,8 +120,8 @@ class WebhookSink:
         status, location = self._answer("POST", body, headers)
         if 200 <= status < 300:
             return
-        if status in REFUSALS:
-            raise EventRefusedError(f"{self.name}: refused the event (status {status})")
+        if status in REJECTIONS:
+            raise EventRefusedError(f"{self.name}: rejected the event (status {status})")
         if location is not None:
             raise SinkError(f"{self.name}: redirects elsewhere (status {status}); use that address")
         raise SinkError(f"{self.name}: status {status}")
@@ -132,8 +132,8 @@ class WebhookSink:
             self._closed = True
         self._cut_off()
 
-    def ask(self) -> int:
-        """Ask what the address takes (OPTIONS), and return the status of the answer.
+    def request_options(self) -> int:
+        """Send an OPTIONS request and return the status of the answer.
 
         Raises:
             SinkError: No connection, no answer in time; or the sink was closed.

@@ -122,10 +122,10 @@ def register_source(scheme: str, opener: SourceOpener, *, live: bool = True) -> 
 
     Args:
         scheme: Two or more of `a-z`, `0-9`, `+`, `.`, `-`, beginning with a letter.
-        opener: Called with the uri after `scheme:` and the options, whose name is set; returns an
-            open source. It raises `ConfigError` for a place that can never work and `SourceError`
-            for one that does not work now.
-        live: Whether it is a camera: read in a thread of its own, reported as lost and tried again
+        opener: Function of the uri after `scheme:` and the options, whose name is set, that
+            returns an open source. It raises `ConfigError` for a place that can never work and
+            `SourceError` for one that does not work now.
+        live: True for a camera: read in a thread of its own, reported as lost and tried again
             when `read` raises. A source that is not live is played once; its error ends the run.
 
     Raises:
@@ -192,6 +192,6 @@ def _find(uri: str) -> tuple[_Kind, str]:
 
 
 def _installed(scheme: str) -> _Kind | None:
-    """Return the source that an installed package brings; its attribute `live` may say no."""
+    """Return the source that an installed package brings; its attribute `live` may be False."""
     opener = load_entry_point(ENTRY_POINTS, scheme)
     return None if opener is None else _Kind(opener, live=bool(getattr(opener, "live", True)))

@@ -1,7 +1,4 @@
-"""Ribbon-cable cameras of a Raspberry Pi, through picamera2 (OpenCV cannot reach them).
-
-USB and other Video4Linux cameras.
-"""
+"""CSI cameras of a Raspberry Pi, through picamera2, and Video4Linux cameras, through OpenCV."""
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ def open_csi(place: str, options: SourceOptions, *, picamera2: Any = None) -> Fr
 
     Args:
         place: Number of the camera; empty is 0.
-        options: As for every source; width and height default to 640 x 480.
-        picamera2: The module, given by tests; imported if None.
+        options: Options of the source; width and height default to 640 x 480.
+        picamera2: Module, imported if None; tests give their own.
 
     Raises:
         ConfigError: `place` is no number.
@@ -88,7 +85,7 @@ class CsiCamera:
         return pixels
 
     def release(self) -> None:
-        """Stop and give the camera back."""
+        """Stop and release the camera."""
         self._camera.stop()
         self._camera.close()
 
@@ -112,7 +109,7 @@ def _import_picamera2() -> Any:
             "python3-picamera2 (and make the environment with --system-site-packages)"
         ) from error
     except Exception as error:
-        # Built for another numpy it raises ValueError; a broken libcamera raises what it likes.
+        # Built for another numpy it raises ValueError; a broken libcamera may raise anything.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SourceError(
             f"csi: picamera2 is installed but cannot be imported ({reason}); it must fit numpy and "
@@ -134,7 +131,7 @@ class Camera:
         path: The most durable path: under `/dev/v4l/by-id` where there is one, which stays the
             same when the camera is plugged in again.
         device: `/dev/videoN`, as of now.
-        label: What the driver calls it; empty if it says nothing.
+        label: Name that the driver gives it; may be empty.
     """
 
     path: str
@@ -191,7 +188,7 @@ class OpenCvCamera:
                 f"{name}: the camera does not open; another program may be using it, "
                 f"or it is the camera's metadata device (try the next lower number)"
             )
-        # Wishes: a camera takes the nearest it can do. The newest frame is wanted, not a queue.
+        # A camera takes the nearest values that it supports. The newest frame counts, not a queue.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         for prop, value in (
             (cv2.CAP_PROP_FRAME_WIDTH, options.width),
@@ -204,7 +201,7 @@ class OpenCvCamera:
         height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if (options.width or width, options.height or height) != (width, height):
             logger.warning(
-                "%s: asked for %s x %s, the camera gives %d x %d",
+                "%s: %s x %s is configured, the camera gives %d x %d",
                 name,
                 options.width or "any",
                 options.height or "any",
@@ -218,7 +215,7 @@ class OpenCvCamera:
         return pixels if done else None
 
     def release(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         self._capture.release()
 
 

@@ -20,7 +20,11 @@ _TURNS = {
 
 
 class Capture(Protocol):
-    """An open device. Used by one thread only."""
+    """An open device, used by one thread only.
+
+    Optional attributes: `pause_s` and `due_in_s` of a device that is polled, and `silence_hint`,
+    advice for one that gives no picture.
+    """
 
     def read(self) -> NDArray[Any] | None:
         """Return the next picture, waiting for it; None if the device gave none."""

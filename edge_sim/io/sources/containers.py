@@ -1,4 +1,4 @@
-"""Whether a video file is complete, by the structure of its container.
+"""Completeness of a video file, by the structure of its container.
 
 The number of frames that a header names is often an estimate, or counts frames that an editor has
 cut away, or lasts as long as the sound. A file that breaks off shows in its structure: a part that
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_BOXES = 100_000  # more parts of a file are not looked at
+_BOXES = 100_000  # more parts of a file are not read
 _HEAD_BYTES = 64 << 20  # of a movie header, in memory
 _SEGMENT = 0x18538067
 _EBML = b"\x1aE\xdf\xa3"
@@ -24,7 +24,7 @@ _EBML = b"\x1aE\xdf\xa3"
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """What the structure of a video file says of its end.
+    """Facts about the end of a video file, from its structure.
 
     Args:
         breaks_off: A part of the file is announced longer than what is there.
@@ -38,7 +38,7 @@ class Completeness:
 
 
 def completeness_of(path: Path) -> Completeness:
-    """Return what the structure of a video file says of its end; nothing for unknown kinds.
+    """Return the facts about the end of a video file; none for unknown kinds.
 
     Raises:
         OSError: The file cannot be read.
@@ -153,7 +153,7 @@ def _sample_times(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _edited_s(data: bytes, box: tuple[int, int] | None, scale: int) -> float | None:
-    """Return the seconds of the file that are shown; None where all is, or nobody says."""
+    """Return the seconds of the file that are shown; None for all of them, or unknown."""
     if box is None:
         return None
     at, end = box

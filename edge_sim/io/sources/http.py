@@ -274,7 +274,7 @@ def digest_header(
     """Return an `Authorization` of RFC 7616 for a GET; None if it wants what we do not know.
 
     Args:
-        fields: Of the challenge, names in lower case.
+        fields: Fields of the challenge, names in lower case.
         user: Name of the user.
         password: Password of the user.
         target: Path and query.

@@ -1,7 +1,7 @@
-"""Interlaced video, which OpenCV from 4.12 on cannot convert and says nothing about.
+"""Interlaced video, which OpenCV from 4.12 on fails to convert without an error.
 
-Its pictures are then black, or what lay in memory, one like the other. So a file is looked at
-before it is trusted, and decoded otherwise: with the package PyAV, or by the program ffmpeg.
+Its pictures are then black, or stale memory, one like the other. So files and streams are checked,
+and such a file is decoded otherwise: with the package PyAV, or by the program ffmpeg.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DeinterlacedVideo:
         self._properties = properties
 
     def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
-        """Return True: what cannot be opened raises."""
+        """Return True: a file that cannot be opened raises an error."""
         return True
 
     def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
@@ -83,7 +83,7 @@ def deinterlaced(path: Path, name: str) -> DeinterlacedVideo | None:
 
     Args:
         path: The file.
-        name: In messages.
+        name: Name of the file in messages.
 
     Raises:
         SourceError: OpenCV cannot convert it, and nothing else here can.
@@ -114,7 +114,7 @@ def deinterlaced(path: Path, name: str) -> DeinterlacedVideo | None:
 
 
 def may_be_interlaced(path: Path) -> bool:
-    """Return whether a file says that its H.264 or MPEG-2 video may hold fields.
+    """Return whether the headers of a file allow fields in its H.264 or MPEG-2 video.
 
     Raises:
         OSError: It cannot be read.
@@ -136,7 +136,7 @@ def may_be_interlaced(path: Path) -> bool:
 
 
 def holds_fields(parameter_sets: bytes) -> bool:
-    """Return whether the H.264 parameter sets of a stream say that it may hold fields.
+    """Return whether the H.264 parameter sets of a stream allow fields.
 
     Args:
         parameter_sets: Extra data of the codec, as a configuration record or with start codes.
@@ -150,7 +150,7 @@ class ConversionCheck:
     """Rejects a live stream whose pictures OpenCV cannot convert: black, or one like the other.
 
     Args:
-        has_fields: Whether the stream may be interlaced.
+        has_fields: True where the stream may be interlaced.
         clock: Monotonic seconds.
     """
 
@@ -264,7 +264,7 @@ def _by_program(program: str, path: Path, name: str) -> Iterator[tuple[float, ND
     command = [program, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "info"]
     command += ["-protocol_whitelist", "file", "-i", f"file:{path.absolute()}", "-map", "0:v:0"]
     command += ["-vf", filters, "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]
-    # A file for the log, not a pipe: nobody has to empty it while frames are waited for.
+    # A file for the log, not a pipe, which would have to be emptied while frames are read.
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL

@@ -1,8 +1,8 @@
-"""A live source behind a reader thread: the newest frame wins, and a lost one is found again.
+"""A live source behind a reader thread: the newest frame wins, and a lost source is reopened.
 
 The thread owns the source. It opens, reads, and after a loss opens again with growing pauses,
-until `close()`. A read that never returns cannot be interrupted: its thread is left behind with the
-device it holds, gives it back if it ever wakes up, and another thread takes its place.
+until `close()`. A read that never returns cannot be interrupted: its thread is abandoned with the
+device, which it releases if it ever returns, and another thread replaces it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 MAX_ABANDONED = 3
 """Hanging threads at one time; each holds a device handle and a stack."""
 CLOSE_WAIT_S = 2.0
-"""How long `close()` waits for a read in progress; a longer one ends in the background."""
+"""Longest wait of `close()` for a read in progress; a longer one ends in the background."""
 
 
 def open_live(open_capture: OpenCapture, options: SourceOptions) -> FrameSource:
-    """Return the open source of a device: in a thread of its own, or without as options ask.
+    """Return the open source of a device: in a thread of its own, unless the options say otherwise.
 
     Raises:
         ConfigError: It can never be opened.
@@ -50,17 +50,17 @@ def open_live(open_capture: OpenCapture, options: SourceOptions) -> FrameSource:
 
 
 class LiveSource:
-    """The newest frame of a source that is read all the time.
+    """Newest frame of a source that a thread reads.
 
     Nothing is opened before `start()` or `begin()`. Reading belongs to one thread, `close()` and
     `leave()` to any.
 
     Args:
-        open_source: Opens the source, or its device; called in the reader thread, again after each
-            loss.
+        open_source: Function that opens the source, or its device; called in the reader thread,
+            again after each loss.
         options: `name`, `rotate`, `warm_up_frames`, the time-outs and pauses.
-        clocks: Given by tests.
-        wake: Called whenever there is something to read, from any thread; must return at once.
+        clocks: Clocks; tests give their own.
+        wake: Callback whenever there is something to read, from any thread; must return at once.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class LiveSource:
 
     @property
     def ready(self) -> bool:
-        """Whether `read_now` has something to say: a frame, a loss, the end, or a long silence.
+        """True while `read_now` has a result: a frame, a loss, the end, or a long silence.
 
         False for ever after the end was read or the source was closed.
         """
@@ -130,7 +130,7 @@ class LiveSource:
     def begin(self) -> None:
         """Open and read from now on, in the background; nothing happens the second time.
 
-        A source that does not open is lost: `read_now` says so, and it is tried again.
+        A source that does not open is lost: `read_now` reports that, and it is tried again.
         """
         if not self._begun:
             self._begun = True
@@ -169,7 +169,7 @@ class LiveSource:
         return self._read(self._options.read_timeout_s + self._mailbox.pause_s)
 
     def read_now(self) -> Frame | None:
-        """Return what is there without waiting; only of use when `ready`.
+        """Return the next frame without waiting; only of use when `ready`.
 
         Raises:
             SourceError: As `read`; also if nothing is there.
@@ -177,7 +177,7 @@ class LiveSource:
         return self._read(0.0)
 
     def leave(self) -> None:
-        """Let the thread give the source back and end; returns at once. Safe to call twice."""
+        """Let the thread release the source and end; returns at once. Safe to call twice."""
         self._mailbox.close()
         if self._reader is not None:
             self._reader.leave()
@@ -191,7 +191,7 @@ class LiveSource:
         return reader is None or reader.join(0.0 if reader.hangs else limit_s)
 
     def close(self) -> None:
-        """Stop reading and give the device back. Safe to call twice.
+        """Stop reading and release the device. Safe to call twice.
 
         Waits at most `CLOSE_WAIT_S` for a read in progress.
         """
@@ -216,7 +216,7 @@ class LiveSource:
                 raise ConfigError(taken.text) from taken.cause
             raise SourceError(taken.line) from taken.cause
         silence_s = self._options.read_timeout_s + self._mailbox.pause_s
-        raise SourceError(f"{self._name}: no frame for {silence_s:g} s{self._why_silent()}")
+        raise SourceError(f"{self._name}: no frame for {silence_s:g} s{self._silence_reason()}")
 
     def _taken(self, limit_s: float) -> Item | None:
         return None if self._mailbox.closed else self._mailbox.take(limit_s)
@@ -271,8 +271,8 @@ class LiveSource:
         limit_s += self._mailbox.pause_s
         return self._clocks.monotonic() - self._quiet_since_s >= limit_s
 
-    def _why_silent(self) -> str:
-        """Return what to add to the message; a reader that hangs is replaced."""
+    def _silence_reason(self) -> str:
+        """Return the reason for the message, and replace a reader that hangs."""
         if not self._begun:
             return ", it was not started"
         reader = self._reader

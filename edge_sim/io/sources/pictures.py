@@ -106,7 +106,7 @@ def read_times(table: Path, column: str | None = None) -> dict[str, float]:
 
 
 def _seconds(text: str) -> float:
-    """Return a number as seconds, whatever unit since 1970 its size says."""
+    """Return a number as seconds since 1970; its size decides on the unit."""
     number = float(text)
     for limit, per_second in _UNITS:
         if abs(number) < limit and (per_second == 1.0 or number >= limit / 100):
@@ -143,7 +143,7 @@ class PictureFolder:
     """Plays picture files in the given order; those that cannot be read are skipped and counted.
 
     Args:
-        pictures: In playing order; times do not decrease.
+        pictures: Pictures in playing order; times do not decrease.
         options: `name`, `rotate`, `loop`, `start_unix_s`.
         pause_s: Seconds between the last and the first picture when looping.
     """
@@ -251,7 +251,7 @@ def _decoded(path: Path) -> BgrImage:
 def open_pictures(place: str, options: SourceOptions) -> PictureFolder:
     """Return the source of a folder, a glob or one picture.
 
-    Settings after `?`: `times`, a CSV table (looked for in the folder first), whose order and
+    Settings after `?`: `times`, a CSV table (searched in the folder first), whose order and
     pictures are then played; `column`, where the times stand in it; `fps`, without a table.
 
     Raises:

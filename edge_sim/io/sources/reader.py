@@ -1,7 +1,4 @@
-"""The bounded hand-over between a reader thread and the consumer of its frames.
-
-The thread of one live source: opens it, reads it, opens it again after a loss.
-"""
+"""Reader thread of one live source, and the mailbox through which it passes frames and losses."""
 
 from __future__ import annotations
 
@@ -22,12 +19,12 @@ from edge_sim.io.sources.capture import Capture, upright
 from edge_sim.io.sources.options import SourceOptions
 
 _KEPT = 4
-"""Lost, back, lost, back: every change is handed over, what is older is out of date."""
+"""Items of a mailbox: lost, back, lost, back; older ones are out of date."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Where time comes from: seconds that never go back, and seconds since 1970 UTC."""
+    """Clocks: monotonic seconds, and seconds since 1970 UTC."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -35,7 +32,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a source was lost.
+    """Loss of a source.
 
     Args:
         text: One line that names the source.
@@ -49,7 +46,7 @@ class Fault:
 
     @property
     def line(self) -> str:
-        """The text, and when the source is opened again."""
+        """Text with the time of the next attempt."""
         return self.text if self.pause_s is None else f"{self.text}; next try in {self.pause_s:g} s"
 
 
@@ -62,10 +59,10 @@ Item = Frame | Fault | End
 
 
 class Mailbox:
-    """A few items, the newest of each kind in a row; safe to use from several threads.
+    """Short queue of frames and losses, the newest of each kind in a row; thread-safe.
 
     Args:
-        wake: Called after every change, from any thread; must return at once.
+        wake: Callback after every change, from any thread; must return at once.
     """
 
     def __init__(self, wake: Callable[[], None] | None = None) -> None:
@@ -85,11 +82,11 @@ class Mailbox:
         """Reason why no frames come; None once they come again."""
 
     def deliver(self, frame: Frame, *, number: bool = False) -> None:
-        """Put a frame in the place of the last one that was not taken.
+        """Store a frame; it replaces the last one that was not taken.
 
         Args:
-            frame: Read just now.
-            number: Count it anew: a device that is opened again starts at 0.
+            frame: Frame that was just read.
+            number: Number it here: the numbers of a reopened device start at 0.
         """
         with self._changed:
             if number:
@@ -121,7 +118,7 @@ class Mailbox:
             self._put(End())
 
     def close(self) -> None:
-        """Wake a reader that waits; nothing is taken any more."""
+        """Wake a waiting consumer; from now on nothing is taken."""
         with self._changed:
             self._closed = True
             self._items.clear()
@@ -129,17 +126,17 @@ class Mailbox:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True after `close`."""
         return self._closed
 
     @property
     def has_opened(self) -> bool:
-        """Whether the source was open at least once."""
+        """True once the source was open."""
         return self._opened
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to take."""
+        """True while there is an item to take."""
         return bool(self._items)
 
     def wait_open(self, limit_s: float) -> Fault | bool:
@@ -151,7 +148,7 @@ class Mailbox:
             return self.last_fault or False
 
     def take(self, limit_s: float = 0.0) -> Item | None:
-        """Return the oldest item and forget it; None if there is none in time."""
+        """Return and remove the oldest item; None if there is none in time."""
         with self._changed:
             if limit_s > 0.0:
                 self._changed.wait_for(lambda: self._closed or self._items, limit_s)
@@ -220,9 +217,9 @@ class CaptureSource:
     """A device as a `FrameSource` that is read in the thread of its caller.
 
     Args:
-        capture: Open.
+        capture: Open device.
         options: `name` and `rotate`.
-        clocks: Given by tests.
+        clocks: Clocks; tests give their own.
     """
 
     def __init__(
@@ -270,14 +267,14 @@ class CaptureSource:
         return frame
 
     def close(self) -> None:
-        """Give the device back. Safe to call twice."""
+        """Release the device. Safe to call twice."""
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.release()
 
 
 class FreezeDetector:
-    """Finds a camera that repeats one picture: an encoder that hangs and keeps sending.
+    """Detector of a camera that repeats one picture: an encoder that hangs and keeps sending.
 
     A sensor never gives the same picture twice. Codecs may, in a still scene, until their next
     full picture some seconds later; so only a long row counts.
@@ -294,10 +291,10 @@ class FreezeDetector:
         """Frames that were exactly like the one before."""
 
     def frozen_s(self, frame: Frame) -> float | None:
-        """Return for how long the picture has been the same, if that is too long; else None.
+        """Return the time that the picture has been the same, if that is too long; else None.
 
         Args:
-            frame: The next one, in time order.
+            frame: Next frame in time order.
         """
         if self._limit_s is None:
             return None
@@ -312,14 +309,14 @@ class FreezeDetector:
 
 
 class Reader:
-    """Fills a mailbox until it is asked to leave.
+    """Thread that opens and reads a source, reopens it after a loss, and fills a mailbox.
 
     Args:
-        open_source: Opens the source, or its device; called in the thread.
-        mailbox: Where frames and faults go.
+        open_source: Function that opens the source, or its device; called in the thread.
+        mailbox: Receiver of frames and losses.
         options: Time-outs, pauses, warm-up, rotation, name.
-        clocks: Of the frames and time-outs.
-        freezes: Kept by the owner, so that a frozen picture stays frozen in the next thread.
+        clocks: Clocks of the frames and time-outs.
+        freezes: Detector of the owner, so that a frozen picture stays frozen in the next thread.
         failures: Sessions in a row that failed so far; chooses the next pause.
     """
 
@@ -355,14 +352,14 @@ class Reader:
         self._thread.start()
 
     def leave(self) -> None:
-        """Ask the thread to give the source back and end; returns at once."""
+        """Request that the thread releases the source and ends; returns at once."""
         if self._leave.is_set():
             return
         self._leave.set()
         source = self._source
         if source is not None and not isinstance(source, CaptureSource):
-            # A read of somebody's own source ends with its `close`, which may itself wait. Devices
-            # are given back by the reader alone: drivers break where two threads are in one.
+            # A read of a registered source ends with its `close`, which may itself wait. Devices
+            # are released by the reader alone: drivers break where two threads use one.
             closing = threading.Thread(target=source.close, name=f"close {self._name}", daemon=True)
             try:
                 closing.start()
@@ -377,17 +374,17 @@ class Reader:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still runs."""
+        """True while the thread runs."""
         return self._thread.is_alive()
 
     @property
     def leaving(self) -> bool:
-        """Whether it was asked to leave."""
+        """True after `leave`."""
         return self._leave.is_set()
 
     @property
     def hangs(self) -> bool:
-        """Whether the source has kept the thread longer than its time-out."""
+        """True while one call of the source exceeds its time-out."""
         overdue_s = self._overdue_s
         return overdue_s is not None and self._clocks.monotonic() >= overdue_s
 
@@ -404,7 +401,7 @@ class Reader:
                     self._mailbox.fail(text, None, error)
                     return
             except Exception as error:  # noqa: BLE001 - the edge of the thread
-                # An error that ended it would look like silence for ever.
+                # An error that ended the thread would be silence for ever.
                 text, cause = self._unexpected(error), error
             if self._leave.is_set():
                 return
@@ -417,7 +414,7 @@ class Reader:
             self._leave.wait(wait_s)
 
     def _session(self) -> str | None:
-        """Open, read until the source is lost, give it back; return the loss, None at the end."""
+        """Open, read until the source is lost, release it; return the loss, None at the end."""
         with self._limited(self._options.open_timeout_s):
             opened = self._open_source()
         source = self._source = self._as_source(opened)
@@ -473,10 +470,10 @@ class Reader:
             if good_s - first_good_s >= self._options.held_s:
                 self.failures = 0
             if not warm_up.skips(frame) and not self._leave.is_set():
-                self._hand_over(frame, is_device=is_device)
+                self._deliver(frame, is_device=is_device)
         return None
 
-    def _hand_over(self, frame: Frame, *, is_device: bool) -> None:
+    def _deliver(self, frame: Frame, *, is_device: bool) -> None:
         frozen_s = self._freezes.frozen_s(frame)
         if frozen_s is None:
             self._mailbox.deliver(frame, number=is_device)

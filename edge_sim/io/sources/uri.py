@@ -1,4 +1,4 @@
-"""The one string that names a source: which kind it is, which place, which settings."""
+"""Uris of sources: kind, place and settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PICTURE_SUFFIXES = _READ_SUFFIXES | frozenset(
 )
 """Names of picture files: not all of them can be read, none is passed over in silence."""
 _NUMBERED = re.compile(r"%0?\d*d")
-_START_BYTES = 512  # of a file, that tell a picture from a video
+_START_BYTES = 512  # of a file, enough to distinguish a picture from a video
 
 # Two letters or more: `C:` is a drive.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?=:)")
@@ -70,14 +70,14 @@ _SECRET_KEY = re.compile(
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return the scheme and the rest of `uri`; plain paths get the scheme of what they are.
+    """Return the scheme and the rest of `uri`; plain paths get the scheme of their kind.
 
     A folder, a glob and a picture give `folder`, a device file and a bare number `v4l2`, any
     other path `video`. A file is a picture if it holds one, whatever its name.
 
     Raises:
         ConfigError: The string is empty, or a pattern such as `img_%06d.png`.
-        AccessError: The system does not let us look.
+        AccessError: The system denies access.
     """
     text = uri.strip()
     if not text or "\0" in text:
@@ -120,7 +120,7 @@ def anchored(uri: str, folder: str) -> str:
 
 
 def label(name: str | None, place: str) -> str:
-    """Return what to call a source in a message: its name, and its place unless that is in it."""
+    """Return the name of a source in messages: its name, and its place unless that is in it."""
     hidden = masked(place)
     if not name:
         return hidden

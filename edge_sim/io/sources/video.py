@@ -28,24 +28,24 @@ _START_BYTES = 512
 _JUMP_S = 2.0
 """A time this far ahead of the frame before is compared with the frames after it."""
 _LONGEST_S = 1e9  # 31 years
-_LOOK_AHEAD = 4  # frames
+_FRAMES_AHEAD = 4  # frames
 
 
 class VideoFile:
     """The frames of a video file in order.
 
-    Times are those of the container; where they stand still or run back, the frame rate goes on
-    from the last good one, and a time that neither the frame before nor those after it bear out
-    counts for nothing. A file that breaks off is played as far as it decodes, and then reported.
+    Times are those of the container; where they stall or run back, they continue from the last good
+    one at the frame rate, and a time that neither the frame before nor those after it confirm is
+    ignored. A file that breaks off is played as far as it decodes, and then reported.
 
     Args:
         path: The file.
         options: `name`, `rotate`, `fps`, `loop`, `start_unix_s`.
-        video_capture: Given by tests.
+        video_capture: `cv2.VideoCapture`, or the stand-in of a test.
 
     Raises:
         SourceError: There is no such file, or it is not a video.
-        AccessError: The system does not let us look.
+        AccessError: The system denies access.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class VideoFile:
         promised = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._promised = int(promised) if math.isfinite(promised) and promised > 0 else 0
         # As packets, decoded here: FFmpeg's converter keeps the colours of the first picture where
-        # their sampling changes, and asks no size before it decodes.
+        # their sampling changes, and checks no size before it decodes.
         self._as_packets = self._capture.get(cv2.CAP_PROP_FOURCC) == _MJPEG and bool(
             self._capture.set(cv2.CAP_PROP_FORMAT, -1)
         )
@@ -182,7 +182,7 @@ class VideoFile:
 
     def _comes_back(self, at_s: float) -> bool:
         """Return whether a frame soon after has a time between the last one and `at_s`."""
-        for place in range(_LOOK_AHEAD):
+        for place in range(_FRAMES_AHEAD):
             if place == len(self._waiting):
                 taken = self._decoded()
                 if taken is None:

@@ -13,7 +13,7 @@ from edge_sim.core.events import Event, SceneProblem, SourceLost, StateChanged, 
 from edge_sim.core.protocols import FrameSource
 from edge_sim.decision.pipeline import Watch
 from edge_sim.io.outbox.queue import OutboxCounts
-from edge_sim.io.sinks.capabilities import DeviceInfo, DeviceStats, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, DeviceStats, WatchInfo
 from edge_sim.io.sources.live import LiveSource
 from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.daemon.state_file import open_issues
@@ -24,18 +24,18 @@ logger = logging.getLogger(__name__)
 
 def device_info_of(device: Device) -> DeviceInfo:
     """Return the description of the device for remote sinks."""
-    cards = tuple(
-        _card(device, source, watch)
+    watches = tuple(
+        _watch_info(device, source, watch)
         for source, runner in device.runners.items()
         for watch in runner.pipeline.watches
     )
-    return DeviceInfo(cards, device.embedder.model_id)
+    return DeviceInfo(watches, device.embedder.model_id)
 
 
-def _card(device: Device, source: str, watch: Watch) -> WatchCard:
+def _watch_info(device: Device, source: str, watch: Watch) -> WatchInfo:
     configured = device.config.watches[watch.name]
     issues = open_issues(watch)
-    return WatchCard(
+    return WatchInfo(
         name=watch.name,
         source=source,
         states=configured.states or watch.gallery.states,
@@ -153,7 +153,7 @@ class ProcessStats:
             rss_mb=self._memory_mb(),
             cpu_share=round((used_s - last_used_s) / max(now_s - last_now_s, 1e-3), 4),
             frames=sum(item.frames for item in sources),
-            looks=sum(item.observations for item in self._board.watches),
+            observations=sum(item.observations for item in self._board.watches),
             events=self._board.last_event,
             sources=len(sources),
             sources_up=sum(item.up for item in sources),

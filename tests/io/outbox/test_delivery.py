@@ -32,18 +32,18 @@ def test_what_waits_is_delivered_in_order(outbox: Outbox) -> None:
 
 def test_after_a_failure_the_same_event_comes_again(outbox: Outbox) -> None:
     sink = ListSink(failures=[None, SinkError("no"), None])
-    courier = DeliveryWorker(outbox, sink)
+    worker = DeliveryWorker(outbox, sink)
     outbox.put([changed(1), changed(2), changed(3)])
-    assert courier.deliver_pending() == 1.0
-    assert courier.deliver_pending() is None
+    assert worker.deliver_pending() == 1.0
+    assert worker.deliver_pending() is None
     assert sink.events == [changed(1), changed(2), changed(3)]
 
 
 def test_pauses_grow_and_start_over_after_a_success(outbox: Outbox) -> None:
     no = SinkError("no")
-    courier = DeliveryWorker(outbox, ListSink(failures=[no, no, no, no, no, None, no]))
+    worker = DeliveryWorker(outbox, ListSink(failures=[no, no, no, no, no, None, no]))
     outbox.put([changed(1), changed(2)])
-    pauses = [courier.deliver_pending() for _ in range(7)]
+    pauses = [worker.deliver_pending() for _ in range(7)]
     assert pauses == [1.0, 5.0, 10.0, 60.0, 60.0, 1.0, None]
 
 
@@ -62,12 +62,12 @@ def test_a_bug_in_a_sink_is_logged_and_tried_again(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = ListSink(failures=[ZeroDivisionError("bug"), None])
-    courier = DeliveryWorker(outbox, sink)
+    worker = DeliveryWorker(outbox, sink)
     outbox.put([changed(1)])
-    assert courier.deliver_pending() == 1.0
-    assert courier.broken == "ZeroDivisionError: bug"
-    assert courier.deliver_pending() is None
-    assert not courier.broken
+    assert worker.deliver_pending() == 1.0
+    assert worker.broken == "ZeroDivisionError: bug"
+    assert worker.deliver_pending() is None
+    assert not worker.broken
     assert sink.events == [changed(1)]
     assert "sink list broke" in caplog.text
 
@@ -104,10 +104,10 @@ def test_a_bug_in_tidying_the_outbox_ends_no_delivery(
 def test_repeating_faults_are_logged_first_and_now_and_then(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    courier = DeliveryWorker(outbox, ListSink(failures=[SinkError("gone")] * 61))
+    worker = DeliveryWorker(outbox, ListSink(failures=[SinkError("gone")] * 61))
     outbox.put([changed(1)])
     for _ in range(61):
-        courier.deliver_pending()
+        worker.deliver_pending()
     assert caplog.text.count("gone") == 2
 
 
@@ -130,7 +130,7 @@ def test_a_pause_takes_its_seconds_on_the_given_clock_whatever_is_put(outbox: Ou
     def wait(signal: Signal, seconds: float) -> None:
         waits.append(seconds)
         if len(waits) == 1:
-            outbox.put([changed(2)])  # wakes the courier before its pause is over
+            outbox.put([changed(2)])  # wakes the worker before its pause is over
             clock.now_s += 0.25
         elif seconds < 60.0:
             clock.now_s += seconds
@@ -171,8 +171,8 @@ def test_at_the_end_a_sink_that_fails_is_not_waited_for(outbox: Outbox) -> None:
     bad, good = ListSink(failures=[SinkError("no")]), ListSink("stuck")
     delivery = Delivery(outbox, [bad, good])
     outbox.put([changed(1)])
-    delivery.couriers[0].deliver_pending()
-    assert not delivery.couriers[1].deliver_pending()
+    delivery.workers[0].deliver_pending()
+    assert not delivery.workers[1].deliver_pending()
     assert not delivery.close(drain_s=600.0)
     assert outbox.counts().pending == {"list": 1, "stuck": 0}
 
@@ -180,8 +180,8 @@ def test_at_the_end_a_sink_that_fails_is_not_waited_for(outbox: Outbox) -> None:
 def test_failing_sinks_are_named(outbox: Outbox) -> None:
     delivery = Delivery(outbox, [ListSink(failures=[SinkError("no")]), ListSink("stuck")])
     outbox.put([changed(1)])
-    for courier in delivery.couriers:
-        courier.deliver_pending()
+    for worker in delivery.workers:
+        worker.deliver_pending()
     assert delivery.failing() == {"list": 1}
 
 

@@ -21,7 +21,7 @@ from edge_sim.core.events import Event, SceneProblem, SourceRestored, StateChang
 from edge_sim.errors import CommandError, ConfigError, SinkError
 from edge_sim.io.outbox.delivery import Delivery, DeliveryWorker
 from edge_sim.io.outbox.outbox import Outbox
-from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchCard
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchInfo
 from edge_sim.io.sinks.mqtt.client import try_login
 from edge_sim.io.sinks.mqtt.sink import MqttSink
 from edge_sim.io.sinks.options import MqttOptions
@@ -40,8 +40,8 @@ from tests.io.sinks.waiting import wait_until
 
 SITE = DeviceInfo(
     (
-        WatchCard("gate", "yard", ("closed", "open"), 0.5),
-        WatchCard("bowl", "kitchen", ("empty", "food"), 0.25),
+        WatchInfo("gate", "yard", ("closed", "open"), 0.5),
+        WatchInfo("bowl", "kitchen", ("empty", "food"), 0.25),
     ),
     model="m@1",
 )
@@ -115,7 +115,7 @@ def told_on(listener: Listener) -> list[Event]:
 COVERED = impaired(SceneProblem.COVERED, 1_700_000_000.0, 10.0)
 CLEAR = cleared(SceneProblem.COVERED, 1_700_000_000.0, 70.0)
 TELLING = DeviceInfo(
-    (WatchCard("gate", "yard", ("closed", "open"), 0.5, problems={}, overdue=False),)
+    (WatchInfo("gate", "yard", ("closed", "open"), 0.5, problems={}, overdue=False),)
 )
 
 
@@ -157,7 +157,7 @@ def test_an_overdue_state_turns_its_sensor_on_and_off_again(
 def test_a_broker_that_forgot_everything_is_told_of_trouble_from_before_a_restart(
     broker: Broker,
 ) -> None:
-    card = WatchCard("gate", "yard", ("open",), 0.5, problems={"dark": "x"}, overdue=True)
+    card = WatchInfo("gate", "yard", ("open",), 0.5, problems={"dark": "x"}, overdue=True)
     connected = Connected(broker)
     with closing(connected.wait()) as sink:
         sink.describe(DeviceInfo((card,)))
@@ -203,18 +203,18 @@ def test_a_killed_broker_costs_no_event_no_order_and_no_state(
     sink = connected.wait()
     sink.describe(SITE)
     with closing(Outbox.open(tmp_path / "outbox.db", [sink.name])) as outbox, closing(sink):
-        courier = DeliveryWorker(outbox, sink)
+        worker = DeliveryWorker(outbox, sink)
         outbox.put([changed(1), changed(2, "bowl")])
-        assert courier.deliver_pending() is None
+        assert worker.deliver_pending() is None
         broker.kill()
         outbox.put([changed(number, "gate") for number in range(2, 6)])
-        assert [courier.deliver_pending() for _ in range(5)] == [1.0, 5.0, 10.0, 60.0, 60.0]
+        assert [worker.deliver_pending() for _ in range(5)] == [1.0, 5.0, 10.0, 60.0, 60.0]
         broker.start()
         with closing(Listener(broker)) as listener:
             connected.ready.clear()
             assert sink.is_connected or connected.ready.wait(TIMEOUT_S)
             assert listener.wait_on(f"{BASE}/bowl/state", b"closed")
-            assert courier.deliver_pending() is None
+            assert worker.deliver_pending() is None
             want = [changed(number) for number in range(2, 6)]
             assert listener.wait(lambda: events_on(listener, "gate") == want)
         held = retained(broker)
@@ -238,7 +238,7 @@ def test_threads_deliver_everything_through_an_outage(
         for at in range(2, 12):
             outbox.put([changed(at)])
         broker.start()
-        # Long before the back-off ends: the courier is told of the connection.
+        # Long before the back-off ends: the worker is told of the connection.
         assert outbox.wait_delivered(TIMEOUT_S)
         assert retained(broker)[f"{BASE}/gate/state"] == b"open"
         assert outbox.counts().delivered[sink.name] == 11
@@ -277,7 +277,7 @@ def test_closing_lets_go_of_an_event_that_hangs(broker: Broker, tmp_path: Path) 
         broker.pause()
         outbox.put([changed(1)])
         delivery.close(drain_s=0.1)
-        assert all(courier.join(TIMEOUT_S) for courier in delivery.couriers)
+        assert all(worker.join(TIMEOUT_S) for worker in delivery.workers)
         broker.resume()
         assert outbox.counts().waiting == 1
 
@@ -285,7 +285,7 @@ def test_closing_lets_go_of_an_event_that_hangs(broker: Broker, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"password": "guess"}, "refuses: .*[Nn]ot auth"),
+        ({"password": "guess"}, "rejects the connection: .*[Nn]ot auth"),
         ({"ca_file": None}, "certificate verify failed"),
         ({"host": "127.0.0.2"}, "not connected"),
         ({"host": "no.such.host.invalid"}, "not connected"),
@@ -310,7 +310,7 @@ def test_a_password_from_a_file_may_change_between_connections(
     file.write_text("wrong\n")
     connected = Connected(broker, password=None, password_file=file)
     with closing(connected.sink) as sink:
-        with pytest.raises(SinkError, match="refuses"):
+        with pytest.raises(SinkError, match="rejects"):
             sink.emit(changed(1))
         file.write_text(f"{PASSWORD}\n")
         assert connected.ready.wait(TIMEOUT_S)

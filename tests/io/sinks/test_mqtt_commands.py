@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_sim.errors import CommandError
-from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchCard
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchInfo
 from edge_sim.io.sinks.mqtt.client import MAX_PACKET_BYTES, PROTOCOLS
 from edge_sim.io.sinks.mqtt.topics import MAX_BYTES, Topics, read_command
 from tests.io.outbox.events import changed
@@ -27,7 +27,7 @@ from tests.io.sinks.waiting import wait_until
 
 TOPICS = Topics("edge_sim", "porch")
 SITE = DeviceInfo(
-    (WatchCard("gate", "yard", ("closed", "open"), 0.5), WatchCard("new", "yard", (), 0.5))
+    (WatchInfo("gate", "yard", ("closed", "open"), 0.5), WatchInfo("new", "yard", (), 0.5))
 )
 TEACH, SENSITIVITY = TOPICS.command("gate", "teach"), TOPICS.command("gate", "sensitivity")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_sim.io.sinks.capabilities import DeviceInfo, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, WatchInfo
 from edge_sim.io.sinks.mqtt.discovery import (
     announcement,
     birth_topic,
@@ -115,7 +115,7 @@ class Announcement(Strict, kw_only=True):
 
 NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 CARDS = st.builds(
-    WatchCard,
+    WatchInfo,
     NAMES,
     NAMES,
     st.lists(NAMES.filter(lambda name: name != "unknown"), unique=True, max_size=4).map(tuple)
@@ -129,7 +129,7 @@ SITES = st.builds(
     st.lists(CARDS, min_size=1, max_size=4, unique_by=lambda card: card.name).map(tuple),
     st.text(max_size=10),
 )
-SITE = DeviceInfo((WatchCard("gate", "yard", ("closed", "open"), 0.5),), "m@1")
+SITE = DeviceInfo((WatchInfo("gate", "yard", ("closed", "open"), 0.5),), "m@1")
 TOPICS = Topics("edge_sim", "porch")
 
 
@@ -185,7 +185,7 @@ def test_the_state_is_a_sensor_that_may_say_unknown() -> None:
 def test_two_states_of_a_plain_sense_are_a_binary_sensor_too(
     states: tuple[str, ...], on: str, device_class: str | None
 ) -> None:
-    device_info = DeviceInfo((WatchCard("gate", "yard", states, 0.5),))
+    device_info = DeviceInfo((WatchInfo("gate", "yard", states, 0.5),))
     sensor = checked(device_info).components[f"gate.{on}"]
     assert isinstance(sensor, BinarySensor)
     assert (sensor.payload_on, sensor.device_class) == (on, device_class)
@@ -193,14 +193,14 @@ def test_two_states_of_a_plain_sense_are_a_binary_sensor_too(
 
 
 def test_other_states_are_no_binary_sensor() -> None:
-    device_info = DeviceInfo((WatchCard("bowl", "yard", ("empty", "food"), 0.5),))
+    device_info = DeviceInfo((WatchInfo("bowl", "yard", ("empty", "food"), 0.5),))
     kinds = [type(each) for each in checked(device_info).components.values()]
     assert kinds == [BinarySensor, Sensor, Number, Button, Button]  # the first: connectivity
 
 
 def test_trouble_and_overdue_are_problem_sensors_where_the_watch_ever_tells_them() -> None:
     device_info = DeviceInfo(
-        (WatchCard("bowl", "yard", ("empty", "food"), 0.5, problems={}, overdue=False),)
+        (WatchInfo("bowl", "yard", ("empty", "food"), 0.5, problems={}, overdue=False),)
     )
     components = checked(device_info).components
     problem, overdue = components["bowl.problem"], components["bowl.overdue"]
@@ -239,7 +239,7 @@ def test_every_state_can_be_taught_with_a_button() -> None:
 
 def test_what_is_no_more_is_removed_by_a_platform_alone() -> None:
     former = announcement(
-        DeviceInfo((*SITE.watches, WatchCard("old", "yard", ("a",), 0.5))), TOPICS
+        DeviceInfo((*SITE.watches, WatchInfo("old", "yard", ("a",), 0.5))), TOPICS
     )
     current = announcement(SITE, TOPICS)
     stale = stale_components(json.dumps(former).encode(), current)

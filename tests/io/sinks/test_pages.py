@@ -13,7 +13,7 @@ import yaml
 from edge_sim.io.sinks import KINDS
 from edge_sim.io.sinks.mqtt.discovery import discovery_topic
 from edge_sim.io.sinks.mqtt.topics import Topics
-from edge_sim.io.sinks.webhook import REFUSALS, signature
+from edge_sim.io.sinks.webhook import REJECTIONS, signature
 from edge_sim.runtime.config import parse_config
 from edge_sim.runtime.config.sinks import kind_of
 
@@ -66,7 +66,7 @@ def test_the_check_of_a_signature_works(repository: Path) -> None:
 def test_the_statuses_that_refuse_an_event_are_those_listed(repository: Path) -> None:
     text = " ".join((repository / "docs/events.md").read_text().split())
     (listed,) = re.findall(r"accepts the event; ([\d, and]+) reject it for good", text)
-    assert {int(number) for number in re.findall(r"\d+", listed)} == REFUSALS
+    assert {int(number) for number in re.findall(r"\d+", listed)} == REJECTIONS
 
 
 def test_the_topics_are_those_listed(repository: Path) -> None:

@@ -116,9 +116,9 @@ def test_a_broker_is_logged_in_at_without_a_word(broker: Broker, listener: Liste
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"password": "wrong"}, "the broker refuses: Not authorized"),
-        ({"username": None, "password": None}, "the broker refuses: Not authorized"),
-        ({"tls": False, "ca_file": None}, "no answer within|hangs up"),
+        ({"password": "wrong"}, "the broker rejects the connection: Not authorized"),
+        ({"username": None, "password": None}, "the broker rejects the connection: Not authorized"),
+        ({"tls": False, "ca_file": None}, "no answer within|closes the connection"),
         ({"ca_file": None}, "cannot connect .*certificate verify failed"),
     ],
 )

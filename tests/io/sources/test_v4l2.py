@@ -41,7 +41,7 @@ def test_size_and_rate_are_asked_for_and_no_queue_is_kept(
         cv2.CAP_PROP_FRAME_HEIGHT: 720,
         cv2.CAP_PROP_FPS: 10,
     }
-    assert "asked for 1280 x 720, the camera gives 640 x 480" in caplog.text
+    assert "1280 x 720 is configured, the camera gives 640 x 480" in caplog.text
 
 
 def test_a_missing_camera_is_one_line_that_names_it() -> None:

@@ -1,4 +1,4 @@
-"""The connection to a broker: how to get in, and one thread that keeps it."""
+"""Connection to a broker: login, and one thread that keeps it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ except ImportError as missing:
 logger = logging.getLogger(__name__)
 
 MAX_PACKET_BYTES = 1 << 20
-"""Largest message that is taken from a broker; commands and announcements are far smaller."""
+"""Largest message that is read from a broker; commands and announcements are far smaller."""
 PROTOCOLS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
-"""Versions in order of preference: a broker of version 5 keeps larger messages to itself."""
+"""Versions in order of preference: a broker of version 5 does not send larger messages."""
 _OTHER_VERSION = 132
 """Reason code of a broker that does not know the version."""
 _LOOP_S = 1.0
@@ -44,7 +44,7 @@ _FAILURES_PER_LINE = 60
 
 
 def tls_context(options: MqttOptions) -> ssl.SSLContext | None:
-    """Return how to encrypt; None to send in the clear.
+    """Return the context of encryption; None without.
 
     Raises:
         SinkError: A certificate or key cannot be used.
@@ -102,14 +102,14 @@ class _Context(ssl.SSLContext):
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """What is said on a connection; every function is called on the thread of the connection.
+    """Messages and callbacks of a connection; callbacks run on the thread of the connection.
 
     Args:
-        will: What the broker says when the connection is lost; also said on a clean end.
+        will: Message that the broker publishes when the connection is lost; also sent at the end.
         subscriptions: Topic filters.
-        initial: Returns what every connection begins with.
-        ready: Called when that is on its way.
-        received: Called with topic, payload and whether the broker had retained it.
+        initial: Function that returns the first messages of every connection.
+        ready: Callback after those messages were sent.
+        received: Callback with topic, payload and whether the broker had retained it.
     """
 
     will: Message
@@ -120,11 +120,11 @@ class Handlers:
 
 
 class Connection:
-    """Publishes and receives; every connection is a new client, so that none replays old messages.
+    """Publisher and receiver; every connection is a new client, so that none replays old messages.
 
     Args:
-        options: Checked.
-        handlers: What is said.
+        options: Checked options.
+        handlers: Messages and callbacks.
     """
 
     def __init__(self, options: MqttOptions, handlers: Handlers) -> None:
@@ -134,19 +134,19 @@ class Connection:
         self._stop = Signal()
         self._tried = Signal()
         self._client: paho.Client | None = None
-        self._goodbye: paho.MQTTMessageInfo | None = None
+        self._farewell: paho.MQTTMessageInfo | None = None
         self._trouble = "not yet"
         self._protocol = PROTOCOLS[0]
-        self._is_deaf = False
+        self._without_commands = False
         self._thread = Thread(target=self._run, name=options.name, daemon=True)
 
     @property
     def is_up(self) -> bool:
-        """Whether the broker has accepted the connection."""
+        """True while the broker accepts the connection."""
         return self._client is not None
 
     def start(self) -> None:
-        """Start connecting; a broker that is not there yet is tried again and again."""
+        """Start connecting; attempts are repeated."""
         self._thread.start()
 
     def publish(self, messages: Sequence[Message]) -> None:
@@ -178,10 +178,10 @@ class Connection:
                 _published(client, message)
 
     def close(self) -> None:
-        """Say goodbye and disconnect; safe to call twice."""
+        """Publish the will and disconnect; safe to call twice."""
         client = self._client
         if client is not None and not self._stop.is_set():
-            self._goodbye = _published(client, self._handlers.will)  # wakes the thread too
+            self._farewell = _published(client, self._handlers.will)  # wakes the thread too
         self._stop.set()
         self._tried.set()
         if self._thread.ident is not None:
@@ -237,7 +237,7 @@ class Connection:
         client.on_connect = self._connected
         client.on_message = self._received
         # With this set, `publish` on another thread leaves all writing to ours.
-        client.on_socket_register_write = _leave_it_to_the_loop
+        client.on_socket_register_write = _write_in_loop
         return client
 
     def _serve(self, client: BoundedClient) -> None:
@@ -250,24 +250,24 @@ class Connection:
                 return
             if self._client is None and time.monotonic() > until_s:
                 return
-        self._part(client)
+        self._disconnect(client)
 
     def _ended(self, client: BoundedClient, result: MQTTErrorCode) -> None:
-        """Note why the connection ended, and what to do otherwise at the next one."""
-        if client.refused_bytes:
-            self._is_deaf = True
+        """Note why the connection ended, and adapt the next one."""
+        if client.rejected_bytes:
+            self._without_commands = True
             self._trouble = (
-                f"a message of {client.refused_bytes} bytes, at most {MAX_PACKET_BYTES} are read; "
+                f"a message of {client.rejected_bytes} bytes, at most {MAX_PACKET_BYTES} are read; "
                 f"remove it from the broker: no commands are taken until the next start"
             )
         elif self._client is not None:
             self._trouble = str(paho.error_string(result))
-        else:  # Some brokers hang up on a version that they do not know.
+        else:  # Some brokers close the connection on an unknown version.
             self._protocol = PROTOCOLS[(PROTOCOLS.index(self._protocol) + 1) % len(PROTOCOLS)]
 
-    def _part(self, client: paho.Client) -> None:
-        """Let the goodbye reach the broker, then disconnect."""
-        sent = self._goodbye or _published(client, self._handlers.will)
+    def _disconnect(self, client: paho.Client) -> None:
+        """Wait until the broker has the will, then disconnect."""
+        sent = self._farewell or _published(client, self._handlers.will)
         until_s = time.monotonic() + _FAREWELL_S
         while time.monotonic() < until_s and not sent.is_published():
             if client.loop(_POLL_S) != paho.MQTT_ERR_SUCCESS:
@@ -279,9 +279,9 @@ class Connection:
         self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any = None
     ) -> None:
         if reason.is_failure:
-            self._trouble = f"the broker refuses: {reason}"
+            self._trouble = f"the broker rejects the connection: {reason}"
             return
-        for topic in () if self._is_deaf else self._handlers.subscriptions:
+        for topic in () if self._without_commands else self._handlers.subscriptions:
             client.subscribe(topic, qos=1)
         for message in self._handlers.initial():
             _published(client, message)
@@ -295,10 +295,10 @@ class Connection:
 
 
 class BoundedClient(paho.Client):
-    """A client that takes no large message, not connected yet."""
+    """MQTT client that reads no large message."""
 
-    refused_bytes = 0
-    """Size of a message that was refused; the connection ends with it."""
+    rejected_bytes = 0
+    """Size of a rejected message, which ends the connection; 0 without one."""
 
     @classmethod
     def of(
@@ -308,7 +308,7 @@ class BoundedClient(paho.Client):
         client_id: str,
         protocol: MQTTProtocolVersion,
     ) -> BoundedClient:
-        """Return a client that knows how to get in.
+        """Return a client with login and encryption set up, not connected yet.
 
         Raises:
             SinkError: The password cannot be read.
@@ -326,7 +326,7 @@ class BoundedClient(paho.Client):
         return client
 
     def reach(self, options: MqttOptions) -> None:
-        """Connect; a broker of version 5 is asked to keep larger messages to itself.
+        """Connect; a broker of version 5 is requested not to send larger messages.
 
         Raises:
             OSError: No connection.
@@ -341,20 +341,20 @@ class BoundedClient(paho.Client):
     def _sock_recv(self, bufsize: int) -> bytes:
         """Read at most `bufsize` bytes, the rest of a message; paho reads nothing otherwise."""
         if bufsize > MAX_PACKET_BYTES:
-            self.refused_bytes = bufsize
+            self.rejected_bytes = bufsize
             raise OSError(f"a message of {bufsize} bytes")
         return bytes(super()._sock_recv(bufsize))
 
 
 def try_login(options: MqttOptions) -> str:
-    """Connect, log in, and leave again without publishing; return what to tell people.
+    """Connect, log in and disconnect without publishing; return a summary for people.
 
-    The client id gets `-check` at its end: a broker throws a running daemon out when another client
-    comes with its id.
+    The client id gets `-check` at its end: a broker disconnects a running daemon when another
+    client uses its id.
 
     Raises:
         ConfigError: Settings that contradict each other.
-        SinkError: No connection within `timeout_s`, or the broker refuses.
+        SinkError: No connection within `timeout_s`, or the broker rejects it.
     """
     options.check()
     reason: Any = None
@@ -367,15 +367,15 @@ def try_login(options: MqttOptions) -> str:
         if reason is not None and reason.value != _OTHER_VERSION:
             break
     if reason is None:
-        raise SinkError(f"{options.name}: the broker hangs up")
+        raise SinkError(f"{options.name}: the broker closes the connection")
     if reason.is_failure:
-        raise SinkError(f"{options.name}: the broker refuses: {reason}")
-    who = f"as {options.username}" if options.username else "as nobody"
+        raise SinkError(f"{options.name}: the broker rejects the connection: {reason}")
+    who = f"as {options.username}" if options.username else "without a user"
     return f"logged in {who}{', encrypted' if options.tls else ', in the clear'}"
 
 
 def _answer(options: MqttOptions, protocol: MQTTProtocolVersion) -> Any:
-    """Return the reason code of the broker's answer; None if it hangs up.
+    """Return the reason code of the broker's answer; None if it closes the connection.
 
     Raises:
         OSError: No connection.
@@ -403,7 +403,7 @@ def _published(client: paho.Client, message: Message) -> paho.MQTTMessageInfo:
     return client.publish(message.topic, message.payload, qos=1, retain=message.retain)
 
 
-def _leave_it_to_the_loop(*_: Any) -> None:
+def _write_in_loop(*_: Any) -> None:
     return None
 
 

@@ -1,4 +1,4 @@
-"""How the device announces itself to Home Assistant: one message for the whole device.
+"""Announcement of the device to Home Assistant: one message for the whole device.
 
 Facts from https://www.home-assistant.io/integrations/mqtt/ (device discovery) and the pages of the
 platforms sensor, binary_sensor, button, number and image.
@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from edge_sim.io.sinks.capabilities import DeviceInfo, WatchCard
+from edge_sim.io.sinks.capabilities import DeviceInfo, WatchInfo
 from edge_sim.io.sinks.mqtt.topics import VERBS, Topics
 from edge_sim.version import __version__
 
-# (on, off) -> device class. Pairs whose sense is plain; Home Assistant gets a binary sensor too.
+# (on, off) -> device class. For these pairs Home Assistant gets a binary sensor too.
 _POLARITY: dict[tuple[str, str], str | None] = {
     ("open", "closed"): "opening",
     ("on", "off"): None,
@@ -30,7 +30,7 @@ def _in(unit: str, device_class: str | None = None) -> dict[str, str]:
     return ({"device_class": device_class} if device_class else {}) | {"unit_of_measurement": unit}
 
 
-# Key, name, where the value is in `stats`, and what it is; the device classes have these units.
+# Key, name, template of the value in `stats`, unit; the device classes have these units.
 _FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("memory", "memory", "{{ value_json.rss_mb }}", _in("MB", "data_size")),
     ("cpu", "processor", "{{ (value_json.cpu_share * 100) | round(1) }}", _in("%")),
@@ -41,12 +41,12 @@ _TROUBLE = {"device_class": "problem", "payload_on": "on", "payload_off": "off"}
 
 
 def discovery_topic(prefix: str, device: str) -> str:
-    """Return where the announcement of a device is retained."""
+    """Return the topic on which the announcement of a device is retained."""
     return f"{prefix}/device/edge_sim-{device}/config"
 
 
 def birth_topic(prefix: str) -> str:
-    """Return where Home Assistant says `online` when it has started."""
+    """Return the topic on which Home Assistant publishes `online` when it has started."""
     return f"{prefix}/status"
 
 
@@ -56,15 +56,15 @@ def announcement(
     """Return the device with all its entities.
 
     Args:
-        site: What there is to announce.
-        topics: Of the device.
-        images: Whether pictures of the watches are shown.
-        stats: Whether the figures of the device are.
+        device_info: Watches and model of the device.
+        topics: Topics of the device.
+        images: Include the pictures of the watches.
+        stats: Include the figures of the device.
     """
     device = topics.device
     components = dict(_of_device(topics, stats=stats))
-    for card in device_info.watches:
-        components |= _entities(card, topics, images=images)
+    for watch_info in device_info.watches:
+        components |= _entities(watch_info, topics, images=images)
     return {
         "device": {
             "identifiers": [f"edge_sim:{device}"],
@@ -99,20 +99,20 @@ def removing(stale: dict[str, str], current: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entities(
-    card: WatchCard, topics: Topics, *, images: bool
+    watch_info: WatchInfo, topics: Topics, *, images: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield key and description of every entity of a watch. Names hold no dot, so keys differ."""
-    watch = card.name
+    watch = watch_info.name
 
     def entity(platform: str, part: str, name: str, **more: Any) -> tuple[str, dict[str, Any]]:
         return f"{watch}.{part.replace(':', '.')}", {
             "platform": platform,
             "name": name,
             "unique_id": f"edge_sim:{topics.device}:{watch}:{part}",
-            # The device is there, and the source gives frames.
+            # The device is connected, and the source gives frames.
             "availability": [
                 {"topic": topics.available},
-                {"topic": topics.source_available(card.source)},
+                {"topic": topics.source_available(watch_info.source)},
             ],
             "availability_mode": "all",
             **more,
@@ -123,12 +123,12 @@ def _entities(
         "state",
         watch,
         device_class="enum",
-        options=[*card.states, "unknown"],
+        options=[*watch_info.states, "unknown"],
         state_topic=topics.state(watch),
         json_attributes_topic=topics.attributes(watch),
     )
     for (on, off), device_class in _POLARITY.items():
-        if {on, off} == set(card.states):
+        if {on, off} == set(watch_info.states):
             yield entity(
                 "binary_sensor",
                 on,
@@ -136,11 +136,11 @@ def _entities(
                 state_topic=topics.state(watch),
                 payload_on=on,
                 payload_off=off,
-                # `None` is how a binary sensor is told that its state is unknown.
+                # `None` is the unknown state of a binary sensor.
                 value_template="{{ 'None' if value == 'unknown' else value }}",
                 **({"device_class": device_class} if device_class else {}),
             )
-    if card.problems is not None:
+    if watch_info.problems is not None:
         yield entity(
             "binary_sensor",
             "problem",
@@ -151,7 +151,7 @@ def _entities(
             json_attributes_topic=topics.problems(watch),
             **_TROUBLE,
         )
-    if card.overdue is not None:
+    if watch_info.overdue is not None:
         state_topic = topics.overdue(watch)
         yield entity(
             "binary_sensor", "overdue", f"{watch} overdue", state_topic=state_topic, **_TROUBLE
@@ -168,7 +168,7 @@ def _entities(
         state_topic=topics.sensitivity(watch),
         command_topic=topics.command(watch, _SENSITIVITY),
     )
-    for state in card.states:
+    for state in watch_info.states:
         yield entity(
             "button",
             f"teach:{state}",

@@ -39,17 +39,17 @@ from edge_sim.io.sinks.options import MqttOptions
 
 logger = logging.getLogger(__name__)
 
-_REFUSALS_PER_LINE = 100
+_REJECTIONS_PER_LINE = 100
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class MqttSink:
     """Publishes events, and states that the broker retains; sends those again on every connection.
 
-    It announces the device to Home Assistant and hands commands on (`capabilities`).
+    Announces the device to Home Assistant and passes on commands (`capabilities`).
 
     Args:
-        options: Checked.
+        options: Checked options.
     """
 
     def __init__(self, options: MqttOptions) -> None:
@@ -62,7 +62,7 @@ class MqttSink:
         self._retained: dict[str, Message] = {}
         self._keep([Message(self._topics.available, ONLINE, retain=True)])
         self._problems: dict[str, dict[str, str]] = {}
-        self._refusals = 0
+        self._rejections = 0
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
         self._former: bytes | None = None
@@ -98,12 +98,12 @@ class MqttSink:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker has accepted the connection."""
+        """True while the broker accepts the connection."""
         return self._connection.is_up
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether it is configured to show them."""
+        """True where the configuration publishes pictures."""
         return self._options.image
 
     @property
@@ -112,7 +112,7 @@ class MqttSink:
         return self._options.stats_interval_s
 
     def retained(self) -> list[Message]:
-        """Return the messages that the broker is to hold: every connection begins with them."""
+        """Return the messages that every connection begins with and the broker retains."""
         with self._lock:
             return list(self._retained.values())
 
@@ -128,14 +128,14 @@ class MqttSink:
         self._connection.publish(messages)
 
     def close(self) -> None:
-        """Say `offline` and disconnect."""
+        """Publish `offline` and disconnect."""
         self._connection.close()
 
     def describe(self, device_info: DeviceInfo) -> None:
         """Announce the device as it is now; called at the start and after every change."""
         with self._lock:
-            gone = {card.name for card in self._device_info.watches} - {
-                card.name for card in device_info.watches
+            gone = {item.name for item in self._device_info.watches} - {
+                item.name for item in device_info.watches
             }
             for topic in (topic for watch in gone for topic in self._topics.of_watch(watch)):
                 self._retained.pop(topic, None)
@@ -165,11 +165,11 @@ class MqttSink:
             self._show(Message(self._topics.image(watch), jpeg, retain=True))
 
     def show_stats(self, stats: DeviceStats) -> None:
-        """Publish how the device does."""
+        """Publish figures of the device."""
         self._show(Message(self._topics.stats, msgspec.json.encode(stats), retain=True))
 
     def when_ready(self, on_ready: Callable[[], None]) -> None:
-        """Call `on_ready` whenever a connection stands."""
+        """Call `on_ready` whenever a connection is made."""
         self._on_ready = on_ready
 
     def _keep(self, messages: Iterable[Message]) -> None:
@@ -181,7 +181,7 @@ class MqttSink:
         self._connection.send([message])
 
     def _lasting(self, event: Event) -> list[Message]:
-        """Return what is retained because of an event besides its state."""
+        """Return the messages that are retained because of an event besides its state."""
         if isinstance(event, SceneImpaired | SceneCleared):
             problems = self._problems.setdefault(event.watch, {})
             if isinstance(event, SceneImpaired):
@@ -202,20 +202,20 @@ class MqttSink:
         return [Message(self._discovery_topic(self._discovery), payload, retain=True)]
 
     def _described(self) -> list[Message]:
-        """Return what is retained of sources and watches; what events said stays as they said."""
-        topics, cards = self._topics, self._device_info.watches
-        sources = dict.fromkeys(card.source for card in cards)
+        """Return the retained messages of sources and watches; values from events stay."""
+        topics, watches = self._topics, self._device_info.watches
+        sources = dict.fromkeys(item.source for item in watches)
         found = [source_message(source, topics, online=True) for source in sources]
-        for card in cards:
-            if card.problems is not None:
-                problems = self._problems.setdefault(card.name, dict(card.problems))
-                found.append(problems_message(card.name, problems, topics))
-            if card.overdue is not None:
-                found.append(overdue_message(card.name, topics, overdue=card.overdue))
+        for item in watches:
+            if item.problems is not None:
+                problems = self._problems.setdefault(item.name, dict(item.problems))
+                found.append(problems_message(item.name, problems, topics))
+            if item.overdue is not None:
+                found.append(overdue_message(item.name, topics, overdue=item.overdue))
         found = [self._retained.get(message.topic, message) for message in found]
-        for card in cards:
-            value = f"{card.sensitivity:g}".encode()
-            found.append(Message(topics.sensitivity(card.name), value, retain=True))
+        for item in watches:
+            value = f"{item.sensitivity:g}".encode()
+            found.append(Message(topics.sensitivity(item.name), value, retain=True))
         return found
 
     def _announcement(self) -> dict[str, Any]:
@@ -254,21 +254,21 @@ class MqttSink:
             self._command(topic, payload, retained)
 
     def _forget_stale(self) -> None:
-        """Make Home Assistant and the broker forget watches that a former run announced."""
+        """Remove the watches of a former run from Home Assistant and the broker."""
         with self._lock:
             former, config = self._former, self._config()
             if former is None or not config:
                 return
             self._former = None
             current = self._announcement()
-            kept = {card.name for card in self._device_info.watches}
+            kept = {item.name for item in self._device_info.watches}
         stale = discovery.stale_components(former, current)
         if not stale:
             return
         payload = json.dumps(discovery.removing(stale, current)).encode()
         gone = {key.partition(".")[0] for key in stale} - kept
         empty = [topic for watch in gone for topic in self._topics.of_watch(watch)]
-        # A picture that is not to be shown any more must not stay with the broker.
+        # A picture that is no longer configured must not stay with the broker.
         empty += [
             self._topics.image(key.removesuffix(".image"))
             for key in stale
@@ -281,14 +281,14 @@ class MqttSink:
     def _command(self, topic: str, payload: bytes, retained: bool) -> None:
         try:
             if retained:
-                raise CommandError(f"{topic[:200]!r}: a retained command is old; not obeyed")
+                raise CommandError(f"{topic[:200]!r}: a retained command is old and not executed")
             with self._lock:
                 device_info = self._device_info
             command = read_command(topic, payload, self._topics, device_info)
             if self._on_command is None:
-                raise CommandError(f"{topic}: nobody takes commands here")
+                raise CommandError(f"{topic}: no command is accepted")
             self._on_command(command)
         except CommandError as error:
-            if self._refusals % _REFUSALS_PER_LINE == 0:
-                logger.warning("%s: %s (refusal %d)", self.name, error, self._refusals + 1)
-            self._refusals += 1
+            if self._rejections % _REJECTIONS_PER_LINE == 0:
+                logger.warning("%s: %s (rejection %d)", self.name, error, self._rejections + 1)
+            self._rejections += 1

@@ -10,7 +10,7 @@ import msgspec
 
 from edge_sim.core.events import Event, SourceLost, StateChanged, WatchEvent, to_json_line
 from edge_sim.errors import CommandError
-from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchCard
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchInfo
 
 ONLINE, OFFLINE = b"online", b"offline"
 MAX_BYTES = 256
@@ -24,7 +24,7 @@ _RATIO = re.compile(r"[01](\.[0-9]{1,6})?")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is published; at quality of service 1, so that the broker confirms it."""
+    """A message to publish, at quality of service 1, so that the broker confirms it."""
 
     topic: str
     payload: bytes
@@ -40,7 +40,7 @@ class Topics:
 
     @property
     def available(self) -> str:
-        """`online` or `offline`, retained; the broker says `offline` when the device vanishes."""
+        """`online` or `offline`, retained; the latter from the broker when the device vanishes."""
         return f"{self._base}/available"
 
     @property
@@ -49,7 +49,7 @@ class Topics:
         return f"{self._base}/event"
 
     def source_available(self, source: str) -> str:
-        """`online` or `offline`, retained: whether a source gives frames."""
+        """`online` while a source gives frames, else `offline`, retained."""
         return f"{self._base}/sources/{_part(source)}/available"
 
     def state(self, watch: str) -> str:
@@ -57,7 +57,7 @@ class Topics:
         return f"{self._base}/{_part(watch)}/state"
 
     def attributes(self, watch: str) -> str:
-        """What decided the state, as JSON, retained."""
+        """Values that decided the state, as JSON, retained."""
         return f"{self._base}/{_part(watch)}/attributes"
 
     def event(self, watch: str) -> str:
@@ -65,11 +65,11 @@ class Topics:
         return f"{self._base}/{_part(watch)}/event"
 
     def problems(self, watch: str) -> str:
-        """Trouble with the picture, as JSON, retained: `problem` is `on` or `off`."""
+        """Problems with the picture, as JSON, retained: `problem` is `on` or `off`."""
         return f"{self._base}/{_part(watch)}/problems"
 
     def overdue(self, watch: str) -> str:
-        """`on` or `off`, retained: whether the state lasts too long."""
+        """`on` while the state lasts too long, else `off`, retained."""
         return f"{self._base}/{_part(watch)}/overdue"
 
     def sensitivity(self, watch: str) -> str:
@@ -82,11 +82,11 @@ class Topics:
 
     @property
     def stats(self) -> str:
-        """How the device does, as JSON, retained."""
+        """Figures of the device, as JSON, retained."""
         return f"{self._base}/stats"
 
     def command(self, watch: str, verb: str) -> str:
-        """Where commands arrive; `+` as the watch means all of them."""
+        """Topic of a command; `+` as the watch means all of them."""
         return f"{self._base}/{watch if watch == '+' else _part(watch)}/{verb}/set"
 
     def of_watch(self, watch: str) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Topics:
 
 
 def messages_of(event: Event, topics: Topics) -> list[Message]:
-    """Return what is published for `event`; the event itself last, when its state is in place."""
+    """Return what is published for `event`; the event itself last, after its state."""
     body = to_json_line(event).rstrip(b"\n")
     if isinstance(event, StateChanged):
         return [*state_messages(event, topics), Message(topics.event(event.watch), body)]
@@ -117,7 +117,7 @@ def messages_of(event: Event, topics: Topics) -> list[Message]:
 
 
 def state_messages(event: StateChanged, topics: Topics) -> list[Message]:
-    """Return the retained messages that say the state of a watch."""
+    """Return the retained messages with the state of a watch."""
     return [
         Message(topics.attributes(event.watch), _attributes(event), retain=True),
         Message(topics.state(event.watch), event.after.encode(), retain=True),
@@ -125,18 +125,18 @@ def state_messages(event: StateChanged, topics: Topics) -> list[Message]:
 
 
 def problems_message(watch: str, problems: Mapping[str, str], topics: Topics) -> Message:
-    """Return the retained message that says what is wrong with the picture, and since when."""
+    """Return the retained message with the problems of the picture and their start times."""
     body = {"problem": "on" if problems else "off", **problems}
     return Message(topics.problems(watch), msgspec.json.encode(body), retain=True)
 
 
 def overdue_message(watch: str, topics: Topics, *, overdue: bool) -> Message:
-    """Return the retained message that says whether the state lasts too long."""
+    """Return the retained message on whether the state lasts too long."""
     return Message(topics.overdue(watch), b"on" if overdue else b"off", retain=True)
 
 
 def source_message(source: str, topics: Topics, *, online: bool) -> Message:
-    """Return the retained message that says whether a source gives frames."""
+    """Return the retained message on whether a source gives frames."""
     return Message(topics.source_available(source), ONLINE if online else OFFLINE, retain=True)
 
 
@@ -186,15 +186,15 @@ def read_command(topic: str, payload: bytes, topics: Topics, device_info: Device
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CommandError(f"{topic[:200]!r}: not UTF-8 text") from error
-    for card in device_info.watches:
-        if topic == topics.command(card.name, "teach"):
-            return _teach(text, card, topic)
-        if topic == topics.command(card.name, "sensitivity"):
-            return _sensitivity(text, card, topic)
+    for watch_info in device_info.watches:
+        if topic == topics.command(watch_info.name, "teach"):
+            return _teach(text, watch_info, topic)
+        if topic == topics.command(watch_info.name, "sensitivity"):
+            return _sensitivity(text, watch_info, topic)
     raise CommandError(f"{topic[:200]!r}: no such watch or command")
 
 
-def _teach(text: str, card: WatchCard, topic: str) -> Teach:
+def _teach(text: str, watch_info: WatchInfo, topic: str) -> Teach:
     event_id = None
     if text.startswith("{"):
         try:
@@ -205,13 +205,13 @@ def _teach(text: str, card: WatchCard, topic: str) -> Teach:
         text, event_id = table.state, table.event
         if event_id is not None and not re.fullmatch(r"[0-9a-f]{16}", event_id):
             raise CommandError(f"{topic}: an event id is 16 hexadecimal digits")
-    if not _NAME.fullmatch(text) or text not in card.states:
-        known = ", ".join(card.states) or "none"
+    if not _NAME.fullmatch(text) or text not in watch_info.states:
+        known = ", ".join(watch_info.states) or "none"
         raise CommandError(f"{topic}: no state {text[:64]!r} (known: {known})")
-    return Teach(card.name, text, event_id)
+    return Teach(watch_info.name, text, event_id)
 
 
-def _sensitivity(text: str, card: WatchCard, topic: str) -> SetSensitivity:
+def _sensitivity(text: str, watch_info: WatchInfo, topic: str) -> SetSensitivity:
     if not _RATIO.fullmatch(text) or float(text) > 1.0:
         raise CommandError(f"{topic}: not a number from 0 to 1: {text[:64]!r}")
-    return SetSensitivity(card.name, float(text))
+    return SetSensitivity(watch_info.name, float(text))

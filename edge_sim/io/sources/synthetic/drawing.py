@@ -1,13 +1,11 @@
-"""Paint for the scenes: rough surfaces, soft edges, light. Pure functions of their arguments.
+"""Drawing of the scenes: rough surfaces, soft edges, light, letters, and poses.
+
+Pure functions of their arguments.
 
 Random numbers come as raw integers of a seeded PCG64 and pictures stay uint8 where they can, so
 that the same seed gives the same bytes on every machine, as far as OpenCV's drawing does.
 
-The few letters that the scenes need, as strokes.
-
-OpenCV's own letters look different from one major version to the next; these do not.
-
-Where the moving part of a scene stands.
+Letters are drawn as strokes: OpenCV's own change from one major version to the next.
 """
 
 from __future__ import annotations
@@ -140,13 +138,13 @@ def write(
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """What a scene draws.
+    """Position of the moving part of a scene, and its variant.
 
     Args:
         level: 0 is the scene's first state, 1 the second, between them it moves.
-        variant: Which of many like pictures of a state: another heap, another car.
-        passage: 0 to 1 through a transition, for those who cause it (a hand, a cat); None at rest.
-        rising: Whether the transition goes from the first state to the second.
+        variant: Number of one of many like pictures of a state: another heap, another car.
+        passage: 0 to 1 through a transition, for its cause (a hand, a cat); None at rest.
+        rising: True where the transition goes from the first state to the second.
     """
 
     level: float

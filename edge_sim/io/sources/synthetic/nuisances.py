@@ -1,12 +1,7 @@
-"""What every nuisance is made from: its own random numbers and the length of the clip.
+"""Nuisances: disturbances of a camera without a change of state, alone or several together.
 
-What happens to the camera itself: noise of its sensor, a knock.
-
-Light that changes: slowly, at a switch, by a shadow, by the camera's own exposure, at night.
-
-Things that come between the camera and the scene for a few frames.
-
-What disturbs a camera without any change of state, alone or several together.
+Light that changes (slowly, at a switch, by a shadow, by exposure, at night), sensor noise, knocks,
+and things that pass between the camera and the scene. Each has its own random numbers.
 """
 
 from __future__ import annotations
@@ -118,7 +113,7 @@ def bump(plan: NuisancePlan) -> Effect:
 
 
 def bump_large(plan: NuisancePlan) -> Effect:
-    """The camera is turned well away from where it looked, and stays so."""
+    """The camera is turned well away, and stays so."""
     return _knock(plan, shift_px=(110.0, 170.0), turn_deg=(4.0, 9.0))
 
 
@@ -183,7 +178,7 @@ def light_on(plan: NuisancePlan) -> Effect:
     corner = (plan.between(-40, 120) + (WIDTH_PX - 80) * int(plan.rng.integers(0, 2)), -30.0)
     warm = np.array((0.75, 1.0, 1.15), np.float32)
     spot = _spot(corner, 300.0)[:, :, None]
-    # In sixteenths of a grey level, looked up: one product and one table instead of exponentials.
+    # In sixteenths of a grey level: one product and one table instead of exponentials.
     field = np.asarray(16.0 * (1.0 + (0.15 + 0.65 * spot) * warm), np.float32)
     table = _developed(np.arange(int(255 * float(field.max())) + 2, dtype=np.float32) / 16.0)
 
@@ -313,7 +308,7 @@ def hand(plan: NuisancePlan) -> Effect:
 
 
 def person(plan: NuisancePlan) -> Effect:
-    """Somebody walks through the picture, close to the camera."""
+    """A person walks through the picture, close to the camera."""
     spells = plan.spells(every_s=25, low_s=1.6, high_s=3.0)
     leftward = [bool(plan.rng.integers(0, 2)) for _ in spells]
     coat = surface(_JACKETS[int(plan.rng.integers(0, 4))], clouds(5, 11), 14.0)
@@ -434,7 +429,7 @@ def compose(names: Iterable[str], *, seed: int, frames: int, fps: float) -> Effe
 
 
 def view_lost_at(names: Iterable[str], *, seed: int, frames: int, fps: float) -> int | None:
-    """Return the frame from which on the camera looks elsewhere, for good; None if it never does.
+    """Return the frame from which on the camera is turned away for good; None if it never is.
 
     Arguments as those of `compose`.
     """

@@ -4,7 +4,7 @@ Which state a scene is in at each frame: a seeded row of stays and short transit
 
 Reads `bowl?seed=3&frames=600&nuisances=noise,shadow`.
 
-Plays a synthetic clip, and tells its truth.
+Plays a synthetic clip, and gives its true states.
 
 Pictures to enrol for a synthetic scene: like the played ones, never the same.
 """
@@ -45,10 +45,10 @@ class Scene:
     """One drawn scene.
 
     Args:
-        states: At level 0 and at level 1.
-        roi: The region worth watching.
-        transition_s: How long a change takes, seconds.
-        draw: Returns a fresh (480, 640, 3) picture of a pose.
+        states: States at level 0 and at level 1.
+        roi: Region of interest.
+        transition_s: Duration of a change, seconds.
+        draw: Function that returns a fresh (480, 640, 3) picture of a pose.
     """
 
     states: tuple[str, str]
@@ -82,7 +82,7 @@ VARIANTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ScheduledPose:
-    """What one frame shows: the true state, or `transition`, and the pose to draw."""
+    """True state of one frame, or `transition`, and the pose to draw."""
 
     state: str
     pose: Pose
@@ -137,7 +137,7 @@ class SyntheticSpec:
 
     Args:
         scene: A key of `SCENES`.
-        seed: Of the schedule and of the nuisances, 0 or more.
+        seed: Seed of the schedule and the nuisances, 0 or more.
         frames: Length of the clip.
         fps: Frames per second of scene time.
         dwell_s: Mean stay in a state, seconds.
@@ -205,7 +205,7 @@ class SyntheticSource:
 
     Args:
         spec: The clip.
-        name: Of the source.
+        name: Name of the source.
         rotate: Degrees clockwise: 0, 90, 180 or 270.
     """
 
@@ -282,9 +282,9 @@ def scene_effect(uri: str) -> Effect:
 
 
 def scene_lost_at(uri: str) -> int | None:
-    """Return the frame of a clip from which on its camera looks elsewhere; None if it never does.
+    """Return the frame of a clip from which on its camera is turned away; None if it never is.
 
-    From there on the pictures tell nothing of the scene's state.
+    From there on the pictures do not show the scene's state.
 
     Raises:
         ConfigError: As `open_source`.
@@ -336,7 +336,7 @@ def _moments(spec: SyntheticSpec) -> tuple[ScheduledPose, ...]:
 
 _SPACING_S = 600.0
 # Steps that spread few values evenly whatever their number: the light of the references of a
-# state must not happen to lean to one side, or light would tell states apart.
+# state must not happen to lean to one side, or light would distinguish states.
 _GOLDEN = np.array((0.6180339887, 0.7548776662))
 
 
@@ -344,13 +344,13 @@ def reference_frames(scene: str, state: str, count: int, *, seed: int = 0) -> tu
     """Return `count` frames of a scene in a state, as a user would take them on different days.
 
     Each shows another variant (heap, car) in somewhat different light with a little noise. If
-    the uri has the nuisance `ir`, every second frame is an infrared one: who watches at night
-    enrols at night. Times lie before those of the played clip, ten minutes apart.
+    the uri has the nuisance `ir`, every second frame is an infrared one, as enrolled at night.
+    Times lie before those of the played clip, ten minutes apart.
 
     Args:
         scene: Name of the scene, or the uri of a clip.
         state: One of `scene_states(scene)`.
-        count: How many frames.
+        count: Number of frames.
         seed: Other seeds give other frames.
 
     Raises:
