@@ -108,7 +108,8 @@ def _run(args: argparse.Namespace) -> int:
                 if args.max_frames is not None and tally.frames >= args.max_frames:
                     break
         finally:
-            note(tally.text())
+            for line in tally.text().splitlines():
+                note(line)
             if timeline is not None:
                 _write(timeline, args, watches.values())
     return 0

@@ -18,7 +18,9 @@ def test_run_prints_events_and_a_summary(tmp_path: Path, capfd: pytest.CaptureFi
     out, err = capfd.readouterr()
     events = [json.loads(line) for line in out.splitlines()]
     assert {event["watch"] for event in events} == {"lamp"}
-    assert f"120 frames, {len(events)} events" in err
+    total, lamp = err.splitlines()[-2:]
+    assert total == f"120 frames, {len(events)} events"
+    assert lamp.startswith("  lamp: ")
 
 
 def test_run_plays_another_source_on_request(
