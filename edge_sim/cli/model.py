@@ -216,21 +216,24 @@ def _pixels(plan: TensorPlan, *, has_card: bool) -> str:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Load a model, run it, check its card."""
-    from edge_sim.vision.embedders.model_import import red_to_blue_cosine
-    from edge_sim.vision.embedders.runtime import partitions
-    from edge_sim.vision.embedders.tflite import open_tflite
+    """Load and run a model in a process of its own, check its card, and list it as verified."""
+    from edge_sim.vision.embedders.card import read_card
+    from edge_sim.vision.embedders.model_file import read_model_file
+    from edge_sim.vision.embedders.model_trial import record_verified, try_model
 
-    embedder = open_tflite(model_path(args.file), runtime=args.runtime)
-    cosine = red_to_blue_cosine(embedder)
+    path = model_path(args.file)
+    card = read_card(path, read_model_file(path).sha256)
+    tried = try_model(path, runtime=args.runtime)
+    if card is None:
+        record_verified(path, tried.sha256)
     facts = {
         "schema": SCHEMA,
-        "model_id": embedder.model_id,
-        "card": "matches the file" if embedder.card else "none",
-        "runtime": f"{embedder.runtime.name} {embedder.runtime.version}",
-        "partitions": partitions(embedder.interpreter),
-        "dimension": embedder.dimension,
-        "red_to_blue_cosine": round(cosine, 4),
+        "model_id": tried.model_id,
+        "card": "matches the file" if card else "none",
+        "runtime": tried.runtime,
+        "partitions": tried.partitions,
+        "dimension": tried.dimension,
+        "red_to_blue_cosine": round(tried.red_to_blue_cosine, 4),
         "ok": True,
     }
     print_facts(args.json, facts)

@@ -433,12 +433,14 @@ def open_model(config: Config) -> Embedder:
     """Return the embedder of `config`.
 
     Raises:
-        ModelError: The model or a runtime for it cannot be used.
+        ModelError: The model or a runtime for it cannot be used, or the model is not verified.
     """
     spec = config.model.path
     if spec not in ("default", "thumbnail"):
         spec = str(config.path(spec))
-    return open_embedder(spec, threads=config.model.threads, runtime=config.model.runtime)
+    return open_embedder(
+        spec, threads=config.model.threads, runtime=config.model.runtime, verified_only=True
+    )
 
 
 def open_gallery(config: Config) -> GalleryStore:

@@ -13,7 +13,11 @@ DEFAULT = "default"
 
 
 def open_embedder(
-    spec: str | Path | None = None, *, threads: int = 1, runtime: str = AUTO
+    spec: str | Path | None = None,
+    *,
+    threads: int = 1,
+    runtime: str = AUTO,
+    verified_only: bool = False,
 ) -> Embedder:
     """Return an embedder.
 
@@ -22,14 +26,16 @@ def open_embedder(
             that needs neither model nor runtime; else the path of a .tflite file.
         threads: Largest number of threads of the runtime for one picture, at least 1.
         runtime: `auto`, `ai-edge-litert` or `tflite-runtime`.
+        verified_only: True to load a .tflite file only if its SHA-256 is on its card or on the list
+            that `edge-sim model verify` keeps beside it.
 
     Raises:
-        ModelError: The file, its card or the runtime cannot be used.
+        ModelError: The file, its card or the runtime cannot be used, or it is not verified.
     """
     name = DEFAULT if spec is None else str(spec)
     if name in KINDS:
         return KINDS[name](threads, runtime)
-    return _open_file(Path(name).expanduser(), threads, runtime)
+    return _open_file(Path(name).expanduser(), threads, runtime, verified_only=verified_only)
 
 
 def _open_default(threads: int, runtime: str) -> Embedder:
@@ -42,10 +48,10 @@ def _open_thumbnail(_threads: int, _runtime: str) -> Embedder:
     return ThumbnailEmbedder()
 
 
-def _open_file(path: Path, threads: int, runtime: str) -> Embedder:
+def _open_file(path: Path, threads: int, runtime: str, *, verified_only: bool = False) -> Embedder:
     from edge_sim.vision.embedders.tflite import open_tflite
 
-    return open_tflite(path, threads=threads, runtime=runtime)
+    return open_tflite(path, threads=threads, runtime=runtime, verified_only=verified_only)
 
 
 KINDS: dict[str, Callable[[int, str], Embedder]] = {

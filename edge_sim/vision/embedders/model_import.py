@@ -28,6 +28,7 @@ from edge_sim.vision.embedders.model_file import (
     read_model_file,
     root,
 )
+from edge_sim.vision.embedders.model_trial import try_model
 from edge_sim.vision.embedders.tflite import TfliteEmbedder, open_tflite, plan_tensors
 
 CONV_2D, FULLY_CONNECTED = 3, 9
@@ -240,7 +241,7 @@ def red_to_blue_cosine(embedder: TfliteEmbedder) -> float:
 
 
 def import_classifier(source: ModelFile, out: Path, *, license_name: str) -> TfliteEmbedder:
-    """Cut a classifier, test the result, and write it to `out` with its card beside it.
+    """Cut a classifier, try the result in a process of its own, and write it with its card.
 
     Args:
         source: Checked classifier.
@@ -275,7 +276,7 @@ def import_classifier(source: ModelFile, out: Path, *, license_name: str) -> Tfl
 
 def _try_out(draft: Path, out: Path) -> None:
     try:
-        red_to_blue_cosine(open_tflite(draft))
+        try_model(draft)
     except ModelError as error:
         # The user knows the final name only.
         raise ModelError(str(error).replace(str(draft), str(out))) from error

@@ -18,6 +18,7 @@ from edge_sim.core.types import BgrImage, Embedding, check_picture
 from edge_sim.errors import ModelError
 from edge_sim.vision.embedders.card import CardOutput, ModelCard, read_card
 from edge_sim.vision.embedders.model_file import ModelFile, TensorSpec, read_model_file
+from edge_sim.vision.embedders.model_trial import check_verified
 from edge_sim.vision.embedders.runtime import AUTO, BROKEN, Runtime, choose_runtime, first_line
 
 INPUT_DTYPES = ("uint8", "int8", "float32")
@@ -355,7 +356,9 @@ class TfliteEmbedder:
         return values
 
 
-def open_tflite(path: Path, *, threads: int = 1, runtime: str = AUTO) -> TfliteEmbedder:
+def open_tflite(
+    path: Path, *, threads: int = 1, runtime: str = AUTO, verified_only: bool = False
+) -> TfliteEmbedder:
     """Return an embedder for a .tflite file and the card beside it, if there is one.
 
     See `plan_tensors` for the choice of tensors, `pixel_table` for the scaling of pixels.
@@ -364,15 +367,19 @@ def open_tflite(path: Path, *, threads: int = 1, runtime: str = AUTO) -> TfliteE
         path: Path of the .tflite file.
         threads: Largest number of threads of the runtime for one picture, at least 1.
         runtime: `auto`, `ai-edge-litert` or `tflite-runtime`.
+        verified_only: True to load only a file whose SHA-256 is on its card or on the list of
+            verified models beside it.
 
     Raises:
-        ModelError: The file, its card or the runtime cannot be used.
+        ModelError: The file, its card or the runtime cannot be used, or it is not verified.
     """
     if threads < 1:
         raise ModelError(f"threads must be 1 or more, got {threads}")
     model = read_model_file(path)
     card = read_card(path, model.sha256)
     plan_tensors(model, card)  # Errors of the file come before a runtime is needed.
+    if verified_only and card is None:
+        check_verified(path, model.sha256)
     chosen = choose_runtime(runtime)
     interpreter = _build(model, chosen, threads)
     return TfliteEmbedder(model, card, runtime=chosen, interpreter=interpreter)
