@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,15 @@ import msgspec
 from edge_sim.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from edge_sim.core.types import BgrImage
     from edge_sim.gallery.gallery import Gallery
     from edge_sim.gallery.store import GalleryStore
     from edge_sim.runtime.config import Config
+    from edge_sim.vision.probe import Mask
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at; for a gallery `coverage` is state -> light -> references."""
+    """Result of one check; for a gallery `coverage` is state -> light -> references."""
 
     part: str
     ok: bool
@@ -29,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class CheckReport(msgspec.Struct, frozen=True):
-    """Everything that was looked at."""
+    """Results of all checks."""
 
     config: str
     ok: bool
@@ -51,7 +53,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--offline", action="store_true", help="leave out sinks that need the network"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        metavar="DIR",
+        help="write one picture per watch with a mask: its region, red where it does not count",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=_check)
 
 
@@ -59,7 +67,7 @@ def _check(args: argparse.Namespace) -> int:
     from edge_sim.cli.options import load
 
     config = load(args.config)
-    findings = (*_findings(config), *_sink_findings(config, offline=args.offline))
+    findings = (*_findings(config, args.masks), *_sink_findings(config, offline=args.offline))
     report = CheckReport(str(args.config), all(item.ok for item in findings), findings)
     if args.json:
         print_json(report)
@@ -71,13 +79,11 @@ def _check(args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _findings(config: Config) -> Iterator[Finding]:
+def _findings(config: Config, masks: Path | None) -> Iterator[Finding]:
     from edge_sim.runtime import assembly
 
     watches_of = assembly.watches_by_source(config)
-    yield Finding(
-        "configuration", True, "; ".join([f"{len(config.watches)} watches", *config.hints])
-    )
+    yield Finding("configuration", True, "; ".join([_count_text(config), *config.hints]))
     model_ids: list[str] = []
 
     def model() -> str:
@@ -86,8 +92,12 @@ def _findings(config: Config) -> Iterator[Finding]:
 
     yield _tried("model", model)
     yield from _gallery_findings(config, model_ids[0] if model_ids else None)
+    regions: dict[str, BgrImage] = {}
     for name in watches_of:
-        yield _tried(f"source {name}", partial(_first_frame, config, name))
+        yield _tried(f"source {name}", partial(_first_frame, config, name, regions))
+    for name, watch in config.watches.items():
+        if watch.mask is not None:
+            yield _tried(f"mask of {name}", partial(_mask_text, config, name, regions, masks))
 
 
 def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
@@ -135,7 +145,7 @@ def _gallery_finding(
         return Finding(part, False, str(error))
     counts = [f"{state} {len(gallery.of_state(state))}" for state in gallery.states]
     if not counts:
-        return Finding(part, True, "no reference yet: it will say unknown", {})
+        return Finding(part, True, "no reference yet: its state will be unknown", {})
     coverage = gallery.coverage()
     missing = [
         f"no {state} in {light}"
@@ -150,8 +160,8 @@ def _gallery_finding(
     wrong += [] if moved is None else [moved]
     large = size_warning(gallery)
     advice += [] if large is None else [large]
-    told = "; ".join([", ".join(counts), *wrong, *advice, *missing, *levels])
-    return Finding(part, not wrong, told, coverage)
+    detail = "; ".join([", ".join(counts), *wrong, *advice, *missing, *levels])
+    return Finding(part, not wrong, detail, coverage)
 
 
 def _calibration(store: GalleryStore, watch: str, gallery: Gallery) -> list[str]:
@@ -175,7 +185,61 @@ def _print_coverage(item: Finding) -> None:
         print_table([item.part, *first], rows)
 
 
-def _first_frame(config: Config, name: str) -> str:
+def _count_text(config: Config) -> str:
+    number = len(config.watches)
+    return "1 watch" if number == 1 else f"{number} watches"
+
+
+def _mask_text(
+    config: Config, name: str, regions: Mapping[str, BgrImage], masks: Path | None
+) -> str:
+    """Return how much of the region of a watch its mask hides; write the picture of it.
+
+    Raises:
+        ConfigError: The mask hides nothing, or leaves too little.
+        DataError: The picture cannot be written.
+    """
+    from edge_sim.errors import ConfigError
+    from edge_sim.gallery.records import LEAST_SIDE_PX
+    from edge_sim.runtime import assembly
+
+    mask = assembly.region_of(config, config.watches[name]).mask
+    assert mask is not None
+    share, pixels = mask.hidden_share, regions.get(name)
+    place = ""
+    if masks is not None and pixels is not None:
+        place = f"; see {_write_mask(masks, name, mask, pixels)}"
+    if share == 0.0:
+        raise ConfigError(
+            f"watches.{name}.mask: hides nothing; paint black what does not count{place}"
+        )
+    left = 0.0 if pixels is None else (1.0 - share) * pixels.shape[0] * pixels.shape[1]
+    if pixels is not None and left < LEAST_SIDE_PX**2:
+        raise ConfigError(
+            f"watches.{name}.mask: leaves {left:.0f} pixels of the region, too few to tell states "
+            f"apart{place}"
+        )
+    return f"hides {share:.1%} of the region{place}"
+
+
+def _write_mask(folder: Path, name: str, mask: Mask, pixels: BgrImage) -> Path:
+    import cv2
+
+    from edge_sim.core.files import write_private
+    from edge_sim.errors import DataError
+
+    path = folder / f"{name.replace('/', '_')}.png"
+    done, data = cv2.imencode(".png", mask.shown(pixels))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_private(path, data.tobytes() if done else b"")
+    except OSError as error:
+        raise DataError(f"{path}: cannot write ({error.strerror})") from error
+    return path
+
+
+def _first_frame(config: Config, name: str, regions: dict[str, BgrImage]) -> str:
+    from edge_sim.core.images import crop
     from edge_sim.errors import ConfigError, SourceError
     from edge_sim.gallery.records import LEAST_SIDE_PX
     from edge_sim.io.sources import open_source
@@ -189,7 +253,8 @@ def _first_frame(config: Config, name: str) -> str:
             raise SourceError(f"{name}: ended before its first frame")
         sizes = []
         for watch_name, watch in assembly.watches_by_source(config)[name].items():
-            pixels = assembly.region_of(config, watch).pixels_of(frame.pixels)
+            pixels = crop(frame.pixels, assembly.region_of(config, watch).roi)
+            regions[watch_name] = pixels
             if min(pixels.shape[:2]) < LEAST_SIDE_PX:
                 raise ConfigError(
                     f"watches.{watch_name}.roi: the region is {pixels.shape[1]}x{pixels.shape[0]} "

@@ -315,6 +315,31 @@ def decode(data: bytes) -> BgrImage:
     return as_bgr(_decoded(data, cv2.IMREAD_COLOR))
 
 
+def decode_mask(data: bytes) -> GrayImage:
+    """Return the grey levels of a mask file, light where pixels count.
+
+    On transparency, the paint is the mask: if only light was painted, what is transparent does not
+    count; otherwise it counts.
+
+    Raises:
+        ValueError: No picture that can be decoded, or one that is transparent all over.
+    """
+    header = read_header(data)
+    if header is None or not header.has_alpha or header.kind == "HEIC":
+        return gray(decode(data))
+    check_header(data)
+    pixels = _as_uint8(_decoded(data, cv2.IMREAD_UNCHANGED))
+    levels = gray(as_bgr(pixels))
+    if pixels.ndim != 3 or pixels.shape[2] != 4:
+        return levels
+    is_painted = pixels[:, :, 3] >= 128
+    if not is_painted.any():
+        raise ValueError("nothing is painted: all of it is transparent")
+    is_light = bool((levels[is_painted] >= 128).all())
+    levels[~is_painted] = 0 if is_light else 255
+    return levels
+
+
 def _decoded(data: bytes, flags: int) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)

@@ -22,7 +22,7 @@ from typing import TypeAlias, cast
 import cv2
 
 from edge_sim.core.events import utc_text
-from edge_sim.core.images import decode, gray, halved
+from edge_sim.core.images import decode, halved
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import (
     FULL_FRAME,
@@ -53,7 +53,7 @@ from edge_sim.gallery.records import (
     region_text,
 )
 from edge_sim.gallery.store import GalleryStore
-from edge_sim.io.sources.pictures import read_picture
+from edge_sim.io.sources.pictures import read_mask
 from edge_sim.vision.light import condition_of
 from edge_sim.vision.probe import Mask, Region, make_probe
 
@@ -537,8 +537,8 @@ def region_from(roi: RoiLike, mask: MaskLike | None) -> Region:
     try:
         if mask is None:
             return Region(area)
-        plane = gray(read_picture(mask)) if isinstance(mask, str | PathLike) else mask
-        return Region(area, Mask(plane))
+        plane = read_mask(mask) if isinstance(mask, str | PathLike) else mask
+        return Region(area, Mask.painted(plane))
     except (AttributeError, ValueError, EdgeSimError) as error:
         raise ConfigError(f"mask: {error}") from error
 

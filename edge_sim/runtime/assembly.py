@@ -20,7 +20,7 @@ import msgspec
 from edge_sim.core import resources
 from edge_sim.core.backoff import BACKOFF_S, HELD_S
 from edge_sim.core.events import Event
-from edge_sim.core.images import gray
+from edge_sim.core.files import printable
 from edge_sim.core.protocols import Embedder, EventSink, FrameSource
 from edge_sim.core.types import BgrImage, Embedding, Roi
 from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
@@ -34,7 +34,7 @@ from edge_sim.io.sinks import open_sink
 from edge_sim.io.sources import check_source, is_live, open_source
 from edge_sim.io.sources.live import CLOSE_WAIT_S, LiveSource
 from edge_sim.io.sources.options import SourceOptions
-from edge_sim.io.sources.pictures import read_picture
+from edge_sim.io.sources.pictures import read_mask
 from edge_sim.io.sources.uri import anchored
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.config.sinks import kind_of, sink_options
@@ -535,9 +535,13 @@ def _mask(config: Config, watch: WatchConfig) -> Mask | None:
     if watch.mask is None:
         return None
     try:
-        return Mask(gray(read_picture(config.path(watch.mask))))
-    except EdgeSimError as error:
-        raise ConfigError(f"mask: {error}") from error
+        return Mask.painted(read_mask(config.path(watch.mask)))
+    except (ValueError, EdgeSimError) as error:
+        raise ConfigError(f"mask: {_with_path(watch.mask, str(error))}") from error
+
+
+def _with_path(path: str, message: str) -> str:
+    return message if path in message else f"{printable(path)}: {message}"
 
 
 def check_states(name: str, watch: WatchConfig, gallery: Gallery) -> None:

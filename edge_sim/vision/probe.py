@@ -37,6 +37,7 @@ from edge_sim.core.types import (
 
 _HIDDEN = 128
 _COUNTS_FROM = 128
+_RED = np.array((0, 0, 170), np.uint8)
 
 
 class Mask:
@@ -55,6 +56,30 @@ class Mask:
         self._plane: GrayImage = np.where(plane >= _COUNTS_FROM, 255, 0).astype(np.uint8)
         # A watch needs two sizes, frame after frame: fitting is slower than hiding.
         self._fitted: dict[tuple[int, int], GrayImage] = {}
+
+    @classmethod
+    def painted(cls, plane: GrayImage) -> Mask:
+        """Return the mask of a plane that somebody made, which may hold 0 and 1 alone.
+
+        Raises:
+            ValueError: Not (h, w) uint8, or no pixel counts.
+        """
+        mask = cls(plane * np.uint8(255) if plane.size and plane.max() == 1 else plane)
+        if mask.hidden_share == 1.0:
+            raise ValueError("it hides the whole region: paint white what counts")
+        return mask
+
+    @property
+    def hidden_share(self) -> float:
+        """Part of the region that does not count, 0 to 1."""
+        return 1.0 - cv2.countNonZero(self._plane) / self._plane.size
+
+    def shown(self, pixels: BgrImage) -> BgrImage:
+        """Return a copy of (H, W, 3) uint8 BGR, red over the pixels that do not count."""
+        is_hidden = self._fit(pixels.shape[0], pixels.shape[1]) == 0
+        picture = pixels.copy()
+        picture[is_hidden] = picture[is_hidden] // 3 + _RED
+        return picture
 
     def hide(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a copy of (H, W, 3) or (H, W) uint8 with mid-grey where pixels do not count."""

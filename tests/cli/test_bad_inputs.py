@@ -29,7 +29,7 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("install-service", "--program", "edge-sim", "--root", "{}", "-c", "{}"),
     ("teach", "lamp", "on", "-c", "{}"),
     ("check", "-c", "{}"),
-    ("check", "-c", "config.yaml"),
+    ("check", "-c", "config.yaml", "--masks", "{}"),
     ("capture", "{}", "--out", "out"),
     ("capture", "synthetic:lamp", "--out", "{}/out"),
     ("gallery", "add", "{}", "--watch", "w", "--state", "s", *THUMBNAIL),

@@ -8,16 +8,17 @@ from __future__ import annotations
 import glob
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 from edge_sim.core.files import exists, expanded, is_dir, is_file, printable
-from edge_sim.core.images import decode
+from edge_sim.core.images import decode, decode_mask
 from edge_sim.core.tables import name_key, read_table
-from edge_sim.core.types import BgrImage, Frame
+from edge_sim.core.types import BgrImage, Frame, GrayImage
 from edge_sim.errors import ConfigError, DataError, SourceError
 from edge_sim.io.sources.capture import upright
 from edge_sim.io.sources.options import SourceOptions
@@ -123,6 +124,8 @@ def _time_column(header: list[str], column: str | None, table: str) -> int:
 
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ASSUMED_FPS = 1.0
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -231,21 +234,32 @@ def read_picture(path: str | PathLike[str]) -> BgrImage:
     """
     if not isinstance(path, str | PathLike):
         raise SourceError(f"read_picture takes the path of a file, got {type(path).__name__}")
-    path = Path(path)
+    return _read(Path(path), decode)
+
+
+def read_mask(path: str | PathLike[str]) -> GrayImage:
+    """Return the grey levels of a mask file, light where pixels count; see `decode_mask`.
+
+    Raises:
+        SourceError: The file cannot be read, is no picture, or is too large.
+    """
+    return _read(Path(path), decode_mask)
+
+
+def _read(path: Path, decoder: Callable[[bytes], T]) -> T:
     try:
-        return _decoded(path)
+        return decoder(_content(path))
     except ValueError as error:
         raise SourceError(f"{printable(path)}: {error}") from error
     except OSError as error:
         raise SourceError(f"{printable(path)}: {error.strerror or error}") from error
 
 
-def _decoded(path: Path) -> BgrImage:
+def _content(path: Path) -> bytes:
     bytes_in_file = path.stat().st_size
     if bytes_in_file > MAX_FILE_BYTES:
         raise ValueError(f"{bytes_in_file} bytes are more than {MAX_FILE_BYTES}")
-    data = path.read_bytes()
-    return decode(data)
+    return path.read_bytes()
 
 
 def open_pictures(place: str, options: SourceOptions) -> PictureFolder:
