@@ -38,7 +38,8 @@ class WatchStats(msgspec.Struct, frozen=True):
     """One watch: `low` and `high` of its scores are the 5 % and 95 % points.
 
     `said` counts looks of the score log by state, `unknown` with its reason; `drift_began` is when
-    a reading first told of drift. `told` counts events other than changes by type.
+    a reading first reported drift; with `sampled`, `changes` is a lower bound. `told` counts
+    events other than changes by type.
     """
 
     watch: str
@@ -51,6 +52,7 @@ class WatchStats(msgspec.Struct, frozen=True):
     scores: tuple[ScoreStats, ...]
     drift_began: str | None
     told: Mapping[str, int]
+    sampled: bool
 
 
 class Review(msgspec.Struct, frozen=True):
@@ -77,6 +79,10 @@ class Traces:
     scores: defaultdict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
     drift_began: str | None = None
     told: Counter[str] = field(default_factory=Counter)
+    last_state: tuple[str, str | None] | None = None
+    changes_between: int = 0
+    changes_noted: int = 0
+    is_whole: bool = False
 
 
 def review(
@@ -126,6 +132,11 @@ def review(
 def _look(trace: Traces, line: ScoreLine) -> None:
     trace.looks += 1
     trace.said[line.state] += 1
+    state = line.state, line.reason
+    trace.changes_between += trace.last_state not in (None, state)
+    trace.last_state = state
+    trace.changes_noted += line.event is not None
+    trace.is_whole = trace.is_whole or line.number > 0
     if line.reason is not None:
         trace.reasons[line.reason] += 1
     # Only what the watch stands by: a score for a state that it does not say is of another kind.
@@ -151,18 +162,31 @@ def _score(trace: Traces, key: Key, score: float, at: str) -> None:
         trace.drift_began = at
 
 
+def _changes(trace: Traces) -> tuple[int, bool]:
+    """Return how many changes of state there were, and whether that is a lower bound.
+
+    Events are exact, and so is a log of every observation, which names the events. Between the
+    lines of a sampled log, short states may be missing.
+    """
+    if trace.changes or not trace.looks:
+        return trace.changes, False
+    return (trace.changes_noted, False) if trace.is_whole else (trace.changes_between, True)
+
+
 def _stats(watch: str, trace: Traces) -> WatchStats:
+    changes, is_least = _changes(trace)
     return WatchStats(
         watch=watch,
         first=min(trace.times),
         last=max(trace.times),
-        changes=trace.changes,
+        changes=changes,
         looks=trace.looks,
         said=dict(trace.said.most_common()),
         reasons=dict(trace.reasons.most_common()),
         scores=tuple(_scores(trace, reading) for reading in trace.drift.readings()),
         drift_began=trace.drift_began,
         told=dict(trace.told.most_common()),
+        sampled=is_least,
     )
 
 

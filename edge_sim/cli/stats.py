@@ -77,29 +77,46 @@ def _print(found: Review) -> None:
     for source, number in found.sources_lost.items():
         say(f"source {source}: lost {number} times")
     if not found.watches:
-        say("no looks and no events")
+        say("no observations and no events")
     if found.bad_lines:
         note(f"{found.bad_lines} of {found.lines} lines cannot be read, such as {found.faults[0]}")
 
 
 def _print_watch(item: WatchStats) -> None:
+    least = "at least " if item.sampled else ""
     say(
-        f"{item.watch}: {item.looks} looks and {item.changes} changes, "
+        f"{item.watch}: {item.looks} observations and {least}{item.changes} changes, "
         f"{item.first[:16]} to {item.last[:16]} UTC"
     )
+    if item.sampled:
+        note(
+            f"{item.watch}: a sampled log may miss short states; an event file, or a log written "
+            f"with --score-every 0, has every change"
+        )
     if item.said:
         shares = ", ".join(
             f"{state} {100 * number / item.looks:.1f} %" for state, number in item.said.items()
         )
-        say(f"said: {shares}")
+        say(f"states: {shares}")
     if item.reasons:
         reasons = ", ".join(f"{reason} {number}" for reason, number in item.reasons.items())
         say(f"unknown because: {reasons}")
     if item.told:
-        told = ", ".join(f"{kind} {number}" for kind, number in item.told.items())
-        say(f"told: {told}")
+        others = ", ".join(f"{kind} {number}" for kind, number in item.told.items())
+        say(f"other events: {others}")
     if item.scores:
-        heads = ["state", "light", "looks", "5 %", "median", "95 %", "expected", "psi", "limit", ""]
+        heads = [
+            "state",
+            "light",
+            "observations",
+            "5 %",
+            "median",
+            "95 %",
+            "expected",
+            "psi",
+            "limit",
+            "",
+        ]
         rows = [
             [
                 *(score.state, score.condition, score.looks, score.low, score.median, score.high),

@@ -35,13 +35,35 @@ def test_the_log_of_a_run_is_summed_up(device: Path, capsys: Captured) -> None:
     assert (found["bad_lines"], found["schema"]) == (0, 1)
     assert main(["stats", log]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"lamp: {lamp['looks']} looks and 0 changes, ")
-    assert "said: " in printed
+    assert printed.startswith(f"lamp: {lamp['looks']} observations and at least ")
+    assert "states: " in printed
+
+
+@pytest.mark.parametrize("every_s", ["0", "0.5", "20"])
+def test_changes_are_counted_without_an_event_file(
+    tmp_path: Path, capsys: Captured, every_s: str
+) -> None:
+    config = make_device(tmp_path)
+    log = str(tmp_path / "scores.jsonl")
+    assert main(["run", "-c", str(config), "--score-log", log, "--score-every", every_s]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    changes = [event for event in events if event["type"] == "state_changed"]
+    assert len(changes) > 3
+    assert main(["stats", log, "--json"]) == 0
+    (lamp,) = json.loads(capsys.readouterr().out)["watches"]
+    if every_s == "0":
+        assert (lamp["changes"], lamp["sampled"]) == (len(changes), False)
+    else:
+        assert lamp["sampled"]
+        assert 0 < lamp["changes"] <= len(changes)
+    assert main(["stats", log]) == 0
+    printed = capsys.readouterr()
+    assert ("at least" in printed.out) == ("--score-every 0" in printed.err) == (every_s != "0")
 
 
 def test_a_watch_can_be_chosen(device: Path, capsys: Captured) -> None:
     assert main(["stats", str(device / "scores.jsonl"), "--watch", "door"]) == 0
-    assert "no looks and no events" in capsys.readouterr().out
+    assert "no observations and no events" in capsys.readouterr().out
 
 
 def test_scores_are_drawn(device: Path, tmp_path: Path) -> None:
@@ -54,7 +76,7 @@ def test_lines_that_cannot_be_read_are_told_on_the_side(tmp_path: Path, capsys: 
     (tmp_path / "s.jsonl").write_text("nonsense\n")
     assert main(["stats", str(tmp_path / "s.jsonl")]) == 0
     printed = capsys.readouterr()
-    assert printed.out == "no looks and no events\n"
+    assert printed.out == "no observations and no events\n"
     assert "1 of 1 lines cannot be read, such as " in printed.err
 
 
