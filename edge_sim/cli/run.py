@@ -32,6 +32,8 @@ def record(timeline: Timeline, step: Step, regions: Mapping[str, Region]) -> Non
         if event is not None and step.frame is not None:
             crop = regions[outcome.watch].pixels_of(step.frame.pixels)
         timeline.add(outcome, event, crop)
+    for event in event_of.values() if step.frame is None else ():
+        timeline.add_lost_view(event)
 
 
 def note_scores(log: ScoreLog, step: Step, watches: Mapping[str, Watch], device: str) -> None:
@@ -42,6 +44,9 @@ def note_scores(log: ScoreLog, step: Step, watches: Mapping[str, Watch], device:
     """
     from edge_sim.runtime.score_log import DecisionOrigin
 
+    for event in step.events if step.frame is None else ():
+        if isinstance(event, StateChanged):
+            log.restart(event.watch)
     if step.frame is None:
         return
     for outcome in step.outcomes:

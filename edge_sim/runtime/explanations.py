@@ -423,6 +423,23 @@ class Recorder:
             thumbnail=thumbnail,
         )
 
+    def explain_lost_view(self, watch: Watch, event: StateChanged) -> Explanation:
+        """Return the explanation of a change that no observation gave: the view was lost.
+
+        Args:
+            watch: Watch of the event.
+            event: Change to `unknown: stale`.
+        """
+        bare = from_event(event)
+        kept = self._observations.get(watch.name, ())
+        return msgspec.structs.replace(
+            bare,
+            observations=tuple(summarise_observation(item, bare.cause) for item in kept),
+            gallery=watch.gallery.digest,
+            configuration=self._configuration(watch.name),
+            edge_sim=present_version(),
+        )
+
 
 def _png(thumbnail: GrayImage) -> bytes:
     return cv2.imencode(".png", thumbnail)[1].tobytes()

@@ -218,6 +218,7 @@ class _Row:
     gallery_revision: int
     count: int = 0
     last_match: Match | None = None
+    is_current: bool = True
 
 
 class ScoreLog:
@@ -272,6 +273,12 @@ class ScoreLog:
             self._rows.pop(outcome.watch, None)
             raise
 
+    def restart(self, watch: str) -> None:
+        """Write the decider of a watch before its next observation, as after a lost view."""
+        row = self._rows.get(watch)
+        if row is not None:
+            row.is_current = False
+
     def close(self) -> None:
         """Close the file; a disk that is full or gone is no error. Safe to call twice."""
         with suppress(OSError):
@@ -283,7 +290,7 @@ class ScoreLog:
         if self._follow():
             self._append_deciders(outcome)
         row = self._rows.get(outcome.watch)
-        if row is None or row.decider is not decider:
+        if row is None or row.decider is not decider or not row.is_current:
             count, model = row.count if row else 0, outcome.probe.embedding.model_id
             row = _Row(origin, decider, model, gallery_revision, count)
             self._rows[outcome.watch] = row

@@ -15,9 +15,15 @@ from edge_sim.analysis.report import svg
 from edge_sim.analysis.report.chart import chart
 from edge_sim.analysis.report.drawing import bgr_of
 from edge_sim.analysis.report.lanes import scope_of
-from edge_sim.analysis.report.timeline import Timeline, TimelinePoint, Track
+from edge_sim.analysis.report.timeline import (
+    Timeline,
+    TimelinePoint,
+    Track,
+    change_of,
+    state_of,
+)
 from edge_sim.core.images import as_bgr, decode, gray
-from edge_sim.core.types import BgrImage, GrayImage, State, StateChange, UnknownReason
+from edge_sim.core.types import BgrImage, GrayImage, UnknownReason
 from edge_sim.core.vectors import SSIM_RADIUS_PX, ssim_map, ssim_planes
 from edge_sim.runtime.explanations import Explanation, ObservationSummary
 
@@ -198,7 +204,7 @@ def _recorded(explanation: Explanation) -> Timeline:
     timeline = Timeline()
     event = explanation.event
     for point in explanation.observations:
-        change = _change(explanation) if point.decided else None
+        change = change_of(explanation) if point.decided else None
         timeline.add_observation(event.watch, _point(point), change)
     return timeline
 
@@ -207,7 +213,7 @@ def _point(point: ObservationSummary) -> TimelinePoint:
     return TimelinePoint(
         at_s=point.at_s,
         unix_time_s=point.unix_time_s,
-        state=_state(point.state, point.reason),
+        state=state_of(point.state, point.reason),
         scores=point.scores,
         thresholds=point.levels,
         margin=point.margin,
@@ -215,22 +221,6 @@ def _point(point: ObservationSummary) -> TimelinePoint:
         condition=point.condition,
         impediment=None if point.impediment is None else UnknownReason(point.impediment),
     )
-
-
-def _change(explanation: Explanation) -> StateChange:
-    event = explanation.event
-    before = None if event.before is None else _state(event.before, event.before_reason)
-    return StateChange(
-        before=before,
-        after=_state(event.after, event.reason),
-        cause=explanation.cause,
-        thresholds=event.thresholds,
-        confidence=event.confidence,
-    )
-
-
-def _state(name: str, reason: str | None) -> State:
-    return State(name, None if reason is None else UnknownReason(reason))
 
 
 def _number(value: float | None) -> str:

@@ -23,6 +23,7 @@ from edge_sim.core.types import (
 )
 from edge_sim.decision.pipeline import Outcome
 from edge_sim.gallery.gallery import GallerySummary
+from edge_sim.runtime.explanations import Explanation, from_event
 
 MAX_POINTS = 4000
 """Points kept per watch; above it every second one is dropped and only every second recorded."""
@@ -218,8 +219,35 @@ class Timeline:
         """
         self._track(watch).record_observation(point, change, picture)
 
+    def add_lost_view(self, event: StateChanged) -> None:
+        """Record a change to `unknown: stale`, which no observation gave."""
+        explanation = from_event(event)
+        change = change_of(explanation)
+        point = point_of(
+            explanation.cause, change.after, change.thresholds, explanation.cause.captured_at_s
+        )
+        self._track(event.watch).record_observation(point, change, None)
+
     def _track(self, watch: str) -> Track:
         return self._tracks.setdefault(watch, Track(watch))
+
+
+def change_of(explanation: Explanation) -> StateChange:
+    """Return the change of state of an explained event."""
+    event = explanation.event
+    before = None if event.before is None else state_of(event.before, event.before_reason)
+    return StateChange(
+        before=before,
+        after=state_of(event.after, event.reason),
+        cause=explanation.cause,
+        thresholds=event.thresholds,
+        confidence=event.confidence,
+    )
+
+
+def state_of(name: str, reason: str | None) -> State:
+    """Return a state from its name and reason in an event."""
+    return State(name, None if reason is None else UnknownReason(reason))
 
 
 def _point_of(outcome: Outcome) -> TimelinePoint:

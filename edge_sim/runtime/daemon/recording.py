@@ -8,7 +8,7 @@ from functools import partial
 
 from edge_sim.core.events import StateChanged
 from edge_sim.core.images import encode_jpeg
-from edge_sim.core.types import UnknownReason
+from edge_sim.core.types import Frame, UnknownReason
 from edge_sim.decision.pipeline import Outcome, Watch
 from edge_sim.errors import DataError
 from edge_sim.gallery.enrolment import as_stored
@@ -114,7 +114,7 @@ class Records:
 
     def __init__(self, config: Config, *, score_log: bool = True) -> None:
         self._config = config
-        self._faults = 0
+        self._faults: dict[str, int] = {}
         self._log: ScoreLog | None = None
         section = config.explanations
         self._recorder = Recorder(
@@ -124,50 +124,69 @@ class Records:
         )
         path = explanations_path(config)
         self._file = None if path is None else ExplanationFile(path, max_mb=section.max_mb)
-        if score_log and config.outbox.storage == "disk" and config.score_log.path is not None:
-            try:
-                self._log = ScoreLog(
-                    config.path(config.score_log.path),
-                    every_s=config.score_log.every_s,
-                    max_mb=config.score_log.max_mb,
-                )
-            except DataError as error:
-                logger.error("no score log is kept: %s", error)
+        is_on_disk = config.outbox.storage == "disk"
+        self._keeps_log = score_log and is_on_disk and config.score_log.path is not None
+        self._guarded(self._open_log)
 
     def note(self, watches: Mapping[str, Watch], step: Step) -> None:
-        """Record the results of one step.
+        """Record the results of one step; a failing file keeps nothing from the other.
 
         Args:
             watches: Watches by name; at least those of the step.
             step: Step of any source.
         """
-        try:
-            self._note(watches, step)
-            self._faults = 0
-        except DataError as error:
-            if self._faults % _FAULTS_PER_LINE == 0:
-                logger.error("not recorded: %s (fault %d)", error, self._faults + 1)
-            self._faults += 1
+        changes = {item.watch: item for item in step.events if isinstance(item, StateChanged)}
+        if step.frame is None:
+            for change in changes.values():
+                self._guarded(partial(self._note_lost_view, watches[change.watch], change))
+            return
+        for outcome in step.outcomes:
+            watch, event = watches[outcome.watch], changes.get(outcome.watch)
+            self._guarded(partial(self._explain, watch, outcome, event, step.frame))
+            origin = DecisionOrigin(self._config.device, step.frame.source, watch.decider)
+            self._guarded(partial(self._log_scores, outcome, watch.gallery.revision, origin))
 
     def close(self) -> None:
         """Close the files. Safe to call twice."""
         if self._log is not None:
             self._log.close()
 
-    def _note(self, watches: Mapping[str, Watch], step: Step) -> None:
-        if step.frame is None:
+    def _explain(
+        self, watch: Watch, outcome: Outcome, event: StateChanged | None, frame: Frame
+    ) -> None:
+        if self._file is None:
             return
-        changes = {item.watch: item for item in step.events if isinstance(item, StateChanged)}
-        for outcome in step.outcomes:
-            watch = watches[outcome.watch]
-            if self._file is not None:
-                event = changes.get(outcome.watch)
-                kept = self._recorder.note(watch, outcome, event, step.frame.pixels)
-                if kept is not None:
-                    self._file.append(kept)
-            if self._log is not None:
-                origin = DecisionOrigin(self._config.device, step.frame.source, watch.decider)
-                self._log.note(outcome, watch.gallery.revision, origin)
+        kept = self._recorder.note(watch, outcome, event, frame.pixels)
+        if kept is not None:
+            self._file.append(kept)
+
+    def _note_lost_view(self, watch: Watch, event: StateChanged) -> None:
+        if self._log is not None:
+            self._log.restart(watch.name)
+        if self._file is not None:
+            self._file.append(self._recorder.explain_lost_view(watch, event))
+
+    def _log_scores(self, outcome: Outcome, revision: int, origin: DecisionOrigin) -> None:
+        self._open_log()
+        if self._log is not None:
+            self._log.note(outcome, revision, origin)
+
+    def _open_log(self) -> None:
+        section = self._config.score_log
+        if self._log is None and self._keeps_log and section.path is not None:
+            path = self._config.path(section.path)
+            self._log = ScoreLog(path, every_s=section.every_s, max_mb=section.max_mb)
+
+    def _guarded(self, job: Callable[[], None]) -> None:
+        """Run `job`; log the first of many failures in a row."""
+        name = getattr(job, "func", job).__name__
+        try:
+            job()
+            self._faults.pop(name, None)
+        except DataError as error:
+            faults = self._faults[name] = self._faults.get(name, 0) + 1
+            if faults % _FAULTS_PER_LINE == 1:
+                logger.error("not recorded: %s (fault %d)", error, faults)
 
 
 _JPEG_QUALITY = 85

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from edge_sim.core.events import StateChanged, unix_time_s, utc_text
-from edge_sim.core.files import write_whole
+from edge_sim.core.files import exists, write_whole
 from edge_sim.core.types import UNKNOWN, State, UnknownReason
 from edge_sim.decision.drift import DriftFollower, DriftMemory
 from edge_sim.decision.pipeline import Watch
@@ -89,7 +89,7 @@ class StateFile:
 
     def load(self) -> DeviceMemory:
         """Return the content of the file; empty if there is none. A damaged file is moved aside."""
-        if self._path is None or not self._path.exists():
+        if self._path is None or not exists(self._path):
             return DeviceMemory()
         try:
             with self._path.open("rb") as stream:

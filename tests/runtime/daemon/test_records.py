@@ -16,7 +16,7 @@ from edge_sim.runtime.daemon.recording import Records
 from edge_sim.runtime.daemon.state_file import with_sensitivities
 from edge_sim.runtime.daemon.teaching import explanations_path
 from edge_sim.runtime.explanations import configuration_digest, find_explanation
-from edge_sim.runtime.score_log import read_lines
+from edge_sim.runtime.score_log import ScoreLine, read_lines
 from tests.devices import make_device
 from tests.runtime.daemon.cameras import Camera, Show, lamp_config
 from tests.runtime.daemon.test_service import await_events, running, show
@@ -77,8 +77,33 @@ def test_a_disk_that_takes_nothing_is_logged_and_stops_nothing(
     with caplog.at_level(logging.ERROR):
         events = recorded(configured(tmp_path, extra))
     assert len(events) >= 2
-    assert "no score log is kept" in caplog.text
-    assert "not recorded" in caplog.text
+    assert "no/e.jsonl: cannot append" in caplog.text
+    assert "no/s.jsonl: cannot append" in caplog.text
+
+
+def test_a_score_log_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    config = configured(tmp_path, "score_log: {path: later/s.jsonl, every_s: 0}\n")
+    with build(config) as device:
+        records = Records(config)
+        for number, step in enumerate(device.steps()):
+            if number == 10:
+                (tmp_path / "later").mkdir()
+            records.note(device.watches, step)
+            if number == 19:
+                break
+        records.close()
+    lines = [line for line in read_lines([tmp_path / "later" / "s.jsonl"])]
+    assert sum(isinstance(line, ScoreLine) for line in lines) == 10
+
+
+def test_an_explanation_that_cannot_be_written_costs_no_line_of_the_score_log(
+    tmp_path: Path,
+) -> None:
+    extra = "explanations: {path: no/e.jsonl}\nscore_log: {path: s.jsonl, every_s: 0}\n"
+    events = recorded(configured(tmp_path, extra), frames=40)
+    lines = [line for line in read_lines([tmp_path / "s.jsonl"]) if isinstance(line, ScoreLine)]
+    assert [line.number for line in lines] == list(range(1, 41))
+    assert [line.event for line in lines if line.event] == [event.id for event in events]
 
 
 @pytest.mark.parametrize(
