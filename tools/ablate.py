@@ -14,10 +14,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from comparing.ablation import DECIDING, ablations
-from comparing.contest import Field, Summary, events_on, states_on, summarised
+from comparing.comparison import Field, Summary, events_on, states_on, summarised
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
-from edge_sim.cli.evaluate import add_draws, add_output, embedder_of, protocol_of, see_set, tracked
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
+from edge_sim.cli.evaluate import (
+    add_draws,
+    add_output,
+    embed_named_set,
+    embedder_of,
+    protocol_of,
+    tracked,
+)
 from edge_sim.cli.output import print_json, print_table
 from edge_sim.errors import EdgeSimError
 
@@ -63,7 +70,8 @@ def measure(args: argparse.Namespace) -> dict[str, Summary]:
     protocol = protocol_of(args, open_set=True)
     embedder = embedder_of(args)
     sets, clips = (
-        [see_set(args, path, embedder) for path in paths] for paths in (args.paths, args.clips)
+        [embed_named_set(args, path, embedder) for path in paths]
+        for paths in (args.paths, args.clips)
     )
     field = Field(sets, clips, protocol)
     found: dict[str, Summary] = {}
@@ -73,7 +81,7 @@ def measure(args: argparse.Namespace) -> dict[str, Summary]:
     return found
 
 
-def _tracked(items: Sequence[SeenSet], label: str) -> Iterable[SeenSet]:
+def _tracked(items: Sequence[EmbeddedSet], label: str) -> Iterable[EmbeddedSet]:
     return tracked(items, label)
 
 

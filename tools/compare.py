@@ -1,7 +1,7 @@
-"""The tables of README.md and docs/evaluation.md: edge_sim beside what one would take instead.
+"""Write the tables of README.md and docs/evaluation.md: edge_sim beside other methods.
 
     python tools/compare.py            print them
-    python tools/compare.py --write    put them where they stand
+    python tools/compare.py --write    put them into the documents
     python tools/compare.py --json all.json, later --measured all.json --write
     python tools/compare.py SET... --clips CLIP... --scorers gallery ssim    on pictures of your own
 
@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from comparing import figures_of_readme, tables_of, with_section
-from comparing.contest import Entrant, Standing, compete, entrants
+from comparing.comparison import Candidate, MethodResult, candidates, measure_method
 from comparing.methods import NAMES
+from comparing.tables import figures_of_readme, tables_of, with_section
 
-from edge_sim.analysis.evaluation.datasets import SeenSet, read_set, read_tar, see
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet, embed_set, read_set, read_tar
 from edge_sim.analysis.evaluation.retrieval import RetrievalResult, retrieve
 from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.cli.output import note, progress
@@ -39,7 +39,7 @@ from edge_sim.vision.probe import Region
 REPOSITORY = Path(__file__).resolve().parent.parent
 OURS, OFFICIAL = "ours", "v3-small"
 """Names of the two models in the tables."""
-LENIENT = (Entrant("nearest-cosine", OURS, 0.65), Entrant("nearest-cosine", OFFICIAL, 0.6))
+LENIENT = (Candidate("nearest-cosine", OURS, 0.65), Candidate("nearest-cosine", OFFICIAL, 0.6))
 """The levels of cosine with the best mean F1 of events on these very clips, of 0.6 to 0.95."""
 T = TypeVar("T")
 AGAINST_REST = "normal"  # all faults of a production line together
@@ -47,34 +47,34 @@ AGAINST_REST = "normal"  # all faults of a production line together
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What is measured on, as each model sees it."""
+    """Data of the comparison, embedded by each model."""
 
-    sets: dict[str, list[SeenSet]]
-    clips: dict[str, list[SeenSet]]
+    sets: dict[str, list[EmbeddedSet]]
+    clips: dict[str, list[EmbeddedSet]]
     retrieval: dict[str, list[RetrievalResult]]
     models: dict[str, str]
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Everything that was measured.
+    """All figures.
 
     Args:
-        standings: Of every entrant.
-        retrieval: Model -> collections.
+        results: Figures of every candidate.
+        retrieval: Model -> figures of its collections.
         models: Name of a model in the tables -> its id.
     """
 
-    standings: list[Standing]
+    results: list[MethodResult]
     retrieval: dict[str, list[RetrievalResult]]
     models: dict[str, str]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, and write where it is asked for."""
+    """Measure, print, and write with `--write`."""
     args = _parser().parse_args(argv)
     try:
-        found = _timed(args) if args.measured is None else _read(args.measured)
-        _report(args, found)
+        comparison = _timed(args) if args.measured is None else _read(args.measured)
+        _report(args, comparison)
     except EdgeSimError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1
@@ -83,10 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _timed(args: argparse.Namespace) -> Comparison:
     started_s, busy_s = time.monotonic(), time.process_time()
-    found = measure(args)
+    comparison = measure(args)
     took_s, busy_s = time.monotonic() - started_s, time.process_time() - busy_s
     note(f"measured in {took_s:.0f} s, {busy_s:.0f} s of processor time")
-    return found
+    return comparison
 
 
 def _read(path: Path) -> Comparison:
@@ -96,16 +96,16 @@ def _read(path: Path) -> Comparison:
         raise DataError(f"{path}: not what --json writes: {error}") from error
 
 
-def _report(args: argparse.Namespace, found: Comparison) -> None:
-    """Print what was found, or write it where it is asked for.
+def _report(args: argparse.Namespace, comparison: Comparison) -> None:
+    """Print the figures, or write them into the documents.
 
     Raises:
         DataError: A document has no place for it.
     """
     if args.json is not None:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    short = figures_of_readme(found.standings, OURS)
-    full = tables_of(found.standings, found.retrieval, found.models)
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(comparison)) + b"\n")
+    short = figures_of_readme(comparison.results, OURS)
+    full = tables_of(comparison.results, comparison.retrieval, comparison.models)
     if args.paths:
         print(full)
         return
@@ -118,7 +118,7 @@ def _report(args: argparse.Namespace, found: Comparison) -> None:
 
 
 def measure(args: argparse.Namespace) -> Comparison:
-    """Return what every method reaches.
+    """Return the figures of every method.
 
     Raises:
         DataError: The data or the other model is not there, or cannot be evaluated.
@@ -130,13 +130,13 @@ def measure(args: argparse.Namespace) -> Comparison:
     material = _material(args)
     protocol = Protocol(references=args.references, draws=args.draws)
     lenient = () if args.paths else LENIENT
-    standings = []
-    for entrant in (*entrants(args.scorers, tuple(material.sets)), *lenient):
-        standing = compete(entrant, material.sets, material.clips, protocol, track=_tracked)
-        if standing.skipped is not None:
-            note(f"{entrant.method}: skipped, {standing.skipped}")
-        standings.append(standing)
-    return Comparison(standings, material.retrieval, material.models)
+    results = []
+    for candidate in (*candidates(args.scorers, tuple(material.sets)), *lenient):
+        result = measure_method(candidate, material.sets, material.clips, protocol, track=_tracked)
+        if result.skipped is not None:
+            note(f"{candidate.method}: skipped, {result.skipped}")
+        results.append(result)
+    return Comparison(results, material.retrieval, material.models)
 
 
 def _material(args: argparse.Namespace) -> Material:
@@ -148,15 +148,15 @@ def _material(args: argparse.Namespace) -> Material:
         sets, clips = _folders(data / "states"), _folders(data / "sequences")
         tars = sorted((data / "retrieval").glob("*.tar"))
         models[OFFICIAL] = args.official or _official(args.data)
-    found = Material({}, {}, {}, {})
+    comparison = Material({}, {}, {}, {})
     for name, path in models.items():
         if path is None:
             continue
         embedder = open_embedder(path)
-        found.models[name] = embedder.model_id
-        for folders, into in ((sets, found.sets), (clips, found.clips)):
+        comparison.models[name] = embedder.model_id
+        for folders, into in ((sets, comparison.sets), (clips, comparison.clips)):
             into[name] = [
-                see(
+                embed_set(
                     read_set(folder).against_rest(AGAINST_REST),
                     embedder,
                     region=Region(),
@@ -164,11 +164,11 @@ def _material(args: argparse.Namespace) -> Material:
                 )
                 for folder in folders
             ]
-        found.retrieval[name] = [
+        comparison.retrieval[name] = [
             retrieve(tar.stem, progress(read_tar(tar), None, f"{name}: {tar.name}"), embedder)
             for tar in tars
         ]
-    return found
+    return comparison
 
 
 def _folders(parent: Path) -> list[Path]:

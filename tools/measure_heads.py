@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edge_sim.analysis.adaptation import tried
-from edge_sim.analysis.evaluation.datasets import SeenSet, read_set, see
+from edge_sim.analysis.adaptation import cross_validated
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet, embed_set, read_set
 from edge_sim.analysis.evaluation.states import Protocol, draws
 from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.errors import EdgeSimError
@@ -78,11 +78,11 @@ def precision(rows: Rows, names: Names) -> float:
     return balanced(np.where(lone, 1.0, found), names)
 
 
-def measured(seen: SeenSet, rows: tuple[Sequence[int], Sequence[int]]) -> Figures:
+def measured(seen: EmbeddedSet, rows: tuple[Sequence[int], Sequence[int]]) -> Figures:
     """Return the figures of one gallery of a set."""
     picked, asked = rows
     gallery = seen.gallery(picked)
-    trial = tried(gallery)
+    trial = cross_validated(gallery)
     truth = np.array([str(seen.labels[row]) for row in asked])
     known = np.array([item.state for item in gallery])
     same = truth[:, None] == known[None, :]
@@ -109,7 +109,7 @@ def measured(seen: SeenSet, rows: tuple[Sequence[int], Sequence[int]]) -> Figure
     )
 
 
-def _vectors(seen: SeenSet, rows: Sequence[int], head: Head | None) -> Rows:
+def _vectors(seen: EmbeddedSet, rows: Sequence[int], head: Head | None) -> Rows:
     embeddings = [seen.probes[row].embedding for row in rows]
     if head is not None:
         embeddings = [head.adapted(item) for item in embeddings]
@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
     for path in options.sets:
         labelled = read_set(path).against_rest("normal")
         print(f"embedding {labelled.name}", file=sys.stderr)
-        sets.append(see(labelled, embedder, region=Region(), track=lambda items, _: items))
+        sets.append(embed_set(labelled, embedder, region=Region(), track=lambda items, _: items))
     answers: dict[str, dict[str, dict[str, float]]] = {}
     for number in options.references:
         protocol = Protocol(references=number, draws=options.draws, seed=0, open_set=False)

@@ -1,13 +1,6 @@
-"""Fitting a head in closed form.
+"""Adaptation: a head learned on the labelled references of a watch, and a test whether it helps.
 
-The regression of the scorer (`scoring.ridge`) from each view to the states, fitted on all lights
-together.
-
-Whether a head helps: references left out ask for their like among the others, both ways.
-
-Learning a head on the labelled references of a watch, and proving that it helps.
-
-trial = tried(gallery)
+trial = cross_validated(gallery)
 if trial.is_gain:
     keep_heads(store, {"bowl": trial.head})
 """
@@ -26,11 +19,11 @@ from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.head import Head, HeadView, unit_cells
 
 VECTOR_SHARE = 0.3
-"""Of the global vector in what a head says of the states, the rest is the cells'. On ten labelled
+"""Weight of the global vector in the output of a head; the cells have the rest. On ten labelled
 sets, 5 references per state, unseen frames are ranked with a mean average precision of 0.962 at
 0.15 and at 0.3, and of 0.958 at 0.5."""
 MODELLED_REFERENCES = 1000
-"""A fit takes time with the cube of their number, and memory with its square."""
+"""Most references of a fit: its time grows with the cube of their number, its memory squared."""
 
 
 def thinned(gallery: Gallery) -> Gallery:
@@ -47,14 +40,14 @@ def thinned(gallery: Gallery) -> Gallery:
 
 
 def fit_head(gallery: Gallery) -> Head:
-    """Return the head of the references of one watch; of many references, see `thinned`.
+    """Return the head of the references of one watch; more than 1000 are `thinned`.
 
     Raises:
         GalleryError: Fewer than two states.
     """
     gallery = thinned(gallery)
     if gallery.model_id is None or len(gallery.states) < 2:
-        raise GalleryError("a head tells states apart: it needs references of two states or more")
+        raise GalleryError("a head needs references of two states or more")
     labels, number = gallery.state_rows, len(gallery.states)
     cells = _cells(gallery)
     share = 1.0 if cells is None else VECTOR_SHARE
@@ -69,7 +62,7 @@ def fit_head(gallery: Gallery) -> Head:
 
 
 def _cells(gallery: Gallery) -> tuple[NDArray[np.float32], int] | None:
-    """Return (N, E) `unit_cells` and how many cells they are; None for a model without."""
+    """Return (N, E) `unit_cells` and the number of cells; None for a model without."""
     spatial = [item.embedding.spatial for item in gallery]
     found = [unit_cells(cells) for cells in spatial if cells is not None]
     first = spatial[0]
@@ -90,26 +83,25 @@ def _view(
 
 
 LEAST_REFERENCES = 4
-"""Of each state. With fewer, those that are left out leave too little to learn from."""
+"""References needed of each state; with fewer, too little is left to learn from."""
 FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadTrial:
-    """A head and what leaving references out said of it.
+    """A head and its cross-validation.
 
     Order is the part of pairs, one reference of its own state and one of another, that a reference
     which was left out ranks rightly; the mean over the states, 0 to 1, 0.5 by chance. It is no
-    average precision: that is higher for a guess that is all right or all wrong, as by a head, than
-    for one that is half right throughout.
+    average precision, which prefers results that are all right or all wrong, as those of a head.
 
     Args:
-        head: Fitted on all references.
-        references: How many it was tried on.
+        head: Head fitted on all references.
+        references: Number of references of the cross-validation.
         before: Order by plain cosine of the global vectors.
         after: Order by heads that were fitted without the reference.
         low: Lower end of the 95 % interval of the gain `after - before`.
-        high: Its upper end.
+        high: Upper end of the same.
         nearest_before: Part of the references whose nearest other is of their state, plain cosine.
         nearest_after: The same by the heads.
     """
@@ -125,20 +117,20 @@ class HeadTrial:
 
     @property
     def gain(self) -> float:
-        """Difference of the orders."""
+        """Gain in order."""
         return self.after - self.before
 
     @property
     def is_gain(self) -> bool:
-        """Whether the whole interval lies above zero."""
+        """Return whether the whole interval lies above zero."""
         return self.low > 0.0
 
 
-def tried(gallery: Gallery) -> HeadTrial:
+def cross_validated(gallery: Gallery) -> HeadTrial:
     """Return the head of a gallery and its gain, cross-validated.
 
     Each of up to 10 folds leaves out a run of neighbours of every state, in order of enrolment:
-    pictures taken one after the other are nearly the same, and one would answer for the other.
+    pictures taken one after the other are nearly the same, so one would give away the other.
     The interval is Student's, over the references within states, with the variance raised for heads
     that share most of what they were fitted on (Nadeau & Bengio, Inference for the Generalization
     Error, Machine Learning 52, 2003).
@@ -160,7 +152,7 @@ def tried(gallery: Gallery) -> HeadTrial:
     values = np.zeros((len(gallery), 2, 2))
     left_out = folds(labels)
     for fold in left_out:
-        values[fold] = _asked(gallery, fold)
+        values[fold] = _ranked(gallery, fold)
     low, high = _interval(values[:, 1, 0] - values[:, 0, 0], labels, len(left_out))
     (before, nearest_before), (after, nearest_after) = _mean_of_states(values, labels)
     return HeadTrial(
@@ -185,7 +177,7 @@ def folds(labels: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     ]
 
 
-def _asked(gallery: Gallery, fold: NDArray[np.intp]) -> NDArray[np.float64]:
+def _ranked(gallery: Gallery, fold: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return (F, 2, 2): per row of the fold, plain and adapted, order and nearest."""
     left = set(fold.tolist())
     kept = [row for row in range(len(gallery)) if row not in left]
@@ -193,10 +185,10 @@ def _asked(gallery: Gallery, fold: NDArray[np.intp]) -> NDArray[np.float64]:
     head = fit_head(Gallery(references[row] for row in kept))
     same = gallery.state_rows[fold][:, None] == gallery.state_rows[kept][None, :]
     adapted = _adapted(gallery, head)
-    answers = np.empty((len(fold), 2, 2))
+    figures = np.empty((len(fold), 2, 2))
     for place, rows in enumerate((gallery.matrix, adapted)):
-        answers[:, place] = _found(rows[fold] @ rows[kept].T, same)
-    return answers
+        figures[:, place] = _ranking(rows[fold] @ rows[kept].T, same)
+    return figures
 
 
 def _adapted(gallery: Gallery, head: Head) -> FloatMatrix:
@@ -207,13 +199,13 @@ def _adapted(gallery: Gallery, head: Head) -> FloatMatrix:
     return head.rows(gallery.matrix, cells)
 
 
-def _found(cosines: FloatMatrix, same: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _ranking(cosines: FloatMatrix, same: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return (F, 2): pairs in the right order per row, and whether the best is of the state."""
     order = np.argsort(-cosines, axis=1, kind="stable")
     hits = np.take_along_axis(same, order, axis=1)
     likes = hits.sum(axis=1)
     others = hits.shape[1] - likes
-    # Of every other one, how many of the state are ranked above it.
+    # Number of references of the state ranked above each other one.
     above = (np.cumsum(hits, axis=1) * ~hits).sum(axis=1)
     return np.stack([above / (likes * others), hits[:, 0].astype(np.float64)], axis=1)
 

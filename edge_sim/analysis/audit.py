@@ -1,14 +1,4 @@
-"""What an audit finds: plain values, as they are printed in JSON.
-
-The next picture to take: one concrete sentence.
-
-Which references cover the others: k-center and the choice of the most useful few.
-
-The audit itself: leave-one-out answers in, findings out.
-
-Which references to keep when there may only be so many.
-
-The audit: how sure a gallery will be before it is used, and what to change about it.
+"""Audit of a gallery: accuracy before it is used, wrong labels, missing and redundant pictures.
 
 left_out = GalleryScorer(gallery).leave_one_out()
 print(audit(gallery, left_out, watch="bowl").next_picture)
@@ -53,7 +43,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class PairFinding(msgspec.Struct, frozen=True):
-    """How well two states are told apart in one light, each reference left out in turn.
+    """Separation of two states in one light, each reference left out in turn.
 
     `condition` is `any` over all lights. `accuracy` and `gap` are null where no reference can be
     judged, because its state has no other.
@@ -67,21 +57,21 @@ class PairFinding(msgspec.Struct, frozen=True):
 
 
 class Suspect(msgspec.Struct, frozen=True):
-    """A reference that looks like another state: its label may be wrong.
+    """A reference similar to another state: its label may be wrong.
 
-    `probability` is that of the state that it looks like; null for the only reference of its state
-    in its light, which is as near to those of the other state as they are to each other.
+    `probability` is that of the other state; null for the only reference of its state in its
+    light, which is as near to those of the other state as they are to each other.
     """
 
     id: str
     state: str
-    looks_like: str
+    similar_to: str
     nearest: str
     probability: float | None = None
 
 
 class Redundant(msgspec.Struct, frozen=True):
-    """A reference that shows the look of another one."""
+    """A reference that shows the same appearance as another one."""
 
     id: str
     covered_by: str
@@ -98,17 +88,17 @@ class Contradiction(msgspec.Struct, frozen=True):
 
 
 class CoverageCell(msgspec.Struct, frozen=True):
-    """References of one state in one light; `looks` counts those that are not redundant."""
+    """References of one state in one light; `distinct` counts those that are not redundant."""
 
     state: str
     condition: str
     references: int
-    looks: int
+    distinct: int
     enough: bool
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """All findings on one watch; `next_picture` is one sentence, the best thing to do next."""
+    """All findings on one watch; `next_picture` is a sentence, the most useful next step."""
 
     watch: str
     revision: int
@@ -129,16 +119,16 @@ LIGHTS = {
     "dark": "in the dark",
 }
 _UNSURE = 0.6
-"""Probability of its own state below which a left-out reference says that a look is missing."""
+"""Probability of its own state below which a left-out reference shows a gap in the gallery."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AuditFacts:
-    """What advice is given on.
+    """Facts that advice is derived from.
 
     Args:
-        watch: Its name.
-        cells: Every state in every light that any of them has.
+        watch: Name of the watch.
+        cells: Each state in each light of the gallery.
         suspects: References whose label is doubted.
         contradictions: Pictures that are in the gallery under two states.
         weakest: The reference that the others are least sure of, the state that it is taken for
@@ -155,12 +145,12 @@ class AuditFacts:
 
 
 def next_picture(facts: AuditFacts) -> str:
-    """Return which picture would help most, in one sentence.
+    """Return the most useful next picture, in one sentence.
 
     In this order: states to tell apart at all; pictures under two states and labels that may be
     wrong, since they spoil what follows; a second picture of each state; lights that other states
-    have and this one lacks; too few looks; the look that is told apart least; the look farthest
-    from all others.
+    have and this one lacks; too few distinct pictures; the least certain reference; the one
+    farthest from all others.
     """
     counts: dict[str, int] = {}
     for cell in facts.cells:
@@ -177,12 +167,12 @@ def next_picture(facts: AuditFacts) -> str:
         return _relabel(facts.suspects[0])
     state = min(counts, key=lambda name: counts[name])
     if counts[state] < 2:
-        return f"Take a second picture of {state!r}: with one, nobody can say how sure it is."
-    return _thin_cell(facts.cells) or _weak_look(facts)
+        return f"Take a second picture of {state!r}: with one, its accuracy cannot be estimated."
+    return _thin_cell(facts.cells) or _least_certain(facts)
 
 
 def light_words(condition: str) -> str:
-    """Return a light regime as people say it."""
+    """Return a light regime in words."""
     return LIGHTS.get(condition, f"in the light {condition!r}")
 
 
@@ -196,13 +186,13 @@ def _decide(found: Contradiction) -> str:
 def _relabel(suspect: Suspect) -> str:
     return (
         f"Look at {suspect.id} before you take another picture: it is {suspect.state!r} in the "
-        f"gallery but looks like {suspect.looks_like!r} (nearest {suspect.nearest}); relabel or "
+        f"gallery but looks like {suspect.similar_to!r} (nearest {suspect.nearest}); relabel or "
         f"remove it if it is."
     )
 
 
 def _thin_cell(cells: Sequence[CoverageCell]) -> str | None:
-    """Return advice on the emptiest cell in a light that another state has references in."""
+    """Return advice on the emptiest cell in a light in which another state has references."""
     thin = [cell for cell in cells if not cell.enough]
     if not thin:
         return None
@@ -210,7 +200,7 @@ def _thin_cell(cells: Sequence[CoverageCell]) -> str | None:
     usual: dict[str, int] = {}
     for cell in cells:
         usual[cell.condition] = usual.get(cell.condition, 0) + cell.references
-    cell = min(thin, key=lambda item: (item.looks > 0, item.looks, -usual[item.condition]))
+    cell = min(thin, key=lambda item: (item.distinct > 0, item.distinct, -usual[item.condition]))
     where = light_words(cell.condition)
     if not cell.references:
         others = max(
@@ -221,14 +211,14 @@ def _thin_cell(cells: Sequence[CoverageCell]) -> str | None:
             f"Take a picture of {cell.state!r} {where}: there is none, while {others.state!r} "
             f"has {others.references}."
         )
-    looks = "one look" if cell.looks == 1 else f"{cell.looks} different looks"
+    number = "one" if cell.distinct == 1 else str(cell.distinct)
     return (
         f"Take another picture of {cell.state!r} {where}, different from what is there: it has "
-        f"{looks} of the five that make its level known."
+        f"{number} of the five different pictures that its level is learned from."
     )
 
 
-def _weak_look(facts: AuditFacts) -> str:
+def _least_certain(facts: AuditFacts) -> str:
     if facts.weakest is not None and facts.weakest[2] < _UNSURE:
         reference, rival, own = facts.weakest
         return (
@@ -246,19 +236,19 @@ def _weak_look(facts: AuditFacts) -> str:
     return "Nothing is missing."
 
 
-SAME_LOOK = 0.02
-"""References nearer than this show the same look: what the duplicate gate refuses lies, on ten
-real sets, at 0.003 to 0.02, new looks of the same state at 0.02 to 0.2."""
+SAME_APPEARANCE = 0.02
+"""Distance below which references show the same appearance: on ten real sets, duplicates rejected
+at enrolment lie at 0.003 to 0.02, other pictures of the same state at 0.02 to 0.2."""
 _PART_OF_THE_WAY = 0.25
-"""And they must be four times nearer to each other than to another state."""
+"""Such references are also four times nearer to each other than to another state."""
 
 
 def distances(gallery: Gallery) -> FloatMatrix:
-    """Return (N, N) float32, 1 less the weighted cosine of all views of `scoring.evidence`."""
-    views = stacked_features(gallery.references)
-    total = sum(WEIGHTS[name] for name in views)
+    """Return (N, N) float32 distances: 1 less the weighted cosine of all features."""
+    features = stacked_features(gallery.references)
+    total = sum(WEIGHTS[name] for name in features)
     apart = np.ones((len(gallery), len(gallery)), np.float32)
-    for name, rows in views.items():
+    for name, rows in features.items():
         apart -= np.float32(WEIGHTS[name] / total) * (rows @ rows.T)
     return np.maximum(apart, np.float32(0.0))
 
@@ -267,15 +257,15 @@ def representative(apart: NDArray[Any], number: int) -> list[int]:
     """Return the rows that stand for all best, the most useful first.
 
     The first half by greedy facility location (each takes the most distance away from all), which
-    finds what is usual; the rest by farthest-first traversal (Gonzalez, Theoretical Computer
-    Science 38, 1985), the 2-approximation of k-center, which finds what is rare. Keeping 5 of 25
+    finds usual pictures; the rest by farthest-first traversal (Gonzalez, Theoretical Computer
+    Science 38, 1985), the 2-approximation of k-center, which finds rare ones. Keeping 5 of 25
     references of ten real sets so leaves a mean balanced accuracy of 0.972; k-center alone 0.967,
     facility location alone 0.968, chance 0.953, all 25 0.988. Weighing by the uncertainty of the
-    references changed nothing (0.968 and 0.965): what is far is uncertain already.
+    references changed nothing (0.968 and 0.965): far ones are uncertain already.
 
     Args:
         apart: (N, N) distances.
-        number: How many; all if there are not as many.
+        number: Number of rows to return; all if there are not as many.
     """
     number = min(number, len(apart))
     chosen: list[int] = []
@@ -294,16 +284,16 @@ def representative(apart: NDArray[Any], number: int) -> list[int]:
 def redundant_rows(
     apart: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any]
 ) -> dict[int, int]:
-    """Return each row that shows the look of another one that stays, and which.
+    """Return each redundant row and the row that it is like, which stays.
 
     Args:
         apart: (N, N) distances.
-        labels: (N,) state of each row; a look is the same only far from other states.
-        groups: (N,) only rows of one group, a state in one light, stand for each other.
+        labels: (N,) state of each row; rows are redundant only far from other states.
+        groups: (N,) group of each row, a state in one light; rows represent only their group.
     """
     found: dict[int, int] = {}
     others = np.where(labels[:, None] == labels[None, :], np.inf, apart).min(axis=1, initial=np.inf)
-    radius = np.minimum(SAME_LOOK, _PART_OF_THE_WAY * others)
+    radius = np.minimum(SAME_APPEARANCE, _PART_OF_THE_WAY * others)
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)
         within = apart[np.ix_(rows, rows)]
@@ -315,7 +305,7 @@ def redundant_rows(
 
 
 def _cover(apart: NDArray[Any], radius: NDArray[Any]) -> list[int]:
-    """Return rows within whose reach all lie: farthest first, beginning in the middle."""
+    """Return rows within whose radius all lie: farthest first, beginning in the middle."""
     kept = [int(np.argmin(apart.sum(axis=1)))]
     near = apart[kept[0]].copy()
     while np.any(near > radius):
@@ -335,35 +325,38 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Judged:
-    """A reference and what the others say of it: state -> probability."""
+    """A reference and its probabilities by the others: state -> probability."""
 
     row: int
     reference: Reference
-    odds: Mapping[str, float]
+    probabilities: Mapping[str, float]
 
     @property
     def own(self) -> float:
-        return self.odds[self.reference.state]
+        return self.probabilities[self.reference.state]
+
+    def probability_of(self, state: str) -> float:
+        return self.probabilities.get(state, 0.0)
 
     @property
     def rival(self) -> str:
-        others = (state for state in self.odds if state != self.reference.state)
-        return max(others, key=self.odds.__getitem__)
+        others = (state for state in self.probabilities if state != self.reference.state)
+        return max(others, key=self.probabilities.__getitem__)
 
 
 def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> Audit:
-    """Return what is known of a gallery before it is used.
+    """Return the audit of a gallery.
 
     Accuracies come from the references themselves, each judged by all the others, so they hold
-    for pictures like these. Redundant references do not count as witnesses, their twins would
+    for pictures like these. Redundant references do not count, since their twins would
     answer for them; nor does the only one of its state in a light, for which none can answer.
     On ten real sets with 12 references a state, three draws each, 29 of 30 intervals held the
     accuracy on new pictures; on average they promised 0.009 too much.
 
     Args:
         gallery: The references of one watch.
-        left_out: From `leave_one_out` of its scorer.
-        watch: Its name.
+        left_out: Matches of `leave_one_out` of its scorer.
+        watch: Name of the watch.
     """
     apart = distances(gallery) if len(gallery) else np.zeros((0, 0), np.float32)
     redundant = _redundant(gallery, apart)
@@ -371,16 +364,16 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
     references = gallery.references
     cells = _cells(gallery, set(redundant))
     alone = {(cell.state, cell.condition) for cell in cells if cell.references == 1}
-    witnesses = [
+    judges = [
         item
         for item in judged
         if item.row not in redundant
         and (item.reference.state, item.reference.condition) not in alone
     ]
-    pairs = tuple(_pairs(gallery.states, witnesses))
+    pairs = tuple(_pairs(gallery.states, judges))
     suspects = tuple(_suspects(references, judged, apart))
-    right = [item.own > item.odds[item.rival] for item in witnesses]
-    weakest = min(witnesses, key=lambda item: item.own - item.odds[item.rival], default=None)
+    right = [item.own > item.probabilities[item.rival] for item in judges]
+    weakest = min(judges, key=lambda item: item.own - item.probabilities[item.rival], default=None)
     contradictions = tuple(_contradictions(gallery))
     facts = AuditFacts(
         watch,
@@ -401,10 +394,10 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
         redundant=tuple(
             Redundant(
                 references[row].reference_id,
-                references[keeper].reference_id,
-                round(float(apart[row, keeper]), 4),
+                references[other].reference_id,
+                round(float(apart[row, other]), 4),
             )
-            for row, keeper in redundant.items()
+            for row, other in redundant.items()
         ),
         contradictions=contradictions,
         next_picture=next_picture(facts),
@@ -421,9 +414,11 @@ def _judged(gallery: Gallery, left_out: Sequence[Match | None]) -> list[_Judged]
     """Return the references whose state has others, and that have a rival."""
     judged = []
     for row, (item, match) in enumerate(zip(gallery.references, left_out, strict=True)):
-        odds = {} if match is None else {one.state: one.probability for one in match.states}
-        if item.state in odds and len(odds) > 1:
-            judged.append(_Judged(row, item, odds))
+        probabilities = (
+            {} if match is None else {one.state: one.probability for one in match.states}
+        )
+        if item.state in probabilities and len(probabilities) > 1:
+            judged.append(_Judged(row, item, probabilities))
     return judged
 
 
@@ -445,22 +440,24 @@ def _cells(gallery: Gallery, redundant: set[int]) -> tuple[CoverageCell, ...]:
                 for row, item in enumerate(gallery.references)
                 if (item.state, item.condition) == (state, condition)
             ]
-            looks = len([row for row in rows if row not in redundant])
-            enough = looks >= ENOUGH_REFERENCES
-            cells.append(CoverageCell(state, condition, len(rows), looks, enough))
+            distinct = len([row for row in rows if row not in redundant])
+            enough = distinct >= ENOUGH_REFERENCES
+            cells.append(CoverageCell(state, condition, len(rows), distinct, enough))
     return tuple(cells)
 
 
-def _pairs(states: Sequence[str], witnesses: Sequence[_Judged]) -> list[PairFinding]:
-    conditions = sorted({item.reference.condition for item in witnesses})
+def _pairs(states: Sequence[str], judges: Sequence[_Judged]) -> list[PairFinding]:
+    conditions = sorted({item.reference.condition for item in judges})
     found = []
     for first, second in combinations(states, 2):
         for condition in (ANY, *(conditions if len(conditions) > 1 else ())):
             leads = np.array(
                 [
                     item.own
-                    - item.odds.get(second if item.reference.state == first else first, 0.0)
-                    for item in witnesses
+                    - item.probabilities.get(
+                        second if item.reference.state == first else first, 0.0
+                    )
+                    for item in judges
                     if item.reference.state in (first, second)
                     and condition in (ANY, item.reference.condition)
                 ]
@@ -492,7 +489,7 @@ def _suspects(
 ) -> list[Suspect]:
     found = []
     for item in judged:
-        probability = item.odds[item.rival]
+        probability = item.probabilities[item.rival]
         if probability >= SUSPICIOUS:
             rows = [row for row, other in enumerate(references) if other.state == item.rival]
             nearest = references[min(rows, key=lambda row: float(apart[item.row, row]))]
@@ -512,11 +509,11 @@ def _suspect(item: Reference, nearest: Reference, probability: float | None = No
 
 
 def _strangers(references: Sequence[Reference], apart: FloatMatrix) -> list[tuple[int, int]]:
-    """Return the only references of their state in their light that sit among another state.
+    """Return lone references of a state in a light among another state, each with the nearest.
 
-    And the nearest of those. Left-out answers say little of the first picture in a new light; but
+    Left-out answers say little of the first picture in a new light; but
     where it is nearer to another state than the loneliest of that state is to its nearest fellow
-    (as the gate of enrolment has it), it is one of them or shows nothing of its own.
+    (as the check at enrolment has it), it is one of them or shows nothing distinct.
     """
     cells: dict[tuple[str, str], list[int]] = {}
     for row, item in enumerate(references):
@@ -556,7 +553,7 @@ def keepers(gallery: Gallery, keep: int, suspects: Sequence[Suspect] = ()) -> tu
 
     Args:
         gallery: The references of one watch.
-        keep: How many stay; all if there are not more.
+        keep: Number of references to keep; all if there are not more.
         suspects: References whose label is doubted.
 
     Raises:

@@ -1,11 +1,10 @@
-"""Side-by-side timing: every case runs in turn, round after round, so that a machine whose speed
-drifts drifts for all of them. What counts is the ratio of two cases within one run.
+"""Side-by-side timing of the stages of a frame.
 
-In its turn a case runs twice. The first time it finds the caches full of the case before it, as on
-a device that does other things between two looks; then right after itself, as in a loop. One is
-compared with one, and the other with the other.
-
-What is timed on a device: the path of one frame, stage by stage.
+Cases run in turn, round after round, so that a machine whose speed drifts drifts for all of them;
+the result is the ratio of two cases within one run. In its turn a case runs twice: first with the
+caches full of the case before it, as on a device that does other things between two observations;
+then right after itself, as in a loop. First runs are compared with first runs, repeated with
+repeated ones.
 """
 
 from __future__ import annotations
@@ -52,14 +51,14 @@ class Laps(NamedTuple):
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """How long one case takes, in milliseconds.
+    """Time of one case, in milliseconds.
 
     Args:
-        name: Of the case.
-        median_ms: Right after itself.
+        name: Name of the case.
+        median_ms: Median right after itself.
         p95_ms: 95th percentile of the same.
         first_ms: Median after another case.
-        runs: Rounds.
+        runs: Number of rounds.
     """
 
     name: str
@@ -73,12 +72,12 @@ class Ratio(msgspec.Struct, frozen=True):
     """One case against another: the median of the ratios of each round.
 
     Args:
-        name: What is compared.
+        name: Name of the comparison.
         case: Numerator.
         against: Denominator.
         ratio: Each right after itself; median over the rounds.
         first_ratio: Each after another case.
-        goal: For `ratio`, at most this; None where the figure is only stated.
+        goal: Upper limit of `ratio`; None where there is no goal.
     """
 
     name: str
@@ -90,12 +89,12 @@ class Ratio(msgspec.Struct, frozen=True):
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached; None without one."""
+        """Return whether the goal is reached; None without one."""
         return None if self.goal is None else self.ratio <= self.goal
 
 
 class SpeedRatio(msgspec.Struct, frozen=True):
-    """What is to be compared; `scale` multiplies the denominator, as in 4 times one watch."""
+    """A comparison to make; `scale` multiplies the denominator, as in 4 times one watch."""
 
     name: str
     case: str
@@ -108,10 +107,10 @@ class Figure(msgspec.Struct, frozen=True):
     """A number that is no ratio: the start of a process, its memory.
 
     Args:
-        name: What was measured.
-        value: In `unit`.
+        name: Name of the figure.
+        value: Value in `unit`.
         unit: `ms`, `MB` ...
-        goal: At most this; None where the figure is only stated.
+        goal: Upper limit; None where there is no goal.
     """
 
     name: str
@@ -121,12 +120,12 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached; None without one."""
+        """Return whether the goal is reached; None without one."""
         return None if self.goal is None else self.value <= self.goal
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """All timings, ratios and figures of one run, and what it ran on."""
+    """All timings, ratios and figures of one run, and its machine."""
 
     machine: dict[str, str]
     timings: tuple[Timing, ...]
@@ -148,8 +147,8 @@ def interleaved(
     Args:
         cases: Each is called twice per round; five rounds of warm-up are not counted.
         rounds: Counted rounds, 1 or more.
-        clock: Seconds.
-        watch: Wraps the rounds, for a progress bar.
+        clock: Clock in seconds.
+        watch: Function that wraps the rounds, for a progress bar.
     """
     laps = {name: Laps([], []) for name in cases}
     for number in watch(range(rounds + WARM_UP_ROUNDS)):
@@ -179,12 +178,12 @@ def timings_of(laps: Mapping[str, Laps]) -> tuple[Timing, ...]:
 
 def ratios_of(laps: Mapping[str, Laps], comparisons: Iterable[SpeedRatio]) -> tuple[Ratio, ...]:
     """Return the comparisons whose two cases were both measured."""
-    found = []
+    ratios = []
     for item in comparisons:
         if item.case in laps and item.against in laps:
             own, other = laps[item.case], laps[item.against]
             again, first = _ratio(own.again, other.again), _ratio(own.first, other.first)
-            found.append(
+            ratios.append(
                 Ratio(
                     item.name,
                     item.case,
@@ -194,7 +193,7 @@ def ratios_of(laps: Mapping[str, Laps], comparisons: Iterable[SpeedRatio]) -> tu
                     goal=item.goal,
                 )
             )
-    return tuple(found)
+    return tuple(ratios)
 
 
 def _ratio(own: Sequence[float], other: Sequence[float]) -> float:
@@ -244,7 +243,7 @@ class Bench:
 
 
 class _Invoked:
-    """Stands in for the embedder where only the rest of the path is timed."""
+    """Substitute for the embedder where only the rest of the path is timed."""
 
     def __init__(self, embedder: Embedder, embedding: Embedding) -> None:
         self.model_id = embedder.model_id
@@ -351,7 +350,7 @@ def _at(frame: Frame, at_s: float) -> Frame:
 
 
 def machine(embedder: Embedder, threads: int) -> dict[str, str]:
-    """Return what a measurement ran on."""
+    """Return processor, versions and model of a measurement."""
     runtime = getattr(embedder, "runtime", None)
     return {
         "cpu": _cpu_name(),

@@ -1,10 +1,8 @@
-"""Calibration: labelled scores in, the threshold that keeps a promise out, with intervals.
+"""Calibration: from labelled scores to the threshold that meets a target, with intervals.
 
-A score says "the same" at or above the threshold. Over all thresholds the number of pairs rightly
-and wrongly called the same gives the precision-recall curve and the ROC; `choose` takes the point
-that serves a wish best.
-
-Labelled pairs in a CSV table.
+A score means "the same" at or above the threshold. The numbers of pairs rightly and wrongly called
+the same over all thresholds give the precision-recall curve and the ROC; `choose` takes the point
+that meets a target best.
 """
 
 from __future__ import annotations
@@ -30,19 +28,19 @@ PICTURES = 2000
 
 
 class Aim(str, Enum):
-    """What a threshold must keep."""
+    """Kind of target of a threshold."""
 
     PRECISION = "precision"
-    """At least this part of what is called the same is; of those, the highest recall."""
+    """Least precision; among the thresholds that keep it, the highest recall."""
     FPR = "fpr"
-    """At most this part of the different is called the same; of those, the highest recall."""
+    """Highest false-positive rate; among the thresholds that keep it, the highest recall."""
     RECALL = "recall"
-    """At least this part of the same is found; of those, the highest precision."""
+    """Least recall; among the thresholds that keep it, the highest precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A promise that the threshold must keep.
+    """A rate that the threshold must keep.
 
     Raises:
         DataError: `value` is not between 0 and 1.
@@ -67,14 +65,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """What every threshold does; one entry per distinct score, the highest first.
+    """Counts at every threshold; one entry per distinct score, the highest first.
 
     Args:
         thresholds: (T,) float64, descending; the same means at or above.
-        hits: (T,) same called the same.
-        false: (T,) different called the same.
-        same: How many are the same.
-        different: How many are not.
+        hits: (T,) same pairs called the same.
+        false: (T,) different pairs called the same.
+        same: Number of same pairs.
+        different: Number of different pairs.
     """
 
     thresholds: NDArray[np.float64]
@@ -101,7 +99,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A threshold and what it does on the labelled scores."""
+    """A threshold and its rates on the labelled scores."""
 
     threshold: float
     precision: Rate
@@ -110,7 +108,7 @@ class Choice:
 
 
 def curve_of(scores: NDArray[Any] | Sequence[float], same: NDArray[Any] | Sequence[bool]) -> Curve:
-    """Return what every threshold does.
+    """Return the counts at every threshold.
 
     Args:
         scores: (N,) finite; higher is more alike.
@@ -136,31 +134,31 @@ def curve_of(scores: NDArray[Any] | Sequence[float], same: NDArray[Any] | Sequen
     return Curve(ranked[last], hits, last + 1 - hits, positive, len(truth) - positive)
 
 
-def choose(curve: Curve, wish: Target) -> Choice:
-    """Return the threshold that keeps the wish and is otherwise best, with Wilson intervals.
+def choose(curve: Curve, target: Target) -> Choice:
+    """Return the best threshold that keeps the target, with Wilson intervals.
 
-    Of equally good thresholds the strictest.
+    Among equally good thresholds the strictest.
 
     Raises:
-        DataError: No threshold keeps the wish; the message names the nearest.
+        DataError: No threshold keeps the target; the message names the nearest.
     """
     kept = {
-        Aim.PRECISION: curve.precision >= wish.value,
-        Aim.FPR: curve.fpr <= wish.value,
-        Aim.RECALL: curve.recall >= wish.value,
-    }[wish.aim]
+        Aim.PRECISION: curve.precision >= target.value,
+        Aim.FPR: curve.fpr <= target.value,
+        Aim.RECALL: curve.recall >= target.value,
+    }[target.aim]
     rows = np.flatnonzero(kept)
     if not len(rows):
-        raise DataError(_out_of_reach(curve, wish))
+        raise DataError(_out_of_reach(curve, target))
     first, second = curve.recall[rows], curve.precision[rows]
-    if wish.aim is Aim.RECALL:
+    if target.aim is Aim.RECALL:
         first, second = second, first
     # The last key of lexsort counts most; `-rows` prefers the strictest of equal thresholds.
     return at(curve, int(rows[np.lexsort((-rows, second, first))[-1]]))
 
 
 def at(curve: Curve, place: int) -> Choice:
-    """Return what the threshold at a place of the curve does."""
+    """Return the rates of the threshold at a place of the curve."""
     hits, false = int(curve.hits[place]), int(curve.false[place])
     return Choice(
         threshold=float(curve.thresholds[place]),
@@ -187,7 +185,7 @@ def wilson(successes: int, number: int) -> Rate:
 
 
 def picked_pictures(number: int) -> NDArray[np.intp]:
-    """Return which of so many pictures are paired: all, or `PICTURES` of them evenly spread."""
+    """Return the pictures to pair: all, or `PICTURES` of them evenly spread."""
     if number <= PICTURES:
         return np.arange(number, dtype=np.intp)
     return np.linspace(0, number - 1, PICTURES).round().astype(np.intp)
@@ -251,7 +249,7 @@ def state_trials(
 
     Args:
         gallery: The references.
-        left_out: From `leave_one_out` of a scorer.
+        left_out: Matches of `leave_one_out` of a scorer.
     """
     trials: dict[str, list[tuple[float, bool]]] = {state: [] for state in gallery.states}
     for reference, match in zip(gallery.references, left_out, strict=True):
@@ -275,15 +273,15 @@ def _resampled(rate: Rate, part: NDArray[np.float64], whole: NDArray[np.float64]
     return Rate(rate.value, min(float(low), rate.low), max(float(high), rate.high))
 
 
-def _out_of_reach(curve: Curve, wish: Target) -> str:
-    if wish.aim is Aim.PRECISION:
+def _out_of_reach(curve: Curve, target: Target) -> str:
+    if target.aim is Aim.PRECISION:
         best = int(np.argmax(curve.precision))
         found, rate = "highest precision", float(curve.precision[best])
     else:
         best = int(np.argmin(curve.fpr))
         found, rate = "lowest false-positive rate", float(curve.fpr[best])
     return (
-        f"no threshold keeps {wish.aim.value} {wish.value:g} on {curve.same} same and "
+        f"no threshold keeps {target.aim.value} {target.value:g} on {curve.same} same and "
         f"{curve.different} different; the {found} is {rate:.3f}, at {curve.thresholds[best]:.4f}"
     )
 
@@ -293,17 +291,17 @@ TRUTHS = {
     **dict.fromkeys(("0", "false", "no", "different"), False),
 }
 ScorePairs = Callable[[list[tuple[Path, Path]]], list[float]]
-"""Gives the score of each pair of pictures."""
+"""Function that scores pairs of pictures."""
 
 
 def read_pairs(table: Path, score: ScorePairs) -> tuple[list[float], list[bool]]:
     """Return score and truth of every row.
 
     The table has a column `same` (1 or 0, yes or no, true or false) and either `score`, or `a`
-    and `b`: pictures, relative to the folder of the table, that `score` is asked about.
+    and `b`: pictures, relative to the folder of the table, that `score` is called with.
 
     Raises:
-        DataError: No such table, a missing column, or a row that cannot be; its line is named.
+        DataError: No such table, a missing column, or a row that cannot be read; its line is named.
     """
     found = read_table(table)
     columns = set(found.header)

@@ -1,4 +1,4 @@
-"""The demo: a drawn scene, a gallery enrolled on the fly, and how right the events were."""
+"""Demo: a synthetic scene, a gallery enrolled from it, and the accuracy of its events."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ TOLERANCE_FRAMES = 15
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What to play.
+    """Plan of a demo.
 
     Args:
         scene: Name of a synthetic scene.
-        seed: Other seeds play other days.
+        seed: Seed of the events and nuisances.
         frames: Length, 5 frames per second of scene time.
-        nuisances: What disturbs the picture.
+        nuisances: Names of nuisances.
         references: Pictures enrolled of each state.
     """
 
@@ -53,7 +53,7 @@ class DemoPlan:
 
     @property
     def uri(self) -> str:
-        """Of the source that plays it."""
+        """URI of the source that plays it."""
         nuisances = f"&nuisances={','.join(self.nuisances)}" if self.nuisances else ""
         return (
             f"synthetic:{self.scene}?seed={self.seed}&frames={self.frames}&fps={FPS:g}{nuisances}"
@@ -61,10 +61,10 @@ class DemoPlan:
 
 
 class DemoResult(msgspec.Struct, frozen=True):
-    """How right a run was, against the scene's own truth.
+    """Accuracy of a run against the truth of the scene.
 
     `found` of `true_changes` were reported as events within the tolerance; `false_changes` are
-    reports of a state that was not there. Time in `unknown` is no mistake, so it is stated apart.
+    reports of a false state. Time in `unknown` is no mistake and counted separately.
     """
 
     frames: int
@@ -91,11 +91,11 @@ class Demo:
         self.watch = Watch(plan.scene, self.gallery, stages, region=self.region, gate=Gate())
         source = open_source(plan.uri)
         pipeline = Pipeline(embedder, [self.watch], DEVICE)
-        self._lane = SourceRunner(source, pipeline, live=False, now=lambda: 0.0)
+        self._runner = SourceRunner(source, pipeline, live=False, now=lambda: 0.0)
 
     def steps(self) -> Iterator[Step]:
         """Yield one step per frame."""
-        return steps([self._lane])
+        return steps([self._runner])
 
     def timed_truth(self) -> list[tuple[float, str]]:
         """Return (captured_at_s, state) from which on each state was true."""
@@ -107,7 +107,7 @@ class Demo:
 
     def close(self) -> None:
         """Close the source."""
-        self._lane.source.close()
+        self._runner.source.close()
 
 
 def enrolled(plan: DemoPlan, region: Region, embedder: Embedder) -> Gallery:
@@ -122,59 +122,62 @@ def enrolled(plan: DemoPlan, region: Region, embedder: Embedder) -> Gallery:
 
 
 class Judge:
-    """Holds a run against the truth, step by step."""
+    """Comparison of a run with the truth, step by step."""
 
     def __init__(self, truth: Sequence[str]) -> None:
         self._truth = truth
-        self._pending = true_stays(truth)
+        self._pending = true_intervals(truth)
         self._true_changes = len(self._pending)
-        self._frames = self._found = self._false = self._unknown = self._looks = 0
+        self._frames = self._found = self._false = self._unknown = self._observations = 0
 
     def add(self, step: Step) -> None:
         """Count one step."""
         self._frames += step.frame is not None
         for outcome in step.outcomes:
-            self._looks += 1
+            self._observations += 1
             self._unknown += outcome.state.name == UNKNOWN
         for event in step.events:
             if isinstance(event, StateChanged) and event.after != UNKNOWN:
                 self._judge(event.frame, event.after)
 
     def verdict(self) -> DemoResult:
-        """Return how right the run was so far."""
-        share = self._unknown / max(self._looks, 1)
+        """Return the accuracy of the run so far."""
+        share = self._unknown / max(self._observations, 1)
         return DemoResult(
             self._frames, self._true_changes, self._found, self._false, round(share, 4)
         )
 
     def _judge(self, frame: int, state: str) -> None:
-        for stay in self._pending:
-            if stay.state == state and stay.earliest <= frame <= stay.start + TOLERANCE_FRAMES:
-                self._pending.remove(stay)
+        for interval in self._pending:
+            if (
+                interval.state == state
+                and interval.earliest <= frame <= interval.start + TOLERANCE_FRAMES
+            ):
+                self._pending.remove(interval)
                 self._found += 1
                 return
         recent = self._truth[max(0, frame - TOLERANCE_FRAMES) : frame + 1]
-        # Coming back from `unknown` to what was true all along is neither found nor false.
+        # A return from `unknown` to the state that is still true is neither found nor false.
         self._false += state not in recent
 
 
 @dataclass(frozen=True, slots=True)
 class StateInterval:
-    """A true state from frame `start` on; the way to it begins at `earliest`."""
+    """A true state from frame `start` on; the transition to it begins at `earliest`."""
 
     earliest: int
     start: int
     state: str
 
 
-def true_stays(truth: Sequence[str]) -> list[StateInterval]:
-    """Return every stay in a state, the first one included."""
-    stays: list[StateInterval] = []
+def true_intervals(truth: Sequence[str]) -> list[StateInterval]:
+    """Return every interval of a state, the first one included."""
+    intervals: list[StateInterval] = []
     left = 0
     for at, state in enumerate(truth):
         if state == TRANSITION:
             continue
-        if not stays or stays[-1].state != state:
-            stays.append(StateInterval(left, at, state))
+        if not intervals or intervals[-1].state != state:
+            intervals.append(StateInterval(left, at, state))
         left = at + 1
-    return stays
+    return intervals

@@ -1,4 +1,4 @@
-"""What a log of events and scores says: how each watch fared, and whether its scores drift."""
+"""Statistics of a log of events and scores: states, scores and drift of each watch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SHOWN_FAULTS = 10
 
 
 class ScoreStats(msgspec.Struct, frozen=True):
-    """`combined` of one state in one light, while the watch said that state."""
+    """`combined` of one state in one light, while that state was reported."""
 
     state: str
     condition: str
-    looks: int
+    observations: int
     low: float
     median: float
     high: float
@@ -37,8 +37,8 @@ class ScoreStats(msgspec.Struct, frozen=True):
 class WatchStats(msgspec.Struct, frozen=True):
     """One watch: `low` and `high` of its scores are the 5 % and 95 % points.
 
-    `said` counts looks of the score log by state, `unknown` with its reason; `drift_began` is when
-    a reading first reported drift; with `sampled`, `changes` is a lower bound. `told` counts
+    `states` counts observations of the score log by state; `drift_began` is the time of the
+    first reading with drift; with `sampled`, `changes` is a lower bound. `other_events` counts
     events other than changes by type.
     """
 
@@ -46,16 +46,16 @@ class WatchStats(msgspec.Struct, frozen=True):
     first: str
     last: str
     changes: int
-    looks: int
-    said: Mapping[str, int]
+    observations: int
+    states: Mapping[str, int]
     reasons: Mapping[str, int]
     scores: tuple[ScoreStats, ...]
     drift_began: str | None
-    told: Mapping[str, int]
+    other_events: Mapping[str, int]
     sampled: bool
 
 
-class Review(msgspec.Struct, frozen=True):
+class LogStats(msgspec.Struct, frozen=True):
     """All watches of a log; `bad_lines` are those that could not be read, the first ten named."""
 
     watches: tuple[WatchStats, ...]
@@ -73,28 +73,28 @@ class Traces:
     drift: ScoreDrift
     times: list[str] = field(default_factory=list)
     changes: int = 0
-    looks: int = 0
-    said: Counter[str] = field(default_factory=Counter)
+    observations: int = 0
+    states: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     scores: defaultdict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
     drift_began: str | None = None
-    told: Counter[str] = field(default_factory=Counter)
+    other_events: Counter[str] = field(default_factory=Counter)
     last_state: tuple[str, str | None] | None = None
     changes_between: int = 0
     changes_noted: int = 0
     is_whole: bool = False
 
 
-def review(
+def log_stats(
     lines: Iterable[Line | BadLine], baselines: Mapping[str, Mapping[Key, Baseline]]
-) -> tuple[Review, dict[str, Traces]]:
-    """Return what the lines say, and the scores behind it.
+) -> tuple[LogStats, dict[str, Traces]]:
+    """Return the statistics of the lines, and the scores behind them.
 
     Args:
-        lines: From `score_log.read_lines`, in order of time.
+        lines: Lines of `score_log.read_lines`, in order of time.
         baselines: Watch -> `drift.baselines_of` its gallery; empty where there is none.
 
-    Looks of the score log are read; where a watch has none, its events, which are few.
+    Observations of the score log are used; where a watch has none, its events, which are few.
     """
     traces: dict[str, Traces] = {}
     lost: Counter[str] = Counter()
@@ -115,23 +115,23 @@ def review(
             trace = traces[line.watch]
             trace.times.append(line.at)
             if isinstance(line, ScoreLine):
-                _look(trace, line)
+                _observe(trace, line)
             elif isinstance(line, WatchEvent):
-                trace.told[tag_of(line)] += 1
+                trace.other_events[tag_of(line)] += 1
             else:
                 _change(trace, line)
                 from_events[line.watch].append(line)
     for watch, events in from_events.items():
-        if not traces[watch].looks:
+        if not traces[watch].observations:
             for event in events:
                 _score_of_event(traces[watch], event)
-    found = tuple(_stats(watch, trace) for watch, trace in sorted(traces.items()))
-    return Review(found, dict(sorted(lost.items())), number, bad, tuple(faults)), traces
+    watches = tuple(_stats(watch, trace) for watch, trace in sorted(traces.items()))
+    return LogStats(watches, dict(sorted(lost.items())), number, bad, tuple(faults)), traces
 
 
-def _look(trace: Traces, line: ScoreLine) -> None:
-    trace.looks += 1
-    trace.said[line.state] += 1
+def _observe(trace: Traces, line: ScoreLine) -> None:
+    trace.observations += 1
+    trace.states[line.state] += 1
     state = line.state, line.reason
     trace.changes_between += trace.last_state not in (None, state)
     trace.last_state = state
@@ -139,14 +139,14 @@ def _look(trace: Traces, line: ScoreLine) -> None:
     trace.is_whole = trace.is_whole or line.number > 0
     if line.reason is not None:
         trace.reasons[line.reason] += 1
-    # Only what the watch stands by: a score for a state that it does not say is of another kind.
+    # Only scores of the reported state: those of other states are of another kind.
     if line.combined is not None and line.best == line.state:
         _score(trace, (line.state, line.condition), line.combined, line.at)
 
 
 def _change(trace: Traces, event: StateChanged) -> None:
     trace.changes += 1
-    if event.reason is not None and not trace.looks:
+    if event.reason is not None and not trace.observations:
         trace.reasons[event.reason] += 1
 
 
@@ -163,12 +163,12 @@ def _score(trace: Traces, key: Key, score: float, at: str) -> None:
 
 
 def _changes(trace: Traces) -> tuple[int, bool]:
-    """Return how many changes of state there were, and whether that is a lower bound.
+    """Return the number of changes of state, and whether it is a lower bound.
 
     Events are exact, and so is a log of every observation, which names the events. Between the
     lines of a sampled log, short states may be missing.
     """
-    if trace.changes or not trace.looks:
+    if trace.changes or not trace.observations:
         return trace.changes, False
     return (trace.changes_noted, False) if trace.is_whole else (trace.changes_between, True)
 
@@ -180,12 +180,12 @@ def _stats(watch: str, trace: Traces) -> WatchStats:
         first=min(trace.times),
         last=max(trace.times),
         changes=changes,
-        looks=trace.looks,
-        said=dict(trace.said.most_common()),
+        observations=trace.observations,
+        states=dict(trace.states.most_common()),
         reasons=dict(trace.reasons.most_common()),
         scores=tuple(_scores(trace, reading) for reading in trace.drift.readings()),
         drift_began=trace.drift_began,
-        told=dict(trace.told.most_common()),
+        other_events=dict(trace.other_events.most_common()),
         sampled=is_least,
     )
 
@@ -196,7 +196,7 @@ def _scores(trace: Traces, reading: DriftReading) -> ScoreStats:
     return ScoreStats(
         state=reading.state,
         condition=reading.condition,
-        looks=reading.looks,
+        observations=reading.looks,
         low=low,
         median=median,
         high=high,

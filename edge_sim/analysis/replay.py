@@ -186,7 +186,7 @@ class Reading:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is missing: the same settings then give the logged events."""
+        """Return whether nothing is missing: the same settings then give the logged events."""
         return not (self.missing or self.unread or self.midway)
 
     def observations(self, lines: Iterable[Line | BadLine]) -> Iterator[ReplayedObservation]:
@@ -334,7 +334,7 @@ class EventComparison:
 
     @property
     def is_equal(self) -> bool:
-        """Whether all events are the same."""
+        """Return whether all events are the same."""
         return not (self.moved or self.gained or self.lost)
 
 

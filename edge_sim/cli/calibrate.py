@@ -47,10 +47,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="cosine of two pictures, the score of a picture for a state (with --gallery), or what "
         "near-duplicates are told by",
     )
-    wish = parser.add_mutually_exclusive_group()
-    wish.add_argument("--precision", type=float, metavar="P", help="at least; default 0.9")
-    wish.add_argument("--fpr", type=float, metavar="R", help="false-positive rate, at most")
-    wish.add_argument("--recall", type=float, metavar="R", help="at least")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--precision", type=float, metavar="P", help="at least; default 0.9")
+    target.add_argument("--fpr", type=float, metavar="R", help="false-positive rate, at most")
+    target.add_argument("--recall", type=float, metavar="R", help="at least")
     parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="a page with the curves (.html)")
     parser.add_argument(
@@ -69,9 +69,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def calibrate(args: argparse.Namespace) -> int:
     """Find, print, plot and keep the thresholds."""
     _check(args)
-    wish = _wish(args)
+    target = _target(args)
     sample = sample_of(args)
-    kept = _kept(args, sample, wish)
+    kept = _kept(args, sample, target)
     if args.write:
         _write(args, kept)
     if args.plot is not None:
@@ -125,7 +125,7 @@ def _write(args: argparse.Namespace, kept: KeptCalibration) -> None:
         store.keep_calibration(kept)
 
 
-def _wish(args: argparse.Namespace) -> Target:
+def _target(args: argparse.Namespace) -> Target:
     from edge_sim.analysis.calibration import Aim, Target
 
     for aim in Aim:
@@ -135,7 +135,7 @@ def _wish(args: argparse.Namespace) -> Target:
     return Target(Aim.PRECISION, DEFAULT_PRECISION)
 
 
-def _kept(args: argparse.Namespace, sample: Sample, wish: Target) -> KeptCalibration:
+def _kept(args: argparse.Namespace, sample: Sample, target: Target) -> KeptCalibration:
     from edge_sim.analysis.calibration import choose, with_pictures
     from edge_sim.core.events import utc_text
     from edge_sim.gallery.calibrations import KeptCalibration
@@ -143,7 +143,7 @@ def _kept(args: argparse.Namespace, sample: Sample, wish: Target) -> KeptCalibra
     thresholds = []
     for trial in sample.trials:
         try:
-            choice = choose(trial.curve, wish)
+            choice = choose(trial.curve, target)
         except DataError as error:
             raise DataError(f"{trial.name}: {error}") from error
         if trial.pairs is not None:
@@ -152,8 +152,8 @@ def _kept(args: argparse.Namespace, sample: Sample, wish: Target) -> KeptCalibra
     return KeptCalibration(
         watch=sample.watch,
         score=args.score,
-        aim=wish.aim.value,
-        value=wish.value,
+        aim=target.aim.value,
+        value=target.value,
         at=utc_text(time.time()),
         sample=sample.words,
         model=sample.model,

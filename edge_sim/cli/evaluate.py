@@ -11,7 +11,7 @@ from edge_sim.cli.options import threads, whole
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from edge_sim.analysis.evaluation.datasets import SeenSet
+    from edge_sim.analysis.evaluation.datasets import EmbeddedSet
     from edge_sim.analysis.evaluation.events import EventsResult, Played
     from edge_sim.analysis.evaluation.retrieval import RetrievalResult
     from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult
@@ -72,7 +72,7 @@ def evaluate_states(args: argparse.Namespace) -> int:
     protocol = protocol_of(args, open_set=not args.no_open_set)
     check_plot(args.plot)
     embedder = embedder_of(args)
-    seen = [see_set(args, path, embedder) for path in args.paths]
+    seen = [embed_named_set(args, path, embedder) for path in args.paths]
     answers = [measured(one, GalleryScorer, protocol) for one in tracked(seen, "sets")]
     results = [item.result for item in answers]
     if args.plot is not None:
@@ -142,7 +142,7 @@ def _add_events(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def evaluate_events(args: argparse.Namespace) -> int:
     """Measure the state changes of clips and print."""
-    from edge_sim.analysis.evaluation.events import check_asked, default_stages, mean_result
+    from edge_sim.analysis.evaluation.events import check_judged, default_stages, mean_result
     from edge_sim.vision.probe import Region
 
     _check(args)
@@ -156,15 +156,15 @@ def evaluate_events(args: argparse.Namespace) -> int:
     embedder = embedder_of(args)
     beside = None
     if args.references_from is not None:
-        beside = see_set(args, args.references_from, embedder)
+        beside = embed_named_set(args, args.references_from, embedder)
     results: list[EventsResult] = []
-    played: list[tuple[SeenSet, Played]] = []
+    played: list[tuple[EmbeddedSet, Played]] = []
     for path in args.paths:
-        clip = see_set(args, path, embedder, region)
+        clip = embed_named_set(args, path, embedder, region)
         plans = _plans(args, clip, beside) if gallery is None else _whole(clip, gallery)
         _tell_untaught(clip, plans)
         rounds = _play(stages, clip, plans)
-        check_asked(clip, [result for result, _ in rounds])
+        check_judged(clip, [result for result, _ in rounds])
         results.append(mean_result([result for result, _ in rounds]))
         played.append((clip, rounds[0][1]))
     if args.plot is not None:
@@ -193,7 +193,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError("--watch names a watch of --config, which is missing")
 
 
-def _plans(args: argparse.Namespace, clip: SeenSet, beside: SeenSet | None) -> list[Plan]:
+def _plans(args: argparse.Namespace, clip: EmbeddedSet, beside: EmbeddedSet | None) -> list[Plan]:
     from edge_sim.analysis.evaluation.states import CLIP_REFERENCES, plans_for
 
     is_drawn = beside is None and len(clip.states) > 1
@@ -201,11 +201,11 @@ def _plans(args: argparse.Namespace, clip: SeenSet, beside: SeenSet | None) -> l
     return plans_for(clip, protocol, beside=beside)
 
 
-def _whole(clip: SeenSet, gallery: Gallery) -> list[Plan]:
+def _whole(clip: EmbeddedSet, gallery: Gallery) -> list[Plan]:
     return [(gallery, range(len(clip.probes)))]
 
 
-def _tell_untaught(clip: SeenSet, plans: list[Plan]) -> None:
+def _tell_untaught(clip: EmbeddedSet, plans: list[Plan]) -> None:
     """Say which states cannot be reported; a name written otherwise would look like a miss."""
     untaught = sorted(set(clip.states).difference(*(gallery.states for gallery, _ in plans)))
     if untaught:
@@ -213,7 +213,9 @@ def _tell_untaught(clip: SeenSet, plans: list[Plan]) -> None:
         note(f"{clip.name}: no references of {', '.join(untaught)}; the gallery has {taught}")
 
 
-def _play(stages: Stages, clip: SeenSet, plans: list[Plan]) -> list[tuple[EventsResult, Played]]:
+def _play(
+    stages: Stages, clip: EmbeddedSet, plans: list[Plan]
+) -> list[tuple[EventsResult, Played]]:
     from edge_sim.analysis.evaluation.events import judge, play
 
     rounds = []
@@ -345,17 +347,17 @@ def embedder_of(args: argparse.Namespace) -> Embedder:
     return open_embedder(args.model, threads=args.threads)
 
 
-def see_set(
+def embed_named_set(
     args: argparse.Namespace, path: Path, embedder: Embedder, region: Region | None = None
-) -> SeenSet:
+) -> EmbeddedSet:
     """Return a labelled folder, every frame embedded."""
-    from edge_sim.analysis.evaluation.datasets import read_set, see
+    from edge_sim.analysis.evaluation.datasets import embed_set, read_set
     from edge_sim.vision.probe import Region
 
     labelled = read_set(path)
     if args.against_rest != "-":
         labelled = labelled.against_rest(args.against_rest)
-    return see(labelled, embedder, region=region or Region(), track=tracked)
+    return embed_set(labelled, embedder, region=region or Region(), track=tracked)
 
 
 def tracked(items: Sequence[T], label: str) -> Iterable[T]:

@@ -322,7 +322,7 @@ def _print(item: Audit) -> None:
         [
             state,
             *(
-                _cell(looks[state, name].references, looks[state, name].looks)
+                _cell(looks[state, name].references, looks[state, name].distinct)
                 for name in conditions
             ),
         ]
@@ -341,7 +341,7 @@ def _print(item: Audit) -> None:
     for suspect in item.suspects:
         say(
             f"{suspect.id} may be mislabelled: {suspect.state}, but looks like "
-            f"{suspect.looks_like}{_odds(suspect)}, as {suspect.nearest}"
+            f"{suspect.similar_to}{_odds(suspect)}, as {suspect.nearest}"
         )
     for twin in item.redundant:
         say(f"{twin.id} shows what {twin.covered_by} shows (distance {twin.distance:.3f})")
@@ -400,7 +400,7 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[PictureRow]:
 
     lines = {twin.id: f"shows what {twin.covered_by} shows" for twin in item.redundant}
     for suspect in item.suspects:
-        lines[suspect.id] = f"looks like {suspect.looks_like}{_odds(suspect)}"
+        lines[suspect.id] = f"looks like {suspect.similar_to}{_odds(suspect)}"
     if item.suspects:
         cards = [
             card
@@ -425,7 +425,7 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[PictureRow]:
             for record in records
             if (record.state, record.condition) == (cell.state, cell.condition)
         ]
-        words = f"{cell.references} references, {cell.looks} looks"
+        words = f"{cell.references} references, {cell.distinct} looks"
         words += "" if cell.enough else "; five looks make the level of a state known"
         heading = f"{item.watch}: {cell.state}, {cell.condition}"
         yield PictureRow(heading, words, _cards(store, ids, lines, doubted))

@@ -375,12 +375,12 @@ def _tell(views: tuple[Adapted, ...], made: int | None) -> None:
 
 def _trial(store: GalleryStore, watch: str, revision: int) -> tuple[int, HeadTrial | str]:
     """Return how many references there are, and the trial or why there is none."""
-    from edge_sim.analysis.adaptation import tried
+    from edge_sim.analysis.adaptation import cross_validated
     from edge_sim.errors import GalleryError
 
     gallery = store.gallery(watch, revision=revision)
     try:
-        return len(gallery), tried(gallery)
+        return len(gallery), cross_validated(gallery)
     except GalleryError as error:
         return len(gallery), str(error)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_sim.cli.output import note, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from edge_sim.analysis.log_stats import Review, WatchStats
+    from edge_sim.analysis.log_stats import LogStats, WatchStats
     from edge_sim.decision.drift import Baseline, Key
 
 
@@ -33,7 +33,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def stats(args: argparse.Namespace) -> int:
     """Print what the log says; exit code 0 whether or not scores drift."""
-    from edge_sim.analysis.log_stats import review
+    from edge_sim.analysis.log_stats import log_stats
     from edge_sim.analysis.report import check_path, write_page
     from edge_sim.runtime.score_log import BadLine, SourceLines, read_lines
 
@@ -45,7 +45,7 @@ def stats(args: argparse.Namespace) -> int:
         for line in read_lines(args.logs)
         if args.watch is None or isinstance(line, BadLine | SourceLines) or line.watch == args.watch
     )
-    found, traces = review(lines, baselines)
+    found, traces = log_stats(lines, baselines)
     if args.plot is not None:
         from edge_sim.analysis.report.figures import score_sheet, sheet_page
 
@@ -71,7 +71,7 @@ def _baselines(path: Path) -> Mapping[str, Mapping[Key, Baseline]]:
     }
 
 
-def _print(found: Review) -> None:
+def _print(found: LogStats) -> None:
     for item in found.watches:
         _print_watch(item)
     for source, number in found.sources_lost.items():
@@ -85,7 +85,7 @@ def _print(found: Review) -> None:
 def _print_watch(item: WatchStats) -> None:
     least = "at least " if item.sampled else ""
     say(
-        f"{item.watch}: {item.looks} observations and {least}{item.changes} changes, "
+        f"{item.watch}: {item.observations} observations and {least}{item.changes} changes, "
         f"{item.first[:16]} to {item.last[:16]} UTC"
     )
     if item.sampled:
@@ -93,16 +93,17 @@ def _print_watch(item: WatchStats) -> None:
             f"{item.watch}: a sampled log may miss short states; an event file, or a log written "
             f"with --score-every 0, has every change"
         )
-    if item.said:
+    if item.states:
         shares = ", ".join(
-            f"{state} {100 * number / item.looks:.1f} %" for state, number in item.said.items()
+            f"{state} {100 * number / item.observations:.1f} %"
+            for state, number in item.states.items()
         )
         say(f"states: {shares}")
     if item.reasons:
         reasons = ", ".join(f"{reason} {number}" for reason, number in item.reasons.items())
         say(f"unknown because: {reasons}")
-    if item.told:
-        others = ", ".join(f"{kind} {number}" for kind, number in item.told.items())
+    if item.other_events:
+        others = ", ".join(f"{kind} {number}" for kind, number in item.other_events.items())
         say(f"other events: {others}")
     if item.scores:
         heads = [
@@ -119,7 +120,14 @@ def _print_watch(item: WatchStats) -> None:
         ]
         rows = [
             [
-                *(score.state, score.condition, score.looks, score.low, score.median, score.high),
+                *(
+                    score.state,
+                    score.condition,
+                    score.observations,
+                    score.low,
+                    score.median,
+                    score.high,
+                ),
                 *(score.expected, score.psi, score.psi_limit),
                 "drifted" if score.drifted else "",
             ]

@@ -70,7 +70,7 @@ def test_every_pair_of_states_is_judged_in_every_light() -> None:
 def test_a_reference_that_looks_like_another_state_is_named_with_what_it_looks_like() -> None:
     found = examined(FULL, shutd3=0.1)
     (suspect,) = found.suspects
-    assert (suspect.id, suspect.state, suspect.looks_like) == ("shutd3", "shut", "open")
+    assert (suspect.id, suspect.state, suspect.similar_to) == ("shutd3", "shut", "open")
     assert suspect.probability == pytest.approx(0.9)
     assert FULL[suspect.nearest].state == "open"
     assert found.next_picture.startswith("Look at shutd3 before you take another picture")
@@ -96,7 +96,7 @@ def test_twins_are_redundant_and_no_witnesses() -> None:
     assert found.sure is not None
     assert found.sure.number == 9
     cell = next(item for item in found.cells if item.state == "open")
-    assert (cell.references, cell.looks, cell.enough) == (6, 3, False)
+    assert (cell.references, cell.distinct, cell.enough) == (6, 3, False)
 
 
 def test_looks_near_another_state_are_never_redundant() -> None:
@@ -162,7 +162,7 @@ def test_with_the_real_scorer_a_wrong_label_is_found() -> None:
     wrong = replace(made.references[3], state="left")
     spoiled = Gallery([*made.references[:3], wrong, *made.references[4:]])
     found = audit(spoiled, GalleryScorer(spoiled).leave_one_out(), watch="w")
-    assert [(item.id, item.looks_like) for item in found.suspects] == [
+    assert [(item.id, item.similar_to) for item in found.suspects] == [
         (wrong.reference_id, "empty")
     ]
     clean = audit(made, GalleryScorer(made).leave_one_out(), watch="w")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge_sim.analysis.demo import Demo, DemoPlan, Judge, StateInterval, true_stays
+from edge_sim.analysis.demo import Demo, DemoPlan, Judge, StateInterval, true_intervals
 from edge_sim.cli.demo import SCENES
 from edge_sim.cli.main import main
 from edge_sim.core.events import Event
@@ -48,7 +48,7 @@ def test_every_drawn_scene_can_be_shown() -> None:
 
 def test_the_way_to_a_state_counts_as_part_of_its_coming() -> None:
     truth = ["a", "a", "transition", "transition", "b", "b", "transition", "b", "a"]
-    assert true_stays(truth) == [
+    assert true_intervals(truth) == [
         StateInterval(0, 0, "a"),
         StateInterval(2, 4, "b"),
         StateInterval(8, 8, "a"),

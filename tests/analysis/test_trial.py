@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_sim.analysis.adaptation import folds, tried
+from edge_sim.analysis.adaptation import cross_validated, folds
 from edge_sim.errors import GalleryError
 from tests.analysis.galleries import gallery_of
 
 
 def test_a_state_that_light_hides_is_a_gain_with_its_interval() -> None:
-    trial = tried(gallery_of())
+    trial = cross_validated(gallery_of())
     assert trial.is_gain
     assert trial.after > 0.95
     assert trial.nearest_after >= trial.nearest_before
@@ -21,7 +21,7 @@ def test_a_state_that_light_hides_is_a_gain_with_its_interval() -> None:
 
 
 def test_pictures_told_apart_without_a_head_give_none() -> None:
-    trial = tried(gallery_of(signal=5.0))
+    trial = cross_validated(gallery_of(signal=5.0))
     assert (trial.before, trial.after, trial.is_gain) == (1.0, 1.0, False)
 
 
@@ -30,7 +30,8 @@ def test_labels_that_say_nothing_hardly_ever_pass_for_a_gain(
     counts: tuple[int, ...], seeds: int
 ) -> None:
     trials = [
-        tried(gallery_of(counts, seed=seed, signal=0.0, cells=False)) for seed in range(seeds)
+        cross_validated(gallery_of(counts, seed=seed, signal=0.0, cells=False))
+        for seed in range(seeds)
     ]
     # An interval of 95 % lets one in forty through on this side: one of 40 is expected.
     assert sum(trial.is_gain for trial in trials) <= 3
@@ -38,7 +39,7 @@ def test_labels_that_say_nothing_hardly_ever_pass_for_a_gain(
 
 
 def test_the_same_gallery_gives_the_same_trial() -> None:
-    first, second = tried(gallery_of()), tried(gallery_of())
+    first, second = cross_validated(gallery_of()), cross_validated(gallery_of())
     assert (first.low, first.high, first.after) == (second.low, second.high, second.after)
     np.testing.assert_array_equal(first.head.bias, second.head.bias)
 
@@ -54,7 +55,7 @@ def test_the_same_gallery_gives_the_same_trial() -> None:
 )
 def test_too_few_references_are_refused_by_number(counts: tuple[int, ...], words: str) -> None:
     with pytest.raises(GalleryError, match=words):
-        tried(gallery_of(counts))
+        cross_validated(gallery_of(counts))
 
 
 @pytest.mark.parametrize("counts", [(4, 4), (12, 5), (30, 11, 4)])

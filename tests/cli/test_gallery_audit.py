@@ -59,7 +59,7 @@ def test_the_audit_says_how_sure_it_will_be_and_what_to_do(here: Path, capsys: C
 def test_a_wrong_label_is_shown_beside_what_it_looks_like(here: Path, capsys: Captured) -> None:
     assert main(["gallery", "relabel", "r3", "--state", "shut"]) == 0
     (found,) = answer(capsys, "audit", "--report", "audit.html")["watches"]
-    assert [(item["id"], item["looks_like"]) for item in found["suspects"]] == [("r3", "open")]
+    assert [(item["id"], item["similar_to"]) for item in found["suspects"]] == [("r3", "open")]
     assert found["next_picture"].startswith("Look at r3 before")
     page = Path("audit.html").read_text()
     assert "labels to look at" in page

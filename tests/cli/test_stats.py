@@ -30,12 +30,12 @@ def test_the_log_of_a_run_is_summed_up(device: Path, capsys: Captured) -> None:
     found = json.loads(capsys.readouterr().out)
     (lamp,) = found["watches"]
     assert lamp["watch"] == "lamp"
-    assert lamp["looks"] == found["lines"] > 10
-    assert sum(lamp["said"].values()) == lamp["looks"]
+    assert lamp["observations"] == found["lines"] > 10
+    assert sum(lamp["states"].values()) == lamp["observations"]
     assert (found["bad_lines"], found["schema"]) == (0, 1)
     assert main(["stats", log]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"lamp: {lamp['looks']} observations and at least ")
+    assert printed.startswith(f"lamp: {lamp['observations']} observations and at least ")
     assert "states: " in printed
 
 

@@ -23,7 +23,7 @@ from comparing.ablation import (
     nearest_in_all_views,
 )
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import judge
 from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.core.types import Match, Score, StateScore, UnknownReason
@@ -39,13 +39,13 @@ STATES = ("empty", "left")
 SURE = Match((StateScore("empty", "empty-0", Score(0.9, None, 0.9), 1.0),))
 
 
-def seen(frames: int = 24) -> SeenSet:
+def seen(frames: int = 24) -> EmbeddedSet:
     labels = tuple(STATES[at // 4 % 2] for at in range(frames))
     probes = tuple(
         make_probe(CellsEmbedder(), picture(label, at), captured_at_s=at, frame_index=at)
         for at, label in enumerate(labels)
     )
-    return SeenSet("drawn", probes, labels)
+    return EmbeddedSet("drawn", probes, labels)
 
 
 def test_every_part_has_a_name_of_its_own_and_everything_comes_first() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from comparing.change_detectors import AdaptiveCuts, ForegroundShare, watched
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import Played, judge
 from edge_sim.core.types import BgrImage
 from edge_sim.errors import DataError
@@ -28,11 +28,11 @@ class Scripted:
         return self.looks in self.places
 
 
-def clip(labels: Sequence[str | None]) -> SeenSet:
+def clip(labels: Sequence[str | None]) -> EmbeddedSet:
     def look(row: int) -> BgrImage:
         return picture(labels[row] or "top", row)
 
-    return SeenSet("clip", (), tuple(labels), look=look)
+    return EmbeddedSet("clip", (), tuple(labels), read_region=look)
 
 
 def flat(level: int) -> BgrImage:
@@ -84,7 +84,7 @@ def test_a_clip_too_short_for_any_state_has_only_false_alarms() -> None:
 
 def test_a_set_without_pictures_cannot_be_watched() -> None:
     with pytest.raises(DataError, match="no pictures"):
-        watched(SeenSet("memory", (), ("empty",)), range(1), lambda: Scripted())
+        watched(EmbeddedSet("memory", (), ("empty",)), range(1), lambda: Scripted())
 
 
 def test_scenedetect_finds_a_cut_or_names_the_package() -> None:

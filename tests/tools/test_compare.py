@@ -10,25 +10,25 @@ from pathlib import Path
 import compare
 import msgspec
 import pytest
-from comparing import document, tables
-from comparing.contest import Entrant, Standing, Summary, compete
+from comparing import tables
+from comparing.comparison import Candidate, MethodResult, Summary, measure_method
 
 from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.errors import DataError
-from tests.analysis.evaluation.folders import seen_set, write_set, write_tar
+from tests.analysis.evaluation.folders import embedded_set, write_set, write_tar
 from tests.conftest import REPOSITORY
 
-SETS = {"ours": [seen_set(["empty"] * 9 + ["left"] * 9)]}
+SETS = {"ours": [embedded_set(["empty"] * 9 + ["left"] * 9)]}
 PROTOCOL = Protocol(references=3, draws=1)
 
 
 @pytest.fixture(scope="module")
-def standings() -> list[Standing]:
+def results() -> list[MethodResult]:
     found = [
-        compete(Entrant(name, model), SETS, {}, PROTOCOL, track=lambda items, label: items)
+        measure_method(Candidate(name, model), SETS, {}, PROTOCOL, track=lambda items, label: items)
         for name, model in (("gallery", "ours"), ("thumbnail", None))
     ]
-    return [*found, Standing("scenedetect", None, None, "it is not installed", Summary())]
+    return [*found, MethodResult("scenedetect", None, None, "it is not installed", Summary())]
 
 
 def columns(table: str) -> set[int]:
@@ -36,50 +36,50 @@ def columns(table: str) -> set[int]:
 
 
 def test_the_short_table_has_a_row_for_every_method_that_was_measured(
-    standings: list[Standing],
+    results: list[MethodResult],
 ) -> None:
-    text = tables.figures_of_readme(standings, "ours")
+    text = tables.figures_of_readme(results, "ours")
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 2
     assert len(columns(text)) == 1
     assert "edge_sim, ours" in rows[2]
-    others = [msgspec.structs.replace(standings[0], model="other"), *standings[1:]]
+    others = [msgspec.structs.replace(results[0], model="other"), *results[1:]]
     assert "edge_sim, other" not in tables.figures_of_readme(others, "ours")
     assert "1.000 (drawn)" in rows[2]
     assert "right 100.0 % of the time" in text
 
 
-def test_the_full_tables_name_models_and_what_was_skipped(standings: list[Standing]) -> None:
-    text = tables.tables_of(standings, {}, {"ours": "cells@1"})
+def test_the_full_tables_name_models_and_what_was_skipped(results: list[MethodResult]) -> None:
+    text = tables.tables_of(results, {}, {"ours": "cells@1"})
     assert "`ours` is cells@1." in text
     assert "PySceneDetect, adaptive detector: not measured, it is not installed." in text
     assert "| drawn | 1.000 | 1.000 |" in text
 
 
 def test_the_measured_part_of_a_document_is_replaced_and_nothing_else() -> None:
-    old = f"# A\n{document.BEGIN}\nold\n{document.END}\n# B\n"
-    new = document.with_section(old, "new\n")
-    assert new == f"# A\n{document.BEGIN}\nnew\n{document.END}\n# B\n"
-    assert document.with_section(new, "new") == new
+    old = f"# A\n{tables.BEGIN}\nold\n{tables.END}\n# B\n"
+    new = tables.with_section(old, "new\n")
+    assert new == f"# A\n{tables.BEGIN}\nnew\n{tables.END}\n# B\n"
+    assert tables.with_section(new, "new") == new
 
 
 @pytest.mark.parametrize(
     "text",
     [
         pytest.param("# A\n", id="no marks"),
-        pytest.param(f"{document.END}{document.BEGIN}", id="wrong order"),
-        pytest.param(f"{document.BEGIN}{document.END}{document.BEGIN}{document.END}", id="twice"),
+        pytest.param(f"{tables.END}{tables.BEGIN}", id="wrong order"),
+        pytest.param(f"{tables.BEGIN}{tables.END}{tables.BEGIN}{tables.END}", id="twice"),
     ],
 )
 def test_a_document_without_its_marks_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="marks"):
-        document.with_section(text, "new")
+        tables.with_section(text, "new")
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/evaluation.md"])
 def test_the_documents_have_their_marks(name: str) -> None:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
-    assert document.END in document.with_section(text, "new")
+    assert tables.END in tables.with_section(text, "new")
 
 
 def test_everything_is_measured_printed_and_written(
@@ -90,7 +90,7 @@ def test_everything_is_measured_printed_and_written(
     (tmp_path / "data" / "retrieval").mkdir()
     write_tar(tmp_path / "data" / "retrieval" / "things.tar", ["left", "right"], 3)
     page = tmp_path / "page.md"
-    page.write_text(f"{document.BEGIN}\n{document.END}\n")
+    page.write_text(f"{tables.BEGIN}\n{tables.END}\n")
     models = ["--model", "thumbnail", "--official", "thumbnail"]
     common = [
         "--data",
@@ -104,10 +104,10 @@ def test_everything_is_measured_printed_and_written(
     assert compare.main([*common, "--write", "--readme", str(page), "--document", str(page)]) == 0
     assert "| things | ours |" in page.read_text()
     figures = json.loads((tmp_path / "all.json").read_text())
-    assert {one["method"] for one in figures["standings"]} >= {"gallery", "mog2", "softmax-head"}
+    assert {one["method"] for one in figures["results"]} >= {"gallery", "mog2", "softmax-head"}
     told = page.read_text()
     again = ["--measured", str(tmp_path / "all.json"), "--write"]
-    page.write_text(f"{document.BEGIN}\n{document.END}\n")
+    page.write_text(f"{tables.BEGIN}\n{tables.END}\n")
     assert compare.main([*again, "--readme", str(page), "--document", str(page)]) == 0
     assert page.read_text() == told
     capsys.readouterr()
@@ -128,7 +128,7 @@ def test_methods_are_compared_on_pictures_of_ones_own(
     arguments = ["--clips", str(still), "--draws", "1", "--model", "thumbnail"]
     arguments = [str(played), *arguments, "--json", str(found), "--scorers", *names]
     assert compare.main(arguments) == 0
-    by_name = {one["method"]: one for one in json.loads(found.read_text())["standings"]}
+    by_name = {one["method"]: one for one in json.loads(found.read_text())["results"]}
     assert list(by_name) == names
     assert by_name["gallery"]["summary"]["f1"] == pytest.approx(1.0)
     assert [one["name"] for one in by_name["ssim"]["events"]] == ["gate", "road"]

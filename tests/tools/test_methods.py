@@ -9,7 +9,7 @@ from comparing.methods import DETECTORS, NAMES, THRESHOLDS, method_of, missing_p
 from edge_sim.analysis.evaluation.events import judge
 from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.errors import DataError
-from tests.analysis.evaluation.folders import seen_set
+from tests.analysis.evaluation.folders import embedded_set
 from tests.pictured import gallery, probe
 
 LABELS = ["empty"] * 12 + ["left"] * 12
@@ -18,14 +18,14 @@ NAMING = [name for name in NAMES if name not in DETECTORS]
 
 @pytest.mark.parametrize("name", NAMING)
 def test_a_method_that_names_states_answers_frame_by_frame(name: str) -> None:
-    answers = method_of(name).states(seen_set(LABELS), Protocol(references=3, draws=1))
+    answers = method_of(name).states(embedded_set(LABELS), Protocol(references=3, draws=1))
     assert answers.result.balanced_accuracy == 1.0
 
 
 @pytest.mark.parametrize("name", NAMING)
 def test_a_method_that_names_states_plays_a_clip(name: str) -> None:
-    seen = seen_set(LABELS)
-    gallery = seen_set(["empty"] * 5 + ["left"] * 5, start=1000).gallery(range(10))
+    seen = embedded_set(LABELS)
+    gallery = embedded_set(["empty"] * 5 + ["left"] * 5, start=1000).gallery(range(10))
     threshold = 0.3 if name in THRESHOLDS else None  # drawn pictures are noisier than real ones
     found = judge(seen, method_of(name, threshold=threshold).play(seen, range(24), gallery))
     assert found.recall == 1.0
@@ -35,11 +35,11 @@ def test_a_method_that_names_states_plays_a_clip(name: str) -> None:
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector_names_no_states(name: str) -> None:
     with pytest.raises(DataError, match="names no states"):
-        method_of(name).states(seen_set(LABELS), Protocol())
+        method_of(name).states(embedded_set(LABELS), Protocol())
 
 
 def test_a_fixed_threshold_calls_what_lies_below_unknown() -> None:
-    seen = seen_set(["empty"] * 12 + ["left"] * 12 + ["right"] * 12)
+    seen = embedded_set(["empty"] * 12 + ["left"] * 12 + ["right"] * 12)
     protocol = Protocol(references=3, draws=1)
     lenient = method_of("nearest-cosine", threshold=0.0).states(seen, protocol).result.open_set
     strict = method_of("nearest-cosine", threshold=1.0).states(seen, protocol).result.open_set

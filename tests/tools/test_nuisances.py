@@ -189,7 +189,7 @@ def test_a_small_run_of_the_suite_tells_every_change_and_no_wrong_one() -> None:
     for names, what in played.items():
         found = judged(disturbed(CLIP, names), what)
         assert (found.f1, found.sure_wrong) == (1.0, 0), names
-    reasons = {state.reason for state in played["bump_large",].said}
+    reasons = {state.reason for state in played["bump_large",].reported}
     assert UnknownReason.CAMERA_MOVED in reasons
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import cv2
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import Played
 from edge_sim.core.images import halved
 from edge_sim.core.types import BgrImage
@@ -82,7 +82,7 @@ class AdaptiveCuts:
 
 
 def watched(
-    clip: SeenSet, rows: Sequence[int], make_detector: Callable[[], ChangeDetector]
+    clip: EmbeddedSet, rows: Sequence[int], make_detector: Callable[[], ChangeDetector]
 ) -> Played:
     """Return when the detector sounds while the rows are shown to it in order.
 

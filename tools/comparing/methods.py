@@ -15,12 +15,12 @@ from comparing.change_detectors import (
     watched,
 )
 from comparing.fixed_decider import FixedDecider
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import Played, default_stages, play
 from edge_sim.analysis.evaluation.states import (
-    Answers,
     LeaveLevels,
     Protocol,
+    StateAnswers,
     evaluate_states,
     learned_levels,
 )
@@ -43,16 +43,16 @@ in order and one clip, of 0.1 to 0.7 and of 0.8 to 0.98."""
 
 
 class Method(Seam):
-    """Answers for frames by themselves, and for clips in order."""
+    """StateAnswers for frames by themselves, and for clips in order."""
 
-    def states(self, seen: SeenSet, protocol: Protocol) -> Answers:
+    def states(self, seen: EmbeddedSet, protocol: Protocol) -> StateAnswers:
         """Return the answers of the frame-by-frame protocol.
 
         Raises:
             DataError: The set is too small, or the method names no states.
         """
 
-    def play(self, clip: SeenSet, rows: Sequence[int], gallery: Gallery) -> Played:
+    def play(self, clip: EmbeddedSet, rows: Sequence[int], gallery: Gallery) -> Played:
         """Return what is said while the rows are played in order.
 
         Raises:
@@ -72,11 +72,11 @@ class StateMethod:
     stages: Stages
     leave_levels: LeaveLevels = learned_levels
 
-    def states(self, seen: SeenSet, protocol: Protocol) -> Answers:
+    def states(self, seen: EmbeddedSet, protocol: Protocol) -> StateAnswers:
         """Return the answers of the frame-by-frame protocol."""
         return evaluate_states(seen, self.stages.scorer, protocol, leave_levels=self.leave_levels)
 
-    def play(self, clip: SeenSet, rows: Sequence[int], gallery: Gallery) -> Played:
+    def play(self, clip: EmbeddedSet, rows: Sequence[int], gallery: Gallery) -> Played:
         """Return what is said while the rows are played in order."""
         return play(clip, rows, gallery, self.stages)
 
@@ -88,7 +88,7 @@ class AlarmMethod:
     name: str
     make_detector: Callable[[], ChangeDetector]
 
-    def states(self, seen: SeenSet, protocol: Protocol) -> Answers:  # noqa: ARG002
+    def states(self, seen: EmbeddedSet, protocol: Protocol) -> StateAnswers:  # noqa: ARG002
         """Refuse: a detector names no states.
 
         Raises:
@@ -98,7 +98,7 @@ class AlarmMethod:
 
     def play(
         self,
-        clip: SeenSet,
+        clip: EmbeddedSet,
         rows: Sequence[int],
         gallery: Gallery,  # noqa: ARG002
     ) -> Played:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import msgspec
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import LEAST_FRAMES, EventsResult, Played, judge
 from edge_sim.analysis.evaluation.metrics import f1
 from edge_sim.core.protocols import Embedder
@@ -184,7 +184,7 @@ class _Viewer:
         changes = [(at, item.change) for at, item in enumerate(outcomes) if item.change is not None]
         return Played(
             rows=tuple(range(len(outcomes))),
-            said=tuple(item.state for item in outcomes),
+            reported=tuple(item.state for item in outcomes),
             changes=tuple(changes),
             matches=tuple(item.observation.match for item in outcomes),
         )
@@ -207,7 +207,7 @@ def judged(uri: str, played: Played) -> EventsResult:
         for item in played.changes
         if _has_lasted(item[0], truth, lost) or _is_wrong(item, truth)
     ]
-    return judge(SeenSet(uri, (), tuple(labels)), replace(played, changes=tuple(asked)))
+    return judge(EmbeddedSet(uri, (), tuple(labels)), replace(played, changes=tuple(asked)))
 
 
 def _has_lasted(at: int, truth: Sequence[str], lost: int) -> bool:

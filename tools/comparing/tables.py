@@ -1,14 +1,15 @@
-"""Standings as Markdown tables."""
+"""Results of methods as Markdown tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from comparing.contest import Standing
+from comparing.comparison import MethodResult
 from comparing.methods import OURS, THRESHOLDS
 from edge_sim.analysis.evaluation.events import EventsResult
 from edge_sim.analysis.evaluation.retrieval import RetrievalResult
 from edge_sim.analysis.evaluation.states import StatesResult
+from edge_sim.errors import DataError
 from edge_sim.vision.light import CONDITIONS
 
 _TITLES = {
@@ -24,19 +25,19 @@ NOTHING = "–"
 Row = Sequence[str]
 
 
-def figures_of_readme(standings: Sequence[Standing], own_model: str) -> str:
+def figures_of_readme(results: Sequence[MethodResult], own_model: str) -> str:
     """Return the short table and the sentence on how sure answers are.
 
     Every method stands there with the model that its users would take: edge_sim with its own, the
     others with the other one.
 
     Args:
-        standings: Of every entrant; what was skipped is left out.
+        results: Of every candidate; what was skipped is left out.
         own_model: Name of the model of edge_sim.
     """
     measured = [
         item
-        for item in standings
+        for item in results
         if item.skipped is None
         and (item.model is None or (item.model == own_model) == (item.method == OURS))
     ]
@@ -68,22 +69,20 @@ def figures_of_readme(standings: Sequence[Standing], own_model: str) -> str:
 
 
 def tables_of(
-    standings: Sequence[Standing],
+    results: Sequence[MethodResult],
     retrieval: Mapping[str, Sequence[RetrievalResult]],
     models: Mapping[str, str],
 ) -> str:
     """Return every table, each under its heading.
 
     Args:
-        standings: Of every entrant.
+        results: Of every candidate.
         retrieval: Model -> collections.
         models: Name of a model in the tables -> its id.
     """
-    measured = [item for item in standings if item.skipped is None]
+    measured = [item for item in results if item.skipped is None]
     naming = [item for item in measured if item.states]
-    skipped = [
-        f"{_title(item)}: not measured, {item.skipped}." for item in standings if item.skipped
-    ]
+    skipped = [f"{_title(item)}: not measured, {item.skipped}." for item in results if item.skipped]
     named = [f"`{name}` is {model_id}." for name, model_id in models.items()]
     parts = [
         "\n".join([*named, *skipped]),
@@ -105,7 +104,7 @@ def tables_of(
     return "\n\n".join(part for part in parts if part)
 
 
-def _states_table(standings: Sequence[Standing]) -> str:
+def _states_table(results: Sequence[MethodResult]) -> str:
     head = (
         "method",
         "balanced accuracy",
@@ -119,7 +118,7 @@ def _states_table(standings: Sequence[Standing]) -> str:
         "of it right",
     )
     rows = []
-    for item in standings:
+    for item in results:
         states = item.states or ()
         one = item.summary
         rows.append(
@@ -139,7 +138,7 @@ def _states_table(standings: Sequence[Standing]) -> str:
     return _table(head, rows)
 
 
-def _events_table(standings: Sequence[Standing]) -> str:
+def _events_table(results: Sequence[MethodResult]) -> str:
     head = (
         "method",
         "F1",
@@ -150,7 +149,7 @@ def _events_table(standings: Sequence[Standing]) -> str:
         "part of the time unknown",
     )
     rows = []
-    for item in standings:
+    for item in results:
         one = item.summary
         rows.append(
             (
@@ -166,16 +165,16 @@ def _events_table(standings: Sequence[Standing]) -> str:
     return _table(head, rows)
 
 
-def _by_set(standings: Sequence[Standing], figure: str) -> str:
-    if not standings:
+def _by_set(results: Sequence[MethodResult], figure: str) -> str:
+    if not results:
         return ""
-    standings = [item for item in standings if item.threshold is None]  # no matter by frame
-    names = [result.name for result in standings[0].states or ()]
+    results = [item for item in results if item.threshold is None]  # no matter by frame
+    names = [result.name for result in results[0].states or ()]
     rows = []
     for place, name in enumerate(names):
-        cells = [_of_state(item.states[place], figure) for item in standings if item.states]
+        cells = [_of_state(item.states[place], figure) for item in results if item.states]
         rows.append((name, *map(_figure, cells)))
-    return _table(("set", *map(_short_title, standings)), rows)
+    return _table(("set", *map(_short_title, results)), rows)
 
 
 def _of_state(result: StatesResult, figure: str) -> float | None:
@@ -186,8 +185,8 @@ def _open(result: StatesResult, figure: str) -> float | None:
     return None if result.open_set is None else float(getattr(result.open_set, figure))
 
 
-def _by_clip(standings: Sequence[Standing]) -> str:
-    played = [item for item in standings if item.events]
+def _by_clip(results: Sequence[MethodResult]) -> str:
+    played = [item for item in results if item.events]
     if not played:
         return ""
     names = [result.name for result in played[0].events or ()]
@@ -203,13 +202,13 @@ def _of_clip(result: EventsResult) -> str:
     return f"{NOTHING if result.true_changes <= 1 else _figure(result.f1)} / {false}"
 
 
-def _by_light(standings: Sequence[Standing]) -> str:
+def _by_light(results: Sequence[MethodResult]) -> str:
     """Return state x light of the first method, for the sets with more than one light."""
     rows = []
-    results = standings[0].states if standings else None
+    states = results[0].states if results else None
     varied = [
         result
-        for result in results or ()
+        for result in states or ()
         if len({light for cells in result.conditions.values() for light in cells}) > 1
     ]
     seen = {light for result in varied for cells in result.conditions.values() for light in cells}
@@ -251,21 +250,21 @@ def _retrieval_table(retrieval: Mapping[str, Sequence[RetrievalResult]]) -> str:
     return _table(head, sorted(rows)) if rows else ""
 
 
-def _title(standing: Standing) -> str:
-    words = _TITLES.get(standing.method, standing.method)
-    if standing.model is not None:
-        words += f", {standing.model}"
-    level = THRESHOLDS.get(standing.method) if standing.threshold is None else standing.threshold
+def _title(result: MethodResult) -> str:
+    words = _TITLES.get(result.method, result.method)
+    if result.model is not None:
+        words += f", {result.model}"
+    level = THRESHOLDS.get(result.method) if result.threshold is None else result.threshold
     return words if level is None else f"{words}, from {level:g}"
 
 
-def _short_title(standing: Standing) -> str:
-    words = standing.method if standing.model is None else f"{standing.method}, {standing.model}"
-    return words if standing.threshold is None else f"{words}, {standing.threshold:g}"
+def _short_title(result: MethodResult) -> str:
+    words = result.method if result.model is None else f"{result.method}, {result.model}"
+    return words if result.threshold is None else f"{words}, {result.threshold:g}"
 
 
-def _sureness(standing: Standing) -> str:
-    states = standing.states or ()
+def _sureness(result: MethodResult) -> str:
+    states = result.states or ()
     share = _mean([result.sure_share for result in states])
     right = _mean([result.sure_accuracy for result in states])
     if share is None or right is None:
@@ -292,3 +291,20 @@ def _named(value: float | None, name: str | None) -> str:
 def _table(head: Row, rows: Sequence[Row]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+BEGIN = "<!-- measured: begin, written by tools/compare.py -->"
+END = "<!-- measured: end -->"
+
+
+def with_section(document: str, text: str) -> str:
+    """Return the document with `text` between the two marks.
+
+    Raises:
+        DataError: The document has not each mark once, in order.
+    """
+    head, begin, rest = document.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end or BEGIN in tail or END in tail:
+        raise DataError(f"the document needs the marks {BEGIN} and {END} once, in this order")
+    return f"{head}{BEGIN}\n{text.strip()}\n{END}{tail}"

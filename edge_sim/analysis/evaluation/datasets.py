@@ -1,7 +1,4 @@
-"""Labelled pictures on disk: folders with a `labels.csv`, tars of class folders.
-
-A labelled set as the pipeline sees it: every frame embedded once.
-"""
+"""Labelled pictures on disk (folders with a `labels.csv`, tars of class folders) and embedded."""
 
 from __future__ import annotations
 
@@ -26,11 +23,11 @@ from edge_sim.vision.probe import Region, make_probe
 
 LABELS = "labels.csv"
 NEITHER = "transition"
-"""Label of frames that show no state cleanly: never a reference, never asked for."""
+"""Label of frames that show no state cleanly: never a reference and never judged."""
 _BOUNDARY = "boundary"  # in the nuisance column: between two states of a continuous process
 _FIRST_DATE_S = 1e8  # March 1973; smaller numbers count frames or seconds
 REST = "not_"
-"""Prefix of the state that all others are taken together as."""
+"""Prefix of the state that stands for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +35,10 @@ class LabelledFrame:
     """One picture of a labelled folder.
 
     Args:
-        path: Of the picture.
-        state: Its label.
+        path: File of the picture.
+        state: Label.
         is_clean: Whether it shows its state cleanly.
-        time_s: Seconds since 1970 UTC if the table has a date, else its place in the order.
+        time_s: Seconds since 1970 UTC if the table has a date, else the place in the order.
     """
 
     path: Path
@@ -55,8 +52,8 @@ class LabelledSet:
     """A labelled folder.
 
     Args:
-        name: Of the folder.
-        frames: In the order of the table.
+        name: Name of the folder.
+        frames: Frames in the order of the table.
         is_dated: Whether the times are dates.
         is_ordered: Whether the order of the frames is that of shooting.
     """
@@ -72,7 +69,7 @@ class LabelledSet:
         return tuple(sorted({frame.state for frame in self.frames if frame.is_clean}))
 
     def against_rest(self, state: str) -> LabelledSet:
-        """Return the set with all other states taken together; unchanged without `state`."""
+        """Return the set with all other states as one; unchanged without `state`."""
         if state not in self.states or len(self.states) < 3:
             return self
         frames = tuple(
@@ -87,14 +84,14 @@ class LabelledSet:
 def read_set(folder: Path) -> LabelledSet:
     """Return the labelled set in a folder: `labels.csv` with the columns frame and state.
 
-    A column `nuisance` that holds `boundary`, or the state `transition`, keeps a frame out of
-    references and questions. A column whose name holds `time` dates the frames, which are then put
+    A column `nuisance` that holds `boundary`, or the state `transition`, excludes a frame from
+    references and judgement. A column whose name holds `time` dates the frames, which are then put
     in the order of time. Without dates the order of the table is taken as that of shooting, unless
     META.json calls it not known.
 
     Raises:
-        DataError: No table, a missing column, a picture that is not there or is named twice, a name
-            that no state may have, dates among other things, or no state at all.
+        DataError: No table, a missing column, a picture that is not there or is named twice, a
+            reserved name of a state, dates mixed with other values, or no state at all.
     """
     table = folder / LABELS
     rows = _rows(table)
@@ -117,7 +114,7 @@ def read_set(folder: Path) -> LabelledSet:
 
 
 def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
-    """Return one row of the table; `where` it stands begins every error."""
+    """Return one row of the table; every error begins with `where`."""
     path = named_file(folder, row["frame"])
     if path is None:
         raise DataError(f"{where}: there is no picture {printable(folder / row['frame'])}")
@@ -136,7 +133,7 @@ def read_tar(path: Path) -> Iterator[tuple[str, BgrImage]]:
     Raises:
         DataError: The tar or a picture in it cannot be read, or there is none.
     """
-    found = False
+    is_empty = True
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -146,11 +143,11 @@ def read_tar(path: Path) -> Iterator[tuple[str, BgrImage]]:
                 file = archive.extractfile(member)
                 if file is None:
                     continue
-                found = True
+                is_empty = False
                 yield inner.parent.name, _decoded(file.read(), f"{path}: {member.name}")
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path}: the tar cannot be read: {error}") from error
-    if not found:
+    if is_empty:
         raise DataError(f"{path}: no `<class>/<picture>` in this tar")
 
 
@@ -167,20 +164,20 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
         raise DataError(f"{table.parent}: there is no such folder")
     if not is_file(table):
         raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")
-    found = read_table(table)
-    names = found.header
-    if not found.rows:
+    content = read_table(table)
+    names = content.header
+    if not content.rows:
         raise DataError(f"{table}: the table is empty")
     for column in ("frame", "state"):
         if names.count(column) != 1:
             number = "two columns" if column in names else "no column"
             raise DataError(f"{table}: {number} {column!r}; there are {', '.join(names)}")
-    for line, row in found.rows:
+    for line, row in content.rows:
         if len(row) > len(names):
             raise DataError(f"{table}, line {line}: more fields than the {len(names)} columns")
     return [
-        (line, {name: found.field(row, name) for name in dict.fromkeys(names)})
-        for line, row in found.rows
+        (line, {name: content.field(row, name) for name in dict.fromkeys(names)})
+        for line, row in content.rows
     ]
 
 
@@ -199,7 +196,7 @@ def _times(table: Path, rows: list[tuple[int, dict[str, str]]]) -> tuple[list[fl
 
 
 def _date(text: str) -> float | None:
-    """Return seconds since 1970; None for what is no date, or a count of frames or seconds."""
+    """Return seconds since 1970; None for other texts and for counts of frames or seconds."""
     try:
         time_s = read_time(text)
     except ValueError:
@@ -222,20 +219,20 @@ def _is_ordered(folder: Path) -> bool:
 
 T = TypeVar("T")
 Track = Callable[[Sequence[T], str], Iterable[T]]
-"""Goes over a sequence and shows how far it has got under a label."""
+"""Wrapper of a sequence that shows progress under a label."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenSet:
+class EmbeddedSet:
     """A labelled set, embedded.
 
     Args:
-        name: Of the set.
+        name: Name of the set.
         probes: One per frame, in the order of the table.
-        labels: Of the frames; None where a frame shows no state cleanly.
+        labels: States of the frames; None where a frame shows no state cleanly.
         is_dated: Whether the probes' times are dates.
         is_ordered: Whether the order is that of shooting.
-        look: The pixels of a row's region, read anew; None for a set without pictures.
+        read_region: Function that reads the region of a row; None for a set without pictures.
     """
 
     name: str
@@ -243,7 +240,7 @@ class SeenSet:
     labels: tuple[str | None, ...]
     is_dated: bool = False
     is_ordered: bool = True
-    look: Callable[[int], BgrImage] | None = None
+    read_region: Callable[[int], BgrImage] | None = None
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -269,9 +266,9 @@ class SeenSet:
         Raises:
             DataError: The set has no pictures, or the file cannot be read.
         """
-        if self.look is None:
+        if self.read_region is None:
             raise DataError(f"{self.name}: the set has no pictures")
-        return self.look(row)
+        return self.read_region(row)
 
     def reference(self, row: int, state: str | None = None) -> Reference:
         """Return a frame as a reference of its state, or of `state`.
@@ -297,14 +294,16 @@ class SeenSet:
         return Gallery(self.reference(row) for row in rows)
 
 
-def see(labelled: LabelledSet, embedder: Embedder, *, region: Region, track: Track[int]) -> SeenSet:
+def embed_set(
+    labelled: LabelledSet, embedder: Embedder, *, region: Region, track: Track[int]
+) -> EmbeddedSet:
     """Return the set with every frame read, cropped and embedded as in the pipeline.
 
     Raises:
         DataError: A picture cannot be read.
     """
 
-    def look(row: int) -> BgrImage:
+    def read_region(row: int) -> BgrImage:
         try:
             return region.pixels_of(read_picture(labelled.frames[row].path))
         except SourceError as error:
@@ -316,13 +315,13 @@ def see(labelled: LabelledSet, embedder: Embedder, *, region: Region, track: Tra
         probes.append(
             make_probe(
                 embedder,
-                look(number),
+                read_region(number),
                 captured_at_s=frame.time_s,
                 unix_time_s=frame.time_s,
                 frame_index=number,
             )
         )
     labels = tuple(frame.state if frame.is_clean else None for frame in labelled.frames)
-    return SeenSet(
-        labelled.name, tuple(probes), labels, labelled.is_dated, labelled.is_ordered, look
+    return EmbeddedSet(
+        labelled.name, tuple(probes), labels, labelled.is_dated, labelled.is_ordered, read_region
     )

@@ -1,4 +1,4 @@
-"""Played in order: are the state changes reported, soon, and nothing else?"""
+"""Evaluation of clips: whether the state changes are reported, soon, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.metrics import f1
 from edge_sim.core.types import UNKNOWN, Match, Observation, State, StateChange, UnknownReason
 from edge_sim.decision.decider import AdaptiveDecider
@@ -19,9 +19,9 @@ from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.scene_monitor import SceneMonitor
 
 LEAST_FRAMES = 3
-"""A state that lasts fewer frames is not asked for: three looks confirm a change."""
+"""Frames of the shortest state that is judged: three observations confirm a change."""
 TOLERANCE_FRAMES = 5
-"""A change reported this many frames after its state has ended still counts for it."""
+"""Frames after the end of a state in which its change still counts."""
 ANY = "*"
 """State of an entry reported by a detector that names none."""
 
@@ -30,21 +30,21 @@ class EventsResult(msgspec.Struct, frozen=True):
     """Figures of one clip; means, where several galleries were drawn for it.
 
     Args:
-        name: Of the clip.
-        frames: Played.
+        name: Name of the clip.
+        frames: Number of frames played.
         true_changes: Entries into a state that lasts long enough, the first one included.
-        reported: Entries reported.
+        reported: Number of entries reported.
         precision: Part of the reported ones that are true; 1 if none is reported.
         recall: Part of the true ones that are reported; 1 if there is none.
         f1: Harmonic mean of both.
-        false_events: Reported without a true one, `unknown: novel` in a clip of one state too.
-            A detector that names no states is taken to name the right one whenever it sounds in
-            time, and to know the first one.
-        false_per_1000: The same for 1000 frames.
-        delay_frames: Mean from the true to the reported entry; None without one.
-        unknown_share: Part of the frames at which the watch said `unknown`; None, as the next two,
-            for a detector that names no states.
-        wrong_share: Part of the clean frames at which it said another state.
+        false_events: Entries reported without a true one, and `unknown: novel` in a clip of one
+            state. An alarm of a detector that names no states counts as right whenever it is in
+            time; its first state is given.
+        false_per_1000: False events per 1000 frames.
+        delay_frames: Mean delay of reported entries; None without one.
+        unknown_share: Part of the frames reported as `unknown`; None, as the next two, for a
+            detector that names no states.
+        wrong_share: Part of the clean frames reported as another state.
         sure_wrong: Entries into a wrong state reported with a confidence of 0.9 and more.
     """
 
@@ -65,19 +65,19 @@ class EventsResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Played:
-    """What the stages said on a clip.
+    """Output of the stages on a clip.
 
     Args:
-        rows: Of the set that were played, in order.
-        said: State in force after each of them.
+        rows: Rows of the set that were played, in order.
+        reported: State in force after each of them.
         changes: (place in `rows`, change) of each change.
-        matches: Of each row; None where the gallery is empty.
-        alarms: Places at which a detector that names no states sounded, the three fields before
-            are empty then; None for what names states.
+        matches: Match of each row; None where the gallery is empty.
+        alarms: Places of the alarms of a detector that names no states, whose other fields are
+            empty; None for the stages of a device.
     """
 
     rows: tuple[int, ...]
-    said: tuple[State, ...]
+    reported: tuple[State, ...]
     changes: tuple[tuple[int, StateChange], ...]
     matches: tuple[Match | None, ...]
     alarms: tuple[int, ...] | None = None
@@ -85,14 +85,14 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class StateEntry:
-    """A state entered.
+    """An entry into a state.
 
     Args:
-        place: Of the first frame that shows it cleanly.
+        place: Place of the first frame that shows it cleanly.
         first: Frame from which on it may be reported: the one after the state before.
-        end: One past the last frame that it may be reported at.
-        state: Entered.
-        confidence: Said; 1 for a true entry.
+        end: One past the last frame at which it may be reported.
+        state: Name of the state.
+        confidence: Reported confidence; 1 for a true entry.
     """
 
     place: int
@@ -119,14 +119,14 @@ def default_stages(sensitivity: float = 0.5) -> Stages:
     )
 
 
-def play(seen: SeenSet, rows: Sequence[int], gallery: Gallery, stages: Stages) -> Played:
-    """Return what the stages say when the rows are played in order."""
+def play(embedded: EmbeddedSet, rows: Sequence[int], gallery: Gallery, stages: Stages) -> Played:
+    """Return the output of the stages on the rows, played in order."""
     scorer = stages.scorer(gallery)
     decider = stages.decider(gallery, scorer)
     monitor = stages.monitor(gallery)
-    said, changes, matches = [], [], []
+    reported, changes, matches = [], [], []
     for place, row in enumerate(rows):
-        probe = seen.probes[row]
+        probe = embedded.probes[row]
         reading = monitor.inspect(probe)
         observation = Observation(
             captured_at_s=probe.captured_at_s,
@@ -140,21 +140,21 @@ def play(seen: SeenSet, rows: Sequence[int], gallery: Gallery, stages: Stages) -
         change = decider.observe(observation)
         if change is not None:
             changes.append((place, change))
-        said.append(decider.state)
+        reported.append(decider.state)
         matches.append(observation.match)
-    return Played(tuple(rows), tuple(said), tuple(changes), tuple(matches))
+    return Played(tuple(rows), tuple(reported), tuple(changes), tuple(matches))
 
 
-def judge(seen: SeenSet, played: Played) -> EventsResult:
-    """Return the figures of what was played.
+def judge(embedded: EmbeddedSet, played: Played) -> EventsResult:
+    """Return the figures of a played clip.
 
     A true and a reported entry belong together if the state is the same and the report falls
     between the last frame of the state before and `TOLERANCE_FRAMES` after the last one of the
     state itself; each true entry counts once, in order.
     """
-    labels = [seen.labels[row] for row in played.rows]
+    labels = [embedded.labels[row] for row in played.rows]
     if played.alarms is not None:
-        return _judged_alarms(seen.name, labels, played.alarms)
+        return _judged_alarms(embedded.name, labels, played.alarms)
     true = true_entries(labels)
     reported = reported_entries(played.changes)
     pairs = paired(true, reported)
@@ -163,15 +163,15 @@ def judge(seen: SeenSet, played: Played) -> EventsResult:
         novelties = sum(1 for _, change in played.changes if _is_false_novelty(change))
     hit = {b for _, b in pairs}
     wrong = [
-        said.name not in (UNKNOWN, label)
-        for said, label in zip(played.said, labels, strict=True)
+        reported.name not in (UNKNOWN, label)
+        for reported, label in zip(played.reported, labels, strict=True)
         if label is not None
     ]
-    found = _figures(seen.name, labels, (len(true), len(reported), len(pairs)), novelties)
+    result = _figures(embedded.name, labels, (len(true), len(reported), len(pairs)), novelties)
     return msgspec.structs.replace(
-        found,
+        result,
         delay_frames=_delay(true, reported, pairs),
-        unknown_share=float(np.mean([said.name == UNKNOWN for said in played.said])),
+        unknown_share=float(np.mean([reported.name == UNKNOWN for reported in played.reported])),
         wrong_share=float(np.mean(wrong)) if wrong else 0.0,
         sure_wrong=sum(1 for at, e in enumerate(reported) if at not in hit and e.confidence >= 0.9),
     )
@@ -184,14 +184,14 @@ def _judged_alarms(name: str, labels: Sequence[str | None], alarms: Sequence[int
     pairs = paired(true[1:], reported)
     given = min(len(true), 1)
     counts = len(true), given + len(reported), given + len(pairs)
-    found = _figures(name, labels, counts, 0)
-    return msgspec.structs.replace(found, delay_frames=_delay(true[1:], reported, pairs))
+    result = _figures(name, labels, counts, 0)
+    return msgspec.structs.replace(result, delay_frames=_delay(true[1:], reported, pairs))
 
 
 def _figures(
     name: str, labels: Sequence[str | None], counts: tuple[int, int, int], novelties: int
 ) -> EventsResult:
-    """Return what follows from the numbers of true, reported and matching entries."""
+    """Return the figures that follow from the numbers of true, reported and matching entries."""
     true, reported, hits = counts
     false = reported - hits + novelties
     precision = hits / reported if reported else 1.0
@@ -220,8 +220,8 @@ def _delay(
     return float(np.mean(delays)) if delays else None
 
 
-def check_asked(clip: SeenSet, results: Sequence[EventsResult]) -> None:
-    """Check that a clip asked for something: figures of nothing would be perfect.
+def check_judged(clip: EmbeddedSet, results: Sequence[EventsResult]) -> None:
+    """Check that a clip has something to judge: figures of nothing would be perfect.
 
     Raises:
         DataError: In no round a state lasted long enough.
@@ -252,7 +252,7 @@ def mean_result(results: Sequence[EventsResult]) -> EventsResult:
 
 
 def true_entries(labels: Sequence[str | None]) -> list[StateEntry]:
-    """Return the entries into states that last, frames that show none left aside."""
+    """Return the entries into states that last, without frames that show none."""
     entries: list[StateEntry] = []
     first = 0
     for run in _runs(labels):
@@ -284,7 +284,7 @@ def _runs(labels: Sequence[str | None]) -> list[_Run]:
 
 
 def reported_entries(changes: Sequence[tuple[int, StateChange]]) -> list[StateEntry]:
-    """Return the entries into states; coming back to a state from `unknown` is none."""
+    """Return the entries into states; a return to a state from `unknown` is none."""
     entries: list[StateEntry] = []
     for place, change in changes:
         state = change.after.name
@@ -299,8 +299,11 @@ def paired(true: Sequence[StateEntry], reported: Sequence[StateEntry]) -> list[t
     start = 0
     for at, entry in enumerate(reported):
         for candidate in range(start, len(true)):
-            wanted = true[candidate]
-            if entry.state in (ANY, wanted.state) and wanted.first <= entry.place < wanted.end:
+            expected = true[candidate]
+            if (
+                entry.state in (ANY, expected.state)
+                and expected.first <= entry.place < expected.end
+            ):
                 pairs.append((candidate, at))
                 start = candidate + 1
                 break

@@ -1,4 +1,4 @@
-"""Pure functions from answers to figures."""
+"""Metrics: pure functions from answers to figures."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ SURE = 0.9
 """Probability from which an answer counts as sure."""
 
 
-def confusion(truth: Sequence[str], said: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return true state -> said state -> frames."""
+def confusion(truth: Sequence[str], reported: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return true state -> reported state -> frames."""
     table: dict[str, dict[str, int]] = {}
-    for true, answer in zip(truth, said, strict=True):
+    for true, answer in zip(truth, reported, strict=True):
         row = table.setdefault(true, {})
         row[answer] = row.get(answer, 0) + 1
     return {true: dict(sorted(row.items())) for true, row in sorted(table.items())}
 
 
 def balanced_accuracy(table: Mapping[str, Mapping[str, int]]) -> float:
-    """Return the mean over the true states of the part said rightly, 0 to 1."""
+    """Return the mean over the true states of the part that is right, 0 to 1."""
     rates = [row.get(true, 0) / sum(row.values()) for true, row in table.items()]
     return float(np.mean(rates))
 
@@ -31,7 +31,7 @@ def calibration_error(probabilities: NDArray[Any], right: NDArray[Any], bins: in
     """Return the expected calibration error, 0 to 1.
 
     The mean over bins of equal width, weighted by their frames, of the distance between the mean
-    probability said and the part that was right (Naeini et al., AAAI 2015).
+    probability and the part that was right (Naeini et al., AAAI 2015).
     """
     if len(probabilities) == 0:
         return 0.0
@@ -45,7 +45,7 @@ def calibration_error(probabilities: NDArray[Any], right: NDArray[Any], bins: in
 
 
 def auroc(familiar: NDArray[Any], novel: NDArray[Any]) -> float:
-    """Return how often a familiar score lies above a novel one, ties counting half; 0.5 is chance.
+    """Return the part of pairs whose familiar score is above the novel one; 0.5 is chance.
 
     Raises:
         ValueError: One of the two is empty.
@@ -77,7 +77,7 @@ def roc_curve(familiar: NDArray[Any], novel: NDArray[Any]) -> tuple[NDArray[Any]
 def precision_recall_curve(
     familiar: NDArray[Any], novel: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return (recall, precision) of calling unknown what lies at or below each level, rising."""
+    """Return (recall, precision) of `unknown` at or below each level, in rising order."""
     levels = np.unique(np.concatenate([familiar, novel]))
     found = np.array([int(np.sum(novel <= level)) for level in levels])
     called = found + np.array([int(np.sum(familiar <= level)) for level in levels])
@@ -115,7 +115,7 @@ def interpolated_precision(relevant: NDArray[np.bool_], recalls: NDArray[Any]) -
 def mean_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the mean of every number that all rows may have; nested ones too, others left out.
 
-    None where a row has no value is passed over.
+    Missing values are skipped.
     """
     means: dict[str, Any] = {}
     for name in rows[0] if rows else ():

@@ -1,4 +1,4 @@
-"""Retrieval: every picture asks for the others of its class."""
+"""Evaluation of retrieval: every picture is a query for the others of its class."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class RetrievalResult(msgspec.Struct, frozen=True):
     """Figures of one collection; means over the pictures whose class has others.
 
     Args:
-        name: Of the collection.
-        pictures: That ask.
-        classes: In it.
-        recall_at_1: Part of the questions with a picture of the class first; likewise the others.
+        name: Name of the collection.
+        pictures: Number of queries.
+        classes: Number of classes.
+        recall_at_1: Part of the queries with a picture of the class first; likewise the others.
         precision_at_5: Part of the class among the first five; likewise the other.
-        mean_average_precision: Over whole rankings.
+        mean_average_precision: Mean over whole rankings.
         precision_at_recall: Mean interpolated precision at recalls of 0, 0.1 .. 1 (the 11 points of
             Salton and McGill, Introduction to Modern Information Retrieval, 1983).
-        latency_ms: Median time of one question, embedding not included.
-        queries_per_s: One question after the other.
+        latency_ms: Median time of one query, embedding not included.
+        queries_per_s: Rate of queries one after the other.
         embed_ms: Median time of one embedding; None if it was not measured.
     """
 
@@ -62,9 +62,9 @@ def retrieve(
     """Return the figures of labelled pictures, embedded one after the other.
 
     Args:
-        name: Of the collection.
-        pictures: (class, pixels), as `read_tar` gives them.
-        embedder: To be measured.
+        name: Name of the collection.
+        pictures: (class, pixels), as of `read_tar`.
+        embedder: Embedder to measure.
         centred: Whether the mean of the collection is subtracted before the cosine.
 
     Raises:
@@ -78,8 +78,8 @@ def retrieve(
         classes.append(label)
     if not vectors:
         raise DataError(f"{name}: there is no picture")
-    found = evaluate_retrieval(name, np.stack(vectors), classes, centred=centred)
-    return msgspec.structs.replace(found, embed_ms=1000.0 * float(np.median(times_s)))
+    result = evaluate_retrieval(name, np.stack(vectors), classes, centred=centred)
+    return msgspec.structs.replace(result, embed_ms=1000.0 * float(np.median(times_s)))
 
 
 def evaluate_retrieval(
@@ -88,17 +88,17 @@ def evaluate_retrieval(
     """Return the figures of (N, D) vectors with their classes.
 
     Args:
-        name: Of the collection.
+        name: Name of the collection.
         vectors: Embeddings.
-        classes: Of the rows.
+        classes: Classes of the rows.
         centred: Whether the mean of the collection is subtracted before the cosine.
 
     Raises:
         DataError: Fewer than two pictures, no class with two, or a single class.
     """
     labels = np.asarray(classes)
-    asking = [row for row in range(len(labels)) if int((labels == labels[row]).sum()) > 1]
-    if not asking:
+    queries = [row for row in range(len(labels)) if int((labels == labels[row]).sum()) > 1]
+    if not queries:
         raise DataError(f"{name}: no class has two pictures")
     if len(set(classes)) < 2:
         raise DataError(f"{name}: all pictures are of the class {classes[0]!r}; needs two classes")
@@ -108,7 +108,7 @@ def evaluate_retrieval(
     curve = np.zeros(len(RECALL_LEVELS))
     average = 0.0
     times = []
-    for row in asking:
+    for row in queries:
         started = perf_counter()
         scores = rows @ rows[row]
         scores[row] = -np.inf
@@ -119,7 +119,7 @@ def evaluate_retrieval(
         precision += [float(relevant[:number].mean()) for number in PRECISION_AT]
         curve += interpolated_precision(relevant, RECALL_LEVELS)
         average += average_precision(relevant)
-    number = len(asking)
+    number = len(queries)
     recall = hits / number
     return RetrievalResult(
         name=name,

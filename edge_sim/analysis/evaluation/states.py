@@ -1,7 +1,4 @@
-"""Frame by frame: a few references drawn at random, every other frame asked for its state.
-
-Which frames of a labelled set become references.
-"""
+"""Evaluation frame by frame: a few references drawn at random, every other frame classified."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.metrics import (
     SURE,
     auroc,
@@ -35,12 +32,12 @@ LeaveLevels = Callable[[Gallery, Scorer], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How the frames are drawn.
+    """Protocol of an evaluation.
 
     Args:
-        references: Of each state in the gallery; a state with fewer frames keeps one to ask for.
+        references: References of each state; a state with fewer frames keeps one to classify.
         draws: Galleries drawn; the figures are means over them.
-        seed: Of the first draw; the others follow.
+        seed: Seed of the first draw; the others follow.
         open_set: Whether each state in turn is also left out of the gallery.
     """
 
@@ -51,10 +48,10 @@ class Protocol:
 
 
 class OpenSet(msgspec.Struct, frozen=True):
-    """How well frames of a state that the gallery does not have are told from the others.
+    """Recognition of frames whose state is not in the gallery.
 
     Args:
-        auroc: Of `combined` of the most probable state; 0.5 is chance.
+        auroc: AUROC of `combined` of the most probable state; 0.5 is chance.
         unknown_recall: Part found at a level that calls 5 % of the known frames unknown.
         found: Part below the leave level of the decider.
         false_unknown: Part of the known frames below it.
@@ -70,8 +67,8 @@ class ConditionAccuracy(msgspec.Struct, frozen=True):
     """A state in one light.
 
     Args:
-        frames: Clean ones of the set.
-        accuracy: Part of the answers that were right; None if none was asked for.
+        frames: Clean frames of the set.
+        accuracy: Part of the answers that are right; None if there are none.
     """
 
     frames: int
@@ -82,16 +79,16 @@ class StatesResult(msgspec.Struct, frozen=True):
     """Figures of one set; means over the draws.
 
     Args:
-        name: Of the set.
-        frames: That show a state cleanly.
-        states: Sorted.
-        balanced_accuracy: Mean over the states of the part said rightly.
+        name: Name of the set.
+        frames: Frames that show a state cleanly.
+        states: Names of the states, sorted.
+        balanced_accuracy: Mean over the states of the part that is right.
         deviation: Standard deviation of it over the draws.
-        calibration_error: Expected calibration error of the probability said.
-        sure_share: Part of the answers given with a probability of 0.9 and more.
+        calibration_error: Expected calibration error of the probability.
+        sure_share: Part of the answers with a probability of 0.9 and more.
         sure_accuracy: Part of these that is right; None if there is none.
-        open_set: None where it was not asked for.
-        confusion: True state -> said state -> frames, over all draws.
+        open_set: Figures of unknown states; None where the protocol has none.
+        confusion: True state -> reported state -> frames, over all draws.
         conditions: State -> light regime -> frames and accuracy.
     """
 
@@ -109,8 +106,8 @@ class StatesResult(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """Every answer on one set, for plots; rows over all draws."""
+class StateAnswers:
+    """All answers on one set, for plots; rows over all draws."""
 
     result: StatesResult
     probability: NDArray[Any]
@@ -120,71 +117,74 @@ class Answers:
 
 
 def learned_levels(gallery: Gallery, scorer: Scorer) -> Mapping[str, float]:
-    """Return the leave level of every state as the decider starts with it."""
+    """Return the leave level of every state with which the decider starts."""
     levels = levels_of(gallery, scorer.leave_one_out())
     return {state: threshold_of(level, Drift(), 0.5).leave for state, level in levels.items()}
 
 
 def evaluate_states(
-    seen: SeenSet,
+    embedded: EmbeddedSet,
     make_scorer: MakeScorer,
     protocol: Protocol,
     *,
     leave_levels: LeaveLevels = learned_levels,
-) -> Answers:
+) -> StateAnswers:
     """Return figures and answers of the protocol on one set.
 
     Args:
-        seen: The set.
-        make_scorer: Of a gallery.
-        protocol: How the frames are drawn.
-        leave_levels: Of a gallery and its scorer: below, a frame is called unknown.
+        embedded: The set.
+        make_scorer: Function from a gallery to its scorer.
+        protocol: Draws of the references.
+        leave_levels: Function from a gallery and its scorer to the levels below which a frame is
+            unknown.
 
     Raises:
         DataError: A state has a single frame, or there is only one state.
     """
-    if len(seen.states) < 2:
-        raise DataError(f"{seen.name}: needs at least two states, has {len(seen.states)}")
+    if len(embedded.states) < 2:
+        raise DataError(f"{embedded.name}: needs at least two states, has {len(embedded.states)}")
     truth: list[str] = []
-    said: list[str] = []
+    reported: list[str] = []
     rows: list[int] = []
     sure: list[float] = []
     rates: list[float] = []
     unknowns = _Unknowns()
-    for picked, asked in draws(seen, protocol):
-        scorer = make_scorer(seen.gallery(picked))
-        matches = [_match(scorer, seen, row) for row in asked]
-        true = [str(seen.labels[row]) for row in asked]
+    for picked, asked in draws(embedded, protocol):
+        scorer = make_scorer(embedded.gallery(picked))
+        matches = [_match(scorer, embedded, row) for row in asked]
+        true = [str(embedded.labels[row]) for row in asked]
         answers = [match.best.state for match in matches]
         rates.append(balanced_accuracy(confusion(true, answers)))
         truth += true
-        said += answers
+        reported += answers
         rows += asked
         sure += [match.best.probability for match in matches]
         if protocol.open_set:
-            _leave_states_out(seen, (make_scorer, leave_levels), (picked, asked), unknowns)
-    right = np.array([a == b for a, b in zip(truth, said, strict=True)])
+            _leave_states_out(embedded, (make_scorer, leave_levels), (picked, asked), unknowns)
+    right = np.array([a == b for a, b in zip(truth, reported, strict=True)])
     probability = np.array(sure)
     confident = probability >= SURE
     result = StatesResult(
-        name=seen.name,
-        frames=len(seen.clean_rows),
-        states=seen.states,
+        name=embedded.name,
+        frames=len(embedded.clean_rows),
+        states=embedded.states,
         balanced_accuracy=float(np.mean(rates)),
         deviation=float(np.std(rates)),
         calibration_error=calibration_error(probability, right),
         sure_share=float(np.mean(confident)),
         sure_accuracy=float(np.mean(right[confident])) if confident.any() else None,
         open_set=unknowns.summary() if protocol.open_set else None,
-        confusion=confusion(truth, said),
-        conditions=_by_condition(seen, rows, right),
+        confusion=confusion(truth, reported),
+        conditions=_by_condition(embedded, rows, right),
     )
     familiar, novel = unknowns.pooled()
-    return Answers(result, probability, right, familiar, novel)
+    return StateAnswers(result, probability, right, familiar, novel)
 
 
-def draws(seen: SeenSet, protocol: Protocol) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Yield (rows of the gallery, rows to ask for) of each draw.
+def draws(
+    embedded: EmbeddedSet, protocol: Protocol
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield (rows of the gallery, rows to classify) of each draw.
 
     Raises:
         DataError: A state has a single frame.
@@ -192,19 +192,19 @@ def draws(seen: SeenSet, protocol: Protocol) -> Iterator[tuple[tuple[int, ...], 
     for draw in range(protocol.draws):
         rng = np.random.default_rng(protocol.seed + draw)
         picked: list[int] = []
-        for state in seen.states:
-            rows = seen.rows_of(state)
+        for state in embedded.states:
+            rows = embedded.rows_of(state)
             if len(rows) < 2:
-                raise DataError(f"{seen.name}: the state {state!r} has a single frame")
+                raise DataError(f"{embedded.name}: the state {state!r} has a single frame")
             number = min(protocol.references, len(rows) - 1)
             picked += sorted(int(row) for row in rng.choice(rows, number, replace=False))
         kept = set(picked)
-        yield tuple(picked), tuple(row for row in seen.clean_rows if row not in kept)
+        yield tuple(picked), tuple(row for row in embedded.clean_rows if row not in kept)
 
 
 @dataclass(slots=True, eq=False)
 class _Unknowns:
-    """Gathered over draws and states left out."""
+    """Figures gathered over draws and states left out."""
 
     auroc: list[float] = field(default_factory=list)
     recall: list[float] = field(default_factory=list)
@@ -228,15 +228,17 @@ class _Unknowns:
 
 
 def _by_condition(
-    seen: SeenSet, rows: Sequence[int], right: NDArray[Any]
+    embedded: EmbeddedSet, rows: Sequence[int], right: NDArray[Any]
 ) -> dict[str, dict[str, ConditionAccuracy]]:
-    """Return state -> light -> cell; `right` says which answers, to `rows`, were."""
+    """Return state -> light -> cell; `right` marks the answers to `rows` that are."""
     answers: dict[tuple[str, str], list[bool]] = {}
     for row, is_right in zip(rows, right, strict=True):
-        answers.setdefault((str(seen.labels[row]), seen.condition(row)), []).append(bool(is_right))
+        answers.setdefault((str(embedded.labels[row]), embedded.condition(row)), []).append(
+            bool(is_right)
+        )
     table: dict[str, dict[str, ConditionAccuracy]] = {}
-    for state in seen.states:
-        lights = [seen.condition(row) for row in seen.rows_of(state)]
+    for state in embedded.states:
+        lights = [embedded.condition(row) for row in embedded.rows_of(state)]
         table[state] = {}
         for light in (name for name in CONDITIONS if name in lights):
             given = answers.get((state, light))
@@ -246,21 +248,21 @@ def _by_condition(
 
 
 def _leave_states_out(
-    seen: SeenSet,
+    embedded: EmbeddedSet,
     made_by: tuple[MakeScorer, LeaveLevels],
     rows: tuple[Sequence[int], Sequence[int]],
     into: _Unknowns,
 ) -> None:
     picked, asked = rows
     make_scorer, leave_levels = made_by
-    for left_out in seen.states:
-        gallery = seen.gallery(row for row in picked if seen.labels[row] != left_out)
+    for left_out in embedded.states:
+        gallery = embedded.gallery(row for row in picked if embedded.labels[row] != left_out)
         scorer = make_scorer(gallery)
         leave = leave_levels(gallery, scorer)
-        best = [_match(scorer, seen, row).best for row in asked]
+        best = [_match(scorer, embedded, row).best for row in asked]
         combined = np.array([item.score.combined for item in best])
         below = np.array([item.score.combined < leave[item.state] for item in best])
-        is_novel = np.array([seen.labels[row] == left_out for row in asked])
+        is_novel = np.array([embedded.labels[row] == left_out for row in asked])
         familiar, novel = combined[~is_novel], combined[is_novel]
         into.auroc.append(auroc(familiar, novel))
         into.recall.append(recall_at_false_rate(familiar, novel))
@@ -270,30 +272,32 @@ def _leave_states_out(
         into.novel.append(novel)
 
 
-def _match(scorer: Scorer, seen: SeenSet, row: int) -> Match:
-    match = scorer.best_match(seen.probes[row])
+def _match(scorer: Scorer, embedded: EmbeddedSet, row: int) -> Match:
+    match = scorer.best_match(embedded.probes[row])
     if match is None:
-        raise DataError(f"{seen.name}: the gallery is empty")
+        raise DataError(f"{embedded.name}: the gallery is empty")
     return match
 
 
 DAY_S = 86400.0
 CLIP_REFERENCES = 8
-"""Per state, for a clip that is played with references from before or beside it."""
+"""References per state for a clip that is played with references from before or beside it."""
 
 Plan = tuple[Gallery, Sequence[int]]
 """A gallery and the rows that are played with it."""
 
 
-def plans_for(clip: SeenSet, protocol: Protocol, *, beside: SeenSet | None = None) -> list[Plan]:
-    """Return how a clip is played.
+def plans_for(
+    clip: EmbeddedSet, protocol: Protocol, *, beside: EmbeddedSet | None = None
+) -> list[Plan]:
+    """Return the galleries with which a clip is played, and the rows.
 
     With references from `beside`; or, for a clip of one state, from its own beginning; else with
     references drawn from the clip itself, the rest of which is played, once for each draw.
 
     Args:
-        clip: To be played.
-        protocol: How many references, draws and which seed.
+        clip: Clip to play.
+        protocol: Number of references and draws, and seed.
         beside: A set of the same view.
 
     Raises:
@@ -310,36 +314,36 @@ def plans_for(clip: SeenSet, protocol: Protocol, *, beside: SeenSet | None = Non
     return [(clip.gallery(picked), asked) for picked, asked in draws(clip, protocol)]
 
 
-def first_rows(seen: SeenSet, number: int) -> tuple[int, ...]:
+def first_rows(embedded: EmbeddedSet, number: int) -> tuple[int, ...]:
     """Return rows of a clip of one state: over the first day if it is dated, else the first ones.
 
     Raises:
         DataError: The clip has not more frames than that.
     """
-    rows = seen.clean_rows
+    rows = embedded.clean_rows
     if len(rows) <= number:
         raise DataError(
-            f"{seen.name}: {len(rows)} frames, needs more than {number} to take so many "
+            f"{embedded.name}: {len(rows)} frames, needs more than {number} to take so many "
             "references; ask for fewer with --references"
         )
-    if not seen.is_dated:
+    if not embedded.is_dated:
         return rows[:number]
-    start_s = seen.probes[rows[0]].unix_time_s
-    day = [row for row in rows if seen.probes[row].unix_time_s < start_s + DAY_S]
-    return spread(seen, day, number)
+    start_s = embedded.probes[rows[0]].unix_time_s
+    day = [row for row in rows if embedded.probes[row].unix_time_s < start_s + DAY_S]
+    return spread(embedded, day, number)
 
 
-def spread(seen: SeenSet, rows: Sequence[int], number: int) -> tuple[int, ...]:
+def spread(embedded: EmbeddedSet, rows: Sequence[int], number: int) -> tuple[int, ...]:
     """Return `number` of the rows, or all if there are fewer, evenly spread over their time."""
     if len(rows) <= number:
         return tuple(rows)
-    times = np.array([seen.probes[row].unix_time_s for row in rows])
-    wanted = np.linspace(times[0], times[-1], number)
-    picked = sorted({int(np.argmin(np.abs(times - moment))) for moment in wanted})
+    times = np.array([embedded.probes[row].unix_time_s for row in rows])
+    expected = np.linspace(times[0], times[-1], number)
+    picked = sorted({int(np.argmin(np.abs(times - moment))) for moment in expected})
     return tuple(rows[place] for place in picked)
 
 
-def gallery_beside(clip: SeenSet, other: SeenSet, number: int) -> Gallery:
+def gallery_beside(clip: EmbeddedSet, other: EmbeddedSet, number: int) -> Gallery:
     """Return references for a clip from another set of the same view.
 
     Of each state `number` frames, spread over the day of `other` that lies nearest before or
@@ -363,7 +367,7 @@ def gallery_beside(clip: SeenSet, other: SeenSet, number: int) -> Gallery:
 
 
 def _nearest_day(
-    other: SeenSet, before: Sequence[int], after: Sequence[int], clip: SeenSet
+    other: EmbeddedSet, before: Sequence[int], after: Sequence[int], clip: EmbeddedSet
 ) -> list[int]:
     def time_of(row: int) -> float:
         return other.probes[row].unix_time_s

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.analysis.calibration import Curve
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import Played
 from edge_sim.analysis.evaluation.metrics import precision_recall_curve, roc_curve
 from edge_sim.analysis.evaluation.retrieval import RECALL_AT, RECALL_LEVELS, RetrievalResult
-from edge_sim.analysis.evaluation.states import Answers
+from edge_sim.analysis.evaluation.states import StateAnswers
 from edge_sim.analysis.log_stats import Traces
 from edge_sim.analysis.report import svg
 from edge_sim.analysis.report.drawing import (
@@ -39,7 +39,7 @@ from edge_sim.errors import DataError
 _DPI = 110
 
 
-def plot_states(answers: Sequence[Answers], path: Path) -> None:
+def plot_states(answers: Sequence[StateAnswers], path: Path) -> None:
     """Write a row per set: scores of known and novel frames, ROC, PR, calibration, confusion.
 
     Raises:
@@ -58,7 +58,7 @@ def plot_states(answers: Sequence[Answers], path: Path) -> None:
     save(figure, path, pyplot)
 
 
-def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
+def plot_events(clips: Sequence[tuple[EmbeddedSet, Played]], path: Path) -> None:
     """Write a timeline per clip: true and reported states, and `combined` of the best match.
 
     Raises:
@@ -68,8 +68,8 @@ def plot_events(clips: Sequence[tuple[SeenSet, Played]], path: Path) -> None:
     figure, axes = pyplot.subplots(
         len(clips), 1, figsize=(14, 2.6 * len(clips)), squeeze=False, layout="constrained"
     )
-    for axis, (seen, played) in zip(axes[:, 0], clips, strict=True):
-        _timeline(axis, seen, played)
+    for axis, (embedded, played) in zip(axes[:, 0], clips, strict=True):
+        _timeline(axis, embedded, played)
     save(figure, path, pyplot)
 
 
@@ -112,7 +112,7 @@ def check(path: Path) -> None:
         raise DataError(f"{path}: a plot cannot be such a file; there are {', '.join(kinds)}")
 
 
-def _scores(axis: Any, item: Answers) -> None:
+def _scores(axis: Any, item: StateAnswers) -> None:
     bins = np.linspace(0.0, 1.0, 41)
     if len(item.familiar):
         axis.hist(item.familiar, bins, density=True, alpha=0.6, label="state in the gallery")
@@ -121,7 +121,7 @@ def _scores(axis: Any, item: Answers) -> None:
     axis.set(title=item.result.name, xlabel="combined of the best state", xlim=(0, 1), yticks=())
 
 
-def _roc(axis: Any, item: Answers) -> None:
+def _roc(axis: Any, item: StateAnswers) -> None:
     if len(item.familiar):
         false, found = roc_curve(item.familiar, item.novel)
         axis.plot(false, found)
@@ -132,7 +132,7 @@ def _roc(axis: Any, item: Answers) -> None:
     axis.set(title=title, xlabel="false unknown", ylabel="unknown found", aspect="equal")
 
 
-def _precision(axis: Any, item: Answers) -> None:
+def _precision(axis: Any, item: StateAnswers) -> None:
     if len(item.familiar):
         recall, precision = precision_recall_curve(item.familiar, item.novel)
         axis.plot(recall, precision)
@@ -142,7 +142,7 @@ def _precision(axis: Any, item: Answers) -> None:
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
 
 
-def _calibration(axis: Any, item: Answers) -> None:
+def _calibration(axis: Any, item: StateAnswers) -> None:
     which = np.minimum((item.probability * 10).astype(int), 9)
     present = np.unique(which)
     reported = [float(item.probability[which == one].mean()) for one in present]
@@ -154,7 +154,7 @@ def _calibration(axis: Any, item: Answers) -> None:
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
 
 
-def _confusion(axis: Any, item: Answers) -> None:
+def _confusion(axis: Any, item: StateAnswers) -> None:
     states = list(item.result.states)
     table = np.zeros((len(states), len(states)))
     for true, row in item.result.confusion.items():
@@ -170,15 +170,15 @@ def _confusion(axis: Any, item: Answers) -> None:
     axis.set(title=f"balanced accuracy {item.result.balanced_accuracy:.3f}", ylabel="true")
 
 
-def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
-    names = [*seen.states, UNKNOWN]
+def _timeline(axis: Any, embedded: EmbeddedSet, played: Played) -> None:
+    names = [*embedded.states, UNKNOWN]
     height = {name: -0.12 * (place + 1) for place, name in enumerate(names)}
     places = np.arange(len(played.rows))
-    true = [height.get(seen.labels[row] or UNKNOWN, np.nan) for row in played.rows]
+    true = [height.get(embedded.labels[row] or UNKNOWN, np.nan) for row in played.rows]
     axis.scatter(places, true, s=9, color="lightgrey", label="true")
     if played.alarms is None:
         combined = [np.nan if m is None else m.best.score.combined for m in played.matches]
-        reported = [height.get(state.name, np.nan) for state in played.said]
+        reported = [height.get(state.name, np.nan) for state in played.reported]
         axis.plot(
             places, combined, linewidth=0.8, color="black", label="combined of the best state"
         )
@@ -190,7 +190,7 @@ def _timeline(axis: Any, seen: SeenSet, played: Played) -> None:
         )
     levels = (0.0, 0.5, 1.0) if played.alarms is None else ()
     axis.set_yticks([*height.values(), *levels], [*names, *map(str, levels)], fontsize=7)
-    axis.set_title(seen.name, loc="left")
+    axis.set_title(embedded.name, loc="left")
     axis.set(xlabel="frame", xlim=(0, len(places)))
     axis.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
 
@@ -437,7 +437,7 @@ def score_sheet(traces: Mapping[str, Traces]) -> Drawing:
 
 
 def _over_time(name: str, values: np.typing.NDArray[np.float64]) -> Diagram:
-    """Return means of so many neighbours that the line has no more points than can be seen."""
+    """Return means of so many neighbours that the line has no more points than can be embedded."""
     parts = np.array_split(values, min(_SCORES_POINTS, len(values)))
     means = [float(part.mean()) for part in parts]
     places = np.linspace(0.0, float(max(len(values) - 1, 1)), len(means))

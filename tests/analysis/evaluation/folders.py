@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from tests.pictured import picture, probe
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -43,10 +43,12 @@ def write_tar(path: Path, classes: Sequence[str], each: int) -> Path:
     return path
 
 
-def seen_set(labels: Sequence[str | None], *, step_s: float = 900.0, start: int = 0) -> SeenSet:
+def embedded_set(
+    labels: Sequence[str | None], *, step_s: float = 900.0, start: int = 0
+) -> EmbeddedSet:
     """A set in memory, dated; None shows the disc at the top."""
     probes = tuple(
         probe(label or "top", start + at, at_s=(start + at) * step_s)
         for at, label in enumerate(labels)
     )
-    return SeenSet("drawn", probes, tuple(labels), is_dated=True)
+    return EmbeddedSet("drawn", probes, tuple(labels), is_dated=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edge_sim.analysis.evaluation.datasets import SeenSet
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import (
     TOLERANCE_FRAMES,
     EventsResult,
@@ -25,7 +25,7 @@ from edge_sim.decision.pipeline import Stages
 from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.errors import DataError
 from edge_sim.vision.scene_monitor import SceneMonitor
-from tests.analysis.evaluation.folders import seen_set
+from tests.analysis.evaluation.folders import embedded_set
 from tests.builders import match, observation
 
 STAGES = Stages(
@@ -41,7 +41,7 @@ def change(after: str, *, confidence: float = 0.8) -> StateChange:
 
 
 def judged(labels: Sequence[str | None], changes: list[tuple[int, str]]) -> EventsResult:
-    seen = SeenSet("clip", (), tuple(labels))
+    seen = EmbeddedSet("clip", (), tuple(labels))
     said, now = [], State(UNKNOWN, UnknownReason.STARTING)
     told = {place: change(after) for place, after in changes}
     for place in range(len(labels)):
@@ -133,26 +133,26 @@ def test_the_mean_of_results_is_taken_figure_by_figure() -> None:
 
 
 def test_a_clip_is_played_with_the_stages_of_a_device() -> None:
-    seen = seen_set(["empty"] * 12 + [None] * 2 + ["left"] * 12)
-    gallery = seen_set(["empty"] * 5 + ["left"] * 5, start=1000).gallery(range(10))
+    seen = embedded_set(["empty"] * 12 + [None] * 2 + ["left"] * 12)
+    gallery = embedded_set(["empty"] * 5 + ["left"] * 5, start=1000).gallery(range(10))
     found = judge(seen, play(seen, range(26), gallery, STAGES))
     assert found.f1 == 1.0
     assert (found.wrong_share or 0.0) < 0.2
 
 
 def test_early_references_of_a_dated_clip_lie_within_its_first_day() -> None:
-    seen = seen_set(["empty"] * 300, step_s=900.0)
+    seen = embedded_set(["empty"] * 300, step_s=900.0)
     rows = first_rows(seen, 8)
     assert len(rows) == 8
     assert rows[0] == 0
     assert 90 <= rows[-1] < 97
     with pytest.raises(DataError, match="needs more than 8"):
-        first_rows(seen_set(["empty"] * 8), 8)
+        first_rows(embedded_set(["empty"] * 8), 8)
 
 
 def test_references_beside_a_clip_come_from_the_nearest_days() -> None:
-    clip = seen_set(["empty"] * 4, step_s=3600.0, start=72)
-    other = seen_set([("empty" if at < 70 else "left") for at in range(140)], step_s=3600.0)
+    clip = embedded_set(["empty"] * 4, step_s=3600.0, start=72)
+    other = embedded_set([("empty" if at < 70 else "left") for at in range(140)], step_s=3600.0)
     gallery = gallery_beside(clip, other, 6)
     rows = [int(item.reference_id.split("/")[1]) for item in gallery]
     assert gallery.states == ("empty", "left")
@@ -160,4 +160,4 @@ def test_references_beside_a_clip_come_from_the_nearest_days() -> None:
 
 
 def test_spreading_takes_all_of_few() -> None:
-    assert spread(seen_set(["empty"] * 3), [0, 1, 2], 8) == (0, 1, 2)
+    assert spread(embedded_set(["empty"] * 3), [0, 1, 2], 8) == (0, 1, 2)

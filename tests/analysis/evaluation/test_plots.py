@@ -13,11 +13,11 @@ from edge_sim.analysis.evaluation.states import Protocol, evaluate_states
 from edge_sim.analysis.report.figures import check, plot_events, plot_retrieval, plot_states
 from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.errors import DataError
-from tests.analysis.evaluation.folders import seen_set
+from tests.analysis.evaluation.folders import embedded_set
 
 pytest.importorskip("matplotlib", reason="plots need the extra `plot`")
 
-SEEN = seen_set(["empty"] * 9 + [None] * 2 + ["left"] * 9)
+SEEN = embedded_set(["empty"] * 9 + [None] * 2 + ["left"] * 9)
 
 
 def size_of(path: Path) -> tuple[int, ...]:

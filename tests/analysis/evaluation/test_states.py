@@ -9,13 +9,13 @@ import pytest
 from edge_sim.analysis.evaluation.states import Protocol, draws, evaluate_states
 from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.errors import DataError
-from tests.analysis.evaluation.folders import seen_set
+from tests.analysis.evaluation.folders import embedded_set
 
 LABELS = ["empty", "left", "right", None] * 12
 
 
 def test_draws_take_references_of_every_state_and_ask_for_all_other_clean_frames() -> None:
-    seen = seen_set(LABELS)
+    seen = embedded_set(LABELS)
     found = list(draws(seen, Protocol(references=3, draws=4, seed=5)))
     assert len(found) == 4
     for picked, asked in found:
@@ -27,7 +27,7 @@ def test_draws_take_references_of_every_state_and_ask_for_all_other_clean_frames
 
 
 def test_clear_states_are_told_apart_and_a_left_out_one_is_noticed() -> None:
-    answers = evaluate_states(seen_set(LABELS), GalleryScorer, Protocol(references=5, draws=2))
+    answers = evaluate_states(embedded_set(LABELS), GalleryScorer, Protocol(references=5, draws=2))
     result = answers.result
     assert result.balanced_accuracy > 0.95
     assert result.frames == 36
@@ -39,7 +39,7 @@ def test_clear_states_are_told_apart_and_a_left_out_one_is_noticed() -> None:
 
 
 def test_frames_and_accuracy_are_told_by_state_and_light() -> None:
-    seen = seen_set(["left", "right"] * 8)
+    seen = embedded_set(["left", "right"] * 8)
     grey = replace(seen.probes[0].quality, chroma=0.0)
     probes = (replace(seen.probes[0], quality=grey), *seen.probes[1:])
     result = evaluate_states(
@@ -53,7 +53,7 @@ def test_frames_and_accuracy_are_told_by_state_and_light() -> None:
 
 
 def test_a_light_that_was_never_asked_for_has_no_accuracy() -> None:
-    seen = seen_set(["left", "right"] * 2)
+    seen = embedded_set(["left", "right"] * 2)
     grey = replace(seen.probes[0].quality, chroma=0.0)
     only = replace(seen, probes=(replace(seen.probes[0], quality=grey), *seen.probes[1:]))
     rows = {
@@ -68,14 +68,14 @@ def test_a_light_that_was_never_asked_for_has_no_accuracy() -> None:
 
 def test_the_open_set_can_be_left_out() -> None:
     answers = evaluate_states(
-        seen_set(LABELS), GalleryScorer, Protocol(references=2, draws=1, open_set=False)
+        embedded_set(LABELS), GalleryScorer, Protocol(references=2, draws=1, open_set=False)
     )
     assert answers.result.open_set is None
     assert len(answers.familiar) == 0
 
 
 def test_a_state_with_few_frames_keeps_one_to_ask_for() -> None:
-    seen = seen_set(["left"] * 3 + ["right"] * 12)
+    seen = embedded_set(["left"] * 3 + ["right"] * 12)
     picked, asked = next(draws(seen, Protocol(references=5)))
     assert [seen.labels[row] for row in picked].count("left") == 2
     assert [seen.labels[row] for row in asked].count("left") == 1
@@ -83,6 +83,6 @@ def test_a_state_with_few_frames_keeps_one_to_ask_for() -> None:
 
 def test_too_little_to_measure_is_told() -> None:
     with pytest.raises(DataError, match="two states"):
-        evaluate_states(seen_set(["left"] * 4), GalleryScorer, Protocol())
+        evaluate_states(embedded_set(["left"] * 4), GalleryScorer, Protocol())
     with pytest.raises(DataError, match="single frame"):
-        evaluate_states(seen_set(["left", "right", "right"]), GalleryScorer, Protocol())
+        evaluate_states(embedded_set(["left", "right", "right"]), GalleryScorer, Protocol())

@@ -9,23 +9,23 @@ from typing import Any
 import msgspec
 
 from comparing.methods import DETECTORS, Method, method_of, missing_package
-from edge_sim.analysis.evaluation.datasets import SeenSet, Track
-from edge_sim.analysis.evaluation.events import EventsResult, check_asked, judge, mean_result
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet, Track
+from edge_sim.analysis.evaluation.events import EventsResult, check_judged, judge, mean_result
 from edge_sim.analysis.evaluation.metrics import mean_figures
 from edge_sim.analysis.evaluation.states import CLIP_REFERENCES, Protocol, StatesResult, plans_for
 
 EMBEDDING_METHODS = ("gallery", "nearest-cosine", "softmax-head")
-"""Those whose figures depend on the embedding model."""
+"""Methods whose figures depend on the embedding model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entrant:
+class Candidate:
     """A method with its settings.
 
     Args:
-        method: Its name.
+        method: Name of the method.
         model: Name of the embedding model, as in the mapping of sets; None if it needs none.
-        threshold: Instead of its usual fixed one.
+        threshold: Threshold in place of its usual fixed one.
     """
 
     method: str
@@ -35,16 +35,16 @@ class Entrant:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What methods are measured on.
+    """Data of a comparison.
 
     Args:
-        sets: Labelled sets, as one embedding model sees them.
-        clips: That are only played.
-        protocol: How references are drawn.
+        sets: Labelled sets, embedded by one model.
+        clips: Clips that are only played.
+        protocol: Draws of the references.
     """
 
-    sets: Sequence[SeenSet]
-    clips: Sequence[SeenSet]
+    sets: Sequence[EmbeddedSet]
+    clips: Sequence[EmbeddedSet]
     protocol: Protocol
 
 
@@ -54,16 +54,16 @@ class Summary(msgspec.Struct, frozen=True):
     Args:
         balanced_accuracy: Mean over the sets.
         worst_balanced_accuracy: The lowest.
-        worst_set: That has it.
+        worst_set: Set with the lowest.
         auroc: Mean over the sets, open set.
-        unknown_recall: Likewise, at 5 % false unknown.
-        f1: Of events, mean over the clips with a change.
+        unknown_recall: Mean over the sets at 5 % false unknown.
+        f1: F1 of events, mean over the clips with a change.
         worst_f1: The lowest.
-        worst_clip: That has it.
+        worst_clip: Clip with the lowest.
         delay_frames: Mean over the clips.
         false_per_1000: False events for 1000 frames, mean over all clips.
         false_in_still_clips: Sum over the clips without a change.
-        unknown_share: Of the frames, mean over all clips.
+        unknown_share: Share of the frames, mean over all clips.
     """
 
     balanced_accuracy: float | None = None
@@ -80,17 +80,17 @@ class Summary(msgspec.Struct, frozen=True):
     unknown_share: float | None = None
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What one entrant reached.
+class MethodResult(msgspec.Struct, frozen=True):
+    """Figures of one candidate.
 
     Args:
-        method: Its name.
-        model: As entered.
-        threshold: As entered.
-        skipped: Why it was not measured; None if it was.
-        summary: Over all sets.
-        states: Of each set; None for a method that names no states.
-        events: Of each clip, and of each set whose order is known.
+        method: Name of the method.
+        model: Name of the embedding model.
+        threshold: Threshold of the candidate.
+        skipped: Reason for which it was not measured; None if it was.
+        summary: Figures over all sets.
+        states: Figures of each set; None for a method that names no states.
+        events: Figures of each clip, and of each set whose order is known.
     """
 
     method: str
@@ -102,69 +102,75 @@ class Standing(msgspec.Struct, frozen=True):
     events: tuple[EventsResult, ...] | None = None
 
 
-def entrants(names: Sequence[str], models: Sequence[str]) -> tuple[Entrant, ...]:
+def candidates(names: Sequence[str], models: Sequence[str]) -> tuple[Candidate, ...]:
     """Return every method with every model that matters to it, in the order of the names."""
-    found: list[Entrant] = []
+    selected: list[Candidate] = []
     for name in names:
         if name in EMBEDDING_METHODS:
-            found += [Entrant(name, model) for model in models]
+            selected += [Candidate(name, model) for model in models]
         else:
-            found.append(Entrant(name, None))
-    return tuple(found)
+            selected.append(Candidate(name, None))
+    return tuple(selected)
 
 
-def compete(
-    entrant: Entrant,
-    sets: Mapping[str, Sequence[SeenSet]],
-    clips: Mapping[str, Sequence[SeenSet]],
+def measure_method(
+    candidate: Candidate,
+    sets: Mapping[str, Sequence[EmbeddedSet]],
+    clips: Mapping[str, Sequence[EmbeddedSet]],
     protocol: Protocol,
     *,
-    track: Track[SeenSet],
-) -> Standing:
-    """Return what one entrant reaches on all sets and clips.
+    track: Track[EmbeddedSet],
+) -> MethodResult:
+    """Return the figures of a candidate on all sets and clips.
 
     Args:
-        entrant: To be measured.
-        sets: Model -> labelled sets as it sees them; at least one model.
+        candidate: Method to measure.
+        sets: Model -> labelled sets embedded by it; at least one model.
         clips: Model -> clips that are only played.
-        protocol: How references are drawn.
-        track: Goes over the sets and shows how far it is.
+        protocol: Draws of the references.
+        track: Wrapper of the sets that shows progress.
 
     Raises:
         DataError: A set cannot be evaluated.
     """
-    package = missing_package(entrant.method)
+    package = missing_package(candidate.method)
     if package is not None:
         reason = f"{package} is not installed; run `pip install 'edge_sim[bench]'`"
-        return Standing(entrant.method, entrant.model, entrant.threshold, reason, Summary())
-    method = method_of(entrant.method, threshold=entrant.threshold)
-    model = entrant.model or next(iter(sets))
-    label = entrant.method if entrant.model is None else f"{entrant.method}, {entrant.model}"
+        return MethodResult(
+            candidate.method, candidate.model, candidate.threshold, reason, Summary()
+        )
+    method = method_of(candidate.method, threshold=candidate.threshold)
+    model = candidate.model or next(iter(sets))
+    label = (
+        candidate.method if candidate.model is None else f"{candidate.method}, {candidate.model}"
+    )
     field = Field(sets[model], clips.get(model, ()), protocol)
-    if entrant.method in DETECTORS:
+    if candidate.method in DETECTORS:
         field = replace(field, protocol=replace(protocol, draws=1))  # it takes no references
         states = None
     else:
         states = states_on(field, method, track=track, label=label)
     events = events_on(field, method, track=track, label=label)
     summary = summarised(states or (), events)
-    return Standing(entrant.method, entrant.model, entrant.threshold, None, summary, states, events)
+    return MethodResult(
+        candidate.method, candidate.model, candidate.threshold, None, summary, states, events
+    )
 
 
 def states_on(
-    field: Field, method: Method, *, track: Track[SeenSet], label: str
+    field: Field, method: Method, *, track: Track[EmbeddedSet], label: str
 ) -> tuple[StatesResult, ...]:
-    """Return what a method reaches frame by frame, on every set of more than one state."""
-    several = [seen for seen in field.sets if len(seen.states) > 1]
-    shown = track(several, f"{label}: states")
-    return tuple(method.states(seen, field.protocol).result for seen in shown)
+    """Return the figures of a method frame by frame, on every set of more than one state."""
+    several = [embedded for embedded in field.sets if len(embedded.states) > 1]
+    tracked = track(several, f"{label}: states")
+    return tuple(method.states(embedded, field.protocol).result for embedded in tracked)
 
 
 def events_on(
-    field: Field, method: Method, *, track: Track[SeenSet], label: str
+    field: Field, method: Method, *, track: Track[EmbeddedSet], label: str
 ) -> tuple[EventsResult, ...]:
-    """Return what a method reports, on every clip and every set whose order is known."""
-    ordered = [seen for seen in (*field.sets, *field.clips) if seen.is_ordered]
+    """Return the figures of its events, on every clip and every set whose order is known."""
+    ordered = [embedded for embedded in (*field.sets, *field.clips) if embedded.is_ordered]
     return tuple(
         _played(method, clip, field.protocol, _beside(clip, field.sets))
         for clip in track(ordered, f"{label}: events")
@@ -201,19 +207,19 @@ def summarised(states: Sequence[StatesResult], events: Sequence[EventsResult]) -
 
 
 def _played(
-    method: Method, clip: SeenSet, protocol: Protocol, beside: SeenSet | None
+    method: Method, clip: EmbeddedSet, protocol: Protocol, beside: EmbeddedSet | None
 ) -> EventsResult:
     if beside is not None or len(clip.states) == 1:
         protocol = replace(protocol, references=CLIP_REFERENCES)
     plans = plans_for(clip, protocol, beside=beside)
     results = [judge(clip, method.play(clip, rows, own)) for own, rows in plans]
-    check_asked(clip, results)
+    check_judged(clip, results)
     return mean_result(results)
 
 
-def _beside(clip: SeenSet, sets: Sequence[SeenSet]) -> SeenSet | None:
+def _beside(clip: EmbeddedSet, sets: Sequence[EmbeddedSet]) -> EmbeddedSet | None:
     """Return the set of the same view to take references from: dated, with the same states."""
-    if not clip.is_dated or len(clip.states) < 2 or any(clip is seen for seen in sets):
+    if not clip.is_dated or len(clip.states) < 2 or any(clip is embedded for embedded in sets):
         return None
-    same = (seen for seen in sets if seen.is_dated and seen.states == clip.states)
+    same = (embedded for embedded in sets if embedded.is_dated and embedded.states == clip.states)
     return next(same, None)
