@@ -125,7 +125,7 @@ def test_looks_near_another_state_are_never_redundant() -> None:
         (
             gallery(fan("open", 0.0), fan("shut", 120.0, 3)),
             {},
-            "another picture of 'shut' by day, different from what is there: it has 3 different",
+            "another picture of 'shut' by day, different from what is there: it has 3 of the five",
         ),
         (
             FULL,

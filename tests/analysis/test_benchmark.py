@@ -70,4 +70,4 @@ def test_bench_prints_every_stage(capfd: pytest.CaptureFixture[str]) -> None:
 def test_bench_needs_a_round(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["bench", "--model", "thumbnail", "--rounds", "0"])
-    assert "'0' is no whole number above 0" in capfd.readouterr().err
+    assert "'0' is not a whole number above 0" in capfd.readouterr().err

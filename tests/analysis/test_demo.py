@@ -80,4 +80,4 @@ def test_nonsense_is_refused_in_one_line(
 def test_nothing_at_all_cannot_be_played(option: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["demo", option, "0"])
-    assert "'0' is no whole number above 0" in capfd.readouterr().err
+    assert "'0' is not a whole number above 0" in capfd.readouterr().err
