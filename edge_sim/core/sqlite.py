@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_sim.errors import EdgeSimError
+from edge_sim.errors import AccessError, EdgeSimError
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,8 @@ def translated(path: Path, kind: FileKind) -> Iterator[None]:
         raise kind.error(f"{path}: {explained(error, kind)}") from error
     except OverflowError as error:  # of sqlite3: a number beyond 64 bits
         raise kind.error(f"{path}: a number is too large for {kind.noun} ({error})") from error
+    except AccessError as error:
+        raise kind.error(str(error)) from error
     except OSError as error:
         raise kind.error(f"{error.filename or path}: {error.strerror or error}") from error
 

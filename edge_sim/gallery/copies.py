@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sim.core import sqlite
-from edge_sim.core.files import make_private
+from edge_sim.core.files import exists, is_dir, make_private
 from edge_sim.core.sqlite import transaction, write_back
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import history, integrity
@@ -50,8 +50,9 @@ def back_up(path: Path, target: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> i
     Raises:
         GalleryError: There is a file at `target`, the gallery is damaged, or the disk is full.
     """
-    if target.exists() or target.is_symlink():
-        raise GalleryError(f"{target} is there already; name a new file")
+    with translated(target):
+        if exists(target) or target.is_symlink():
+            raise GalleryError(f"{target} is there already; name a new file")
     opened = open_database(path, create=False, read_only=True, timeout_s=timeout_s)
     with closing(opened) as source, translated(target):
         _check_sound(source, path, "no copy was made")
@@ -72,14 +73,15 @@ def restore(path: Path, copy: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Res
         GalleryError: `copy` is no sound gallery, `path` belongs to another program, or the disk
             is full; nothing was changed.
     """
-    is_same = path.exists() and copy.exists() and path.samefile(copy)
-    if path.exists():
-        _check_own(path)
+    with translated(path):
+        is_same = exists(path) and exists(copy) and path.samefile(copy)
+        if exists(path):
+            _check_own(path)
     with closing(_opened_copy(copy, is_same, timeout_s)) as source, translated(path):
         _check_sound(source, copy, "nothing was restored")
         with _copied(source, path) as whole:
             revision = _revision(whole)
-            if not path.exists():
+            if not exists(path):
                 _put_in_place(whole, path)
                 return Restored(revision, None)
             try:
@@ -100,7 +102,7 @@ def _opened_copy(copy: Path, is_same: bool, timeout_s: float) -> sqlite3.Connect
 
 def _check_own(path: Path) -> None:
     """Raise `GalleryError` if what is at `path` cannot have been a gallery."""
-    if path.is_dir():
+    if is_dir(path):
         raise GalleryError(f"{path} is a directory, not a gallery file")
     try:
         check_header(path)
@@ -121,7 +123,7 @@ def _check_sound(source: sqlite3.Connection, path: Path, outcome: str) -> None:
 @contextmanager
 def _copied(source: sqlite3.Connection, beside: Path) -> Iterator[Path]:
     """Give a copy in one file of the present format, in the folder of `beside`."""
-    if not beside.parent.is_dir():
+    if not is_dir(beside.parent):
         raise GalleryError(f"{beside}: there is no folder {beside.parent}; make it first")
     temporary = beside.with_name(f".{beside.name}.{secrets.token_hex(4)}.new")
     try:
@@ -167,12 +169,12 @@ def _put_in_place_of_damaged(whole: Path, path: Path) -> Path:
         # The log first: without it the file is what was last written back, never a mixture.
         for suffix in reversed(_PARTS):
             part = Path(f"{path}{suffix}")
-            if part.exists():
+            if exists(part):
                 part.rename(f"{kept}{suffix}")
                 moved.append(suffix)
         _put_in_place(whole, path)
     except OSError:
-        if not path.exists():
+        if not exists(path):
             for suffix in reversed(moved):
                 Path(f"{kept}{suffix}").rename(f"{path}{suffix}")
         raise
@@ -190,7 +192,7 @@ def _is_passing(error: GalleryError) -> bool:
 def _free_name(path: Path) -> Path:
     for number in range(1, 10_000):
         kept = path.with_name(f"{path.name}.before-restore-{number}")
-        if not any(Path(f"{kept}{suffix}").exists() for suffix in _PARTS):
+        if not any(exists(f"{kept}{suffix}") for suffix in _PARTS):
             return kept
     raise GalleryError(f"{path}: too many galleries are kept beside it; remove some")
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core import sqlite
-from edge_sim.core.files import make_private
+from edge_sim.core.files import exists, is_dir, make_private, size_of
 from edge_sim.core.sqlite import FileKind, application_of, check_format, transaction
 from edge_sim.core.types import THUMBNAIL_PX, Embedding, GrayImage, Reference
 from edge_sim.errors import GalleryError
@@ -62,7 +62,7 @@ def open_database(
             or of a newer edge_sim.
     """
     with translated(path):
-        if not path.exists():
+        if not exists(path):
             if not create or read_only:
                 raise GalleryError(
                     f"there is no gallery at {path}; `edge-sim gallery add` makes one"
@@ -98,7 +98,7 @@ def identity_of(path: Path) -> tuple[int, int] | None:
 
 
 def _create(path: Path) -> None:
-    if not path.parent.is_dir():
+    if not is_dir(path.parent):
         raise GalleryError(f"{path}: there is no folder {path.parent}; make it first")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
@@ -131,10 +131,10 @@ def check_header(path: Path) -> None:
     """Raise `GalleryError` if the file at `path` is no gallery by its header.
 
     Raises:
-        GalleryError: It is a directory, no file of SQLite, or one of another program.
+        GalleryError: A directory, no file of SQLite, or one of another program.
         sqlite3.Error: It cannot be read.
     """
-    if path.is_dir():
+    if is_dir(path):
         raise GalleryError(f"{path} is a directory, not a gallery file")
     found = application_of(path)
     if found is None:
@@ -157,7 +157,7 @@ def _connect(path: Path, read_only: bool, timeout_s: float) -> sqlite3.Connectio
         wal = Path(f"{path}-wal")
         effective = os.access in os.supports_effective_ids
         writable = os.access(path.parent, os.W_OK, effective_ids=effective)
-        if writable or (wal.exists() and wal.stat().st_size):
+        if writable or size_of(wal):
             raise
         return _checked(f"{uri}?mode=ro&immutable=1", timeout_s)
 
@@ -177,7 +177,7 @@ def opened_alone(path: Path, timeout_s: float) -> sqlite3.Connection:
     """Return a connection to the file without the log beside it, its content checked.
 
     Raises:
-        GalleryError: It is no gallery, or damaged.
+        GalleryError: No gallery, or a damaged one.
     """
     with translated(path):
         connection = _checked(f"{path.absolute().as_uri()}?mode=ro&immutable=1", timeout_s)

@@ -28,8 +28,8 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from edge_sim.core.files import entries, is_dir, is_file, printable, write_private
-from edge_sim.errors import EdgeSimError, GalleryError, SourceError
+from edge_sim.core.files import entries, exists, is_dir, is_file, printable, size_of, write_private
+from edge_sim.errors import AccessError, GalleryError, SourceError
 from edge_sim.gallery.candidates import (
     CandidateResult,
     ReferenceOrigin,
@@ -145,9 +145,9 @@ def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[Refere
     if not records:
         raise GalleryError(f"{store.path}: watch {watch!r} has no references to export")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if exists(folder) and entries(folder):
             raise GalleryError(f"{folder} is not empty; name a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
         for record in records:
             place = folder / record.state
             place.mkdir(exist_ok=True)
@@ -157,8 +157,8 @@ def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[Refere
                 msgspec.json.encode({"schema": _SCHEMA, "references": records}), indent=2
             )
         )
-    except EdgeSimError:
-        raise
+    except AccessError as error:
+        raise GalleryError(str(error)) from error
     except OSError as error:
         raise GalleryError(f"{folder}: cannot write ({error.strerror or error})") from error
     return records
@@ -192,9 +192,11 @@ def _origins(folder: Path) -> Mapping[str, ReferenceOrigin]:
     try:
         if not is_file(path):
             return {}
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+        if size_of(path) > _MAX_MANIFEST_BYTES:
             raise GalleryError(f"{path} is too large for a list of references")
         listed = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+    except AccessError:
+        raise
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror or error}") from error
     except msgspec.DecodeError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge_sim.core.files import sync_folder
+from edge_sim.core.files import is_file, sync_folder
 from edge_sim.core.ranking import Rows
 from edge_sim.errors import SearchError
 from edge_sim.search import rows
@@ -72,7 +72,7 @@ def current(connection: sqlite3.Connection, folder: Path) -> Made | None:
         return None
     vectors, graph = _names(folder, made.changes)
     needed = [vectors, graph] if made.graph else [vectors]
-    if made.changes != int(found["changes"]) or not all(path.is_file() for path in needed):
+    if made.changes != int(found["changes"]) or not all(map(is_file, needed)):
         return None
     if made.graph and made.graph_sum is None:
         return None  # a graph that may be damaged is not opened: it can crash the process

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core import sqlite
+from edge_sim.core.files import entries, is_dir, is_file, size_of
 from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
@@ -87,13 +88,13 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
         SearchError: No index there, one of a newer edge_sim, damaged, or not accessible.
     """
     path = folder / NAME
-    if create:
-        _make_folder(folder)
-    elif not path.is_file():
-        raise SearchError(
-            f"{folder}: no index there; make one with `edge-sim index build DIR --out {folder}`"
-        )
     with translated(path):
+        if create:
+            _make_folder(folder)
+        elif not is_file(path):
+            raise SearchError(
+                f"{folder}: no index there; make one with `edge-sim index build DIR --out {folder}`"
+            )
         _check_magic(path)
         connection = sqlite.connected(path, timeout_s=BUSY_TIMEOUT_S)
         try:
@@ -120,18 +121,15 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _make_folder(folder: Path) -> None:
-    with translated(folder):
-        if folder.is_dir():
-            strangers = [item.name for item in folder.iterdir()]
-            if strangers and NAME not in strangers:
-                raise SearchError(
-                    f"{folder}: not empty and no index; give --out a new or empty folder"
-                )
-        folder.mkdir(parents=True, exist_ok=True)
+    if is_dir(folder):
+        strangers = [item.name for item in entries(folder)]
+        if strangers and NAME not in strangers:
+            raise SearchError(f"{folder}: not empty and no index; give --out a new or empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _check_magic(path: Path) -> None:
-    if path.is_file() and path.stat().st_size and application_of(path) is None:
+    if size_of(path) and application_of(path) is None:
         raise SearchError(f"{path}: not an index of edge_sim")
 
 
@@ -272,7 +270,7 @@ class IndexStore:
             unread=counts.unread,
             kind=kind,
             reason=reason,
-            bytes_on_disk=sum(item.stat().st_size for item in self.path.iterdir()),
+            bytes_on_disk=sum(map(size_of, entries(self.path))),
             ready=made is not None,
             tags=tags,
         )
