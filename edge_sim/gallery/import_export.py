@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from edge_sim.core.files import entries, exists, is_dir, is_file, printable, size_of, write_private
+from edge_sim.core.files import entries, is_dir, is_file, printable, size_of, write_private
 from edge_sim.errors import AccessError, GalleryError, SourceError
 from edge_sim.gallery.candidates import (
     CandidateResult,
@@ -145,7 +145,7 @@ def export_states(store: GalleryStore, watch: str, folder: Path) -> tuple[Refere
     if not records:
         raise GalleryError(f"{store.path}: watch {watch!r} has no references to export")
     try:
-        if exists(folder) and entries(folder):
+        if is_dir(folder) and entries(folder):
             raise GalleryError(f"{folder} is not empty; name a new folder")
         folder.mkdir(parents=True, exist_ok=True)
         for record in records:
