@@ -26,6 +26,7 @@ from edge_sim.io.sources.options import SourceOptions
 
 _MAX_LIST_BYTES = 1 << 20
 _MAX_PART_LINES = 64
+_JOIN_S = 2.0
 _SEGMENTS_BEHIND = 3
 """Segments before the end of a live play list at which playing begins (RFC 8216, 6.3.3)."""
 _HEAD_BYTES = 512
@@ -70,7 +71,9 @@ def open_http_camera(uri: str, name: str, options: SourceOptions, open_video: Op
             answer.connection.close()
             raise SourceError(f"{name}: the stream does not open: {error}") from error
         return PipedVideo(play_list.pieces(), play_list.close, name, open_video)
-    if kind.startswith("text/") or kind.endswith(("json", "xml")) or not head:
+    if b"\0" not in head and (
+        kind.startswith("text/") or kind.endswith(("json", "xml")) or not head
+    ):
         answer.connection.close()
         found = f"a page ({kind})" if head else "nothing"
         raise SourceError(
@@ -273,7 +276,7 @@ class PipedVideo:
     def _give_back(self) -> None:
         self._stop()
         os.close(self._end)  # ends a write that waits
-        self._thread.join()
+        self._thread.join(_JOIN_S)
 
     def _copy(self, pieces: Iterator[bytes], writing: int) -> None:
         try:

@@ -29,7 +29,7 @@ from edge_sim.errors import SourceError
 
 _FIRST_WRONG = (4, 12)
 _CHECKED_FRAMES = 24
-_BLACK_S = 10.0
+_EMPTY_S = 10.0
 _SCANNED_BYTES = 4 << 20  # at each end of the file
 _BLACK_SHARE = 0.99
 # Profile, constraints and level stand in the configuration record and again in the parameter set.
@@ -124,69 +124,72 @@ def may_be_interlaced(path: Path) -> bool:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - _SCANNED_BYTES, len(data)))
         data += file.read()
-    sets = [match[2] for match in _AVC_RECORD.finditer(data)]
-    if not sets and not data.startswith(b"RIFF"):
-        sets = [match[1] for match in _AVC_STREAM.finditer(data)]
+    return holds_fields(data)
+
+
+def holds_fields(headers: bytes) -> bool:
+    """Return whether H.264 or MPEG-2 headers allow fields.
+
+    Args:
+        headers: Parts of a file, or the extra data of the codec of a stream.
+    """
+    sets = [match[2] for match in _AVC_RECORD.finditer(headers)]
+    if not sets and not headers.startswith(b"RIFF"):
+        sets = [match[1] for match in _AVC_STREAM.finditer(headers)]
     if any(_has_fields(found) for found in sets):
         return True
-    if b"\0\0\x01\xb3" not in data:
+    if b"\0\0\x01\xb3" not in headers:
         return False
     # The bit before the last four of the second byte: progressive_sequence.
-    return any(not match[1][1] & 0x08 for match in _MPEG_SEQUENCE.finditer(data))
+    return any(not match[1][1] & 0x08 for match in _MPEG_SEQUENCE.finditer(headers))
 
 
-def holds_fields(parameter_sets: bytes) -> bool:
-    """Return whether the H.264 parameter sets of a stream allow fields.
+def check_fields(capture: cv2.VideoCapture, limit_s: float) -> None:
+    """Read the first frames of a stream that allows fields, which OpenCV may fail to convert.
 
     Args:
-        parameter_sets: Extra data of the codec, as a configuration record or with start codes.
+        capture: Open stream.
+        limit_s: Longest time for reading, seconds.
+
+    Raises:
+        ValueError: They are black, or all the same.
     """
-    record = [match[2] for match in _AVC_RECORD.finditer(parameter_sets)]
-    sets = record or [match[1] for match in _AVC_STREAM.finditer(parameter_sets)]
-    return any(_has_fields(found) for found in sets)
+    distinct, count, black = _first_frames(capture, all_of_them=False, limit_s=limit_s)
+    if black or (count > 1 and not distinct):
+        raise ValueError(
+            f"interlaced video, which OpenCV {cv2.__version__} decodes as black or stale pictures; "
+            f"set the camera to progressive video"
+        )
 
 
-class ConversionCheck:
-    """Rejects a live stream whose pictures OpenCV cannot convert: black, or one like the other.
+class EmptyStreamCheck:
+    """Detector of a live stream that is empty from its start: every byte is 0.
 
     Args:
-        has_fields: True where the stream may be interlaced.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, *, has_fields: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._has_fields = has_fields and not deinterlaced_by_opencv()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started_s: float | None = None
-        self._is_black = True
-        self._before: NDArray[Any] | None = None
-        self._count = 0
+        self._is_empty = True
 
     def add(self, pixels: NDArray[Any]) -> None:
         """Check the next picture.
 
         Raises:
-            ValueError: The stream cannot be converted.
+            ValueError: No picture had another value for too long.
         """
-        if self._has_fields:
-            if self._before is not None and not np.array_equal(self._before, pixels):
-                self._has_fields = False
-            self._before = pixels if self._has_fields else None
-            self._count += 1
-            if self._count > _CHECKED_FRAMES:
-                raise ValueError(
-                    f"interlaced video, which OpenCV {cv2.__version__} decodes as black or stale "
-                    f"pictures; set the camera to progressive video"
-                )
-        if self._is_black:
-            now_s = self._clock()
-            self._started_s = now_s if self._started_s is None else self._started_s
-            self._is_black = not pixels.any()
-            if self._is_black and now_s - self._started_s >= _BLACK_S:
-                raise ValueError(
-                    f"every byte of its pictures is 0 for {_BLACK_S:g} s, which no camera gives: "
-                    f"the stream is empty, or OpenCV {cv2.__version__} cannot convert it"
-                )
+        if not self._is_empty:
+            return
+        now_s = self._clock()
+        self._started_s = now_s if self._started_s is None else self._started_s
+        self._is_empty = not pixels.any()
+        if self._is_empty and now_s - self._started_s >= _EMPTY_S:
+            raise ValueError(
+                f"every byte of its pictures is 0 for {_EMPTY_S:g} s, which no camera gives: "
+                f"the stream is empty, or OpenCV {cv2.__version__} cannot convert it"
+            )
 
 
 def deinterlaced_by_opencv() -> bool:
@@ -195,12 +198,15 @@ def deinterlaced_by_opencv() -> bool:
     return match is not None and (int(match[1]), int(match[2])) < _FIRST_WRONG
 
 
-def _first_frames(capture: cv2.VideoCapture, *, all_of_them: bool) -> tuple[int, int, bool]:
+def _first_frames(
+    capture: cv2.VideoCapture, *, all_of_them: bool, limit_s: float = math.inf
+) -> tuple[int, int, bool]:
     """Return how many of the first frames differ from the one before, how many there are, and
     whether all of them are black but for some stray bytes."""
     before: NDArray[Any] | None = None
     distinct = count = 0
     is_black = True
+    until_s = time.monotonic() + limit_s
     for _ in range(_CHECKED_FRAMES):
         done, pixels = capture.read()
         if not done or pixels is None:
@@ -211,7 +217,7 @@ def _first_frames(capture: cv2.VideoCapture, *, all_of_them: bool) -> tuple[int,
         if before is not None and not np.array_equal(before, pixels):
             distinct += 1
         before = pixels
-        if distinct and not is_black and not all_of_them:
+        if (distinct and not is_black and not all_of_them) or time.monotonic() > until_s:
             break
     return distinct, count, is_black and count > 0
 

@@ -27,7 +27,12 @@ from edge_sim.io.sources.http import (
     tls_context,
 )
 from edge_sim.io.sources.http_camera import open_http_camera
-from edge_sim.io.sources.interlaced import ConversionCheck, holds_fields
+from edge_sim.io.sources.interlaced import (
+    EmptyStreamCheck,
+    check_fields,
+    deinterlaced_by_opencv,
+    holds_fields,
+)
 from edge_sim.io.sources.live import open_live
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.uri import label
@@ -39,6 +44,8 @@ _INNER = 0.8
 """FFmpeg's own time-outs end earlier than ours: a clean end leaves no hanging thread."""
 _DIAGNOSIS = 0.05
 """Share of the time for opening in which to connect, and in which to answer, in a diagnosis."""
+_FIELDS = 0.4
+"""Share of the time for opening in which to read the first frames of an interlaced stream."""
 _MJPEG = int.from_bytes(b"MJPG", "little")
 
 
@@ -98,6 +105,8 @@ class OpenCvStream:
             raise SourceError(f"{name}: the stream does not open")
         try:
             self._check_frame_size()
+            if not deinterlaced_by_opencv() and holds_fields(self._extra_data()):
+                check_fields(self._capture, options.open_timeout_s * _FIELDS)
         except ValueError as error:
             self._capture.release()
             raise SourceError(f"{name}: {error}") from error
@@ -106,7 +115,7 @@ class OpenCvStream:
         self._as_packets = self._capture.get(cv2.CAP_PROP_FOURCC) == _MJPEG and bool(
             self._capture.set(cv2.CAP_PROP_FORMAT, -1)
         )
-        self._conversion = ConversionCheck(has_fields=holds_fields(self._extra_data()))
+        self._emptiness = EmptyStreamCheck()
 
     def read(self) -> NDArray[Any] | None:
         """Return the next picture; None at the end or after FFmpeg's time-out.
@@ -120,7 +129,7 @@ class OpenCvStream:
         try:
             if self._as_packets:
                 return self._decoded(pixels)
-            self._conversion.add(pixels)
+            self._emptiness.add(pixels)
         except ValueError as error:
             raise SourceError(f"{self._name}: {error}") from error
         return pixels

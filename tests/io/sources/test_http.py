@@ -8,9 +8,10 @@ import re
 import socketserver
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from edge_sim.core.images import encode_jpeg
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources import check_source, open_source
 from edge_sim.io.sources.http import digest_header, same_host
-from edge_sim.io.sources.interlaced import ConversionCheck
+from edge_sim.io.sources.interlaced import EmptyStreamCheck, check_fields
 from edge_sim.io.sources.options import SourceOptions
 from tests.io.sinks.broker import make_certificates
 from tests.io.sources.devices import PATIENCE_S
@@ -349,6 +350,15 @@ def test_a_list_that_ffmpeg_knows_opens_nothing(body: bytes) -> None:
         assert len(camera.asked) == 1
 
 
+def test_video_with_the_type_of_a_text_is_video(tmp_path: Path) -> None:
+    video = encode_video(tmp_path / "a.avi")
+    with (
+        site({"/v.ts": reply(200, video, "text/vnd.trolltech.linguist")}) as camera,
+        closing(open_source(f"http://{camera.at}/v.ts", OPTIONS)) as it,
+    ):
+        assert it.read() is not None
+
+
 def test_a_web_page_is_called_one() -> None:
     with site({"/": reply(200, b"<html>", "text/html")}) as camera:
         expected = r"gives a page \(text/html\), neither pictures nor video"
@@ -394,7 +404,7 @@ def test_a_file_of_certificates_that_is_not_there_is_an_error_without_opening() 
 
 def test_a_stream_of_zeros_is_no_dark_scene() -> None:
     now_s = [0.0]
-    check = ConversionCheck(has_fields=False, clock=lambda: now_s[0])
+    check = EmptyStreamCheck(clock=lambda: now_s[0])
     dark = np.zeros((4, 4, 3), np.uint8)
     check.add(dark)
     now_s[0] = 9.0
@@ -406,23 +416,29 @@ def test_a_stream_of_zeros_is_no_dark_scene() -> None:
 
 def test_a_dark_scene_after_pictures_is_one() -> None:
     now_s = [0.0]
-    check = ConversionCheck(has_fields=False, clock=lambda: now_s[0])
+    check = EmptyStreamCheck(clock=lambda: now_s[0])
     check.add(np.ones((4, 4, 3), np.uint8))
     now_s[0] = 60.0
     check.add(np.zeros((4, 4, 3), np.uint8))
 
 
-def test_fields_whose_pictures_never_change_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_sim.io.sources.interlaced.deinterlaced_by_opencv", lambda: False)
-    check = ConversionCheck(has_fields=True)
-    stale = np.full((4, 4, 3), 9, np.uint8)
+class Frames:
+    """Stands for `cv2.VideoCapture`: gives these grey levels."""
 
-    def play() -> None:
-        for _ in range(30):
-            check.add(stale)
+    def __init__(self, levels: Iterable[int]) -> None:
+        self._levels = iter(levels)
 
+    def read(self) -> tuple[bool, np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None]:
+        level = next(self._levels, None)
+        return (False, None) if level is None else (True, np.full((4, 4, 3), level, np.uint8))
+
+
+@pytest.mark.parametrize("levels", [[9] * 30, [0] * 30, [0]])
+def test_fields_whose_pictures_never_change_or_are_black_are_an_error(levels: list[int]) -> None:
     with pytest.raises(ValueError, match="interlaced video"):
-        play()
-    moving = ConversionCheck(has_fields=True)
-    for level in range(40):
-        moving.add(np.full((4, 4, 3), 9 + level // 4, np.uint8))
+        check_fields(cast("cv2.VideoCapture", Frames(levels)), PATIENCE_S)
+
+
+@pytest.mark.parametrize("levels", [[9, 9, 9, 9, 10], [9], []])
+def test_fields_that_are_converted_are_read(levels: list[int]) -> None:
+    check_fields(cast("cv2.VideoCapture", Frames(levels)), PATIENCE_S)
