@@ -38,6 +38,8 @@ class SceneProblem(str, Enum):
     FROZEN = "frozen"
     DARK = "dark"
     OVEREXPOSED = "overexposed"
+    REGION_MOVED = "region_moved"
+    """References were taken of another region than the watch observes."""
 
 
 class MatchedState(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ USUAL = (
     SceneProblem.DEFOCUSED,
     SceneProblem.FROZEN,
     SceneProblem.OVEREXPOSED,
+    SceneProblem.REGION_MOVED,
 )
 """Told by default: `dark` and `lighting` come every evening and need nobody."""
 _LEAST_LOOKS = 3
@@ -123,6 +124,8 @@ class SceneHealth:
         self._tracks: dict[SceneProblem, _ProblemTrack] = {}
         self._last_s: float | None = None
         self._passed_s = 0.0
+        self.region_moved = False
+        """Whether references were taken of another region than the watch observes."""
         self.told: Mapping[SceneProblem, float] = {}
         """Problems that were told and are not over, with the Unix time at which they began;
         replaced as a whole, so any thread may read it."""
@@ -147,7 +150,10 @@ class SceneHealth:
         notices: list[EventDraft] = []
         for problem, track in self._tracks.items():
             track.rested_s += self._passed_s
+            if problem is SceneProblem.REGION_MOVED:
+                continue
             notices += self._after(problem, track, seen, look.unix_time_s)
+        notices += self._follow_region(look.unix_time_s)
         self._tracks = {
             problem: track
             for problem, track in self._tracks.items()
@@ -180,6 +186,21 @@ class SceneHealth:
             if item.raised or item.problem in self._policy.report
         }
         self._show()
+
+    def _follow_region(self, unix_time_s: float) -> Iterator[EventDraft]:
+        """Report a moved region at once: it is a fact of the configuration, and cannot flap."""
+        problem = SceneProblem.REGION_MOVED
+        track = self._tracks.get(problem)
+        is_due = self.region_moved and problem in self._policy.report
+        if track is not None and track.raised:
+            track.lasted_s += self._passed_s
+            if not is_due:
+                track.raised = False
+                yield _draft(SceneCleared, problem, track)
+        elif is_due:
+            track = _ProblemTrack(raised=True, since_unix_s=unix_time_s, rested_s=0.0)
+            self._tracks[problem] = track
+            yield _draft(SceneImpaired, problem, track)
 
     def _show(self) -> None:
         self.told = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from edge_sim.core.protocols import Follower, Scorer
-from edge_sim.core.types import GrayImage
+from edge_sim.core.types import GrayImage, Roi
 from edge_sim.decision.decider import AdaptiveDecider
 from edge_sim.decision.drift import DriftFollower, baselines_of
 from edge_sim.decision.features import Structural, with_structure
@@ -16,6 +16,7 @@ from edge_sim.decision.scene_problems import SceneHealth
 from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer
 from edge_sim.errors import ConfigError
 from edge_sim.gallery.gallery import Gallery
+from edge_sim.gallery.records import moved_region
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.vision.alignment import RegionStabilizer
 from edge_sim.vision.scene_monitor import SceneMonitor
@@ -23,20 +24,25 @@ from edge_sim.vision.scene_monitor import SceneMonitor
 
 def stages_of(config: Config, watch: WatchConfig) -> Stages:
     """Return the makers of scorer, decider, monitor and followers for `watch`."""
-    drift = DriftFollower(watch.drift_every_s)
+    drift, health = DriftFollower(watch.drift_every_s), SceneHealth(watch.problems)
     return Stages(
         scorer=partial(GalleryScorer, most_left_out=MOST_LEFT_OUT),
-        decider=partial(_decider, watch, drift),
+        decider=partial(_decider, watch, drift, health),
         monitor=SceneMonitor,
         steady=lambda gallery: RegionStabilizer(gallery).follow,
         detail=partial(with_structure, structural=_structural(config.score.ssim_engine)),
-        followers=partial(_followers, watch, drift),
+        followers=partial(_followers, watch, drift, health),
     )
 
 
 def _decider(
-    watch: WatchConfig, drift: DriftFollower, gallery: Gallery, scorer: Scorer
+    watch: WatchConfig,
+    drift: DriftFollower,
+    health: SceneHealth,
+    gallery: Gallery,
+    scorer: Scorer,
 ) -> AdaptiveDecider:
+    health.region_moved = moved_region(gallery, Roi(*watch.roi)) is not None
     left_out = scorer.leave_one_out()
     drift.compare_with(baselines_of(gallery, left_out))
     return AdaptiveDecider(
@@ -49,9 +55,11 @@ def _decider(
     )
 
 
-def _followers(watch: WatchConfig, drift: DriftFollower) -> tuple[Follower, ...]:
+def _followers(
+    watch: WatchConfig, drift: DriftFollower, health: SceneHealth
+) -> tuple[Follower, ...]:
     own = map(make_follower, watch.followers)
-    return SceneHealth(watch.problems), RuleFollower(watch.rules), drift, *own
+    return health, RuleFollower(watch.rules), drift, *own
 
 
 def _structural(engine: str) -> Structural | None:

@@ -132,7 +132,8 @@ def test_settings_are_obeyed(gallery_file: Path) -> None:
 
 
 def test_a_mask_may_be_an_array(gallery_file: Path) -> None:
-    mask = np.zeros((8, 8), np.uint8)
+    mask = np.zeros((16, 16), np.uint8)
+    mask[0, 0] = 255  # all but a corner is hidden
     with Watcher.open(gallery_file, watch="lamp", model="thumbnail", roi=ROI, mask=mask) as watcher:
         pushed(watcher, "on")
         assert watcher.state.reason == "covered"
