@@ -15,7 +15,14 @@ from edge_sim.analysis.what_if import (
     sum_counterfactual,
 )
 from edge_sim.core.types import UNKNOWN, Match, State, StateScore, UnknownReason
-from edge_sim.decision.thresholds import DecisionState, Settings, agree, votes_needed
+from edge_sim.decision.novelty import strengths
+from edge_sim.decision.thresholds import (
+    DecisionState,
+    Settings,
+    agree,
+    strictness,
+    votes_needed,
+)
 from edge_sim.runtime.explanations import Explanation
 
 _IMPEDED = {
@@ -102,7 +109,22 @@ def _novel(explanation: Explanation, match: Match) -> str:
         return f"{start} {best.score.combined:.3f} only."
     word, value = level
     short = value - best.score.combined
+    if short <= 0.0:
+        return _too_novel(explanation, best)
     return f"{start} {best.score.combined:.3f}, {short:.3f} below its {word} level of {value:.3f}."
+
+
+def _too_novel(explanation: Explanation, best: StateScore) -> str:
+    start = f"A part of the picture is like no reference of {best.state}, the most probable state"
+    if explanation.standing is None or not explanation.standing.novelty:
+        return f"{start}."
+    alone, together = strengths(explanation.standing.novelty)
+    allowed = 1.0 if explanation.settings is None else strictness(explanation.settings.sensitivity)
+    looks = "this look" if alone >= together else "over the last looks it"
+    return (
+        f"{start}: {looks} lies {max(alone, together):.2f} margins above what is usual among them, "
+        f"where {allowed:.2f} is allowed."
+    )
 
 
 def _untaught(explanation: Explanation, match: Match) -> str:

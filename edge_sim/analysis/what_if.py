@@ -109,6 +109,8 @@ def _state_after(
     drifts = drifts_of(explanation.drifts)
     decider = AdaptiveDecider.following(settings)
     decider.restore(Memory(event.before, event.before_reason, drifts))
+    if explanation.standing is not None and observation.match is not None:
+        decider.recall_novelty(observation.match.best.state, explanation.standing.novelty[:-1])
     decider.observe(observation)
     return decider.standing
 

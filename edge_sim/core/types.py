@@ -24,11 +24,14 @@ class Score:
         cosine: Cosine of the global embeddings, -1 to 1.
         ssim: Structural similarity of the thumbnails, -1 to 1; None where it was not computed.
         combined: Score that thresholds are compared with, 0 to 1.
+        novelty: Logarithm of the distance from all references of the state, whichever part of the
+            picture differs; None where it was not computed: for all but the most probable state.
     """
 
     cosine: float
     ssim: float | None
     combined: float
+    novelty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from edge_sim.core.types import (
     UnknownReason,
 )
 from edge_sim.decision.lights import is_taught
+from edge_sim.decision.novelty import RecentNovelty
 from edge_sim.decision.rules import NO_RULES, Rules
 from edge_sim.decision.thresholds import (
     DecisionState,
@@ -196,6 +197,7 @@ class AdaptiveDecider:
         self._votes: deque[Vote] = deque(maxlen=of)
         self._lessons: deque[tuple[str, str, float]] = deque()
         self._drifts: dict[tuple[str, str], Drift] = {}
+        self._novelty = RecentNovelty()
         self._condition = _USUAL_CONDITION
         self._lighting_count = 0
         self._last_s: float | None = None
@@ -255,6 +257,7 @@ class AdaptiveDecider:
         if self._waits_for_light(observation):
             self._standing = replace(self._standing, waited=True)
             return None
+        self._follow_novelty(observation)
         self._weigh(observation)
         self._stay.look(observation)
         vote = self._vote(observation)
@@ -306,11 +309,28 @@ class AdaptiveDecider:
         # Asked this way round, so that a score that is no number is unlike, not familiar.
         if not best.score.combined >= (level.leave if stays else level.enter):
             return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
+        if self._novelty.is_novel(strictness(self._settings.sensitivity)):
+            return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0, is_partial=True)
         if not match.margin >= self._settings.margin_needed(stays=stays):
             return Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
         if best.state != self._last_state and not self._is_taught(match, observation):
             return Vote(State(UNKNOWN, UnknownReason.UNTAUGHT_LIGHT), 0.0)
         return Vote(State(best.state), best.probability)
+
+    def _follow_novelty(self, observation: Observation) -> None:
+        match = observation.match
+        if match is None or observation.impediment not in {None, *_OVERRULED}:
+            self._novelty.forget()
+            return
+        novel = self._settings.levels[match.best.state].novel
+        if novel is None or match.best.score.novelty is None:
+            self._novelty.forget()
+        else:
+            self._novelty.follow(match.best.state, novel.excess(match.best.score.novelty))
+
+    def recall_novelty(self, state: str, excesses: Sequence[float]) -> None:
+        """Continue after observations of the most probable state `state` with these excesses."""
+        self._novelty.resume(state, excesses)
 
     def _is_taught(self, match: Match, observation: Observation) -> bool:
         """Whether the light is that of references, or so like it that the picture is like them."""
@@ -395,6 +415,7 @@ class AdaptiveDecider:
     def _forget_votes(self) -> None:
         self._votes.clear()
         self._lessons.clear()
+        self._novelty.forget()
         self._evidence.forget()
         self._stay.lose_view()
 
@@ -412,6 +433,7 @@ class AdaptiveDecider:
             doubts=doubts,
             at_border=wanted not in (UNKNOWN, self._last_state)
             and any(vote.state.reason is UnknownReason.UNTAUGHT_LIGHT for vote in self._votes),
+            novelty=self._novelty.excesses,
         )
 
     def _stays(self, match: Match) -> bool:

@@ -1,16 +1,4 @@
-"""From regression values to trust and probabilities, learned by leaving references out.
-
-How familiar: the part of a probe that the references of a state do not explain.
-
-For unit vectors the predictive variance of a Gaussian process with a linear kernel,
-`1 - k' (K + noise)^-1 k`, is the squared distance to the span of the references, softened by the
-noise (Rasmussen & Williams, 2006, eq. 2.26). It uses all references of a state: a probe between
-two of them is familiar, which the nearest reference alone would not tell.
-
-GalleryScorer: a probe against a gallery, all that can be prepared prepared once.
-
-Scoring: how like the references of each state a probe is, and which state that makes it.
-"""
+"""Scorer of one gallery: similarity to the references of each state, and state probabilities."""
 
 from __future__ import annotations
 
@@ -38,17 +26,20 @@ from edge_sim.decision.features import (
     shared_features,
     stacked_features,
 )
+from edge_sim.decision.novelty import VIEWS as NOVELTY_VIEWS
+from edge_sim.decision.novelty import fit_novelty
 from edge_sim.decision.ridge import Labels, Ridge, fit_ridge
+from edge_sim.decision.subspace import Subspace, fit_span
 from edge_sim.errors import ModelError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.light import condition_of
 
 TRUST_PER_REFERENCE = 0.25
 """How quickly leave-one-out errors move the weights of the views away from their prior."""
-SHARPNESS = 7.0
+INVERSE_TEMPERATURE = 7.0
 """Inverse temperature before any evidence."""
-_SHARPNESS_GRID = np.geomspace(1.5, 24.0, 33)
-_SHARPNESS_DEVIATION = 0.5  # of the natural logarithm, around `SHARPNESS`
+_INVERSE_TEMPERATURES = np.geomspace(1.5, 24.0, 33)
+_TEMPERATURE_DEVIATION = 0.5  # of the natural logarithm, around `INVERSE_TEMPERATURE`
 
 
 def feature_weights(
@@ -86,72 +77,38 @@ def fit_inverse_temperature(
     Temperature scaling (Guo et al., On Calibration of Modern Neural Networks, ICML 2017), with a
     log-normal prior, since a handful of references says little about rare errors.
     """
-    prior = -0.5 * np.square(np.log(_SHARPNESS_GRID / SHARPNESS) / _SHARPNESS_DEVIATION)
+    prior = -0.5 * np.square(
+        np.log(_INVERSE_TEMPERATURES / INVERSE_TEMPERATURE) / _TEMPERATURE_DEVIATION
+    )
     rows = np.flatnonzero(judged)
     likelihood = np.array(
         [
             np.log(
-                probabilities(left_out[rows], sharpness)[np.arange(len(rows)), labels[rows]] + 1e-6
+                probabilities(left_out[rows], inverse_temperature)[
+                    np.arange(len(rows)), labels[rows]
+                ]
+                + 1e-6
             ).sum()
-            for sharpness in _SHARPNESS_GRID
+            for inverse_temperature in _INVERSE_TEMPERATURES
         ]
     )
-    return float(_SHARPNESS_GRID[int(np.argmax(prior + likelihood))])
+    return float(_INVERSE_TEMPERATURES[int(np.argmax(prior + likelihood))])
 
 
-def softmax(values: FloatVector, sharpness: float) -> list[float]:
+def softmax(values: FloatVector, inverse_temperature: float) -> list[float]:
     """Return `probabilities` of (S,) values: for the few states of a gallery a list is quicker."""
-    scaled = [sharpness * value for value in values.tolist()]
+    scaled = [inverse_temperature * value for value in values.tolist()]
     most = max(scaled)
     raised = [math.exp(value - most) for value in scaled]
     total = sum(raised)
     return [value / total for value in raised]
 
 
-def probabilities(values: NDArray[np.float32], sharpness: float) -> FloatVector:
-    """Return the softmax of (..., S) values times `sharpness`; sums to 1 along the last axis."""
-    scaled = sharpness * np.asarray(values, np.float64)
+def probabilities(values: NDArray[np.float32], inverse_temperature: float) -> FloatVector:
+    """Return the softmax of (..., S) scaled values; sums to 1 along the last axis."""
+    scaled = inverse_temperature * np.asarray(values, np.float64)
     raised = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True), np.float64)
-
-
-NOISE = 0.02
-"""Variance of the noise of a view, in units of its squared length; 0.01 to 0.1 is flat."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Subspace:
-    """The softened span of the references of one state.
-
-    It is a matrix on the cosines of a probe with the references, which are known anyway: no other
-    product with the long vectors is needed.
-
-    Args:
-        coefficients: (R, N) float32; of the cosines c of a unit vector with the references,
-            |coefficients @ c|^2 is the explained part.
-        left_out: (N,) unexplained part of each reference by the others; 1 if there are none.
-    """
-
-    coefficients: FloatMatrix
-    left_out: NDArray[np.float32]
-
-    def unexplained(self, cosines: NDArray[np.float32]) -> float:
-        """Return the part of a unit vector outside the span, 0 to 1, from its (N,) cosines."""
-        explained = self.coefficients @ cosines
-        return min(max(1.0 - float(explained @ explained), 0.0), 1.0)
-
-
-def fit_span(rows: FloatMatrix) -> Subspace:
-    """Return the span of (N, D) unit rows."""
-    gram = rows.astype(np.float64) @ rows.T.astype(np.float64)
-    values, vectors = np.linalg.eigh(gram)
-    values = np.maximum(values, 0.0)
-    kept = values > 1e-6
-    # explained = sum_j s_j^2 / (s_j^2 + noise) (v_j . x)^2, with v_j = rows' u_j / s_j
-    coefficients = (vectors[:, kept] / np.sqrt(values[kept] + NOISE)).T
-    shrunk = np.square(vectors) @ (1.0 / (values + NOISE))  # diagonal of (K + noise)^-1
-    left_out = np.clip(1.0 / shrunk - NOISE, 0.0, 1.0)
-    return Subspace(np.ascontiguousarray(coefficients, np.float32), left_out.astype(np.float32))
 
 
 MODELLED_REFERENCES = 400
@@ -171,11 +128,13 @@ class _Likeness:
 
     Args:
         nearest: Row of the reference most like it; -1 where the state has no other.
-        unexplained: Part of the probe that the references of the state do not explain, 0 to 1.
+        residual: Part of the probe that the references of the state do not explain, 0 to 1.
+        novelty: Novelty to each state; None where it was not computed.
     """
 
     nearest: list[int]
-    unexplained: list[float]
+    residual: list[float]
+    novelty: list[float | None]
 
 
 class GalleryScorer:
@@ -224,8 +183,10 @@ class GalleryScorer:
                 for name, rows in views.items()
             ]
         )
+        self._widths = {name: rows.shape[1] for name, rows in views.items()}
         self._rows = self._stretched(gallery.references)
         self._fit(views, _cells_of(gallery))
+        self._fit_novelty(views, _cells_of(gallery))
 
     def _stretched(self, references: Sequence[Reference]) -> FloatMatrix:
         """Return the weighted features of all references, made in pieces: one matrix is held."""
@@ -246,11 +207,18 @@ class GalleryScorer:
         if not self._ids:
             return None
         check_model(probe, self._model_id)
-        joined = self._joined_features(probe)
+        views = features_of(probe)
+        joined = np.concatenate([views[name] for name in self._weights])
         cosines = self._rows @ (joined * self._stretch)
         likeness = self._likeness(cosines, self._residual(cosines))
-        values = self._states_of(joined, condition or condition_of(probe.quality))
-        return self._match(probe.embedding.vector, likeness, softmax(values, self._sharpness))
+        odds = softmax(
+            self._states_of(joined, condition or condition_of(probe.quality)),
+            self._inverse_temperature,
+        )
+        best = odds.index(max(odds))
+        alone = {name: views[name][None] for name in self._novelty_views}
+        likeness.novelty[best] = float(self._novelties[best].of(alone)[0])
+        return self._match(probe.embedding.vector, likeness, odds)
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
         """Return, per reference in gallery order, its match against all the others.
@@ -263,9 +231,24 @@ class GalleryScorer:
         picked = _evenly(np.arange(len(self._ids)), self._most_left_out or len(self._ids))
         for start in range(0, len(picked), _LEAVE_ONE_OUT_ROWS):
             numbers = picked[start : start + _LEAVE_ONE_OUT_ROWS]
-            for row, line in zip(numbers.tolist(), self._rows[numbers] @ self._rows.T, strict=True):
-                matches[row] = self._left_out(row, line)
+            rows = self._rows[numbers]
+            lines = zip(rows @ self._rows.T, self._left_out_novelty(numbers), strict=True)
+            for row, (line, novelty) in zip(numbers.tolist(), lines, strict=True):
+                matches[row] = self._left_out(row, line, novelty)
         return tuple(matches)
+
+    def _fit_novelty(self, views: Mapping[str, FloatMatrix], cells: int) -> None:
+        wanted = tuple(name for name in NOVELTY_VIEWS if name in views)
+        self._novelty_views = wanted or tuple(views)
+        self._alone_novelty = np.full(len(self._modelled), np.nan, np.float32)
+        self._novelties = []
+        for part in self._member_parts:
+            places = self._place[self._members[part]]
+            own = {name: views[name][places] for name in self._novelty_views}
+            novelty = fit_novelty(own, cells)
+            self._novelties.append(novelty)
+            if len(places) > 1:
+                self._alone_novelty[places] = novelty.left_out
 
     def _fit(self, views: Mapping[str, FloatMatrix], cells: int) -> None:
         picked = self._modelled
@@ -284,7 +267,7 @@ class GalleryScorer:
         self._place = np.full(len(self._ids), -1, np.intp)
         self._place[picked] = np.arange(len(picked))
         self._ridges: tuple[tuple[slice, np.float32, Ridge], ...] = ()
-        self._sharpness = 1.0
+        self._inverse_temperature = 1.0
         if states < 2:
             return
         known = Labels(labels, np.array(self._conditions)[picked], states)
@@ -303,11 +286,7 @@ class GalleryScorer:
         self._own = np.zeros((len(picked), states), np.float32)
         for name, weight in trust.items():
             self._own += np.float32(weight) * left_out[name]
-        self._sharpness = fit_inverse_temperature(self._own, labels, judged)
-
-    def _joined_features(self, probe: Probe) -> FloatVector:
-        views = features_of(probe)
-        return np.concatenate([views[name] for name in self._weights])
+        self._inverse_temperature = fit_inverse_temperature(self._own, labels, judged)
 
     def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
         values = np.zeros(len(self._names), np.float32)
@@ -316,33 +295,50 @@ class GalleryScorer:
         return values
 
     def _residual(self, cosines: FloatVector) -> list[float]:
-        """Return what the span of each state leaves unexplained, from (N,) cosines."""
+        """Return the residual of each state, from (N,) cosines."""
         own = cosines[self._members]
         pairs = zip(self._spans, self._member_parts, strict=True)
-        return [span.unexplained(own[part]) for span, part in pairs]
+        return [span.residual(own[part]) for span, part in pairs]
 
-    def _likeness(self, cosines: FloatVector, unexplained: Sequence[float]) -> _Likeness:
+    def _likeness(self, cosines: FloatVector, residual: Sequence[float]) -> _Likeness:
         own = cosines[self._by_state]
         best = [part.start + int(own[part].argmax()) for part in self._parts]
         # The nearest reference without noise: a picture of the gallery itself is fully familiar.
         alone = [1.0 - min(max(cosine, 0.0), 1.0) ** 2 for cosine in own[best].tolist()]
-        return _Likeness(self._by_state[best].tolist(), list(map(min, unexplained, alone)))
+        novelty: list[float | None] = [None] * len(best)
+        return _Likeness(self._by_state[best].tolist(), list(map(min, residual, alone)), novelty)
 
-    def _left_out(self, row: int, cosines: FloatVector) -> Match | None:
+    def _left_out_novelty(self, numbers: NDArray[np.intp]) -> FloatMatrix:
+        """Return (M, S) novelty of M references; to its own state each is left out.
+
+        Not a number where a reference has no other of its state.
+        """
+        rows = self._rows[numbers] / self._stretch
+        ends = np.cumsum(list(self._widths.values()))[:-1]
+        views = dict(zip(self._widths, np.split(rows, ends, axis=1), strict=True))
+        table = np.stack([novelty.of(views) for novelty in self._novelties], axis=1)
+        within, place = np.arange(len(numbers)), self._place[numbers]
+        own = self._state_rows[numbers]
+        alone = np.where(place >= 0, self._alone_novelty[place], table[within, own])
+        table[within, own] = alone
+        return np.asarray(table, np.float32)
+
+    def _left_out(self, row: int, cosines: FloatVector, novelty: FloatVector) -> Match | None:
         """Return the match of reference `row` against the others; `cosines` is overwritten."""
         own = int(self._state_rows[row])
-        unexplained = self._residual(cosines)
+        residual = self._residual(cosines)
         if self._alone[row] >= 0.0:
-            unexplained[own] = float(self._alone[row])
+            residual[own] = float(self._alone[row])
         cosines[row] = -np.inf
-        likeness = self._likeness(cosines, unexplained)
+        likeness = self._likeness(cosines, residual)
+        likeness.novelty[:] = [None if np.isnan(value) else value for value in novelty.tolist()]
         place = int(self._place[row])
         if place >= 0 and self._ridges:
             values = self._own[place]
         else:
             joined = self._rows[row] / self._stretch
             values = self._states_of(joined, self._conditions[row])
-        odds = softmax(values, self._sharpness)
+        odds = softmax(values, self._inverse_temperature)
         if self._counts[own] == 1:  # without it the gallery does not have its state
             likeness.nearest[own] = -1
             rest = sum(odds) - odds[own]
@@ -356,7 +352,12 @@ class GalleryScorer:
                 continue
             nearest = likeness.nearest[state]
             cosine = float(vector @ self._vectors[nearest])
-            score = Score(min(max(cosine, -1.0), 1.0), None, 1.0 - likeness.unexplained[state])
+            score = Score(
+                min(max(cosine, -1.0), 1.0),
+                None,
+                1.0 - likeness.residual[state],
+                likeness.novelty[state],
+            )
             states.append(StateScore(self._names[state], self._ids[nearest], score, odds[state]))
         return Match(tuple(states))
 

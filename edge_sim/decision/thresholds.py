@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 
-from edge_sim.core.types import Doubt, Match, State, Threshold, UnknownReason
+from edge_sim.core.types import UNKNOWN, Doubt, Match, State, Threshold, UnknownReason
 from edge_sim.core.vectors import median
 from edge_sim.decision.lights import Lights, lights_of
+from edge_sim.decision.novelty import NovelLevel, novel_levels
 from edge_sim.decision.rules import NO_RULES, Rules
 from edge_sim.gallery.gallery import CalibratedLevel, Gallery
 
@@ -56,6 +57,7 @@ class Level:
         others: Median on pictures of the other states; the usual one if there are none.
         references: That it was learned from, each left out of the gallery.
         calibrated: What was calibrated for the state; None where nothing was.
+        novel: Where a picture becomes too novel for the state; None where that would be a guess.
         lights: In which it has references; empty where that is not known.
     """
 
@@ -64,6 +66,7 @@ class Level:
     others: float
     references: int
     calibrated: CalibratedLevel | None = None
+    novel: NovelLevel | None = None
     lights: Lights = field(default_factory=dict)
 
 
@@ -100,15 +103,21 @@ def levels_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, L
     """
     own: dict[str, list[float]] = {state: [] for state in gallery.states}
     others: dict[str, list[float]] = {state: [] for state in gallery.states}
+    own_novelty: dict[str, list[float]] = {state: [] for state in gallery.states}
+    other_novelty: dict[str, list[float]] = {state: [] for state in gallery.states}
     for reference, match in zip(gallery.references, left_out, strict=True):
         for item in () if match is None else match.states:
-            target = own if item.state == reference.state else others
-            target[item.state].append(item.score.combined)
+            is_own = item.state == reference.state
+            (own if is_own else others)[item.state].append(item.score.combined)
+            if item.score.novelty is not None:
+                (own_novelty if is_own else other_novelty)[item.state].append(item.score.novelty)
+    novel = novel_levels(own_novelty, other_novelty)
     lights = lights_of(gallery)
     return {
         state: replace(
             level_from(own[state], others[state]),
             calibrated=gallery.calibrated.get(state),
+            novel=novel.get(state),
             lights=lights[state],
         )
         for state in gallery.states
@@ -301,11 +310,13 @@ class Vote:
 
     Args:
         state: A state, or `unknown` with the reason.
-        probability: Of the state, 0 to 1; 0 for `unknown`.
+        probability: Probability of the state, 0 to 1; 0 for `unknown`.
+        is_partial: Whether the picture as a whole is familiar and only a part of it is novel.
     """
 
     state: State
     probability: float
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +330,7 @@ class DecisionState:
         margin_needed: Lead over the runner-up that the look had to have, 0 to 1.
         waited: Whether the look cast no vote because the light was changing.
         doubts: What the rules have against the change that the look speaks for.
+        novelty: Excess of the last observations, the oldest first; empty where it is not known.
         at_border: Whether some of the votes for another state fell in a light it was not taught in:
             then all that count must agree.
     """
@@ -330,6 +342,7 @@ class DecisionState:
     waited: bool = False
     doubts: tuple[Doubt, ...] = ()
     at_border: bool = False
+    novelty: tuple[float, ...] = ()
 
 
 def agree(a: State, b: State | None) -> bool:
@@ -340,5 +353,15 @@ def agree(a: State, b: State | None) -> bool:
 
 
 def votes_needed(settings: Settings, standing: DecisionState) -> int:
-    """Return how many votes a change takes as things stand."""
-    return settings.of if standing.doubts or standing.at_border else settings.matches
+    """Return the number of votes that a change needs.
+
+    All that count against the rules, in an untaught light, and where fewer than usual rest on the
+    picture as a whole: a hand or an animal in a part of it soon leaves.
+    """
+    if standing.doubts or standing.at_border:
+        return settings.of
+    votes = standing.votes
+    if any(vote.is_partial for vote in votes) and votes[-1].state.name == UNKNOWN:
+        whole = sum(agree(vote.state, votes[-1].state) and not vote.is_partial for vote in votes)
+        return settings.matches if whole >= settings.matches else settings.of
+    return settings.matches

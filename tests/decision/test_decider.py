@@ -480,3 +480,58 @@ def test_a_drifting_level_stays_above_the_pictures_of_other_states() -> None:
     floor = level.others + 0.1 * (level.centre - level.others)
     lowest = min(floor, level.centre - 2.6 * level.spread)
     assert subject.thresholds["open"].leave >= lowest - 1e-6
+
+
+def unlike(times: float, *, state: str = "open") -> Match:
+    """A match that is familiar as a whole, and novel by so many margins."""
+    level = AdaptiveDecider(NOVEL_LEFT_OUT, REFERENCES).levels[state].novel
+    assert level is not None
+    best = seen((state, 0.8, 0.95), ("closed" if state == "open" else "open", 0.3, 0.05)).best
+    novelty = level.usual + times * level.margin
+    return Match((replace(best, score=replace(best.score, novelty=novelty)), *OPEN.states[1:]))
+
+
+def with_novelty(match: Match, novelty: float) -> Match:
+    states = tuple(
+        replace(item, score=replace(item.score, novelty=novelty if at == 0 else -0.5))
+        for at, item in enumerate(match.states)
+    )
+    return Match(states)
+
+
+NOVEL_LEFT_OUT = tuple(
+    with_novelty(item, -2.0 - 0.1 * (at % 6)) for at, item in enumerate(LEFT_OUT)
+)
+
+
+@pytest.mark.parametrize(
+    ("times", "sensitivity", "expected"),
+    [
+        pytest.param([0.2] * 8, 0.5, [(2, State("open"))], id="usual"),
+        pytest.param([0.2] * 3 + [3.0] + [0.2] * 4, 0.5, [(2, State("open"))], id="one look"),
+        pytest.param(
+            [0.2] * 3 + [1.5] * 6, 0.5, [(2, State("open")), (7, NOVEL)], id="a part that stays"
+        ),
+        pytest.param([0.2] * 3 + [1.2] * 9, 0.5, [(2, State("open")), (9, NOVEL)], id="weak"),
+        pytest.param([0.2] * 3 + [1.5] * 6, 0.0, [(2, State("open"))], id="blunt"),
+        pytest.param([0.2] * 3 + [0.8] * 6, 1.0, [(2, State("open")), (7, NOVEL)], id="keen"),
+        pytest.param([1.5] * 5, 0.5, [(4, NOVEL)], id="from the start"),
+        pytest.param(
+            [0.2] * 3 + [1.5] * 4 + [0.2] * 4, 0.5, [(2, State("open"))], id="a part that passes by"
+        ),
+        pytest.param([1.2] * 2, 0.5, [], id="a single look needs more"),
+    ],
+)
+def test_a_part_that_no_reference_shows_is_novel_once_it_stays(
+    times: list[float], sensitivity: float, expected: list[tuple[int, State]]
+) -> None:
+    subject = AdaptiveDecider(NOVEL_LEFT_OUT, REFERENCES, sensitivity=sensitivity)
+    observations = [observation(unlike(value), index=at) for at, value in enumerate(times)]
+    assert run(subject, observations) == expected
+
+
+def test_a_decider_that_follows_settings_finds_the_same_novel() -> None:
+    subject = AdaptiveDecider(NOVEL_LEFT_OUT, REFERENCES)
+    again = AdaptiveDecider.following(subject.settings)
+    observations = [observation(unlike(0.2 if at < 4 else 1.5), index=at) for at in range(10)]
+    assert run(subject, observations) == run(again, observations)

@@ -18,13 +18,12 @@ from edge_sim.decision.features import features_of, stacked_features, with_struc
 from edge_sim.decision.ridge import RIDGE, Labels, fit_ridge
 from edge_sim.decision.scorer import (
     MODELLED_REFERENCES,
-    NOISE,
     GalleryScorer,
     feature_weights,
     fit_inverse_temperature,
-    fit_span,
     probabilities,
 )
+from edge_sim.decision.subspace import NOISE, fit_span
 from edge_sim.gallery.enrolment_checks import MOST_CONFLICTS, conflicts
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.probe import make_probe
@@ -262,7 +261,7 @@ def test_the_span_of_one_vector_explains_by_its_cosine() -> None:
     other = normalised(np.array([4.0, 3.0, 5.0], np.float32))
     span = fit_span(vector[None])
     expected = 1.0 - float(vector @ other) ** 2 / (1.0 + NOISE)
-    assert span.unexplained(vector[None] @ other) == pytest.approx(expected, abs=1e-6)
+    assert span.residual(vector[None] @ other) == pytest.approx(expected, abs=1e-6)
     assert span.left_out[0] == pytest.approx(1.0)
 
 
@@ -271,7 +270,7 @@ def test_left_out_spans_equal_fits_without_the_reference() -> None:
     left_out = fit_span(rows).left_out
     for row in range(6):
         others = np.delete(rows, row, axis=0)
-        unexplained = fit_span(others).unexplained(others @ rows[row])
+        unexplained = fit_span(others).residual(others @ rows[row])
         assert left_out[row] == pytest.approx(unexplained, abs=1e-4)
 
 

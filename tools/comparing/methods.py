@@ -18,13 +18,14 @@ from comparing.fixed_decider import FixedDecider
 from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import Played, default_stages, play
 from edge_sim.analysis.evaluation.states import (
-    LeaveLevels,
     Protocol,
     StateAnswers,
+    UnknownTest,
     evaluate_states,
-    learned_levels,
+    learned_test,
 )
 from edge_sim.core.protocols import Scorer
+from edge_sim.core.types import StateScore
 from edge_sim.decision.pipeline import Stages
 from edge_sim.errors import DataError
 from edge_sim.gallery.gallery import Gallery
@@ -66,15 +67,15 @@ class StateMethod:
 
     Args:
         stages: How to make them for a gallery.
-        leave_levels: Below, a frame by itself is called unknown.
+        unknown_test: Test of one picture by itself.
     """
 
     stages: Stages
-    leave_levels: LeaveLevels = learned_levels
+    unknown_test: UnknownTest = learned_test
 
     def states(self, seen: EmbeddedSet, protocol: Protocol) -> StateAnswers:
         """Return the answers of the frame-by-frame protocol."""
-        return evaluate_states(seen, self.stages.scorer, protocol, leave_levels=self.leave_levels)
+        return evaluate_states(seen, self.stages.scorer, protocol, unknown_test=self.unknown_test)
 
     def play(self, clip: EmbeddedSet, rows: Sequence[int], gallery: Gallery) -> Played:
         """Return what is said while the rows are played in order."""
@@ -119,10 +120,10 @@ def fixed(name: str, threshold: float | None = None) -> Method:
     def decider(gallery: Gallery, scorer: Scorer) -> FixedDecider:  # noqa: ARG001
         return FixedDecider(threshold=level, holds=holds)
 
-    def levels(gallery: Gallery, scorer: Scorer) -> Mapping[str, float]:  # noqa: ARG001
-        return dict.fromkeys(gallery.states, level)
+    def below(gallery: Gallery, scorer: Scorer) -> Callable[[StateScore], bool]:  # noqa: ARG001
+        return lambda best: best.score.combined < level
 
-    return StateMethod(Stages(SCORERS[name], decider, SceneMonitor), levels)
+    return StateMethod(Stages(SCORERS[name], decider, SceneMonitor), below)
 
 
 DETECTORS: Mapping[str, Callable[[], ChangeDetector]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +20,15 @@ from edge_sim.analysis.evaluation.metrics import (
     recall_at_false_rate,
 )
 from edge_sim.core.protocols import Scorer
-from edge_sim.core.types import Match
+from edge_sim.core.types import Match, StateScore
 from edge_sim.decision.thresholds import Drift, levels_of, threshold_of
 from edge_sim.errors import DataError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.light import CONDITIONS
 
 MakeScorer = Callable[[Gallery], Scorer]
-LeaveLevels = Callable[[Gallery, Scorer], Mapping[str, float]]
+UnknownTest = Callable[[Gallery, Scorer], Callable[[StateScore], bool]]
+"""(gallery, its scorer) -> whether a picture with this most probable state is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class OpenSet(msgspec.Struct, frozen=True):
     Args:
         auroc: AUROC of `combined` of the most probable state; 0.5 is chance.
         unknown_recall: Part found at a level that calls 5 % of the known frames unknown.
-        found: Part below the leave level of the decider.
-        false_unknown: Part of the known frames below it.
+        found: Part called unknown at the levels of the decider, frame by frame.
+        false_unknown: Part of the known frames called unknown at these levels.
     """
 
     auroc: float
@@ -116,10 +117,17 @@ class StateAnswers:
     novel: NDArray[Any]
 
 
-def learned_levels(gallery: Gallery, scorer: Scorer) -> Mapping[str, float]:
-    """Return the leave level of every state with which the decider starts."""
+def learned_test(gallery: Gallery, scorer: Scorer) -> Callable[[StateScore], bool]:
+    """Return the test of one picture with the levels that the decider starts with."""
     levels = levels_of(gallery, scorer.leave_one_out())
-    return {state: threshold_of(level, Drift(), 0.5).leave for state, level in levels.items()}
+    leave = {state: threshold_of(level, Drift(), 0.5).leave for state, level in levels.items()}
+
+    def is_unknown(best: StateScore) -> bool:
+        novel, novelty = levels[best.state].novel, best.score.novelty
+        is_novel = novel is not None and novelty is not None and novel.excess(novelty) > 1.0
+        return is_novel or best.score.combined < leave[best.state]
+
+    return is_unknown
 
 
 def evaluate_states(
@@ -127,7 +135,7 @@ def evaluate_states(
     make_scorer: MakeScorer,
     protocol: Protocol,
     *,
-    leave_levels: LeaveLevels = learned_levels,
+    unknown_test: UnknownTest = learned_test,
 ) -> StateAnswers:
     """Return figures and answers of the protocol on one set.
 
@@ -135,8 +143,7 @@ def evaluate_states(
         embedded: The set.
         make_scorer: Function from a gallery to its scorer.
         protocol: Draws of the references.
-        leave_levels: Function from a gallery and its scorer to the levels below which a frame is
-            unknown.
+        unknown_test: Function from a gallery and its scorer to the test of one picture.
 
     Raises:
         DataError: A state has a single frame, or there is only one state.
@@ -160,7 +167,7 @@ def evaluate_states(
         rows += asked
         sure += [match.best.probability for match in matches]
         if protocol.open_set:
-            _leave_states_out(embedded, (make_scorer, leave_levels), (picked, asked), unknowns)
+            _leave_states_out(embedded, (make_scorer, unknown_test), (picked, asked), unknowns)
     right = np.array([a == b for a, b in zip(truth, reported, strict=True)])
     probability = np.array(sure)
     confident = probability >= SURE
@@ -249,25 +256,25 @@ def _by_condition(
 
 def _leave_states_out(
     embedded: EmbeddedSet,
-    made_by: tuple[MakeScorer, LeaveLevels],
+    made_by: tuple[MakeScorer, UnknownTest],
     rows: tuple[Sequence[int], Sequence[int]],
     into: _Unknowns,
 ) -> None:
     picked, asked = rows
-    make_scorer, leave_levels = made_by
+    make_scorer, unknown_test = made_by
     for left_out in embedded.states:
         gallery = embedded.gallery(row for row in picked if embedded.labels[row] != left_out)
         scorer = make_scorer(gallery)
-        leave = leave_levels(gallery, scorer)
+        is_unknown = unknown_test(gallery, scorer)
         best = [_match(scorer, embedded, row).best for row in asked]
         combined = np.array([item.score.combined for item in best])
-        below = np.array([item.score.combined < leave[item.state] for item in best])
+        unknown = np.array([is_unknown(item) for item in best])
         is_novel = np.array([embedded.labels[row] == left_out for row in asked])
         familiar, novel = combined[~is_novel], combined[is_novel]
         into.auroc.append(auroc(familiar, novel))
         into.recall.append(recall_at_false_rate(familiar, novel))
-        into.found.append(float(np.mean(below[is_novel])))
-        into.false.append(float(np.mean(below[~is_novel])))
+        into.found.append(float(np.mean(unknown[is_novel])))
+        into.false.append(float(np.mean(unknown[~is_novel])))
         into.familiar.append(familiar)
         into.novel.append(novel)
 
