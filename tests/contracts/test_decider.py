@@ -1,4 +1,4 @@
-"""What every decider promises."""
+"""Promises of every decider."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_it_says_unknown_before_it_has_looked(decider: Decider) -> None:
 
 def test_a_state_seen_long_enough_is_said_once(decider: Decider) -> None:
     changes = [decider.observe(observation(OPEN, index=at)) for at in range(20)]
-    told = [change for change in changes if change is not None]
-    assert [change.after for change in told] == [State("open")]
-    assert told[0].before is None
+    reported = [change for change in changes if change is not None]
+    assert [change.after for change in reported] == [State("open")]
+    assert reported[0].before is None
     assert decider.state == State("open")
 
 

@@ -1,4 +1,4 @@
-"""What every embedder promises."""
+"""Promises of every embedder."""
 
 from __future__ import annotations
 

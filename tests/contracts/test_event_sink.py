@@ -1,4 +1,4 @@
-"""What every sink promises."""
+"""Promises of every sink."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class FarEnd:
-    """Where a sink delivers to: what opens the sink, and what has arrived there."""
+    """Destination of a sink: a way to open the sink, and the events that arrived."""
 
     kind: str
     options: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What every source promises, whatever its kind."""
+"""Promises of every source of frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every index promises."""
+"""Promises of every index."""
 
 from __future__ import annotations
 

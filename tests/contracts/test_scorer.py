@@ -1,4 +1,4 @@
-"""What every scorer promises, baselines included."""
+"""Promises of every scorer, baselines included."""
 
 from __future__ import annotations
 

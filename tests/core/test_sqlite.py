@@ -1,4 +1,4 @@
-"""What the gallery, an index and the outbox share of SQLite."""
+"""Common handling of SQLite in gallery, index and outbox."""
 
 from __future__ import annotations
 

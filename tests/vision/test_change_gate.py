@@ -105,7 +105,7 @@ def outcomes_of(plan: DemoPlan, frames: list[Frame], gate: Gate | None) -> list[
     return [outcome for frame in frames for outcome in pipeline.process(frame)]
 
 
-def told(outcomes: list[Outcome]) -> list[tuple[int, State]]:
+def changes_of(outcomes: list[Outcome]) -> list[tuple[int, State]]:
     return [(item.observation.frame_index, item.state) for item in outcomes if item.change]
 
 
@@ -116,5 +116,5 @@ def test_decisions_are_the_same_with_and_without_the_gate(nuisance: str) -> None
     with closing(open_source(plan.uri + "&dwell_s=5")) as source:
         frames = list(iter(source.read, None))
     with_gate = outcomes_of(plan, frames, Gate())
-    assert told(with_gate) == told(outcomes_of(plan, frames, None))
+    assert changes_of(with_gate) == changes_of(outcomes_of(plan, frames, None))
     assert sum(item.embedded for item in with_gate) < 0.75 * len(with_gate)

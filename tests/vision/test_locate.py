@@ -1,4 +1,4 @@
-"""Where: the part that no reference shows, and nothing that light or outlines do."""
+"""The part that no reference shows is located, and nothing that light or outlines cause."""
 
 from __future__ import annotations
 

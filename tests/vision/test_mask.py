@@ -1,4 +1,4 @@
-"""What a mask hides is seen by nobody."""
+"""Hidden pixels change nothing that is computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the watches see of one frame is worked out once, and only if it is asked for."""
+"""Features of a frame are computed once, and only on demand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_watches_on_the_same_region_share_one_embedding() -> None:
     assert embedder.calls == 1
 
 
-def test_a_glimpse_embeds_nothing() -> None:
+def test_a_coarse_image_embeds_nothing() -> None:
     embedder = CountingEmbedder()
     assert FrameFeatures(frame(), embedder).of(Region()).coarse_image.size
     assert embedder.calls == 0
@@ -50,13 +50,13 @@ def test_regions_of_other_place_or_mask_are_seen_apart() -> None:
     assert len({id(frame_features.of(region)) for region in regions}) == 3
 
 
-def test_a_sight_shows_what_enrolment_sees() -> None:
+def test_a_features_shows_what_enrolment_sees() -> None:
     region = Region(Roi(0.2, 0.0, 0.7, 0.9), left_half())
-    sight = FrameFeatures(frame(), BrightnessEmbedder()).of(region)
+    features = FrameFeatures(frame(), BrightnessEmbedder()).of(region)
     probe = make_probe(BrightnessEmbedder(), region.pixels_of(frame().pixels))
-    np.testing.assert_array_equal(sight.readings[0], probe.thumbnail)
-    np.testing.assert_array_equal(sight.embedding.vector, probe.embedding.vector)
-    assert sight.readings[1] == probe.quality
+    np.testing.assert_array_equal(features.readings[0], probe.thumbnail)
+    np.testing.assert_array_equal(features.embedding.vector, probe.embedding.vector)
+    assert features.readings[1] == probe.quality
 
 
 def test_the_glimpse_of_a_masked_region_does_not_see_what_the_mask_hides() -> None:

@@ -95,7 +95,7 @@ def test_what_the_references_share_is_no_impediment() -> None:
     assert impediment_of(reading, limits_of([white])) is None
 
 
-def look(pixels: BgrImage, at: int) -> Probe:
+def probe_at(pixels: BgrImage, at: int) -> Probe:
     return make_probe(CellsEmbedder(), pixels, captured_at_s=float(at), frame_index=at)
 
 
@@ -103,7 +103,7 @@ def reasons(
     pictures: Sequence[BgrImage], watched: Gallery | None = None
 ) -> list[UnknownReason | None]:
     monitor = SceneMonitor(gallery(4) if watched is None else watched)
-    return [monitor.inspect(look(pixels, at)).impediment for at, pixels in enumerate(pictures)]
+    return [monitor.inspect(probe_at(pixels, at)).impediment for at, pixels in enumerate(pictures)]
 
 
 def usual(count: int, state: str = "empty") -> list[BgrImage]:
@@ -191,8 +191,8 @@ def test_the_very_same_picture_from_a_lively_source_is_frozen_until_it_lives_aga
 
 def test_whoever_saw_the_whole_picture_says_whether_it_is_the_same() -> None:
     monitor = SceneMonitor(gallery(4))
-    probes = [replace(look(pixels, at), repeated=False) for at, pixels in enumerate(usual(60))]
-    one = look(picture("empty", 99), 60)
+    probes = [replace(probe_at(pixels, at), repeated=False) for at, pixels in enumerate(usual(60))]
+    one = probe_at(picture("empty", 99), 60)
     for probe in [*probes, replace(one, repeated=False)]:
         monitor.inspect(probe)
     lively = [monitor.inspect(replace(one, repeated=False)).impediment for _ in range(20)]

@@ -23,7 +23,7 @@ MEMBER = "tiny_uint8.tflite"
 
 @dataclass
 class Shop:
-    """What the server sends and how; `asked` counts the requests."""
+    """Content and manner of the answers; `asked` counts the requests."""
 
     content: bytes
     cut_after: int | None = None

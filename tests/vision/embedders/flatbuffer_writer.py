@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 _ALIGNMENT = 16
-"""Of vectors: what kernels want of weights."""
+"""Alignment of vectors, as kernels need it for weights."""
 
 
 @dataclass(frozen=True, slots=True)

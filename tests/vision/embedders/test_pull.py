@@ -97,7 +97,7 @@ def test_a_wrong_archive_is_refused_and_leaves_nothing(
 
 def test_an_archive_cut_off_anywhere_gives_no_model(shop: Shop, tmp_path: Path) -> None:
     whole = shop.content
-    shop.tells_length = False  # so that nobody can tell but the archive itself
+    shop.tells_length = False  # so that only the archive gives its end
     for length in range(1, len(whole) - 30, 97):
         shop.content = whole[:length]
         with pytest.raises(ModelError):

@@ -1,4 +1,4 @@
-"""An embedder that keeps no promise is told apart from one that does."""
+"""An embedder that breaks a promise is rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a model and what comes out of it, number by number."""
+"""Inputs and outputs of a model, number by number."""
 
 from __future__ import annotations
 

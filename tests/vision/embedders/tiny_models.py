@@ -166,18 +166,18 @@ def classifier_model(*, signature: tuple[int, ...] = (), open_batch: bool = Fals
     rng = random.Random(0)
     kernel = tuple(rng.uniform(-1, 1) for _ in range(15))
 
-    def told(name: str, shape: tuple[int, ...]) -> Tensor:
+    def described(name: str, shape: tuple[int, ...]) -> Tensor:
         left_open = (-1, *shape[1:]) if open_batch else ()
         return Tensor(name, shape, "float32", signature=left_open)
 
     tensors = [
-        told("input", (1, 16, 16, 3)),
-        told("cells", (1, 4, 4, 3)),
-        told("pooled", (1, 1, 1, 3)),
+        described("input", (1, 16, 16, 3)),
+        described("cells", (1, 4, 4, 3)),
+        described("pooled", (1, 1, 1, 3)),
         Tensor("kernel", (5, 1, 1, 3), "float32", weights=kernel),
         Tensor("bias", (5,), "float32", weights=(0.1, 0.2, 0.3, 0.4, 0.5)),
-        told("logits", (1, 1, 1, 5)),
-        told("classes", (1, 1, 1, 5)),
+        described("logits", (1, 1, 1, 5)),
+        described("classes", (1, 1, 1, 5)),
     ]
     if signature:
         tensors[0] = replace(tensors[0], signature=signature)
@@ -186,7 +186,7 @@ def classifier_model(*, signature: tuple[int, ...] = (), open_batch: bool = Fals
     operators = [pooling(0, 1, window=4), pooling(1, 2, window=4), last]
     logits = 5
     if open_batch:
-        tensors += [Tensor("shape", (4,), "int32"), told("reshaped", (1, 1, 1, 5))]
+        tensors += [Tensor("shape", (4,), "int32"), described("reshaped", (1, 1, 1, 5))]
         operators.append(Operator(SHAPE, (5,), (7,), 55, Node({0: Scalar("b", TYPES["int32"])})))
         operators.append(Operator(RESHAPE, (5, 7), (8,), 17, Node({0: Vector("i", [])})))
         logits = 8

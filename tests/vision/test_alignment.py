@@ -44,7 +44,7 @@ def references(count: int = 4) -> Gallery:
 
 
 def watched(pictures: Sequence[BgrImage], *, step_s: float = EVERY_S) -> list[tuple[float, float]]:
-    """Where the region lies beside home after each picture."""
+    """Return the shift of the region from home after each picture."""
     watch = Watch("w", references(), stages_of(Config(), WatchConfig()), region=HOME)
     pipeline = Pipeline(CellsEmbedder(), [watch], "test")
     places = []

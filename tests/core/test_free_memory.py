@@ -1,4 +1,4 @@
-"""What is asked of the C library is done by it; where it is another one, nothing happens."""
+"""Calls to the C library take effect; with another library nothing happens."""
 
 from __future__ import annotations
 
