@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge_sim.cli.output import note, say
-from edge_sim.core.files import printable
+from edge_sim.core.files import is_dir, printable
 from edge_sim.errors import ConfigError
 from edge_sim.secrets import MaskingFormatter
 
@@ -101,6 +101,10 @@ def configured(path: Path, state_dir: Path | None) -> Config:
     if state_dir is None:
         return config
     base = state_dir.absolute()
+    if not is_dir(base):
+        raise ConfigError(
+            f"--state-dir {printable(str(state_dir))}: there is no such folder; make it first"
+        )
     outbox = msgspec.structs.replace(config.outbox, path=str(base / config.outbox.path))
     state = config.daemon.state
     daemon = config.daemon

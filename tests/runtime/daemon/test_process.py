@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.cli.daemon import _note_reloads
+from edge_sim.cli.daemon import _note_reloads, configured
 from edge_sim.core.events import StateChanged, from_json_line
+from edge_sim.errors import ConfigError
 from tests.runtime.daemon.cameras import LIMIT_S, device, lamp_config
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent.parent
@@ -174,3 +175,12 @@ def deliveries(folder: Path) -> dict[str, StateChanged]:
         assert isinstance(event, StateChanged)
         assert delivered.setdefault(event.id, event) == event
     return delivered
+
+
+def test_a_state_folder_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    config, missing = endless(tmp_path), tmp_path / "missing"
+    with pytest.raises(ConfigError) as caught:
+        configured(config, missing)
+    assert str(caught.value) == f"--state-dir {missing}: there is no such folder; make it first"
+    missing.mkdir()
+    assert configured(config, missing).daemon.state == str(missing / "state.json")
