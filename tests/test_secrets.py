@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from edge_sim.errors import ConfigError, SourceError
+from edge_sim.io.sinks.options import MqttOptions
 from edge_sim.io.sources.uri import masked
 from edge_sim.runtime.config import parse_config
 from edge_sim.secrets import MaskingFormatter, forget_secrets, mask_secrets, register_secret
@@ -33,6 +35,14 @@ def test_a_literal_password_is_hidden() -> None:
     )
     parse_config(config)
     assert "opensesame" not in str(SourceError("refused: me/opensesame"))
+
+
+def test_a_password_from_a_file_is_hidden(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("opensesame\n")
+    options = MqttOptions(host="broker", username="me", password_file=str(file))
+    assert options.current_password() == "opensesame"
+    assert str(SourceError("refused: opensesame")) == "refused: ***"
 
 
 def test_every_message_of_a_configuration_is_masked() -> None:

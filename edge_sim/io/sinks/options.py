@@ -10,6 +10,7 @@ import msgspec
 from edge_sim.core.backoff import BACKOFF_S
 from edge_sim.core.options import INTERNAL, Megabytes, Options, Port, PositiveSeconds, Seconds
 from edge_sim.errors import ConfigError, SinkError
+from edge_sim.secrets import register_secret
 
 Mode = Annotated[
     str, msgspec.Meta(pattern=r"^[0-7]{3}$", description="a mode has three digits from 0 to 7")
@@ -176,6 +177,7 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
             raise SinkError(f"{self.name}: {self.password_file}: cannot read ({reason})") from error
         if not lines or not lines[0]:
             raise SinkError(f"{self.name}: {self.password_file}: its first line is empty")
+        register_secret(lines[0])
         return lines[0]
 
 
