@@ -1,4 +1,4 @@
-"""The worth of each part of scorer and decider: the figures with one part off at a time.
+"""Measure the figures with one part of scorer and decider off at a time.
 
     python tools/ablate.py SET... --clips CLIP...
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Summary]:
-    """Return part turned off -> figures.
+    """Return part that is off -> figures.
 
     Raises:
         DataError: A set cannot be evaluated.

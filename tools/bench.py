@@ -1,12 +1,12 @@
-"""The benchmark: edge_sim beside what a user would pick instead, in one interleaved run.
+"""Benchmark edge_sim and its alternatives in one interleaved run.
 
     python tools/bench.py --official ../shared/models/v3-small_224_1.0_uint8.tflite --json out.json
 
-Peers come with the extra `bench`; those that are absent are skipped with a line. What counts is the
+Peers come with the extra `bench`; those that are absent are skipped with a line. The result is the
 ratio of two cases timed in turn in the same process on one thread, each twice: `first` after
 another case, then right after itself. `--cpu-time` counts the
 processor's time instead of the clock's, for a machine that does other things as well. `--figures`
-adds what is measured of whole processes: `start`, `video` (needs ffmpeg) and `memory` (minutes).
+adds figures of whole processes: `start`, `video` (needs ffmpeg) and `memory` (minutes).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def measure(args: argparse.Namespace) -> Measurement:
 
 
 def _figures(args: argparse.Namespace, skipped: list[str]) -> tuple[Figure, ...]:
-    """Return the figures asked for; what cannot be measured here is added to `skipped`."""
+    """Return the selected figures; those that cannot be measured here are added to `skipped`."""
     effort = Effort(args.repeats, args.memory_frames)
     found = [_figures_of(name, effort, skipped) for name in args.figures or ()]
     return tuple(figure for figures in found for figure in figures)

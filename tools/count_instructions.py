@@ -80,14 +80,16 @@ def counted(checkout: Path) -> dict[str, Any]:
             "OPENBLAS_NUM_THREADS": "1",
         }
         subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
-        told = json.loads((out / "names.json").read_text())
-        parts = [_summary(out / f"counts.{number + 1}") for number in range(2 * len(told["cases"]))]
+        report = json.loads((out / "names.json").read_text())
+        parts = [
+            _summary(out / f"counts.{number + 1}") for number in range(2 * len(report["cases"]))
+        ]
     # The first of each pair of parts is what lies between the cases.
-    pairs = zip(told["cases"], parts[1::2], strict=True)
+    pairs = zip(report["cases"], parts[1::2], strict=True)
     return {
         "commit": _commit(checkout),
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": told["versions"],
+        "versions": report["versions"],
         "instructions": {name: round(total / repeats) for (name, repeats), total in pairs},
     }
 
@@ -143,8 +145,8 @@ def _worker(names: str) -> None:
     facts = benchmark.machine(bench.embedder, 1)
     versions = {key: facts[key] for key in ("cpu", "python", "runtime", "model")}
     versions |= {"numpy": np.__version__, "opencv": cv2.__version__}
-    told = {"cases": [(name, repeats) for name, repeats, _ in cases], "versions": versions}
-    Path(names).write_text(json.dumps(told))
+    report = {"cases": [(name, repeats) for name, repeats, _ in cases], "versions": versions}
+    Path(names).write_text(json.dumps(report))
 
 
 def _search() -> Callable[[], object]:
@@ -169,8 +171,8 @@ def _summary(path: Path) -> int:
 
 def _commit(checkout: Path) -> str:
     command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=8"]
-    told = subprocess.run(command, check=False, capture_output=True, text=True)
-    return told.stdout.strip() or checkout.name
+    report = subprocess.run(command, check=False, capture_output=True, text=True)
+    return report.stdout.strip() or checkout.name
 
 
 def _append(entry: Mapping[str, Any], path: Path) -> None:

@@ -1,12 +1,12 @@
-"""What the daemon takes of a machine: one camera, three watches, a scene that stands still.
+"""Measure the resources of the daemon: one camera, three watches, a still scene.
 
     python tools/footprint.py --seconds 60 --out footprint
     python tools/footprint.py --references 1000 --out many
     python tools/footprint.py --frames 100000 --fps 100 --size 160x120 --out flat
 
 The camera is an MJPEG stream from another process, the daemon a process of its own as systemd would
-start it; both are looked at from outside, in /proc. With --frames it runs until so many frames were
-looked at: does memory grow? `footprint/report.json` and `footprint/footprint.html` say.
+start it; both are measured from outside, in /proc. With --frames it runs until so many frames were
+processed and reports whether memory grows, in `footprint/report.json` and `footprint.html`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PORT_LINE = "port "
 
 @dataclass(frozen=True)
 class Usage:
-    """Of a process since its start; memory now."""
+    """Resources of a process since its start; memory now."""
 
     cpu_s: float
     rss_mb: float
@@ -62,7 +62,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Row:
-    """What was seen at one moment: frames looked at so far, monotonic seconds, the process."""
+    """State at one moment: frames processed so far, monotonic seconds, the process."""
 
     frames: int
     at_s: float
@@ -70,7 +70,7 @@ class Row:
 
 
 def usage(pid: int) -> Usage:
-    """Return what the process takes; RSS counts shared libraries in full, private does not."""
+    """Return the resources of a process; RSS includes shared libraries, private does not."""
     root = Path("/proc") / str(pid)
     fields = (root / "stat").read_text().rpartition(")")[2].split()
     ticks = os.sysconf("SC_CLK_TCK")
@@ -88,7 +88,7 @@ def usage(pid: int) -> Usage:
 
 
 def serve(size: tuple[int, int], fps: float) -> None:
-    """Be the camera: print the port, and stream until standard input is closed."""
+    """Run the camera: print the port, and stream until standard input is closed."""
     rng = np.random.default_rng(1)
     clean = cv2.resize(render("parking", "free", 0), size, interpolation=cv2.INTER_AREA)
     pictures = []
@@ -106,10 +106,10 @@ def make_device(folder: Path, camera: int, health: int, references: int) -> Path
     """Write gallery and configuration of three watches on the stream.
 
     Args:
-        folder: Where to.
+        folder: Folder of the files.
         camera: Port of the stream.
-        health: Port on which the daemon tells how it is.
-        references: In the gallery, over all watches and states.
+        health: Port of the HTTP server of the daemon.
+        references: Number of references, over all watches and states.
     """
     each = -(-references // len(REGIONS) // 2)
     embedder = open_embedder("default")
@@ -146,7 +146,7 @@ def free_port() -> int:
 
 
 def frames_looked_at(health: int) -> int:
-    """Return what the daemon says of its camera; 0 while it starts."""
+    """Return the frames of the camera as the daemon reports them; 0 while it starts."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{health}/state", timeout=10.0) as answer:
             return int(json.load(answer)["sources"]["camera"]["frames"])
@@ -155,7 +155,7 @@ def frames_looked_at(health: int) -> int:
 
 
 def measure(pid: int, health: int, *, seconds: float | None, frames: int) -> list[Row]:
-    """Look at the daemon now and then, for so long after warming up or until so many frames."""
+    """Sample the daemon for some time after warming up or until a number of frames."""
     wait = threading.Event().wait
     while frames_looked_at(health) == 0:
         wait(0.5)
@@ -191,7 +191,7 @@ def report_of(rows: list[Row]) -> dict[str, Any]:
 
 
 def samples_of(rows: list[Row]) -> list[Sample]:
-    """Return the rows as the picture wants them."""
+    """Return the rows as samples of the plot."""
     return [
         Sample(
             row.frames,

@@ -1,11 +1,11 @@
-"""Inputs that nobody would write in good faith, by the hundred thousand.
+"""Feed malformed inputs by the hundred thousand.
 
     python tools/fuzz.py --count 100000 --out fuzz
 
 Four targets: configurations, MQTT commands, HTTP requests to the health server, zips for an import.
 Hypothesis makes the inputs and, where one fails, looks for the smallest that does. Every input must
 end in a result or in an error of one line: no traceback, no hang, no file beside the folder of the
-device. `fuzz/report.json` says what came of them; the exit code is 1 if anything went wrong.
+device. `fuzz/report.json` has the results; the exit code is 1 if anything went wrong.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ TARGETS: dict[str, Callable[[Path, int, int], Tally]] = {
 
 
 def report_of(name: str, out: Path, count: int, seed: int) -> dict[str, Any]:
-    """Feed one target and return what came of it."""
+    """Feed one target and return the results."""
     folder = out / name / "device"
     folder.mkdir(parents=True)
     started_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The golden decisions below `tests/golden/decisions`: make them anew, or hold the code to them.
+"""Write the golden decisions below `tests/golden/decisions`, or compare the code with them.
 
     PYTHONPATH=. python tools/make_golden_events.py --data ../shared    # write all of them
     PYTHONPATH=. python tools/make_golden_events.py --only rows-plain   # write one
@@ -32,7 +32,7 @@ from tests.golden.comparing import WITH_MODEL, WITHOUT_MODEL, differences
 
 
 def make(argv: Sequence[str] | None = None) -> int:
-    """Play the cases and return the exit code: 1 if one decides otherwise than what is kept."""
+    """Play the cases and return the exit code: 1 if one differs from the file."""
     args = _parser().parse_args(argv)
     differing = 0
     for case in CASES:

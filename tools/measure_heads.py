@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure what `edge-sim model adapt` is worth on labelled sets, on frames it has not seen.
+"""Measure the gain of `edge-sim model adapt` on unseen frames of labelled sets.
 
     python tools/measure_heads.py ../shared/data/states/*
 
-Of each set galleries are drawn; the likeness is learned as `model adapt` does, and every other
-frame asks for its like: the references (nearest, pairs) and the other unseen frames (mAP), once by
-plain cosine and once by what was learned. `decided` is the accuracy of the scorer that decides
+Of each set galleries are drawn; the similarity is learned as `model adapt` does, and every other
+frame is a query: the references (nearest, pairs) and the other unseen frames (mAP), once by
+plain cosine and once by the head. `decided` is the accuracy of the scorer that decides
 states, which uses no head. All figures are means over states, sets and draws, 0 to 1.
 """
 

@@ -1,4 +1,4 @@
-"""State changes of drawn scenes, disturbed in every way alone and in pairs.
+"""Measure the state changes of synthetic scenes under every nuisance, alone and in pairs.
 
     python tools/nuisances.py --seeds 50 --pairs
 
@@ -54,7 +54,7 @@ _COLUMNS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, and draw where it is asked for."""
+    """Measure, print, and draw with `--plot`."""
     args = _parser().parse_args(argv)
     try:
         _print(args, measure(args))

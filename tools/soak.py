@@ -1,16 +1,16 @@
-"""Hours of operation in minutes: four cameras with every kind of fault, one daemon, real sinks.
+"""Run hours of operation in minutes: four cameras with every fault, one daemon, real sinks.
 
     python tools/soak.py --frames 1000000 --out soak
     python tools/soak.py --stream 100 --out stream
 
-Time is data: frames carry times a second apart and come as fast as they are looked at. Cameras are
+Time is data: frames carry times a second apart and come as fast as they are processed. Cameras are
 lost, do not open, freeze, tear, go dark, give noise; the clock jumps by a day; the receiver of the
 webhook refuses, hangs up and goes away; people teach, edit the gallery and break the configuration;
-gallery and outbox are locked by others. At the end: was an event lost, or told twice, is the last
-state right, and did memory, descriptors or threads grow? `soak/report.json` says so and
-`soak/soak.html` shows it; the exit code is 1 if something is wrong. With --stream, in real time: a
-camera on loopback is cut, frozen, garbled, silenced and brought back so many times; does the daemon
-find it again within its pauses, and is no thread or descriptor left over?
+gallery and outbox are locked by others. Checked at the end: no event lost or delivered twice, the
+last state right, no growth of memory, descriptors or threads. The results are in
+`soak/report.json` and `soak/soak.html`; the exit code is 1 if something is wrong. With --stream, in
+real time: a camera on loopback is cut, frozen, garbled, silenced and brought back so many times;
+does the daemon find it again within its pauses, and is no thread or descriptor left over?
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from soaking.samples import LIMITS, draw, grown, growth
 from soaking.stream import StreamTrial
 
 _ENOUGH = 50_000
-"""Frames from which on growth is told from warming up."""
+"""Frames of warming up, after which growth is measured."""
 
 
 def report_of(operation: Operation, frames: int, took_s: float) -> dict[str, object]:
-    """Return what came of a run."""
+    """Return the report of a run."""
     filed, hooked = operation.filed(), operation.hooked()
     shown = {WATCH_OF[name]: camera.state for name, camera in operation.cameras.items()}
     problems = problems_of(filed) + problems_of(hooked) + wrong_end(filed, shown)

@@ -1,4 +1,4 @@
-"""What is measured of whole processes and files, not call by call. `FIGURES` is the only table."""
+"""Figures of whole processes and files, not call by call. `FIGURES` is the only table."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from edge_sim.analysis.benchmark import Figure
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to measure.
+    """Length of the measurements.
 
     Args:
-        repeats: Of each process or pass; the median counts.
-        memory_frames: That the process whose memory is measured goes through.
+        repeats: Runs of each process or pass; the median counts.
+        memory_frames: Frames that the process goes through whose memory is measured.
     """
 
     repeats: int = 5
@@ -23,7 +23,7 @@ class Effort:
 
 
 Measure = Callable[[Effort], Sequence[Figure]]
-"""Raises ImportError or FileNotFoundError where something that it needs is absent."""
+"""Function that raises ImportError or FileNotFoundError where a requirement is absent."""
 
 
 def _prepared(module: str) -> Measure:

@@ -53,17 +53,17 @@ def measure(effort: Effort) -> Sequence[Figure]:
             cwd=Path(__file__).parent.parent,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # as for `edge-sim daemon`
         )
-    told = json.loads(done.stdout)
+    figures = json.loads(done.stdout)
     frames = f"{effort.memory_frames:,} frames"
     return (
-        Figure(f"resident after {frames}", told["resident_mb"], "MB", 120.0),
-        Figure(f"growth over {frames}", told["growth_mb"], "MB", 1.0),
-        Figure("traced growth per frame", told["traced_bytes_per_frame"], "bytes", 1.0),
+        Figure(f"resident after {frames}", figures["resident_mb"], "MB", 120.0),
+        Figure(f"growth over {frames}", figures["growth_mb"], "MB", 1.0),
+        Figure("traced growth per frame", figures["traced_bytes_per_frame"], "bytes", 1.0),
     )
 
 
 def main(gallery: Path, frames: int) -> None:
-    """Process the frames and print what was measured as JSON."""
+    """Process the frames and print the figures as JSON."""
     pipeline, pictures = _pipeline(gallery), _frames()
     next(pictures)  # drawn by now, which takes some megabytes for a moment
     resources.release_free_memory()  # as the daemon does
@@ -80,12 +80,12 @@ def main(gallery: Path, frames: int) -> None:
     for _ in range(TRACED_FRAMES):
         pipeline.process(next(pictures))
     grown = tracemalloc.get_traced_memory()[0] - before
-    told = {
+    figures = {
         "resident_mb": round(end_mb, 1),
         "growth_mb": round(end_mb - warm_mb, 2),
         "traced_bytes_per_frame": round(grown / TRACED_FRAMES, 2),
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
 
 
 def _enrol(path: Path) -> None:

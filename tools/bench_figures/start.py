@@ -1,4 +1,4 @@
-"""How long it takes from the start of a process to what a user waits for."""
+"""Time from the start of a process to its first output and event."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def measure(effort: Effort) -> Sequence[Figure]:
     for name in regions:
         label = f"end to end on 1080p, {name} / decode"
         found.append(Figure(label, statistics.median(ratios[name]), "ratio", 1.3))
-        found.append(Figure(f"looks that the gate spared, {name}", spared[name], "share"))
+        found.append(Figure(f"observations that the gate spared, {name}", spared[name], "share"))
     return [Figure(item.name, round(item.value, 3), item.unit, item.goal) for item in found]
 
 
@@ -86,16 +86,16 @@ def _decoding_s(path: Path) -> float:
 
 
 def _deciding_s(path: Path, region: Region) -> tuple[float, float]:
-    """Return the processor's seconds for the whole file, and the share of looks not embedded."""
+    """Return the processor's seconds for the whole file, and the share of frames not embedded."""
     embedder = open_embedder("default")
     gallery = enrolled(PLAN, region, embedder)
     stages = stages_of(Config(), WatchConfig())
     watch = Watch("scene", gallery, stages, region=region, gate=Gate())
     with closing(open_source(str(path))) as source:
-        lane = SourceRunner(
+        runner = SourceRunner(
             source, Pipeline(embedder, [watch], "bench"), live=False, now=lambda: 0.0
         )
         started_s = time.process_time()
-        looks = [outcome.embedded for step in steps([lane]) for outcome in step.outcomes]
+        observations = [outcome.embedded for step in steps([runner]) for outcome in step.outcomes]
         elapsed_s = time.process_time() - started_s
-    return elapsed_s, 1.0 - sum(looks) / max(len(looks), 1)
+    return elapsed_s, 1.0 - sum(observations) / max(len(observations), 1)

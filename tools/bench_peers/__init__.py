@@ -1,4 +1,4 @@
-"""What a user might pick instead of edge_sim, each as timed cases. `PEERS` is the only table."""
+"""Alternatives to edge_sim, each as timed cases. `PEERS` is the only table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from edge_sim.core.protocols import Embedder
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workbench:
-    """What peers are measured with.
+    """Inputs of the measurements.
 
     Args:
-        embedder: Ours.
+        embedder: Embedder of edge_sim.
         official: Google's quantized MobileNetV3-Small classifier; None skips it.
         rows: Vectors in the search benchmark.
     """
@@ -27,7 +27,7 @@ class Workbench:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Peer:
-    """Timed cases, what they are compared with, and what to call when all is timed."""
+    """Timed cases, their comparisons, and a function to call at the end."""
 
     cases: dict[str, Case]
     comparisons: tuple[SpeedRatio, ...]

@@ -89,7 +89,7 @@ def _embed(embedder: Any, pixels: NDArray[np.uint8]) -> object:
 
 
 def imagededup(workbench: Workbench) -> Peer:  # noqa: ARG001
-    """What imagededup does per picture: float MobileNetV3-Small at 224 px in PyTorch, pooled."""
+    """Work of imagededup per picture: float MobileNetV3-Small at 224 px in PyTorch, pooled."""
     import torch
     from torchvision.models import mobilenet_v3_small
 

@@ -1,4 +1,4 @@
-"""What each part of scorer and decider is worth: the same figures with that part turned off."""
+"""Ablation: the same figures with one part of scorer and decider turned off at a time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def in_one_light(gallery: Gallery) -> Gallery:
 
 
 def nearest_in_all_views(gallery: Gallery) -> NearestScorer:
-    """Return the scorer that takes the nearest reference in all views instead of regressions."""
+    """Return the scorer that takes the nearest reference in all features instead of regressions."""
     views = stacked_features(gallery.references) if len(gallery) else {}
 
     def likeness(item: Probe | Reference) -> Rows:
@@ -57,7 +57,7 @@ class NearestFamiliarity:
     """The scorer with the familiarity of the nearest reference in place of the span of all.
 
     Args:
-        gallery: The references.
+        gallery: Gallery of references.
     """
 
     def __init__(self, gallery: Gallery) -> None:
@@ -87,11 +87,11 @@ def _with_familiarity(match: Match | None, other: Match | None) -> Match | None:
 
 
 class Steady:
-    """A decider whose thresholds stay where the gallery put them.
+    """A decider with the initial thresholds of the gallery.
 
     Args:
         left_out: `Scorer.leave_one_out()` of the gallery.
-        gallery: The references.
+        gallery: Gallery of references.
     """
 
     def __init__(self, left_out: Sequence[Match | None], gallery: Gallery) -> None:
@@ -100,7 +100,7 @@ class Steady:
 
     @property
     def state(self) -> State:
-        """What is said now."""
+        """State in force."""
         return self._decider.state
 
     @property
@@ -120,26 +120,28 @@ class Steady:
 
 
 class Counting(AdaptiveDecider):
-    """A decider that counts votes and asks for no evidence beside them."""
+    """A decider that counts votes and needs no evidence."""
 
     def _is_believed(self, state: str) -> bool:  # noqa: ARG002
         return True
 
 
 class Deaf:
-    """A monitor that keeps some of its findings to itself.
+    """A monitor that suppresses some of its impediments.
 
     Args:
-        gallery: The references.
-        unsaid: Impediments that it does not tell; None for all.
+        gallery: Gallery of references.
+        suppressed: Impediments to suppress; None for all.
     """
 
-    def __init__(self, gallery: Gallery, unsaid: Collection[UnknownReason] | None = None) -> None:
+    def __init__(
+        self, gallery: Gallery, suppressed: Collection[UnknownReason] | None = None
+    ) -> None:
         self._monitor = SceneMonitor(gallery)
-        self._unsaid = unsaid
+        self._unsaid = suppressed
 
     def inspect(self, probe: Probe) -> SceneReading:
-        """Return condition and, where it is told, the impediment of this look."""
+        """Return condition and, if not suppressed, impediment of an observation."""
         reading = self._monitor.inspect(probe)
         if self._unsaid is None or reading.impediment in self._unsaid:
             return replace(reading, impediment=None)
@@ -188,9 +190,9 @@ DECIDING: Mapping[str, Stages] = {
     "votes without cumulative evidence": replace(_OURS, decider=_counting),
     "no scene health at all": replace(_OURS, monitor=Deaf),
     "no wait while the light changes": replace(
-        _OURS, monitor=partial(Deaf, unsaid=(UnknownReason.LIGHTING,))
+        _OURS, monitor=partial(Deaf, suppressed=(UnknownReason.LIGHTING,))
     ),
-    "no eye for a moved camera": replace(_OURS, monitor=partial(Deaf, unsaid=_MOVED)),
+    "no eye for a moved camera": replace(_OURS, monitor=partial(Deaf, suppressed=_MOVED)),
 }
 """Part of decider or monitor that is off -> stages without it; frames by themselves do not need it.
 """

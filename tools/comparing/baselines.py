@@ -1,4 +1,4 @@
-"""Scorers that a user would write first, to be compared with.
+"""Baseline scorers to compare with.
 
 `nearest-cosine` and a fixed threshold of 0.9 is the usual recipe for image similarity; `ssim` and
 `thumbnail` need no model at all; `softmax-head` trains a classifier.
@@ -25,7 +25,7 @@ _SHARPNESS = 20.0  # turns differences of similarity into probabilities; not cal
 
 
 class NearestScorer:
-    """The most similar reference decides.
+    """Scorer by the most similar reference.
 
     Args:
         gallery: The references.

@@ -1,4 +1,4 @@
-"""Detectors that say when a picture changes, and not to what: to be compared with."""
+"""Change detectors to compare with: they report when a picture changes, not to which state."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ LEAST_SCENE_FRAMES = 3
 
 
 class ChangeDetector(Protocol):
-    """Looks at the pictures of a clip in order."""
+    """Detector that takes the pictures of a clip in order."""
 
     def observe(self, pixels: BgrImage) -> bool:
         """Return whether this (H, W, 3) uint8 BGR picture completes a change."""
 
 
 class ForegroundShare:
-    """OpenCV's MOG2 as it comes; so many looks in a row with much foreground are a change.
+    """OpenCV's MOG2 as it comes; a number of frames in a row with much foreground is a change.
 
-    The next change can only come after as many looks with little.
+    The next change can only come after as many frames with little.
     """
 
     def __init__(self, *, level: float = FOREGROUND_SHARE, in_a_row: int = IN_A_ROW) -> None:
@@ -57,7 +57,7 @@ class ForegroundShare:
 class AdaptiveCuts:
     """PySceneDetect's AdaptiveDetector as it comes, but for scenes of three frames.
 
-    A cut is told two frames late: it needs its neighbours.
+    A cut is reported two frames late, since it needs its neighbours.
 
     Raises:
         DataError: PySceneDetect is not installed.
@@ -84,7 +84,7 @@ class AdaptiveCuts:
 def watched(
     clip: EmbeddedSet, rows: Sequence[int], make_detector: Callable[[], ChangeDetector]
 ) -> Played:
-    """Return when the detector sounds while the rows are shown to it in order.
+    """Return the places of the alarms of a detector on the rows in order.
 
     Raises:
         DataError: The set has no pictures, one cannot be read, or a package is missing.

@@ -1,4 +1,4 @@
-"""FixedDecider: a threshold that somebody has guessed, and so many looks in a row."""
+"""FixedDecider: a fixed threshold and a number of observations in a row."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ IN_A_ROW = 3
 
 
 class FixedDecider:
-    """The usual recipe, to be compared with: similarity at least 0.9, three looks in a row.
+    """The usual recipe: similarity of at least 0.9 in three observations in a row.
 
     Args:
-        threshold: Of `Score.combined`.
-        in_a_row: Looks that must agree.
-        holds: Whether looks below the threshold are passed over, neither counted nor breaking the
-            row; else they say `unknown: novel`.
+        threshold: Least `Score.combined`.
+        in_a_row: Observations that must agree.
+        holds: Whether observations below the threshold are skipped; else they are
+            `unknown: novel`.
     """
 
     def __init__(
@@ -26,14 +26,14 @@ class FixedDecider:
         self._threshold = Threshold(threshold, threshold)
         self._holds = holds
         self._in_a_row = in_a_row
-        self._said = State(UNKNOWN, UnknownReason.STARTING)
-        self._candidate = self._said
+        self._state = State(UNKNOWN, UnknownReason.STARTING)
+        self._candidate = self._state
         self._count = 0
 
     @property
     def state(self) -> State:
-        """What is said now."""
-        return self._said
+        """State in force."""
+        return self._state
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
@@ -43,25 +43,25 @@ class FixedDecider:
     @property
     def pending(self) -> bool:
         """Whether a change is being confirmed."""
-        return self._candidate != self._said
+        return self._candidate != self._state
 
     def observe(self, observation: Observation) -> StateChange | None:
         """Return the change that `observation` completes, if it does."""
         match = observation.match
-        wanted = State(UNKNOWN, UnknownReason.NOVEL)
+        candidate = State(UNKNOWN, UnknownReason.NOVEL)
         if match is not None and match.best.score.combined >= self._threshold.enter:
-            wanted = State(match.best.state)
+            candidate = State(match.best.state)
         elif self._holds:
             return None
-        self._count = self._count + 1 if wanted == self._candidate else 1
-        self._candidate = wanted
-        if self._count < self._in_a_row or wanted == self._said:
+        self._count = self._count + 1 if candidate == self._candidate else 1
+        self._candidate = candidate
+        if self._count < self._in_a_row or candidate == self._state:
             return None
-        before, self._said = self._said, wanted
+        before, self._state = self._state, candidate
         first = None if before.reason is UnknownReason.STARTING else before
-        confidence = match.best.probability if match and wanted.name != UNKNOWN else 0.0
-        return StateChange(first, wanted, observation, self.thresholds, confidence)
+        confidence = match.best.probability if match and candidate.name != UNKNOWN else 0.0
+        return StateChange(first, candidate, observation, self.thresholds, confidence)
 
     def resume(self, state: State) -> None:
-        """Say `state` without a change."""
-        self._said = self._candidate = state
+        """Set the state without a change."""
+        self._state = self._candidate = state

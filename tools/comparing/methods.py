@@ -1,4 +1,4 @@
-"""Methods to be measured: edge_sim and what a user would take instead, chosen by name."""
+"""Methods to compare: edge_sim and its alternatives, by name."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ THRESHOLDS: Mapping[str, float] = {
     "thumbnail": 0.95,
     "softmax-head": 0.8,
 }
-"""Fixed level of `combined` per scorer. 0.9 is what tutorials on image similarity say, 0.8 what
-recorders take for a softmax; the other two have the best mean F1 of events on eight labelled sets
+"""Fixed level of `combined` per scorer. 0.9 is the value of tutorials on image similarity, 0.8 that
+of recorders for a softmax; the other two have the best mean F1 of events on eight labelled sets
 in order and one clip, of 0.1 to 0.7 and of 0.8 to 0.98."""
 
 
@@ -54,7 +54,7 @@ class Method(Seam):
         """
 
     def play(self, clip: EmbeddedSet, rows: Sequence[int], gallery: Gallery) -> Played:
-        """Return what is said while the rows are played in order.
+        """Return the output on the rows, played in order.
 
         Raises:
             DataError: A picture cannot be read, or a package is missing.
@@ -66,7 +66,7 @@ class StateMethod:
     """A scorer with a decider.
 
     Args:
-        stages: How to make them for a gallery.
+        stages: Stages for a gallery.
         unknown_test: Test of one picture by itself.
     """
 
@@ -78,19 +78,19 @@ class StateMethod:
         return evaluate_states(seen, self.stages.scorer, protocol, unknown_test=self.unknown_test)
 
     def play(self, clip: EmbeddedSet, rows: Sequence[int], gallery: Gallery) -> Played:
-        """Return what is said while the rows are played in order."""
+        """Return the output on the rows, played in order."""
         return play(clip, rows, gallery, self.stages)
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmMethod:
-    """A detector that says when something changes, and not to what."""
+    """A change detector, which names no states."""
 
     name: str
     make_detector: Callable[[], ChangeDetector]
 
     def states(self, seen: EmbeddedSet, protocol: Protocol) -> StateAnswers:  # noqa: ARG002
-        """Refuse: a detector names no states.
+        """Raise an error: a detector names no states.
 
         Raises:
             DataError: Always.
@@ -103,16 +103,16 @@ class AlarmMethod:
         rows: Sequence[int],
         gallery: Gallery,  # noqa: ARG002
     ) -> Played:
-        """Return when it sounds while the rows are shown to it in order."""
+        """Return the alarms on the rows, played in order."""
         return watched(clip, rows, self.make_detector)
 
 
 def fixed(name: str, threshold: float | None = None) -> Method:
-    """Return a scorer with a guessed threshold and three looks in a row.
+    """Return a scorer with a fixed threshold and three observations in a row.
 
     Args:
-        name: Of the scorer, one of `THRESHOLDS`.
-        threshold: Of `combined`; the one of `THRESHOLDS` by default.
+        name: Name of the scorer, one of `THRESHOLDS`.
+        threshold: Least `combined`; the one of `THRESHOLDS` by default.
     """
     level = THRESHOLDS[name] if threshold is None else threshold
     holds = name == "softmax-head"  # its users see the last state while it is not sure
@@ -130,7 +130,7 @@ DETECTORS: Mapping[str, Callable[[], ChangeDetector]] = {
     "mog2": ForegroundShare,
     "scenedetect": AdaptiveCuts,
 }
-"""Name -> detector that says when, and not to what."""
+"""Name -> change detector."""
 NAMES = (OURS, *THRESHOLDS, *DETECTORS)
 """Every method, as on the command line."""
 
@@ -139,9 +139,9 @@ def method_of(name: str, *, sensitivity: float = 0.5, threshold: float | None = 
     """Return the method of a name in `NAMES`.
 
     Args:
-        name: Of the method.
-        sensitivity: Of ours, 0 to 1.
-        threshold: Of those with a fixed one, 0 to 1; its usual one by default.
+        name: Name of the method.
+        sensitivity: Sensitivity of edge_sim, 0 to 1.
+        threshold: Threshold of a method with a fixed one, 0 to 1; its usual one by default.
 
     Raises:
         DataError: There is no such method, or it has no such setting, or out of range.

@@ -1,4 +1,4 @@
-"""Drawn scenes with every nuisance, alone and in pairs: is each change told, and nothing else?"""
+"""Synthetic scenes with every nuisance, alone and in pairs: accuracy of the reported changes."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ Combination = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """What is played.
+    """Plan of the clips.
 
     Args:
         seeds: Clips per combination; the scenes take turns, each seed is another day.
-        frames: Of a clip; 120 at 2.5 per second show two or three states.
+        frames: Frames of a clip; 120 at 2.5 per second show two or three states.
         references: Pictures enrolled of each state.
         scenes: Names of synthetic scenes.
         first_seed: The others follow it.
@@ -76,19 +76,19 @@ class NuisanceResult(msgspec.Struct, frozen=True):
     """Figures of one combination of nuisances, its clips taken together.
 
     Args:
-        name: Of the nuisances, joined by `+`.
-        clips: Played.
-        frames: Of all of them.
+        name: Names of the nuisances, joined by `+`.
+        clips: Number of clips played.
+        frames: Frames of all of them.
         true_changes: Entries into states, the first of each clip included.
         reported: Entries reported.
         found: True ones that are reported.
-        f1: Harmonic mean of precision and recall; 1 where there was nothing and nothing is said.
-        false_events: Reported without a true one.
+        f1: Harmonic mean of precision and recall; 1 where nothing happened and nothing is reported.
+        false_events: Entries reported without a true one.
         sure_wrong: Wrong states reported with a confidence of 0.9 and more.
         delay_frames: Mean from the true to the reported entry; None without one.
-        unknown_share: Part of the frames at which the watch said `unknown`.
-        wrong_share: Part of the clean frames at which it said another state; delays count.
-        worst_clip: Uri of the clip with the lowest F1, to look at; None if all are perfect.
+        unknown_share: Part of the frames reported as `unknown`.
+        wrong_share: Part of the clean frames reported as another state; delays count.
+        worst_clip: URI of the clip with the lowest F1; None if all are perfect.
     """
 
     name: str
@@ -138,7 +138,7 @@ def play_disturbed(
     *,
     references: int = 5,
 ) -> dict[Combination, Played]:
-    """Return what a watch says of a clip under each combination of at most two nuisances.
+    """Return the output of a watch on a clip under each combination of at most two nuisances.
 
     The pictures are those of `disturbed(clip, ...)`, but each is drawn and disturbed once for all
     combinations that share it.
@@ -167,7 +167,7 @@ def play_disturbed(
 
 
 class _Viewer:
-    """A watch on one clip, the gate in front of it, and what it said."""
+    """A watch on one clip, its gate, and its output."""
 
     def __init__(self, uri: str, references: int, embedder: Embedder, stages: Stages) -> None:
         region = Region(scene_roi(uri))
@@ -193,8 +193,8 @@ class _Viewer:
 def judged(uri: str, played: Played) -> EventsResult:
     """Return the figures of a clip against the scene's own truth.
 
-    Frames of a transition show no state, nor do those of a camera that was turned away: there
-    nothing is asked for, and only another state than the true one is held against the watch.
+    Frames of a transition show no state, nor do those of a camera that was turned away: these
+    frames are not judged, except that another state than the true one is wrong.
     """
     truth = scene_truth(uri)
     lost = scene_lost_at(uri)
@@ -213,8 +213,8 @@ def judged(uri: str, played: Played) -> EventsResult:
 def _has_lasted(at: int, truth: Sequence[str], lost: int) -> bool:
     """Return whether the state of frame `at`, or the one it turns into, is seen long enough.
 
-    A change may be told while it happens; where the camera is turned before the new state has
-    lasted for a few frames, it is not asked for.
+    A change may be reported while it happens; where the camera is turned before the new state has
+    lasted for a few frames, it is not judged.
     """
     first = _settled(at, truth)
     state = truth[first] if first < len(truth) else TRANSITION

@@ -1,7 +1,7 @@
 """SoftmaxHead: a small classifier trained on the embeddings of the references.
 
-What recorders with a "teach your own states" page do: features of a frozen network, a softmax on
-top, an answer believed from a probability of 0.8 on.
+The method of recorders with states of the user: features of a frozen network, a softmax on top,
+and an answer that counts from a probability of 0.8 on.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class SoftmaxHead:
             self._centre = gallery.matrix.mean(axis=0)
             self._scale = _length(gallery.matrix - self._centre)
             rows = (gallery.matrix - self._centre) / self._scale
-            wanted = np.eye(len(gallery.states))[gallery.state_rows]
-            self._weights = fitted(rows, wanted)
+            targets = np.eye(len(gallery.states))[gallery.state_rows]
+            self._weights = fitted(rows, targets)
 
     def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:  # noqa: ARG002
         """Return the states of the gallery for `probe`, the most probable first."""
@@ -66,7 +66,7 @@ class SoftmaxHead:
         return Match(tuple(sorted(states, key=lambda item: -item.probability)))
 
 
-def fitted(rows: FloatMatrix, wanted: NDArray[Any]) -> NDArray[np.float64]:
+def fitted(rows: FloatMatrix, targets: NDArray[Any]) -> NDArray[np.float64]:
     """Return the (D, S) weights of a softmax over S states.
 
     Minimises the mean cross entropy plus 0.0005 times the squared weights by Nesterov's
@@ -74,15 +74,15 @@ def fitted(rows: FloatMatrix, wanted: NDArray[Any]) -> NDArray[np.float64]:
 
     Args:
         rows: (N, D), centred.
-        wanted: (N, S), 1 for the state of each row, else 0.
+        targets: (N, S), 1 for the state of each row, else 0.
     """
     number = len(rows)
     gram = rows @ rows.T
     step = 1.0 / (0.5 * float(np.linalg.eigvalsh(gram)[-1]) / number + _WEIGHT_DECAY)
-    now = np.zeros_like(wanted)  # weights = rows.T @ now: they lie in the span of the rows
+    now = np.zeros_like(targets)  # weights = rows.T @ now: they lie in the span of the rows
     ahead = now
     for turn in range(_STEPS):
-        slope = (_softmax(gram @ ahead) - wanted) / number + _WEIGHT_DECAY * ahead
+        slope = (_softmax(gram @ ahead) - targets) / number + _WEIGHT_DECAY * ahead
         before, now = now, ahead - step * slope
         ahead = now + turn / (turn + 3.0) * (now - before)
     return np.asarray(rows.T @ now, np.float64)

@@ -26,13 +26,12 @@ Row = Sequence[str]
 
 
 def figures_of_readme(results: Sequence[MethodResult], own_model: str) -> str:
-    """Return the short table and the sentence on how sure answers are.
+    """Return the short table and the sentence on confident answers.
 
-    Every method stands there with the model that its users would take: edge_sim with its own, the
-    others with the other one.
+    edge_sim is shown with its own model, the other methods with the other one.
 
     Args:
-        results: Of every candidate; what was skipped is left out.
+        results: Figures of every candidate; skipped ones are left out.
         own_model: Name of the model of edge_sim.
     """
     measured = [
@@ -76,7 +75,7 @@ def tables_of(
     """Return every table, each under its heading.
 
     Args:
-        results: Of every candidate.
+        results: Figures of every candidate.
         retrieval: Model -> collections.
         models: Name of a model in the tables -> its id.
     """

@@ -1,4 +1,4 @@
-"""A camera that gives a frame when the last one was looked at, and fails in every way it can."""
+"""A camera that gives a frame once the last one was processed, and fails in every way it can."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from soaking.pictures import STATES, VARIANTS, Pixels, image_grid
 MEAN_STAY = 300
 """Frames in a state."""
 CALM = 400
-"""Frames at the end without trouble or change: then the state that is said can be checked."""
+"""Frames at the end without trouble or change: then the reported state can be checked."""
 _PATIENCE_S = 0.5
 _DAY_S = 86_400.0
 
@@ -39,7 +39,7 @@ _CHANCES = {
     "clock_jump": 1.0 / 10_000,
     "time_back": 1.0 / 20_000,
 }
-"""Of every trouble to begin with a frame."""
+"""Probability of every trouble to begin with a frame."""
 KINDS = frozenset(_CHANCES)
 """Everything that can happen to a camera once it is open."""
 _KINDS, _WEIGHTS = tuple(_CHANCES), tuple(_CHANCES.values())
@@ -52,10 +52,10 @@ class Camera:
     Time is data: frames are a second apart, however fast they come.
 
     Args:
-        name: Of the source.
-        seed: Of everything random.
-        frames: After so many it ends.
-        wait: Does nothing for so many seconds.
+        name: Name of the source.
+        seed: Seed of everything random.
+        frames: Length in frames.
+        wait: Function that waits for a number of seconds.
     """
 
     def __init__(
@@ -95,16 +95,16 @@ class Camera:
         return Session(self)
 
     def looked(self) -> None:
-        """Note that the last frame was looked at, or its loss noticed."""
+        """Note that the last frame was processed, or its loss noticed."""
         self._seen.set()
 
     def next_frame(self) -> Frame | None:
-        """Return the next frame once the last was looked at; None at the end.
+        """Return the next frame once the last was processed; None at the end.
 
         Raises:
             SourceError: One of the troubles.
         """
-        # A frame may have been dropped instead of looked at: never wait for long.
+        # A frame may have been dropped instead of processed: never wait for long.
         self._seen.wait(_PATIENCE_S)
         with self._lock:
             self._seen.clear()

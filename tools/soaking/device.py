@@ -18,7 +18,7 @@ _REFERENCES = 5
 
 
 def make_gallery(folder: Path, model: str) -> None:
-    """Write a gallery of four watches that look at the same kind of thing."""
+    """Write a gallery of four watches of the same kind of thing."""
     embedder = open_embedder(model)
     rng = np.random.default_rng(7)
     with GalleryStore.open(folder / "gallery.db", create=True) as store:
@@ -34,7 +34,7 @@ def make_gallery(folder: Path, model: str) -> None:
 def write_config(folder: Path, model: str, port: int, *, reopened: str = "") -> Path:
     """Write the configuration; the source `reopened` differs, so that it is opened again.
 
-    Looks every five seconds, every second while a change is pending, as a battery device would.
+    Observes every five seconds, every second while a change is pending, as on a battery.
     """
     lines = [f"model: {{path: {model}}}", "sources:"]
     for number, source in enumerate(WATCH_OF):

@@ -1,4 +1,4 @@
-"""What people do to a device while it runs, and what its disk does to it."""
+"""Disturbances of a running device by people and by its disk."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LOCKED_S = 0.3
 
 
 class Disturber:
-    """Does one thing after another in a thread of its own, each when it is told `next`.
+    """Thread that makes one disturbance per call of `next`.
 
     Args:
-        daemon: That is disturbed.
-        cameras: By source.
-        folder: Of configuration and gallery.
-        write_config: Writes the configuration; a source named `reopened` differs.
-        seed: Of everything random.
+        daemon: Daemon to disturb.
+        cameras: Source -> camera.
+        folder: Folder of configuration and gallery.
+        write_config: Function that writes the configuration; a source named `reopened` differs.
+        seed: Seed of everything random.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Disturber:
         while self._turns.get():
             deed = self._rng.choice(deeds)
             self.done[deed.__name__.lstrip("_")] += 1
-            # What is refused, or late because the machine is busy, must not end the soak.
+            # Rejected disturbances, or late ones on a busy machine, do not end the soak.
             with contextlib.suppress(EdgeSimError, sqlite3.Error):
                 deed()
 

@@ -1,4 +1,4 @@
-"""Whether what a sink got is what happened: nothing lost, nothing told twice, the end right."""
+"""Check of the events of a sink: none lost, none delivered twice, the last state right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edge_sim.core.events import StateChanged, from_json_line
 
 
 def problems_of(bodies: Sequence[bytes]) -> list[str]:
-    """Return what is wrong with the events that one sink got: none lost, none told twice."""
+    """Return the faults in the events of one sink: lost ones and repeated ones."""
     found = []
     events = list(dict.fromkeys(bodies))  # at least once: the same bytes again are no fault
     ids = [from_json_line(body).id for body in events]
@@ -33,7 +33,7 @@ def last_said(bodies: Sequence[bytes]) -> dict[str, str]:
 
 
 def wrong_end(bodies: Sequence[bytes], shown: Mapping[str, str]) -> list[str]:
-    """Return the watches whose last event says another state than is shown."""
+    """Return the watches whose last event has another state than is shown."""
     said = last_said(bodies)
     return [
         f"{watch} says {said.get(watch)} at the end and shows {state}"
@@ -43,7 +43,7 @@ def wrong_end(bodies: Sequence[bytes], shown: Mapping[str, str]) -> list[str]:
 
 
 def lines_of(path: Path) -> list[bytes]:
-    """Return the lines of an events file and of what was rotated away before it, oldest first."""
+    """Return the lines of an event file and of its rotated parts, oldest first."""
     rotated = sorted(
         path.parent.glob(f"{path.name}.*"), key=lambda file: -int(file.suffix.lstrip("."))
     )

@@ -29,9 +29,9 @@ class Operation:
     """A daemon whose cameras, people, receiver and disk give it trouble.
 
     Args:
-        folder: Empty; takes everything.
-        frames: Of all cameras together.
-        seed: Of everything random.
+        folder: Empty folder of all files.
+        frames: Frames of all cameras together.
+        seed: Seed of everything random.
         model: `default` or `thumbnail`.
     """
 
