@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edge_sim.core import resources
 from edge_sim.core.backoff import pause_s
 from edge_sim.core.events import Event, StateChanged
-from edge_sim.errors import CommandError, EdgeSimError
+from edge_sim.errors import CommandError, ConfigError, EdgeSimError
 from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Teach
 from edge_sim.runtime.assembly import Device, Environment, assemble, worker_count
 from edge_sim.runtime.config import Config
@@ -148,8 +148,11 @@ class Supervisor:
         wait_s = pause_s(failures)
         self._rests_until_s[part] = self._clock() + wait_s
         text = f"{type(error).__name__}: {error}"
+        trace = (
+            None if isinstance(error, ConfigError) else error
+        )  # a mistake of the user is one line
         logger.error(
-            "%s failed (%d): %s; next try in %g s", part, failures, text, wait_s, exc_info=error
+            "%s failed (%d): %s; next try in %g s", part, failures, text, wait_s, exc_info=trace
         )
         self._board.show_fault(part, f"{text} (failure {failures})")
 
