@@ -31,6 +31,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PIECE_BYTES = 65_536
 _STATUS_LINE = re.compile(rb"HTTP/1\.\d (\d{3})\b")
 _CHALLENGE = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+_CHALLENGE_HEADER = "www-authenticate"
 _DIGESTS = {"MD5": "md5", "SHA-256": "sha256"}
 _SAFE = "%/:=&?~+!$,;'@()*[]|"
 
@@ -218,13 +219,18 @@ class HttpClient:
     def _ask(self, url: str, user: SplitResult) -> Answer:
         """Return the answer to one address; a challenge is met once."""
         answer = self._exchange(url, None)
-        challenge = answer.headers.get("www-authenticate", "")
+        challenges = answer.headers.get(_CHALLENGE_HEADER, "")
         if answer.status != 401 or user.username is None:
             return answer
         answer.connection.close()
-        answer.status = 401
-        header = self._authorization(challenge, url, user)
-        return answer if header is None else self._exchange(url, header)
+        # Digest first: Basic sends the password itself.
+        for challenge in sorted(
+            challenges.split("\n"), key=lambda text: text.lower()[:6] != "digest"
+        ):
+            header = self._authorization(challenge, url, user)
+            if header is not None:
+                return self._exchange(url, header)
+        return answer
 
     def _exchange(self, url: str, authorization: str | None) -> Answer:
         parts = urlsplit(url)
@@ -435,7 +441,11 @@ def _answer(url: str, connection: Connection) -> Answer:
         if size > _MAX_HEAD_BYTES:
             raise ValueError("its head is too long")
         key, _, value = line.decode("latin-1").partition(":")
-        headers.setdefault(key.strip().lower(), value.strip())
+        name, value = key.strip().lower(), value.strip()
+        if name == _CHALLENGE_HEADER and name in headers:
+            headers[name] += f"\n{value}"
+        else:
+            headers.setdefault(name, value)
     body = ByteReader(_body(raw, headers))
     return Answer(url, int(match[1]), headers, body, connection)
 

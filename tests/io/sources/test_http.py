@@ -259,13 +259,15 @@ def test_a_digest_challenge_is_answered() -> None:
         if fields.get("response") == wanted:
             return reply(200, PICTURE, "image/jpeg")
         challenge = 'WWW-Authenticate: Digest realm="cam", nonce="n1", qop="auth", algorithm=MD5'
-        return reply(401, b"", "text/html", challenge)
+        others = ("WWW-Authenticate: Negotiate", 'WWW-Authenticate: Basic realm="cam"')
+        return reply(401, b"", "text/html", *others, challenge)
 
     with (
         site({"/x?a=1": guarded}) as camera,
         closing(open_source(f"http://me:pw@{camera.at}/x?a=1", OPTIONS)) as it,
     ):
         assert it.read() is not None
+        assert not any(b"Basic" in request for request in camera.asked)
 
 
 def test_a_challenge_of_an_unknown_kind_is_not_answered() -> None:
