@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sim.core import sqlite
-from edge_sim.core.files import exists, is_dir, make_private
+from edge_sim.core.files import entries, exists, is_dir, make_private
 from edge_sim.core.sqlite import transaction, write_back
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import history, integrity
@@ -29,6 +29,7 @@ from edge_sim.gallery.database import (
 )
 
 _PARTS = ("", "-wal", "-shm", "-journal")
+_KEPT = ".before-restore-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +190,19 @@ def _is_passing(error: GalleryError) -> bool:
     return isinstance(cause, OSError)
 
 
+def kept_beside(path: Path) -> tuple[Path, ...]:
+    """Return the files that earlier restores have kept beside a gallery, sorted by name.
+
+    Raises:
+        AccessError: The folder cannot be read.
+    """
+    start = f"{path.name}{_KEPT}"
+    return tuple(item for item in entries(path.absolute().parent) if item.name.startswith(start))
+
+
 def _free_name(path: Path) -> Path:
     for number in range(1, 10_000):
-        kept = path.with_name(f"{path.name}.before-restore-{number}")
+        kept = path.with_name(f"{path.name}{_KEPT}{number}")
         if not any(exists(f"{kept}{suffix}") for suffix in _PARTS):
             return kept
     raise GalleryError(f"{path}: too many galleries are kept beside it; remove some")

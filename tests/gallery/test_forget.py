@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_sim.cli.main import main
 from edge_sim.errors import GalleryError
+from edge_sim.gallery.copies import back_up, restore
 from edge_sim.gallery.import_export import export_states
 from edge_sim.gallery.store import GalleryStore
 from tests.gallery.builders import enrolled, picture
@@ -114,3 +116,29 @@ def test_exported_pictures_are_private_whatever_the_umask(path: Path, tmp_path: 
     pictures = list((tmp_path / "out").rglob("*.png"))
     assert pictures
     assert {item.stat().st_mode & 0o777 for item in pictures} == {0o640}
+
+
+@pytest.mark.parametrize("verb", [["purge"], ["rm", "--forget", "r1"]], ids=lambda verb: verb[0])
+def test_the_places_that_are_not_purged_are_named(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: list[str],
+) -> None:
+    monkeypatch.chdir(path.parent)
+    arguments = ["gallery", *verb, "--gallery", "gallery.db"]
+    assert main(arguments) == 0
+    assert "copies, exports, explanations and review folders" in capsys.readouterr().err
+    back_up(path, path.with_name("copy.db"))
+    restore(path, path.with_name("copy.db"))
+    Path("review").mkdir()
+    Path("explanations.jsonl").write_text("")
+    Path("config.yaml").write_text(
+        "gallery: {path: gallery.db}\nsources: {cam: {uri: in}}\nwatches: {bowl: {}}\n"
+        "review: {path: review}\nexplanations: {path: explanations.jsonl}\n"
+    )
+    assert main(["gallery", "purge", "-c", "config.yaml"]) == 0
+    said = capsys.readouterr().err
+    for place in ("gallery.db.before-restore-1", "explanations.jsonl", "review"):
+        assert f"/{place}" in said
+    assert "were not touched" in said
