@@ -97,6 +97,15 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Return size and time of the last change of a file; zeros if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
 def _create(path: Path) -> None:
     if not is_dir(path.parent):
         raise GalleryError(f"{path}: there is no folder {path.parent}; make it first")

@@ -23,6 +23,7 @@ from edge_sim.gallery.database import (
     GALLERY,
     identity_of,
     open_database,
+    stamp_of,
     translated,
 )
 from edge_sim.gallery.gallery import Gallery, checked_name
@@ -63,6 +64,10 @@ class FileReferenceLoader:
             return {}
 
 
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
 _DELETING = frozenset({"forget", "purge"})
 
 
@@ -94,6 +99,7 @@ class GalleryStore:
         self._clock = clock
         self._access = access or OpenMode(read_only=False, timeout_s=BUSY_TIMEOUT_S)
         self._identity = identity_of(path)
+        self._stamp, self._version = stamp_of(path), _data_version(connection)
         self._openings = 1
 
     @classmethod
@@ -152,7 +158,7 @@ class GalleryStore:
             GalleryError: The file is gone, or another one is in its place that is no gallery.
         """
         with self.reading() as connection:
-            version = int(connection.execute("PRAGMA data_version").fetchone()[0])
+            version = _data_version(connection)
         return self._openings << 32 | version
 
     def watches(self) -> tuple[str, ...]:
@@ -255,6 +261,7 @@ class GalleryStore:
         with translated(self.path):
             connection.execute("VACUUM")
         write_back(connection, self._access.timeout_s)
+        self._stamp = stamp_of(self.path)
 
     def remove(self, reference_ids: Iterable[str]) -> Revision:
         """Remove references; their pictures stay in the file for `undo`."""
@@ -384,6 +391,7 @@ class GalleryStore:
                     f"nothing was changed"
                 )
         write_back(connection, self._access.timeout_s)
+        self._stamp = stamp_of(self.path)
 
     def _written(self, number: int) -> Revision:
         with self.reading() as connection:
@@ -398,9 +406,26 @@ class GalleryStore:
                 f"{self.path}: the gallery file is gone; put it back, "
                 f"or a copy with `edge-sim gallery restore COPY`"
             )
-        if now != self._identity:
+        if now != self._identity or self._is_overwritten(self._connection):
             self._reopen(now)
         return self._connection
+
+    def _is_overwritten(self, connection: sqlite3.Connection) -> bool:
+        """Return whether the file was changed other than by SQLite, as by a copy put over it.
+
+        SQLite would go on with the pages that it holds, and write them among those of the copy.
+        """
+        stamp = stamp_of(self.path)
+        if stamp == self._stamp:
+            return False
+        try:
+            version = _data_version(connection)
+        except sqlite3.Error:
+            return True  # as where the copy is shorter than the pages that SQLite knows of
+        if version == self._version:
+            return True
+        self._stamp, self._version = stamp, version
+        return False
 
     def _reopen(self, identity: tuple[int, int]) -> None:
         """Switch to the file that replaced the one that was opened."""
@@ -410,6 +435,7 @@ class GalleryStore:
         )
         old, self._connection = self._connection, connection
         self._identity = identity
+        self._stamp, self._version = stamp_of(self.path), _data_version(connection)
         self._openings += 1
         if old is not None:
             with suppress(sqlite3.Error):

@@ -288,3 +288,69 @@ def test_a_change_during_which_the_file_goes_is_no_success(path: Path, tmp_path:
                 path.rename(kept)
         kept.rename(path)
         assert store.revision == 2
+
+
+def put_over(copy: Path, path: Path) -> None:
+    """Write a copy into the file that is there, as `cp` does."""
+    with path.open("r+b") as file:
+        file.write(copy.read_bytes())
+        file.truncate()
+
+
+@pytest.mark.parametrize("later", [0, 3, 40], ids=["same size", "a little later", "much later"])
+@pytest.mark.parametrize("is_older", [True, False], ids=["older copy", "newer copy"])
+def test_a_copy_written_over_an_open_gallery_is_read_and_changed_whole(
+    path: Path, tmp_path: Path, later: int, is_older: bool
+) -> None:
+    copy = tmp_path / "copy.db"
+    back_up(path, copy)
+    grown = path if is_older else copy
+    with GalleryStore.open(grown) as store:
+        for number in range(later):
+            store.add("bowl", [enrolled(100 + number)])
+    with GalleryStore.open(path) as store:
+        seen, loaded = store.data_version(), store.gallery("bowl")
+        assert loaded
+        put_over(copy, path)
+        assert store.data_version() != seen
+        assert store.revision == 2 + (0 if is_older else later)
+        assert len(store.gallery("bowl")) == 4 + (0 if is_older else later)
+        store.tag(["r1"], add=["new"])
+        assert store.check() == ()
+    with GalleryStore.open(path, read_only=True) as store:
+        assert store.record("r1").tags == ("new",)
+        assert store.check() == ()
+
+
+def test_a_change_over_a_copy_that_was_just_written_there_is_made_in_the_copy(
+    path: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.db"
+    back_up(path, copy)
+    with GalleryStore.open(path) as store:
+        store.remove(["r1", "r2", "r3"])
+        assert len(store.gallery("bowl")) == 1
+        put_over(copy, path)
+        store.add("bowl", [enrolled(9)])
+        assert (store.revision, len(store.records()), store.check()) == (3, 5, ())
+
+
+def test_own_changes_and_those_of_others_are_no_copies(path: Path) -> None:
+    with GalleryStore.open(path) as store:
+        before = store.data_version()
+        store.tag(["r1"], add=["mine"])
+        assert store.data_version() == before
+        change(path)
+        assert store.data_version() >> 32 == before >> 32
+        assert store.revision == 6
+
+
+def test_something_else_written_over_an_open_gallery_is_one_line(path: Path) -> None:
+    with GalleryStore.open(path) as store:
+        assert store.gallery("bowl")
+        path.write_bytes(b"no gallery at all" * 1000)
+        with pytest.raises(GalleryError, match="is not a gallery file"):
+            store.gallery("bowl")
+        with pytest.raises(GalleryError, match="is not a gallery file"):
+            store.add("bowl", [enrolled(9)])
+    assert path.read_bytes() == b"no gallery at all" * 1000
