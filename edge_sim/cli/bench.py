@@ -12,15 +12,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verb."""
     parser = commands.add_parser(
         "bench",
-        help="time the path of a frame, stage by stage",
+        help="measure the time of every stage from frame to decision",
         description="Time every stage of the path of a frame in turn, round after round, on one "
         "thread, and print medians and their ratios: right after itself, as in a loop, and "
         "`first`, after another stage has filled the caches. Goals were set for a 64-bit machine "
         "that does nothing else.",
     )
-    parser.add_argument("--model", default="default", metavar="SPEC")
-    parser.add_argument("--threads", type=threads, default=1, metavar="N")
-    parser.add_argument("--rounds", type=positive, default=100, metavar="N")
+    parser.add_argument(
+        "--model", default="default", metavar="SPEC", help=".tflite file or `thumbnail`"
+    )
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="threads (1)")
+    parser.add_argument("--rounds", type=positive, default=100, metavar="N", help="rounds (100)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_bench, is_frame_loop=True)
 

@@ -30,7 +30,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "calibrate",
         help="pick thresholds from labelled pairs, a gallery or a folder per class",
         description="Finds the threshold with the highest recall at the precision or "
-        "false-positive rate asked for (or the highest precision at a recall), with 95 % "
+        "required false-positive rate (or the highest precision at a required recall), with 95 % "
         "intervals. Scores of a gallery are taken with each reference left out.",
     )
     among = parser.add_mutually_exclusive_group(required=True)
@@ -44,13 +44,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--score",
         choices=("cosine", "state", LIKENESS),
         default="cosine",
-        help="cosine of two pictures, the score of a picture for a state (with --gallery), or what "
-        "near-duplicates are told by",
+        help="cosine of two pictures, score of a picture for a state (with --gallery), or likeness "
+        "as near-duplicates have it (default: cosine)",
     )
     target = parser.add_mutually_exclusive_group()
-    target.add_argument("--precision", type=float, metavar="P", help="at least; default 0.9")
-    target.add_argument("--fpr", type=float, metavar="R", help="false-positive rate, at most")
-    target.add_argument("--recall", type=float, metavar="R", help="at least")
+    target.add_argument(
+        "--precision", type=float, metavar="P", help="precision of at least P (0.9)"
+    )
+    target.add_argument("--fpr", type=float, metavar="R", help="false-positive rate of at most R")
+    target.add_argument("--recall", type=float, metavar="R", help="recall of at least R")
     parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="a page with the curves (.html)")
     parser.add_argument(
@@ -207,7 +209,7 @@ def _spelled(rate: KeptRate) -> str:
 
 
 LIKENESS = "likeness"
-"""What `edge-sim duplicates` tells near-duplicates by; needs no model."""
+"""Score by which `edge-sim duplicates` finds near-duplicates; needs no model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,7 +285,7 @@ def _of_folder(args: argparse.Namespace) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """What is taken of a picture, and how like each other (N, ...) of them are, (N, N)."""
+    """Function that describes a picture, and one that compares (N, ...) of them, giving (N, N)."""
 
     model: str
     of: Callable[[BgrImage], NDArray[Any]]

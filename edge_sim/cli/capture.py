@@ -36,7 +36,7 @@ class CapturedPicture(msgspec.Struct, frozen=True):
 
 
 class Captured(msgspec.Struct, frozen=True):
-    """What `capture --out` prints."""
+    """Report of `capture --out`."""
 
     source: str
     pictures: tuple[CapturedPicture, ...]
@@ -48,16 +48,24 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "capture",
         help="take pictures from a source, to files",
-        description="Writes frames of SOURCE as pictures. SOURCE is anything that can be watched, "
+        description="Write frames of SOURCE as pictures. SOURCE is anything that can be watched, "
         "or the name of a source of the configuration given with -c. To enrol frames straight "
         "away use `edge-sim gallery capture`.",
     )
     parser.add_argument("source", metavar="SOURCE", help="/dev/video0, rtsp://..., clip.mp4, ...")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="write them there")
-    sampling_options(parser)
-    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the files")
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="FILE", help="that SOURCE is the name of a source of"
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the pictures"
+    )
+    sampling_options(parser)
+    parser.add_argument(
+        "--format", choices=("png", "jpg"), default="png", help="format of the files (png)"
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration in which SOURCE is the name of a source",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=_capture)
@@ -66,10 +74,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def sampling_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which frames of a source are taken."""
     parser.add_argument(
-        "--count", type=_count, default=1, metavar="N", help="how many, or `all` (1)"
+        "--count", type=_count, default=1, metavar="N", help="number of frames, or `all` (1)"
     )
     parser.add_argument(
-        "--every", type=seconds, default=0.0, metavar="S", help="seconds between two frames"
+        "--every",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds between two frames (0: every frame)",
     )
 
 

@@ -1,4 +1,4 @@
-"""`edge-sim check`: would this configuration run? Without running it."""
+"""`edge-sim check`: try a configuration without running it."""
 
 from __future__ import annotations
 

@@ -42,9 +42,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verb."""
     parser = commands.add_parser(
         "daemon",
-        help="run all year: many cameras, outbox, health server, systemd",
-        description="Watch the sources of a configuration for good. Lost cameras are found again, "
-        "events wait on disk until every sink has them, and a restart goes on where it was. "
+        help="run as a service: many cameras, outbox, health server, systemd",
+        description="Watch the sources of a configuration until it is stopped. Lost cameras are "
+        "reopened, "
+        "events wait on disk until every sink has them, and a restart resumes where it stopped. "
         "SIGTERM ends it within two seconds; SIGHUP reads configuration and gallery again, and "
         "keeps the old ones if the new cannot be used.",
     )
@@ -53,8 +54,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--state-dir",
         type=Path,
         metavar="DIR",
-        help="where relative paths of what is written start: outbox, state file, review folder, "
-        "explanations, score log (the folder of the configuration)",
+        help="base of the relative paths of outbox, state file, review folder, explanations and "
+        "score log (default: the folder of the configuration)",
     )
     parser.set_defaults(handler=_daemon, is_frame_loop=True)
     _register_install(commands)
@@ -66,7 +67,7 @@ def _daemon(args: argparse.Namespace) -> int:
     from edge_sim.runtime.daemon.daemon import Daemon
     from edge_sim.runtime.systemd import Notifier
 
-    asked_again = _note_reloads()
+    early_reloads = _note_reloads()
     resources.use_one_heap()
     set_up_logging(args.verbose, journal="JOURNAL_STREAM" in os.environ)
 
@@ -78,7 +79,7 @@ def _daemon(args: argparse.Namespace) -> int:
     notifier = Notifier.from_environment(os.environ, os.getpid())
     daemon = Daemon(config, reload=read, notifier=notifier)
     _on_signals(daemon.request_stop, daemon.request_reload)
-    if asked_again:
+    if early_reloads:
         daemon.request_reload()
     daemon.run()
     if daemon.lost:
@@ -190,17 +191,23 @@ def _register_install(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "written over.",
     )
     parser.add_argument("-c", "--config", type=Path, default=CONFIG, metavar="FILE")
-    parser.add_argument("--user", default="edge_sim", help="that the service runs as (edge_sim)")
+    parser.add_argument(
+        "--user", default="edge_sim", help="user that the service runs as (edge_sim)"
+    )
     parser.add_argument(
         "--device",
         action="append",
         default=[],
         metavar="/dev/...",
-        help="another device it may use; /dev/video* is always allowed",
+        help="another device that it may use; /dev/video* is always allowed",
     )
-    parser.add_argument("--program", type=Path, metavar="FILE", help="the edge-sim to run")
+    parser.add_argument("--program", type=Path, metavar="FILE", help="edge-sim program to run")
     parser.add_argument(
-        "--root", type=Path, default=Path("/"), metavar="DIR", help="write below DIR: for images"
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="write below DIR, as for an image of a system",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be written")
     parser.set_defaults(handler=_install)

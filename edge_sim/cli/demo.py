@@ -26,24 +26,35 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "event as a line of JSON whenever the state changes. The same scene and seed always give "
         "the same events.",
     )
-    parser.add_argument("--scene", choices=SCENES, default="bowl")
-    parser.add_argument("--seed", type=whole, default=0, metavar="N")
+    parser.add_argument("--scene", choices=SCENES, default="bowl", help="drawn scene (bowl)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="of the scene (0)")
     parser.add_argument(
-        "--frames", type=positive, default=600, metavar="N", help="5 per second of scene time (600)"
+        "--frames",
+        type=positive,
+        default=600,
+        metavar="N",
+        help="number of frames, 5 per second of scene time (600)",
     )
     parser.add_argument(
         "--nuisances",
         default="noise,light_drift,shadow,hand",
         metavar="LIST",
-        help="what disturbs the picture, with commas; '' for nothing (%(default)s)",
+        help="disturbances, separated by commas; '' for none (%(default)s)",
     )
-    parser.add_argument("--references", type=positive, default=5, metavar="N", help="per state (5)")
-    parser.add_argument("--model", default="default", metavar="SPEC")
+    parser.add_argument(
+        "--references", type=positive, default=5, metavar="N", help="references per state (5)"
+    )
+    parser.add_argument(
+        "--model", default="default", metavar="SPEC", help=".tflite file or `thumbnail`"
+    )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the timeline as a page (.html)"
     )
     parser.add_argument(
-        "--score-log", type=Path, metavar="FILE", help="write every look, for `edge-sim replay`"
+        "--score-log",
+        type=Path,
+        metavar="FILE",
+        help="write every observation, for `edge-sim replay`",
     )
     parser.set_defaults(handler=_demo, is_frame_loop=True)
 

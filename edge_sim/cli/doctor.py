@@ -59,7 +59,7 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All that `doctor` says. `problems` is empty exactly when `ok`."""
+    """Report of `doctor`. `problems` is empty exactly when `ok`."""
 
     schema: int
     ok: bool
@@ -80,12 +80,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "doctor",
         help="show versions, runtime, model and cameras, and what is wrong with them",
-        description="Shows versions, runtime, model and cameras. Exit code 1 if something cannot "
+        description="Show versions, runtime, model and cameras. Exit code 1 if something cannot "
         "be used; each problem is printed with its fix.",
     )
     parser.add_argument("--model", default="default", help="a .tflite file, or `thumbnail`")
     parser.add_argument("--runtime", default="auto", help="auto, ai-edge-litert or tflite-runtime")
-    parser.add_argument("--threads", type=threads, default=1, help="for one picture; default 1")
+    parser.add_argument("--threads", type=threads, default=1, help="threads for one picture (1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_doctor)
 
@@ -100,7 +100,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def examine(model: str, *, threads: int, runtime: str, dev: Path = Path("/dev")) -> DoctorReport:
-    """Return what can be said about this installation; nothing is raised for a fault.
+    """Return a report on this installation; a fault is part of it, not raised.
 
     Args:
         model: As `open_embedder` takes it.
@@ -207,7 +207,7 @@ def _median_ms(call: Any) -> float:
 
 
 def notes_on(model: ModelReport | None, runtime: RuntimeReport | None) -> tuple[str, ...]:
-    """Return what is worth saying about a model that works, and how it runs."""
+    """Return remarks on a model that works."""
     if model is None or model.partitions is None:
         return ()
     notes = []

@@ -34,14 +34,14 @@ MOST_CARDS = 40
 
 
 class KeptPicture(msgspec.Struct, frozen=True):
-    """A picture to keep, and those it stands for with how like it they are."""
+    """A picture to keep, and the redundant ones with their likeness to it."""
 
     keep: str
     redundant: dict[str, float]
 
 
 class Duplicates(msgspec.Struct, frozen=True):
-    """What `duplicates` prints."""
+    """Report of `duplicates`."""
 
     root: str
     threshold: float
@@ -58,12 +58,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "duplicates",
         help="group the near-duplicates of a folder or an index; deletes nothing",
-        description="Groups pictures that are the same picture resized, saved again, brightened, "
+        description="Group pictures that are the same picture resized, saved again, brightened, "
         "or trimmed at the edges. The best of each group by sharpness, then size, is "
         "kept; every other picture of the list has a near-duplicate that is kept. No file is "
         "ever deleted: --delete-list writes the list, you decide.",
     )
-    parser.add_argument("place", type=Path, metavar="DIR|INDEX")
+    parser.add_argument("place", type=Path, metavar="DIR|INDEX", help="folder or index")
     parser.add_argument(
         "--threshold",
         type=float,
@@ -77,7 +77,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the groups")
     parser.add_argument(
-        "--delete-list", type=Path, metavar="F.txt", help="write what need not stay, a path a line"
+        "--delete-list",
+        type=Path,
+        metavar="F.txt",
+        help="write the paths of redundant pictures, one per line",
     )
     parser.add_argument(
         "--null", action="store_true", help="end paths of the list with NUL, for `xargs -0`"
@@ -87,7 +90,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def duplicates(args: argparse.Namespace) -> int:
-    """Find the groups, print and write what was asked for; exit code 0 with or without any."""
+    """Find the groups, print them, write list and page; exit code 0 with or without groups."""
     from edge_sim.errors import DataError, SearchError
     from edge_sim.search.duplicates import distinct_files
 
@@ -114,7 +117,7 @@ def duplicates(args: argparse.Namespace) -> int:
 
 
 def _threshold(args: argparse.Namespace, store: IndexStore) -> float:
-    """Return the likeness asked for, that of the index, or the usual one."""
+    """Return the likeness of --threshold, of the index, or the default."""
     from edge_sim.search.duplicates import THRESHOLD
 
     if args.threshold is not None:

@@ -29,7 +29,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "embed",
         help="write the embeddings of pictures to a .npy file",
-        description="Writes OUT, float32 (pictures, dimension), one unit-length row per readable "
+        description="Write OUT, float32 (pictures, dimension), one unit-length row per readable "
         "picture, and OUT with the suffix .json: the model and the name of each row's picture.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture or folder")
@@ -38,7 +38,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--model", default="default", help="a .tflite file, `thumbnail`, or the default model"
     )
     parser.add_argument("--runtime", default="auto", help="auto, ai-edge-litert or tflite-runtime")
-    parser.add_argument("--threads", type=threads, default=1, help="for one picture; default 1")
+    parser.add_argument("--threads", type=threads, default=1, help="threads for one picture (1)")
     parser.add_argument(
         "--spatial",
         action="store_true",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCHEMA = 1
 JUDGED_BY = {"states": "balanced_accuracy", "events": "f1", "retrieval": "mAP"}
-"""Column that tells the worst set."""
+"""Column by which the worst set is found."""
 _EVENT_FIGURES = (
     "frames",
     "true_changes",
@@ -52,9 +52,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_states(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser(
         "states",
-        help="which state, frame by frame, from a few random references",
+        help="accuracy of the state, frame by frame, from a few random references",
         description="SET is a folder with labels.csv (frame, state). References are drawn at "
-        "random, every other frame is asked for its state; then each state in turn is left out "
+        "random, every other frame is classified; then each state in turn is left out "
         "of the gallery and its frames should be called unknown.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="SET")
@@ -125,7 +125,7 @@ def _print_conditions(results: Sequence[StatesResult]) -> None:
 def _add_events(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser(
         "events",
-        help="which state changes are reported when a clip is played in order",
+        help="precision and recall of state changes when a clip is played in order",
         description="CLIP is a folder with labels.csv in order. The gallery is that of --config, "
         "or taken beside the clip from --references-from, or 8 early frames of a clip of one "
         "state, or references drawn from the clip itself, the rest of which is played.",
@@ -135,7 +135,7 @@ def _add_events(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--config", type=Path, help="take region, gallery and settings from here")
     parser.add_argument("--watch", help="of --config; the only one by default")
     parser.add_argument("--references-from", type=Path, metavar="SET", help="same view, other days")
-    parser.add_argument("--sensitivity", type=float, help="0 to 1, default 0.5")
+    parser.add_argument("--sensitivity", type=float, help="0 to 1 (0.5)")
     add_output(parser)
     parser.set_defaults(handler=evaluate_events)
 
@@ -162,7 +162,7 @@ def evaluate_events(args: argparse.Namespace) -> int:
     for path in args.paths:
         clip = embed_named_set(args, path, embedder, region)
         plans = _plans(args, clip, beside) if gallery is None else _whole(clip, gallery)
-        _tell_untaught(clip, plans)
+        _report_untaught(clip, plans)
         rounds = _play(stages, clip, plans)
         check_judged(clip, [result for result, _ in rounds])
         results.append(mean_result([result for result, _ in rounds]))
@@ -182,7 +182,7 @@ def _events_row(result: EventsResult) -> dict[str, Any]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse options that would have no effect."""
+    """Reject options that would have no effect."""
     from edge_sim.errors import DataError
 
     if args.config is not None and args.references_from is not None:
@@ -205,8 +205,8 @@ def _whole(clip: EmbeddedSet, gallery: Gallery) -> list[Plan]:
     return [(gallery, range(len(clip.probes)))]
 
 
-def _tell_untaught(clip: EmbeddedSet, plans: list[Plan]) -> None:
-    """Say which states cannot be reported; a name written otherwise would look like a miss."""
+def _report_untaught(clip: EmbeddedSet, plans: list[Plan]) -> None:
+    """Report which states cannot be found; a name written otherwise would look like a miss."""
     untaught = sorted(set(clip.states).difference(*(gallery.states for gallery, _ in plans)))
     if untaught:
         taught = ", ".join(plans[0][0].states) or "nothing"
@@ -248,8 +248,9 @@ def _configured(args: argparse.Namespace) -> tuple[Region, Gallery, Stages]:
 def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = kinds.add_parser(
         "retrieval",
-        help="every picture asks for the others of its class",
-        description="TAR holds <class>/<picture>.",
+        help="how many pictures of its class each picture finds",
+        description="TAR holds <class>/<picture>. Each picture is the query of a search among the "
+        "others.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="TAR")
     parser.add_argument("--no-centring", action="store_true", help="plain cosine")
@@ -301,9 +302,9 @@ def _retrieval_row(result: RetrievalResult) -> dict[str, Any]:
 
 def add_draws(parser: argparse.ArgumentParser) -> None:
     """Add how references are drawn."""
-    parser.add_argument("--references", type=whole, metavar="N", help="per state; default 5")
-    parser.add_argument("--draws", type=whole, default=6, metavar="N", help="galleries, default 6")
-    parser.add_argument("--seed", type=whole, default=0, help="of the first draw, default 0")
+    parser.add_argument("--references", type=whole, metavar="N", help="references per state (5)")
+    parser.add_argument("--draws", type=whole, default=6, metavar="N", help="random galleries (6)")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the first draw (0)")
     parser.add_argument(
         "--against-rest",
         metavar="STATE",
@@ -315,10 +316,10 @@ def add_draws(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser, *, plot: bool = True) -> None:
     """Add the model, JSON and where to draw."""
     parser.add_argument("--model", default="default", help="a .tflite file, or `thumbnail`")
-    parser.add_argument("--threads", type=threads, default=1, metavar="N")
+    parser.add_argument("--threads", type=threads, default=1, metavar="N", help="threads (1)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     if plot:
-        parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what was measured")
+        parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the figures")
 
 
 def protocol_of(
@@ -392,7 +393,7 @@ def _print_report(
         args: With json and model.
         kind: Of evaluation.
         results: Structs with the figures of each set.
-        rows: Columns of each set for people; the one that `JUDGED_BY` names tells the worst.
+        rows: Columns of each set for people; the one that `JUDGED_BY` names finds the worst.
     """
     import msgspec
 

@@ -1,4 +1,4 @@
-"""`edge-sim explain`: why a watch said what it said, and what would have changed it."""
+"""`edge-sim explain`: why a watch changed its state, and what would have prevented it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,29 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verb."""
     parser = commands.add_parser(
         "explain",
-        help="say why a watch changed what it says, and what would have changed it",
-        description="Explains one change of state: why this state, why then, and which threshold "
-        "would have turned it by how much. With -c it is looked up in the explanations that `run` "
-        "and `daemon` keep; a score log with every look explains it too, and what came after; an "
-        "event file only tells what is in the event.",
+        help="explain why a watch changed its state, and what would have prevented it",
+        description="Explain one change of state: why this state, why then, and by how "
+        "much it missed the thresholds that would have prevented it. With -c it is looked up in "
+        "the explanations that `run` "
+        "and `daemon` keep; a score log of every observation explains it too, and what came "
+        "after; an "
+        "event file gives only what is in the event.",
     )
     parser.add_argument(
         "event", metavar="EVENT_ID", help="id of the event, its first digits, or `last`"
     )
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="of the device")
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="configuration of the device"
+    )
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="as given to the daemon")
-    parser.add_argument("--explanations", type=Path, metavar="FILE", help="instead of that in -c")
-    parser.add_argument("--score-log", type=Path, metavar="LOG", help="with every look in it")
+    parser.add_argument(
+        "--explanations", type=Path, metavar="FILE", help="instead of the one in -c"
+    )
+    parser.add_argument(
+        "--score-log", type=Path, metavar="LOG", help="score log of every observation"
+    )
     parser.add_argument("--events", type=Path, metavar="FILE", help="JSON lines of a file sink")
-    parser.add_argument("--gallery", type=Path, metavar="FILE", help="instead of that in -c")
+    parser.add_argument("--gallery", type=Path, metavar="FILE", help="instead of the one in -c")
     parser.add_argument(
         "--report", type=Path, metavar="OUT", help="a page with pictures and the timeline (.html)"
     )
@@ -78,34 +86,34 @@ def _found(args: argparse.Namespace) -> Explanation:
     kept = _kept_path(args)
     if kept is None and args.score_log is None and args.events is None:
         raise DataError(
-            "say where the event is kept: -c CONFIG, --explanations FILE, --score-log LOG or "
-            "--events FILE"
+            "name the file that keeps the event: -c CONFIG, --explanations FILE, --score-log LOG "
+            "or --events FILE"
         )
     found: Explanation | None = None
-    refusals: list[DataError] = []
+    failures: list[DataError] = []
     wanted = args.event
     if kept is not None:
-        found = _tried(lambda: _from_kept(kept, wanted), refusals)
+        found = _tried(lambda: _from_kept(kept, wanted), failures)
     if args.score_log is not None:
         wanted = found.event.id if found else wanted
-        logged = _tried(lambda: _from_log(args.score_log, wanted), refusals)
+        logged = _tried(lambda: _from_log(args.score_log, wanted), failures)
         if found is not None and logged is not None:
             found = msgspec.structs.replace(found, observations=logged.observations)
         found = found or logged
     if found is None and args.events is not None:
-        found = _tried(lambda: _from_events(args.events, wanted), refusals)
+        found = _tried(lambda: _from_events(args.events, wanted), failures)
     if found is None:
-        raise refusals[0]
-    for refusal in refusals:
-        note(str(refusal))
+        raise failures[0]
+    for failure in failures:
+        note(str(failure))
     return found
 
 
-def _tried(ask: Callable[[], Explanation], refusals: list[DataError]) -> Explanation | None:
+def _tried(ask: Callable[[], Explanation], failures: list[DataError]) -> Explanation | None:
     try:
         return ask()
     except DataError as error:
-        refusals.append(error)
+        failures.append(error)
         return None
 
 
@@ -143,13 +151,15 @@ def _from_log(path: Path, wanted: str) -> Explanation:
     every = {item.event.id: item for item in explanations(read_lines([path]), reading, run)}
     if not every and reading.summaries:
         raise DataError(
-            f"{path}: holds a summary of some looks, not what they were decided from; write it "
-            f"with --score-every 0"
+            f"{path}: holds summaries of some observations, not what they were decided from; "
+            f"write it with --score-every 0"
         )
     ids = sorted(every, key=lambda event_id: every[event_id].cause.unix_time_s)
     found = every[choose(ids, wanted, str(path))]
     if not reading.is_exact:
-        note(f"{path}: looks are missing, so votes and evidence may differ from those of then")
+        note(
+            f"{path}: observations are missing, so votes and evidence may differ from those of then"
+        )
     return found
 
 

@@ -29,7 +29,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     _add(verbs)
-    _look(verbs)
+    _inspect(verbs)
     _edit(verbs)
     _thin_out(verbs)
     _go_back(verbs)
@@ -83,17 +83,17 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
         verbs,
         "review",
         gallery_edit.review,
-        help_text="list the frames that the daemon was unsure of; teach or discard them",
+        help_text="list the frames that the daemon was unsure of; enrol or discard them",
     )
     gallery_edit.review_options(review)
     reference_options(review)
 
 
-def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:
+def _inspect(verbs: Verbs[argparse.ArgumentParser]) -> None:
     listing = _verb(verbs, "list", gallery_show.show_list, help_text="list the references")
     listing.add_argument("--watch", metavar="NAME")
     listing.add_argument("--state", metavar="STATE")
-    listing.add_argument("--revision", type=whole, metavar="N", help="as it was then")
+    listing.add_argument("--revision", type=whole, metavar="N", help="at this revision")
     show = _verb(verbs, "show", gallery_show.show_one, help_text="show one reference")
     show.add_argument("reference_id", metavar="ID")
     show.add_argument("--out", type=Path, metavar="FILE.png", help="write its picture there")
@@ -105,20 +105,20 @@ def _look(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     diff.add_argument("before", type=whole, metavar="A")
     diff.add_argument(
-        "after", type=whole, nargs="?", metavar="B", help="the present one if left out"
+        "after", type=whole, nargs="?", metavar="B", help="the present revision if left out"
     )
     _verb(
         verbs,
         "verify",
         gallery_show.verify,
-        help_text="read the whole file and say what is damaged",
+        help_text="read the whole file and report damage",
     )
 
 
 def _edit(verbs: Verbs[argparse.ArgumentParser]) -> None:
     remove = _verb(verbs, "rm", gallery_edit.remove, help_text="remove references")
     relabel = _verb(
-        verbs, "relabel", gallery_edit.relabel, help_text="say that references show another state"
+        verbs, "relabel", gallery_edit.relabel, help_text="give references another state"
     )
     move = _verb(verbs, "mv", gallery_edit.move, help_text="give references to another watch")
     tag = _verb(
@@ -142,16 +142,20 @@ def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
         verbs,
         "audit",
         gallery_show.show_audit,
-        help_text="say how sure the gallery will be, what is wrong with it, and what is missing",
+        help_text="estimate accuracy; find mislabelled references and coverage gaps",
     )
-    audit.add_argument("--watch", metavar="NAME", help="only this one")
+    audit.add_argument("--watch", metavar="NAME", help="only this watch")
     audit.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
     prune = _verb(
         verbs, "prune", gallery_show.prune, help_text="keep only the most useful references"
     )
-    prune.add_argument("--watch", metavar="NAME", help="the only one if left out")
-    prune.add_argument("--keep", type=positive, required=True, metavar="N", help="how many stay")
-    prune.add_argument("--dry-run", action="store_true", help="say which; remove nothing")
+    prune.add_argument(
+        "--watch", metavar="NAME", help="watch; may be left out if there is only one"
+    )
+    prune.add_argument(
+        "--keep", type=positive, required=True, metavar="N", help="number of references to keep"
+    )
+    prune.add_argument("--dry-run", action="store_true", help="list them; remove nothing")
     prune.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
     dedupe = _verb(
         verbs,
@@ -159,8 +163,8 @@ def _thin_out(verbs: Verbs[argparse.ArgumentParser]) -> None:
         gallery_edit.dedupe,
         help_text="remove references that repeat an earlier one",
     )
-    dedupe.add_argument("--watch", metavar="NAME", help="only of this one")
-    dedupe.add_argument("--dry-run", action="store_true", help="say which; remove nothing")
+    dedupe.add_argument("--watch", metavar="NAME", help="only this watch")
+    dedupe.add_argument("--dry-run", action="store_true", help="list them; remove nothing")
 
 
 def _go_back(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -189,7 +193,7 @@ def _copy(verbs: Verbs[argparse.ArgumentParser]) -> None:
         verbs,
         "restore",
         gallery_edit.restore,
-        help_text="put a copy in the place of the gallery, and put its log away",
+        help_text="replace the gallery by a copy, and keep what was there",
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="a gallery file")
 
@@ -218,5 +222,5 @@ def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
         gallery_edit.reembed_all,
         help_text="compute all references anew from their pictures, with another model",
     )
-    again.add_argument("--watch", metavar="NAME", help="only this one")
+    again.add_argument("--watch", metavar="NAME", help="only this watch")
     again.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")

@@ -72,7 +72,7 @@ def plan_of(
     from edge_sim.gallery.enrolment import EnrolmentPlan
 
     region = context.region(args.watch)
-    # Without a configuration or --roi the pictures may be of the region already: nobody knows.
+    # Without a configuration or --roi the pictures may show the region alone already.
     known = {} if context.config is None else {REGION: region_text(region.roi)}
     return EnrolmentPlan(
         watch=args.watch,
@@ -236,8 +236,8 @@ def dedupe(args: argparse.Namespace) -> int:
     if revision is not None:
         say(f"{context.gallery}: revision {revision}, {len(repeated)} removed")
     else:
-        wish = f"would remove {len(repeated)}" if repeated else "no reference repeats another"
-        say(f"{context.gallery}: {wish}")
+        summary = f"would remove {len(repeated)}" if repeated else "no reference repeats another"
+        say(f"{context.gallery}: {summary}")
     return 0
 
 
@@ -553,10 +553,10 @@ def _print_kept(
         print_json({"schema": 1, "folder": str(folder.root), "frames": frames, "discarded": gone})
         return
     if items:
-        print_table(["id", "said", "light", "probability (score)"], [_row(item) for item in items])
+        print_table(["id", "state", "light", "probability (score)"], [_row(item) for item in items])
     size = sum(item.size_bytes for item in items)
-    wish = "discarded" if gone else "would be discarded" if args.discard else "kept"
-    note(f"{folder.root}: {len(items)} frames {wish}, {size / 1e6:.1f} MB")
+    summary = "discarded" if gone else "would be discarded" if args.discard else "kept"
+    note(f"{folder.root}: {len(items)} frames {summary}, {size / 1e6:.1f} MB")
 
 
 def _row(item: ReviewItem) -> tuple[str, str, str, str]:

@@ -1,4 +1,4 @@
-"""The verbs of `edge-sim gallery` that only look, and `prune`."""
+"""The verbs of `edge-sim gallery` that only read, and `prune`."""
 
 from __future__ import annotations
 
@@ -317,21 +317,21 @@ def _print(item: Audit) -> None:
     say(f"{item.watch}: {item.references} references at revision {item.revision}. {_sure(item)}")
     conditions = list(dict.fromkeys(cell.condition for cell in item.cells))
     states = list(dict.fromkeys(cell.state for cell in item.cells))
-    looks = {(cell.state, cell.condition): cell for cell in item.cells}
+    cells = {(cell.state, cell.condition): cell for cell in item.cells}
     rows = [
         [
             state,
             *(
-                _cell(looks[state, name].references, looks[state, name].distinct)
+                _cell(cells[state, name].references, cells[state, name].distinct)
                 for name in conditions
             ),
         ]
         for state in states
     ]
-    print_table(["references (looks)", *conditions], rows)
+    print_table(["references (distinct)", *conditions], rows)
     if item.pairs:
         print_table(
-            ["told apart", "light", "right", "lead", "of"], [_pair_row(pair) for pair in item.pairs]
+            ["states", "light", "right", "margin", "of"], [_pair_row(pair) for pair in item.pairs]
         )
     for one in item.contradictions:
         say(
@@ -364,13 +364,13 @@ def _odds(suspect: Suspect) -> str:
     return "" if suspect.probability is None else f" ({suspect.probability:.2f})"
 
 
-def _cell(references: int, looks: int) -> str:
-    return str(references) if references == looks else f"{references} ({looks})"
+def _cell(references: int, distinct: int) -> str:
+    return str(references) if references == distinct else f"{references} ({distinct})"
 
 
 def _sure(item: Audit) -> str:
     if item.sure is None:
-        return "Nobody can say yet how sure it will be."
+        return "Its accuracy cannot be estimated yet."
     share = item.sure
     return (
         f"Right on {100 * share.value:.1f} % of pictures like these "
@@ -408,14 +408,14 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[PictureRow]:
             for card in _cards(store, (suspect.id, suspect.nearest), lines, {suspect.id})
         ]
         words = "each beside the nearest reference of the state that it looks like"
-        yield PictureRow(f"{item.watch}: labels to look at", words, cards)
+        yield PictureRow(f"{item.watch}: labels to check", words, cards)
     if item.redundant:
         cards = [
             card
             for twin in item.redundant
             for card in _cards(store, (twin.id, twin.covered_by), lines, set())
         ]
-        words = "each beside the reference whose look it repeats"
+        words = "each beside the reference that it repeats"
         yield PictureRow(f"{item.watch}: redundant", words, cards)
     records = store.records(watch=item.watch)
     doubted = {suspect.id for suspect in item.suspects}
@@ -425,8 +425,8 @@ def _sections(store: GalleryStore, item: Audit) -> Iterator[PictureRow]:
             for record in records
             if (record.state, record.condition) == (cell.state, cell.condition)
         ]
-        words = f"{cell.references} references, {cell.distinct} looks"
-        words += "" if cell.enough else "; five looks make the level of a state known"
+        words = f"{cell.references} references, {cell.distinct} distinct"
+        words += "" if cell.enough else "; five distinct references fix the level of a state"
         heading = f"{item.watch}: {cell.state}, {cell.condition}"
         yield PictureRow(heading, words, _cards(store, ids, lines, doubted))
 

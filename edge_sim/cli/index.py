@@ -54,13 +54,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         many = "*" if name == "add" else "+"
         verb.add_argument("paths", nargs=many, type=Path, metavar="PATH", help="file or folder")
         verb.set_defaults(handler=handler)
-    for name, look, text in (
-        ("info", info, "say what an index holds, and which kind of search it uses and why"),
-        ("verify", verify, "read the whole index and say what is damaged"),
+    for name, handler, text in (
+        ("info", info, "print what an index holds, and its kind of search with the reason"),
+        ("verify", verify, "read the whole index and report damage"),
     ):
-        verb = verbs.add_parser(name, help=text, description=look.__doc__)
+        verb = verbs.add_parser(name, help=text, description=handler.__doc__)
         verb.add_argument("index", type=Path, metavar="INDEX")
-        verb.set_defaults(handler=look)
+        verb.set_defaults(handler=handler)
     for verb in verbs.choices.values():
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -129,7 +129,7 @@ def remove(args: argparse.Namespace) -> int:
 
 
 def info(args: argparse.Namespace) -> int:
-    """Say what an index holds, and which kind of search it uses and why."""
+    """Print what an index holds, and its kind of search with the reason."""
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
@@ -165,7 +165,7 @@ def info(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Read the whole index and say what is damaged; exit code 1 if anything is."""
+    """Read the whole index and report damage; exit code 1 if anything is."""
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:

@@ -27,11 +27,11 @@ Verbs = argparse._SubParsersAction
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
     parser = commands.add_parser(
-        "model", help="list, look at, check, fetch, import and adapt models"
+        "model", help="list, inspect, verify, fetch, import and adapt models"
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     listing = _verb(verbs, "list", show_list, "list the models at hand")
-    _file_verb(verbs, "info", info, "print what the file and its card say")
+    _file_verb(verbs, "info", info, "print the facts of a model file and its card")
     checking = _file_verb(verbs, "verify", verify, "load the model, run it, check its card")
     checking.add_argument(
         "--runtime", default="auto", help="auto, ai-edge-litert or tflite-runtime"
@@ -50,7 +50,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _adapt(verbs)
     for either in (listing, cut, fetch):
         either.add_argument(
-            "--folder", type=Path, metavar="DIR", help="of models (~/.local/share/edge_sim/models)"
+            "--folder",
+            type=Path,
+            metavar="DIR",
+            help="folder of models (~/.local/share/edge_sim/models)",
         )
 
 
@@ -76,7 +79,7 @@ def _pull(verbs: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
 
     text = "fetch a public model and make an embedder of it"
     fetch = _verb(verbs, "pull", pull_model, text)
-    fetch.add_argument("name", choices=sorted(PUBLIC), help="of the model")
+    fetch.add_argument("name", choices=sorted(PUBLIC), help="name of the model")
     fetch.add_argument(
         "--from",
         dest="source",
@@ -89,14 +92,14 @@ def _pull(verbs: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
 def _adapt(verbs: Verbs[argparse.ArgumentParser]) -> None:
     learn = verbs.add_parser(
         "adapt",
-        help="learn from the labelled references of a site by what to search it",
-        description="Learns what tells the states of a watch apart, tries it on references left "
-        "out, and keeps it in the gallery if searches gain by it. States are decided as before: "
+        help="learn a likeness for searches from labelled references",
+        description="Learn what separates the states of a watch, try it on references left "
+        "out, and keep it in the gallery if searches gain by it. States are decided as before: "
         "they use all references already.",
     )
-    learn.add_argument("watch", nargs="?", metavar="WATCH", help="only this one; all if left out")
+    learn.add_argument("watch", nargs="?", metavar="WATCH", help="only this watch; all if left out")
     gallery_options(learn)
-    learn.add_argument("--dry-run", action="store_true", help="say what would be gained; no more")
+    learn.add_argument("--dry-run", action="store_true", help="report the gain; keep nothing")
     learn.set_defaults(handler=adapt)
 
 
@@ -355,11 +358,11 @@ def adapt(args: argparse.Namespace) -> int:
         reasons = "; ".join(f"{view.watch}: {view.reason}" for view in views)
         older = "" if made is None else f"; what was learned earlier is out (revision {made})"
         raise GalleryError(f"{context.gallery}: no likeness was learned: {reasons}{older}")
-    _tell(views, made)
+    _report(views, made)
     return 0
 
 
-def _tell(views: tuple[Adapted, ...], made: int | None) -> None:
+def _report(views: tuple[Adapted, ...], made: int | None) -> None:
     for view in views:
         if view.reason is not None:
             note(f"{view.watch}: {view.reason}")

@@ -1,4 +1,4 @@
-"""Options that verbs share, and what they come to: configuration, gallery, region, model."""
+"""Options that verbs share, and the configuration, gallery, region and model that they name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ MOST_THREADS = 64
 def gallery_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the gallery file."""
     parser.add_argument(
-        "--gallery", type=Path, metavar="FILE", help="the gallery file (gallery.db, or as in -c)"
+        "--gallery",
+        type=Path,
+        metavar="FILE",
+        help="gallery file (default: that of -c, else gallery.db)",
     )
     parser.add_argument(
         "-c",
@@ -67,29 +70,33 @@ def gallery_options(parser: argparse.ArgumentParser) -> None:
 
 
 def picture_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how pictures become references."""
+    """Add the options of enrolment."""
     parser.add_argument(
         "--roi",
         type=roi,
         metavar="x1,y1,x2,y2",
-        help="the region of the picture that counts, in fractions of it",
+        help="region of the picture to watch, in fractions of its width and height",
     )
     reference_options(parser)
 
 
 def reference_options(parser: argparse.ArgumentParser) -> None:
     """Add those of `picture_options` that also make sense for pictures of a region alone."""
-    parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
+    parser.add_argument("--model", metavar="SPEC", help=".tflite file, `default` or `thumbnail`")
     parser.add_argument(
         "--meta",
         type=key_and_value,
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="kept with every reference; may be given several times",
+        help="note to keep with every reference; may be given several times",
     )
-    parser.add_argument("--force", action="store_true", help="also what would be refused")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done; do nothing")
+    parser.add_argument(
+        "--force", action="store_true", help="enrol also pictures that would be rejected"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="report what would be done, and change nothing"
+    )
 
 
 def roi(text: str) -> tuple[float, ...]:
@@ -106,7 +113,7 @@ def roi(text: str) -> tuple[float, ...]:
     except (ValueError, TypeError) as error:
         _, sign, hint = str(error).partition("; these look like pixels")
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no region; give x1,y1,x2,y2 with 0 <= x1 < x2 <= 1 and "
+            f"{text!r} is not a region; give x1,y1,x2,y2 with 0 <= x1 < x2 <= 1 and "
             f"0 <= y1 < y2 <= 1{sign}{hint}"
         ) from None
     if len(corners) != 4:
@@ -179,13 +186,13 @@ def seconds(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the options of one command come to.
+    """Configuration, gallery, region and model that the options of one command name.
 
     Args:
         gallery: Path of the gallery file.
         config: None where no configuration was named.
-        roi: From the options; it goes before the configuration.
-        model: From the options; it goes before the configuration.
+        roi: Region of --roi, which overrides the configuration; None without it.
+        model: Model of --model, which overrides the configuration; None without it.
     """
 
     gallery: Path
@@ -214,7 +221,7 @@ class Context:
         return open_model(self.config)
 
     def region(self, watch: str) -> Region:
-        """Return where the watch looks: the whole picture, if nobody says otherwise.
+        """Return the region of the watch: the whole picture unless configured.
 
         Raises:
             ConfigError: The configuration has no such watch.
@@ -246,7 +253,7 @@ class Context:
 
 
 def context_of(args: argparse.Namespace) -> Context:
-    """Return what the options of a verb come to.
+    """Return the context that the options of a verb name.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -281,8 +288,8 @@ def only_watch(store: GalleryStore, name: str | None) -> str:
     if name in watches:
         return str(name)
     known = ", ".join(watches) or "no references"
-    wish = "name one with --watch" if name is None else f"no watch {name!r}"
-    raise GalleryError(f"{store.path}: {wish}; it has {known}")
+    problem = "name one with --watch" if name is None else f"no watch {name!r}"
+    raise GalleryError(f"{store.path}: {problem}; it has {known}")
 
 
 def metadata_of(pairs: list[tuple[str, str]]) -> Mapping[str, str]:

@@ -30,19 +30,21 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "replay",
         help="decide a score log again, with other settings, and list events gained and lost",
-        description="Reads a log that `edge-sim run --score-log FILE --score-every 0` or the "
-        "daemon wrote, and makes every decision again from its scores: no picture is needed. With "
-        "the settings of then the events are exactly those of then; with others it tells which "
-        "would be gained, lost or moved.",
+        description="Read a log that `edge-sim run --score-log FILE --score-every 0` or the "
+        "daemon wrote, and make every decision again from its scores: no picture is needed. With "
+        "the original settings the events are exactly the original ones; with others it lists "
+        "which would be gained, lost or moved.",
     )
     parser.add_argument(
         "--from-scores", nargs="+", type=Path, required=True, metavar="LOG", help="score logs"
     )
     parser.add_argument("--sensitivity", type=share, metavar="X", help="0 to 1, for every watch")
-    parser.add_argument("--confirm", type=confirm, metavar="M/N", help="M of the last N looks")
+    parser.add_argument(
+        "--confirm", type=confirm, metavar="M/N", help="M of the last N observations"
+    )
     parser.add_argument("--enter", type=share, metavar="X", help="fixed level to enter a state")
     parser.add_argument("--leave", type=share, metavar="X", help="fixed level to leave a state")
-    parser.add_argument("--watch", metavar="NAME", help="only this one")
+    parser.add_argument("--watch", metavar="NAME", help="only this watch")
     parser.add_argument(
         "--sweep", action="store_true", help="count the events of sensitivities from 0 to 1"
     )
@@ -135,7 +137,7 @@ def _with_sensitivity(overrides: Overrides, sensitivity: float) -> Overrides:
 
 
 def _require_observations(args: argparse.Namespace, reading: Reading, state: LogState) -> None:
-    """Refuse a log in which there is nothing to decide.
+    """Reject a log in which there is nothing to decide.
 
     Raises:
         DataError: There is none, with what the log holds instead.
@@ -147,15 +149,15 @@ def _require_observations(args: argparse.Namespace, reading: Reading, state: Log
     names = ", ".join(str(path) for path in args.from_scores)
     if reading.summaries:
         raise DataError(
-            f"{names}: holds a summary of some looks ({reading.summaries}), not what they were "
-            f"decided from; write it with --score-every 0"
+            f"{names}: holds summaries of some observations ({reading.summaries}), not what they "
+            f"were decided from; write it with --score-every 0"
         )
     if args.watch is not None:
-        raise DataError(f"{names}: there is no look of a watch {args.watch!r}")
+        raise DataError(f"{names}: there is no observation of a watch {args.watch!r}")
     fault = f" (such as {state.faults[0]})" if state.faults else ""
     raise DataError(
-        f"{names}: holds no looks to decide{fault}; write it with `edge-sim run --score-log FILE "
-        f"--score-every 0`"
+        f"{names}: holds no observations to decide{fault}; write it with `edge-sim run "
+        f"--score-log FILE --score-every 0`"
     )
 
 
@@ -184,8 +186,8 @@ def _print(result: ReplayResult) -> None:
     state = result.log
     if not state.exact:
         note(
-            f"not exact: {state.missing} looks are missing, {state.unread} cannot be placed, "
-            f"{state.midway} beginnings lie in the middle of a run"
+            f"not exact: {state.missing} observations are missing, {state.unread} cannot be "
+            f"placed, {state.midway} beginnings lie in the middle of a run"
         )
     if state.bad_lines:
         note(f"{state.bad_lines} lines cannot be read, such as {state.faults[0]}")
@@ -228,7 +230,7 @@ def _shift_text(moved: int) -> str:
 
 def _overrides_text(result: ReplayResult) -> str:
     if not result.overrides:
-        return "with the settings of then"
+        return "with the original settings"
     return "with " + ", ".join(f"{name} {value:g}" for name, value in result.overrides.items())
 
 

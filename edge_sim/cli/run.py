@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def record(timeline: Timeline, step: Step, regions: Mapping[str, Region]) -> None:
-    """Add every look of `step`; looks with an event get their picture in colour."""
+    """Add every observation of `step`; those with an event get their picture in colour."""
     event_of = {item.watch: item for item in step.events if isinstance(item, StateChanged)}
     for outcome in step.outcomes:
         event = event_of.get(outcome.watch)
@@ -37,7 +37,7 @@ def record(timeline: Timeline, step: Step, regions: Mapping[str, Region]) -> Non
 
 
 def note_scores(log: ScoreLog, step: Step, watches: Mapping[str, Watch], device: str) -> None:
-    """Write down every look of `step`, whole if the log takes it.
+    """Log every observation of `step`, in full if the log takes it.
 
     Raises:
         DataError: The disk is full or gone.
@@ -64,7 +64,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "Events go to the configured sinks, a summary to stderr.",
     )
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
-    parser.add_argument("--source", metavar="URI", help="play this instead of the only source")
+    parser.add_argument("--source", metavar="URI", help="use this instead of the only source")
     parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after N frames")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the timeline as a page (.html)"
@@ -73,14 +73,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--score-log",
         type=Path,
         metavar="FILE",
-        help="append what is seen, for `edge-sim stats` and `replay`",
+        help="append scores, for `edge-sim stats` and `replay`",
     )
     parser.add_argument(
         "--score-every",
         type=seconds,
         default=60.0,
         metavar="S",
-        help="of each watch; default 60; 0 writes every look whole, which `replay` needs",
+        help="interval between lines of a watch (60); 0 writes every observation in full, which "
+        "`replay` needs",
     )
     parser.set_defaults(handler=_run, is_frame_loop=True)
 
@@ -98,7 +99,7 @@ def _run(args: argparse.Namespace) -> int:
         # The score log of the configuration is the daemon's; here the option asks for one.
         records = stack.enter_context(closing(Records(config, score_log=False)))
         device = stack.enter_context(build(config))
-        stop = _asked_to_stop(device)
+        stop = _stop_event(device)
         log = _score_log(args, stack)
         watches = device.watches
         regions = {name: watch.region for name, watch in watches.items()}
@@ -120,16 +121,16 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _asked_to_stop(device: Device) -> threading.Event:
+def _stop_event(device: Device) -> threading.Event:
     """Return an event that SIGTERM and SIGINT set; they also wake the device."""
-    stop = threading.Event()  # only ever asked, never waited for: a handler may set it
+    stop = threading.Event()  # never waited for, so a signal handler may set it
 
-    def ask(*_: object) -> None:
+    def request(*_: object) -> None:
         stop.set()
         device.wake()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
+        signal.signal(number, request)
     return stop
 
 

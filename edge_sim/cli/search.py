@@ -117,7 +117,7 @@ def least_score(text: str) -> float | str:
 
 
 def check_least(args: argparse.Namespace) -> None:
-    """Raise `SearchError` where what is asked for was not what `calibrate` measured."""
+    """Raise `SearchError` where the options differ from what `calibrate` measured."""
     if args.min_score != CALIBRATED:
         return
     if args.gallery is None:
@@ -130,7 +130,7 @@ def check_least(args: argparse.Namespace) -> None:
 
 
 def resolved_least(args: argparse.Namespace, model_id: str, *, learned: bool) -> float | None:
-    """Return the least score in force, and tell where a calibrated one comes from.
+    """Return the least score in force, and report the origin of a calibrated one.
 
     Raises:
         SearchError: Nothing fits: no calibration, of another model, or of several watches.
@@ -178,7 +178,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "search",
         help="find the pictures of a gallery or an index most like a picture",
-        description="Ranks pictures by likeness to a query. Equal scores are in order of "
+        description="Rank pictures by likeness to a query. Equal scores are in order of "
         "Manhattan distance. ssim and fused look at pixels: they rank the nearest by cosine.",
     )
     parser.add_argument("--query", type=Path, required=True, metavar="IMG")
@@ -207,7 +207,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="X",
         help="only at or above it; `calibrated`: what `calibrate --gallery` found for cosine",
     )
-    parser.add_argument("--tag", metavar="NAME", help="mark what is found")
+    parser.add_argument("--tag", metavar="NAME", help="tag the hits with this name")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=search)
@@ -215,7 +215,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What is searched, and how to show and mark what is found."""
+    """Collection that is searched, and functions that show and tag its hits."""
 
     collection: Collection
     embedder: Embedder

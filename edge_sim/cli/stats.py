@@ -1,4 +1,4 @@
-"""`edge-sim stats`: what an event file or a score log says about each watch."""
+"""`edge-sim stats`: summary of an event file or a score log for each watch."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "stats",
         help="sum up an event file or score log: states, unknowns, scores, drift",
-        description="Reads JSON lines from `run --score-log` or a file sink, their rotated parts "
+        description="Read JSON lines from `run --score-log` or a file sink, their rotated parts "
         "too. With the gallery, the scores are compared with those of its references, each left "
-        "out, and drift is told with what to do about it.",
+        "out, and drift is reported with the action to take.",
     )
     parser.add_argument("logs", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--gallery", type=Path, metavar="FILE", help="what scores should be like")
-    parser.add_argument("--watch", metavar="NAME", help="only this one")
+    parser.add_argument(
+        "--gallery", type=Path, metavar="FILE", help="gallery to compare the scores with"
+    )
+    parser.add_argument("--watch", metavar="NAME", help="only this watch")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="a page with the scores (.html)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=stats)
 
 
 def stats(args: argparse.Namespace) -> int:
-    """Print what the log says; exit code 0 whether or not scores drift."""
+    """Print the summary of the log; exit code 0 whether or not scores drift."""
     from edge_sim.analysis.log_stats import log_stats
     from edge_sim.analysis.report import check_path, write_page
     from edge_sim.runtime.score_log import BadLine, SourceLines, read_lines

@@ -33,7 +33,7 @@ class FlipView(msgspec.Struct, frozen=True):
 
 
 class TaughtView(msgspec.Struct, frozen=True):
-    """What came of a correction; `flips` is empty where no daemon was asked."""
+    """Result of a correction; `flips` is empty where no daemon took it."""
 
     watch: str
     state: str
@@ -52,20 +52,20 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verb."""
     parser = commands.add_parser(
         "teach",
-        help="say what a watch shows: its picture becomes a reference",
+        help="correct a watch: its present picture, or that of an event, becomes a reference",
         description="Add what a watch sees now, or saw at a recent event, to its references. The "
-        "running daemon is asked if health.listen and health.token are configured; otherwise one "
+        "running daemon does it if health.listen and health.token are configured; otherwise one "
         "frame is taken from the source. The daemon has the pictures of the last events of a "
         "watch; those of older ones are there with explanations.pictures. `edge-sim gallery undo` "
         "takes it back.",
     )
-    parser.add_argument("watch")
-    parser.add_argument("state")
+    parser.add_argument("watch", help="name of the watch")
+    parser.add_argument("state", help="state that the picture shows")
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="as given to the daemon")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--event", metavar="ID", help="the picture of this event")
-    which.add_argument("--now", action="store_true", help="what is seen now; the default")
+    which.add_argument("--now", action="store_true", help="the present picture (the default)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_teach)
 
@@ -78,7 +78,7 @@ def _teach(args: argparse.Namespace) -> int:
     if args.watch not in config.watches:
         hint = nearest(args.watch, config.watches)
         raise CommandError(f"there is no watch {args.watch!r}{hint}")
-    taught = _asked(config, args.watch, args.state, args.event)
+    taught = _taught_by_daemon(config, args.watch, args.state, args.event)
     taught = taught or _direct(config, args.watch, args.state, args.event)
     if args.json:
         print_json(taught)
@@ -87,7 +87,9 @@ def _teach(args: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(config: Config, watch: str, state: str, event: str | None) -> TaughtView | None:
+def _taught_by_daemon(
+    config: Config, watch: str, state: str, event: str | None
+) -> TaughtView | None:
     """Return what the daemon made of it; None if there is no daemon to ask."""
     address, token = config.health.address, config.health.token
     if address is None or token is None:
@@ -136,10 +138,10 @@ def _direct(config: Config, watch: str, state: str, event: str | None) -> Taught
 
     command = Teach(watch, state, event)
     if event is None:
-        note("no daemon was asked: one frame is taken from the source")
+        note("no daemon is running here: one frame is taken from the source")
         candidate = _seen_now(config, watch)
     else:
-        note("no daemon was asked: the picture is the one that was kept of the event")
+        note("no daemon is running here: the picture is the one that was kept of the event")
         candidate = picture_of_event(config, command)
     embedder = assembly.open_model(config)
     lesson = teach_picture(config, embedder, command, candidate, time.time)

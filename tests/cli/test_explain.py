@@ -152,7 +152,7 @@ def test_an_event_of_one_source_only_is_still_explained(device: Path, capsys: Ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say where the event is kept"),
+        ([], "name the file that keeps the event"),
         (["--events", "no.jsonl"], "no.jsonl: cannot be read"),
         (["--explanations", "no.jsonl"], "nothing is kept there yet"),
         (["--score-log", "no.jsonl"], "no.jsonl: cannot be read"),

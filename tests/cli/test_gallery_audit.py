@@ -62,7 +62,7 @@ def test_a_wrong_label_is_shown_beside_what_it_looks_like(here: Path, capsys: Ca
     assert [(item["id"], item["similar_to"]) for item in found["suspects"]] == [("r3", "open")]
     assert found["next_picture"].startswith("Look at r3 before")
     page = Path("audit.html").read_text()
-    assert "labels to look at" in page
+    assert "labels to check" in page
     assert page.count("<img ") >= 14
     assert main(["gallery", "audit"]) == 0
     assert "r3 may be mislabelled: shut, but looks like open" in capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_every_watch_is_audited(here: Path, capsys: Captured) -> None:
     assert [(item["watch"], item["references"]) for item in found] == [("door", 2), ("gate", 10)]
     assert found[0]["sure"] is None
     assert main(["gallery", "audit"]) == 0
-    assert "Nobody can say yet how sure it will be." in capsys.readouterr().out
+    assert "Its accuracy cannot be estimated yet." in capsys.readouterr().out
 
 
 def test_pruning_is_one_revision_that_can_be_undone(here: Path, capsys: Captured) -> None:

@@ -45,7 +45,7 @@ def test_the_settings_of_then_give_the_events_of_then(device: Path, capsys: Capt
     assert isinstance(log, dict)
     assert (log["exact"], log["observations"], log["bad_lines"]) == (True, 120, 0)
     assert main(["replay", "--from-scores", str(device / "scores.jsonl")]) == 0
-    assert "with the settings of then exactly the same" in capsys.readouterr().out
+    assert "with the original settings exactly the same" in capsys.readouterr().out
 
 
 def test_other_settings_list_what_is_gained_moved_and_lost(device: Path, capsys: Captured) -> None:
@@ -94,7 +94,7 @@ def test_a_watch_that_is_not_in_the_log_is_one_line(device: Path, capsys: Captur
     log = str(device / "scores.jsonl")
     assert main(["replay", "--from-scores", log, "--watch", "lamp"]) == 0
     assert main(["replay", "--from-scores", log, "--watch", "door"]) == 1
-    assert "there is no look of a watch 'door'" in capsys.readouterr().err
+    assert "there is no observation of a watch 'door'" in capsys.readouterr().err
 
 
 def test_a_log_of_summaries_says_how_to_write_a_whole_one(tmp_path: Path, capsys: Captured) -> None:
@@ -108,11 +108,11 @@ def test_a_log_of_summaries_says_how_to_write_a_whole_one(tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no looks to decide; write it with"),
-        ("nonsense\n", "holds no looks to decide (such as "),
+        ("", "holds no observations to decide; write it with"),
+        ("nonsense\n", "holds no observations to decide (such as "),
         (
             '{"type":"source_lost","id":"a","device":"d","source":"s","at":"x","error":"e"}\n',
-            "no looks",
+            "no observations",
         ),
     ],
 )

@@ -29,7 +29,7 @@ def test_without_a_daemon_a_frame_is_taken_from_the_source(
     out, err = capfd.readouterr()
     taught = json.loads(out)
     assert (taught["watch"], taught["state"], taught["flips"]) == ("lamp", "flickering", [])
-    assert "no daemon was asked" in err
+    assert "no daemon is running here" in err
     with GalleryStore.open(tmp_path / "gallery.db") as store:
         assert "flickering" in store.gallery("lamp").states
         store.undo()
