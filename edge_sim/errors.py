@@ -10,7 +10,7 @@
     │   └── PictureRejectedError    a picture that would make the gallery worse
     ├── SearchError(ValueError)     an index that cannot be used, or a query it cannot answer
     ├── SinkError(OSError)          an event that could not be delivered
-    │   └── EventRefusedError       an event that the receiver will never take; it is not retried
+    │   └── EventRejectedError       an event that the receiver will never take; it is not retried
     ├── CommandError(ValueError)    a command from outside that is rejected
     └── DataError(ValueError)       labelled data that cannot be evaluated
 
@@ -85,7 +85,7 @@ class SinkError(EdgeSimError, OSError):
     """An event could not be delivered."""
 
 
-class EventRefusedError(SinkError):
+class EventRejectedError(SinkError):
     """The receiver will never take this event."""
 
 

@@ -208,7 +208,7 @@ class EventSink(Protocol):
 
         Raises:
             SinkError: It was not delivered, or the sink was closed; the caller goes on with the
-                other sinks. `EventRefusedError` if it never will be.
+                other sinks. `EventRejectedError` if it never will be.
         """
 
     def close(self) -> None:

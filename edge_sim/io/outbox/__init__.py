@@ -1,1 +1,1 @@
-"""Events wait on disk until every sink has them; one courier per sink brings them there."""
+"""Events wait on disk until every sink has them; one worker per sink delivers them."""

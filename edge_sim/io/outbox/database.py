@@ -125,7 +125,7 @@ class Journal:
     def open(cls, path: Path | None, meter: WriteMeter) -> Journal:
         """Open or make the file; None keeps everything in memory.
 
-        A damaged file is moved aside, so that a device goes on without the events in it.
+        A damaged file is renamed, so that a device continues without the events in it.
 
         Raises:
             SinkError: The file cannot be used, belongs to another program, or another process

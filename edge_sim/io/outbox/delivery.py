@@ -12,7 +12,7 @@ from threading import Thread
 from edge_sim.core.backoff import BACKOFF_S, pause_s
 from edge_sim.core.events import Event
 from edge_sim.core.protocols import EventSink
-from edge_sim.errors import EventRefusedError, SinkError
+from edge_sim.errors import EventRejectedError, SinkError
 from edge_sim.io.outbox.outbox import Outbox
 from edge_sim.io.sinks.capabilities import Resumable
 
@@ -108,7 +108,7 @@ class DeliveryWorker:
                     if self._stop.is_set():
                         return None
                     rejected = self._is_rejected(item.event)
-                    self._outbox.confirm(name, item.seq, refused=rejected)
+                    self._outbox.confirm(name, item.seq, rejected=rejected)
                     self._recovered()
         except SinkError as error:
             return self._failed(error)
@@ -122,7 +122,7 @@ class DeliveryWorker:
         """Deliver `event`; return whether the receiver will never accept it."""
         try:
             self._sink.emit(event)
-        except EventRefusedError as error:
+        except EventRejectedError as error:
             logger.error("event %s is lost for %s: %s", event.id, self._sink.name, error)
             return True
         return False

@@ -189,8 +189,8 @@ class Outbox:
                 self._queue.advance(sink, rows[-1][0])
             return ()
 
-    def confirm(self, sink: str, seq: int, *, refused: bool = False) -> None:
-        """Note that `sink` is done with the events up to `seq`: it has them, or refused the last.
+    def confirm(self, sink: str, seq: int, *, rejected: bool = False) -> None:
+        """Note that `sink` is done with the events up to `seq`: it has them, or rejected the last.
 
         Raises:
             SinkError: The outbox is closed.
@@ -198,8 +198,8 @@ class Outbox:
         with self._changed:
             self._require_open()
             self._queue.advance(sink, seq)
-            if refused:
-                self._queue.dropped[sink, "refused"] += 1
+            if rejected:
+                self._queue.dropped[sink, "rejected"] += 1
             else:
                 self._queue.delivered[sink] += 1
             self._unwritten += 1

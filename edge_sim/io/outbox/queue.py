@@ -45,7 +45,7 @@ class OutboxCounts:
         pending: Events that each sink has not received.
         delivered: Events that each sink accepted since the start.
         dropped: Events that each sink never receives, by (sink, reason). The reasons: `age`, `size`
-            (too many bytes), `unsaved` (too many while the disk took none), `refused` (by the
+            (too many bytes), `unsaved` (too many while the disk took none), `rejected` (by the
             receiver), `unreadable` (damaged on disk), `removed` (the sink is not configured any
             more).
         written_bytes: Bytes written since the start, log and file.

@@ -15,13 +15,13 @@ from typing import IO
 import msgspec
 
 from edge_sim.core.events import Event, StateChanged, WatchEvent, tag_of, to_json_line
-from edge_sim.errors import ConfigError, EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRejectedError, SinkError
 from edge_sim.io.sinks.options import CommandOptions
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Search path of a program without a slash, and its own `PATH`."""
 
-REFUSED = os.EX_DATAERR
+REJECTED = os.EX_DATAERR
 """Exit code 65: the program will never take this event; any other code but 0 is tried again."""
 
 _STDERR = 2
@@ -76,7 +76,7 @@ class CommandSink:
         """Run the program and wait until it has ended.
 
         Raises:
-            EventRefusedError: It exited with 65.
+            EventRejectedError: It exited with 65.
             SinkError: It could not be started, failed, took too long; or the sink was closed.
         """
         process = self._started(event)
@@ -88,8 +88,8 @@ class CommandSink:
             self._finish(process)
         if self._closed and process.returncode:
             raise SinkError(f"{self.name}: cut off, the sink is closed")
-        if process.returncode == REFUSED:
-            raise EventRefusedError(f"{self.name}: refused the event (exit code {REFUSED})")
+        if process.returncode == REJECTED:
+            raise EventRejectedError(f"{self.name}: rejected the event (exit code {REJECTED})")
         if process.returncode:
             raise SinkError(f"{self.name}: {_ending(process.returncode)}")
 

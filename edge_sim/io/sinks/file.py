@@ -97,7 +97,7 @@ class FileSink:
 
 def _opened(path: Path) -> io.FileIO:
     try:
-        # Unbuffered: what a full disk refuses must not wait in memory and come out later.
+        # Unbuffered: what a full disk rejects must not wait in memory and come out later.
         stream = path.open("ab", buffering=0)
         try:
             if ends_mid_line(path):

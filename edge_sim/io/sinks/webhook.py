@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from edge_sim.core.events import Event, to_json_line
-from edge_sim.errors import ConfigError, EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRejectedError, SinkError
 from edge_sim.io.sinks.options import WebhookOptions
 
 SIGNATURE_HEADER = "X-EdgeSim-Signature"
@@ -112,7 +112,7 @@ class WebhookSink:
         """Post `event` and read the answer.
 
         Raises:
-            EventRefusedError: The server rejects this event.
+            EventRejectedError: The server rejects this event.
             SinkError: No connection, no answer in time, any other answer; or the sink was closed.
         """
         body = to_json_line(event)
@@ -121,7 +121,7 @@ class WebhookSink:
         if 200 <= status < 300:
             return
         if status in REJECTIONS:
-            raise EventRefusedError(f"{self.name}: rejected the event (status {status})")
+            raise EventRejectedError(f"{self.name}: rejected the event (status {status})")
         if location is not None:
             raise SinkError(f"{self.name}: redirects elsewhere (status {status}); use that address")
         raise SinkError(f"{self.name}: status {status}")
@@ -237,6 +237,6 @@ def _tls(ca_file: str | None) -> ssl.SSLContext:
     except OSError as error:
         reason = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SinkError(f"webhook: {ca_file}: cannot be used ({reason})") from error
-    # Python 3.13 began to refuse authorities without extensions that private ones often lack.
+    # Python 3.13 began to reject authorities without extensions that private ones often lack.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

@@ -42,11 +42,11 @@ class OutboxModel(RuleBasedStateMachine):
             self.waiting[sink] += [event.id for event in events]
         self.last[watch] = events[-1].id
 
-    @rule(sink=st.sampled_from(SINKS), count=st.integers(1, 4), refused=st.booleans())
-    def deliver(self, sink: str, count: int, refused: bool) -> None:
+    @rule(sink=st.sampled_from(SINKS), count=st.integers(1, 4), rejected=st.booleans())
+    def deliver(self, sink: str, count: int, rejected: bool) -> None:
         for item in self.outbox.pending(sink, count):
             assert item.event.id == self.waiting[sink].pop(0)
-            self.outbox.confirm(sink, item.seq, refused=refused)
+            self.outbox.confirm(sink, item.seq, rejected=rejected)
 
     @rule()
     def restart(self) -> None:

@@ -10,7 +10,7 @@ from threading import Event as Signal
 import pytest
 
 from edge_sim.core.events import StateChanged
-from edge_sim.errors import EventRefusedError, SinkError
+from edge_sim.errors import EventRejectedError, SinkError
 from edge_sim.io.outbox.delivery import Delivery, DeliveryWorker, RetryPolicy
 from edge_sim.io.outbox.outbox import Outbox
 from tests.io.outbox.events import HandClock, ListSink, StuckSink, changed
@@ -50,11 +50,11 @@ def test_pauses_grow_and_start_over_after_a_success(outbox: Outbox) -> None:
 def test_an_event_the_receiver_will_never_take_is_given_up(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sink = ListSink(failures=[EventRefusedError("too large"), None])
+    sink = ListSink(failures=[EventRejectedError("too large"), None])
     outbox.put([changed(1), changed(2)])
     assert DeliveryWorker(outbox, sink).deliver_pending() is None
     assert sink.events == [changed(2)]
-    assert outbox.counts().dropped == {("list", "refused"): 1}
+    assert outbox.counts().dropped == {("list", "rejected"): 1}
     assert f"event {changed(1).id} is lost for list: too large" in caplog.text
 
 

@@ -163,8 +163,8 @@ def test_old_events_go_by_the_time_the_device_was_running(tmp_path: Path) -> Non
 def test_a_refused_event_is_counted_and_the_next_one_comes(tmp_path: Path) -> None:
     with closing(Outbox.open(tmp_path / "outbox.db", ["a"])) as outbox:
         outbox.put([changed(1), changed(2)])
-        outbox.confirm("a", outbox.pending("a")[0].seq, refused=True)
-        assert outbox.counts().dropped == {("a", "refused"): 1}
+        outbox.confirm("a", outbox.pending("a")[0].seq, rejected=True)
+        assert outbox.counts().dropped == {("a", "rejected"): 1}
         assert taken(outbox, "a") == ids_of(range(2, 3))
 
 

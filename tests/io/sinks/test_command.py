@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from edge_sim.core.events import from_json_line
-from edge_sim.errors import ConfigError, EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRejectedError, SinkError
 from tests.contracts.test_event_sink import EVENT
 from tests.io.outbox.events import lost
 from tests.io.sinks.opening import command
@@ -80,13 +80,13 @@ def test_a_failure_is_told_and_may_be_tried_again(text: str, message: str) -> No
         pytest.raises(SinkError, match=message) as caught,
     ):
         sink.emit(EVENT)
-    assert not isinstance(caught.value, EventRefusedError)
+    assert not isinstance(caught.value, EventRejectedError)
 
 
 def test_exit_code_65_refuses_the_event_for_good() -> None:
     with (
         closing(command(script("exit 65"))) as sink,
-        pytest.raises(EventRefusedError, match="exit code 65"),
+        pytest.raises(EventRejectedError, match="exit code 65"),
     ):
         sink.emit(EVENT)
 

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from edge_sim.core.events import to_json_line
-from edge_sim.errors import ConfigError, EventRefusedError, SinkError
+from edge_sim.errors import ConfigError, EventRejectedError, SinkError
 from edge_sim.io.sinks.webhook import signature
 from tests.contracts.test_event_sink import EVENT
 from tests.io.sinks.broker import Certificates
@@ -68,7 +68,7 @@ def test_an_event_the_server_will_never_take_is_refused(hook: Hook, status: int)
     hook.answers.append((status, {}))
     with (
         closing(webhook(hook.url)) as sink,
-        pytest.raises(EventRefusedError, match=f"status {status}"),
+        pytest.raises(EventRejectedError, match=f"status {status}"),
     ):
         sink.emit(EVENT)
 
@@ -79,7 +79,7 @@ def test_what_may_pass_or_be_put_right_is_no_refusal(hook: Hook, status: int) ->
     with closing(webhook(hook.url)) as sink:
         with pytest.raises(SinkError, match=f"status {status}") as caught:
             sink.emit(EVENT)
-        assert not isinstance(caught.value, EventRefusedError)
+        assert not isinstance(caught.value, EventRejectedError)
         sink.emit(EVENT)
 
 

@@ -108,7 +108,7 @@ def noise(plan: NuisancePlan) -> Effect:
 
 
 def bump(plan: NuisancePlan) -> Effect:
-    """The camera is knocked: 4 to 8 pixels aside and slightly turned, and stays so."""
+    """The camera is knocked: by 4 to 8 pixels and slightly turned, and stays so."""
     return _knock(plan, shift_px=(4.0, 8.0), turn_deg=(0.2, 0.6))
 
 
