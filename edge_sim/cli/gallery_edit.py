@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.capture import resolved, sampling_options
-from edge_sim.cli.options import Context, context_of, metadata_of, print_result
+from edge_sim.cli.options import Context, context_of, metadata_of, note_other_places, print_result
 from edge_sim.cli.output import note, print_json, print_table, progress, say
-from edge_sim.core.files import exists, printable
+from edge_sim.core.files import exists
 from edge_sim.errors import DataError, GalleryError
 from edge_sim.gallery.records import REGION, region_text
 from edge_sim.runtime.review_queue import KeptFrame, ReviewFolder, ReviewItem, picture_of
@@ -121,32 +121,14 @@ def remove(args: argparse.Namespace) -> int:
     """Remove references; with --forget their pictures, too."""
     if args.forget:
         _change(args, lambda store: store.forget(args.reference_ids))
-        return _note_other_places(args)
+        return note_other_places(context_of(args))
     return _change(args, lambda store: store.remove(args.reference_ids))
 
 
 def purge(args: argparse.Namespace) -> int:
     """Delete the pictures of the past."""
     _change(args, lambda store: store.purge())
-    return _note_other_places(args)
-
-
-def _note_other_places(args: argparse.Namespace) -> int:
-    """Name the places beside the gallery file that may hold deleted pictures still."""
-    from edge_sim.gallery.copies import kept_beside
-
-    context = context_of(args)
-    places = list(kept_beside(context.gallery))
-    config = context.config
-    if config is not None:
-        found = (config.explanations.path, config.review.path)
-        places += [config.path(path) for path in found if path is not None]
-    named = ", ".join(printable(place) for place in places if exists(place))
-    note(
-        f"deleted from the gallery file only; {named or 'copies, exports, explanations'}"
-        f"{' and copies elsewhere' if named else ' and review folders'} were not touched"
-    )
-    return 0
+    return note_other_places(context_of(args))
 
 
 def relabel(args: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli.output import print_json
+from edge_sim.cli.output import note, print_json
+from edge_sim.core.files import exists, printable
 from edge_sim.errors import ConfigError, GalleryError
 
 if TYPE_CHECKING:
@@ -295,3 +296,20 @@ def only_watch(store: GalleryStore, name: str | None) -> str:
 def metadata_of(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
     """Return metadata from the options; the last of equal keys counts."""
     return dict(pairs)
+
+
+def note_other_places(context: Context) -> int:
+    """Name the places beside the gallery file that may still hold deleted pictures; return 0."""
+    from edge_sim.gallery.copies import kept_beside
+
+    places = list(kept_beside(context.gallery))
+    config = context.config
+    if config is not None:
+        found = (config.explanations.path, config.review.path)
+        places += [config.path(path) for path in found if path is not None]
+    named = ", ".join(printable(place) for place in places if exists(place))
+    note(
+        f"deleted from the gallery file only; {named or 'copies, exports, explanations'}"
+        f"{' and copies elsewhere' if named else ' and review folders'} were not touched"
+    )
+    return 0

@@ -15,7 +15,6 @@ from edge_sim.core.ranking import Metric, Neighbours, Rows
 from edge_sim.core.types import Embedding, FloatMatrix, GrayImage, Reference
 from edge_sim.core.vectors import ssim_between, ssim_planes
 from edge_sim.errors import ModelError, SearchError, SourceError
-from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.head import Head
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sources.pictures import read_picture
@@ -52,11 +51,6 @@ class Collection:
     graph: Path | None = None
 
 
-def collection_of_gallery(gallery: Gallery, *, watch: str = "") -> Collection:
-    """Return the references of one watch as a collection."""
-    return _of_references([(watch, item, ()) for item in gallery.references])
-
-
 def collection_of_store(store: GalleryStore, *, watch: str | None = None) -> Collection:
     """Return the references in a gallery file, of one watch or of all.
 
@@ -76,7 +70,7 @@ def collection_of_store(store: GalleryStore, *, watch: str | None = None) -> Col
         raise SearchError(
             f"{store.path}: the watches use the models {', '.join(models)}; name one with --watch"
         )
-    return _of_references(found)
+    return collection_of_references(found)
 
 
 def collection_of_index(store: IndexStore) -> Collection:
@@ -111,7 +105,8 @@ def collection_of_index(store: IndexStore) -> Collection:
     )
 
 
-def _of_references(found: Sequence[tuple[str, Reference, tuple[str, ...]]]) -> Collection:
+def collection_of_references(found: Sequence[tuple[str, Reference, tuple[str, ...]]]) -> Collection:
+    """Return references with their watches and tags as a collection."""
     embeddings = [item.embedding for _, item, _ in found]
     both = bool(found) and all(item.spatial is not None for item in embeddings)
     scale = VectorScale.BOTH if both else VectorScale.GLOBAL

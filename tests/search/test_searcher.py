@@ -24,8 +24,8 @@ from edge_sim.search.searcher import (
     Query,
     Searcher,
     SearchFilter,
-    collection_of_gallery,
     collection_of_index,
+    collection_of_references,
 )
 from edge_sim.search.store import IndexStore
 from edge_sim.vision.embedders import open_embedder
@@ -40,6 +40,10 @@ KNOWN = {
     "g4": (0.0, 0.0, 1.0),
     "g5": (0.2, 0.1, 0.0),
 }
+
+
+def collection_of(gallery: Gallery, watch: str = "") -> Collection:
+    return collection_of_references([(watch, item, ()) for item in gallery.references])
 
 
 def known_gallery() -> Gallery:
@@ -68,7 +72,7 @@ def searcher() -> Searcher:
         pictured(number, "open" if number % 3 else "closed", light="lamp" if number % 2 else "sun")
         for number in range(24)
     )
-    return Searcher(collection_of_gallery(gallery, watch="gate"))
+    return Searcher(collection_of(gallery, watch="gate"))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +126,7 @@ def test_a_gallery_refuses_to_find_nothing() -> None:
 
 def test_an_empty_gallery_finds_nothing() -> None:
     assert Gallery().search(embedding(1.0, 0.0)) == ()
-    assert Searcher(collection_of_gallery(Gallery())).search(query_of(1), SearchFilter()).hits == ()
+    assert Searcher(collection_of(Gallery())).search(query_of(1), SearchFilter()).hits == ()
 
 
 @pytest.mark.parametrize("metric", METRICS)
