@@ -10,7 +10,6 @@ columns. Nothing in a file is evaluated before its schema was found to be exactl
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_sim.core.files import sync_folder
 from edge_sim.errors import AccessError, EdgeSimError
 
 
@@ -125,11 +125,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
         return  # another process was quicker; its gallery is as good
     except OSError:
         temporary.rename(path)  # a file system without hard links, as on many SD cards
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_folder(path.parent)
 
 
 def write_back(connection: sqlite3.Connection, timeout_s: float) -> None:
