@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_sim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 def entry_point_names(group: str) -> tuple[str, ...]:
     """Return the names in a group, sorted; nothing is loaded."""
-    return tuple(sorted({point.name for point in entry_points(group=group)}))
+    return tuple(sorted({point.name for point in _entry_points(group)}))
 
 
 def load_entry_point(group: str, name: str) -> Any:
@@ -20,13 +23,20 @@ def load_entry_point(group: str, name: str) -> Any:
     Raises:
         ConfigError: Its package cannot be imported, or two packages bring that name.
     """
-    points = sorted(set(entry_points(group=group, name=name)), key=lambda point: point.value)
+    points = sorted(set(_entry_points(group, name)), key=lambda point: point.value)
     if not points:
         return None
     if len(points) > 1:
         values = ", ".join(point.value for point in points)
         raise ConfigError(f"the installed packages bring {name!r} of {group} twice ({values})")
     return _loaded(points[0])
+
+
+def _entry_points(group: str, name: str | None = None) -> Iterable[EntryPoint]:
+    # importlib.metadata loads the whole of `email`, over 1 MB that most devices do not need.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=group) if name is None else entry_points(group=group, name=name)
 
 
 @lru_cache(maxsize=64)
