@@ -26,34 +26,13 @@ from edge_sim.core.images import decode
 from edge_sim.core.types import BgrImage
 from edge_sim.decision.pipeline import Outcome
 from edge_sim.errors import DataError
+from edge_sim.runtime.config.service import ReviewConfig
 
 NO_GUESS = "none"
 _SCHEMA = 1
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-\d+-[A-Za-z0-9_-]+")
 _PICTURE, _FACTS, _UNFINISHED = ".png", ".json", ".new"
 _LARGEST_FACTS = 1 << 20  # far above a thousand states
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewBounds:
-    """Bounds of the folder, all watches together.
-
-    Args:
-        count: Number of frames, at least 1.
-        size_bytes: Size of their pictures and facts.
-
-    Raises:
-        ValueError: Out of range.
-    """
-
-    count: int = 200
-    size_bytes: int = 100 * 1024 * 1024
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or self.size_bytes < 1:
-            raise ValueError(
-                f"a review folder holds 1 frame or more, got {self.count} of {self.size_bytes} B"
-            )
 
 
 class KeptScore(msgspec.Struct, frozen=True):
@@ -105,12 +84,15 @@ class ReviewFolder:
 
     Args:
         root: Path of the folder, made with the first frame.
-        bounds: Bounds; beyond them the oldest frame of the watch with the most frames is deleted.
+        config: Bounds of the folder, all watches together; beyond them the oldest frame of the
+            watch with the most frames is deleted.
     """
 
-    def __init__(self, root: Path, bounds: ReviewBounds | None = None) -> None:
+    def __init__(self, root: Path, config: ReviewConfig | None = None) -> None:
         self.root = root
-        self._bounds = bounds or ReviewBounds()
+        config = config or ReviewConfig()
+        self._max_frames = config.max_frames
+        self._max_bytes = int(config.max_mb * 1e6)
         self._lock = Lock()
 
     def keep(self, outcome: Outcome, pixels: BgrImage) -> str:
@@ -195,7 +177,7 @@ class ReviewFolder:
         count = sum(len(kept) for kept in sizes.values())
         size = sum(part for kept in sizes.values() for _, part in kept)
         # The newest frame stays, however large it is.
-        while count > 1 and (count > self._bounds.count or size > self._bounds.size_bytes):
+        while count > 1 and (count > self._max_frames or size > self._max_bytes):
             fullest = max(sizes.values(), key=len)
             path, part = fullest.pop(0)
             _delete(path)

@@ -10,8 +10,10 @@ import pytest
 
 from edge_sim.core.types import UNKNOWN, Match, Observation, Score, State, StateScore, UnknownReason
 from edge_sim.decision.pipeline import Outcome
-from edge_sim.errors import DataError
-from edge_sim.runtime.review_queue import ReviewBounds, ReviewFolder, picture_of
+from edge_sim.errors import ConfigError, DataError
+from edge_sim.runtime.config import parse_config
+from edge_sim.runtime.config.service import ReviewConfig
+from edge_sim.runtime.review_queue import ReviewFolder, picture_of
 from tests import pictured
 
 NOON_S = 1_769_860_800.25
@@ -59,7 +61,7 @@ def test_no_folder_holds_no_frames(tmp_path: Path) -> None:
 
 
 def test_when_it_is_full_the_oldest_of_the_fullest_watch_goes(tmp_path: Path) -> None:
-    folder = ReviewFolder(tmp_path, ReviewBounds(count=4))
+    folder = ReviewFolder(tmp_path, ReviewConfig(max_frames=4))
     folder.keep(look(0, watch="gate"), pictured.picture("left", 1))
     for number in range(1, 7):
         folder.keep(look(number), pictured.picture("left", 1))
@@ -71,7 +73,7 @@ def test_when_it_is_full_the_oldest_of_the_fullest_watch_goes(tmp_path: Path) ->
 
 def test_the_bytes_on_disk_stay_within_the_bound(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    folder = ReviewFolder(tmp_path, ReviewBounds(size_bytes=60_000))
+    folder = ReviewFolder(tmp_path, ReviewConfig(max_mb=0.06))
     for number in range(9):
         folder.keep(look(number), noise)
     size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
@@ -96,7 +98,7 @@ def test_files_of_others_are_neither_listed_nor_deleted(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     root = tmp_path / "review"
-    folder = ReviewFolder(root, ReviewBounds(count=1))
+    folder = ReviewFolder(root, ReviewConfig(max_frames=1))
     folder.keep(look(1), pictured.picture("left", 1))
     strangers = [root / "bowl" / "notes.json", root / "bowl" / "notes.png", root / "a.txt"]
     for path in strangers:
@@ -149,7 +151,7 @@ def test_a_disk_that_takes_nothing_is_an_error_that_names_the_place(tmp_path: Pa
         ReviewFolder(blocked).keep(look(1), pictured.picture("left", 1))
 
 
-@pytest.mark.parametrize("bounds", [{"count": 0}, {"size_bytes": 0}])
-def test_a_folder_for_nothing_is_refused(bounds: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="1 frame"):
-        ReviewBounds(**bounds)
+@pytest.mark.parametrize("key", ["max_frames", "max_mb"])
+def test_a_folder_for_nothing_is_rejected(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"test:1: review\.{key}: Expected"):
+        parse_config(f"review: {{path: review, {key}: 0}}\n", where="test")

@@ -18,7 +18,7 @@ from edge_sim.runtime.daemon.outputs import EventDispatcher
 from edge_sim.runtime.daemon.teaching import Teacher, explanations_path
 from edge_sim.runtime.explanations import ExplanationFile, Recorder, configuration_digest
 from edge_sim.runtime.loop import Step
-from edge_sim.runtime.review_queue import ReviewBounds, ReviewFolder
+from edge_sim.runtime.review_queue import ReviewFolder
 from edge_sim.runtime.score_log import DecisionOrigin, ScoreLog
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ CLEAR_MARGIN = 0.4
 that the decider requires at the calibrated point."""
 _UNIMPAIRED = frozenset({None, UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
 _FAULTS_PER_LINE = 100
-_MEGABYTE = 1_000_000
 
 
 class UncertainFrames:
@@ -47,8 +46,7 @@ class UncertainFrames:
         """Frames kept since the start."""
         self._folder: ReviewFolder | None = None
         if section.path is not None:
-            bounds = ReviewBounds(section.max_frames, int(section.max_mb * _MEGABYTE))
-            self._folder = ReviewFolder(config.path(section.path), bounds)
+            self._folder = ReviewFolder(config.path(section.path), section)
 
     def note(self, watches: Mapping[str, Watch], step: Step) -> None:
         """Keep the uncertain observations of one step. A failing disk stops nothing.
