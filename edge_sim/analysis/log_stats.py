@@ -196,7 +196,7 @@ def _scores(trace: Traces, reading: DriftReading) -> ScoreStats:
     return ScoreStats(
         state=reading.state,
         condition=reading.condition,
-        observations=reading.looks,
+        observations=reading.observations,
         low=low,
         median=median,
         high=high,

@@ -1,9 +1,4 @@
-"""ChangeEvidence: how strongly the looks speak for another state than the last one.
-
-Stay: for how long a watch has been seen in the state that it said last.
-
-AdaptiveDecider: from observations to state changes.
-"""
+"""Adaptive decider: from observations to state changes."""
 
 from __future__ import annotations
 
@@ -39,19 +34,20 @@ from edge_sim.decision.thresholds import (
 )
 from edge_sim.gallery.gallery import Gallery
 
-_MOST_PER_LOOK = 3.0
-"""One look weighs at most e^3 = 20 to 1, however sure it is of itself."""
+_MOST_PER_OBSERVATION = 3.0
+"""One observation weighs at most e^3 = 20 to 1, however sure it is of itself."""
 _SLACK = 0.5
-"""Taken from every look, so that a long row of doubtful ones (62 to 38) proves nothing."""
+"""Taken from every observation, so that a long row of doubtful ones (62 to 38) proves nothing."""
 _NEVER_CERTAIN = 0.01
 
 
 class CusumTest:
     """Page's cumulative sum (Biometrika 41, 1954) of the log odds of each other state.
 
-    Every look adds the logarithm of how much more probable a state is than the one last said,
-    less a slack; a sum never falls below zero. Three clear looks give 7.5. Looks that are hardly
-    better than a coin take many more than three, which counting alone would not notice.
+    Every observation adds the logarithm of how much more probable a state is than the one last
+    said, less a slack; a sum never falls below zero. Three clear observations give 7.5.
+    Observations that are hardly better than a coin take many more than three, which counting alone
+    would not notice.
 
     Args:
         needed: Sum from which a change is believed.
@@ -63,22 +59,23 @@ class CusumTest:
 
     @property
     def sums(self) -> dict[str, float]:
-        """What speaks for each state so far, 0 and up; empty right after a change."""
+        """Sum of each state so far, 0 and up; empty right after a change."""
         return dict(self._sums)
 
     def weigh(self, match: Match, last: str) -> None:
-        """Add what one look says against the state `last`; nothing if it is not in numbers."""
+        """Add what one observation says against the state `last`; nothing if it is not in
+        numbers."""
         odds = {item.state: item.probability + _NEVER_CERTAIN for item in match.states}
         if not all(math.isfinite(probability) for probability in odds.values()):
             return
         before = odds.get(last, _NEVER_CERTAIN)
         for state, probability in odds.items():
             step = math.log(probability / before)
-            step = min(max(step, -_MOST_PER_LOOK), _MOST_PER_LOOK) - _SLACK
+            step = min(max(step, -_MOST_PER_OBSERVATION), _MOST_PER_OBSERVATION) - _SLACK
             self._sums[state] = max(self._sums.get(state, 0.0) + step, 0.0)
 
     def forget(self) -> None:
-        """Start anew."""
+        """Forget all observations."""
         self._sums.clear()
 
 
@@ -87,9 +84,9 @@ _SEEING = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS})
 
 
 class DwellTimer:
-    """The last state said, since when it was entered, and whether it was watched all along.
+    """Last reported state, the time it was entered, and whether it was observed all along.
 
-    While the picture was dark, covered or another view, or nothing was looked at, anything may
+    While the picture was dark, covered or another view, or nothing was observed, anything may
     have happened: then no change is implausible.
     """
 
@@ -98,10 +95,10 @@ class DwellTimer:
         self._since_s: float | None = None
         self._seen = False
 
-    def look(self, look: Observation) -> None:
-        """Take a look in, before it decides anything."""
-        match = look.match
-        if match is not None and look.impediment is None and match.best.state == self._state:
+    def observe(self, observation: Observation) -> None:
+        """Take an observation in, before it decides anything."""
+        match = observation.match
+        if match is not None and observation.impediment is None and match.best.state == self._state:
             self._seen = True
 
     def say(self, said: State, at_s: float | None) -> None:
@@ -129,14 +126,16 @@ class DwellTimer:
 
 
 _EVIDENCE_PER_VOTE = 0.8
-"""Evidence that a change of state needs, for each vote it needs: three looks at 79 %. Eleven clips
-and sets played in order: votes alone invent 0.5 changes per clip, 0.8 leaves 0.2 and the best mean
-F1, 1.33 leaves 0.1 and misses more; 0.5 to 1 changes the mean F1 by less than 0.003."""
+"""Evidence that a change of state needs, for each vote it needs: three observations at 79 %.
+Eleven clips and sets played in order: votes alone invent 0.5 changes per clip, 0.8 leaves 0.2 and
+the best mean F1, 1.33 leaves 0.1 and misses more; 0.5 to 1 changes the mean F1 by less than
+0.003."""
 _AGAINST_RULES = 2.0
-"""What a change against the rules needs, times the evidence, and all votes: rules may be wrong."""
-_SURE = 0.9  # probability from which a look teaches the level of its state
+"""Factor on the evidence needed for a change against the rules, with all votes: rules may be
+wrong."""
+_SURE = 0.9  # probability from which an observation teaches the level of its state
 _PAUSE_INTERVALS = 20.0
-"""Looks further apart than this many usual intervals do not confirm each other."""
+"""Observations further apart than this many usual intervals do not confirm each other."""
 _USUAL_CONDITION = "day"
 _OVERRULED = frozenset(
     {
@@ -151,19 +150,19 @@ frozen one was familiar once: those stand."""
 
 
 class AdaptiveDecider:
-    """Says which state a watch is in, once enough looks agree.
+    """Decider of the state of a watch, once enough observations agree.
 
-    A look votes for the most probable state if `combined` reaches its threshold and its lead is
-    clear, for the impediment if there is one, else for `unknown: novel` or `unknown: ambiguous`.
-    In a light in which a state has no reference it can be stayed in, but is not entered unless the
-    picture is as familiar as the references are: `unknown: untaught_light`.
+    An observation votes for the most probable state if `combined` reaches its threshold and its
+    lead is clear, for the impediment if there is one, else for `unknown: novel` or `unknown:
+    ambiguous`. In a light in which a state has no reference it can be stayed in, but is not
+    entered unless the picture is as familiar as the references are: `unknown: untaught_light`.
     `matches` votes out of the last `of` change what is said; a change from one state to another
     also needs them to be clear (`CusumTest`). While the light is changing no votes are cast;
-    only if that lasts longer than `of` looks, it is said.
+    only if that lasts longer than `of` observations, it is said.
 
     The thresholds start from the leave-one-out scores of the gallery and follow slow drift, per
-    state and condition. Only looks that are surely of the state in force, with no change pending
-    and `of` looks ago, teach: a change is reported before it could be learned.
+    state and condition. Only observations that are surely of the state in force, with no change
+    pending and `of` observations ago, teach: a change is reported before it could be learned.
 
     Args:
         left_out: `Scorer.leave_one_out()` of the gallery.
@@ -220,32 +219,32 @@ class AdaptiveDecider:
 
     @property
     def settings(self) -> Settings:
-        """What it goes by."""
+        """Settings in force."""
         return self._settings
 
     @property
     def standing(self) -> DecisionState:
-        """Where it stood at its last look, before that look decided anything."""
+        """State of the decision at the last observation, before it decided anything."""
         return self._standing
 
     @property
     def state(self) -> State:
-        """What is said now; `unknown: starting` until the first decision."""
+        """State reported now; `unknown: starting` until the first decision."""
         return self._said or State(UNKNOWN, UnknownReason.STARTING)
 
     @property
     def levels(self) -> Mapping[str, Level]:
-        """What the gallery says of the scores of each state."""
+        """Levels of the scores of each state, learned from the gallery."""
         return dict(self._settings.levels)
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
-        """Levels in force in the condition of the last look, per state."""
+        """Levels in force in the condition of the last observation, per state."""
         return self._thresholds
 
     @property
     def pending(self) -> bool:
-        """Whether a change is being confirmed, so that looking again sooner would help."""
+        """Return whether a change is being confirmed, so that looking again sooner would help."""
         return bool(self._votes) and not agree(self._votes[-1].state, self._said)
 
     def observe(self, observation: Observation) -> StateChange | None:
@@ -259,7 +258,7 @@ class AdaptiveDecider:
             return None
         self._follow_novelty(observation)
         self._weigh(observation)
-        self._stay.look(observation)
+        self._stay.observe(observation)
         vote = self._vote(observation)
         self._votes.append(vote)
         self._standing = self._stand(observation)
@@ -333,14 +332,15 @@ class AdaptiveDecider:
         self._novelty.resume(state, excesses)
 
     def _is_taught(self, match: Match, observation: Observation) -> bool:
-        """Whether the light is that of references, or so like it that the picture is like them."""
+        """Return whether the light is that of references, or so like it that the picture is like
+        them."""
         lights = self._settings.levels[match.best.state].lights
         is_known = is_taught(lights, observation.condition, observation.quality.luma)
         centre = self._settings.levels[match.best.state].centre
         return is_known or match.best.score.combined >= centre
 
     def _is_overruled(self, observation: Observation) -> bool:
-        """Whether the impediment is none: the picture is as familiar as they come.
+        """Return whether the impediment is none: the picture is as familiar as they come.
 
         Where no fixed background is in the region everything in it may change at once, and what
         is too bright or not sharp may still show its state as clearly as the references do.

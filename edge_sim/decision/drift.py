@@ -1,14 +1,8 @@
-"""The two measures of drift, as pure functions and values.
-
-ScoreDrift: the scores of one watch, followed look by look.
-
-DriftFollower: follows the scores of a running watch, and tells when they drift.
-
-Drift: whether scores in use still lie where the gallery says that they lie.
+"""Drift of scores: whether scores in use still lie where those of the references lie.
 
 Two readings per state and condition. The population stability index compares the distribution with
 that of the references, each left out of the gallery; Page-Hinkley finds when the mean began to
-move. Feed looks some minutes apart: neighbours in a video are one look, not many.
+move. Feed observations some minutes apart: neighbours in a video are one observation, not many.
 
     drift = ScoreDrift(baselines_of(gallery, GalleryScorer(gallery).leave_one_out()))
     reading = drift.observe("food", "day", 0.71)  # not None at the moment it begins to drift
@@ -30,23 +24,23 @@ from edge_sim.core.vectors import quantiles
 from edge_sim.gallery.gallery import Gallery
 
 LEAST_SHARE = 1e-4
-"""What an empty bin counts as, so that the index stays finite; of a small sample more."""
+"""Share of an empty bin, so that the index stays finite; of a small sample more."""
 NOTABLE_PSI = 0.25
 """The usual limit (Siddiqi, Credit Risk Scorecards, 2006); small samples get a wider one."""
 BINS = 10
 _PER_BIN = 5  # references in a bin of the baseline, at least
 _NORMAL_POINT = 3.719  # one of ten thousand stable samples is called drifted
 LEAST_DEVIATION = 0.02
-"""Of scores; less is noise, whatever its distribution."""
+"""Least deviation of scores; less is noise, whatever its distribution."""
 TOLERANCE, ALARM = 0.3, 25.0
-"""Of Page-Hinkley, in deviations: millions of steady looks between two false alarms (Siegmund's
-approximation), still 700,000 where few references made the deviation seem 15 % too small, and
-36 looks to find a mean that moved by one deviation."""
+"""Limits of the Page-Hinkley test, in deviations: millions of steady observations between two
+false alarms (Siegmund's approximation), still 700,000 where few references made the deviation seem
+15 % too small, and 36 observations to find a mean that moved by one deviation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """Where scores lay at calibration.
+    """Distribution of scores at calibration.
 
     Args:
         edges: (B - 1,) inner edges, ascending; a score on an edge belongs to the bin above.
@@ -118,18 +112,18 @@ class PageHinkley(msgspec.Struct, frozen=True):
     measured from.
     """
 
-    looks: int = 0
+    observations: int = msgspec.field(default=0, name="looks")
     mean: float = 0.0
     rise: float = 0.0
     fall: float = 0.0
 
     def after(self, value: float, *, prior: int) -> PageHinkley:
         """Return the test after one more value; `prior` scores steady the mean."""
-        looks = self.looks + 1
+        observations = self.observations + 1
         away = value - self.mean
         return PageHinkley(
-            looks,
-            self.mean + away / (prior + looks),
+            observations,
+            self.mean + away / (prior + observations),
             max(0.0, self.rise + away - TOLERANCE),
             max(0.0, self.fall - away - TOLERANCE),
         )
@@ -144,9 +138,9 @@ class PageHinkley(msgspec.Struct, frozen=True):
 
 LEAST_BASELINE = 10
 """References of a state in a condition below which nothing can be said."""
-LEAST_LOOKS = 20
-"""Before so many looks the distribution is not judged."""
-_MEMORY_LOOKS = 500.0  # old looks are forgotten slowly
+LEAST_OBSERVATIONS = 20
+"""Before so many observations the distribution is not judged."""
+_MEMORY_OBSERVATIONS = 500.0  # old observations are forgotten slowly
 _STEADY = PageHinkley()
 
 
@@ -160,7 +154,7 @@ class TrackSnapshot(msgspec.Struct, frozen=True):
     total: float
     square: float
     test: PageHinkley
-    told: bool = False
+    reported: bool = msgspec.field(default=False, name="told")
 
 
 class DriftSnapshot(msgspec.Struct, frozen=True):
@@ -172,15 +166,16 @@ class DriftSnapshot(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class DriftReading:
-    """Where the scores of one state in one condition stand.
+    """Drift of the scores of one state in one condition.
 
     Args:
         state: Name of the state.
         condition: Light regime.
-        looks: Seen since the start.
+        observations: Seen since the start.
         mean: Of recent scores.
         expected: Mean of the baseline; None if the gallery has too few references to say.
-        psi: Population stability index of recent looks; None without a baseline, and at first.
+        psi: Population stability index of recent observations; None without a baseline, and at
+            first.
         limit: Above which the index tells.
         direction: `rise` or `fall` where the mean moved; None if it did not.
         moved: How far the mean, or the deviation if that is more, lies from the baseline.
@@ -188,7 +183,7 @@ class DriftReading:
 
     state: str
     condition: str
-    looks: int
+    observations: int
     mean: float
     expected: float | None
     psi: float | None
@@ -198,7 +193,7 @@ class DriftReading:
 
     @property
     def drifted(self) -> bool:
-        """Whether either reading tells, and of something that matters.
+        """Return whether either reading tells, and of something that matters.
 
         Where all references are alike a hair's breadth is another distribution; it decides nothing.
         """
@@ -207,7 +202,7 @@ class DriftReading:
 
     @property
     def action(self) -> str:
-        """What to do about it, in one sentence; empty if nothing."""
+        """Action to take, in one sentence; empty if nothing."""
         where = f"{self.state!r} in the light {self.condition!r}"
         if self.expected is None:
             return f"the gallery has too few pictures of {where} to judge by: add some of today"
@@ -230,7 +225,7 @@ class _ScoreTrack:
     total: float = 0.0
     square: float = 0.0
     test: PageHinkley = _STEADY
-    told: bool = False
+    reported: bool = False
 
 
 class ScoreDrift:
@@ -251,7 +246,7 @@ class ScoreDrift:
             edges = () if known is None else tuple(known.edges.tolist())
             if edges == item.edges and len(item.counts) == len(edges) + 1:
                 counts = np.array(item.counts, np.float64)
-                track = _ScoreTrack(counts, item.total, item.square, item.test, item.told)
+                track = _ScoreTrack(counts, item.total, item.square, item.test, item.reported)
                 self._tracks[item.state, item.condition] = track
 
     def observe(self, state: str, condition: str, score: float) -> DriftReading | None:
@@ -266,7 +261,7 @@ class ScoreDrift:
         baseline = self._baselines.get(key)
         edges = np.zeros(0) if baseline is None else baseline.edges
         track = self._tracks.get(key) or _ScoreTrack(np.zeros(len(edges) + 1))
-        kept = 1.0 - 1.0 / _MEMORY_LOOKS
+        kept = 1.0 - 1.0 / _MEMORY_OBSERVATIONS
         counts = track.counts * kept + counted(edges, np.array([score]))
         mean, deviation = (0.0, 1.0) if baseline is None else (baseline.mean, baseline.deviation)
         test = track.test.after(
@@ -281,9 +276,9 @@ class ScoreDrift:
         )
         self._tracks[key] = after
         reading = self._reading(key, after)
-        told = reading.drifted or (track.told and not _is_calm(reading))
-        self._tracks[key] = replace(after, told=told)
-        return reading if told and not track.told else None
+        reported = reading.drifted or (track.reported and not _is_calm(reading))
+        self._tracks[key] = replace(after, reported=reported)
+        return reading if reported and not track.reported else None
 
     def readings(self) -> tuple[DriftReading, ...]:
         """Return where every state and condition seen so far stands, sorted."""
@@ -300,7 +295,7 @@ class ScoreDrift:
                     total=track.total,
                     square=track.square,
                     test=track.test,
-                    told=track.told,
+                    reported=track.reported,
                 )
                 for key, track in sorted(self._tracks.items())
             )
@@ -316,14 +311,14 @@ class ScoreDrift:
         deviation = max(track.square / number - mean * mean, 0.0) ** 0.5
         baseline = self._baselines.get(key)
         if baseline is None:
-            return DriftReading(*key, track.test.looks, mean, None, None, None, None, 0.0)
+            return DriftReading(*key, track.test.observations, mean, None, None, None, None, 0.0)
         spread = abs(max(deviation, LEAST_DEVIATION) - baseline.deviation)
         # A bin that holds none of n counts as half of one: its true share is hardly less.
         floor = max(LEAST_SHARE, 0.5 / min(number, baseline.number))
-        enough = track.test.looks >= LEAST_LOOKS
+        enough = track.test.observations >= LEAST_OBSERVATIONS
         return DriftReading(
             *key,
-            looks=track.test.looks,
+            observations=track.test.observations,
             mean=mean,
             expected=baseline.mean,
             psi=psi(baseline.shares, track.counts / number, floor=floor) if enough else None,
@@ -334,7 +329,7 @@ class ScoreDrift:
 
 
 def _is_calm(reading: DriftReading) -> bool:
-    """Whether the index is so far below its limit that what was told is over."""
+    """Return whether the index is so far below its limit that what was reported is over."""
     if reading.direction is not None or reading.psi is None or reading.limit is None:
         return False
     return reading.psi < reading.limit / 2.0
@@ -362,86 +357,88 @@ def baselines_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[Key
 
 
 EVERY_S = 1800.0
-"""Between two looks that count: twenty of them, the least that say anything, take ten hours, so
-that a steady afternoon is not taken for a drift."""
+"""Between two observations that count: twenty of them, the least that say anything, take ten
+hours, so that a steady afternoon is not taken for a drift."""
 LEAST_FALL = 0.05
-"""Of the mean score, and at least one deviation of the references: less decides nothing, and a rise
-does no harm. On ten labelled sets, with every look counting, that tells 10 of 15 states and lights
-when the references are the first frames alone, and 5 of 94 when they are drawn from all of them."""
+"""Fall of the mean score, and at least one deviation of the references: less decides nothing, and
+a rise does no harm. On ten labelled sets, with every observation counting, that tells 10 of 15
+states and lights when the references are the first frames alone, and 5 of 94 when they are drawn
+from all of them."""
 
 
 class DriftMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a `DriftFollower` knows, to be kept over a restart."""
+    """State of a `DriftFollower`, kept over a restart."""
 
     scores: DriftSnapshot = DriftSnapshot()
-    told: tuple[Key, ...] = ()
+    reported: tuple[Key, ...] = msgspec.field(default=(), name="told")
 
 
 class DriftFollower:
-    """Takes a look now and then, of those at which the watch stands by what it sees.
+    """Takes an observation now and then, of those at which the watch stands by what it sees.
 
     It tells of a state and light once, when the scores have drifted and their mean has fallen by so
     much that it matters; again when it did so anew after it was half as bad.
 
     Args:
-        every_s: Seconds of frame time between two looks that count; None follows nothing.
+        every_s: Seconds of frame time between two observations that count; None follows nothing.
     """
 
     def __init__(self, every_s: float | None = EVERY_S) -> None:
         self._every_s = every_s
         self._baselines: Mapping[Key, Baseline] = {}
         self._drift = ScoreDrift({})
-        self._told: set[Key] = set()
+        self._reported: set[Key] = set()
         self._last_s: float | None = None
         self.readings: tuple[DriftReading, ...] = ()
-        """Where every state and light stands; replaced as a whole, so any thread may read it."""
+        """Drift of every state and light; replaced as a whole, so any thread may read it."""
 
     def compare_with(self, baselines: Mapping[Key, Baseline]) -> None:
         """Follow against these from now on; what was seen against others is forgotten."""
         self._go_on(ScoreDrift(baselines, self._drift.snapshot()), baselines)
 
     def follow(
-        self, look: Observation, said: State, change: StateChange | None
+        self, observation: Observation, said: State, change: StateChange | None
     ) -> list[EventDraft]:
-        """Return what there is to tell after a look; called once per look, in time order."""
-        match = look.match
-        if self._every_s is None or match is None or look.impediment is not None:
+        """Return what there is to report after an observation; called once per observation, in
+        time order."""
+        match = observation.match
+        if self._every_s is None or match is None or observation.impediment is not None:
             return []
         if change is not None or said.name == UNKNOWN or match.best.state != said.name:
             return []
-        if not self._is_due(look.captured_at_s):
+        if not self._is_due(observation.captured_at_s):
             return []
-        self._drift.observe(said.name, look.condition, match.best.score.combined)
+        self._drift.observe(said.name, observation.condition, match.best.score.combined)
         self.readings = self._drift.readings()
-        key = (said.name, look.condition)
+        key = (said.name, observation.condition)
         (reading,) = [item for item in self.readings if (item.state, item.condition) == key]
         return [_draft(reading)] if self._is_news(key, reading) else []
 
     def snapshot(self) -> DriftMemory:
         """Return what to keep over a restart."""
-        return DriftMemory(self._drift.snapshot(), tuple(sorted(self._told)))
+        return DriftMemory(self._drift.snapshot(), tuple(sorted(self._reported)))
 
     def restore(self, memory: DriftMemory) -> None:
         """Go on from there, as far as it was seen against the same references."""
-        self._told = set(memory.told)
+        self._reported = set(memory.reported)
         self._go_on(ScoreDrift(self._baselines, memory.scores), self._baselines)
 
     def _is_news(self, key: Key, reading: DriftReading) -> bool:
         baseline = self._baselines.get(key)
-        if baseline is None or reading.looks < LEAST_LOOKS:
+        if baseline is None or reading.observations < LEAST_OBSERVATIONS:
             return False
         fallen = (baseline.mean - reading.mean) / max(LEAST_FALL, baseline.deviation)
         if fallen < 0.5:
-            self._told.discard(key)
-        if fallen < 1.0 or not reading.drifted or key in self._told:
+            self._reported.discard(key)
+        if fallen < 1.0 or not reading.drifted or key in self._reported:
             return False
-        self._told.add(key)
+        self._reported.add(key)
         return True
 
     def _go_on(self, drift: ScoreDrift, baselines: Mapping[Key, Baseline]) -> None:
         self._drift, self._baselines = drift, baselines
         self.readings = drift.readings()
-        self._told &= {(item.state, item.condition) for item in self.readings}
+        self._reported &= {(item.state, item.condition) for item in self.readings}
 
     def _is_due(self, at_s: float) -> bool:
         last_s, every_s = self._last_s, self._every_s or 0.0
@@ -463,7 +460,7 @@ def _draft(reading: DriftReading) -> EventDraft:
         expected=_rounded(reading.expected),
         mean=round(reading.mean, 4),
         direction=reading.direction,
-        observations=reading.looks,
+        observations=reading.observations,
         action=reading.action,
     )
 

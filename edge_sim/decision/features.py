@@ -8,10 +8,10 @@ Four views of one region, each a unit vector, so that their inner product is a c
   neighbourhood; edges, whatever the light.
 - `tone`: the coarse grey levels of the thumbnail; light and shade.
 
-Structural similarity of a probe with the references of a match, for whoever is to be told.
+Structural similarity of a probe with the references of a match, for whoever is to be reported.
 
 No decision goes by it: the regressions see structure in views of their own. So it is computed for
-the looks that are told to somebody, not for all.
+the observations that are reported to somebody, not for all.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def lights_of(gallery: Gallery) -> dict[str, Lights]:
 
 
 def is_taught(lights: Lights, condition: str, luma: float) -> bool:
-    """Return whether a state with these lights was taught in that of a look.
+    """Return whether a state with these lights was taught in that of an observation.
 
     Where no lights are known every one counts as taught.
     """

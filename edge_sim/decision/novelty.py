@@ -45,7 +45,7 @@ _MOST_OF_ONE = 1.4
 
 @dataclass(frozen=True, slots=True)
 class NovelLevel:
-    """Where a picture becomes too novel for a state.
+    """Level above which a picture is too novel for a state.
 
     Args:
         usual: Mean novelty of the references of the state, each left out of the others.
@@ -149,8 +149,8 @@ the ranking. All constants here are flat: half or double of one changes what is 
 by less than 0.02."""
 _NOISE = 0.1
 _CHANGED_SHARE = 0.2  # of the cells: those that changed most
-_CHANGED_WORTH = 0.3  # of their logarithm beside that of the unexplained part
-_LEAST_UNEXPLAINED = 0.2
+_CHANGED_WORTH = 0.3  # of their logarithm beside that of the residual part
+_RESIDUAL_OFFSET = 0.2
 _LEAST_CHANGE = 0.03
 _USUAL_UNREST = 0.25
 _TINY = np.float32(1e-12)
@@ -265,6 +265,6 @@ def _changed(
     return np.asarray(np.sort(weighed, axis=0)[-most:].mean(axis=0), np.float32)
 
 
-def _novelty(unexplained: NDArray[np.float32], changed: NDArray[np.float32]) -> NDArray[np.float32]:
-    whole = np.log(unexplained + _LEAST_UNEXPLAINED)
+def _novelty(residual: NDArray[np.float32], changed: NDArray[np.float32]) -> NDArray[np.float32]:
+    whole = np.log(residual + _RESIDUAL_OFFSET)
     return np.asarray(whole + _CHANGED_WORTH * np.log(changed + _LEAST_CHANGE), np.float32)

@@ -28,7 +28,7 @@ from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.light import DAY
 from edge_sim.vision.probe import FrameFeatures, Region, RegionFeatures
 
-# where a watch looks is part of this interface
+# where a watch observes is part of this interface
 
 
 _NO_PICTURE = Quality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -36,10 +36,10 @@ _NO_PICTURE = Quality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class ObservationInterval:
-    """How often a watch is looked at, in seconds of frame time.
+    """Interval between the observations of a watch, in seconds of frame time.
 
     Args:
-        interval_s: While nothing changes; 0 looks at every frame.
+        interval_s: While nothing changes; 0 observes every frame.
         recheck_s: While a change is being confirmed; never slower than `interval_s`.
     """
 
@@ -47,7 +47,7 @@ class ObservationInterval:
     recheck_s: float = 0.0
 
     def is_due(self, since_last_s: float, pending: bool) -> bool:
-        """Whether to look now; time that ran backwards counts as due."""
+        """Return whether an observation is due; time that ran backwards counts as due."""
         wanted_s = min(self.interval_s, self.recheck_s) if pending else self.interval_s
         # Half a millisecond of slack: frame times are rounded by containers.
         return since_last_s < 0 or since_last_s >= wanted_s - 5e-4
@@ -58,7 +58,8 @@ def _as_it_is(match: Match, probe: Probe, recall: ReferenceLoader) -> Match:  # 
 
 
 Steady = Callable[[Probe, Region, Region], Region]
-"""(look, region as configured, region of the look) -> region of the next look."""
+"""(observation, region as configured, region of the observation) -> region of the next
+observation."""
 
 
 def _staying(probe: Probe, home: Region, region: Region) -> Region:  # noqa: ARG001
@@ -67,11 +68,12 @@ def _staying(probe: Probe, home: Region, region: Region) -> Region:  # noqa: ARG
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """How a watch makes its parts for a gallery; called again whenever the gallery changes.
+    """Makers of the parts of a watch for a gallery; called again whenever the gallery changes.
 
     `followers` is called once: what they follow goes on under another gallery. `detail` adds to
-    the match of a look that is told to somebody what no decision needs, looking the references up
-    again. `steady` makes the region follow a camera that was knocked a little; by default it stays.
+    the match of an observation that is reported to somebody what no decision needs, loading the
+    references again. `steady` makes the region follow a camera that was knocked a little; by
+    default it stays.
     """
 
     scorer: Callable[[Gallery], Scorer]
@@ -84,7 +86,8 @@ class Stages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What one look at a watch gave; `embedded` is false where the gate spared the embedding.
+    """Result of one observation of a watch; `embedded` is false where the gate spared the
+    embedding.
 
     `before_lasted_s` is for how long the state before a change was said; None without a change.
     """
@@ -108,8 +111,8 @@ class Watch:
         gallery: Its references; may be empty, the watch then says `unknown: no_references`. Only
             the summary is kept.
         stages: How to make scorer, decider and monitor.
-        region: Where to look.
-        pace: How often to look.
+        region: Region to observe.
+        pace: Interval between observations.
         gate: Spares the embedding of pictures that show nothing new; None embeds every picture.
     """
 
@@ -137,7 +140,7 @@ class Watch:
 
     @property
     def gallery(self) -> GallerySummary:
-        """What is in force now."""
+        """Summary of the gallery in force."""
         return self._gallery
 
     @property
@@ -155,8 +158,8 @@ class Watch:
         """Say that what is said now has been said for so long: after a restart."""
         self._time = TimeInState(self._decider.state, in_state_s)
 
-    def look(self, frame_features: FrameFeatures) -> Outcome | None:
-        """Return the outcome of looking at a frame; None if it is not yet time to look."""
+    def observe(self, frame_features: FrameFeatures) -> Outcome | None:
+        """Return the outcome of observing a frame; None if none is due yet."""
         frame = frame_features.frame
         if self._last_observed_s is not None:
             since_last_s = frame.captured_at_s - self._last_observed_s
@@ -231,19 +234,19 @@ class Watch:
         thresholds = self._decider.thresholds
         return StateChange(said, stale, cause, thresholds, confidence=0.0), lasted_s
 
-    def _seen(self, frame: Frame, sight: RegionFeatures) -> tuple[Probe, bool]:
+    def _seen(self, frame: Frame, features: RegionFeatures) -> tuple[Probe, bool]:
         """Return the probe of `frame`, and whether it was embedded for it."""
         gate, at_s = self._gate, frame.captured_at_s
         repeated = None
         if gate is not None:
-            shut = gate.is_shut(sight.coarse_image, at_s)
+            shut = gate.is_shut(features.coarse_image, at_s)
             repeated = gate.is_repeated
             if shut and self._latest is not None:
                 # Nothing new to see: neither in the region nor in its light.
                 return _as_before(self._latest[0], frame, repeated=repeated), False
-        probe = sight.probe(at_s, frame.unix_time_s, frame.index, repeated=repeated)
+        probe = features.probe(at_s, frame.unix_time_s, frame.index, repeated=repeated)
         if gate is not None:
-            gate.embedded(sight.coarse_image, at_s)
+            gate.embedded(features.coarse_image, at_s)
         return probe, True
 
     def _equip(self, gallery: Gallery) -> None:
@@ -256,7 +259,7 @@ class Watch:
 
 
 def _as_before(probe: Probe, frame: Frame, *, repeated: bool) -> Probe:
-    """Return the probe of an earlier look as that of `frame`."""
+    """Return the probe of an earlier observation as that of `frame`."""
     return Probe(
         embedding=probe.embedding,
         thumbnail=probe.thumbnail,
@@ -288,8 +291,8 @@ class Pipeline:
     def process(self, frame: Frame) -> tuple[Outcome, ...]:
         """Return the outcome of every watch that was due."""
         frame_features = FrameFeatures(frame, self._embedder)
-        looks = [watch.look(frame_features) for watch in self.watches]
-        return tuple(outcome for outcome in looks if outcome is not None)
+        observations = [watch.observe(frame_features) for watch in self.watches]
+        return tuple(outcome for outcome in observations if outcome is not None)
 
     def lose_view(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:
         """Yield the event of each watch that now says `unknown: stale`; see `Watch.lose_view`."""
@@ -302,7 +305,7 @@ class Pipeline:
                 yield state_changed(found[0], origin, found[1])
 
     def events_of(self, outcomes: Sequence[Outcome], source: str) -> Iterator[Event]:
-        """Yield the event of each outcome that is a change, and what else there is to tell."""
+        """Yield the event of each outcome that is a change, and what else there is to report."""
         revision_of = {watch.name: watch.gallery.revision for watch in self.watches}
         for outcome in outcomes:
             if outcome.change is None and not outcome.drafts:

@@ -1,4 +1,4 @@
-"""Which state: a ridge regression from one view to the states, in closed form.
+"""Ridge regression from one view to the states, in closed form.
 
 Least-squares support vector machines (Suykens & Vandewalle, Neural Processing Letters 9, 1999)
 with one target per state; leave-one-out residuals follow from the same inverse (Rasmussen &
@@ -24,7 +24,7 @@ _SHRINKAGE = 1.0  # of the per-dimension spread within states, towards its mean;
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """What is known of each reference.
+    """Labels of the references.
 
     Args:
         states: (N,) index of its state.
@@ -43,7 +43,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureScaling:
-    """How one view of a picture is centred and scaled for a gallery.
+    """Centring and scaling of one view for a gallery.
 
     Args:
         centre: (D,) mean over the states of their mean references.

@@ -1,11 +1,4 @@
-"""Rules: which state follows which, and how long a state lasts.
-
-RuleFollower: tells when a state is overdue, lasts too long, or was left against the rules.
-
-TimeInState: for how long a watch has been saying what it says.
-
-Rules: what a user knows of the states of a watch, and what is told when it does not hold.
-"""
+"""Rules of a watch: allowed transitions and durations of states, and reports of their violation."""
 
 from __future__ import annotations
 
@@ -30,14 +23,15 @@ from edge_sim.core.types import UNKNOWN, Doubt, Observation, State, StateChange
 
 
 class Rules(Options, frozen=True, forbid_unknown_fields=False):
-    """What is known of the states of a watch; states that are not named may do anything.
+    """Transitions and durations of the states of a watch; states that are not named may do
+    anything.
 
     Args:
         allowed: State -> states that may follow it.
         min_duration_s: State -> seconds that it lasts at least.
         max_duration_s: State -> seconds after which it cannot still last.
         overdue_s: State -> seconds after which somebody wants to know.
-        repeat_s: Seconds after which an overdue state is told again; None tells once.
+        repeat_s: Seconds after which an overdue state is reported again; None tells once.
 
     Raises:
         ValueError: A duration is not above 0, or a state cannot last as long as it must.
@@ -80,9 +74,9 @@ NO_RULES = Rules()
 
 
 class RuleMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a `RuleFollower` knows, to be kept over a restart.
+    """State of a `RuleFollower`, kept over a restart.
 
-    `in_state_s` counts only while the device was running. `overdue` is how often it was told.
+    `in_state_s` counts only while the device was running. `overdue` is how often it was reported.
     """
 
     state: str | None = None
@@ -96,8 +90,9 @@ class RuleFollower:
     """Follows how long a watch has been in its last known state.
 
     `unknown` interrupts nothing: as long as no other state is said, nothing tells that the last
-    one was left. But nothing is told about it either until it is said again. Time is that of the
-    looks, so a clock that is set changes nothing; time that ran backwards counts as none.
+    one was left. But nothing is reported about it either until it is said again. Time is that of
+    the observations, so a clock that is set changes nothing; time that ran backwards counts as
+    none.
 
     Args:
         rules: In force.
@@ -110,23 +105,24 @@ class RuleFollower:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether a state was told to be overdue and was not left since."""
+        """Return whether a state was reported to be overdue and was not left since."""
         return self._now.overdue > 0
 
     @property
     def watches_overdue(self) -> bool:
-        """Whether any state can be overdue."""
+        """Return whether any state can be overdue."""
         return bool(self._rules.overdue_s)
 
     def follow(
-        self, look: Observation, said: State, change: StateChange | None
+        self, observation: Observation, said: State, change: StateChange | None
     ) -> list[EventDraft]:
-        """Return what there is to tell after a look; called once per look, in time order."""
-        self._pass_time(look.captured_at_s)
+        """Return what there is to report after an observation; called once per observation, in
+        time order."""
+        self._pass_time(observation.captured_at_s)
         notices: list[EventDraft] = []
         if said.name not in (UNKNOWN, self._now.state):
             notices += self._left(said.name, change)
-            self._now = RuleMemory(said.name, look.unix_time_s)
+            self._now = RuleMemory(said.name, observation.unix_time_s)
         if said.name != UNKNOWN:
             notices += self._limits()
         return notices
@@ -167,14 +163,14 @@ class RuleFollower:
             self._now = msgspec.structs.replace(self._now, too_long=True)
             yield _draft(StateTooLong, now, limit_s=most_s)
         limit_s = self._rules.overdue_s.get(state, math.inf)
-        told = self._times_overdue(now.in_state_s, limit_s)
-        if told == 0 < now.overdue:  # the rule was taken away, or grants more time by now
+        reported = self._times_overdue(now.in_state_s, limit_s)
+        if reported == 0 < now.overdue:  # the rule was taken away, or grants more time by now
             self._now = msgspec.structs.replace(self._now, overdue=0)
             yield _draft(StateOverdueCleared, now)
-        elif told > now.overdue:
-            # Of several repetitions that fell into a gap between two looks, one is told.
-            self._now = msgspec.structs.replace(self._now, overdue=told)
-            yield _draft(StateOverdue, now, limit_s=limit_s, number=told)
+        elif reported > now.overdue:
+            # Of several repetitions that fell into a gap between two observations, one is reported.
+            self._now = msgspec.structs.replace(self._now, overdue=reported)
+            yield _draft(StateOverdue, now, limit_s=limit_s, number=reported)
 
     def _times_overdue(self, in_state_s: float, limit_s: float) -> int:
         beyond_s = in_state_s - limit_s
@@ -190,7 +186,7 @@ def _draft(kind: type[WatchEvent], now: RuleMemory, **facts: object) -> EventDra
 
 
 class TimeInState:
-    """Adds up the time between looks; time that ran backwards counts as none.
+    """Adds up the time between observations; time that ran backwards counts as none.
 
     Args:
         said: What was said before; None before anything was.
@@ -203,7 +199,8 @@ class TimeInState:
         self._last_s: float | None = None
 
     def follow(self, said: State, at_s: float) -> float:
-        """Return for how long was said what was said until this look; called once per look."""
+        """Return for how long was said what was said until this observation; called once per
+        observation."""
         if self._last_s is not None:
             self._lasted_s += max(at_s - self._last_s, 0.0)
         self._last_s = at_s

@@ -1,4 +1,4 @@
-"""SceneHealth: when trouble with the picture is worth telling, and when it is over."""
+"""SceneHealth: when trouble with the picture is worth reporting, and when it is over."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ USUAL = (
     SceneProblem.REGION_MOVED,
 )
 """Told by default: `dark` and `lighting` come every evening and need nobody."""
-_LEAST_LOOKS = 3
+_LEAST_OBSERVATIONS = 3
 _DEPTH: Mapping[SceneProblem | None, int] = {
     SceneProblem.FROZEN: 1,
     SceneProblem.CAMERA_MOVED: 2,
     SceneProblem.LIGHTING: 3,
     None: 4,
 }
-"""A look says one thing, the outermost first: a dark look does not tell whether the camera moved.
-What is not named here is read from the single picture, and lies at 0."""
+"""An observation says one thing, the outermost first: a dark observation does not tell whether the
+camera moved. What is not named here is read from the single picture, and lies at 0."""
 
 
 class ReportingPolicy(Options, frozen=True):
@@ -83,9 +83,9 @@ class ReportingPolicy(Options, frozen=True):
 
 
 class ProblemMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A problem that was told and is not over, or was told not long ago (`raised` false).
+    """A problem that was reported and is not over, or was reported not long ago (`raised` false).
 
-    `lasted_s` and `rested_s`, since it was told last, count only while the device was running.
+    `lasted_s` and `rested_s`, since it was reported last, count only while the device was running.
     """
 
     problem: SceneProblem
@@ -97,7 +97,7 @@ class ProblemMemory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(slots=True)
 class _ProblemTrack:
-    """One problem: the present row of looks with it, or of looks without it."""
+    """One problem: the present row of observations with it, or of observations without it."""
 
     raised: bool = False
     since_unix_s: float = 0.0
@@ -109,7 +109,7 @@ class _ProblemTrack:
 
 
 class SceneHealth:
-    """Follows the impediments of the looks at one watch, and tells those that last.
+    """Follows the impediments of the observations at one watch, and tells those that last.
 
     No flapping: a problem is reported after `raise_after_s` of observations that all show it, is
     over after `clear_after_s` of observations that all do not, and is reported again after
@@ -125,26 +125,27 @@ class SceneHealth:
         self._last_s: float | None = None
         self._passed_s = 0.0
         self.region_moved = False
-        """Whether references were taken of another region than the watch observes."""
-        self.told: Mapping[SceneProblem, float] = {}
-        """Problems that were told and are not over, with the Unix time at which they began;
+        """Return whether references were taken of another region than the watch observes."""
+        self.reported: Mapping[SceneProblem, float] = {}
+        """Problems that were reported and are not over, with the Unix time at which they began;
         replaced as a whole, so any thread may read it."""
 
     @property
     def can_report(self) -> bool:
-        """Whether any problem is worth telling."""
+        """Return whether any problem is worth reporting."""
         return bool(self._policy.report)
 
     def follow(
         self,
-        look: Observation,
+        observation: Observation,
         said: State,
         change: StateChange | None,  # noqa: ARG002
     ) -> list[EventDraft]:
-        """Return what there is to tell after a look; called once per look, in time order."""
-        last_s, self._last_s = self._last_s, look.captured_at_s
-        self._passed_s = 0.0 if last_s is None else max(look.captured_at_s - last_s, 0.0)
-        seen = _seen(look, said)
+        """Return what there is to report after an observation; called once per observation, in
+        time order."""
+        last_s, self._last_s = self._last_s, observation.captured_at_s
+        self._passed_s = 0.0 if last_s is None else max(observation.captured_at_s - last_s, 0.0)
+        seen = _seen(observation, said)
         if seen is not None and seen in self._policy.report:
             self._tracks.setdefault(seen, _ProblemTrack())
         notices: list[EventDraft] = []
@@ -152,8 +153,8 @@ class SceneHealth:
             track.rested_s += self._passed_s
             if problem is SceneProblem.REGION_MOVED:
                 continue
-            notices += self._after(problem, track, seen, look.unix_time_s)
-        notices += self._follow_region(look.unix_time_s)
+            notices += self._after(problem, track, seen, observation.unix_time_s)
+        notices += self._follow_region(observation.unix_time_s)
         self._tracks = {
             problem: track
             for problem, track in self._tracks.items()
@@ -174,7 +175,7 @@ class SceneHealth:
         )
 
     def restore(self, memory: Sequence[ProblemMemory]) -> None:
-        """Go on from there; of what is not worth telling any more, only what was told."""
+        """Go on from there; of what is not worth reporting any more, only what was reported."""
         self._tracks = {
             item.problem: _ProblemTrack(
                 raised=item.raised,
@@ -203,7 +204,7 @@ class SceneHealth:
             yield _draft(SceneImpaired, problem, track)
 
     def _show(self) -> None:
-        self.told = {
+        self.reported = {
             problem: track.since_unix_s for problem, track in self._tracks.items() if track.raised
         }
 
@@ -215,7 +216,7 @@ class SceneHealth:
         unix_time_s: float,
     ) -> Iterator[EventDraft]:
         if track.raised and problem not in self._policy.report:
-            self._tracks[problem] = _ProblemTrack()  # it is not worth telling any more
+            self._tracks[problem] = _ProblemTrack()  # it is not worth reporting any more
             yield _draft(SceneCleared, problem, track)
         elif seen is problem:
             yield from self._bad(problem, track, unix_time_s)
@@ -234,7 +235,8 @@ class SceneHealth:
         track.bad_observations += 1
         track.good_observations, track.good_s = 0, 0.0
         lasts = (
-            track.bad_observations >= _LEAST_LOOKS and track.lasted_s >= self._policy.raise_after_s
+            track.bad_observations >= _LEAST_OBSERVATIONS
+            and track.lasted_s >= self._policy.raise_after_s
         )
         if lasts and not track.raised and track.rested_s >= self._policy.min_interval_s:
             track.raised, track.rested_s = True, 0.0
@@ -245,10 +247,11 @@ class SceneHealth:
         if track.good_observations:
             track.good_s += self._passed_s
         else:
-            track.lasted_s += self._passed_s  # to the first look without it
+            track.lasted_s += self._passed_s  # to the first observation without it
         track.good_observations += 1
         over = (
-            track.good_observations >= _LEAST_LOOKS and track.good_s >= self._policy.clear_after_s
+            track.good_observations >= _LEAST_OBSERVATIONS
+            and track.good_s >= self._policy.clear_after_s
         )
         if track.raised and over:
             track.raised = False
@@ -260,21 +263,23 @@ def _draft(kind: type[WatchEvent], problem: SceneProblem, track: _ProblemTrack) 
     return draft(kind, problem=problem, since=since, lasted_s=lasted_s)
 
 
-def _seen(look: Observation, said: State) -> SceneProblem | None:
-    """Return what is wrong with a look; nothing where the watch knows better."""
-    if look.impediment is UnknownReason.CAMERA_MOVED and said.name != UNKNOWN:
+def _seen(observation: Observation, said: State) -> SceneProblem | None:
+    """Return what is wrong with an observation; nothing where the watch knows better."""
+    if observation.impediment is UnknownReason.CAMERA_MOVED and said.name != UNKNOWN:
         return None  # the picture is familiar: its region has no fixed background
-    return None if look.impediment is None else PROBLEM_OF.get(look.impediment)
+    return None if observation.impediment is None else PROBLEM_OF.get(observation.impediment)
 
 
 def _hidden(track: _ProblemTrack, passed_s: float) -> None:
-    """A look that cannot show the problem: what was told stays, what begins begins anew."""
+    """An observation that cannot show the problem: what was reported stays, what begins begins
+    anew."""
     track.lasted_s += passed_s + track.good_s
     track.bad_observations = track.good_observations = 0
     track.good_s = 0.0
 
 
 def _disproves(seen: SceneProblem | None, problem: SceneProblem) -> bool:
-    """Whether a look that shows `seen` would show `problem` instead if it were there."""
+    """Return whether an observation that shows `seen` would show `problem` instead if it were
+    there."""
     deep, own = _DEPTH.get(seen, 0), _DEPTH.get(problem, 0)
     return own < deep or own == deep == 0

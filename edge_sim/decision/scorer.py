@@ -35,7 +35,7 @@ from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.light import condition_of
 
 TRUST_PER_REFERENCE = 0.25
-"""How quickly leave-one-out errors move the weights of the views away from their prior."""
+"""Rate at which leave-one-out errors move the weights of the views away from their prior."""
 INVERSE_TEMPERATURE = 7.0
 """Inverse temperature before any evidence."""
 _INVERSE_TEMPERATURES = np.geomspace(1.5, 24.0, 33)

@@ -42,14 +42,14 @@ scores at hand just keep, which new pictures do not: over ten data sets, 5 / 15 
 draws, taken at its word it calls 24 / 16 % of known pictures unknown, and 80 / 81 % of those of a
 state left out; at 40, 1.7 / 2.2 and 15 / 19; without any, 1.3 / 1.3 and 13 / 13."""
 _HYSTERESIS = 0.15  # enter lies this part of the way from the leave level to the centre
-_MEMORY_LOOKS = 200.0
+_MEMORY_OBSERVATIONS = 200.0
 _FURTHEST_SHIFT = 0.2
 _MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Where `Score.combined` of a state lies on pictures of that state.
+    """Distribution of `Score.combined` of a state on pictures of that state.
 
     Args:
         centre: Median, 0 to 1.
@@ -70,30 +70,30 @@ class Level:
     lights: Lights = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How far the scores of a state, in one condition, have moved since the gallery was made.
+class Drift(msgspec.Struct, frozen=True):
+    """Shift of the scores of a state, in one condition, since the gallery was made.
 
     Args:
         shift: Of the centre, within +-0.2.
-        spread: Robust deviation seen in use; None before the first look.
-        looks: That were learned from.
+        spread: Robust deviation seen in use; None before the first observation.
+        observations: That were learned from.
     """
 
     shift: float = 0.0
     spread: float | None = None
-    looks: int = 0
+    observations: int = msgspec.field(default=0, name="looks")
 
     def after(self, residual: float) -> Drift:
-        """Return the drift after one more look, `residual` above the centre of the gallery."""
-        looks = self.looks + 1
-        # Slow at once: the first looks count as much as later ones, not as the whole truth.
-        share = 1.0 / _MEMORY_LOOKS
+        """Return the drift after one more observation, `residual` above the centre of the
+        gallery."""
+        observations = self.observations + 1
+        # Slow at once: the first observations count as much as later ones, not as the whole truth.
+        share = 1.0 / _MEMORY_OBSERVATIONS
         shift = self.shift + share * (residual - self.shift)
         shift = min(max(shift, -_FURTHEST_SHIFT), _FURTHEST_SHIFT)
         away = _MAD_TO_DEVIATION * abs(residual - shift)
         spread = away if self.spread is None else self.spread + share * (away - self.spread)
-        return Drift(shift, spread, looks)
+        return Drift(shift, spread, observations)
 
 
 def levels_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, Level]:
@@ -157,13 +157,13 @@ def threshold_of(level: Level, drift: Drift, sensitivity: float) -> Threshold:
     """
     spread = level.spread
     if drift.spread is not None:
-        seen = drift.looks / (drift.looks + _MEMORY_LOOKS)
+        seen = drift.observations / (drift.observations + _MEMORY_OBSERVATIONS)
         spread = max((1.0 - seen) * spread + seen * drift.spread, _LEAST_SPREAD)
     factor = strictness(sensitivity)
     centre = level.centre + drift.shift
     between = level.others + _TOWARDS_OWN / factor * (centre - level.others)
     leave = min(between, centre - _SPREADS * factor * spread)
-    if drift.looks:
+    if drift.observations:
         floor = level.others + _LEAST_TOWARDS_OWN / factor * (level.centre - level.others)
         unmoved = level.centre - _SPREADS * factor * level.spread
         leave = max(leave, min(floor, unmoved))
@@ -184,7 +184,7 @@ def _drawn(value: float, usual: float, number: int) -> float:
 
 
 class LearnedDrift(msgspec.Struct, frozen=True):
-    """How far the scores of a state have moved in one condition."""
+    """Shift of the scores of a state in one condition, as it is written."""
 
     state: str
     condition: str
@@ -203,7 +203,7 @@ def drifts_of(items: Iterable[LearnedDrift]) -> dict[tuple[str, str], Drift]:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a decider has learned, to be kept across restarts.
+    """Learned drift and last state of a decider, kept over a restart.
 
     Args:
         state: That it says; None before the first decision.
@@ -232,7 +232,7 @@ MARGIN = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that an `AdaptiveDecider` goes by; another one with the same decides the same.
+    """Complete configuration of a decider; equal settings give equal decisions.
 
     Args:
         levels: What the gallery says of the scores of each state.
@@ -284,7 +284,7 @@ class Settings:
 
         Args:
             drifts: (state, condition) -> what was learned since the gallery was made.
-            condition: Light regime of the look.
+            condition: Light regime of the observation.
         """
         return {
             state: self.imposed_on(
@@ -306,7 +306,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one look speaks for.
+    """Vote of one observation.
 
     Args:
         state: A state, or `unknown` with the reason.
@@ -321,15 +321,15 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class DecisionState:
-    """Where a decider stood at its last look, before that look decided anything.
+    """State of the decision at the last observation, before it decided anything.
 
     Args:
-        votes: That count, the oldest first; the last one is of this very look.
+        votes: That count, the oldest first; the last one is of this very observation.
         evidence: Sum of the log odds of each other state against the last one said, 0 and up.
         evidence_needed: Sum from which a change from one state to another is believed.
-        margin_needed: Lead over the runner-up that the look had to have, 0 to 1.
-        waited: Whether the look cast no vote because the light was changing.
-        doubts: What the rules have against the change that the look speaks for.
+        margin_needed: Lead over the runner-up that the observation had to have, 0 to 1.
+        waited: Whether the observation cast no vote because the light was changing.
+        doubts: What the rules have against the change that the observation speaks for.
         novelty: Excess of the last observations, the oldest first; empty where it is not known.
         at_border: Whether some of the votes for another state fell in a light it was not taught in:
             then all that count must agree.

@@ -340,7 +340,7 @@ def test_drift_stays_within_its_bounds(residuals: list[float]) -> None:
     for residual in residuals:
         drift = drift.after(residual)
     assert abs(drift.shift) <= 0.2
-    assert drift.looks == len(residuals)
+    assert drift.observations == len(residuals)
 
 
 DOOR = Rules(allowed={"open": ()}, min_duration_s={"open": 10.0})

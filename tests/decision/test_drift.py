@@ -112,7 +112,7 @@ def test_steady_scores_tell_nothing_for_a_year() -> None:
     told = fed(drift, scores(2, 10_000))
     assert told == []
     (reading,) = drift.readings()
-    assert (reading.drifted, reading.action, reading.looks) == (False, "", 10_000)
+    assert (reading.drifted, reading.action, reading.observations) == (False, "", 10_000)
 
 
 def test_a_fall_is_told_once_with_what_to_do() -> None:

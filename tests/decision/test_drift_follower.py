@@ -75,7 +75,7 @@ def test_what_calmed_down_and_fell_again_is_told_again() -> None:
 def test_a_look_counts_only_every_so_often() -> None:
     subject = follower(every_s=600.0)
     play(subject, scores(3, 0.6, 100))
-    assert [item.looks for item in subject.readings] == [10]
+    assert [item.observations for item in subject.readings] == [10]
 
 
 def test_only_looks_that_the_watch_stands_by_count() -> None:
@@ -119,7 +119,7 @@ def test_a_light_without_enough_references_is_followed_and_not_judged() -> None:
     subject = DriftFollower(60.0)
     assert play(subject, scores(3, 0.1, 100)) == []
     (reading,) = subject.readings
-    assert (reading.looks, reading.psi) == (100, None)
+    assert (reading.observations, reading.psi) == (100, None)
     assert "too few pictures" in reading.action
 
 
@@ -127,4 +127,4 @@ def test_a_light_without_enough_references_is_followed_and_not_judged() -> None:
 def test_time_that_runs_backwards_counts_as_due(step_s: float) -> None:
     subject = follower()
     play(subject, [0.8] * 10, step_s=step_s)
-    assert [item.looks for item in subject.readings] == [10 if step_s < 0 else 1]
+    assert [item.observations for item in subject.readings] == [10 if step_s < 0 else 1]

@@ -144,7 +144,7 @@ def test_a_restart_neither_repeats_nor_forgets_a_problem() -> None:
     )
     after = SceneHealth(PATIENT)
     after.restore(kept)
-    assert set(after.told) == {SceneProblem.COVERED}
+    assert set(after.reported) == {SceneProblem.COVERED}
     found = play(after, "c" * 10 + "." * 8, start_s=1e6)
     assert found == [(16, cleared(SceneProblem.COVERED, EPOCH_S, 95.0))]
 
@@ -163,7 +163,7 @@ def test_a_problem_that_is_not_worth_telling_any_more_is_cleared() -> None:
     after = SceneHealth(ReportingPolicy(report=()))
     after.restore(before.snapshot())
     assert told(play(after, "ccc")) == [(0, "-covered")]
-    assert after.told == {}
+    assert after.reported == {}
 
 
 def test_every_problem_has_a_reason_that_shows_it() -> None:
@@ -191,4 +191,4 @@ def test_whatever_is_seen_a_problem_is_told_and_cleared_in_turns(text: str, step
         assert notice.facts["lasted_s"] >= 0.0
         assert notice.kind is (SceneCleared if problem in lasting else SceneImpaired)
         lasting ^= {problem}
-    assert set(health.told) == lasting
+    assert set(health.reported) == lasting

@@ -130,7 +130,7 @@ def memory_of(watch: Watch, in_state_s: float) -> WatchMemory:
     memory = decider.snapshot() if isinstance(decider, Remembering) else Memory()
     state = decider.state
     drifts = tuple(
-        KeptDrift(name, condition, drift.shift, drift.spread, drift.looks)
+        KeptDrift(name, condition, drift.shift, drift.spread, drift.observations)
         for (name, condition), drift in sorted(memory.drifts.items())
     )
     reason = state.reason.value if state.reason else None
@@ -193,7 +193,9 @@ def open_issues(watch: Watch) -> OpenIssues:
     issues = OpenIssues()
     for follower in watch.followers:
         if isinstance(follower, SceneHealth):
-            reported = {problem.value: utc_text(at_s) for problem, at_s in follower.told.items()}
+            reported = {
+                problem.value: utc_text(at_s) for problem, at_s in follower.reported.items()
+            }
             problems = reported if follower.can_report or reported else None
             issues = replace(issues, problems=problems)
         elif isinstance(follower, RuleFollower):

@@ -159,7 +159,7 @@ def _drift(reading: DriftReading) -> dict[str, object]:
     return {
         "state": reading.state,
         "condition": reading.condition,
-        "observations": reading.looks,
+        "observations": reading.observations,
         "psi": None if reading.psi is None else round(reading.psi, 4),
         "drifted": reading.drifted,
         "action": reading.action or None,

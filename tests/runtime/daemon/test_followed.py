@@ -176,7 +176,9 @@ def test_what_was_told_and_followed_is_in_the_state_file(tmp_path: Path) -> None
     assert lamp.rules is not None
     assert (lamp.rules.state, lamp.rules.overdue) == ("on", 1)
     assert lamp.scores is not None
-    assert [(item.state, item.test.looks) for item in lamp.scores.scores.tracks] == [("on", 7)]
+    assert [(item.state, item.test.observations) for item in lamp.scores.scores.tracks] == [
+        ("on", 7)
+    ]
 
 
 def test_scores_that_drift_are_told_with_what_to_do(tmp_path: Path) -> None:
