@@ -85,7 +85,7 @@ def plan_of(
 
 
 def enrol_and_print(args: argparse.Namespace, context: Context, batches: list[Batch]) -> int:
-    """Enrol, print the report, and return the exit code: 1 if every picture was refused."""
+    """Enrol, print the report, and return the exit code: 1 if every picture was rejected."""
     report = enrolled(args, context, batches)
     print_report(args, context, report)
     return 0 if report.accepted else 1
@@ -246,10 +246,10 @@ def print_pictures(report: EnrolmentReport) -> None:
         remark = f", although {item.overruled.value}" if item.overruled else ""
         became = item.reference_id or "would add"
         say(f"{became}  {item.state}  {item.name} ({item.condition}{remark})")
-    for refused in report.rejected:
-        like = f" with {refused.like}" if refused.like else ""
-        reason = f"{refused.refusal.value}{like} ({refused.detail})"
-        say(f"refused  {refused.state}  {refused.name}: {reason}")
+    for item in report.rejected:
+        like = f" with {item.like}" if item.like else ""
+        reason = f"{item.refusal.value}{like} ({item.detail})"
+        say(f"rejected  {item.state}  {item.name}: {reason}")
 
 
 def print_report(
@@ -272,7 +272,7 @@ def print_report(
         return
     if pictures:
         print_pictures(report)
-    counts = f"{len(report.accepted)} added, {len(report.rejected)} refused"
+    counts = f"{len(report.accepted)} added, {len(report.rejected)} rejected"
     if args.dry_run:
         counts = f"would be {counts}; nothing written"
     at = "" if report.revision is None else f"revision {report.revision}, "
@@ -470,7 +470,7 @@ def teach(args: argparse.Namespace, ids: list[str], state: str) -> int:
         folder.discard(tuple(item for item in items if _name(item) in taken))
     print_report(args, context, report)
     if report.rejected and not args.json:
-        note("refused frames stay where they are; --force enrols them, --discard deletes them")
+        note("rejected frames stay where they are; --force enrols them, --discard deletes them")
     return 0 if report.accepted else 1
 
 

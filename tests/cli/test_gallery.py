@@ -73,7 +73,7 @@ def test_pictures_that_are_not_there_leave_no_gallery_behind(here: Path, capsys:
 
 def test_add_then_list_then_show(here: Path, capsys: Captured) -> None:
     fill()
-    assert "gallery.db: revision 1, 2 added, 0 refused" in capsys.readouterr().out
+    assert "gallery.db: revision 1, 2 added, 0 rejected" in capsys.readouterr().out
     assert gallery("list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["id", "watch", "state", "condition", "enrolled", "from", "tags"]
@@ -105,7 +105,7 @@ def test_the_region_and_metadata_of_the_options_are_used(here: Path, capsys: Cap
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(here: Path, capsys: Captured) -> None:
     names = ["--watch", "gate", "--state", "open", "--model", "thumbnail"]
     assert gallery("add", "in/open", *names, "--dry-run") == 0
-    assert "would be 2 added, 0 refused; nothing written" in capsys.readouterr().out
+    assert "would be 2 added, 0 rejected; nothing written" in capsys.readouterr().out
     assert not Path("gallery.db").exists()
     found = answer(capsys, "add", "in/open", *names, "--dry-run")
     assert (found["revision"], found["dry_run"], len(found["added"])) == (None, True, 2)
@@ -119,8 +119,8 @@ def test_refused_pictures_are_named_with_the_reason(here: Path, capsys: Captured
     capsys.readouterr()
     assert gallery("add", "in/open", *names) == 1
     printed = capsys.readouterr().out
-    assert "refused  open  in/open/1.png: duplicate with r1" in printed
-    assert "refused  open  in/open/bad.jpg: unreadable" in printed
+    assert "rejected  open  in/open/1.png: duplicate with r1" in printed
+    assert "rejected  open  in/open/bad.jpg: unreadable" in printed
     found = answer(capsys, "add", "in/open", *names, "--force")
     assert [item["overruled"] for item in found["added"]] == ["duplicate", "duplicate"]
     assert [item["refusal"] for item in found["refused"]] == ["unreadable"]

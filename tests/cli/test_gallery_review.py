@@ -87,7 +87,7 @@ def test_a_refused_frame_stays(kept: list[str], capsys: Captured) -> None:
     assert review(kept[0], again, "--teach", "food") == 0
     printed = capsys.readouterr()
     assert "duplicate" in printed.out
-    assert "refused frames stay" in printed.err
+    assert "rejected frames stay" in printed.err
     assert again in left(capsys)
 
 
