@@ -41,7 +41,7 @@ class KeptPicture(msgspec.Struct, frozen=True):
 
 
 class Duplicates(msgspec.Struct, frozen=True):
-    """Report of `duplicates`."""
+    """Report of `duplicates`; `links` has the other names of a file -> the name it is listed by."""
 
     root: str
     threshold: float
@@ -50,6 +50,7 @@ class Duplicates(msgspec.Struct, frozen=True):
     redundant: int
     redundant_bytes: int
     groups: tuple[tuple[KeptPicture, ...], ...]
+    links: dict[str, str]
     schema: int = SCHEMA
 
 
@@ -107,12 +108,13 @@ def duplicates(args: argparse.Namespace) -> int:
         entries = [everything[row] for row in files.rows]
         groups = _groups(args, entries, thumbnails[list(files.rows)], files)
         if files.links:
-            note(f"{len(files.links)} links are the same pictures and are left alone")
+            note(f"{len(files.links)} links to listed pictures are left alone")
         if args.delete_list is not None:
             _write_list(args, root, entries, groups)
         if args.report is not None:
             _write_report(args, root, entries, groups)
-        _print(args, root, entries, groups)
+        links = {_name(everything, row): _name(everything, to) for row, to in files.links.items()}
+        _print(args, root, entries, groups, links)
     return 0
 
 
@@ -187,7 +189,11 @@ def _write_list(
 
 
 def _print(
-    args: argparse.Namespace, root: Path, entries: Sequence[IndexEntry], groups: tuple[Group, ...]
+    args: argparse.Namespace,
+    root: Path,
+    entries: Sequence[IndexEntry],
+    groups: tuple[Group, ...],
+    links: dict[str, str],
 ) -> None:
     gone = [row for group in groups for row in group.redundant]
     size = sum(entries[row].file_bytes for row in gone)
@@ -201,6 +207,7 @@ def _print(
                 redundant=len(gone),
                 redundant_bytes=size,
                 groups=tuple(_group_view(entries, group) for group in groups),
+                links=links,
             )
         )
         return
