@@ -118,7 +118,7 @@ class ByteReader:
         return taken
 
 
-class Connection:
+class TimedSocket:
     """Socket whose reads end at a deadline.
 
     Args:
@@ -160,14 +160,14 @@ class Connection:
 
 
 @dataclass(slots=True)
-class Answer:
+class CameraAnswer:
     """Status, headers (names in lower case) and unread body of an answer."""
 
     url: str
     status: int
     headers: Mapping[str, str]
     body: ByteReader
-    connection: Connection
+    connection: TimedSocket
 
     @property
     def content_type(self) -> str:
@@ -191,7 +191,7 @@ class HttpClient:
         self._tls = tls_context(options)
         self._digest_count = 0
 
-    def get(self, url: str) -> Answer:
+    def get(self, url: str) -> CameraAnswer:
         """Return the answer of the last address of a row of redirects; its status is 2xx.
 
         Raises:
@@ -216,7 +216,7 @@ class HttpClient:
             url = target
         raise SourceError(f"it redirects more than {_MAX_REDIRECTS} times")
 
-    def _ask(self, url: str, user: SplitResult) -> Answer:
+    def _ask(self, url: str, user: SplitResult) -> CameraAnswer:
         """Return the answer to one address; a challenge is met once."""
         answer = self._exchange(url, None)
         challenges = answer.headers.get(_CHALLENGE_HEADER, "")
@@ -232,7 +232,7 @@ class HttpClient:
                 return self._exchange(url, header)
         return answer
 
-    def _exchange(self, url: str, authorization: str | None) -> Answer:
+    def _exchange(self, url: str, authorization: str | None) -> CameraAnswer:
         parts = urlsplit(url)
         connection = self._connect(parts)
         host = parts.netloc.rpartition("@")[2]
@@ -250,7 +250,7 @@ class HttpClient:
                 reason = f"what listens there does not speak {parts.scheme}; check scheme and port"
             raise SourceError(reason) from error
 
-    def _connect(self, parts: SplitResult) -> Connection:
+    def _connect(self, parts: SplitResult) -> TimedSocket:
         host, port = address_of(parts)
         try:
             sock = socket.create_connection((host, port), timeout=self._open_s)
@@ -258,7 +258,7 @@ class HttpClient:
             raise SourceError(connect_failure(error, host, port)) from error
         if parts.scheme == "https":
             sock = encrypted(sock, host, self._tls)
-        return Connection(sock, self._open_s)
+        return TimedSocket(sock, self._open_s)
 
     def _authorization(self, challenge: str, url: str, user: SplitResult) -> str | None:
         """Return the header that answers a challenge; None for one of an unknown kind."""
@@ -428,7 +428,7 @@ def in_words(status: int | None, parts: SplitResult) -> str:
     return f"it answers with the error {status}"
 
 
-def _answer(url: str, connection: Connection) -> Answer:
+def _answer(url: str, connection: TimedSocket) -> CameraAnswer:
     raw = ByteReader(connection.receive)
     first = raw.line()
     match = _STATUS_LINE.match(first or b"")
@@ -447,7 +447,7 @@ def _answer(url: str, connection: Connection) -> Answer:
         else:
             headers.setdefault(name, value)
     body = ByteReader(_body(raw, headers))
-    return Answer(url, int(match[1]), headers, body, connection)
+    return CameraAnswer(url, int(match[1]), headers, body, connection)
 
 
 def _body(raw: ByteReader, headers: Mapping[str, str]) -> Callable[[], bytes]:

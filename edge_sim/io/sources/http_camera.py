@@ -21,7 +21,7 @@ from edge_sim.core.images import decode
 from edge_sim.core.picture_header import read_header
 from edge_sim.errors import SourceError
 from edge_sim.io.sources.capture import Capture
-from edge_sim.io.sources.http import MAX_BODY_BYTES, Answer, ByteReader, HttpClient, same_host
+from edge_sim.io.sources.http import MAX_BODY_BYTES, ByteReader, CameraAnswer, HttpClient, same_host
 from edge_sim.io.sources.options import SourceOptions
 
 _MAX_LIST_BYTES = 1 << 20
@@ -91,7 +91,7 @@ class MjpegCamera:
         name: Name of the source in messages.
     """
 
-    def __init__(self, answer: Answer, name: str) -> None:
+    def __init__(self, answer: CameraAnswer, name: str) -> None:
         self._connection = answer.connection
         self._body = answer.body
         self._name = name
@@ -160,17 +160,17 @@ class SnapshotCamera:
         url: Address of the picture.
         name: Name of the source in messages.
         options: `poll_s`.
-        first: Answer to the first request, its body unread.
+        first: CameraAnswer to the first request, its body unread.
     """
 
     def __init__(
-        self, client: HttpClient, url: str, name: str, options: SourceOptions, first: Answer
+        self, client: HttpClient, url: str, name: str, options: SourceOptions, first: CameraAnswer
     ) -> None:
         self._client = client
         self._url = url
         self._name = name
         self.pause_s = options.poll_s
-        self._first: Answer | None = first
+        self._first: CameraAnswer | None = first
         self._connection = first.connection
         self._asked_s: float | None = None
 
@@ -304,7 +304,7 @@ class PlayList:
         ValueError: It is too long.
     """
 
-    def __init__(self, client: HttpClient, answer: Answer) -> None:
+    def __init__(self, client: HttpClient, answer: CameraAnswer) -> None:
         self._client = client
         self._url = answer.url
         self._stopped = threading.Event()
@@ -381,7 +381,7 @@ class PlayList:
         self._connection = answer.connection
         self._lines = self._parse(answer)
 
-    def _parse(self, answer: Answer) -> list[str]:
+    def _parse(self, answer: CameraAnswer) -> list[str]:
         with closing(answer.connection):
             text = answer.body.rest(_MAX_LIST_BYTES).decode("utf-8-sig", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -413,7 +413,7 @@ def _attributes(text: str) -> dict[str, str]:
     }
 
 
-def _pieces(answer: Answer) -> Iterator[bytes]:
+def _pieces(answer: CameraAnswer) -> Iterator[bytes]:
     body: ByteReader = answer.body
     while True:
         answer.connection.extend()
