@@ -160,7 +160,7 @@ class SnapshotCamera:
         url: Address of the picture.
         name: Name of the source in messages.
         options: `poll_s`.
-        first: CameraAnswer to the first request, its body unread.
+        first: Answer to the first request, its body unread.
     """
 
     def __init__(
