@@ -246,10 +246,10 @@ def print_pictures(report: EnrolmentReport) -> None:
         remark = f", although {item.overruled.value}" if item.overruled else ""
         became = item.reference_id or "would add"
         say(f"{became}  {item.state}  {item.name} ({item.condition}{remark})")
-    for item in report.rejected:
-        like = f" with {item.like}" if item.like else ""
-        reason = f"{item.refusal.value}{like} ({item.detail})"
-        say(f"rejected  {item.state}  {item.name}: {reason}")
+    for rejected in report.rejected:
+        like = f" with {rejected.like}" if rejected.like else ""
+        reason = f"{rejected.refusal.value}{like} ({rejected.detail})"
+        say(f"rejected  {rejected.state}  {rejected.name}: {reason}")
 
 
 def print_report(
