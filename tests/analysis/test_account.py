@@ -53,7 +53,7 @@ def test_a_change_of_state_names_lead_score_and_reference() -> None:
     )
 
 
-def test_the_moment_is_told_by_votes_and_evidence() -> None:
+def test_the_moment_is_reported_by_votes_and_evidence() -> None:
     votes, evidence = account_of(explained(looks("ooosss"))).why_then
     assert votes == "The last 5 observations were 3 shut and 2 open: 3 of 5 had to agree."
     stood, needed = numbers(evidence)
@@ -70,7 +70,7 @@ def test_a_first_decision_a_return_and_unknown_need_votes_only() -> None:
     assert lost.why_then[-1] == "A change to unknown needs votes only."
 
 
-def test_doubts_of_the_rules_are_told() -> None:
+def test_doubts_of_the_rules_are_reported() -> None:
     settings = replace(SETTINGS, rules=Rules(allowed={"open": ("ajar",)}))
     account = account_of(explained(looks("ooosssssss"), settings))
     assert account.why_then[0].endswith("all 5 had to agree.")
@@ -155,7 +155,7 @@ def test_the_turn_of_sensitivity_is_where_the_decider_turns() -> None:
     assert f"A sensitivity of {above.sensitivity:.2f}, where" in text
 
 
-def test_the_distance_to_a_level_is_where_the_look_turns() -> None:
+def test_the_distance_to_a_level_is_where_the_observation_turns() -> None:
     explanation = explained(looks("ooosss"))
     account = account_of(explanation)
     away = numbers(account.what_if[0])[0]

@@ -214,7 +214,7 @@ def test_pruning_keeps_every_state_and_light_and_shares_the_rest() -> None:
     ]
 
 
-def test_pruning_drops_twins_first_and_keeps_the_rare_look() -> None:
+def test_pruning_drops_twins_first_and_keeps_the_rare_picture() -> None:
     twins = [look(f"t{row}", "open", 0.1 * row, seed=5) for row in range(6)]
     made = gallery(twins, [look("rare", "open", 80.0, seed=9)], fan("shut", 150.0, 3))
     kept = keepers(made, 4)
@@ -236,7 +236,7 @@ def test_a_prune_that_would_lose_a_state_is_refused() -> None:
     assert len(keepers(FULL, 99)) == 12
 
 
-def test_one_picture_under_two_states_is_told_before_anything_else() -> None:
+def test_one_picture_under_two_states_is_reported_before_anything_else() -> None:
     (first, *rest) = fan("open", 0.0)
     twin = replace(first, reference_id="twin", state="shut")
     found = examined(gallery([first, *rest], fan("shut", 120.0), [twin]))

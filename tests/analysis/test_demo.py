@@ -31,7 +31,7 @@ def test_another_seed_plays_another_day() -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_every_scene_is_told_right_with_the_default_model(scene: str) -> None:
+def test_every_scene_is_reported_right_with_the_default_model(scene: str) -> None:
     demo = Demo(DemoPlan(scene, 0, 300, ("noise",)), open_embedder())
     judge = Judge(demo.truth)
     for step in demo.steps():

@@ -49,7 +49,7 @@ def without_duration(event: StateChanged) -> StateChanged:
     st.sampled_from([(1, 1), (2, 3), (3, 5), (5, 5)]),
     st.sampled_from([0.0005, 0.004, 20.0]),
 )
-def test_any_row_of_looks_is_decided_again_as_it_was(
+def test_any_row_of_observations_is_decided_again_as_it_was(
     observations: list[Observation], sensitivity: float, confirm: tuple[int, int], max_mb: float
 ) -> None:
     settings = Settings(LEVELS, sensitivity, *confirm)
@@ -128,7 +128,7 @@ def test_a_log_whose_beginning_is_gone_says_so_and_is_decided_from_there(tmp_pat
     assert events_of(run)[-1].id == decided[-1].id
 
 
-def test_a_line_cut_short_is_told_and_the_rest_decided(tmp_path: Path) -> None:
+def test_a_line_cut_short_is_reported_and_the_rest_decided(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     decided = written(path, looks("ooosss"))
     path.write_bytes(path.read_bytes()[:-30])
@@ -139,7 +139,7 @@ def test_a_line_cut_short_is_told_and_the_rest_decided(tmp_path: Path) -> None:
     assert reading.is_exact  # of what there is
 
 
-def test_a_look_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_an_observation_that_is_missing_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     written(path, [replace(look, match=seen(0.8, 0.9)) for look in looks("oooooo")])
     lines = path.read_bytes().splitlines(keepends=True)
@@ -171,7 +171,7 @@ def test_a_match_that_was_in_a_missing_line_is_not_guessed(tmp_path: Path) -> No
         (b'"states":[', b'"stats":[', "missing required field"),
     ],
 )
-def test_numbers_that_make_no_sense_are_told_and_not_decided_on(
+def test_numbers_that_make_no_sense_are_reported_and_not_decided_on(
     tmp_path: Path, old: bytes, new: bytes, fault: str
 ) -> None:
     path = tmp_path / "s.jsonl"
@@ -193,7 +193,7 @@ def test_a_log_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
         again(path)
 
 
-def test_a_decider_that_makes_no_sense_is_told(tmp_path: Path) -> None:
+def test_a_decider_that_makes_no_sense_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     written(path, looks("ooo"))
     path.write_bytes(path.read_bytes().replace(b'"sensitivity":0.5', b'"sensitivity":7.5'))
@@ -202,7 +202,7 @@ def test_a_decider_that_makes_no_sense_is_told(tmp_path: Path) -> None:
     assert "sensitivity must be 0 to 1" in reading.faults[0]
 
 
-def test_time_that_runs_backwards_and_a_day_without_a_look_are_decided_again(
+def test_time_that_runs_backwards_and_a_day_without_an_observation_are_decided_again(
     tmp_path: Path,
 ) -> None:
     observations = looks("ooosssooo")
@@ -216,7 +216,7 @@ def test_time_that_runs_backwards_and_a_day_without_a_look_are_decided_again(
     assert events_of(run) == decided
 
 
-def test_foreign_lines_are_no_looks(tmp_path: Path) -> None:
+def test_foreign_lines_are_no_observations(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     path.write_text('{"type":"temperature","value":21}\n{"a":1}\nplain text\n[]\n')
     reading, _ = again(path)

@@ -75,20 +75,22 @@ def test_one_state_can_be_judged_against_the_rest(tmp_path: Path) -> None:
         pytest.param("frame,state\n0000.png,transition\n", "no frame shows", id="no clean frame"),
     ],
 )
-def test_a_table_that_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+def test_a_table_that_is_wrong_is_reported_with_its_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
     folder = table(write_set(tmp_path / "shelf", ["left"]), text)
     with pytest.raises(DataError, match=words):
         read_set(folder)
 
 
-def test_a_folder_that_is_not_there_or_has_no_table_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_or_has_no_table_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         read_set(tmp_path / "nowhere")
     with pytest.raises(DataError, match="needs one"):
         read_set(tmp_path)
 
 
-def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_are_reported(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "shelf", ["left"])
     (folder / "labels.csv").write_bytes(b"\xff\xfe\x00frame")
     with pytest.raises(DataError, match="cannot be read"):
@@ -96,7 +98,7 @@ def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
-def test_a_broken_note_is_told(tmp_path: Path, text: str) -> None:
+def test_a_broken_note_is_reported(tmp_path: Path, text: str) -> None:
     folder = write_set(tmp_path / "shelf", ["left"])
     (folder / "META.json").write_text(text)
     with pytest.raises(DataError, match="META"):
@@ -137,7 +139,7 @@ def test_dates_run_together_and_unix_times_are_dates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["nan", "", "soon", "7"])
-def test_a_line_without_a_date_among_dates_is_told(tmp_path: Path, wrong: str) -> None:
+def test_a_line_without_a_date_among_dates_is_reported(tmp_path: Path, wrong: str) -> None:
     folder = write_set(tmp_path / "shelf", ["left"] * 3)
     with pytest.raises(DataError, match="line 3: no date under 'timestamp'"):
         read_set(dated(folder, "20260101-0000", wrong, "20260102-0000"))
@@ -149,7 +151,7 @@ def test_a_tar_gives_classes_and_pictures(tmp_path: Path) -> None:
     assert found[0][1].shape == (96, 96, 3)
 
 
-def test_a_tar_that_is_none_or_empty_is_told(tmp_path: Path) -> None:
+def test_a_tar_that_is_none_or_empty_is_reported(tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_bytes(b"no tar")
     with pytest.raises(DataError, match="cannot be read"):
         list(read_tar(tmp_path / "b.tar"))

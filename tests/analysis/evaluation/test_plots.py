@@ -49,7 +49,7 @@ def test_retrieval_is_drawn_for_all_collections_together(tmp_path: Path) -> None
     assert size_of(tmp_path / "curves.png")[2] == 3
 
 
-def test_where_no_plot_can_be_is_told(tmp_path: Path) -> None:
+def test_where_no_plot_can_be_is_reported(tmp_path: Path) -> None:
     check(tmp_path / "plot.png")
     with pytest.raises(DataError, match="no folder"):
         check(tmp_path / "nowhere" / "plot.png")

@@ -26,7 +26,7 @@ def test_draws_take_references_of_every_state_and_ask_for_all_other_clean_frames
     assert list(draws(seen, Protocol(references=3, draws=4, seed=5))) == found
 
 
-def test_clear_states_are_told_apart_and_a_left_out_one_is_noticed() -> None:
+def test_clear_states_are_separated_and_a_left_out_one_is_noticed() -> None:
     answers = evaluate_states(embedded_set(LABELS), GalleryScorer, Protocol(references=5, draws=2))
     result = answers.result
     assert result.balanced_accuracy > 0.95
@@ -38,7 +38,7 @@ def test_clear_states_are_told_apart_and_a_left_out_one_is_noticed() -> None:
     assert len(answers.novel) < len(answers.familiar)
 
 
-def test_frames_and_accuracy_are_told_by_state_and_light() -> None:
+def test_frames_and_accuracy_are_reported_by_state_and_light() -> None:
     seen = embedded_set(["left", "right"] * 8)
     grey = replace(seen.probes[0].quality, chroma=0.0)
     probes = (replace(seen.probes[0], quality=grey), *seen.probes[1:])
@@ -81,7 +81,7 @@ def test_a_state_with_few_frames_keeps_one_to_ask_for() -> None:
     assert [seen.labels[row] for row in asked].count("left") == 1
 
 
-def test_too_little_to_measure_is_told() -> None:
+def test_too_little_to_measure_is_reported() -> None:
     with pytest.raises(DataError, match="two states"):
         evaluate_states(embedded_set(["left"] * 4), GalleryScorer, Protocol())
     with pytest.raises(DataError, match="single frame"):

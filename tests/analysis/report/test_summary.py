@@ -29,7 +29,7 @@ EMPTY, FOOD = State("empty"), State("food")
 DARK = State(UNKNOWN, UnknownReason.DARK)
 
 
-def test_shares_are_of_time_not_of_looks() -> None:
+def test_shares_are_of_time_not_of_observations() -> None:
     track = track_of(
         (0.0, EMPTY), (1.0, EMPTY), (2.0, EMPTY), (3.0, FOOD), (9.0, DARK), (10.0, DARK)
     )
@@ -48,12 +48,12 @@ def test_without_truth_there_is_no_agreement() -> None:
     assert summarise(track_of((0.0, EMPTY), (1.0, EMPTY))).agreement is None
 
 
-def test_one_look_has_no_length_and_is_all_there_is() -> None:
+def test_one_observation_has_no_length_and_is_all_there_is() -> None:
     summary = summarise(track_of((5.0, EMPTY)))
     assert (summary.span_s, dict(summary.shares)) == (0.0, {"empty": 1.0})
 
 
-def test_track_without_looks_has_no_figures() -> None:
+def test_track_without_observations_has_no_figures() -> None:
     assert summarise(Track("bowl")).shares == {}
 
 
@@ -65,7 +65,7 @@ def test_neighbours_with_one_truth_become_one_span() -> None:
     ]
 
 
-def test_wrong_spans_say_what_was_said() -> None:
+def test_wrong_spans_say_what_was_reported() -> None:
     timeline = Timeline()
     for outcome in run(BOWL_PLAN):
         timeline.add(outcome)

@@ -42,7 +42,7 @@ def test_long_run_is_thinned_evenly_and_keeps_its_ends() -> None:
     assert times[-1] > points - 10
 
 
-def test_thinning_keeps_every_look_with_an_event() -> None:
+def test_thinning_keeps_every_observation_with_an_event() -> None:
     timeline = Timeline()
     changes = set(range(111, 3 * MAX_POINTS, 997))
     before, state = EMPTY, EMPTY
