@@ -120,9 +120,9 @@ def _too_novel(explanation: Explanation, best: StateScore) -> str:
         return f"{start}."
     alone, together = strengths(explanation.standing.novelty)
     allowed = 1.0 if explanation.settings is None else strictness(explanation.settings.sensitivity)
-    looks = "this look" if alone >= together else "over the last looks it"
+    subject = "this observation" if alone >= together else "over the last observations it"
     return (
-        f"{start}: {looks} lies {max(alone, together):.2f} margins above what is usual among them, "
+        f"{start}: {subject} lies {max(alone, together):.2f} margins above the usual of them, "
         f"where {allowed:.2f} is allowed."
     )
 
