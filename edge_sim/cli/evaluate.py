@@ -37,6 +37,8 @@ _EVENT_FIGURES = (
     "delay_frames",
     "unknown_share",
     "wrong_share",
+    "unknown_recall",
+    "false_unknown_per_1000",
 )
 
 
@@ -136,6 +138,7 @@ def _add_events(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--watch", help="of --config; the only one by default")
     parser.add_argument("--references-from", type=Path, metavar="SET", help="same view, other days")
     parser.add_argument("--sensitivity", type=float, help="0 to 1 (0.5)")
+    parser.add_argument("--no-open-set", action="store_true", help="skip leaving states out")
     add_output(parser)
     parser.set_defaults(handler=evaluate_events)
 
@@ -163,7 +166,7 @@ def evaluate_events(args: argparse.Namespace) -> int:
         clip = embed_named_set(args, path, embedder, region)
         plans = _plans(args, clip, beside) if gallery is None else _whole(clip, gallery)
         _report_untaught(clip, plans)
-        rounds = _play(stages, clip, plans)
+        rounds = _play(stages, clip, plans, open_set=not args.no_open_set)
         check_judged(clip, [result for result, _ in rounds])
         results.append(mean_result([result for result, _ in rounds]))
         played.append((clip, rounds[0][1]))
@@ -214,14 +217,17 @@ def _report_untaught(clip: EmbeddedSet, plans: list[Plan]) -> None:
 
 
 def _play(
-    stages: Stages, clip: EmbeddedSet, plans: list[Plan]
+    stages: Stages, clip: EmbeddedSet, plans: list[Plan], *, open_set: bool
 ) -> list[tuple[EventsResult, Played]]:
-    from edge_sim.analysis.evaluation.events import judge, play
+    from msgspec import structs
+
+    from edge_sim.analysis.evaluation.events import judge, play, unknown_recall
 
     rounds = []
     for gallery, rows in tracked(plans, f"play {clip.name}"):
         played = play(clip, rows, gallery, stages)
-        rounds.append((judge(clip, played), played))
+        recall = unknown_recall(clip, rows, gallery, stages) if open_set else None
+        rounds.append((structs.replace(judge(clip, played), unknown_recall=recall), played))
     return rounds
 
 

@@ -22,6 +22,7 @@ LEAST_FRAMES = 3
 """Frames of the shortest state that is judged: three observations confirm a change."""
 TOLERANCE_FRAMES = 5
 """Frames after the end of a state in which its change still counts."""
+_UNLIKE = frozenset({UnknownReason.NOVEL, UnknownReason.AMBIGUOUS, UnknownReason.UNTAUGHT_LIGHT})
 ANY = "*"
 """State of an entry reported by a detector that names none."""
 
@@ -46,6 +47,10 @@ class EventsResult(msgspec.Struct, frozen=True):
             detector that names no states.
         wrong_share: Part of the clean frames reported as another state.
         sure_wrong: Entries into a wrong state reported with a confidence of 0.9 and more.
+        unknown_recall: Part of the entries into a state left out of the gallery during which
+            `unknown` is reported, or 5 frames after, mean over the states; None if none was.
+        false_unknown_per_1000: Changes to `unknown` on a frame that shows a state of the gallery,
+            for want of likeness and not for a fault of the picture, per 1000 frames.
     """
 
     name: str
@@ -61,6 +66,8 @@ class EventsResult(msgspec.Struct, frozen=True):
     unknown_share: float | None
     wrong_share: float | None
     sure_wrong: float | None
+    unknown_recall: float | None = None
+    false_unknown_per_1000: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +181,55 @@ def judge(embedded: EmbeddedSet, played: Played) -> EventsResult:
         unknown_share=float(np.mean([reported.name == UNKNOWN for reported in played.reported])),
         wrong_share=float(np.mean(wrong)) if wrong else 0.0,
         sure_wrong=sum(1 for at, e in enumerate(reported) if at not in hit and e.confidence >= 0.9),
+        false_unknown_per_1000=_false_unknowns(labels, played.changes),
     )
+
+
+def _false_unknowns(
+    labels: Sequence[str | None], changes: Sequence[tuple[int, StateChange]]
+) -> float:
+    false = sum(
+        1
+        for place, change in changes
+        if change.after.reason in _UNLIKE and labels[place] is not None
+    )
+    return 1000.0 * false / max(len(labels), 1)
+
+
+def unknown_recall(
+    embedded: EmbeddedSet, rows: Sequence[int], gallery: Gallery, stages: Stages
+) -> float | None:
+    """Return the part of the entries into an unseen state during which `unknown` is reported.
+
+    Each state in turn is left out of the gallery, and the clip is played again.
+
+    Args:
+        embedded: The clip.
+        rows: Rows to play, in order.
+        gallery: References of at least two states; with fewer there is nothing to leave out.
+        stages: Makers of scorer, decider and monitor.
+
+    Returns:
+        The mean over the states; None where no state can be left out.
+    """
+    if len(gallery.states) < 2:
+        return None
+    entries = true_entries([embedded.labels[row] for row in rows])
+    recalls = []
+    for state in gallery.states:
+        own = [entry for entry in entries if entry.state == state]
+        if not own:
+            continue
+        kept = Gallery([item for item in gallery.references if item.state != state])
+        reported = play(embedded, rows, kept, stages).reported
+        recalls.append(
+            np.mean([any(_is_unknown(item) for item in reported[e.place : e.end]) for e in own])
+        )
+    return float(np.mean(recalls)) if recalls else None
+
+
+def _is_unknown(state: State) -> bool:
+    return state.name == UNKNOWN and state.reason is not UnknownReason.STARTING
 
 
 def _judged_alarms(name: str, labels: Sequence[str | None], alarms: Sequence[int]) -> EventsResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -17,13 +18,17 @@ from edge_sim.analysis.evaluation.events import (
     play,
     reported_entries,
     true_entries,
+    unknown_recall,
 )
 from edge_sim.analysis.evaluation.states import first_rows, gallery_beside, spread
+from edge_sim.core.protocols import Scorer
 from edge_sim.core.types import UNKNOWN, State, StateChange, UnknownReason
 from edge_sim.decision.decider import AdaptiveDecider
 from edge_sim.decision.pipeline import Stages
 from edge_sim.decision.scorer import GalleryScorer
+from edge_sim.decision.thresholds import Settings, levels_of
 from edge_sim.errors import DataError
+from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.scene_monitor import SceneMonitor
 from tests.analysis.evaluation.folders import embedded_set
 from tests.builders import match, observation
@@ -112,6 +117,30 @@ def test_calling_a_clip_of_one_state_novel_is_a_false_event() -> None:
     found = judged(["a"] * 20, [(2, "a"), (8, UNKNOWN), (12, "a")])
     assert found.false_events == 1
     assert found.unknown_share == pytest.approx(6 / 20)
+
+
+def test_unknown_while_a_known_state_shows_is_a_false_unknown() -> None:
+    labels = ["a"] * 10 + [None] * 2 + ["b"] * 8
+    found = judged(labels, [(2, "a"), (5, UNKNOWN), (7, "a"), (11, UNKNOWN), (13, "b")])
+    assert found.false_unknown_per_1000 == pytest.approx(1000 / 20)
+
+
+def test_a_state_left_out_of_the_gallery_is_to_be_unknown() -> None:
+    clip = embedded_set([*["empty"] * 12, *["left"] * 12])
+    rows = [row for row in clip.clean_rows if row % 2]
+    gallery = clip.gallery(row for row in clip.clean_rows if not row % 2)
+
+    def with_level(leave: float) -> Stages:
+        def decider(gallery: Gallery, scorer: Scorer) -> AdaptiveDecider:
+            levels = levels_of(gallery, scorer.leave_one_out())
+            return AdaptiveDecider.following(Settings(levels, enter=leave, leave=leave))
+
+        return replace(STAGES, decider=decider)
+
+    assert unknown_recall(clip, rows, gallery, with_level(0.99)) == 1.0
+    assert unknown_recall(clip, rows, gallery, with_level(0.0)) == 0.0
+    alone = clip.gallery(row for row in clip.rows_of("empty"))
+    assert unknown_recall(clip, rows, alone, STAGES) is None
 
 
 def test_entries_pair_in_order_and_once() -> None:
