@@ -26,7 +26,7 @@ from edge_sim.core.events import (
     state_changed,
     utc_text,
 )
-from edge_sim.core.files import ends_mid_line, private_opener
+from edge_sim.core.files import ends_mid_line, is_file, private_opener
 from edge_sim.core.protocols import Decider
 from edge_sim.core.types import Match, Observation, State
 from edge_sim.decision.pipeline import Outcome
@@ -177,7 +177,7 @@ def _rotated(path: Path) -> list[Path]:
     number = 1
     if not path.name:
         return parts  # `.` or a root: no file; reading it raises
-    while (part := path.with_name(f"{path.name}.{number}")).is_file():
+    while is_file(part := path.with_name(f"{path.name}.{number}")):
         parts.append(part)
         number += 1
     return parts[::-1]
