@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.types import FloatMatrix
+from edge_sim.core.vectors import quantiles
 from edge_sim.decision.features import APPEARANCE, LAYOUT, TONE
 from edge_sim.decision.subspace import Subspace, span_of_cosines
 
@@ -85,7 +86,7 @@ def novel_levels(
         deviation = math.sqrt(variance * (1.0 + 1.0 / len(values)))
         margin = _ALONE * deviation
         if len(others.get(state, ())):
-            way = float(np.quantile(np.asarray(others[state]), 0.25)) - usual
+            way = float(quantiles(others[state], (0.25,))[0]) - usual
             margin = max(_TOWARDS_OTHERS * way, _NEAREST * deviation)
         levels[state] = NovelLevel(usual, margin)
     return levels

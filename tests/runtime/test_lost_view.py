@@ -146,17 +146,17 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield from events
 
     monkeypatch.setattr(Pipeline, "lose_view", watched)
-    register_source("fading", opener)
+    register_source("vanishing", opener)
     make_gallery(tmp_path / "gallery.db", "lamp", watch="lamp")
     path = tmp_path / "config.yaml"
     path.write_text(
         "model: {path: thumbnail}\n"
-        "sources:\n  camera: {uri: 'fading:x', stale_after_s: 0.05}\n"
+        "sources:\n  camera: {uri: 'vanishing:x', stale_after_s: 0.05}\n"
         "watches:\n  lamp: {}\n"
         "sinks:\n  - {kind: file, path: events.jsonl}\n"
     )
     yield path
-    del sources._REGISTERED["fading"]
+    del sources._REGISTERED["vanishing"]
 
 
 def with_run(config: Path) -> None:
