@@ -266,3 +266,15 @@ def test_decisions_are_numbered_without_gaps(repository: Path) -> None:
 
 def test_the_changelog_has_an_unreleased_part(repository: Path) -> None:
     assert "## [Unreleased]" in (repository / "CHANGELOG.md").read_text()
+
+
+def test_every_test_that_proves_a_promise_exists(repository: Path) -> None:
+    rows = (repository / "docs" / "promises.md").read_text().splitlines()
+    promises = [row for row in rows if row.startswith("| ")][1:]
+    for row in promises:
+        proofs = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert proofs, row
+        for path, name in proofs:
+            text = (repository / "tests" / path).read_text()
+            assert re.search(rf"^def {name}\(", text, re.MULTILINE), f"{path}::{name}"
+    assert len(promises) > 30

@@ -247,7 +247,8 @@ def print_pictures(report: EnrolmentReport) -> None:
         became = item.reference_id or "would add"
         say(f"{became}  {item.state}  {item.name} ({item.condition}{remark})")
     for rejected in report.rejected:
-        like = f" with {rejected.like}" if rejected.like else ""
+        joint = "of" if rejected.refusal.value == "duplicate" else "with"
+        like = f" {joint} {rejected.like}" if rejected.like else ""
         reason = f"{rejected.refusal.value}{like} ({rejected.detail})"
         say(f"rejected  {rejected.state}  {rejected.name}: {reason}")
 
@@ -345,7 +346,10 @@ def capture(args: argparse.Namespace) -> int:
     if args.dry_run:
         watched = progress(candidates, args.count, "capture")
         return enrol_and_print(args, context, [(plan, watched)])
-    return _enrol_live(args, context, plan, candidates)
+    from edge_sim.io.sources import is_live
+
+    least_s = args.every if is_live(uri) else 0.0
+    return _enrol_live(args, context, plan, candidates, least_s)
 
 
 def _enrol_live(
@@ -353,7 +357,9 @@ def _enrol_live(
     context: Context,
     plan: EnrolmentPlan,
     candidates: Iterator[EnrolmentCandidate],
+    least_s: float,
 ) -> int:
+    """Enrol the candidates; `least_s` is the time that passes between two of them."""
     from edge_sim.gallery.enrolment import EnrolmentReport, enrol_each
 
     embedder = context.embedder()
@@ -369,7 +375,7 @@ def _enrol_live(
                 reports.append(report)
                 if not args.json:
                     print_pictures(report)
-                _print_time_left(args, len(reports), time.monotonic() - started_s)
+                _print_time_left(args, len(reports), time.monotonic() - started_s, least_s)
         except KeyboardInterrupt:
             interrupted = True
             note("interrupted; what was added stays")
@@ -384,11 +390,11 @@ def _enrol_live(
     return 0 if whole.accepted else 1
 
 
-def _print_time_left(args: argparse.Namespace, done: int, elapsed_s: float) -> None:
-    """Say how long it will take, where that is more than a moment."""
+def _print_time_left(args: argparse.Namespace, done: int, elapsed_s: float, least_s: float) -> None:
+    """Print the time left, where that is more than a moment; `least_s` is that of one frame."""
     if args.count is None or done >= args.count:
         return
-    per_frame_s = max(args.every, elapsed_s / done)
+    per_frame_s = max(least_s, elapsed_s / done)
     left_s = (args.count - done) * per_frame_s
     if left_s >= _WORTH_SAYING_S:
         note(

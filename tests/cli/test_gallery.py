@@ -119,7 +119,7 @@ def test_refused_pictures_are_named_with_the_reason(here: Path, capsys: Captured
     capsys.readouterr()
     assert gallery("add", "in/open", *names) == 1
     printed = capsys.readouterr().out
-    assert "rejected  open  in/open/1.png: duplicate with r1" in printed
+    assert "rejected  open  in/open/1.png: duplicate of r1" in printed
     assert "rejected  open  in/open/bad.jpg: unreadable" in printed
     found = answer(capsys, "add", "in/open", *names, "--force")
     assert [item["overruled"] for item in found["added"]] == ["duplicate", "duplicate"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,32 +101,51 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: Captured) -> Non
     assert "usage: edge-sim gallery capture" in capsys.readouterr().err
 
 
-def interrupted_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ctrl-C come while the frame after `count` is awaited."""
+def interrupted_after(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C come while the frame after `taken` is awaited."""
     real = candidates.frames_of
 
     def frames(*arguments: Any) -> Iterator[Any]:
         for number, frame in enumerate(real(*arguments)):
-            if number == count:
+            if number == taken:
                 raise KeyboardInterrupt
             yield frame
 
     monkeypatch.setattr(candidates, "frames_of", frames)
 
 
+def a_second_passes_per_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = partial(next, count(0.0, 1.0))
+    monkeypatch.setattr("edge_sim.cli.gallery_edit.time", SimpleNamespace(monotonic=seconds))
+
+
 def test_an_interrupt_keeps_what_was_added_and_says_it(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted_after(3, monkeypatch)
+    a_second_passes_per_frame(monkeypatch)
     arguments = ["--count", "9", "--every", "10", "--force", "--model", "thumbnail"]
     assert capture(GATE, *NAMES, *arguments) == 130
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["r1", "r2", "r3"]
     assert "3 added" in out
-    assert "3 of 9 frames, about 60 s left" in err
+    assert "3 of 9 frames, about 6 s left" in err
     with GalleryStore.open("gallery.db") as store:
         assert len(store.records()) == 3
         assert store.revision == 3
+
+
+def test_the_time_left_of_a_camera_counts_the_wait_between_frames(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sim.io.sources.is_live", lambda uri: uri == GATE)
+    a_second_passes_per_frame(monkeypatch)
+    arguments = ["--count", "3", "--every", "10", "--model", "thumbnail"]
+    assert capture(GATE, *NAMES, *arguments) == 0
+    out, err = capsys.readouterr()
+    assert "1 of 3 frames, about 20 s left" in err
+    assert "2 of 3 frames, about 10 s left" in err
+    assert f"#50: duplicate of {GATE}#0 (" in out
 
 
 def test_an_interrupt_before_the_first_frame_leaves_no_gallery(
@@ -149,5 +171,5 @@ def test_each_frame_is_enrolled_before_the_next_is_awaited(
     monkeypatch.setattr(candidates, "frames_of", frames)
     arguments = ["--count", "3", "--every", "10", "--force", "--model", "thumbnail"]
     assert capture(GATE, *NAMES, *arguments) == 0
-    assert [count for count, _ in seen] == [0, 1, 2]
+    assert [number for number, _ in seen] == [0, 1, 2]
     assert seen[1][1].startswith("r1")
