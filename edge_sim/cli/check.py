@@ -92,6 +92,7 @@ def _findings(config: Config, masks: Path | None) -> Iterator[Finding]:
 
     yield _tried("model", model)
     yield from _gallery_findings(config, model_ids[0] if model_ids else None)
+    yield from _storage_findings(config)
     regions: dict[str, BgrImage] = {}
     for name in watches_of:
         yield _tried(f"source {name}", partial(_first_frame, config, name, regions))
@@ -112,6 +113,24 @@ def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
             continue
         options = sink_options(sink, device=config.device, folder=config.path(""))
         yield _tried(part, partial(try_sink, kind, **options))
+
+
+def _storage_findings(config: Config) -> Iterator[Finding]:
+    """Yield a failure for each file of the daemon in whose place a folder lies, or the reverse."""
+    from edge_sim.core.files import is_dir, is_file
+
+    files = {
+        "daemon.state": config.daemon.state,
+        "outbox.path": config.outbox.path if config.outbox.storage == "disk" else None,
+        "score_log.path": config.score_log.path,
+        "explanations.path": config.explanations.path,
+    }
+    for key, path in files.items():
+        if path is not None and is_dir(config.path(path)):
+            yield Finding(key, False, f"{config.path(path)} is a folder; name a file")
+    review = config.review.path
+    if review is not None and is_file(config.path(review)):
+        yield Finding("review.path", False, f"{config.path(review)} is a file; name a folder")
 
 
 def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]:
@@ -136,6 +155,7 @@ def _gallery_finding(
     from edge_sim.gallery.enrolment_checks import conflicts
     from edge_sim.gallery.records import moved_region
     from edge_sim.runtime import assembly
+    from edge_sim.runtime.config.yaml_reader import nearest
 
     part = f"gallery of {name}"
     try:
@@ -145,6 +165,10 @@ def _gallery_finding(
         return Finding(part, False, str(error))
     counts = [f"{state} {len(gallery.of_state(state))}" for state in gallery.states]
     if not counts:
+        strays = [other for other in store.watches() if other not in config.watches]
+        if strays:
+            hint = f"{nearest(name, strays)}; the gallery holds references of {', '.join(strays)}"
+            return Finding(part, False, f"no reference{hint}, which no watch is called", {})
         return Finding(part, True, "no reference yet: its state will be unknown", {})
     coverage = gallery.coverage()
     missing = [

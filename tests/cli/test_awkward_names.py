@@ -57,3 +57,12 @@ def test_a_name_that_is_too_long_is_one_line(
 def test_a_numbered_name_names_the_glob(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["capture", "img_%06d.png", "--out", "out"]) == 78
     assert "named by a glob: img_*.png" in capsys.readouterr().err
+
+
+def test_a_pipe_in_the_place_of_a_picture_is_named_and_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    out = str(tmp_path / "out.npy")
+    assert main(["embed", "--model", "thumbnail", "--out", out, str(tmp_path)]) == 1
+    assert "pipe.png: skipped: not a regular file" in capsys.readouterr().err

@@ -79,3 +79,44 @@ def test_one_picture_enrolled_as_two_states_fails_and_is_named(
     assert "(shut)" in line
     assert main(["gallery", "audit", "-c", "config.yaml"]) == 0
     assert "show the same picture, as open and as shut" in capsys.readouterr().out
+
+
+def test_references_of_a_watch_that_nobody_configured_name_the_misspelt_one(
+    capsys: Captured,
+) -> None:
+    path = Path("config.yaml")
+    path.write_text(path.read_text().replace("{gate: {}}", "{gatte: {}}"))
+    capsys.readouterr()
+    assert main(["check", "-c", "config.yaml"]) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    (line,) = [item for item in out.splitlines() if "gallery of" in item]
+    assert line.startswith("FAIL")
+    assert "did you mean 'gate'?" in line
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "outbox: {path: in}",
+        "score_log: {path: in}",
+        "explanations: {path: in}",
+        "daemon: {state: in}",
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_fails_before_the_daemon_meets_it(
+    section: str, capsys: Captured
+) -> None:
+    with Path("config.yaml").open("a") as file:
+        file.write(f"{section}\n")
+    capsys.readouterr()
+    assert main(["check", "-c", "config.yaml"]) == 1
+    assert "in is a folder; name a file" in capsys.readouterr().out
+
+
+def test_a_file_in_the_place_of_the_review_folder_fails(capsys: Captured) -> None:
+    with Path("config.yaml").open("a") as file:
+        file.write("review: {path: gallery.db}\n")
+    capsys.readouterr()
+    assert main(["check", "-c", "config.yaml"]) == 1
+    assert "gallery.db is a file; name a folder" in capsys.readouterr().out

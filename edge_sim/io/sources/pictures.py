@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import logging
 import re
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -248,15 +249,26 @@ def read_mask(path: str | PathLike[str]) -> GrayImage:
 
 def _read(path: Path, decoder: Callable[[bytes], T]) -> T:
     try:
-        return decoder(_content(path))
+        return decoder(picture_bytes(path))
     except ValueError as error:
         raise SourceError(f"{printable(path)}: {error}") from error
     except OSError as error:
         raise SourceError(f"{printable(path)}: {error.strerror or error}") from error
 
 
-def _content(path: Path) -> bytes:
-    bytes_in_file = path.stat().st_size
+def picture_bytes(path: Path) -> bytes:
+    """Return the content of a picture file.
+
+    Raises:
+        ValueError: It is no regular file (opening a pipe would wait for ever), empty, or too large.
+        OSError: It cannot be read.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    bytes_in_file = status.st_size
+    if bytes_in_file == 0:
+        raise ValueError("the file is empty")
     if bytes_in_file > MAX_FILE_BYTES:
         raise ValueError(f"{bytes_in_file} bytes are more than {MAX_FILE_BYTES}")
     return path.read_bytes()

@@ -15,13 +15,14 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from edge_sim.core.events import StateChanged, unix_time_s, utc_text
-from edge_sim.core.files import exists, write_whole
+from edge_sim.core.files import exists, is_dir, write_whole
 from edge_sim.core.types import UNKNOWN, State, UnknownReason
 from edge_sim.decision.drift import DriftFollower, DriftMemory
 from edge_sim.decision.pipeline import Watch
 from edge_sim.decision.rules import RuleFollower, RuleMemory
 from edge_sim.decision.scene_problems import ProblemMemory, SceneHealth
 from edge_sim.decision.thresholds import Drift, Memory
+from edge_sim.errors import ConfigError
 from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.health.status import OpenIssues, StatusBoard
@@ -88,9 +89,15 @@ class StateFile:
         self._faults = 0
 
     def load(self) -> DeviceMemory:
-        """Return the content of the file; empty if there is none. A damaged file is moved aside."""
+        """Return the content of the file; empty if there is none. A damaged file is moved aside.
+
+        Raises:
+            ConfigError: A folder lies in its place.
+        """
         if self._path is None or not exists(self._path):
             return DeviceMemory()
+        if is_dir(self._path):
+            raise ConfigError(f"daemon.state: {self._path} is a folder; name a file")
         try:
             with self._path.open("rb") as stream:
                 content = stream.read(_MAX_BYTES)

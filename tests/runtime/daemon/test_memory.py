@@ -12,6 +12,7 @@ from edge_sim.core.events import EventOrigin, SceneProblem, state_changed, unix_
 from edge_sim.core.types import UNKNOWN, State, UnknownReason
 from edge_sim.decision.rules import RuleMemory
 from edge_sim.decision.scene_problems import ProblemMemory
+from edge_sim.errors import ConfigError
 from edge_sim.runtime.daemon.state_file import (
     DeviceMemory,
     KeptDrift,
@@ -137,3 +138,11 @@ def test_a_state_that_was_left_before_the_power_went_is_not_overdue_after_it() -
     assert found.rules == RuleMemory("open", unix_time_s(CHANGED.at))
     unsure = state_changed(change(State("closed"), State(UNKNOWN, UnknownReason.NOVEL)), ORIGIN)
     assert reconciled(WatchMemory(state="closed", rules=overdue), unsure).rules == overdue
+
+
+def test_a_folder_in_the_place_of_the_state_file_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="is a folder; name a file"):
+        StateFile(folder).load()
+    assert [item.name for item in tmp_path.iterdir()] == ["state"]
