@@ -20,7 +20,7 @@ import msgspec
 from edge_sim.core import resources
 from edge_sim.core.backoff import BACKOFF_S, HELD_S
 from edge_sim.core.events import Event
-from edge_sim.core.files import printable
+from edge_sim.core.files import exists, printable
 from edge_sim.core.protocols import Embedder, EventSink, FrameSource
 from edge_sim.core.types import BgrImage, Embedding, Roi
 from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
@@ -322,6 +322,7 @@ def assemble(
     old: Device | None = None,
     workers: int = 1,
     on_embedded: Callable[[float], None] | None = None,
+    grows: bool = False,
 ) -> Device:
     """Return the device of `config` without sinks, its cameras not yet started.
 
@@ -332,23 +333,25 @@ def assemble(
         old: Device before a reload; sources that are configured alike are kept open.
         workers: Number of sources to process at the same time, at most one per source.
         on_embedded: Function called with the duration of each embedding, seconds.
+        grows: Whether watches and references are added while the device runs: there may be no
+            watch, no gallery file and no reference of a configured state yet.
 
     Raises:
         ConfigError: There is nothing to watch, or a mask, state or uri does not fit.
         EdgeSimError: Model, gallery or a file to play cannot be opened.
     """
-    watches_of = watches_by_source(config)
+    watches_of = {} if grows and not config.watches else watches_by_source(config)
     wakeup = wakeup or Wakeup()
     with contextlib.ExitStack() as opened:
-        workers = min(workers, len(watches_of))
+        workers = max(min(workers, len(watches_of)), 1)
         models = [open_model(config) for _ in range(workers)]
         embedder: Embedder = models[0] if workers == 1 else SharedEmbedders(models)
         if on_embedded is not None:
             embedder = TimedEmbedder(embedder, environment.clock, on_embedded)
-        store = opened.enter_context(open_gallery(config))
+        store = opened.enter_context(open_gallery(config, create=grows))
         runners = {}
         for name, watches in watches_of.items():
-            pipeline = build_pipeline(config, watches, embedder, store)
+            pipeline = build_pipeline(config, watches, embedder, store, grows=grows)
             source = kept_source(config, name, old)
             if source is None:
                 source = _source_of(config, name, environment, wakeup)
@@ -443,13 +446,20 @@ def open_model(config: Config) -> Embedder:
     )
 
 
-def open_gallery(config: Config) -> GalleryStore:
+def open_gallery(config: Config, *, create: bool = False) -> GalleryStore:
     """Return the gallery file of `config`, open for reading.
+
+    Args:
+        config: Configuration of the device.
+        create: Make an empty gallery first if there is no file.
 
     Raises:
         GalleryError: There is none, or it cannot be used.
     """
-    return GalleryStore.open(config.path(config.gallery.path), read_only=True, timeout_s=LOCKED_S)
+    path = config.path(config.gallery.path)
+    if create and not exists(path):
+        GalleryStore.open(path, create=True).close()
+    return GalleryStore.open(path, read_only=True, timeout_s=LOCKED_S)
 
 
 def watches_by_source(config: Config) -> Mapping[str, Mapping[str, WatchConfig]]:
@@ -469,9 +479,21 @@ def watches_by_source(config: Config) -> Mapping[str, Mapping[str, WatchConfig]]
 
 
 def build_pipeline(
-    config: Config, watches: Mapping[str, WatchConfig], embedder: Embedder, store: GalleryStore
+    config: Config,
+    watches: Mapping[str, WatchConfig],
+    embedder: Embedder,
+    store: GalleryStore,
+    *,
+    grows: bool = False,
 ) -> Pipeline:
     """Return the pipeline of one source.
+
+    Args:
+        config: Configuration of the device.
+        watches: Watches of the source, by name.
+        embedder: Embedder that they share.
+        store: Open gallery file.
+        grows: As in `assemble`.
 
     Raises:
         ConfigError: A mask cannot be read, or a configured state has no reference.
@@ -480,7 +502,7 @@ def build_pipeline(
     built = []
     for name, watch in watches.items():
         gallery = store.gallery(name, model_id=embedder.model_id)
-        check_states(name, watch, gallery)
+        check_states(name, watch, gallery, grows=grows)
         region = region_of(config, watch)
         moved = moved_region(gallery, region.roi)
         if moved is not None:
@@ -544,8 +566,14 @@ def _with_path(path: str, message: str) -> str:
     return message if path in message else f"{printable(path)}: {message}"
 
 
-def check_states(name: str, watch: WatchConfig, gallery: Gallery) -> None:
+def check_states(name: str, watch: WatchConfig, gallery: Gallery, *, grows: bool = False) -> None:
     """Check that the gallery knows every configured state; an empty gallery may be filled later.
+
+    Args:
+        name: Name of the watch.
+        watch: Section of the watch.
+        gallery: References of the watch.
+        grows: Log a state without a reference instead of raising: it is about to be taught.
 
     Raises:
         ConfigError: A configured state has no reference, or a rule names a state that is none.
@@ -557,6 +585,9 @@ def check_states(name: str, watch: WatchConfig, gallery: Gallery) -> None:
         )
     missing = [state for state in watch.states if state not in gallery.states]
     if missing and len(gallery):
+        if grows:
+            logger.warning("watch %s has no reference yet of %s", name, ", ".join(missing))
+            return
         raise ConfigError(
             f"watches.{name}.states: the gallery has no reference of {', '.join(missing)} "
             f"(it has {', '.join(gallery.states)}); add some with `edge-sim gallery add`"

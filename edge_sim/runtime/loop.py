@@ -345,7 +345,7 @@ class Loop:
             return step
         self._begin()
         step = self._finished()
-        if step is None and not self._failed and not self.done:
+        if step is None and not self._failed and not (self._runners and self.done):
             self._wait(self._wakeup, limit_s)
             step = self._finished()
         return step

@@ -82,6 +82,7 @@ class WatchConfig(Options, frozen=True):
     problems: ReportingPolicy = ReportingPolicy()
     drift_every_s: PositiveSeconds | None = 1800.0
     followers: tuple[Name, ...] = ()
+    private: bool = False
 
 
 class ScoreConfig(Options, frozen=True):
@@ -110,6 +111,11 @@ class Config(Options, frozen=True):
     """Folder that relative paths start from: that of the file. Not a key of the file."""
     hints: Annotated[tuple[str, ...], INTERNAL] = ()
     """Lines about keys of the file that have other names now. Not a key of the file."""
+
+    @property
+    def is_served(self) -> bool:
+        """True if pages are served, on which watches can be added and taught."""
+        return self.health.address is not None
 
     def path(self, text: str) -> Path:
         """Return a path of the configuration, relative ones from the file's folder."""

@@ -36,6 +36,7 @@ from edge_sim.runtime.daemon.state_file import DeviceMemory, StateStore, with_se
 from edge_sim.runtime.daemon.teaching import Lesson
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import TICK_S, Loop, Step, Throttle, Wakeup
+from edge_sim.runtime.stills import DiverseStills
 from edge_sim.runtime.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -255,11 +256,49 @@ class Daemon:
         Raises:
             EdgeSimError: The picture or the command is rejected.
         """
-        job = self._commands.submit(partial(self._teach, command))
+        return self.call(lambda _: self._teach(command), limit_s)
+
+    def call(self, job: Callable[[Device], T], limit_s: float = 10.0) -> T:
+        """Return the result of `job`, run between two frames in the thread of the daemon.
+
+        Not to be called from that thread. While the job runs no frame is processed: it must be
+        quick. Its errors are raised here.
+
+        Args:
+            job: Function of the present device.
+            limit_s: Longest wait, seconds.
+
+        Raises:
+            CommandError: Too many jobs wait, or the daemon did not get to it in time.
+        """
+        future = self._commands.submit(lambda: job(self._device))
         try:
-            return job.result(limit_s)
+            return future.result(limit_s)
         except (futures.TimeoutError, futures.CancelledError) as error:
+            future.cancel()
             raise CommandError("the daemon is busy or about to end; try again") from error
+
+    def reload(self, limit_s: float = 30.0) -> Config:
+        """Read the configuration again, as `request_reload` does; return it once it is in force.
+
+        Raises:
+            EdgeSimError: It cannot be used, and the old one stays in force; or the daemon did not
+                get to it in time.
+        """
+        return self.call(lambda _: self._reload_now(), limit_s)
+
+    def read_config(self) -> Config:
+        """Return the configuration of the file as it is now.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        return self._read_config()
+
+    @property
+    def stills(self) -> DiverseStills:
+        """Most different recent pictures of each watch."""
+        return self._recorders.stills
 
     def _run(self, memory: DeviceMemory) -> None:
         self._adopt(self._device, memory)
@@ -268,7 +307,11 @@ class Daemon:
             self._dispatcher.start(device_info_of(self._device))
             self._device.start()
             self._notifier.status("waiting for the first picture")
-            while not self._stop and not self._loop.done:
+            if not self._device.runners:
+                self._ready = True
+                self._notifier.ready()
+                logger.info("nothing is watched yet; add a watch on the pages")
+            while not self._stop and not self._is_done:
                 self._turn()
             self._settle()
         finally:
@@ -278,6 +321,11 @@ class Daemon:
             self._device.leave()
             self._state_store.save(self._device)
             self._device.join(_LEAVE_S)
+
+    @property
+    def _is_done(self) -> bool:
+        # Without a source the daemon waits for the first watch.
+        return bool(self._device.runners) and self._loop.done
 
     def _turn(self) -> None:
         step = self._loop.next(TICK_S)
@@ -363,10 +411,7 @@ class Daemon:
         if self._ready:
             self._notifier.reloading()
         try:
-            self._change_to(self._read_config())
-            resources.release_free_memory()  # the old device is gone by now
-            self._state_store.sensitivities = {}
-            logger.info("the configuration was read again and is in force")
+            self._reload_now()
         except Exception as error:
             text = str(error) if isinstance(error, EdgeSimError) else _one_line(error)
             logger.error("the new configuration is rejected, the old one stays in force: %s", text)
@@ -375,6 +420,13 @@ class Daemon:
         finally:
             if self._ready:
                 self._notifier.ready()
+
+    def _reload_now(self) -> Config:
+        self._change_to(self._read_config())
+        resources.release_free_memory()  # the old device is gone by now
+        self._state_store.sensitivities = {}
+        logger.info("the configuration was read again and is in force")
+        return self._config
 
     def _change_to(self, config: Config) -> None:
         """Continue with `config`; with the old configuration if that fails, whatever is raised."""
@@ -419,6 +471,7 @@ class Daemon:
             old=old,
             workers=worker_count(config.daemon.workers, len(config.sources)),
             on_embedded=self.board.add_inference,
+            grows=config.is_served,
         )
 
     def _adopt(self, device: Device, memory: DeviceMemory) -> None:

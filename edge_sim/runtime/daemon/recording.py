@@ -20,6 +20,7 @@ from edge_sim.runtime.explanations import ExplanationFile, Recorder, configurati
 from edge_sim.runtime.loop import Step
 from edge_sim.runtime.review_queue import ReviewFolder
 from edge_sim.runtime.score_log import DecisionOrigin, ScoreLog
+from edge_sim.runtime.stills import DiverseStills
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +201,7 @@ class Recorders:
 
     def __init__(self, config: Config, now: Callable[[], float]) -> None:
         self.teacher = Teacher(now)
+        self.stills = DiverseStills(config)
         self._config = config
         self._uncertain = UncertainFrames(config)
         self._records = Records(config)
@@ -210,11 +212,13 @@ class Recorders:
         self.teacher.note(device, source, step)
         self._records.note(watches, step)
         self._uncertain.note(watches, step)
+        self.stills.note(watches, step)
 
     def use(self, config: Config) -> None:
         """Continue with another configuration."""
         self._records.close()
         self._records = Records(config)
+        self.stills.use(config)
         if config.review != self._config.review:
             self._uncertain = UncertainFrames(config)
         self._config = config

@@ -149,6 +149,10 @@ class Teacher:
             )
             self._keep(outcome.watch, picture)
 
+    def frame(self, source: str) -> Frame | None:
+        """Return the newest frame of a source; None before the first. Safe in any thread."""
+        return self._frames.get(source)
+
     def _keep(self, watch: str, picture: _EventPicture) -> None:
         kept = self._pictures.setdefault(watch, deque(maxlen=KEPT_PER_WATCH))
         kept.append(picture)

@@ -1,0 +1,79 @@
+"""A device whose pages are served starts with nothing and grows while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_sim.errors import ConfigError
+from edge_sim.gallery.store import GalleryStore
+from edge_sim.runtime.config import Config, parse_config
+from edge_sim.runtime.daemon.daemon import Daemon
+from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
+from tests.runtime.daemon.test_service import await_events, changes, running, show, written
+
+SERVED = "health: {listen: '127.0.0.1:0'}\n"
+
+
+@contextmanager
+def growing(folder: Path, camera: Camera, next_configs: list[Config]) -> Iterator[Daemon]:
+    """A daemon that starts with an empty configuration."""
+    empty = parse_config(f"model: {{path: thumbnail}}\n{SERVED}", folder=str(folder))
+    daemon = Daemon(
+        empty, reload=lambda: next_configs.pop(0), environment=world_of({"camera": camera})
+    )
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        daemon.call(lambda _: None, LIMIT_S)
+        yield daemon
+    finally:
+        daemon.request_stop()
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+
+
+def watches_of(daemon: Daemon) -> list[str]:
+    return daemon.call(lambda device: list(device.watches), LIMIT_S)
+
+
+def test_a_served_device_starts_empty_and_takes_its_first_watch(tmp_path: Path) -> None:
+    camera, frames = Camera(), Show()
+    (tmp_path / "later").mkdir()
+    first = lamp_config(tmp_path / "later", SERVED)
+    with growing(tmp_path, camera, [first]) as daemon:
+        with GalleryStore.open(tmp_path / "gallery.db") as store:
+            assert store.revision == 0, "the gallery was made"
+        assert daemon.board.health().alive
+        assert daemon.reload(LIMIT_S) is first
+        assert watches_of(daemon) == ["lamp"]
+        show(daemon, camera, frames, "on")
+        await_events(daemon, 1)
+        newest = daemon._recorders.teacher.frame("camera")
+        assert newest is not None
+        assert newest.index == 4
+        assert daemon.stills.of("lamp"), "there is something to choose from"
+    assert changes(written(tmp_path / "later")) == [(None, "on")]
+
+
+def test_a_state_that_has_no_reference_yet_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = lamp_config(tmp_path, SERVED)
+    text = (tmp_path / "config.yaml").read_text().replace("lamp: {", "lamp: {states: [on, ajar], ")
+    ajar = parse_config(text, folder=config.folder)
+    with growing(tmp_path, Camera(), [ajar]) as daemon:
+        daemon.reload(LIMIT_S)
+    assert "watch lamp has no reference yet of ajar" in caplog.text
+
+
+def test_a_configuration_that_cannot_be_used_is_an_error_of_the_caller(tmp_path: Path) -> None:
+    camera = Camera()
+    with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
+        with pytest.raises(ConfigError, match="wtches"):
+            daemon.reload(LIMIT_S)
+        assert watches_of(daemon) == ["lamp"]
