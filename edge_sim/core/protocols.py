@@ -55,6 +55,28 @@ class FrameSource(Protocol):
         """Release the device. Safe to call twice."""
 
 
+class GrabbingSource(FrameSource, Protocol):
+    """Live source that can take a frame without converting it; the methods are optional.
+
+    With them, frames between two observations of the watches cost no conversion. They are called
+    instead of `read`, from the same thread.
+    """
+
+    def grab(self) -> float | None:
+        """Take the next frame, waiting for it, and return its `captured_at_s`; None at the end.
+
+        Raises:
+            SourceError: As `read`.
+        """
+
+    def retrieve(self) -> Frame:
+        """Return the frame of the last `grab`; called at most once for each.
+
+        Raises:
+            SourceError: As `read`.
+        """
+
+
 class Embedder(Protocol):
     """Turns the pixels of a region into an embedding. One thread per embedder."""
 

@@ -5,6 +5,7 @@ No I/O, no clock: the same frames give the same events.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,11 +47,14 @@ class ObservationInterval:
     interval_s: float = 0.0
     recheck_s: float = 0.0
 
+    def least_s(self, pending: bool) -> float:
+        """Return the least time between two observations, less half a millisecond of slack:
+        frame times are rounded by containers."""
+        return (min(self.interval_s, self.recheck_s) if pending else self.interval_s) - 5e-4
+
     def is_due(self, since_last_s: float, pending: bool) -> bool:
         """Return whether an observation is due; time that ran backwards counts as due."""
-        wanted_s = min(self.interval_s, self.recheck_s) if pending else self.interval_s
-        # Half a millisecond of slack: frame times are rounded by containers.
-        return since_last_s < 0 or since_last_s >= wanted_s - 5e-4
+        return since_last_s < 0 or since_last_s >= self.least_s(pending)
 
 
 def _as_it_is(match: Match, probe: Probe, recall: ReferenceLoader) -> Match:  # noqa: ARG001
@@ -157,6 +161,14 @@ class Watch:
     def recall_time(self, in_state_s: float) -> None:
         """Say that what is said now has been said for so long: after a restart."""
         self._time = TimeInState(self._decider.state, in_state_s)
+
+    @property
+    def due_at_s(self) -> float:
+        """Time of a frame from which the next observation is due; minus infinity before the
+        first one."""
+        if self._last_observed_s is None:
+            return -math.inf
+        return self._last_observed_s + self._pace.least_s(self._decider.pending)
 
     def observe(self, frame_features: FrameFeatures) -> Outcome | None:
         """Return the outcome of observing a frame; None if none is due yet."""
@@ -293,6 +305,12 @@ class Pipeline:
         frame_features = FrameFeatures(frame, self._embedder)
         observations = [watch.observe(frame_features) for watch in self.watches]
         return tuple(outcome for outcome in observations if outcome is not None)
+
+    @property
+    def due_at_s(self) -> float:
+        """Time of a frame from which the next observation of a watch is due; plus infinity where
+        there is no watch."""
+        return min((watch.due_at_s for watch in self.watches), default=math.inf)
 
     def lose_view(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:
         """Yield the event of each watch that now says `unknown: stale`; see `Watch.lose_view`."""

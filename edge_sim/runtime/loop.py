@@ -216,6 +216,8 @@ class SourceRunner:
             return self._step()
         self._silent_since_s, self._reported_stale = None, False
         outcomes = self.pipeline.process(frame)
+        if isinstance(source, LiveSource):
+            source.due_from(self.pipeline.due_at_s)
         changes = self.pipeline.events_of(outcomes, frame.source)
         return self._step(frame, outcomes, (*self._restored(), *changes))
 

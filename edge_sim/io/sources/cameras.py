@@ -211,7 +211,15 @@ class OpenCvCamera:
 
     def read(self) -> NDArray[Any] | None:
         """Return the next picture; None if the driver gave none."""
-        done, pixels = self._capture.read()
+        return self.retrieve() if self.grab() else None
+
+    def grab(self) -> bool:
+        """Take the next picture as the driver has it; return False if it gave none."""
+        return bool(self._capture.grab())
+
+    def retrieve(self) -> NDArray[Any] | None:
+        """Return the picture of the last `grab`, converted; None if it cannot be."""
+        done, pixels = self._capture.retrieve()
         return pixels if done else None
 
     def release(self) -> None:

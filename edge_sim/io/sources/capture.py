@@ -23,7 +23,8 @@ class Capture(Protocol):
     """An open device, used by one thread only.
 
     Optional attributes: `pause_s` and `due_in_s` of a device that is polled, and `silence_hint`,
-    advice for one that gives no picture.
+    advice for one that gives no picture. A device with `grab` and `retrieve` (see
+    `GrabbingCapture`) is asked for the pixels of those pictures only that are looked at.
     """
 
     def read(self) -> NDArray[Any] | None:
@@ -31,6 +32,16 @@ class Capture(Protocol):
 
     def release(self) -> None:
         """Give the device back."""
+
+
+class GrabbingCapture(Capture, Protocol):
+    """Device that can take a picture without converting or decoding it to pixels."""
+
+    def grab(self) -> bool:
+        """Take the next picture, waiting for it; return False if the device gave none."""
+
+    def retrieve(self) -> NDArray[Any] | None:
+        """Return the picture of the last `grab`; None if it is none."""
 
 
 VideoCapture = Callable[[str, int], Any]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge_sim.core.images import decode
 from edge_sim.core.picture_header import read_header
 from edge_sim.errors import SourceError
-from edge_sim.io.sources.capture import Capture
+from edge_sim.io.sources.capture import Capture, GrabbingCapture
 from edge_sim.io.sources.http import MAX_BODY_BYTES, ByteReader, CameraAnswer, HttpClient, same_host
 from edge_sim.io.sources.options import SourceOptions
 
@@ -32,7 +32,7 @@ _SEGMENTS_BEHIND = 3
 _HEAD_BYTES = 512
 _ATTRIBUTE = re.compile(r'(?P<key>[A-Z0-9-]+)=(?:"(?P<quoted>[^"]*)"|(?P<plain>[^,]*))')
 
-OpenVideo = Callable[[str], Capture]
+OpenVideo = Callable[[str], GrabbingCapture]
 """Opens FFmpeg's name of a pipe."""
 
 
@@ -96,9 +96,19 @@ class MjpegCamera:
         self._body = answer.body
         self._name = name
         self._boundary = b""
+        self._data = b""
 
     def read(self) -> NDArray[Any] | None:
         """Return the next picture; None for a part that is none.
+
+        Raises:
+            SourceError: The stream ended, stalled, or sends what is no multipart stream.
+        """
+        self.grab()
+        return self.retrieve()
+
+    def grab(self) -> bool:
+        """Take the next part; always return True.
 
         Raises:
             SourceError: The stream ended, stalled, or sends what is no multipart stream.
@@ -110,8 +120,17 @@ class MjpegCamera:
             raise SourceError(f"{self._name}: lost: {error}") from error
         if data is None:
             raise SourceError(f"{self._name}: lost: the camera ended the stream")
+        self._data = data
+        return True
+
+    def retrieve(self) -> NDArray[Any] | None:
+        """Return the picture of the last part, decoded; None if it is none.
+
+        Raises:
+            SourceError: It is too large.
+        """
         try:
-            return decode(data)
+            return decode(self._data)
         except ValueError as error:
             if "more than" in str(error):
                 raise SourceError(f"{self._name}: {error}") from error
@@ -257,12 +276,24 @@ class PipedVideo:
         Raises:
             SourceError: The camera stopped sending.
         """
-        pixels = self._video.read()
-        if pixels is None and not self._thread.is_alive():
+        return self.retrieve() if self.grab() else None
+
+    def grab(self) -> bool:
+        """Decode the next picture; return False where FFmpeg gave none.
+
+        Raises:
+            SourceError: The camera stopped sending.
+        """
+        taken = self._video.grab()
+        if not taken and not self._thread.is_alive():
             raise SourceError(
                 f"{self._name}: lost{self._reason() or ': the camera ended the stream'}"
             )
-        return pixels
+        return taken
+
+    def retrieve(self) -> NDArray[Any] | None:
+        """Return the picture of the last `grab`; None if it is none."""
+        return self._video.retrieve()
 
     def release(self) -> None:
         """Close the connection and the pipe."""

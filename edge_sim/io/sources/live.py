@@ -17,6 +17,7 @@ from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import Capture, OpenCapture
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.reader import (
+    LONGEST_SKIP_S,
     CaptureSource,
     Clocks,
     End,
@@ -75,7 +76,9 @@ class LiveSource:
         self._options = options
         self._name = options.name or "camera"
         self._clocks = clocks or Clocks()
-        self._mailbox = Mailbox(wake)
+        # Half the time-out: a source none of whose frames is due is not a silent one.
+        skip_s = min(LONGEST_SKIP_S, options.read_timeout_s / 2)
+        self._mailbox = Mailbox(wake, longest_skip_s=skip_s)
         self._freezes = FreezeDetector(options.frozen_timeout_s)
         self._reader: Reader | None = None
         self._abandoned: list[Reader] = []
@@ -99,6 +102,11 @@ class LiveSource:
     def rejected(self) -> int:
         """Reads of the device that gave no picture, or something that is none."""
         return self._mailbox.rejected
+
+    @property
+    def skipped(self) -> int:
+        """Frames that were not converted to pixels, because none was due."""
+        return self._mailbox.skipped
 
     @property
     def repeated(self) -> int:
@@ -167,6 +175,17 @@ class LiveSource:
         """
         self._keep_alive()
         return self._read(self._options.read_timeout_s + self._mailbox.pause_s)
+
+    def due_from(self, at_s: float) -> None:
+        """Set the capture time from which a frame is due; earlier ones may be left out.
+
+        One frame a second comes in any case, and the first after a loss. Frames cost the reading
+        thread a conversion to pixels only if they come.
+
+        Args:
+            at_s: Monotonic seconds, as `Frame.captured_at_s`; minus infinity for every frame.
+        """
+        self._mailbox.due_at_s = at_s
 
     def read_now(self) -> Frame | None:
         """Return the next frame without waiting; only of use when `ready`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import zlib
@@ -10,9 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
+
+from numpy.typing import NDArray
 
 from edge_sim.core.backoff import pause_s
-from edge_sim.core.protocols import FrameSource
+from edge_sim.core.protocols import FrameSource, GrabbingSource
 from edge_sim.core.types import Frame
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import Capture, upright
@@ -20,6 +24,9 @@ from edge_sim.io.sources.options import SourceOptions
 
 _KEPT = 4
 """Items of a mailbox: lost, back, lost, back; older ones are out of date."""
+LONGEST_SKIP_S = 1.0
+"""Longest time without a frame while none is due: people teach with the last one, and a source
+whose pictures break must be noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,18 @@ class Mailbox:
 
     Args:
         wake: Callback after every change, from any thread; must return at once.
+        longest_skip_s: Longest time without a frame while none is due, seconds.
     """
 
-    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        wake: Callable[[], None] | None = None,
+        *,
+        longest_skip_s: float = LONGEST_SKIP_S,
+    ) -> None:
         self._wake = wake
+        self._longest_skip_s = longest_skip_s
+        self._delivered_at_s: float | None = None
         self._changed = threading.Condition()
         self._items: deque[Item] = deque(maxlen=_KEPT)
         self._numbered = 0
@@ -76,6 +91,10 @@ class Mailbox:
         """Frames that a newer one replaced before they were taken."""
         self.rejected = 0
         """Reads that gave no picture."""
+        self.skipped = 0
+        """Frames that were not converted, because none was due."""
+        self.due_at_s = -math.inf
+        """Capture time from which a frame is due; earlier ones may be skipped."""
         self.pause_s = 0.0
         """Seconds between two pictures of a device that is polled."""
         self.last_fault: Fault | None = None
@@ -93,7 +112,24 @@ class Mailbox:
                 frame = replace(frame, index=self._numbered)
                 self._numbered += 1
             self.last_fault = None
+            self._delivered_at_s = frame.captured_at_s
             self._put(frame)
+
+    def wants(self, at_s: float) -> bool:
+        """Return whether a frame captured at `at_s` is to be delivered.
+
+        The first one and the first one after a loss always are.
+        """
+        last_s = self._delivered_at_s
+        if last_s is None or self.last_fault is not None or at_s >= self.due_at_s:
+            return True
+        return not 0.0 <= at_s - last_s < self._longest_skip_s
+
+    def skip(self) -> None:
+        """Count a frame that was not due."""
+        with self._changed:
+            self.skipped += 1
+            self._numbered += 1
 
     def reject(self) -> None:
         """Count a read that gave no picture."""
@@ -198,6 +234,11 @@ class WarmUp:
         self._first_s: float | None = None
         self._is_black = True
 
+    @property
+    def pending(self) -> bool:
+        """True while a further frame may have to be skipped, for which its pixels are needed."""
+        return self._to_skip > 0 or self._is_black
+
     def skips(self, frame: Frame) -> bool:
         """Return whether the next frame is not to be used."""
         at_s = frame.captured_at_s
@@ -226,6 +267,9 @@ class CaptureSource:
         self, capture: Capture, options: SourceOptions, clocks: Clocks | None = None
     ) -> None:
         self._capture: Capture | None = capture
+        self._grabs = hasattr(capture, "grab") and hasattr(capture, "retrieve")
+        self._raw: NDArray[Any] | None = None
+        self._at_s = self._unix_s = 0.0
         self._rotate = options.rotate
         self._name = options.name or "camera"
         self._clocks = clocks or Clocks()
@@ -252,17 +296,49 @@ class CaptureSource:
             NoPictureError: The device gave none.
             SourceError: It was lost, or is closed.
         """
-        if self._capture is None:
+        self.grab()
+        return self.retrieve()
+
+    def grab(self) -> float | None:
+        """Take the next picture, waiting for it, and return its time, monotonic seconds.
+
+        Raises:
+            NoPictureError: The device gave none.
+            SourceError: It was lost, or is closed.
+        """
+        capture = self._capture
+        if capture is None:
             raise SourceError(f"{self._name}: read after close")
-        raw = self._capture.read()
+        if self._grabs:
+            taken = capture.grab()  # type: ignore[attr-defined]
+        else:
+            self._raw = capture.read()
+            taken = self._raw is not None
+        if not taken:
+            raise NoPictureError(f"{self._name}: no picture")
+        self._at_s, self._unix_s = self._clocks.monotonic(), self._clocks.wall()
+        return self._at_s
+
+    def retrieve(self) -> Frame:
+        """Return the picture of the last `grab`.
+
+        Raises:
+            NoPictureError: It is none.
+            SourceError: The device was lost, or is closed.
+        """
+        capture = self._capture
+        if capture is None:
+            raise SourceError(f"{self._name}: read after close")
+        if self._grabs:
+            self._raw = capture.retrieve()  # type: ignore[attr-defined]
+        raw, self._raw = self._raw, None
         if raw is None:
             raise NoPictureError(f"{self._name}: no picture")
         try:
             pixels = upright(raw, self._rotate)
         except ValueError as error:
             raise NoPictureError(f"{self._name}: not a picture: {error}") from error
-        now_s, unix_s = self._clocks.monotonic(), self._clocks.wall()
-        frame = Frame(pixels, now_s, unix_s, self._index, self._name)
+        frame = Frame(pixels, self._at_s, self._unix_s, self._index, self._name)
         self._index += 1
         return frame
 
@@ -445,7 +521,7 @@ class Reader:
                 return None
             try:
                 with self._limited(self._options.read_timeout_s):
-                    frame = source.read()
+                    is_due, frame = self._next(source, warm_up)
             except NoPictureError as error:
                 logger.debug("%s", error)
                 self._mailbox.reject()
@@ -463,15 +539,28 @@ class Reader:
                 self._mailbox.fail(str(error) if known else self._unexpected(error), None, error)
                 self._leave.wait(_RETRY_READ_S)
                 continue
-            if frame is None:
+            if frame is None and is_due:
                 return None
             bad, good_s = 0, self._clocks.monotonic()
             first_good_s = good_s if first_good_s is None else first_good_s
             if good_s - first_good_s >= self._options.held_s:
                 self.failures = 0
-            if not warm_up.skips(frame) and not self._leave.is_set():
+            if frame is None:
+                self._mailbox.skip()
+            elif not warm_up.skips(frame) and not self._leave.is_set():
                 self._deliver(frame, is_device=is_device)
         return None
+
+    def _next(self, source: FrameSource, warm_up: WarmUp) -> tuple[bool, Frame | None]:
+        """Return whether the next frame is due, and the frame; None at the end, or if not due."""
+        if not _can_grab(source):
+            return True, source.read()
+        at_s = source.grab()
+        if at_s is None:
+            return True, None
+        if not warm_up.pending and not self._mailbox.wants(at_s):
+            return False, None
+        return True, source.retrieve()
 
     def _deliver(self, frame: Frame, *, is_device: bool) -> None:
         frozen_s = self._freezes.frozen_s(frame)
@@ -491,3 +580,7 @@ class Reader:
             yield
         finally:
             self._overdue_s = None
+
+
+def _can_grab(source: FrameSource) -> TypeGuard[GrabbingSource]:
+    return hasattr(source, "grab") and hasattr(source, "retrieve")

@@ -123,7 +123,19 @@ class OpenCvStream:
         Raises:
             SourceError: OpenCV cannot convert the pictures, or they are too large.
         """
-        done, pixels = self._capture.read()
+        return self.retrieve() if self.grab() else None
+
+    def grab(self) -> bool:
+        """Decode the next picture; return False at the end or after FFmpeg's time-out."""
+        return bool(self._capture.grab())
+
+    def retrieve(self) -> NDArray[Any] | None:
+        """Return the picture of the last `grab`, converted; None if it cannot be.
+
+        Raises:
+            SourceError: OpenCV cannot convert the pictures, or they are too large.
+        """
+        done, pixels = self._capture.retrieve()
         if not done:
             return None
         try:

@@ -118,6 +118,7 @@ class V4l2Layer:
         self.asked: list[tuple[str, int]] = []
         self.settings: dict[int, float] = {}
         self.released = 0
+        self.converted = 0
         self._level = 0
 
     def __call__(self, path: str, backend: int) -> V4l2Layer:
@@ -135,8 +136,12 @@ class V4l2Layer:
         size = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
         return size[prop]
 
-    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
+    def grab(self) -> bool:
         self._level = (self._level + 1) % 256
+        return True
+
+    def retrieve(self) -> tuple[bool, NDArray[np.uint8] | None]:
+        self.converted += 1
         return True, flat(self._level)
 
     def release(self) -> None:

@@ -1,0 +1,267 @@
+"""A live camera converts the frames that are due, and the others only as a sign of life."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from edge_sim.core.events import SourceLost, SourceRestored, StateChanged
+from edge_sim.core.images import decode
+from edge_sim.core.types import BgrImage, Frame
+from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
+from edge_sim.errors import SourceError
+from edge_sim.io.sources import open_source
+from edge_sim.io.sources.cameras import open_camera
+from edge_sim.io.sources.live import LiveSource
+from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.reader import Clocks
+from edge_sim.runtime.loop import SourceRunner, Step
+from tests.builders import BrightnessEmbedder
+from tests.decision.test_pipeline import LIGHT_AND_DARK, STAGES
+from tests.io.sources.devices import PATIENCE_S, V4l2Layer, flat
+from tests.io.sources.test_http import PICTURE, parts, site, stream
+
+OPTIONS = SourceOptions(name="cam", warm_up_s=0.0, reconnect_s=(0.001,))
+STEP_S = 0.04
+
+
+class Camera:
+    """Camera of 25 frames a second of a clock of its own, one whenever the test lets it.
+
+    `faults` are the numbers of grabs that fail.
+    """
+
+    def __init__(self, faults: frozenset[int] = frozenset()) -> None:
+        self.now_s = 0.0
+        self.grabs = 0
+        self.converted: list[int] = []
+        self._faults = faults
+        self._waits = 0
+        self._allowed = 0
+        self._changed = threading.Condition()
+
+    def open(self) -> Camera:
+        return self
+
+    def grab(self) -> bool:
+        with self._changed:
+            self._waits += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._allowed > self.grabs, PATIENCE_S)
+            self.grabs += 1
+            self.now_s += STEP_S
+        if self.grabs in self._faults:
+            raise SourceError("cam: cable pulled")
+        return True
+
+    def retrieve(self) -> NDArray[Any]:
+        self.converted.append(self.grabs)
+        return flat(self.grabs % 200 + 20)
+
+    def read(self) -> NDArray[Any]:
+        raise AssertionError("a camera that can grab is not read")
+
+    def release(self) -> None:
+        return
+
+    def go_on(self) -> None:
+        """Give the next frame and wait until the reader has delivered it or left it out."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._waits > self.grabs, PATIENCE_S)
+            self._allowed += 1
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self._waits > self._allowed, PATIENCE_S)
+
+    def end(self) -> None:
+        with self._changed:
+            self._allowed = 1 << 30
+            self._faults = frozenset(range(1 << 10))
+            self._changed.notify_all()
+
+
+def live(camera: Camera, options: SourceOptions = OPTIONS) -> LiveSource:
+    source = LiveSource(camera.open, options, clocks=Clocks(lambda: camera.now_s, lambda: 1e9))
+    source.start()
+    return source
+
+
+def watched(source: LiveSource, *intervals_s: float) -> SourceRunner:
+    watches = [
+        Watch(f"w{at}", LIGHT_AND_DARK, STAGES, pace=ObservationInterval(interval_s))
+        for at, interval_s in enumerate(intervals_s)
+    ]
+    pipeline = Pipeline(BrightnessEmbedder(), watches, "shed")
+    return SourceRunner(source, pipeline, live=True, now=lambda: 0.0, clock=lambda: 0.0)
+
+
+def play(camera: Camera, runner: SourceRunner, frames: int) -> list[Step]:
+    steps = []
+    for _ in range(frames):
+        camera.go_on()
+        while runner.ready:
+            steps.append(runner.step())
+    return steps
+
+
+@pytest.fixture
+def camera() -> Iterator[Camera]:
+    made = Camera()
+    yield made
+    made.end()
+
+
+def test_one_frame_in_25_is_converted_for_a_watch_of_one_observation_a_second(
+    camera: Camera,
+) -> None:
+    source = live(camera)
+    steps = play(camera, watched(source, 1.0), 101)
+    assert camera.converted == [1, 26, 51, 76, 101]
+    assert [len(step.outcomes) for step in steps] == [1] * 5
+    assert source.skipped == 96
+    assert source.dropped == 0
+    frames = [step.frame for step in steps if step.frame is not None]
+    assert [frame.index for frame in frames] == [0, 25, 50, 75, 100]
+    assert [frame.captured_at_s for frame in frames] == pytest.approx(
+        [0.04, 1.04, 2.04, 3.04, 4.04]
+    )
+    camera.end()
+    source.close()
+
+
+def test_the_watch_that_observes_most_often_decides(camera: Camera) -> None:
+    source = live(camera)
+    steps = play(camera, watched(source, 1.0, 0.2), 26)
+    assert camera.converted == [1, 6, 11, 16, 21, 26]
+    assert [len(step.outcomes) for step in steps] == [2, 1, 1, 1, 1, 2]
+    camera.end()
+    source.close()
+
+
+def test_a_watch_of_every_frame_gets_every_frame(camera: Camera) -> None:
+    source = live(camera)
+    play(camera, watched(source, 0.0, 60.0), 10)
+    assert camera.converted == list(range(1, 11))
+    camera.end()
+    source.close()
+
+
+def test_without_an_observation_due_one_frame_a_second_shows_that_the_camera_lives(
+    camera: Camera,
+) -> None:
+    source = live(camera)
+    steps = play(camera, watched(source, 600.0), 76)
+    assert camera.converted == [1, 26, 51, 76]
+    assert [len(step.outcomes) for step in steps] == [1, 0, 0, 0]
+    camera.end()
+    source.close()
+
+
+def test_a_camera_with_a_short_time_out_is_not_silent_while_nothing_is_due(camera: Camera) -> None:
+    source = live(camera, replace(OPTIONS, read_timeout_s=0.4))
+    steps = play(camera, watched(source, 600.0), 76)
+    assert {type(event) for step in steps for event in step.events} == {StateChanged}
+    camera.end()
+    source.close()
+
+
+def test_the_first_frame_after_a_loss_comes_at_once() -> None:
+    camera = Camera(faults=frozenset({5}))
+    source = live(camera)
+    steps = play(camera, watched(source, 600.0), 10)
+    assert camera.converted == [1, 6]
+    events = [event for step in steps for event in step.events]
+    assert [type(event) for event in events] == [StateChanged, SourceLost, SourceRestored]
+    camera.end()
+    source.close()
+
+
+def test_a_reader_whose_caller_says_nothing_converts_every_frame(camera: Camera) -> None:
+    source = live(camera)
+    for _ in range(5):
+        camera.go_on()
+        source.read_now()
+    assert camera.converted == [1, 2, 3, 4, 5]
+    camera.end()
+    source.close()
+
+
+def test_a_usb_camera_converts_no_frame_that_is_not_due(tmp_path: Path) -> None:
+    layer = V4l2Layer()
+    device = tmp_path / "video0"
+    device.touch()
+    options = replace(OPTIONS, threaded=False)
+    source = open_camera(str(device), options, video_capture=layer)
+    assert hasattr(source, "grab")
+    for _ in range(24):
+        source.grab()
+    assert layer.converted == 0
+    frame = source.read()
+    assert frame is not None
+    assert (layer.converted, int(frame.pixels[0, 0, 0])) == (1, 25)
+
+
+def test_a_jpeg_of_an_http_camera_is_decoded_only_if_it_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded: list[bytes] = []
+
+    def counted(data: bytes) -> BgrImage:
+        decoded.append(data)
+        return decode(data)
+
+    monkeypatch.setattr("edge_sim.io.sources.http_camera.decode", counted)
+    pages = {"/v": stream(parts(*[PICTURE] * 25, b"no picture"))}
+    with site(pages) as camera:
+        source = open_source(f"http://{camera.at}/v", replace(OPTIONS, threaded=False))
+        assert hasattr(source, "grab")
+        for _ in range(24):
+            source.grab()
+        assert not decoded
+        assert source.read() is not None
+        assert len(decoded) == 1
+        source.close()
+
+
+class Own:
+    """Source of a user that can grab."""
+
+    name = "own"
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.converted = 0
+
+    def grab(self) -> float | None:
+        self.at += 1
+        return None if self.at > 101 else self.at * STEP_S
+
+    def retrieve(self) -> Frame:
+        self.converted += 1
+        pixels = np.full((4, 6, 3), self.at, np.uint8)
+        return Frame(pixels, self.at * STEP_S, self.at * STEP_S, self.at, self.name)
+
+    def read(self) -> Frame | None:
+        raise AssertionError("not called")
+
+    def close(self) -> None:
+        return
+
+
+def test_a_source_of_ones_own_may_offer_to_grab() -> None:
+    own = Own()
+    source = LiveSource(lambda: own, OPTIONS)
+    source.due_from(1e9)
+    source.start()
+    taken = [source.read()]
+    while taken[-1] is not None:
+        taken.append(source.read())
+    assert own.converted == 5
+    assert source.skipped == 96
+    source.close()
