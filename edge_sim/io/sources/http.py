@@ -207,13 +207,7 @@ class HttpClient:
                 answer.connection.close()
                 raise SourceError(in_words(answer.status, user))
             answer.connection.close()
-            target = urljoin(url, answer.headers.get("location", ""))
-            if not same_host(url, target):
-                raise SourceError(
-                    f"it redirects to {masked(target)[:200]!r}, which is not the same host; if "
-                    f"that is right, configure that address"
-                )
-            url = target
+            url = redirect_target(url, answer.headers.get("location", ""))
         raise SourceError(f"it redirects more than {_MAX_REDIRECTS} times")
 
     def _ask(self, url: str, user: SplitResult) -> CameraAnswer:
@@ -223,14 +217,11 @@ class HttpClient:
         if answer.status != 401 or user.username is None:
             return answer
         answer.connection.close()
-        # Digest first: Basic sends the password itself.
-        for challenge in sorted(
-            challenges.split("\n"), key=lambda text: text.lower()[:6] != "digest"
-        ):
-            header = self._authorization(challenge, url, user)
-            if header is not None:
-                return self._exchange(url, header)
-        return answer
+        self._digest_count += 1
+        header = authorization(
+            challenges, "GET", target_of(urlsplit(url)), user, self._digest_count
+        )
+        return answer if header is None else self._exchange(url, header)
 
     def _exchange(self, url: str, authorization: str | None) -> CameraAnswer:
         parts = urlsplit(url)
@@ -260,24 +251,42 @@ class HttpClient:
             sock = encrypted(sock, host, self._tls)
         return TimedSocket(sock, self._open_s)
 
-    def _authorization(self, challenge: str, url: str, user: SplitResult) -> str | None:
-        """Return the header that answers a challenge; None for one of an unknown kind."""
-        name, password = unquote(user.username or ""), unquote(user.password or "")
+
+def authorization(
+    challenges: str, method: str, target: str, user: SplitResult, count: int
+) -> str | None:
+    """Return the value of the header that answers a challenge; None for unknown kinds.
+
+    Args:
+        challenges: Values of the headers that ask for it, one a line.
+        method: Method of the request.
+        target: Its path and query, or in RTSP its whole address.
+        user: Address with user and password.
+        count: Number of this request, from 1.
+    """
+    name, password = unquote(user.username or ""), unquote(user.password or "")
+    # Digest first: Basic sends the password itself.
+    for challenge in sorted(challenges.split("\n"), key=lambda text: text.lower()[:6] != "digest"):
         scheme, _, rest = challenge.strip().partition(" ")
         if scheme.lower() == "basic" or not challenge:
-            token = base64.b64encode(f"{name}:{password}".encode()).decode()
-            return f"Basic {token}"
-        if scheme.lower() != "digest":
-            return None
-        fields = {key.lower(): a or b for key, a, b in _CHALLENGE.findall(rest)}
-        self._digest_count += 1
-        return digest_header(fields, name, password, target_of(urlsplit(url)), self._digest_count)
+            return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+        if scheme.lower() == "digest":
+            fields = {key.lower(): a or b for key, a, b in _CHALLENGE.findall(rest)}
+            header = digest_header(fields, name, password, target, count, method)
+            if header is not None:
+                return header
+    return None
 
 
 def digest_header(
-    fields: Mapping[str, str], user: str, password: str, target: str, count: int
+    fields: Mapping[str, str],
+    user: str,
+    password: str,
+    target: str,
+    count: int,
+    method: str = "GET",
 ) -> str | None:
-    """Return an `Authorization` of RFC 7616 for a GET; None if it wants what we do not know.
+    """Return an `Authorization` of RFC 7616; None if it wants what we do not know.
 
     Args:
         fields: Fields of the challenge, names in lower case.
@@ -285,6 +294,7 @@ def digest_header(
         password: Password of the user.
         target: Path and query.
         count: Number of this request, from 1.
+        method: Method of the request.
     """
     algorithm = fields.get("algorithm", "MD5")
     kind = _DIGESTS.get(algorithm.upper())
@@ -296,7 +306,7 @@ def digest_header(
         return hashlib.new(kind, text.encode(), usedforsecurity=False).hexdigest()
 
     realm, nonce = fields.get("realm", ""), fields.get("nonce", "")
-    first, second = digest(f"{user}:{realm}:{password}"), digest(f"GET:{target}")
+    first, second = digest(f"{user}:{realm}:{password}"), digest(f"{method}:{target}")
     parts = {"username": user, "realm": realm, "nonce": nonce, "uri": target}
     if "opaque" in fields:
         parts["opaque"] = fields["opaque"]
@@ -312,19 +322,37 @@ def digest_header(
     return f"Digest {quoted}, algorithm={algorithm}{header}"
 
 
+def redirect_target(url: str, location: str) -> str:
+    """Return the address to which a camera redirects.
+
+    Raises:
+        SourceError: It leaves the camera's host, or cannot be read.
+    """
+    try:
+        target = urljoin(url, location)
+    except ValueError:
+        target = location
+    if not same_host(url, target):
+        raise SourceError(
+            f"it redirects to {masked(target)[:200]!r}, which is not the same host; if that is "
+            f"right, configure that address"
+        )
+    return target
+
+
 def same_host(before: str, after: str) -> bool:
     """Return whether an address stays on the host and port of another one.
 
-    A change from http to https on the same host is allowed, the way back is not.
+    A change from http to https, or from rtsp to rtsps, is allowed, the way back is not.
     """
     try:
         old, new = urlsplit(before), urlsplit(after)
         ports = [parts.port or PORTS.get(parts.scheme) for parts in (old, new)]
     except ValueError:
         return False
-    if new.scheme not in ("http", "https") or not new.hostname or old.hostname != new.hostname:
+    if new.scheme not in PORTS or not new.hostname or old.hostname != new.hostname:
         return False
-    if (old.scheme, new.scheme) == ("http", "https"):
+    if new.scheme == f"{old.scheme}s":
         return True
     return old.scheme == new.scheme and ports[0] == ports[1]
 

@@ -1,4 +1,4 @@
-"""Network cameras: RTSP through OpenCV's FFmpeg, http and https through a client of our own."""
+"""Network cameras: RTSP through a relay and FFmpeg, http and https through a client of our own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from edge_sim.io.sources.http import (
     address_of,
     checked_address,
     connect_failure,
-    encrypted,
     in_words,
     target_of,
     tls_context,
@@ -35,6 +34,7 @@ from edge_sim.io.sources.interlaced import (
 )
 from edge_sim.io.sources.live import open_live
 from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.rtsp_relay import RtspRelay
 from edge_sim.io.sources.uri import label
 
 _ENCRYPTED = frozenset({"rtsps", "https"})
@@ -175,31 +175,56 @@ class OpenCvStream:
         return np.asarray(data, np.uint8).tobytes() if done and data is not None else b""
 
 
+class RelayedStream:
+    """A stream that FFmpeg reads through a relay.
+
+    Args:
+        video: Opened at the address of the relay.
+        relay: Connected to the camera.
+        name: Name of the source in messages.
+    """
+
+    silence_hint = OpenCvStream.silence_hint
+
+    def __init__(self, video: Capture, relay: RtspRelay, name: str) -> None:
+        self._video = video
+        self._relay = relay
+        self._name = name
+
+    def read(self) -> NDArray[Any] | None:
+        """Return the next picture; None where FFmpeg gave none.
+
+        Raises:
+            SourceError: The camera ended the stream, or its pictures cannot be used.
+        """
+        pixels = self._video.read()
+        if pixels is None and not self._relay.alive:
+            raise SourceError(
+                f"{self._name}: lost: {self._relay.fault or 'the camera ended the stream'}"
+            )
+        return pixels
+
+    def release(self) -> None:
+        """Close the connections."""
+        self._video.release()
+        self._relay.close()
+
+
 def _open(uri: str, name: str, options: SourceOptions) -> Capture:
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):
         return open_http_camera(uri, name, options, lambda pipe: OpenCvStream(pipe, name, options))
-    limit_s = options.open_timeout_s * _DIAGNOSIS
-    if parts.scheme == "rtsps" and options.verify:
-        _verify(parts, name, options)
     try:
-        return OpenCvStream(uri, name, options)
-    except SourceError as error:
-        raise SourceError(f"{error}: {diagnose_stream(uri, limit_s)}") from error
-
-
-def _verify(parts: SplitResult, name: str, options: SourceOptions) -> None:
-    """Check the certificate of an RTSPS camera, which FFmpeg does not."""
-    host, port = address_of(parts)
-    try:
-        sock = socket.create_connection((host, port), timeout=options.open_timeout_s * _INNER)
-    except (OSError, UnicodeError) as error:
-        reason = connect_failure(error, host, port)
-        raise SourceError(f"{name}: the stream does not open: {reason}") from error
-    try:
-        encrypted(sock, host, tls_context(options)).close()
+        relay = RtspRelay(uri, options)
     except SourceError as error:
         raise SourceError(f"{name}: the stream does not open: {error}") from error
+    try:
+        return RelayedStream(OpenCvStream(relay.address, name, options), relay, name)
+    except SourceError as error:
+        relay.close()
+        limit_s = options.open_timeout_s * _DIAGNOSIS
+        reason = relay.fault or diagnose_stream(uri, limit_s)
+        raise SourceError(f"{error}: {reason}") from error
 
 
 def diagnose_stream(uri: str, limit_s: float) -> str:
