@@ -1,0 +1,63 @@
+// One watch in large: the whole picture with its region, what the model sees, scores and references.
+
+import { get, may, path, subscribe } from "./api.js";
+import { banner, facts, heading } from "./components.js";
+import { fill, fillWhenChanged, h } from "./dom.js";
+import { formatNumber, named, t } from "./i18n.js";
+import { watchCard } from "./live.js";
+
+export async function watchPage({ main, parts, signal }) {
+  const [name] = parts;
+  const watches = await get("api/watches", { signal });
+  const watch = watches.find((candidate) => candidate.name === name);
+  if (!watch) return fill(main, banner("warn", t("watch.none", { watch: name })));
+  const card = watchCard(watch, signal, { large: true });
+  const beside = h("div");
+  const links = may("admin") ? [h("a", { class: "button", href: `#/${path("edit", name, "region")}` }, t("watch.region"))] : [];
+  fill(main, heading(name, links), h("div", { class: "watch-large" }, card.element, beside));
+
+  function show(changed) {
+    if (changed.name !== name) return;
+    if (changed.removed) return fill(main, banner("warn", t("watch.none", { watch: name })));
+    card.update(changed);
+    fillWhenChanged(beside, [changed.references, changed.thresholds, changed.novelty, changed.margin], () => [
+      h("h2", {}, t("watch.references")),
+      referenceTable(changed),
+      h("h2", {}, t("watch.numbers")),
+      facts([
+        [t("watch.margin"), formatNumber(changed.margin)],
+        changed.novelty && [t("watch.novelty"), t("watch.novelty.of", { value: formatNumber(changed.novelty.value), level: formatNumber(changed.novelty.level) })],
+        [t("watch.revision"), String(changed.gallery_revision ?? "–")],
+        [t("watch.observations"), formatNumber(changed.observations, 0)],
+      ]),
+    ]);
+  }
+
+  show(watch);
+  subscribe("watch", show, signal);
+  const clock = setInterval(card.tick, 1000);
+  signal.addEventListener("abort", () => clearInterval(clock));
+}
+
+// References per state and light, with the levels in force.
+function referenceTable({ states, references = {}, thresholds = {} }) {
+  const lights = ["day", "dusk", "ir", "dark"].filter((light) => states.some((state) => references[state]?.[light]));
+  const heads = [t("watch.state"), ...lights.map((light) => named("light", light)), t("watch.enter"), t("watch.leave")];
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": t("watch.references") },
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, states.map((state) => h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, state),
+        lights.map((light) => h("td", {}, String(references[state]?.[light] ?? 0))),
+        h("td", {}, formatNumber(thresholds[state]?.enter)),
+        h("td", {}, formatNumber(thresholds[state]?.leave)),
+      ))),
+    ),
+  );
+}

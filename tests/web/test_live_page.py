@@ -1,0 +1,106 @@
+"""The live page in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from edge_sim.io.sources.synthetic.source import render
+from tests.web.conftest import OpenPage
+from tests.web.fake_device import FakeDevice, several, watch
+
+pytestmark = pytest.mark.browser
+Serve = Callable[[FakeDevice], str]
+
+
+def test_a_card_shows_state_scores_and_the_reason_in_plain_words(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    page = open_page(serve(several()))
+    bowl = page.get_by_role("article", name="bowl")
+    assert bowl.locator(".badge").inner_text() == "food"
+    assert bowl.get_by_role("img", name="food: 0.96; entered at 0.64").count() == 1
+    gate = page.get_by_role("article", name="gate")
+    gate.get_by_text("Unlike every reference picture.").wait_for()
+    gate.get_by_text("The camera has moved.").wait_for()
+    machine = page.get_by_role("article", name="machine")
+    machine.get_by_text("No reference picture yet of: off").wait_for()
+    machine.get_by_text("Private: no pictures are shown.").wait_for()
+
+
+def test_a_change_arrives_without_reloading_and_brings_its_picture(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    page = open_page(serve(device))
+    image = page.get_by_role("article", name="bowl").get_by_role("img", name="Picture of bowl")
+    page.wait_for_function("i => i.naturalWidth > 0", arg=image.element_handle())
+    before = image.get_attribute("src")
+    state = {"name": "empty", "reason": None, "since": "2026-01-01T13:00:00Z", "in_state_s": 1}
+    device.add(watch("bowl", ("food", "empty"), state=state), render("bowl", "empty"))
+    page.get_by_role("article", name="bowl").locator(".badge", has_text="empty").wait_for()
+    page.wait_for_function(
+        "([image, before]) => image.src !== before", arg=[image.element_handle(), before]
+    )
+
+
+def test_a_wrong_state_is_corrected_in_two_clicks_and_taken_back_in_one(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    page = open_page(serve(device))
+    bowl = page.get_by_role("article", name="bowl")
+    bowl.get_by_role("button", name="This is wrong").click()
+    bowl.get_by_role("button", name="empty").click()
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    page.get_by_text("Undone.").wait_for()
+    posted = [(path, body) for method, path, body in device.asked if method == "POST"]
+    assert posted == [
+        ("api/watches/bowl/teach", {"state": "empty"}),
+        ("api/watches/bowl/undo", {"revision": 9}),
+    ]
+
+
+def test_a_viewer_is_offered_nothing_that_changes_the_device(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    device.session |= {"role": "viewer", "user": "guest"}
+    page = open_page(serve(device))
+    page.get_by_role("article", name="bowl").wait_for()
+    assert page.get_by_role("button", name="This is wrong").count() == 0
+    assert page.get_by_role("link", name="Add a watch").count() == 0
+
+
+def test_names_from_the_outside_are_text(open_page: OpenPage, serve: Serve) -> None:
+    evil = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
+    device = several()
+    device.add(watch(evil, (evil, "b"), source=evil, problems=[evil]))
+    device.device["sources"].append({"name": evil, "up": False, "error": evil})
+    device.session["device"] = evil
+    page = open_page(serve(device))
+    page.get_by_role("article", name=evil).wait_for()
+    page.locator(".banner.error").wait_for()
+    assert page.title() == "Live · edge_sim"
+    assert page.locator("img[src=x], article script").count() == 0
+
+
+def test_a_lost_camera_is_said_above_every_page(open_page: OpenPage, serve: Serve) -> None:
+    device = several()
+    device.device["sources"][0] |= {"up": False, "error": "connection refused"}
+    page = open_page(serve(device))
+    page.get_by_role("alert").get_by_text("Camera camera: connection refused").wait_for()
+
+
+def test_many_watches_can_be_searched(open_page: OpenPage, serve: Serve) -> None:
+    device = FakeDevice()
+    for number in range(30):
+        device.add(watch(f"slot-{number}", ("free", "taken")), render("parking", "free"))
+    page = open_page(serve(device))
+    page.get_by_label("Find a watch").fill("slot-2")
+    assert page.locator("article:visible").count() == 11
+    page.get_by_label("only unknown or with a problem").check()
+    assert page.locator("article:visible").count() == 0
+    loaded = {path for _, path, _ in device.asked if path.endswith("snapshot.jpg")}
+    assert len(loaded) < 30  # pictures that cannot be seen are not fetched

@@ -1,0 +1,78 @@
+"""The files of the pages: small, whole, in two languages, and without markup made from text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.web.fake_device import PAGES
+
+MODULES = sorted(PAGES.glob("*.js"))
+STRINGS = re.compile(r'^  (?:"([^"]+)"|(\w+)): "(.*)",$', re.MULTILINE)
+LIMIT_BYTES = 200_000
+
+
+def strings(language: str) -> dict[str, str]:
+    text = (PAGES / f"strings.{language}.js").read_text(encoding="utf-8")
+    found = STRINGS.findall(text)
+    assert len(found) == text.count('",\n'), f"strings.{language}.js: one string a line"
+    made = {quoted or plain: value for quoted, plain, value in found}
+    assert len(made) == len(found), f"strings.{language}.js: a key stands twice"
+    return made
+
+
+def test_both_languages_have_the_same_keys_and_placeholders() -> None:
+    english, german = strings("en"), strings("de")
+    assert english.keys() == german.keys()
+    for key, text in english.items():
+        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", german[key])), key
+
+
+def test_every_text_that_a_page_names_exists_and_every_text_is_used() -> None:
+    sources = "\n".join(module.read_text(encoding="utf-8") for module in MODULES)
+    sources = re.sub(r"^.*export const (?:english|german) = [^}]*?\n};", "", sources, flags=re.S)
+    used = set(re.findall(r'\bt\("([^"]+)"', sources))
+    english = strings("en")
+    assert used - english.keys() == set()
+    prefixes = set(re.findall(r'\bnamed\("([^"]+)"', sources))
+    prefixes |= {key.rstrip(".") for key in re.findall(r"\bt\(`([\w.]+)\$\{", sources)}
+    labels = set(re.findall(r'"((?:[a-z]+\.)[\w.]+)"', sources))
+    for key in english:
+        plain = key.removesuffix(".one")
+        assert plain in used | labels or plain.rpartition(".")[0] in prefixes, f"{key}: not used"
+
+
+def test_every_module_that_is_imported_exists() -> None:
+    for module in MODULES:
+        text = module.read_text(encoding="utf-8")
+        for name in re.findall(r'(?:from |import\()"\./([^"]+)"', text):
+            assert (PAGES / name).is_file(), f"{module.name} imports {name}"
+
+
+def test_all_pages_together_stay_small() -> None:
+    sizes = {file.name: file.stat().st_size for file in PAGES.rglob("*") if file.is_file()}
+    assert sum(sizes.values()) < LIMIT_BYTES, sizes
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
+def test_a_module_makes_no_markup_from_text_and_reaches_no_network(file: object) -> None:
+    text = (PAGES / str(getattr(file, "name", ""))).read_text(encoding="utf-8")
+    markup = r"\.(?:inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(|new Function"
+    assert re.findall(markup, text) == []
+    assert re.findall(r'style:\s*["`](?!percent)|setAttribute\("style"', text) == []
+    addresses = set(re.findall(r"https?://[^\"'` )]+", text)) - {"http://www.w3.org/2000/svg"}
+    assert addresses == set()
+
+
+def test_the_first_page_holds_no_code_or_style_and_only_relative_addresses() -> None:
+    text = (PAGES / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", text) == []
+    for address in re.findall(r'(?:href|src)="([^"]+)"', text):
+        assert not re.match(r"/|\w+:", address), address
+
+
+def test_the_chart_library_names_its_version_and_licence() -> None:
+    head = (PAGES / "vendor" / "uplot.min.js").read_text(encoding="utf-8")[:80]
+    assert re.search(r"\(v\d+\.\d+\.\d+\)", head)
+    assert "MIT" in (PAGES / "vendor" / "uplot.LICENSE").read_text(encoding="utf-8")
