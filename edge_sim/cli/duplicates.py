@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge_sim.cli.index import absolute, watched
+from edge_sim.cli.index import watched
+from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, progress, say
 from edge_sim.core.files import is_dir, is_file, printable
 

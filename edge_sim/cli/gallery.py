@@ -13,6 +13,7 @@ from edge_sim.cli.options import (
     positive,
     reference_options,
     seconds,
+    where_options,
     whole,
 )
 
@@ -94,6 +95,7 @@ def _inspect(verbs: Verbs[argparse.ArgumentParser]) -> None:
     listing.add_argument("--watch", metavar="NAME")
     listing.add_argument("--state", metavar="STATE")
     listing.add_argument("--revision", type=whole, metavar="N", help="at this revision")
+    where_options(listing)
     show = _verb(verbs, "show", gallery_show.show_one, help_text="show one reference")
     show.add_argument("reference_id", metavar="ID")
     show.add_argument("--out", type=Path, metavar="FILE.png", help="write its picture there")

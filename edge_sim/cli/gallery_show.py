@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.options import Context, context_of, only_watch, print_result
+from edge_sim.cli.options import Context, combined_filter, context_of, only_watch, print_result
 from edge_sim.cli.output import note, print_table, say
-from edge_sim.core.files import write_private
+from edge_sim.core.files import printable, write_private
 from edge_sim.errors import GalleryError
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def show_list(args: argparse.Namespace) -> int:
     """Print the references."""
     context = context_of(args)
     with context.store(read_only=True) as store:
-        found = store.records(watch=args.watch, state=args.state, revision=args.revision)
+        every = store.records(watch=args.watch, state=args.state, revision=args.revision)
         revision = store.revision if args.revision is None else args.revision
+    found = _filtered(args, every)
     if args.json:
         print_result(context, revision=revision, references=found)
         return 0
@@ -46,6 +47,29 @@ def show_list(args: argparse.Namespace) -> int:
         ],
     )
     return 0
+
+
+def _filtered(
+    args: argparse.Namespace, records: Sequence[ReferenceRecord]
+) -> Sequence[ReferenceRecord]:
+    """Return the references that pass --tag and --where."""
+    from edge_sim.search.filters import AttributeTable
+
+    where = combined_filter(args.where, tags=args.tag)
+    if where is None or not records:
+        return records
+    table = AttributeTable((_facts(record) for record in records), keys=("tag",))
+    mask = table.mask(where)
+    for hint in table.hints(where):
+        note(printable(hint))
+    return [record for record, passed in zip(records, mask, strict=True) if passed]
+
+
+def _facts(record: ReferenceRecord) -> Iterator[tuple[str, str]]:
+    yield from record.metadata.items()
+    yield from (("watch", record.watch), ("state", record.state), ("id", record.reference_id))
+    yield from (("condition", record.condition), ("enrolled", record.enrolled_at.isoformat()))
+    yield from (("tag", tag) for tag in record.tags)
 
 
 def show_one(args: argparse.Namespace) -> int:

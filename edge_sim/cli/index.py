@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_sim.cli import index_labels
+from edge_sim.cli.index_labels import pictures_below
+from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, print_table, progress, say
 from edge_sim.core.files import is_dir, printable
 
@@ -43,6 +45,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     build.add_argument("--out", type=Path, required=True, metavar="INDEX", help="the index folder")
     model_options(build)
     build.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
+    build.add_argument(
+        "--attributes",
+        type=Path,
+        metavar="FILE",
+        help="CSV or JSON with a column `file` and one per attribute, for filters (default: "
+        "attributes.csv or attributes.json in DIR)",
+    )
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
     build.set_defaults(handler=build_index)
     for name, handler, text in (
@@ -61,6 +70,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb = verbs.add_parser(name, help=text, description=handler.__doc__)
         verb.add_argument("index", type=Path, metavar="INDEX")
         verb.set_defaults(handler=handler)
+    index_labels.register(verbs)
     for verb in verbs.choices.values():
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -90,7 +100,7 @@ def build_index(args: argparse.Namespace) -> int:
         kind=args.kind,
     )
     with IndexStore.open(args.out, create=plan) as store:
-        return _update(args, store, embedder)
+        return _update(args, store, embedder, table=args.attributes)
 
 
 def add(args: argparse.Namespace) -> int:
@@ -106,20 +116,12 @@ def add(args: argparse.Namespace) -> int:
 
 def remove(args: argparse.Namespace) -> int:
     """Leave pictures out of searches, folders with all that is in them; no file is touched."""
-    from edge_sim.errors import SearchError
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
-        root = store.plan.root
-        present = [entry.path for entry in store.entries()]
-        gone: list[Path] = []
-        for path in map(absolute, args.paths):
-            chosen = [item for item in present if (root / item).is_relative_to(path)]
-            if not chosen:
-                raise SearchError(f"{path}: no such picture in {args.index}")
-            gone += chosen
+        gone = pictures_below(store, args.paths)
         with store.exclusive():
-            removed = store.leave_out(dict.fromkeys(gone))
+            removed = store.leave_out(gone)
             store.prepare()
     if args.json:
         print_json({"schema": SCHEMA, "index": str(args.index), "removed": removed})
@@ -135,7 +137,9 @@ def info(args: argparse.Namespace) -> int:
     with IndexStore.open(args.index) as store:
         found, unread = store.info(), store.unread()
     if args.json:
-        names = ("model_id", "scale", "dimension", "spatial_dimension", "pictures", "kind")
+        names = (
+            "model_id", "scale", "dimension", "spatial_dimension", "pictures", "left_out", "kind"
+        )  # fmt: skip
         facts = {name: getattr(found, name) for name in (*names, "reason", "ready", "tags")}
         print_json(
             {
@@ -157,6 +161,7 @@ def info(args: argparse.Namespace) -> int:
         ("search", f"{found.kind}: {found.reason}"),
         ("on disk", f"{found.bytes_on_disk / 1e6:.1f} MB"),
         ("not read", str(found.unread)),
+        ("left out", str(found.left_out)),
         ("tags", ", ".join(f"{name} {count}" for name, count in found.tags.items()) or "-"),
     ]
     print_table([f"{found.pictures} pictures", ""], rows)
@@ -181,11 +186,6 @@ def verify(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def absolute(path: Path) -> Path:
-    """Return the path from the root of the file system, links kept."""
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve would follow links
-
-
 def stored_model(spec: str) -> str:
     """Return a model's name, or its path in a form that holds in any working folder."""
     from edge_sim.vision.embedders import KINDS as NAMED
@@ -199,13 +199,18 @@ def watched(done: Iterator[Path], total: int, label: str) -> Iterable[Path]:
 
 
 def _update(
-    args: argparse.Namespace, store: IndexStore, embedder: Embedder, starts: Sequence[Path] = ()
+    args: argparse.Namespace,
+    store: IndexStore,
+    embedder: Embedder,
+    starts: Sequence[Path] = (),
+    table: Path | None = None,
 ) -> int:
     from edge_sim.errors import SearchError
     from edge_sim.search.build import update
 
     started_s = time.monotonic()
-    report = update(store, embedder, starts=starts, progress=partial(watched, label="index"))
+    show = partial(watched, label="index")
+    report = update(store, embedder, starts=starts, table=table, progress=show)
     seconds = time.monotonic() - started_s
     _print_report(args, store, report, seconds)
     if not store.info().pictures:
@@ -218,7 +223,7 @@ def _print_report(
 ) -> None:
     found = store.info()
     if args.json:
-        names = ("new", "changed", "unchanged", "gone", "embedded")
+        names = ("new", "changed", "unchanged", "gone", "embedded", "left_out", "unmatched")
         print_json(
             {
                 "schema": SCHEMA,
@@ -235,9 +240,14 @@ def _print_report(
         )
         return
     _show_unread(report.unread)
+    if report.unmatched:
+        some = ", ".join(printable(name) for name in report.unmatched[:3])
+        more = ", ..." if len(report.unmatched) > 3 else ""
+        note(f"attributes: {len(report.unmatched)} names are no picture here: {some}{more}")
+    left_out = f", {report.left_out} left out" if report.left_out else ""
     counts_text = (
         f"{report.new} new, {report.changed} changed, {report.gone} gone, "
-        f"{len(report.unread)} not read"
+        f"{len(report.unread)} not read{left_out}"
     )
     say(
         f"{store.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
     from edge_sim.gallery.store import GalleryStore
     from edge_sim.runtime.config import Config
+    from edge_sim.search.filters import Filter
     from edge_sim.vision.probe import Region
 
 
@@ -132,6 +134,43 @@ def key_and_value(text: str) -> tuple[str, str]:
     if not key.strip() or not sign or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
     return key.strip(), value
+
+
+def where_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose pictures by tags and attributes."""
+    parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="with this tag")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="FILTER",
+        help="only pictures that pass, as in 'state = open and not tag in (blurred, dark)'; "
+        "several: all of them",
+    )
+
+
+def combined_filter(
+    texts: Sequence[str], *, state: str | None = None, tags: Sequence[str] = ()
+) -> Filter | None:
+    """Return the filter of `--where`, `--state` and `--tag` together; None without any.
+
+    Raises:
+        SearchError: A text is no filter.
+    """
+    from functools import reduce
+    from operator import and_
+
+    from edge_sim.search.filters import equals, parse_filter
+
+    found = [parse_filter(text) for text in texts]
+    found += [equals("state", state)] if state is not None else []
+    found += [equals("tag", tag) for tag in tags]
+    return reduce(and_, found) if found else None
+
+
+def absolute(path: Path) -> Path:
+    """Return the path from the root of the file system, links kept."""
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve would follow links
 
 
 def positive(text: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sim.cli.index import SCALES
-from edge_sim.cli.options import key_and_value, positive
+from edge_sim.cli.options import combined_filter, positive
 from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.core.files import printable
 from edge_sim.errors import SearchError
@@ -195,11 +195,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--state", metavar="S", help="only of this state, or folder of an index")
     parser.add_argument(
         "--where",
-        type=key_and_value,
         action="append",
         default=[],
-        metavar="KEY=VALUE",
-        help="only pictures with this value, tag=NAME too; several: all of them",
+        metavar="FILTER",
+        help="only pictures that pass, as in 'state = open and not tag in (blurred, dark)'; "
+        "several: all of them",
     )
     parser.add_argument(
         "--min-score",
@@ -237,9 +237,7 @@ def search(args: argparse.Namespace) -> int:
     check_least(args)
     if args.tag is not None:
         checked_name("tag", args.tag)
-    where = tuple(args.where)
-    if args.state is not None:
-        where = (*where, ("state", args.state))
+    where = combined_filter(args.where, state=args.state)
     wanted = SearchFilter(
         top_k=args.top_k,
         metric=args.metric,
@@ -368,12 +366,15 @@ def _remark(answer: Answer, wanted: SearchFilter) -> str:
     if not answer.pictures:
         return "; there are none"
     if not answer.eligible:
-        filters = ", ".join(f"{key}={value}" for key, value in wanted.where)
-        return f"; the filter {printable(filters)} matches none"
+        hint = "".join(f"; {printable(line)}" for line in answer.hints)
+        return f"; the filter {printable(str(wanted.where))} matches none{hint}"
     if not answer.hits and wanted.min_score is not None:
         return f"; none scores {wanted.min_score:g} or more"
     unseen = f"; {answer.unseen} could not be opened" if answer.unseen else ""
-    return f", {answer.eligible} pass the filter{unseen}" if wanted.where else unseen
+    if wanted.where is None:
+        return unseen
+    hint = "".join(f"; {printable(line)}" for line in answer.hints)
+    return f", {answer.eligible} pass the filter{hint}{unseen}"
 
 
 def _plain(hit: Hit) -> Hit:

@@ -23,13 +23,16 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
+from edge_sim.core.exif import exif_facts
 from edge_sim.core.files import exists, is_dir
 from edge_sim.core.images import decode, measure
 from edge_sim.core.protocols import Embedder
+from edge_sim.core.tables import name_key
 from edge_sim.core.types import BgrImage, GrayImage, Quality
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import MAX_FILE_BYTES, natural_key
 from edge_sim.io.sources.uri import PICTURE_SUFFIXES
+from edge_sim.search.attributes import found_table, read_attributes
 from edge_sim.search.rows import (
     LEFT_OUT,
     EmbeddedFile,
@@ -144,6 +147,8 @@ class UpdateReport:
         gone: Paths that no longer exist.
         unread: Files that cannot be searched, with the reason; also those known before.
         embedded: Contents that went through the model.
+        left_out: Pictures that stay left out by hand.
+        unmatched: Names in the table of attributes that are no picture of the index.
     """
 
     new: int = 0
@@ -152,6 +157,8 @@ class UpdateReport:
     gone: int = 0
     unread: list[Unread] = field(default_factory=list)
     embedded: int = 0
+    left_out: int = 0
+    unmatched: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +169,7 @@ class _Read:
     sha256: bytes = b""
     pixels: BgrImage | None = None
     measured: tuple[GrayImage, Quality] | None = None
+    exif: Mapping[str, str] = field(default_factory=dict)
 
 
 def update(
@@ -169,6 +177,7 @@ def update(
     embedder: Embedder,
     *,
     starts: Sequence[Path] = (),
+    table: Path | None = None,
     progress: ProgressWrapper | None = None,
 ) -> UpdateReport:
     """Bring the index up to date with its folder, and make it ready for searches.
@@ -176,40 +185,51 @@ def update(
     Args:
         store: Open index of the same model as the embedder.
         embedder: Embedder, used from the calling thread only.
-        starts: Only these files and folders, absolute; none means all. A picture that was left
-            out comes back when it is named itself.
+        starts: Only these files and folders, absolute; none means all. Pictures that were left
+            out come back when they, or a folder above them, are named.
+        table: Table of attributes, see `attributes.read_attributes`; None takes the one in the
+            folder, if there is one.
         progress: Wrapper that shows the progress.
 
     Raises:
         ModelError: The index was made with another model.
         SearchError: The folder is not there, the disk is full, or another process updates it.
+        DataError: The table of attributes cannot be used.
     """
     store.check_model(embedder.model_id)
     root = store.plan.root
+    table = found_table(root) if table is None else table
+    facts = None if table is None else read_attributes(table)
     with store.exclusive():
         found = scan(root, starts, skip=store.path)
         known = store.known()
         report = UpdateReport(unread=list(found.unread))
-        todo = _todo(found, known, {path.relative_to(root) for path in starts}, report)
+        named = [path.relative_to(root) for path in starts]
+        todo = _todo(found, known, named, report)
         done = _embed(store, embedder, todo, report)
         for _ in done if progress is None else progress(done, len(todo)):
             pass
         if not starts:
             # Last, so that a file that was moved finds its vector.
             report.gone = _forget_gone(store, found, known)
+        if facts is not None:
+            _describe(store, facts, report)
         store.prepare()
     return report
 
 
 def _todo(
-    found: Scan, known: Mapping[Path, Known], named: set[Path], report: UpdateReport
+    found: Scan, known: Mapping[Path, Known], named: Sequence[Path], report: UpdateReport
 ) -> list[tuple[Path, FileState, Known | None]]:
     todo = []
     for path, state in found.files.items():
         before = known.get(path)
         same = before is not None and (before.size, before.mtime_ns) == (state.size, state.mtime_ns)
         if before is not None and before.fault == LEFT_OUT:
-            same = path not in named
+            if not any(path.is_relative_to(item) for item in named):
+                report.left_out += 1
+                continue
+            same = False
         if before is not None and same:
             report.unchanged += 1
             if before.fault is not None:
@@ -227,6 +247,15 @@ def _forget_gone(store: IndexStore, found: Scan, known: Mapping[Path, Known]) ->
         if path not in found.files and not any(path.is_relative_to(item) for item in found.closed)
     ]
     return store.forget(gone) if gone else 0
+
+
+def _describe(
+    store: IndexStore, facts: Mapping[str, Mapping[str, str]], report: UpdateReport
+) -> None:
+    """Give the pictures the attributes of the table; note the names that are no picture."""
+    paths = {name_key(os.fsdecode(entry.path)): entry.path for entry in store.entries()}
+    store.put_attributes({paths[name]: own for name, own in facts.items() if name in paths})
+    report.unmatched = [name for name in facts if name not in paths]
 
 
 def _embed(
@@ -277,6 +306,7 @@ def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFi
         thumbnail=shrunk_thumbnail(small),
         vector=one_vector(embedding, scale),
         dimension=embedding.vector.size,
+        exif=read.exif,
     )
 
 
@@ -329,4 +359,4 @@ def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int])
         return _Read(replace(known, mtime_ns=-1, fault=fault))
     except ValueError as error:
         return _Read(replace(known, fault=str(error)))
-    return _Read(known, digest, pixels, measure(pixels))
+    return _Read(known, digest, pixels, measure(pixels), exif_facts(data))

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sim.core.files import printable
 from edge_sim.core.images import measure, squash
 from edge_sim.core.ranking import Rows
-from edge_sim.core.sqlite import transaction
 from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
+from edge_sim.search import attributes
 
 INDEX_THUMBNAIL_PX = 48
 """Side of the grey thumbnails that near-duplicates are found by, pixels."""
@@ -71,6 +72,7 @@ class IndexEntry:
         contrast: Contrast, as in `Quality`.
         content: Number of the content, equal for files that are byte for byte the same.
         tags: Sorted tags.
+        own: Attributes from the table of the folder and from EXIF.
     """
 
     path: Path
@@ -81,6 +83,7 @@ class IndexEntry:
     contrast: float
     content: int
     tags: tuple[str, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -89,14 +92,22 @@ class IndexEntry:
 
     @property
     def attributes(self) -> Mapping[str, str]:
-        """Attributes for `--where`, besides tags."""
+        """Attributes for filters, besides tags."""
         return {
+            **self.own,
+            "path": printable(self.path),
             "folder": self.path.parent.as_posix(),
             "state": self.state,
             "suffix": self.path.suffix.lower().lstrip("."),
             "width": str(self.width),
             "height": str(self.height),
+            "bytes": str(self.file_bytes),
         }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the (key, value) pairs that filters see: the attributes, and each tag as `tag`."""
+        yield from self.attributes.items()
+        yield from ((attributes.TAG, tag) for tag in self.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,7 @@ class Info:
     bytes_on_disk: int
     ready: bool
     tags: Mapping[str, int] = field(default_factory=dict)
+    left_out: int = 0
 
 
 def index_thumbnail(pixels: BgrImage) -> NDArray[np.uint8]:
@@ -193,6 +205,7 @@ class EmbeddedFile:
         thumbnail: (48, 48) uint8 grey.
         vector: Result of `one_vector`.
         dimension: Length of the global part of `vector`.
+        exif: Time and camera, see `core.exif`.
     """
 
     known: Known
@@ -203,14 +216,16 @@ class EmbeddedFile:
     thumbnail: GrayImage
     vector: FloatVector
     dimension: int
+    exif: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of files that were read and that were not."""
+    """Numbers of files that were read, that were not, and that were left out by hand."""
 
     pictures: int
     unread: int
+    left_out: int
 
 
 def settings(connection: sqlite3.Connection) -> dict[str, str]:
@@ -243,20 +258,16 @@ def set_kind(connection: sqlite3.Connection, kind: str) -> None:
 
 def counts(connection: sqlite3.Connection) -> Counts:
     """Return the numbers of files."""
-    read, every = connection.execute("SELECT count(content), count(*) FROM files").fetchone()
-    return Counts(read, every - read)
-
-
-def tag_counts(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return the number of pictures with each tag."""
-    return dict(connection.execute("SELECT tag, count(*) FROM tags GROUP BY tag ORDER BY tag"))
+    read, every, left_out = connection.execute(
+        "SELECT count(content), count(*), count(nullif(fault = ?, 0)) FROM files", (LEFT_OUT,)
+    ).fetchone()
+    return Counts(read, every - read - left_out, left_out)
 
 
 def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
     """Yield the pictures in order of their rows."""
-    marked: dict[int, list[str]] = {}
-    for number, tag_name in connection.execute("SELECT file, tag FROM tags ORDER BY tag"):
-        marked.setdefault(number, []).append(tag_name)
+    marked = attributes.tags_of_files(connection)
+    own = attributes.attributes_of_files(connection)
     found = connection.execute(
         "SELECT files.id, path, bytes, width, height, sharpness, contrast, content "
         "FROM files JOIN contents ON contents.id = content ORDER BY files.id"
@@ -270,13 +281,17 @@ def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
             sharpness=sharpness,
             contrast=contrast,
             content=content,
-            tags=tuple(marked.get(number, ())),
+            tags=marked.get(number, ()),
+            own=own.get(number, {}),
         )
 
 
 def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
-    """Yield the files that cannot be searched."""
-    found = connection.execute("SELECT path, fault FROM files WHERE content IS NULL ORDER BY path")
+    """Yield the files that cannot be searched, less those that were left out by hand."""
+    found = connection.execute(
+        "SELECT path, fault FROM files WHERE content IS NULL AND fault != ? ORDER BY path",
+        (LEFT_OUT,),
+    )
     for path, fault in found:
         yield Unread(Path(os.fsdecode(path)), fault)
 
@@ -354,22 +369,12 @@ def leave_out(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
     done = 0
     for path in paths:
         number = _number(connection, path)
-        connection.execute("DELETE FROM tags WHERE file = ?", (number,))
         connection.execute(
             "UPDATE files SET content = NULL, fault = ? WHERE id = ?", (LEFT_OUT, number)
         )
         done += 1
     _sweep(connection)
     return done
-
-
-def tag(connection: sqlite3.Connection, paths: Iterable[Path], name: str) -> int:
-    """Put a tag on pictures."""
-    numbers = [_number(connection, path) for path in paths]
-    with transaction(connection, writes=True):
-        values = [(number, name) for number in numbers]
-        done = connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", values)
-    return done.rowcount
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
@@ -407,6 +412,7 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         values,
     )
+    attributes.put_attributes(connection, [(item.sha256, item.exif)], origin=attributes.EXIF)
     found = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (item.sha256,))
     return int(found.fetchone()[0])
 

@@ -18,12 +18,12 @@ from edge_sim.errors import ModelError, SearchError, SourceError
 from edge_sim.gallery.head import Head
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sources.pictures import read_picture
+from edge_sim.search.attributes import TAG
 from edge_sim.search.exact import ExactIndex
+from edge_sim.search.filters import AttributeTable, Filter
 from edge_sim.search.indexes import open_index
 from edge_sim.search.rows import VectorScale, one_vector, part_of
 from edge_sim.search.store import IndexStore
-
-TAG = "tag"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +84,7 @@ def collection_of_index(store: IndexStore) -> Collection:
     entries = table.entries
 
     def facts(row: int) -> Iterable[tuple[str, str]]:
-        yield from entries[row].attributes.items()
-        yield from ((TAG, tag) for tag in entries[row].tags)
+        return entries[row].facts()
 
     def small(row: int) -> GrayImage | None:
         try:
@@ -150,7 +149,7 @@ class SearchFilter:
         top_k: Greatest number of hits, 1 or more.
         metric: Metric of the ranking, one of `METRICS`.
         least: Whether the least similar come first.
-        where: Required (key, value) pairs.
+        where: Filter by attributes; None lets every picture through.
         min_score: Least score of a hit, -1 to 1; not for distances.
         scale: Part of the embeddings that is compared.
 
@@ -161,7 +160,7 @@ class SearchFilter:
     top_k: int = 100
     metric: str = "cosine"
     least: bool = False
-    where: tuple[tuple[str, str], ...] = ()
+    where: Filter | None = None
     min_score: float | None = None
     scale: VectorScale = VectorScale.GLOBAL
 
@@ -213,6 +212,7 @@ class Answer:
         eligible: Number of them that pass the filter.
         kind: Kind of the index that answered.
         unseen: Number of pictures that could not be opened for their structural similarity.
+        hints: Lines about values of the filter that no picture has.
     """
 
     hits: tuple[Hit, ...]
@@ -220,6 +220,7 @@ class Answer:
     eligible: int
     kind: str
     unseen: int = 0
+    hints: tuple[str, ...] = ()
 
 
 _CHUNK_ROWS = 4096
@@ -279,6 +280,16 @@ class Searcher:
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
         self._opened: dict[tuple[Metric, VectorScale], Index] = {}
+        self._attributes: AttributeTable | None = None
+
+    @property
+    def attributes(self) -> AttributeTable:
+        """Attributes of the pictures, read when first needed."""
+        if self._attributes is None:
+            own = self.collection
+            facts = (own.facts(row) for row in range(len(own.names)))
+            self._attributes = AttributeTable(facts, keys=(TAG,))
+        return self._attributes
 
     def search(self, query: Query, search_filter: SearchFilter) -> Answer:
         """Return the pictures most, or least, like the query.
@@ -294,10 +305,12 @@ class Searcher:
                 f"the pictures were embedded with {own.model_id}, the query with "
                 f"{query.embedding.model_id}; search with the same model"
             )
-        among = _mask(own, search_filter.where) if search_filter.where else None
+        where = search_filter.where
+        among = None if where is None or not total else self.attributes.mask(where)
+        hints = () if where is None or not total else tuple(self.attributes.hints(where))
         eligible = total if among is None else int(among.sum())
         if not eligible:
-            return Answer((), total, 0, own.kind)
+            return Answer((), total, 0, own.kind, hints=hints)
         by_pixels = search_filter.metric in (SSIM, FUSED)
         metric = Metric.COSINE if by_pixels else Metric(search_filter.metric)
         index = self._index(metric, search_filter.scale)
@@ -314,7 +327,8 @@ class Searcher:
         if search_filter.min_score is not None:
             hits = [hit for hit in hits if hit.score >= search_filter.min_score]
         unseen = 0 if ssims is None else int(np.isnan(ssims).sum())
-        return Answer(tuple(hits[: search_filter.top_k]), total, eligible, index.kind, unseen)
+        shown = tuple(hits[: search_filter.top_k])
+        return Answer(shown, total, eligible, index.kind, unseen, hints)
 
     def _index(self, metric: Metric, scale: VectorScale) -> Index:
         if (metric, scale) not in self._opened:
@@ -340,20 +354,6 @@ class Searcher:
         own = self.collection
         part = part_of(np.asarray(own.vectors[rows], np.float32), own.dimension, scale)
         return np.clip(part.astype(np.float64) @ vector.astype(np.float64), -1.0, 1.0)
-
-
-def _mask(own: Collection, where: Iterable[tuple[str, str]]) -> NDArray[np.bool_]:
-    wanted = frozenset(where)
-    among = np.zeros(len(own.names), np.bool_)
-    keys: set[str] = {TAG}
-    for row in range(len(own.names)):
-        present = set(own.facts(row))
-        keys.update(key for key, _ in present)
-        among[row] = wanted <= present
-    strange = sorted({key for key, _ in wanted} - keys)
-    if strange and len(among):
-        raise SearchError(f"no picture has {strange[0]!r}; filter by {', '.join(sorted(keys))}")
-    return among
 
 
 def _ssims(own: Collection, picture: GrayImage, rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.search import index_files, rows
+from edge_sim.search import attributes, index_files, rows
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.rows import (
     EmbeddedFile,
@@ -71,14 +71,9 @@ CREATE TABLE files (
     CHECK ((content IS NULL) = (fault IS NOT NULL))
 );
 CREATE INDEX files_content ON files (content);
-CREATE TABLE tags (
-    file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
-    tag TEXT NOT NULL,
-    PRIMARY KEY (file, tag)
-) WITHOUT ROWID;
 """
 
-_KNOWN = Schema(_SCHEMA)
+_KNOWN = Schema(_SCHEMA, optional=attributes.SCHEMA + attributes.EARLIER_SCHEMA)
 
 
 def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
@@ -148,8 +143,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
         raise SearchError(f"{path}: not an index of edge_sim")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_SCHEMA}; INSERT INTO settings VALUES ('changes', '0');"
-        f"{sqlite.stamp(INDEX)} COMMIT;"
+        f"BEGIN IMMEDIATE; {_SCHEMA}; {attributes.SCHEMA};"
+        f"INSERT INTO settings VALUES ('changes', '0'); {sqlite.stamp(INDEX)} COMMIT;"
     )
 
 
@@ -255,7 +250,7 @@ class IndexStore:
             counts = rows.counts(connection)
             made = index_files.current(connection, self.path)
             found = rows.settings(connection)
-            tags = rows.tag_counts(connection)
+            tags = attributes.tag_counts(connection)
         dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
         kind, reason = ("none", "not finished; build it again") if made is None else made.why
         return Info(
@@ -273,6 +268,7 @@ class IndexStore:
             bytes_on_disk=sum(map(size_of, entries(self.path))),
             ready=made is not None,
             tags=tags,
+            left_out=counts.left_out,
         )
 
     def entries(self) -> tuple[IndexEntry, ...]:
@@ -334,14 +330,51 @@ class IndexStore:
             return rows.leave_out(connection, paths)
 
     def tag(self, paths: Iterable[Path], tag: str) -> int:
-        """Tag pictures for a later export; return the number of those that had no such tag.
+        """Put a tag on pictures; return the number of contents that had no such tag.
 
         Raises:
             GalleryError: An invalid tag.
+            SearchError: A path is not in the index.
         """
         checked_name("tag", tag)
-        with self._reading() as connection, translated(self.path):
-            return rows.tag(connection, paths, tag)
+        with self._reading() as connection:
+            return attributes.add_tag(connection, paths, tag)
+
+    def untag(self, paths: Iterable[Path], tag: str) -> int:
+        """Take a tag off pictures; return the number of contents that had it.
+
+        Raises:
+            SearchError: A path is not in the index.
+        """
+        with self._reading() as connection:
+            return attributes.drop_tag(connection, paths, tag)
+
+    def rename_tag(self, before: str, after: str) -> int:
+        """Rename a tag on all pictures; return the number of contents that had it.
+
+        Raises:
+            GalleryError: The new name is no valid tag.
+        """
+        checked_name("tag", after)
+        with self._reading() as connection:
+            return attributes.rename_tag(connection, before, after)
+
+    def put_attributes(self, facts: Mapping[Path, Mapping[str, str]]) -> None:
+        """Replace the attributes of pictures that a table gives; other pictures keep none.
+
+        Args:
+            facts: Attributes by path, relative to the root; paths that are not read are skipped.
+        """
+        with self._reading() as connection, transaction(connection, writes=True):
+            attributes.migrate(connection)
+            connection.execute("DELETE FROM attributes WHERE origin = ?", (attributes.OWN,))
+            known = rows.known(connection)
+            values = [
+                (attributes.content_of(connection, path), own)
+                for path, own in facts.items()
+                if path in known and known[path].content is not None
+            ]
+            attributes.put_attributes(connection, values, origin=attributes.OWN)
 
     def prepare(self, progress: index_files.Progress | None = None) -> None:
         """Make the files that a search maps, if the index changed since they were made."""
@@ -422,6 +455,7 @@ class IndexStore:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         connection = self._open_connection()
         with translated(self.path / NAME), writing(connection):
+            attributes.migrate(connection)
             yield connection
 
     def _open_connection(self) -> sqlite3.Connection:

@@ -142,7 +142,7 @@ def test_a_filter_that_matches_nothing_is_said(index: Path, photos: Path, run: R
     query = ("search", "--query", photos / "a" / "1.png", "--index", index)
     code, out, err = run(*query, "--state", "nowhere")
     assert (code, out) == (0, "")
-    assert "the filter state=nowhere matches none" in err
+    assert "the filter state = nowhere matches none" in err
 
 
 def test_a_query_that_is_no_picture_is_one_line(index: Path, tmp_path: Path, run: Run) -> None:
@@ -200,3 +200,60 @@ def test_a_wrong_argument_is_one_line(
     assert code == 1
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_tags_are_put_on_listed_renamed_and_taken_off(index: Path, photos: Path, run: Run) -> None:
+    code, out, _ = run("index", "tag", index, photos / "a", "--add", "good", "--add", "first")
+    assert (code, out) == (0, f"{index}: 5 pictures, 10 tags added, 0 taken off\n")
+    run("index", "tag", index, photos / "a" / "1.png", "--drop", "good")
+    code, out, _ = run("index", "tags", index, "--rename", "first", "early", "--json")
+    assert (code, json.loads(out)["tags"]) == (0, {"early": 5, "good": 4})
+    code, out, _ = run("index", "list", index, "--tag", "early", "--where", "tag != good", "--json")
+    assert code == 0
+    assert [item["path"] for item in json.loads(out)["pictures"]] == ["a/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["index", "tag", "INDEX", "PHOTOS/a"], "name a tag with --add or --drop"),
+        (["index", "tag", "INDEX", "elsewhere", "--add", "x"], "no such picture in"),
+        (["index", "tag", "INDEX", "PHOTOS/a", "--add", "a/b"], "tag"),
+        (["index", "tags", "INDEX", "--rename", "x", "y"], "no tag 'x'; there are none"),
+        (["index", "list", "INDEX", "--where", "stat = a"], "did you mean 'state'?"),
+        (["index", "export", "INDEX", "PHOTOS"], "is a folder; name a file"),
+        (
+            [
+                "index",
+                "build",
+                "PHOTOS",
+                "--out",
+                "INDEX",
+                "--model",
+                "thumbnail",
+                "--attributes",
+                "x.csv",
+            ],
+            "x.csv: cannot",
+        ),
+    ],
+)
+def test_bad_labels_are_told_in_one_line(
+    index: Path, photos: Path, run: Run, arguments: list[str], words: str
+) -> None:
+    filled = [
+        item.replace("INDEX", str(index)).replace("PHOTOS", str(photos)) for item in arguments
+    ]
+    code, _, err = run(*filled)
+    assert code != 0
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_pictures_are_exported_with_their_tags(
+    index: Path, photos: Path, tmp_path: Path, run: Run
+) -> None:
+    run("index", "tag", index, photos / "b", "--add", "good")
+    code, out, _ = run("index", "export", index, tmp_path / "t.csv", "--tag", "good")
+    assert (code, out) == (0, f"{tmp_path / 't.csv'}: 1 pictures written as csv\n")
+    assert (tmp_path / "t.csv").read_text().count(",b,good,") == 1

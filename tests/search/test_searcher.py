@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
+from operator import and_
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from edge_sim.core.vectors import ssim
 from edge_sim.errors import GalleryError, ModelError, SearchError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.search.build import update
+from edge_sim.search.filters import equals
 from edge_sim.search.rows import IndexPlan, VectorScale
 from edge_sim.search.searcher import (
     METRICS,
@@ -175,9 +178,10 @@ def test_filters_give_the_whole_ranking_less_what_does_not_pass(
     searcher: Searcher, state: str | None, light: str | None, k: int, metric: str
 ) -> None:
     pairs = (("state", state), ("light", light))
-    where = tuple((key, value) for key, value in pairs if value is not None)
+    wanted = {(key, value) for key, value in pairs if value is not None}
+    where = reduce(and_, (equals(key, value) for key, value in wanted)) if wanted else None
     whole = searcher.search(query_of(5), SearchFilter(metric=metric)).hits
-    passing = [hit.name for hit in whole if set(where) <= set(hit.facts.items())]
+    passing = [hit.name for hit in whole if wanted <= set(hit.facts.items())]
     answer = searcher.search(query_of(5), SearchFilter(metric=metric, where=where, top_k=k))
     assert [hit.name for hit in answer.hits] == passing[:k]
     assert answer.eligible == len(passing)
@@ -185,7 +189,7 @@ def test_filters_give_the_whole_ranking_less_what_does_not_pass(
 
 def test_a_filter_by_what_no_picture_has_names_what_there_is(searcher: Searcher) -> None:
     with pytest.raises(SearchError, match="no picture has 'colour'; filter by condition, light"):
-        searcher.search(query_of(1), SearchFilter(where=(("colour", "red"),)))
+        searcher.search(query_of(1), SearchFilter(where=equals("colour", "red")))
 
 
 def test_only_scores_at_or_above_the_least_are_given(searcher: Searcher) -> None:
@@ -248,8 +252,8 @@ def test_an_index_without_cells_says_how_to_get_them(index: Collection) -> None:
 
 def test_an_index_filters_by_folder_and_tag(index: Collection) -> None:
     searcher = Searcher(index)
-    assert names_of(searcher, SearchFilter(where=(("tag", "odd"),))) == ["a/3.png"]
-    inside = names_of(searcher, SearchFilter(where=(("folder", "b"),)))
+    assert names_of(searcher, SearchFilter(where=equals("tag", "odd"))) == ["a/3.png"]
+    inside = names_of(searcher, SearchFilter(where=equals("folder", "b")))
     assert sorted(inside) == ["b/10.png", "b/11.png", "b/6.png", "b/7.png", "b/8.png", "b/9.png"]
 
 

@@ -1,0 +1,196 @@
+"""`edge-sim index list|tag|tags|export`: pictures of an index by their tags and attributes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_sim.cli.options import absolute, combined_filter, where_options
+from edge_sim.cli.output import note, print_json, print_table, say
+from edge_sim.core.files import printable
+
+if TYPE_CHECKING:
+    from edge_sim.search.rows import IndexEntry
+    from edge_sim.search.store import IndexStore
+
+SCHEMA = 1
+FORMS = ("csv", "jsonl", "folders", "fiftyone", "label-studio")
+
+
+def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verbs to those of `edge-sim index`."""
+    listing = verbs.add_parser(
+        "list", help="list pictures by tag and attributes", description=show_list.__doc__
+    )
+    filter_options(listing)
+    listing.set_defaults(handler=show_list)
+    tag = verbs.add_parser(
+        "tag", help="put tags on pictures, or take them off", description=tag_pictures.__doc__
+    )
+    tag.add_argument("index", type=Path, metavar="INDEX")
+    tag.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file or folder")
+    tag.add_argument("--add", action="append", default=[], metavar="TAG")
+    tag.add_argument("--drop", action="append", default=[], metavar="TAG")
+    tag.set_defaults(handler=tag_pictures)
+    tags = verbs.add_parser(
+        "tags", help="list the tags with their counts, or rename one", description=show_tags.__doc__
+    )
+    tags.add_argument("index", type=Path, metavar="INDEX")
+    tags.add_argument(
+        "--rename", nargs=2, metavar=("OLD", "NEW"), help="NEW may exist: both become one"
+    )
+    tags.set_defaults(handler=show_tags)
+    export = verbs.add_parser(
+        "export",
+        help="write pictures with tags and attributes for other tools",
+        description=export_pictures.__doc__,
+    )
+    filter_options(export)
+    export.add_argument("out", type=Path, metavar="OUT", help="file of a table, or a new folder")
+    export.add_argument(
+        "--format",
+        choices=FORMS,
+        default="csv",
+        help="csv and jsonl are tables; folders has one folder per tag",
+    )
+    export.set_defaults(handler=export_pictures)
+
+
+def filter_options(parser: argparse.ArgumentParser) -> None:
+    """Add the index and the options that choose pictures in it."""
+    parser.add_argument("index", type=Path, metavar="INDEX")
+    parser.add_argument("--state", metavar="S", help="of this folder")
+    where_options(parser)
+
+
+def show_list(args: argparse.Namespace) -> int:
+    """Print the pictures of an index, all or those that pass a filter."""
+    from edge_sim.search.store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        found = _chosen(args, store)
+    if args.json:
+        pictures = [
+            {
+                "path": printable(item.path),
+                "tags": item.tags,
+                **{key: printable(value) for key, value in item.attributes.items()},
+            }
+            for item in found
+        ]
+        print_json({"schema": SCHEMA, "index": str(args.index), "pictures": pictures})
+        return 0
+    rows = [
+        (
+            printable(item.path),
+            f"{item.width}x{item.height}",
+            item.own.get("taken", "-"),
+            " ".join(item.tags) or "-",
+        )
+        for item in found
+    ]
+    if rows:
+        print_table(["picture", "size", "taken", "tags"], rows)
+    note(f"{len(found)} pictures")
+    return 0
+
+
+def tag_pictures(args: argparse.Namespace) -> int:
+    """Put tags on pictures, or take them off; a folder means all pictures below it. Tags belong
+    to the content: they stay when a file is renamed or moved."""
+    from edge_sim.errors import SearchError
+    from edge_sim.search.store import IndexStore
+
+    if not args.add and not args.drop:
+        raise SearchError("name a tag with --add or --drop")
+    with IndexStore.open(args.index) as store:
+        paths = pictures_below(store, args.paths)
+        added = sum(store.tag(paths, tag) for tag in args.add)
+        dropped = sum(store.untag(paths, tag) for tag in args.drop)
+    if args.json:
+        counts = {"pictures": len(paths), "added": added, "dropped": dropped}
+        print_json({"schema": SCHEMA, "index": str(args.index), **counts})
+    else:
+        say(f"{args.index}: {len(paths)} pictures, {added} tags added, {dropped} taken off")
+    return 0
+
+
+def show_tags(args: argparse.Namespace) -> int:
+    """Print the tags of an index with the number of their pictures; or rename a tag."""
+    from edge_sim.errors import SearchError
+    from edge_sim.search.store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        if args.rename is not None:
+            before, after = args.rename
+            present = store.info().tags
+            if before not in present:
+                raise SearchError(
+                    f"{args.index}: no tag {printable(before)!r}; there are "
+                    f"{', '.join(map(printable, present)) or 'none'}"
+                )
+            store.rename_tag(before, after)
+        tags = store.info().tags
+    if args.json:
+        print_json({"schema": SCHEMA, "index": str(args.index), "tags": tags})
+    elif tags:
+        print_table(["tag", "pictures"], [(printable(tag), number) for tag, number in tags.items()])
+    else:
+        note("no picture has a tag; `edge-sim index tag` puts one on")
+    return 0
+
+
+def export_pictures(args: argparse.Namespace) -> int:
+    """Write pictures with their tags and attributes: as CSV or JSON Lines, as a folder per tag, as
+    a data set of FiftyOne, or as tasks for Label Studio."""
+    from edge_sim.search.export import ExportedPicture, export
+    from edge_sim.search.store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        root = store.plan.root
+        pictures = [
+            ExportedPicture(root / item.path, printable(item.path), item.tags, item.attributes)
+            for item in _chosen(args, store)
+        ]
+    number = export(pictures, args.out, args.format)
+    if args.json:
+        print_json({"schema": SCHEMA, "out": str(args.out), "pictures": number})
+    else:
+        say(f"{args.out}: {number} pictures written as {args.format}")
+    return 0
+
+
+def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
+    """Return the pictures of an index that are `paths`, or lie below them, relative to its root.
+
+    Raises:
+        SearchError: There is none at or below one of them.
+    """
+    from edge_sim.errors import SearchError
+
+    root = store.plan.root
+    present = [entry.path for entry in store.entries()]
+    found: dict[Path, None] = {}
+    for path in map(absolute, paths):
+        chosen = [item for item in present if (root / item).is_relative_to(path)]
+        if not chosen:
+            raise SearchError(f"{printable(path)}: no such picture in {store.path}")
+        found.update(dict.fromkeys(chosen))
+    return list(found)
+
+
+def _chosen(args: argparse.Namespace, store: IndexStore) -> list[IndexEntry]:
+    from edge_sim.search.attributes import TAG
+    from edge_sim.search.filters import AttributeTable
+
+    where = combined_filter(args.where, state=args.state, tags=args.tag)
+    found = list(store.entries())
+    if where is None or not found:
+        return found
+    table = AttributeTable((item.facts() for item in found), keys=(TAG,))
+    mask = table.mask(where)
+    for hint in table.hints(where):
+        note(printable(hint))
+    return [item for item, passed in zip(found, mask, strict=True) if passed]

@@ -1,0 +1,257 @@
+"""Tags and attributes of the pictures of an index, kept by content.
+
+They belong to the bytes of a picture (its SHA-256), not to a path: a file that is renamed, moved,
+left out or indexed again keeps them, and copies share them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_sim.core.files import is_file, printable, size_of
+from edge_sim.core.sqlite import transaction
+from edge_sim.core.tables import name_key, read_table
+from edge_sim.errors import DataError, SearchError
+
+TAG = "tag"
+SCHEMA = """
+CREATE TABLE content_tags (
+    sha256 BLOB NOT NULL,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (sha256, tag)
+) WITHOUT ROWID;
+CREATE TABLE attributes (
+    sha256 BLOB NOT NULL,
+    origin TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (sha256, key, origin)
+) WITHOUT ROWID;
+"""
+EARLIER_SCHEMA = """
+CREATE TABLE tags (
+    file INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (file, tag)
+) WITHOUT ROWID;
+"""
+"""Tags by path, as edge_sim 0.1 kept them."""
+OWN, EXIF = "own", "exif"
+TABLE_NAMES = ("attributes.csv", "attributes.json")
+"""Files in the folder of an index that give its pictures attributes."""
+FILE_COLUMNS = ("file", "path", "name", "filename")
+BUILT_IN = frozenset({TAG, "path", "folder", "state", "suffix", "width", "height", "bytes"})
+MAX_JSON_BYTES = 64_000_000
+MAX_VALUE = 1000
+
+_FILES_TAGGED = (
+    "SELECT files.id, content_tags.tag FROM content_tags "
+    "JOIN contents USING (sha256) JOIN files ON files.content = contents.id"
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables where they are missing, and move tags by path into them."""
+    present = _tables(connection)
+    if {"content_tags", "attributes"} <= present and "tags" not in present:
+        return
+    for statement in SCHEMA.split(";"):
+        if statement.strip():
+            connection.execute(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
+    if "tags" in present:
+        connection.execute(
+            "INSERT OR IGNORE INTO content_tags SELECT contents.sha256, tags.tag FROM tags "
+            "JOIN files ON files.id = tags.file JOIN contents ON contents.id = files.content"
+        )
+        connection.execute("DROP TABLE tags")
+
+
+def tags_of_files(connection: sqlite3.Connection) -> dict[int, tuple[str, ...]]:
+    """Return the sorted tags of each file that has any, by the number of the file."""
+    present = _tables(connection)
+    marked: dict[int, set[str]] = {}
+    queries = [_FILES_TAGGED] if "content_tags" in present else []
+    if "tags" in present:  # an index of edge_sim 0.1 that may not be written
+        queries.append("SELECT file, tag FROM tags")
+    for query in queries:
+        for number, name in connection.execute(query):
+            marked.setdefault(number, set()).add(name)
+    return {number: tuple(sorted(names)) for number, names in marked.items()}
+
+
+def attributes_of_files(connection: sqlite3.Connection) -> dict[int, dict[str, str]]:
+    """Return the attributes of each file that has any; own ones count before those of EXIF."""
+    if "attributes" not in _tables(connection):
+        return {}
+    found: dict[int, dict[str, str]] = {}
+    query = (
+        "SELECT files.id, key, value FROM attributes JOIN contents USING (sha256) "
+        f"JOIN files ON files.content = contents.id ORDER BY origin = '{OWN}', key"
+    )
+    for number, key, value in connection.execute(query):
+        found.setdefault(number, {})[key] = value
+    return found
+
+
+def tag_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the number of files with each tag, sorted by tag."""
+    counts: dict[str, int] = {}
+    for names in tags_of_files(connection).values():
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def add_tag(connection: sqlite3.Connection, paths: Iterable[Path], tag: str) -> int:
+    """Put a tag on pictures; return the number of contents that did not have it.
+
+    Raises:
+        SearchError: A path is not in the index.
+    """
+    with transaction(connection, writes=True):
+        migrate(connection)
+        values = [(content_of(connection, path), tag) for path in paths]
+        return connection.executemany(
+            "INSERT OR IGNORE INTO content_tags VALUES (?, ?)", values
+        ).rowcount
+
+
+def drop_tag(connection: sqlite3.Connection, paths: Iterable[Path], tag: str) -> int:
+    """Take a tag off pictures; return the number of contents that had it.
+
+    Raises:
+        SearchError: A path is not in the index.
+    """
+    with transaction(connection, writes=True):
+        migrate(connection)
+        values = [(content_of(connection, path), tag) for path in paths]
+        return connection.executemany(
+            "DELETE FROM content_tags WHERE sha256 = ? AND tag = ?", values
+        ).rowcount
+
+
+def rename_tag(connection: sqlite3.Connection, before: str, after: str) -> int:
+    """Rename a tag on all pictures, into one that may exist; return the number of contents."""
+    with transaction(connection, writes=True):
+        migrate(connection)
+        connection.execute(
+            "INSERT OR IGNORE INTO content_tags SELECT sha256, ? FROM content_tags WHERE tag = ?",
+            (after, before),
+        )
+        return connection.execute("DELETE FROM content_tags WHERE tag = ?", (before,)).rowcount
+
+
+def content_of(connection: sqlite3.Connection, path: Path) -> bytes:
+    """Return the SHA-256 of the content of a path.
+
+    Raises:
+        SearchError: It is not in the index.
+    """
+    found = connection.execute(
+        "SELECT sha256 FROM files JOIN contents ON contents.id = content WHERE path = ?",
+        (os.fsencode(path),),
+    ).fetchone()
+    if found is None:
+        raise SearchError(f"{printable(path)!r} is not in the index")
+    return bytes(found[0])
+
+
+def put_attributes(
+    connection: sqlite3.Connection,
+    values: Iterable[tuple[bytes, Mapping[str, str]]],
+    *,
+    origin: str,
+) -> None:
+    """Replace the attributes of contents that come from one origin, `OWN` or `EXIF`."""
+    for sha256, facts in values:
+        connection.execute(
+            "DELETE FROM attributes WHERE sha256 = ? AND origin = ?", (sha256, origin)
+        )
+        rows = [(sha256, origin, key, value) for key, value in facts.items() if value]
+        connection.executemany("INSERT INTO attributes VALUES (?, ?, ?, ?)", rows)
+
+
+def found_table(root: Path) -> Path | None:
+    """Return the table of attributes in a folder of pictures; None if there is none."""
+    return next((root / name for name in TABLE_NAMES if is_file(root / name)), None)
+
+
+def read_attributes(path: Path) -> dict[str, dict[str, str]]:
+    """Return the attributes in a CSV or JSON file, by `tables.name_key` of the picture.
+
+    A CSV has a column `file` (or `path`, `name`, `filename`), relative to the folder of the
+    pictures, and a column per attribute. JSON is a list of such objects, or one object that maps
+    files to objects of attributes.
+
+    Raises:
+        DataError: It cannot be read, has no such column, or an attribute has a built-in name.
+    """
+    rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
+    found: dict[str, dict[str, str]] = {}
+    for place, name, facts in rows:
+        taken = sorted(BUILT_IN & facts.keys())
+        if taken:
+            raise DataError(f"{place}: {taken[0]!r} is a built-in attribute; rename it")
+        too_long = [key for key, value in facts.items() if max(len(key), len(value)) > MAX_VALUE]
+        if too_long:
+            raise DataError(f"{place}: {too_long[0][:40]!a} is longer than {MAX_VALUE} characters")
+        found.setdefault(name_key(name), {}).update(facts)
+    return found
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    table = read_table(path)
+    name = printable(path)
+    column = next((item for item in FILE_COLUMNS if item in table.header), None)
+    if column is None:
+        raise DataError(
+            f"{name}, line 1: no column with the files; call one of "
+            f"{', '.join(map(printable, table.header))} `file`"
+        )
+    keys = [item for item in table.header if item and item != column]
+    for line, row in table.rows:
+        facts = {key: table.field(row, key) for key in keys}
+        yield f"{name}, line {line}", table.field(row, column), facts
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    name = printable(path)
+    if size_of(path) > MAX_JSON_BYTES:
+        raise DataError(f"{name}: is larger than {MAX_JSON_BYTES} bytes")
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name}: is no JSON ({error})") from error
+    if isinstance(data, dict):
+        data = [{"file": key, **value} for key, value in data.items() if isinstance(value, dict)]
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        raise DataError(f"{name}: wants a list of objects with `file`, or files with objects")
+    for number, item in enumerate(data, 1):
+        place = f"{name}, entry {number}"
+        column = next((key for key in FILE_COLUMNS if isinstance(item.get(key), str)), None)
+        if column is None:
+            raise DataError(f"{place}: names no file; add `file`")
+        facts = {key: _plain(value, place) for key, value in item.items() if key != column}
+        yield place, item[column], facts
+
+
+def _plain(value: Any, place: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return ""
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise DataError(f"{place}: an attribute is text, a number, true, false or null")
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    return {name for (name,) in connection.execute(query)}
