@@ -133,7 +133,7 @@ def make_device(folder: Path, camera: int, health: int, references: int) -> Path
     path.write_text(
         f"sources: {{camera: {{uri: 'http://127.0.0.1:{camera}/stream.mjpg'}}}}\n"
         f"watches:\n{watches}sinks:\n  - {{kind: file, path: events.jsonl}}\n"
-        f"health: {{listen: '127.0.0.1:{health}'}}\n"
+        f"web: {{listen: '127.0.0.1:{health}'}}\n"
     )
     return path
 

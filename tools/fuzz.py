@@ -2,7 +2,7 @@
 
     python tools/fuzz.py --count 100000 --out fuzz
 
-Four targets: configurations, MQTT commands, HTTP requests to the health server, zips for an import.
+Four targets: configurations, MQTT commands, HTTP requests to the web server, zips for an import.
 Hypothesis makes the inputs and, where one fails, looks for the smallest that does. Every input must
 end in a result or in an error of one line: no traceback, no hang, no file beside the folder of the
 device. `fuzz/report.json` has the results; the exit code is 1 if anything went wrong.

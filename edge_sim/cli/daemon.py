@@ -22,6 +22,7 @@ from edge_sim.secrets import MaskingFormatter
 
 if TYPE_CHECKING:
     from edge_sim.runtime.config import Config
+    from edge_sim.runtime.daemon.access import DeviceAccess, RunningWebServer
     from edge_sim.runtime.systemd import UnitPlan
 
 
@@ -42,7 +43,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the verb."""
     parser = commands.add_parser(
         "daemon",
-        help="run as a service: many cameras, outbox, health server, systemd",
+        help="run as a service: many cameras, outbox, web server, systemd",
         description="Watch the sources of a configuration until it is stopped. Lost cameras are "
         "reopened, "
         "events wait on disk until every sink has them, and a restart resumes where it stopped. "
@@ -77,7 +78,7 @@ def _daemon(args: argparse.Namespace) -> int:
     config = read()
     _give_way(config.daemon.nice)
     notifier = Notifier.from_environment(os.environ, os.getpid())
-    daemon = Daemon(config, reload=read, notifier=notifier)
+    daemon = Daemon(config, reload=read, notifier=notifier, open_web=_open_web)
     _on_signals(daemon.request_stop, daemon.request_reload)
     if early_reloads:
         daemon.request_reload()
@@ -88,6 +89,21 @@ def _daemon(args: argparse.Namespace) -> int:
             f"got them; make room, or let the disk be written again"
         )
     return 0
+
+
+def _open_web(config: Config, device: DeviceAccess) -> RunningWebServer:
+    """Return the running web server of `config`.
+
+    Raises:
+        ConfigError: It cannot listen, or the extra is missing.
+    """
+    try:
+        from edge_sim.web.server import open_server
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"web.listen: {error.name} is missing; install it with: pip install 'edge_sim[web]'"
+        ) from error
+    return open_server(config, device)
 
 
 def configured(path: Path, state_dir: Path | None) -> Config:
@@ -106,6 +122,7 @@ def configured(path: Path, state_dir: Path | None) -> Config:
         raise ConfigError(
             f"--state-dir {printable(str(state_dir))}: there is no such folder; make it first"
         )
+    web = msgspec.structs.replace(config.web, accounts=str(base / config.web.accounts))
     outbox = msgspec.structs.replace(config.outbox, path=str(base / config.outbox.path))
     state = config.daemon.state
     daemon = config.daemon
@@ -122,6 +139,7 @@ def configured(path: Path, state_dir: Path | None) -> Config:
         review=review,
         explanations=explanations,
         score_log=score_log,
+        web=web,
     )
 
 
@@ -288,7 +306,7 @@ watches:
 sinks:
   - kind: stdout
 
-health:
+web:
   listen: 127.0.0.1:9713
 """
 

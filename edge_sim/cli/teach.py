@@ -54,7 +54,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "teach",
         help="correct a watch: its present picture, or that of an event, becomes a reference",
         description="Add what a watch sees now, or saw at a recent event, to its references. The "
-        "running daemon does it if health.listen and health.token are configured; otherwise one "
+        "running daemon does it if web.listen and web.token are configured; otherwise one "
         "frame is taken from the source. The daemon has the pictures of the last events of a "
         "watch; those of older ones are there with explanations.pictures. `edge-sim gallery undo` "
         "takes it back.",
@@ -91,7 +91,7 @@ def _taught_by_daemon(
     config: Config, watch: str, state: str, event: str | None
 ) -> TaughtView | None:
     """Return what the daemon made of it; None if there is no daemon to ask."""
-    address, token = config.health.address, config.health.token
+    address, token = config.web.address, config.web.token
     if address is None or token is None:
         return None
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
@@ -119,10 +119,10 @@ def _taught_by_daemon(
 
 
 def _connection(config: Config, host: str, port: int) -> http.client.HTTPConnection:
-    if config.health.certificate is None:
+    if config.web.certificate is None:
         return http.client.HTTPConnection(host, port, timeout=_ANSWER_S)
     # The very certificate of the configuration is asked for, whatever name it is made out to.
-    context = ssl.create_default_context(cafile=config.path(config.health.certificate))
+    context = ssl.create_default_context(cafile=config.path(config.web.certificate))
     context.check_hostname = False
     return http.client.HTTPSConnection(host, port, timeout=_ANSWER_S, context=context)
 

@@ -201,7 +201,7 @@ class RegionFeatures:
     def embedding(self) -> Embedding:
         """Embedding of the region."""
         if self._embedding is None:
-            self._embedding = self._embedder.embed(self._squashed())
+            self._embedding = self._embedder.embed(self.model_pixels)
         return self._embedding
 
     def probe(
@@ -228,9 +228,11 @@ class RegionFeatures:
 
     def _readable(self) -> BgrImage:
         shared = self._embedder.input_px >= THUMBNAIL_PX
-        return self._squashed() if shared else self._without_hidden(self._pixels)
+        return self.model_pixels if shared else self._without_hidden(self._pixels)
 
-    def _squashed(self) -> BgrImage:
+    @property
+    def model_pixels(self) -> BgrImage:
+        """(S, S, 3) uint8 BGR that the model is given."""
         if self._small is None:
             self._small = squash(self._without_hidden(self._pixels), self._embedder.input_px)
         return self._small

@@ -52,7 +52,7 @@ def test_a_configuration_is_never_written_over(tmp_path: Path) -> None:
 
 def test_the_configuration_that_it_writes_is_valid() -> None:
     config = parse_config(CONFIG_TEXT, where="test")
-    assert config.health.address == ("127.0.0.1", 9713)
+    assert config.web.address == ("127.0.0.1", 9713)
     assert config.gallery.path == "/var/lib/edge_sim/gallery.db"
 
 

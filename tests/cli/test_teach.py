@@ -12,9 +12,10 @@ from edge_sim.cli.main import main
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import load_config
 from edge_sim.runtime.daemon.daemon import Daemon
+from edge_sim.web.server import open_server
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 from tests.runtime.daemon.test_service import await_events, show
-from tests.runtime.health.servers import TOKEN
+from tests.web.servers import TOKEN
 
 
 def config_of(folder: Path, extra: str = "") -> str:
@@ -76,10 +77,15 @@ def test_the_running_daemon_is_asked_and_tells_which_decisions_would_flip(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
-    path = config_of(tmp_path, f"health: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n")
+    path = config_of(tmp_path, f"web: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n")
     config = load_config(path)
     camera, frames = Camera(), Show()
-    daemon = Daemon(config, reload=lambda: config, environment=world_of({"camera": camera}))
+    daemon = Daemon(
+        config,
+        reload=lambda: config,
+        environment=world_of({"camera": camera}),
+        open_web=open_server,
+    )
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:
@@ -99,7 +105,7 @@ def test_the_running_daemon_is_asked_and_tells_which_decisions_would_flip(
 def test_a_daemon_that_does_not_run_is_no_obstacle(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    extra = f"health: {{listen: '127.0.0.1:{free_port()}', token: {TOKEN}}}\n"
+    extra = f"web: {{listen: '127.0.0.1:{free_port()}', token: {TOKEN}}}\n"
     assert main(["teach", "lamp", "dim", "-c", config_of(tmp_path, extra)]) == 0
     assert "revision" in capfd.readouterr().out
 
@@ -108,7 +114,12 @@ def told_by_a_former_daemon(folder: Path, extra: str) -> str:
     """Run a daemon that tells two changes, end it, and return the id of the first."""
     config = lamp_config(folder, extra)
     camera, frames = Camera(), Show()
-    daemon = Daemon(config, reload=lambda: config, environment=world_of({"camera": camera}))
+    daemon = Daemon(
+        config,
+        reload=lambda: config,
+        environment=world_of({"camera": camera}),
+        open_web=open_server,
+    )
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:

@@ -18,7 +18,7 @@ from edge_sim.errors import ConfigError
 from edge_sim.io.sinks import KINDS
 from edge_sim.io.sinks.options import FileOptions, MqttOptions, WebhookOptions
 from edge_sim.runtime.config import Config, SourceConfig, WatchConfig, load_config, parse_config
-from edge_sim.runtime.config.service import DaemonConfig, HealthConfig
+from edge_sim.runtime.config.service import DaemonConfig, WebConfig
 from edge_sim.runtime.config.sinks import OutboxConfig, kind_of
 
 MINIMAL = """\
@@ -60,7 +60,7 @@ def test_the_default_file_says_exactly_the_defaults(repository: Path) -> None:
         ReportingPolicy,
         OutboxConfig,
         DaemonConfig,
-        HealthConfig,
+        WebConfig,
     ],
     ids=lambda s: s.__name__,
 )
@@ -74,7 +74,7 @@ def test_the_default_file_shows_every_key(repository: Path, section: type[msgspe
         ReportingPolicy: table["watches"]["bowl"]["problems"],
         OutboxConfig: table["outbox"],
         DaemonConfig: table["daemon"],
-        HealthConfig: table["health"],
+        WebConfig: table["web"],
     }[section]
     assert set(shown) == set(keys_of(section))
 
@@ -167,11 +167,14 @@ def test_every_example_is_valid(path: Path) -> None:
         ),
         ("daemon:\n  nice: 20\n", "test:2: daemon.nice: Expected int <= 19"),
         ("daemon:\n  cpu_share: 0\n", "test:2: daemon.cpu_share: Expected float > 0.0"),
-        ("health:\n  listen: here\n", "test:2: health.listen:"),
-        ("health:\n  listen: 127.0.0.1:70000\n", "test:2: health.listen: there is no port 70000"),
-        ("health:\n  listen: 0.0.0.0:80\n", "0.0.0.0 can be reached from outside"),
-        ("health:\n  listen: 'localhost:80'\n  key: k.pem\n", "only of use together"),
-        ("health:\n  token: short\n", "test:2: health.token: Expected str of length >= 16"),
+        ("web:\n  listen: here\n", "test:2: web.listen:"),
+        ("web:\n  listen: 127.0.0.1:70000\n", "test:2: web.listen: there is no port 70000"),
+        (
+            "web:\n  listen: '127.0.0.1:1'\n  trusted_proxies: [proxy]\n",
+            "test:3: web.trusted_proxies: 'proxy' is no address",
+        ),
+        ("web:\n  listen: 'localhost:80'\n  key: k.pem\n", "only of use together"),
+        ("web:\n  token: short\n", "test:2: web.token: Expected str of length >= 16"),
     ],
 )
 def test_a_mistake_names_its_key_and_line(text: str, message: str) -> None:
@@ -299,10 +302,10 @@ def test_any_structure_is_a_configuration_or_one_line_of_error(table: object) ->
 
 
 def test_the_server_may_listen_beyond_this_machine_with_a_token() -> None:
-    text = "health: {listen: '[::]:9713', token: '${TOKEN}'}\n"
+    text = "web: {listen: '[::]:9713', token: '${TOKEN}'}\n"
     config = parse_config(text, where="test", environ={"TOKEN": "0123456789abcdef"})
-    assert config.health.address == ("::", 9713)
-    assert config.health.token == "0123456789abcdef"
+    assert config.web.address == ("::", 9713)
+    assert config.web.token == "0123456789abcdef"
 
 
 RULED = "sources: {c: {uri: x}}\nwatches:\n  gate:\n    states: [open, closed]\n    rules:\n"

@@ -147,7 +147,7 @@ def test_the_digest_of_a_gallery_depends_on_every_reference() -> None:
         ("watches: {gate: {confirm: {of: 6}}}", True),
         ("model: {path: thumbnail}\nwatches: {gate: {}}", True),
         ("watches: {gate: {}, door: {sensitivity: 0.9}}", False),
-        ("watches: {gate: {}}\nhealth: {listen: '127.0.0.1:1'}", False),
+        ("watches: {gate: {}}\nweb: {listen: '127.0.0.1:1'}", False),
     ],
 )
 def test_the_digest_of_a_configuration_depends_on_what_decides(line: str, changes: bool) -> None:

@@ -24,7 +24,7 @@ from tests.runtime.daemon.test_doubts import LEVELS, PROBE, SURE
 WATCHES = {"gate": Watch("gate", Gallery(), STAGES)}
 
 
-def config(watch: str = "{}", listen: str = "health: {listen: '127.0.0.1:0'}") -> Config:
+def config(watch: str = "{}", listen: str = "web: {listen: '127.0.0.1:0'}") -> Config:
     return parse_config(f"sources: {{c: {{uri: a.mp4}}}}\nwatches: {{gate: {watch}}}\n{listen}\n")
 
 

@@ -13,10 +13,10 @@ from edge_sim.errors import CommandError
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import DeviceInfo, SetSensitivity, Teach, WatchInfo
 from edge_sim.io.sinks.mqtt.topics import Topics, read_command
-from edge_sim.runtime.config import parse_config
-from edge_sim.runtime.daemon.http_api import open_http_server
+from edge_sim.runtime.config import Config, parse_config
 from edge_sim.runtime.daemon.teaching import Lesson
 from edge_sim.runtime.health.status import StatusBoard
+from edge_sim.web.server import open_server
 from fuzzing.texts import words
 from fuzzing.trial import BrokenPromiseError
 
@@ -146,7 +146,14 @@ requests = st.one_of(
 """Whole requests, as bytes."""
 
 
-class _Dispatcher:
+class _Device:
+    """Daemon as the web server sees it: no camera, and a gallery with one watch."""
+
+    def __init__(self, config: Config) -> None:
+        self.board = StatusBoard("porch")
+        self.config = config
+        self.written_bytes = 0
+
     def counts(self) -> OutboxCounts:
         return OutboxCounts(
             waiting=0,
@@ -163,27 +170,26 @@ class _Dispatcher:
     def failing(self) -> dict[str, int]:
         return {}
 
+    def frame(self, source: str) -> None:  # noqa: ARG002
+        return None
 
-class _StateStore:
-    written_bytes = 0
+    def picture(self, watch: str) -> None:  # noqa: ARG002
+        return None
 
-
-def _teach(command: Teach) -> Lesson:
-    if command.watch != "gate" or command.state not in STATES:
-        raise CommandError(f"there is no watch {command.watch!r} or no state {command.state!r}")
-    return Lesson(command.watch, command.state, "r1", 2, None, ())
+    def teach(self, command: Teach, limit_s: float = 10.0) -> Lesson:  # noqa: ARG002
+        if command.watch != "gate" or command.state not in STATES:
+            raise CommandError(f"there is no watch {command.watch!r} or no state {command.state!r}")
+        return Lesson(command.watch, command.state, "r1", 2, None, ())
 
 
 @contextmanager
 def served() -> Iterator[int]:
-    """Run the health server as the daemon does, and give its port."""
+    """Run the web server as the daemon does, and give its port."""
     config = parse_config(
-        f"health: {{listen: '127.0.0.1:0', token: '{TOKEN}', requests_per_s: 1000000}}",
+        f"web: {{listen: '127.0.0.1:0', token: '{TOKEN}', requests_per_s: 1000000}}",
         where="fuzz.yaml",
     )
-    server = open_http_server(config, StatusBoard("porch"), _Dispatcher(), _StateStore(), _teach)  # type: ignore[arg-type]
-    if server is None:
-        raise BrokenPromiseError("no server")
+    server = open_server(config, _Device(config))  # type: ignore[arg-type]
     try:
         yield server.port
     finally:

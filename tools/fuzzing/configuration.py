@@ -30,7 +30,7 @@ _SINKS = (
 _REST = (
     "outbox: {storage: disk, max_mb: 16, max_days: 7}\n"
     "daemon: {state: state.json, nice: 5, cpu_share: 0.5}\n"
-    "health: {listen: '127.0.0.1:8080', token: '0123456789abcdef'}\n"
+    "web: {listen: '127.0.0.1:8080', token: '0123456789abcdef'}\n"
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -26,11 +26,11 @@ from edge_sim.io.sources.options import SourceOptions
 from edge_sim.runtime.config.service import (
     DaemonConfig,
     ExplanationsConfig,
-    HealthConfig,
     ReviewConfig,
     ScoreLogConfig,
-    check_health,
+    WebConfig,
     check_review,
+    check_web,
 )
 from edge_sim.runtime.config.sinks import OutboxConfig, check_images, read_sinks, registered_section
 from edge_sim.runtime.config.watches import check_rules
@@ -94,6 +94,7 @@ class ScoreConfig(Options, frozen=True):
 class Config(Options, frozen=True):
     """Whole configuration, as in `configs/default.yaml`."""
 
+    earlier_keys: ClassVar[Mapping[str, str]] = {"health": "web"}
     device: Name = "edge_sim"
     model: ModelConfig = ModelConfig()
     gallery: GalleryConfig = GalleryConfig()
@@ -106,7 +107,7 @@ class Config(Options, frozen=True):
     score_log: ScoreLogConfig = ScoreLogConfig()
     review: ReviewConfig = ReviewConfig()
     daemon: DaemonConfig = DaemonConfig()
-    health: HealthConfig = HealthConfig()
+    web: WebConfig = WebConfig()
     folder: Annotated[str, INTERNAL] = "."
     """Folder that relative paths start from: that of the file. Not a key of the file."""
     hints: Annotated[tuple[str, ...], INTERNAL] = ()
@@ -115,7 +116,7 @@ class Config(Options, frozen=True):
     @property
     def is_served(self) -> bool:
         """True if pages are served, on which watches can be added and taught."""
-        return self.health.address is not None
+        return self.web.address is not None
 
     def path(self, text: str) -> Path:
         """Return a path of the configuration, relative ones from the file's folder."""
@@ -226,7 +227,7 @@ def _check(config: Config, reader: YamlReader) -> None:
     """Check the rules that concern several sections."""
     on_disk = config.outbox.storage == "disk"
     with reader.collecting():
-        check_health(config.health, reader)
+        check_web(config.web, reader)
     with reader.collecting():
         check_review(config.review, on_disk=on_disk, reader=reader)
     with reader.collecting():

@@ -35,16 +35,19 @@ class ReviewConfig(Options, frozen=True):
     every_s: Seconds = 600.0
 
 
-class HealthConfig(Options, frozen=True):
-    """HTTP server for health, metrics and state."""
+class WebConfig(Options, frozen=True):
+    """HTTP server: the page, its API, health, metrics and state."""
 
     listen: (
         Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN, description="an address is HOST:PORT")]
         | None
     ) = None
     token: Annotated[str, msgspec.Meta(min_length=LEAST_TOKEN)] | None = None
+    accounts: str = "accounts.json"
     certificate: str | None = None
     key: str | None = None
+    hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     requests_per_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
 
     @property
@@ -66,22 +69,33 @@ def check_review(review: ReviewConfig, *, on_disk: bool, reader: YamlReader) -> 
         )
 
 
-def check_health(health: HealthConfig, reader: YamlReader) -> None:
-    """Raise `ConfigError` for a server that cannot start or is open to everybody."""
-    address = health.address
+def check_web(web: WebConfig, reader: YamlReader) -> None:
+    """Raise `ConfigError` for a server that cannot start.
+
+    The server itself checks that beyond this machine an account or a token is needed: accounts are
+    a file, which may be made later.
+    """
+    address = web.address
     if address is None:
         return
-    host, port = address
-    if port > 65535:
-        raise reader.error("health.listen", f"health.listen: there is no port {port}")
-    if health.token is None and not is_loopback(host):
+    if address[1] > 65535:
+        raise reader.error("web.listen", f"web.listen: there is no port {address[1]}")
+    if (web.certificate is None) != (web.key is None):
+        raise reader.error("web", "web: certificate and key are only of use together")
+    wrong = next((item for item in web.trusted_proxies if not _is_network(item)), None)
+    if wrong is not None:
         raise reader.error(
-            "health.listen",
-            f"health.listen: {host} can be reached from outside; set health.token, "
-            f"or listen on 127.0.0.1",
+            "web.trusted_proxies",
+            f"web.trusted_proxies: {wrong!r} is no address or network, such as 172.30.32.2",
         )
-    if (health.certificate is None) != (health.key is None):
-        raise reader.error("health", "health: certificate and key are only of use together")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

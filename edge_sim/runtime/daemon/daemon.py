@@ -6,21 +6,24 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from edge_sim.core import resources
 from edge_sim.core.backoff import pause_s
 from edge_sim.core.events import Event, StateChanged
+from edge_sim.core.types import Frame
 from edge_sim.errors import CommandError, ConfigError, EdgeSimError
+from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Teach
 from edge_sim.runtime.assembly import Device, Environment, assemble, worker_count
 from edge_sim.runtime.config import Config
-from edge_sim.runtime.daemon.http_api import open_http_server
+from edge_sim.runtime.config.yaml_reader import nearest
+from edge_sim.runtime.daemon.access import OpenWebServer, RunningWebServer, WatchPicture
 from edge_sim.runtime.daemon.outputs import EventDispatcher, Outputs
 from edge_sim.runtime.daemon.recording import Recorders, show_pictures
 from edge_sim.runtime.daemon.reporting import (
@@ -38,10 +41,6 @@ from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import TICK_S, Loop, Step, Throttle, Wakeup
 from edge_sim.runtime.stills import DiverseStills
 from edge_sim.runtime.systemd import Notifier
-
-if TYPE_CHECKING:
-    from edge_sim.runtime.health.server import HealthServer
-
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +176,7 @@ class Daemon:
         reload: Function that reads the configuration again; raises `ConfigError` if it cannot.
         notifier: Notifier of systemd.
         environment: Sources and clocks.
+        open_web: Opener of the web server, given where `web.listen` is configured.
     """
 
     def __init__(
@@ -186,8 +186,10 @@ class Daemon:
         reload: Callable[[], Config],
         notifier: Notifier | None = None,
         environment: Environment | None = None,
+        open_web: OpenWebServer | None = None,
     ) -> None:
         self._config = config
+        self._open_web = open_web
         self._read_config = reload
         self._notifier = notifier or Notifier()
         self._environment = environment or Environment()
@@ -228,7 +230,7 @@ class Daemon:
         """
         self._notifier.status("starting")
         with self._watched_threads(), _enough_threads():
-            self._outputs = Outputs(self._config, self._on_command, self._http_server)
+            self._outputs = Outputs(self._config, self._on_command, self._opened_web_server)
             try:
                 memory = self._state_store.load(self._dispatcher.latest(self._config.device))
                 config = with_sensitivities(self._config, self._state_store.sensitivities)
@@ -300,9 +302,47 @@ class Daemon:
         """Most different recent pictures of each watch."""
         return self._recorders.stills
 
+    @property
+    def config(self) -> Config:
+        """Configuration in force."""
+        return self._config
+
+    def counts(self) -> OutboxCounts:
+        """Return the counts of waiting, delivered and dropped events."""
+        return self._dispatcher.counts()
+
+    def failing(self) -> Mapping[str, int]:
+        """Return the number of failures in a row of each sink that fails."""
+        return self._dispatcher.failing()
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes written to the disk beside the outbox since the start."""
+        return self._state_store.written_bytes
+
+    def frame(self, source: str) -> Frame | None:
+        """Return the newest frame of a source; None before the first."""
+        return self._recorders.teacher.frame(source)
+
+    def picture(self, watch: str) -> WatchPicture | None:
+        """Return the newest frame of a watch and its region; None before the first.
+
+        Raises:
+            CommandError: There is no such watch.
+        """
+        device = self._device
+        for source, runner in device.runners.items():
+            for known in runner.pipeline.watches:
+                if known.name == watch:
+                    frame = self.frame(source)
+                    if frame is None:
+                        return None
+                    return WatchPicture(frame, known.region, device.embedder)
+        raise CommandError(f"there is no watch {watch!r}{nearest(watch, device.watches)}")
+
     def _run(self, memory: DeviceMemory) -> None:
         self._adopt(self._device, memory)
-        self._outputs.open_http_server(self._config)
+        self._outputs.open_web_server(self._config)
         try:
             self._dispatcher.start(device_info_of(self._device))
             self._device.start()
@@ -316,7 +356,7 @@ class Daemon:
             self._settle()
         finally:
             self.board.close()
-            self._outputs.close_http_server()
+            self._outputs.close_web_server()
             self._loop.close()
             self._device.leave()
             self._state_store.save(self._device)
@@ -460,8 +500,12 @@ class Daemon:
     def _dispatcher(self) -> EventDispatcher:
         return self._outputs.dispatcher
 
-    def _http_server(self, config: Config, dispatcher: EventDispatcher) -> HealthServer | None:
-        return open_http_server(config, self.board, dispatcher, self._state_store, self.teach)
+    def _opened_web_server(self, config: Config) -> RunningWebServer | None:
+        if config.web.address is None:
+            return None
+        if self._open_web is None:
+            raise ConfigError("web.listen: this program runs a daemon without a web server")
+        return self._open_web(config, self)
 
     def _built(self, config: Config, old: Device | None = None) -> Device:
         return assemble(

@@ -1,10 +1,9 @@
-"""Outputs of the daemon: the sinks behind their outbox, and the HTTP server."""
+"""Outputs of the daemon: the sinks behind their outbox, and the web server."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from edge_sim.core.events import Event, StateChanged
 from edge_sim.core.protocols import EventSink
@@ -20,10 +19,7 @@ from edge_sim.io.sinks.capabilities import (
 )
 from edge_sim.runtime import assembly
 from edge_sim.runtime.config import Config
-
-if TYPE_CHECKING:
-    from edge_sim.runtime.health.server import HealthServer
-
+from edge_sim.runtime.daemon.access import RunningWebServer
 
 DRAIN_S = 0.8
 """Time for deliveries at the end, seconds: later events wait on disk for the next start."""
@@ -135,12 +131,12 @@ def same_outputs(a: Config, b: Config) -> bool:
 
 
 class Outputs:
-    """Sinks and HTTP server of one configuration; another configuration replaces both or neither.
+    """Sinks and web server of one configuration; another configuration replaces both or neither.
 
     Args:
         config: Configuration at the start.
         on_command: Receiver of commands from remote sinks; must return at once.
-        open_http_server: Opener of the HTTP server; returns None if none is configured.
+        open_web_server: Opener of the web server; returns None if none is configured.
 
     Raises:
         SinkError: A sink or the outbox cannot be opened.
@@ -150,20 +146,20 @@ class Outputs:
         self,
         config: Config,
         on_command: Callable[[Command], None],
-        open_http_server: Callable[[Config, EventDispatcher], HealthServer | None],
+        open_web_server: Callable[[Config], RunningWebServer | None],
     ) -> None:
         self._on_command = on_command
-        self._open_http_server = open_http_server
-        self._http_server: HealthServer | None = None
+        self._open_web_server = open_web_server
+        self._web_server: RunningWebServer | None = None
         self.dispatcher = EventDispatcher(config, on_command)
 
-    def open_http_server(self, config: Config) -> None:
-        """Start the HTTP server.
+    def open_web_server(self, config: Config) -> None:
+        """Start the web server.
 
         Raises:
             ConfigError: It cannot listen, or its certificate cannot be read.
         """
-        self._http_server = self._open_http_server(config, self.dispatcher)
+        self._web_server = self._open_web_server(config)
 
     def change(self, old: Config, new: Config, device_info: DeviceInfo) -> None:
         """Continue with `new`; with `old` if that fails.
@@ -173,7 +169,7 @@ class Outputs:
         """
         self._swap_dispatcher(old, new, device_info)
         try:
-            self._swap_http_server(old, new)
+            self._swap_web_server(old, new)
         except Exception:
             self._swap_dispatcher(new, old, device_info)
             raise
@@ -181,8 +177,8 @@ class Outputs:
     def faults(self) -> dict[str, str]:
         """Return the faults of parts with threads of their own; each part restarts itself."""
         faults = {f"sink {name}": text for name, text in self.dispatcher.broken().items()}
-        if self._http_server is not None and self._http_server.fault:
-            faults["HTTP server"] = self._http_server.fault
+        if self._web_server is not None and self._web_server.fault:
+            faults["web server"] = self._web_server.fault
         return faults
 
     @property
@@ -190,10 +186,10 @@ class Outputs:
         """Number of events that were lost at the end because the disk was not writable."""
         return self.dispatcher.lost
 
-    def close_http_server(self) -> None:
-        """Stop the HTTP server. Safe to call twice."""
-        if self._http_server is not None:
-            self._http_server.close()
+    def close_web_server(self) -> None:
+        """Stop the web server. Safe to call twice."""
+        if self._web_server is not None:
+            self._web_server.close()
 
     def close(self) -> None:
         """Deliver for a short time and close; the remaining events wait on disk."""
@@ -212,12 +208,12 @@ class Outputs:
         finally:
             self.dispatcher.start(device_info)
 
-    def _swap_http_server(self, old: Config, new: Config) -> None:
-        if old.health == new.health and same_outputs(old, new):
+    def _swap_web_server(self, old: Config, new: Config) -> None:
+        if (old.web, old.folder) == (new.web, new.folder):
             return
-        self.close_http_server()
+        self.close_web_server()
         try:
-            self._http_server = self._open_http_server(new, self.dispatcher)
+            self._web_server = self._open_web_server(new)
         except Exception:
-            self._http_server = self._open_http_server(old, self.dispatcher)
+            self._web_server = self._open_web_server(old)
             raise

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from edge_sim.core.events import Event, SourceLost, StateChanged, tag_of
 from edge_sim.core.types import UNKNOWN, State, UnknownReason
@@ -86,6 +87,7 @@ class WatchStatus:
         revision: Revision of its gallery.
         observed_at_s: Frame time of the last observation; None before the first.
         issues: Reported issues that are not over.
+        outcome: Result of the last observation; None before the first.
     """
 
     name: str
@@ -104,6 +106,7 @@ class WatchStatus:
     revision: int = 0
     observed_at_s: float | None = None
     issues: OpenIssues = OpenIssues()
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ class StatusBoard:
     def __init__(self, device: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.device = device
         self.clock = clock
+        self.started_s = clock()
         self.model = ""
         self._lock = threading.Lock()
         self._sources: dict[str, SourceStatus] = {}
@@ -163,6 +167,7 @@ class StatusBoard:
         self._dead: set[str] = set()
         self._failures: Counter[str] = Counter()
         self._closed = False
+        self._listeners: set[Callable[[], object]] = set()
 
     def describe(
         self, sources: Iterable[str], watches: Iterable[WatchStatus], *, model: str
@@ -218,6 +223,21 @@ class StatusBoard:
                 lost = replace(known, up=False, error=event.error, losses=known.losses + 1)
                 self._sources[event.source] = lost
             self._arrived.notify_all()
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
+
+    def subscribe(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """Call `listener` after every event, in the thread that adds it; return the function that
+        ends that. It must return at once and not raise.
+        """
+        with self._lock:
+            self._listeners.add(listener)
+        return partial(self._unsubscribe, listener)
+
+    def _unsubscribe(self, listener: Callable[[], object]) -> None:
+        with self._lock:
+            self._listeners.discard(listener)
 
     def add_inference(self, took_s: float) -> None:
         """Record the duration of one inference, seconds."""
@@ -329,6 +349,11 @@ class StatusBoard:
             return [(at, event) for at, event in self._events if at > number]
 
     @property
+    def closed(self) -> bool:
+        """True once the daemon ends."""
+        return self._closed
+
+    @property
     def last_event(self) -> int:
         """Number of the last event; 0 before the first."""
         with self._lock:
@@ -339,6 +364,9 @@ class StatusBoard:
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
 
     def _since_s(self, status: WatchStatus) -> float:
         return max(self.clock() - status.entered_at_s, 0.0)
@@ -360,6 +388,7 @@ class StatusBoard:
             skipped=known.skipped + (not outcome.embedded),
             unknown_s=_with_unknown(known, outcome.state, at_s),
             observed_at_s=at_s,
+            outcome=outcome,
         )
 
     def _count_change(self, event: StateChanged) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +22,11 @@ from edge_sim.core.events import (
 )
 from edge_sim.core.types import Frame
 from edge_sim.decision.drift import Baseline, DriftFollower, baseline_of
-from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.runtime.config import Config, parse_config
 from edge_sim.runtime.daemon.daemon import Daemon
 from edge_sim.runtime.daemon.state_file import DeviceMemory, StateFile
-from edge_sim.runtime.health.routes import Pages
-from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.vision.light import CONDITIONS
+from edge_sim.web.monitoring import state_view
 from tests.runtime.daemon.cameras import Camera, Show, lamp_config
 from tests.runtime.daemon.test_service import await_events, await_frames, running, show, written
 
@@ -65,21 +62,8 @@ def give(daemon: Daemon, camera: Camera, frames: Iterator[Frame]) -> None:
         await_frames(daemon, seen + 1)
 
 
-def pages(board: StatusBoard) -> Pages:
-    counts = OutboxCounts(0, 0, 0, {}, {}, {}, 0, 0, False)
-    return Pages(
-        board,
-        counts=lambda: counts,
-        failing=dict,
-        written_bytes=lambda: 0,
-        teach=lambda body: {},
-    )
-
-
 def shown(daemon: Daemon) -> dict[str, Any]:
-    page = pages(daemon.board).get("/state")
-    assert page is not None
-    found: dict[str, Any] = json.loads(page.body)["watches"]["lamp"]
+    found: dict[str, Any] = state_view(daemon)["watches"]["lamp"]
     return found
 
 

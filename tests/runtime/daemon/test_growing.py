@@ -13,10 +13,11 @@ from edge_sim.errors import ConfigError
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import Config, parse_config
 from edge_sim.runtime.daemon.daemon import Daemon
+from edge_sim.web.server import open_server
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 from tests.runtime.daemon.test_service import await_events, changes, running, show, written
 
-SERVED = "health: {listen: '127.0.0.1:0'}\n"
+SERVED = "web: {listen: '127.0.0.1:0'}\n"
 
 
 @contextmanager
@@ -24,7 +25,10 @@ def growing(folder: Path, camera: Camera, next_configs: list[Config]) -> Iterato
     """A daemon that starts with an empty configuration."""
     empty = parse_config(f"model: {{path: thumbnail}}\n{SERVED}", folder=str(folder))
     daemon = Daemon(
-        empty, reload=lambda: next_configs.pop(0), environment=world_of({"camera": camera})
+        empty,
+        reload=lambda: next_configs.pop(0),
+        environment=world_of({"camera": camera}),
+        open_web=open_server,
     )
     thread = threading.Thread(target=daemon.run)
     thread.start()

@@ -22,6 +22,7 @@ from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sinks.capabilities import SetSensitivity, Teach
 from edge_sim.runtime.config import Config, parse_config
 from edge_sim.runtime.daemon.daemon import Daemon
+from edge_sim.web.server import open_server
 from tests.builders import embedding
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 
@@ -37,7 +38,7 @@ def running(
             raise ConfigError("config.yaml:3: unknown key 'wtches'")
         return reloaded
 
-    daemon = Daemon(config, reload=reload, environment=world_of(cameras))
+    daemon = Daemon(config, reload=reload, environment=world_of(cameras), open_web=open_server)
     thread = threading.Thread(target=daemon.run)
     thread.start()
     try:
@@ -299,7 +300,7 @@ def test_a_new_configuration_whose_server_cannot_listen_changes_no_sink(tmp_path
         taken.listen()
         port = taken.getsockname()[1]
         text = (tmp_path / "config.yaml").read_text().replace("events.jsonl", "others.jsonl")
-        text += f"health: {{listen: '127.0.0.1:{port}'}}\n"
+        text += f"web: {{listen: '127.0.0.1:{port}'}}\n"
         changed = parse_config(text, where="test", folder=str(tmp_path))
         camera, frames = Camera(), Show()
         with running(config, {"camera": camera}, reloaded=changed) as daemon:

@@ -10,8 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_sim.core.types import State, UnknownReason
 from edge_sim.decision.drift import DriftReading
+from edge_sim.io.outbox.queue import OutboxCounts
+from edge_sim.runtime.health.metrics import StatusCollector, exposition
 from edge_sim.runtime.health.status import OpenIssues, StatusBoard
-from tests.runtime.health.servers import pages_of
 from tests.runtime.health.test_board import CHANGED, Time, board, look
 
 STANDING = OpenIssues(
@@ -19,15 +20,28 @@ STANDING = OpenIssues(
     overdue=True,
     drifts=(DriftReading("open", "ir", 40, 0.5, 0.8, 0.61, 0.4, "fall", 0.3),),
 )
+COUNTS = OutboxCounts(
+    waiting=2,
+    waiting_bytes=900,
+    unsaved=0,
+    pending={"mqtt": 2},
+    delivered={"mqtt": 5},
+    dropped={("mqtt", "age"): 1},
+    written_bytes=4096,
+    written_bytes_last_day=4096,
+    over_budget=False,
+)
+
+
+def collector_of(board: StatusBoard) -> StatusCollector:
+    return StatusCollector(board, lambda: COUNTS, lambda: {"mqtt": 3}, lambda: 100)
 
 
 def samples(of: StatusBoard) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    page = pages_of(of).get("/metrics")
-    assert page is not None
-    assert page.status == 200
+    text = exposition(collector_of(of)).decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(page.body.decode())
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
@@ -77,9 +91,7 @@ def test_the_figures_are_those_of_the_board() -> None:
 
 
 def test_names_keep_to_the_conventions() -> None:
-    page = pages_of(seen()).get("/metrics")
-    assert page is not None
-    for family in text_string_to_metric_families(page.body.decode()):
+    for family in text_string_to_metric_families(exposition(collector_of(seen())).decode()):
         assert family.name.startswith(("edge_sim_", "process_"))
         assert family.documentation
         assert not family.name.endswith(("_ms", "_percent", "_milliseconds"))

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
 
 from edge_sim.runtime.config import parse_config
-from tests.runtime.health.servers import pages_of
-from tests.runtime.health.test_metrics import seen
+from edge_sim.runtime.health.metrics import exposition
+from tests.runtime.health.test_metrics import collector_of, seen
 
 DOCS = Path(__file__).resolve().parent.parent.parent.parent / "docs"
 PAGES = ("usb", "rtsp", "csi", "prometheus", "systemd", "threat-model")
@@ -21,9 +21,8 @@ METRIC = re.compile(r"\bedge_sim_[a-z_]+\b")
 
 
 def exported() -> set[str]:
-    page = pages_of(seen()).get("/metrics")
-    assert page is not None
-    names = set(re.findall(r"^# TYPE (edge_sim_\w+) ", page.body.decode(), re.MULTILINE))
+    text = exposition(collector_of(seen())).decode()
+    names = set(re.findall(r"^# TYPE (edge_sim_\w+) ", text, re.MULTILINE))
     return names | {f"{name}_bucket" for name in names}
 
 

@@ -1,0 +1,125 @@
+"""Access of the web server to the running daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import BgrImage, Frame
+from edge_sim.io.outbox.queue import OutboxCounts
+from edge_sim.io.sinks.capabilities import Teach
+from edge_sim.runtime.assembly import Device
+from edge_sim.runtime.config import Config
+from edge_sim.runtime.daemon.teaching import Lesson
+from edge_sim.runtime.health.status import StatusBoard
+from edge_sim.runtime.stills import DiverseStills
+from edge_sim.vision.probe import Region, RegionFeatures
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WatchPicture:
+    """Newest frame of a watch, and the region that it observes now.
+
+    Args:
+        frame: Newest frame of its source.
+        region: Region in force; it may have followed a camera that was moved a little.
+        embedder: Embedder of the device; only its facts are for other threads.
+    """
+
+    frame: Frame
+    region: Region
+    embedder: Embedder
+
+    @property
+    def region_pixels(self) -> BgrImage:
+        """(H, W, 3) uint8 BGR of the region, grey where the mask hides it."""
+        return self.region.pixels_of(self.frame.pixels)
+
+    @property
+    def model_pixels(self) -> BgrImage:
+        """(S, S, 3) uint8 BGR: exactly what the model is given."""
+        region = Region(self.region.roi)
+        pixels = region.pixels_of(self.frame.pixels)
+        return RegionFeatures(pixels, self.embedder, mask=self.region.mask).model_pixels
+
+
+class DeviceAccess(Protocol):
+    """Everything that the web server may ask of a daemon, from any thread."""
+
+    board: StatusBoard
+
+    @property
+    def config(self) -> Config:
+        """Configuration in force."""
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes written to the disk beside the outbox since the start."""
+
+    def counts(self) -> OutboxCounts:
+        """Return the counts of waiting, delivered and dropped events."""
+
+    def failing(self) -> Mapping[str, int]:
+        """Return the number of failures in a row of each sink that fails."""
+
+    def frame(self, source: str) -> Frame | None:
+        """Return the newest frame of a source; None before the first."""
+
+    def picture(self, watch: str) -> WatchPicture | None:
+        """Return the newest frame of a watch and its region; None before the first.
+
+        Raises:
+            CommandError: There is no such watch.
+        """
+
+    def teach(self, command: Teach, limit_s: float = 10.0) -> Lesson:
+        """Enrol the present picture of a watch, or that of an event, as a reference.
+
+        Raises:
+            EdgeSimError: The picture or the command is rejected.
+        """
+
+    def call(self, job: Callable[[Device], T], limit_s: float = 10.0) -> T:
+        """Return the result of a quick `job`, run between two frames in the thread of the daemon.
+
+        Raises:
+            CommandError: Too many jobs wait, or the daemon did not get to it in time.
+        """
+
+    def reload(self, limit_s: float = 30.0) -> Config:
+        """Read the configuration again; return it once it is in force.
+
+        Raises:
+            EdgeSimError: It cannot be used, and the old one stays in force; or the daemon did not
+                get to it in time.
+        """
+
+    def read_config(self) -> Config:
+        """Return the configuration of the file as it is now.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+
+    @property
+    def stills(self) -> DiverseStills:
+        """Most different recent pictures of each watch."""
+
+
+class RunningWebServer(Protocol):
+    """Web server as the daemon sees it."""
+
+    @property
+    def fault(self) -> str:
+        """Error while it does not answer; empty otherwise. It restarts by itself."""
+
+    def close(self) -> None:
+        """Stop answering and close all connections. Safe to call twice."""
+
+
+OpenWebServer = Callable[[Config, DeviceAccess], RunningWebServer]
+"""Opener of the web server of a configuration; raises `ConfigError` if it cannot listen."""

@@ -1,0 +1,61 @@
+"""Parts that the handlers of the web server share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+
+from edge_sim.runtime.config import Config, WatchConfig
+from edge_sim.runtime.config.yaml_reader import nearest
+from edge_sim.runtime.daemon.access import DeviceAccess
+from edge_sim.web.sessions import Sessions
+
+if TYPE_CHECKING:
+    from edge_sim.web.stream import Broadcast
+
+
+@dataclass(slots=True, eq=False)
+class WebContext:
+    """Device, sessions and what requests share.
+
+    Args:
+        device: Access to the daemon.
+        sessions: Sessions of people who have logged in.
+        broadcast: Sender of the stream of the page.
+        shared: Objects that a part of the API keeps between requests, by a name of its own.
+    """
+
+    device: DeviceAccess
+    sessions: Sessions
+    broadcast: Broadcast
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Config:
+        """Configuration in force."""
+        return self.device.config
+
+    def watch(self, name: str) -> WatchConfig:
+        """Return the configuration of a watch.
+
+        Raises:
+            HTTPException: There is no such watch.
+        """
+        watch = self.config.watches.get(name)
+        if watch is None:
+            hint = nearest(name, self.config.watches)
+            raise HTTPException(404, f"there is no watch {name[:64]!r}{hint}")
+        return watch
+
+    def visible_watch(self, name: str) -> WatchConfig:
+        """Return the configuration of a watch whose pictures may be shown.
+
+        Raises:
+            HTTPException: There is no such watch, or it is private.
+        """
+        watch = self.watch(name)
+        if watch.private:
+            raise HTTPException(403, f"watch {name} is private: the page shows no picture of it")
+        return watch

@@ -1,0 +1,237 @@
+"""API of the present: session, device, watches, their pictures, and the stream of the page."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from edge_sim.core.events import utc_text
+from edge_sim.core.images import encode_jpeg
+from edge_sim.core.types import BgrImage, Match, UnknownReason
+from edge_sim.runtime.config import Config
+from edge_sim.runtime.daemon.access import DeviceAccess, WatchPicture
+from edge_sim.runtime.daemon.reporting import resident_mb
+from edge_sim.runtime.health.status import SourceStatus, WatchStatus
+from edge_sim.secrets import mask_secrets
+from edge_sim.version import __version__
+from edge_sim.web.answers import JPEG, ApiRequest, error_response, route
+from edge_sim.web.callers import Role
+
+_JPEG_QUALITY = 80
+_MAX_WIDTH_PX = 1920
+_MIN_WIDTH_PX = 16
+VIEWS = ("region", "frame", "model")
+
+
+def routes() -> list[Route]:
+    """Return the routes."""
+    return [
+        route("/api/session", session, role=Role.NOBODY),
+        route("/api/device", device),
+        route("/api/watches", watches),
+        route("/api/watches/{watch}/snapshot.jpg", snapshot),
+        route("/api/stream", stream),
+    ]
+
+
+async def session(asked: ApiRequest) -> Mapping[str, Any]:
+    """Return who the caller is."""
+    caller = asked.caller
+    return {
+        "user": caller.user,
+        "role": caller.role.name.lower(),
+        "csrf": caller.csrf,
+        "needs_login": caller.role is Role.NOBODY,
+        "version": __version__,
+        "device": asked.context.device.board.device,
+    }
+
+
+async def device(asked: ApiRequest) -> Mapping[str, Any]:
+    """Return the device."""
+    return device_view(asked.context.device)
+
+
+async def watches(asked: ApiRequest) -> list[Mapping[str, Any]]:
+    """Return all watches."""
+    return list(watch_views(asked.context.device).values())
+
+
+def snapshot(asked: ApiRequest) -> Response:
+    """Return the newest picture of a watch: its region, its frame, or what the model is given."""
+    context, name = asked.context, asked.path["watch"]
+    context.visible_watch(name)
+    view = asked.query.get("view") or "region"
+    if view not in VIEWS:
+        raise HTTPException(422, f"view: {view[:20]!r} is none of {', '.join(VIEWS)}")
+    width_px = asked.number("w")
+    picture = context.device.picture(name)
+    if picture is None:
+        raise HTTPException(404, f"watch {name} has had no frame yet")
+    return picture_response(asked, picture, view, width_px)
+
+
+def picture_response(
+    asked: ApiRequest, picture: WatchPicture, view: str, width_px: float | None
+) -> Response:
+    """Return a view of a picture as JPEG, or that the caller has it already."""
+    frame, roi = picture.frame, picture.region.roi
+    place = "" if view == "frame" else f"{roi.x1:.5f},{roi.y1:.5f},{roi.x2:.5f},{roi.y2:.5f}"
+    tag = f'"{frame.captured_at_s!r}-{frame.index}-{view}-{width_px or 0:g}-{place}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag in asked.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if view == "model":
+        pixels = picture.model_pixels
+    else:
+        pixels = picture.region_pixels if view == "region" else frame.pixels
+    content = encode_jpeg(at_most_wide(pixels, width_px), _JPEG_QUALITY)
+    return Response(content, media_type=JPEG, headers=headers)
+
+
+def at_most_wide(pixels: BgrImage, width_px: float | None) -> BgrImage:
+    """Return a picture not wider than this, in its proportions; None keeps up to 1920 pixels."""
+    limit_px = int(min(max(width_px or _MAX_WIDTH_PX, _MIN_WIDTH_PX), _MAX_WIDTH_PX))
+    height_px, had_px = pixels.shape[:2]
+    if had_px <= limit_px:
+        return pixels
+    size = limit_px, max(round(height_px * limit_px / had_px), 1)
+    small: BgrImage = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return small
+
+
+async def stream(asked: ApiRequest) -> Response:
+    """Return the stream of the page."""
+    context, caller = asked.context, asked.caller
+    if context.broadcast.is_full:
+        return error_response(503, "too many pages are open: close one")
+
+    def is_valid() -> bool:
+        return not caller.session or context.sessions.has(caller.session)
+
+    return StreamingResponse(
+        context.broadcast.messages(is_valid), headers={"Content-Type": "text/event-stream"}
+    )
+
+
+def device_view(access: DeviceAccess) -> dict[str, Any]:
+    """Return the description of the device."""
+    board, config = access.board, access.config
+    health, counts = board.health(), access.counts()
+    return {
+        "device": board.device,
+        "version": __version__,
+        "model": {"id": board.model},
+        "uptime_s": round(board.clock() - board.started_s, 1),
+        "process": {"rss_mb": resident_mb(), "cpu_s": round(time.process_time(), 2)},
+        "storage": _storage(config, access.written_bytes + counts.written_bytes),
+        "sources": [_source_view(item, config, board.clock()) for item in board.sources],
+        "outbox": {"waiting": counts.waiting, "failing": dict(access.failing())},
+        "health": {"alive": health.alive, "ready": health.ready, "faults": health.faults},
+        "private_watches": sorted(name for name, item in config.watches.items() if item.private),
+    }
+
+
+def _storage(config: Config, written_bytes: int) -> dict[str, Any]:
+    view: dict[str, Any] = {"written_bytes": written_bytes}
+    try:
+        disk = os.statvfs(config.path(""))
+    except OSError:
+        return view
+    return {
+        **view,
+        "free_bytes": disk.f_bavail * disk.f_frsize,
+        "total_bytes": disk.f_blocks * disk.f_frsize,
+    }
+
+
+def _source_view(item: SourceStatus, config: Config, now_s: float) -> dict[str, Any]:
+    known = config.sources.get(item.name)
+    return {
+        "name": item.name,
+        "uri": None if known is None else mask_secrets(known.uri),
+        "up": item.up,
+        "error": item.error or None,
+        "frames": item.frames,
+        "frame_age_s": None
+        if item.frame_at_s is None
+        else round(max(now_s - item.frame_at_s, 0.0), 3),
+        "losses": item.losses,
+        "dropped": item.dropped,
+        "rejected": item.rejected,
+    }
+
+
+def watch_views(access: DeviceAccess) -> dict[str, dict[str, Any]]:
+    """Return the description of every watch, by name."""
+    board, config = access.board, access.config
+    return {
+        item.name: watch_view(item, config, board.in_state_s(item.name)) for item in board.watches
+    }
+
+
+def watch_view(item: WatchStatus, config: Config, in_state_s: float) -> dict[str, Any]:
+    """Return the description of one watch."""
+    watch = config.watches.get(item.name)
+    state, outcome = item.state, item.outcome
+    match = None if outcome is None else outcome.observation.match
+    embedded = item.observations - item.skipped
+    return {
+        "name": item.name,
+        "source": item.source,
+        "states": list(item.states),
+        "private": watch is not None and watch.private,
+        "region": None if watch is None else _fractions(watch.roi),
+        "has_mask": watch is not None and watch.mask is not None,
+        "sensitivity": None if watch is None else watch.sensitivity,
+        "kind": "one_state" if len(item.states) == 1 else "states",
+        "state": None
+        if state is None
+        else {
+            "name": state.name,
+            "reason": state.reason.value if state.reason else None,
+            "since": utc_text(time.time() - in_state_s),
+            "in_state_s": round(in_state_s, 1),
+        },
+        "scores": {name: round(value, 4) for name, value in sorted(item.probability.items())},
+        "similarity": {name: round(value, 4) for name, value in sorted(item.combined.items())},
+        "margin": None if item.margin is None else round(item.margin, 4),
+        "thresholds": {}
+        if outcome is None
+        else {
+            name: {"enter": round(level.enter, 4), "leave": round(level.leave, 4)}
+            for name, level in outcome.thresholds.items()
+        },
+        "novelty": _novelty(match),
+        "familiar": None
+        if match is None or state is None
+        else state.reason is not UnknownReason.NOVEL,
+        "light": item.condition or None,
+        "gate": {
+            "open": None if outcome is None else outcome.embedded,
+            "share_open": round(embedded / item.observations, 4) if item.observations else None,
+        },
+        "picture": embedded,
+        "problems": list(item.issues.problems or ()),
+        "overdue": item.issues.overdue,
+        "gallery_revision": item.revision,
+        "observations": item.observations,
+    }
+
+
+def _novelty(match: Match | None) -> dict[str, Any] | None:
+    value = None if match is None else match.best.score.novelty
+    return None if value is None else {"value": round(value, 4)}
+
+
+def _fractions(roi: tuple[float, float, float, float]) -> list[float]:
+    """Return the corners of a region as [x, y, width, height]."""
+    x1, y1, x2, y2 = roi
+    return [round(value, 5) for value in (x1, y1, x2 - x1, y2 - y1)]
