@@ -63,6 +63,7 @@ class WatchSettings(TypedDict, total=False):
     problems: Mapping[str, Any]
     drift_every_s: float | None
     followers: Sequence[str]
+    private: bool
 
 
 class Watcher:
