@@ -101,12 +101,12 @@ def _pictures(paths: Iterable[Path], rows: _Rows) -> Iterator[Path]:
 
 
 def _embed_one(embedder: Embedder, path: Path, rows: _Rows) -> None:
-    from edge_sim.core.images import decode
+    from edge_sim.core.images import decode_reduced
     from edge_sim.errors import ModelError
     from edge_sim.io.sources.pictures import picture_bytes
 
     try:
-        embedding = embedder.embed(decode(picture_bytes(path)))
+        embedding = embedder.embed(decode_reduced(picture_bytes(path), embedder.input_px).pixels)
     except OSError as error:
         _fail(rows, path, error.strerror or type(error).__name__)
     except (ValueError, ModelError) as error:

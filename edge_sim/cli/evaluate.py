@@ -274,7 +274,7 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
     results = [
         retrieve(
             path.stem,
-            progress(read_tar(path), None, path.name),
+            progress(read_tar(path, embedder.input_px), None, path.name),
             embedder,
             centred=not args.no_centring,
         )

@@ -246,9 +246,8 @@ def search(args: argparse.Namespace) -> int:
         min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=VectorScale(args.scale),
     )
-    pixels = _read(args.query)
     with _opened(args) as opened:
-        collection, query = opened.collection, _query(opened.embedder, pixels)
+        collection, query = opened.collection, _query(opened.embedder, args.query)
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
@@ -259,7 +258,7 @@ def search(args: argparse.Namespace) -> int:
         names = [hit.name for hit in answer.hits]
         tagged = opened.tag(names, args.tag) if args.tag is not None and names else 0
         if args.report is not None:
-            _write_report(args, answer, pixels, opened)
+            _write_report(args, answer, _read(args.query), opened)
     _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
     return 0
 
@@ -270,10 +269,14 @@ def _read(path: Path) -> BgrImage:
     return read_picture(path)
 
 
-def _query(embedder: Embedder, pixels: BgrImage) -> Query:
+def _query(embedder: Embedder, path: Path) -> Query:
     from edge_sim.core.images import thumbnail
+    from edge_sim.core.types import THUMBNAIL_PX
+    from edge_sim.io.sources.pictures import read_reduced
     from edge_sim.search.searcher import Query
 
+    # As the pictures of an index are read, so that a picture finds itself exactly.
+    pixels = read_reduced(path, max(embedder.input_px, THUMBNAIL_PX))
     return Query(embedder.embed(pixels), thumbnail(pixels))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -79,6 +80,12 @@ _LINEAR_SIDE = 8.0
 """Pixels per pixel of the target, and per side, below which linear shrinking is good enough: half
 the time for 640x480, and no decision is worse but in very strong noise (DESIGN.md, decision 10)."""
 _STRIP_BYTES = 1 << 19  # half of the second cache of a core, or less
+_LEAST_PART = 8
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 _WHITE = 255  # the grey level behind transparent pixels, as on a white page
 _SLATE_SHARE = 0.75
 _SLATE_LEVELS = 12  # largest distance from the colour of a slate; text on it lies farther
@@ -167,7 +174,11 @@ def halved(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[
 def _is_far(pixels: NDArray[np.uint8], height_px: int, width_px: int) -> bool:
     """Return whether linear shrinking would read too few of the pixels."""
     tall, wide = pixels.shape[0] / height_px, pixels.shape[1] / width_px
-    return bool(tall * wide >= _LINEAR_AREA or max(tall, wide) >= _LINEAR_SIDE)
+    return _is_far_ratio(tall, wide)
+
+
+def _is_far_ratio(tall: float, wide: float) -> bool:
+    return tall * wide >= _LINEAR_AREA or max(tall, wide) >= _LINEAR_SIDE
 
 
 def _halved_once(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
@@ -313,6 +324,59 @@ def decode(data: bytes) -> BgrImage:
     if header.has_alpha:
         return _on_white(_decoded(data, cv2.IMREAD_UNCHANGED))
     return as_bgr(_decoded(data, cv2.IMREAD_COLOR))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReducedPicture:
+    """Picture that may have been decoded at a half, a quarter or an eighth of its size.
+
+    Args:
+        pixels: (h, w, 3) uint8 BGR, upright.
+        width: Width at full size, pixels; upright.
+        height: Height at full size, pixels; upright.
+    """
+
+    pixels: BgrImage
+    width: int
+    height: int
+
+
+def reduction_for(width: int, height: int, side_px: int) -> int:
+    """Return the part, 1/1 to 1/8, at which a region may be decoded to be squashed to `side_px`.
+
+    Both sides stay as long as `side_px`, and only those means of 2x2 pixels are left to the
+    decoder that `squash_into` would compute, so that the small picture is the same but for
+    rounding.
+    """
+    part = 1
+    while part < _LEAST_PART:
+        wide, tall = width // part / side_px, height // part / side_px
+        if not _is_far_ratio(tall, wide) or min(tall, wide) < 2.0:
+            break
+        part *= 2
+    return part
+
+
+def decode_reduced(data: bytes, side_px: int) -> ReducedPicture:
+    """Return a picture as `decode` does, a JPEG no larger than squashing it to `side_px` needs.
+
+    Raises:
+        ValueError: As `decode`.
+    """
+    header = read_header(data)
+    if header is not None and header.kind == "JPEG" and header.size is not None:
+        width, height = check_header(data).size or header.size
+        part = reduction_for(width, height, side_px)
+        # A remainder at the end is cut off, as in `squash_into`; turned, it may lie at the start.
+        while (width % part or height % part) and b"Exif\0" in data:
+            part //= 2
+        if part > 1:
+            pixels = as_bgr(_decoded(data, _REDUCED[part]))
+            if pixels.shape[:2] != (-(-height // part), -(-width // part)):
+                width, height = height, width
+            return ReducedPicture(pixels[: height // part, : width // part], width, height)
+    pixels = decode(data)
+    return ReducedPicture(pixels, pixels.shape[1], pixels.shape[0])
 
 
 def decode_mask(data: bytes) -> GrayImage:

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from edge_sim.core.exif import exif_facts
 from edge_sim.core.files import exists, is_dir
-from edge_sim.core.images import decode, measure
+from edge_sim.core.images import ReducedPicture, decode_reduced, measure
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.tables import name_key
-from edge_sim.core.types import BgrImage, GrayImage, Quality
+from edge_sim.core.types import THUMBNAIL_PX, GrayImage, Quality
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import MAX_FILE_BYTES, natural_key
 from edge_sim.io.sources.uri import PICTURE_SUFFIXES
@@ -167,7 +167,7 @@ class _Read:
 
     known: Known
     sha256: bytes = b""
-    pixels: BgrImage | None = None
+    picture: ReducedPicture | None = None
     measured: tuple[GrayImage, Quality] | None = None
     exif: Mapping[str, str] = field(default_factory=dict)
 
@@ -269,11 +269,12 @@ def _embed(
     hashes = dict(store.hashes())
     batch: list[EmbeddedFile | Known] = []
     try:
-        for before, read in _read_ahead(root, todo, hashes):
+        side_px = max(embedder.input_px, THUMBNAIL_PX)
+        for before, read in _read_ahead(root, todo, hashes, side_px):
             item: EmbeddedFile | Known = read.known
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
-            elif read.pixels is not None:
+            elif read.picture is not None:
                 item = _embedded(read, embedder, scale)
             _count(report, item, before)
             batch.append(item)
@@ -288,19 +289,18 @@ def _embed(
 
 
 def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFile | Known:
-    pixels = read.pixels
-    if pixels is None or read.measured is None:
+    picture = read.picture
+    if picture is None or read.measured is None:
         raise ValueError("there is nothing to embed")
     try:
-        embedding = embedder.embed(pixels)
+        embedding = embedder.embed(picture.pixels)
     except ModelError as error:
         return replace(read.known, fault=str(error))
-    height, width = pixels.shape[:2]
     small, quality = read.measured
     return EmbeddedFile(
         known=read.known,
         sha256=read.sha256,
-        shape=(width, height),
+        shape=(picture.width, picture.height),
         sharpness=quality.sharpness,
         contrast=quality.contrast,
         thumbnail=shrunk_thumbnail(small),
@@ -324,7 +324,10 @@ def _count(report: UpdateReport, item: EmbeddedFile | Known, before: Known | Non
 
 
 def _read_ahead(
-    root: Path, todo: Sequence[tuple[Path, FileState, Known | None]], hashes: Mapping[bytes, int]
+    root: Path,
+    todo: Sequence[tuple[Path, FileState, Known | None]],
+    hashes: Mapping[bytes, int],
+    side_px: int,
 ) -> Iterator[tuple[Known | None, _Read]]:
     """Yield the content of each path, in order, a few read in advance."""
     ahead: deque[tuple[Known | None, Future[_Read]]] = deque()
@@ -333,7 +336,7 @@ def _read_ahead(
         try:
             while True:
                 for path, state, before in islice(rest, 4 * READERS - len(ahead)):
-                    ahead.append((before, pool.submit(_read, root, path, state, hashes)))
+                    ahead.append((before, pool.submit(_read, root, path, state, hashes, side_px)))
                 if not ahead:
                     return
                 known, future = ahead.popleft()
@@ -343,7 +346,9 @@ def _read_ahead(
                 future.cancel()
 
 
-def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int]) -> _Read:
+def _read(
+    root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int], side_px: int
+) -> _Read:
     known = Known(path, state.size, state.mtime_ns)
     try:
         if state.size > MAX_FILE_BYTES:
@@ -352,11 +357,11 @@ def _read(root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int])
         digest = sha256(data).digest()
         if digest in hashes:
             return _Read(known, digest)
-        pixels = decode(data)
+        picture = decode_reduced(data, side_px)
     except OSError as error:
         # Without a time of change it is tried again: a permission or a descriptor may come.
         fault = error.strerror or type(error).__name__
         return _Read(replace(known, mtime_ns=-1, fault=fault))
     except ValueError as error:
         return _Read(replace(known, fault=str(error)))
-    return _Read(known, digest, pixels, measure(pixels), exif_facts(data))
+    return _Read(known, digest, picture, measure(picture.pixels), exif_facts(data))

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from edge_sim.core.images import thumbnail
 from edge_sim.core.protocols import Index
 from edge_sim.core.ranking import Metric, Neighbours, Rows
-from edge_sim.core.types import Embedding, FloatMatrix, GrayImage, Reference
+from edge_sim.core.types import THUMBNAIL_PX, Embedding, FloatMatrix, GrayImage, Reference
 from edge_sim.core.vectors import ssim_between, ssim_planes
 from edge_sim.errors import ModelError, SearchError, SourceError
 from edge_sim.gallery.head import Head
 from edge_sim.gallery.store import GalleryStore
-from edge_sim.io.sources.pictures import read_picture
+from edge_sim.io.sources.pictures import read_reduced
 from edge_sim.search.attributes import TAG
 from edge_sim.search.exact import ExactIndex
 from edge_sim.search.filters import AttributeTable, Filter
@@ -88,7 +88,7 @@ def collection_of_index(store: IndexStore) -> Collection:
 
     def small(row: int) -> GrayImage | None:
         try:
-            return thumbnail(read_picture(plan.root / entries[row].path))
+            return thumbnail(read_reduced(plan.root / entries[row].path, THUMBNAIL_PX))
         except SourceError:
             return None
 

@@ -317,6 +317,7 @@ def test_a_build_that_is_stopped_goes_on_where_it_was(
         """Fails like Ctrl-C after four pictures."""
 
         model_id, dimension = EMBEDDER.model_id, EMBEDDER.dimension
+        input_px = EMBEDDER.input_px
         left = 4
 
         def embed(self, pixels: np.ndarray) -> object:

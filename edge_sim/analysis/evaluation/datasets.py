@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from edge_sim.core.files import is_dir, is_file, printable
-from edge_sim.core.images import decode
+from edge_sim.core.images import decode, decode_reduced
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.tables import named_file, read_table
 from edge_sim.core.types import BgrImage, Probe, Reference, is_reserved
@@ -127,8 +127,13 @@ def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> Labe
     return LabelledFrame(path, state, is_clean, time_s)
 
 
-def read_tar(path: Path) -> Iterator[tuple[str, BgrImage]]:
+def read_tar(path: Path, side_px: int | None = None) -> Iterator[tuple[str, BgrImage]]:
     """Yield (class, picture) of every `<class>/<picture>` in a tar, in the order of the tar.
+
+    Args:
+        path: The tar.
+        side_px: Side that the pictures will be squashed to; they may then be smaller than stored.
+            None keeps their size.
 
     Raises:
         DataError: The tar or a picture in it cannot be read, or there is none.
@@ -144,16 +149,16 @@ def read_tar(path: Path) -> Iterator[tuple[str, BgrImage]]:
                 if file is None:
                     continue
                 is_empty = False
-                yield inner.parent.name, _decoded(file.read(), f"{path}: {member.name}")
+                yield inner.parent.name, _decoded(file.read(), side_px, f"{path}: {member.name}")
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path}: the tar cannot be read: {error}") from error
     if is_empty:
         raise DataError(f"{path}: no `<class>/<picture>` in this tar")
 
 
-def _decoded(data: bytes, what: str) -> BgrImage:
+def _decoded(data: bytes, side_px: int | None, what: str) -> BgrImage:
     try:
-        return decode(data)
+        return decode(data) if side_px is None else decode_reduced(data, side_px).pixels
     except ValueError as error:
         raise DataError(f"{what}: {error}") from error
 

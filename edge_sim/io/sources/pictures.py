@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_sim.core.files import exists, expanded, is_dir, is_file, printable
-from edge_sim.core.images import decode, decode_mask
+from edge_sim.core.images import decode, decode_mask, decode_reduced
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.core.types import BgrImage, Frame, GrayImage
 from edge_sim.errors import ConfigError, DataError, SourceError
@@ -236,6 +236,15 @@ def read_picture(path: str | PathLike[str]) -> BgrImage:
     if not isinstance(path, str | PathLike):
         raise SourceError(f"read_picture takes the path of a file, got {type(path).__name__}")
     return _read(Path(path), decode)
+
+
+def read_reduced(path: Path, side_px: int) -> BgrImage:
+    """Return the picture in a file at a size that is enough to squash it to `side_px`.
+
+    Raises:
+        SourceError: As `read_picture`.
+    """
+    return _read(path, lambda data: decode_reduced(data, side_px).pixels)
 
 
 def read_mask(path: str | PathLike[str]) -> GrayImage:
