@@ -18,10 +18,12 @@ from edge_sim.core.types import BgrImage, Frame
 from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
 from edge_sim.errors import SourceError
 from edge_sim.io.sources import open_source
-from edge_sim.io.sources.cameras import open_camera
+from edge_sim.io.sources.cameras import OpenCvCamera, open_camera
+from edge_sim.io.sources.http_camera import MjpegCamera, PipedVideo
 from edge_sim.io.sources.live import LiveSource
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.reader import Clocks
+from edge_sim.io.sources.stream import OpenCvStream, RelayedStream
 from edge_sim.runtime.loop import SourceRunner, Step
 from tests.builders import BrightnessEmbedder
 from tests.decision.test_pipeline import LIGHT_AND_DARK, STAGES
@@ -227,6 +229,14 @@ def test_a_jpeg_of_an_http_camera_is_decoded_only_if_it_is_due(
         assert source.read() is not None
         assert len(decoded) == 1
         source.close()
+
+
+@pytest.mark.parametrize(
+    "device", [OpenCvCamera, OpenCvStream, RelayedStream, PipedVideo, MjpegCamera]
+)
+def test_every_device_whose_pictures_are_converted_can_grab(device: type) -> None:
+    assert hasattr(device, "grab")
+    assert hasattr(device, "retrieve")
 
 
 class Own:

@@ -16,7 +16,7 @@ from edge_sim.core.images import decode
 from edge_sim.core.picture_header import check_size
 from edge_sim.core.protocols import FrameSource
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.io.sources.capture import Capture
+from edge_sim.io.sources.capture import Capture, GrabbingCapture
 from edge_sim.io.sources.http import (
     address_of,
     checked_address,
@@ -186,7 +186,7 @@ class RelayedStream:
 
     silence_hint = OpenCvStream.silence_hint
 
-    def __init__(self, video: Capture, relay: RtspRelay, name: str) -> None:
+    def __init__(self, video: GrabbingCapture, relay: RtspRelay, name: str) -> None:
         self._video = video
         self._relay = relay
         self._name = name
@@ -197,12 +197,28 @@ class RelayedStream:
         Raises:
             SourceError: The camera ended the stream, or its pictures cannot be used.
         """
-        pixels = self._video.read()
-        if pixels is None and not self._relay.alive:
+        return self.retrieve() if self.grab() else None
+
+    def grab(self) -> bool:
+        """Decode the next picture; return False where FFmpeg gave none.
+
+        Raises:
+            SourceError: The camera ended the stream.
+        """
+        taken = self._video.grab()
+        if not taken and not self._relay.alive:
             raise SourceError(
                 f"{self._name}: lost: {self._relay.fault or 'the camera ended the stream'}"
             )
-        return pixels
+        return taken
+
+    def retrieve(self) -> NDArray[Any] | None:
+        """Return the picture of the last `grab`, converted; None if it cannot be.
+
+        Raises:
+            SourceError: The pictures cannot be used.
+        """
+        return self._video.retrieve()
 
     def release(self) -> None:
         """Close the connections."""
