@@ -61,7 +61,8 @@ def watch(name: str, states: tuple[str, ...], **changes: Any) -> dict[str, Any]:
             "since": "2026-01-01T12:00:00Z",
             "in_state_s": 75.0,
         },
-        "scores": {state: 0.96 - 0.27 * place for place, state in enumerate(states)},
+        "scores": {state: round(0.98 - 0.96 * bool(place), 4) for place, state in enumerate(states)},
+        "similarity": {state: 0.96 - 0.27 * place for place, state in enumerate(states)},
         "margin": 0.9,
         "thresholds": {state: level for state in states},
         "novelty": {"value": 0.2, "level": 0.5},
@@ -69,6 +70,7 @@ def watch(name: str, states: tuple[str, ...], **changes: Any) -> dict[str, Any]:
         "light": "day",
         "gate": {"open": False, "share_open": 0.04},
         "problems": [],
+        "picture": 1,
         "references": {state: {"day": 4} for state in states},
         "gallery_revision": 8,
         "observations": 600,
@@ -98,7 +100,7 @@ class FakeDevice:
     device: dict[str, Any] = field(
         default_factory=lambda: {
             "sources": [{"name": "camera", "uri": "http://camera/", "up": True, "error": None}],
-            "outbox": {"waiting": 0, "failing": False},
+            "outbox": {"waiting": 0, "failing": {}},
             "health": {"alive": True, "ready": True, "faults": []},
         }
     )
@@ -120,6 +122,8 @@ class FakeDevice:
 
     def add(self, made: dict[str, Any], pixels: BgrImage | None = None) -> None:
         """Add or replace a watch, and tell the pages that are open."""
+        known = self.watches.get(made["name"])
+        made["picture"] = made["picture"] if known is None else known["picture"] + 1
         self.watches[made["name"]] = made
         if pixels is not None:
             self.pictures[made["name"]] = jpeg(pixels)
@@ -260,7 +264,7 @@ def several() -> FakeDevice:
                 "since": "2026-01-01T12:00:00Z",
                 "in_state_s": 4000,
             },
-            scores={"open": 0.5, "closed": 0.41},
+            similarity={"open": 0.5, "closed": 0.41},
             familiar=False,
             problems=["camera_moved"],
             light="dusk",
@@ -273,6 +277,70 @@ def several() -> FakeDevice:
     return device
 
 
+def with_wizard(device: FakeDevice, scene: str = "bowl", states: str = "food empty") -> FakeDevice:
+    """Answer what the wizard asks; the camera shows the first state of the scene."""
+    frame = render(scene, states.split()[0])
+    height, width = frame.shape[:2]
+    references: dict[str, dict[str, int]] = {}
+
+    def create(body: dict[str, Any], *_: Any) -> Any:
+        made = watch(body["name"], tuple(body["states"]), references=references)
+        device.add(made | {"region": body["region"]}, frame)
+        return {"watch": body["name"], "config_diff": "+  watch"}
+
+    def enrol(body: dict[str, Any], _: Any, found: re.Match[str]) -> Any:
+        state = body["state"]
+        kept = references.setdefault(state, {"day": 0})
+        kept["day"] += 1
+        return {
+            "reference_id": f"{state}-{kept['day']}",
+            "light": "day",
+            "kept": True,
+            "refused": None,
+            "count": kept["day"],
+            "picture": f"api/watches/{found[1]}/snapshot.jpg",
+        }
+
+    def model(body: dict[str, Any], *_: Any) -> Any:
+        x, y, wide, high = body["region"]
+        top, left = int(y * height), int(x * width)
+        region = frame[top : top + int(high * height), left : left + int(wide * width)]
+        return 200, "image/jpeg", jpeg(cv2.resize(region, (96, 96)))
+
+    def undo(body: dict[str, Any], *_: Any) -> Any:
+        kept = references[body["reference_id"].rpartition("-")[0]]
+        kept["day"] -= 1
+        return {"count": kept["day"]}
+
+    ready = {
+        "pairs": [{"a": "food", "b": "empty", "accuracy": 0.98, "text": "5 and 5 references"}],
+        "coverage": {"states": states.split(), "lights": ["day", "ir"], "counts": [[5, 1], [5, 0]]},
+        "next": "Take empty at night: there is no infrared picture of it.",
+        "ready": True,
+    }
+    preview = {"id": "p1", "width": width, "height": height, "light": "day"}
+    cameras = {
+        "v4l2": [{"uri": "/dev/v4l/by-id/usb-cam", "name": "USB camera", "by_id": True}],
+        "onvif": [{"name": "Door", "address": "192.168.1.20", "error": "needs a password"}],
+    }
+    stills = [
+        {"id": str(n), "at": 1767268800 + 60 * n, "picture": "api/preview/p1/frame.jpg"}
+        for n in range(4)
+    ]
+    device.route("GET", r"api/cameras", lambda *_: cameras)
+    device.route("POST", r"api/preview", lambda *_: preview)
+    device.route("DELETE", r"api/preview/p1", lambda *_: {})
+    device.route("GET", r"api/preview/p1/frame\.jpg", lambda *_: (200, "image/jpeg", jpeg(frame)))
+    device.route("POST", r"api/preview/p1/model", model)
+    device.route("POST", r"api/watches", create)
+    device.route("PATCH", r"api/watches/([^/]+)", lambda *_: {})
+    device.route("POST", r"api/watches/([^/]+)/references", enrol)
+    device.route("POST", r"api/watches/([^/]+)/references/undo", undo)
+    device.route("GET", r"api/watches/([^/]+)/proposals", lambda *_: stills)
+    device.route("GET", r"api/watches/([^/]+)/readiness", lambda *_: ready)
+    return device
+
+
 if __name__ == "__main__":
-    with serving(several()) as address:
+    with serving(with_wizard(several())) as address:
         input(f"{address} - Enter ends it\n")  # keeps serving until then

@@ -75,4 +75,4 @@ def test_the_first_page_holds_no_code_or_style_and_only_relative_addresses() -> 
 def test_the_chart_library_names_its_version_and_licence() -> None:
     head = (PAGES / "vendor" / "uplot.min.js").read_text(encoding="utf-8")[:80]
     assert re.search(r"\(v\d+\.\d+\.\d+\)", head)
-    assert "MIT" in (PAGES / "vendor" / "uplot.LICENSE").read_text(encoding="utf-8")
+    assert "MIT" in (PAGES / "vendor" / "uplot.LICENSE.txt").read_text(encoding="utf-8")

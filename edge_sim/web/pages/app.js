@@ -15,6 +15,8 @@ import { LANGUAGES, chooseLanguage, language, t } from "./i18n.js";
 const ROUTES = [
   { path: "live", label: "nav.live", role: "viewer", load: async () => (await import("./live.js")).livePage },
   { path: "watch", label: null, role: "viewer", load: async () => (await import("./watch.js")).watchPage },
+  { path: "new", label: null, role: "admin", load: async () => (await import("./wizard.js")).wizardPage },
+  { path: "edit", label: null, role: "operator", load: async () => (await import("./wizard.js")).editPage },
 ];
 
 const main = h("main", { id: "main", tabindex: "-1" });
@@ -86,14 +88,14 @@ function markCurrent(name) {
 }
 
 function closeMenu() {
-  document.querySelector("nav")?.classList.remove("open");
+  document.querySelector("#nav")?.classList.remove("open");
   document.querySelector(".menu")?.setAttribute("aria-expanded", "false");
 }
 
 function navigation() {
   const rows = ROUTES.filter((route) => route.label && may(route.role));
   const links = rows.map((route) => h("a", { href: `#/${route.path}`, data: { name: route.path } }, t(route.label)));
-  const list = h("nav", { id: "nav", "aria-label": t("nav.label") }, links, ROUTES.some((route) => route.path === "new") && may("admin") ? h("a", { href: "#/new", class: "add", data: { name: "new" } }, t("nav.new")) : null);
+  const list = h("nav", { id: "nav", "aria-label": t("nav.label") }, links, may("admin") ? h("a", { href: "#/new", class: "add", data: { name: "new" } }, t("nav.new")) : null);
   const menu = button(t("nav.menu"), () => {
     const open = list.classList.toggle("open");
     menu.setAttribute("aria-expanded", String(open));
@@ -164,7 +166,9 @@ function deviceProblems(device) {
   const texts = (device.sources ?? [])
     .filter((source) => source.up === false)
     .map((source) => t("health.source", { name: source.name, error: source.error ?? t("health.noframe") }));
-  if (device.outbox?.failing) texts.push(t("health.outbox", { n: device.outbox.waiting ?? 0 }));
+  for (const name of Object.keys(device.outbox?.failing ?? {})) {
+    texts.push(t("health.outbox", { name, waiting: device.outbox.waiting ?? 0 }));
+  }
   return [...texts, ...(device.health?.faults ?? [])];
 }
 

@@ -6,7 +6,7 @@ import { fill, fillWhenChanged, h, throttle } from "./dom.js";
 import { formatDuration, formatPercent, formatTime, named, t } from "./i18n.js";
 
 const PICTURE_EVERY_MS = 2000;
-const PICTURE_AGAIN_MS = 10000;
+const PICTURE_AGAIN_MS = 15000;
 const FILTER_FROM = 7;
 const CARD_RATIO = 4 / 3;
 
@@ -76,15 +76,15 @@ export function watchCard(first, signal, { large = false } = {}) {
     element,
     watch: first,
     update(watch) {
+      if (watch.picture !== card.watch.picture) shot.changed();
       card.watch = watch;
       card.at = performance.now();
-      const { states, scores, thresholds } = watch;
+      const { states, similarity, thresholds } = watch;
       fillWhenChanged(state, [states, watch.state?.name], () => stateBadge(states, watch.state?.name));
       fillWhenChanged(notes, noteTexts(watch), () => noteTexts(watch).map(([kind, text]) => h("p", { class: `note ${kind}` }, text)));
-      fillWhenChanged(bars, [states, scores, thresholds], () => scoreBars(states, scores, thresholds));
+      fillWhenChanged(bars, [states, similarity, thresholds], () => scoreBars(states, similarity, thresholds));
       fillWhenChanged(details, detailRows(watch), () => facts(detailRows(watch).map(([name, value, kind]) => [name, kind ? h("span", { class: kind }, value) : value])));
       card.tick();
-      shot.changed();
     },
     tick() {
       const { since: moment, in_state_s: lasted } = card.watch.state ?? {};
@@ -104,15 +104,19 @@ export function watchCard(first, signal, { large = false } = {}) {
 // Sentences about the present state: why unknown, unfamiliar, what is wrong with the picture.
 function noteTexts(watch) {
   const notes = [];
-  const { state, problems = [], references = {} } = watch;
-  const taught = Object.keys(references).filter((name) => Object.values(references[name]).some((n) => n > 0));
-  const missing = (watch.states ?? []).filter((name) => !taught.includes(name));
+  const { state, problems = [] } = watch;
+  const missing = statesWithoutReferences(watch);
   if (missing.length) notes.push(["warn", t("live.untaught", { states: missing.join(", ") })]);
   if (state?.name === "unknown" && !(state.reason === "no_references" && missing.length)) {
     notes.push(["why", reasonText(state.reason) ?? t("reason.none")]);
   } else if (watch.familiar === false) notes.push(["why", t("live.unfamiliar")]);
   for (const problem of problems) notes.push(["warn", named("problem", problem)]);
   return notes;
+}
+
+export function statesWithoutReferences({ states = [], references }) {
+  if (!references) return [];
+  return states.filter((name) => !Object.values(references[name] ?? {}).some((n) => n > 0));
 }
 
 function detailRows(watch) {

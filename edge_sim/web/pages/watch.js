@@ -1,12 +1,12 @@
 // One watch in large: the whole picture with its region, what the model sees, scores and references.
 
-import { get, may, path, subscribe } from "./api.js";
-import { banner, facts, heading } from "./components.js";
+import { get, may, patch, path, remove, subscribe } from "./api.js";
+import { banner, busy, button, confirmed, facts, field, heading, toast, toastError } from "./components.js";
 import { fill, fillWhenChanged, h } from "./dom.js";
 import { formatNumber, named, t } from "./i18n.js";
 import { watchCard } from "./live.js";
 
-export async function watchPage({ main, parts, signal }) {
+export async function watchPage({ main, parts, signal, go }) {
   const [name] = parts;
   const watches = await get("api/watches", { signal });
   const watch = watches.find((candidate) => candidate.name === name);
@@ -14,7 +14,7 @@ export async function watchPage({ main, parts, signal }) {
   const card = watchCard(watch, signal, { large: true });
   const beside = h("div");
   const links = may("admin") ? [h("a", { class: "button", href: `#/${path("edit", name, "region")}` }, t("watch.region"))] : [];
-  fill(main, heading(name, links), h("div", { class: "watch-large" }, card.element, beside));
+  fill(main, heading(name, links), h("div", { class: "watch-large" }, card.element, h("div", {}, beside, may("admin") ? settings(watch, go) : null)));
 
   function show(changed) {
     if (changed.name !== name) return;
@@ -26,7 +26,7 @@ export async function watchPage({ main, parts, signal }) {
       h("h2", {}, t("watch.numbers")),
       facts([
         [t("watch.margin"), formatNumber(changed.margin)],
-        changed.novelty && [t("watch.novelty"), t("watch.novelty.of", { value: formatNumber(changed.novelty.value), level: formatNumber(changed.novelty.level) })],
+        changed.novelty && [t("watch.novelty"), noveltyText(changed.novelty)],
         [t("watch.revision"), String(changed.gallery_revision ?? "–")],
         [t("watch.observations"), formatNumber(changed.observations, 0)],
       ]),
@@ -37,6 +37,42 @@ export async function watchPage({ main, parts, signal }) {
   subscribe("watch", show, signal);
   const clock = setInterval(card.tick, 1000);
   signal.addEventListener("abort", () => clearInterval(clock));
+}
+
+// What is decided per watch: private, sensitivity, whether it is watched at all.
+function settings(watch, go) {
+  const address = path("api/watches", watch.name);
+  const change = async (body) => {
+    try {
+      await patch(address, body);
+      toast(t("watch.saved"));
+    } catch (error) {
+      toastError(error);
+    }
+  };
+  const hidden = h("input", { type: "checkbox", id: "private", checked: watch.private, onchange: () => change({ private: hidden.checked }) });
+  const value = h("output", {}, formatNumber(watch.sensitivity));
+  const slider = h("input", { type: "range", min: "0", max: "1", step: "0.05", value: watch.sensitivity ?? 0.5, oninput: () => (value.textContent = formatNumber(Number(slider.value))), onchange: () => change({ sensitivity: Number(slider.value) }) });
+  const drop = button(t("watch.remove"), async () => {
+    if (!(await confirmed(t("watch.remove"), t("watch.remove.sure", { watch: watch.name }), t("watch.remove")))) return;
+    const gone = await busy(drop, async () => (await remove(address)) ?? {});
+    if (!gone) return;
+    toast(t("watch.removed", { watch: watch.name }));
+    go("live");
+  }, { class: "danger small" });
+  return h(
+    "section",
+    {},
+    h("h2", {}, t("watch.settings")),
+    h("div", { class: "with-value" }, field(t("watch.sensitivity"), slider, t("watch.sensitivity.hint")), value),
+    h("p", {}, h("label", { for: "private" }, hidden, " ", t("watch.private"))),
+    h("p", { class: "actions" }, drop),
+  );
+}
+
+function noveltyText({ value, level }) {
+  if (level === null || level === undefined) return formatNumber(value);
+  return t("watch.novelty.of", { value: formatNumber(value), level: formatNumber(level) });
 }
 
 // References per state and light, with the levels in force.
