@@ -163,13 +163,14 @@ function follow() {
 }
 
 function deviceProblems(device) {
-  const texts = (device.sources ?? [])
+  const faults = device.health?.faults ?? [];
+  const texts = faults.length ? [...faults] : (device.sources ?? [])
     .filter((source) => source.up === false)
     .map((source) => t("health.source", { name: source.name, error: source.error ?? t("health.noframe") }));
   for (const name of Object.keys(device.outbox?.failing ?? {})) {
     texts.push(t("health.outbox", { name, waiting: device.outbox.waiting ?? 0 }));
   }
-  return [...texts, ...(device.health?.faults ?? [])];
+  return texts;
 }
 
 let following = false;

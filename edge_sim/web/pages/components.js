@@ -1,7 +1,7 @@
 // Small pieces that every page uses. Each returns a DOM node.
 
 import { h } from "./dom.js";
-import { formatNumber, named, t } from "./i18n.js";
+import { formatNumber, formatPercent, named, t } from "./i18n.js";
 
 // Colour of a state: its place among the states of its watch, the same on every page.
 export function stateColour(states, state) {
@@ -15,14 +15,15 @@ export function stateBadge(states, state) {
   return h("span", { class: `badge c-${colour}` }, text);
 }
 
-// One row per state: name, bar with the enter (thick) and leave (thin) levels, score. The highest first.
-export function scoreBars(states, scores, thresholds = {}) {
+// One row per state: name, bar with the enter (thick) and leave (thin) levels, score, and the
+// probability where it is known. The highest first.
+export function scoreBars(states, scores, thresholds = {}, probabilities = null) {
   const rows = (states ?? []).map((state) => [state, scores?.[state]]);
   rows.sort((a, b) => (b[1] ?? -1) - (a[1] ?? -1));
-  return h("div", { class: "bars" }, rows.map(([state, score]) => scoreBar(states, state, score, thresholds?.[state])));
+  return h("div", { class: "bars" }, rows.map(([state, score]) => scoreBar(states, state, score, thresholds?.[state], probabilities?.[state])));
 }
 
-function scoreBar(states, state, score, threshold) {
+function scoreBar(states, state, score, threshold, probability) {
   const mark = (kind, level) =>
     level === null || level === undefined ? null : h("i", { class: `mark ${kind}`, style: { left: percent(level) } });
   const label = threshold
@@ -45,6 +46,7 @@ function scoreBar(states, state, score, threshold) {
       mark("enter", threshold?.enter),
     ),
     h("span", { class: "bar-value", "aria-hidden": "true" }, formatNumber(score)),
+    probability === undefined ? null : h("span", { class: "bar-value muted", title: t("bars.probability") }, formatPercent(probability)),
   );
 }
 

@@ -79,10 +79,10 @@ export function watchCard(first, signal, { large = false } = {}) {
       if (watch.picture !== card.watch.picture) shot.changed();
       card.watch = watch;
       card.at = performance.now();
-      const { states, similarity, thresholds } = watch;
+      const { states, similarity, thresholds, scores } = watch;
       fillWhenChanged(state, [states, watch.state?.name], () => stateBadge(states, watch.state?.name));
       fillWhenChanged(notes, noteTexts(watch), () => noteTexts(watch).map(([kind, text]) => h("p", { class: `note ${kind}` }, text)));
-      fillWhenChanged(bars, [states, similarity, thresholds], () => scoreBars(states, similarity, thresholds));
+      fillWhenChanged(bars, [states, similarity, thresholds, scores], () => scoreBars(states, similarity, thresholds, scores));
       fillWhenChanged(details, detailRows(watch), () => facts(detailRows(watch).map(([name, value, kind]) => [name, kind ? h("span", { class: kind }, value) : value])));
       card.tick();
     },

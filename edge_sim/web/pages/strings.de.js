@@ -34,6 +34,7 @@ export const german = {
   "time.h": "{h} h {min} min",
   "time.d": "{d} T {h} h",
   "bars.label": "{state}: {score}; gilt ab {enter}, endet unter {leave}",
+  "bars.probability": "Wie wahrscheinlich dieser Zustand ist",
   "bars.plain": "{state}: {score}",
   "state.unknown": "unbekannt",
   "state.none": "noch kein Zustand",

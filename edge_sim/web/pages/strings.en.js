@@ -34,6 +34,7 @@ export const english = {
   "time.h": "{h} h {min} min",
   "time.d": "{d} d {h} h",
   "bars.label": "{state}: {score}; entered at {enter}, left below {leave}",
+  "bars.probability": "How probable this state is",
   "bars.plain": "{state}: {score}",
   "state.unknown": "unknown",
   "state.none": "no state yet",
