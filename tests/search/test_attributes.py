@@ -101,7 +101,10 @@ def test_tags_by_path_of_an_earlier_index_are_read_and_moved(
 
 @pytest.mark.parametrize("kind", ["csv", "json list", "json object"])
 def test_a_table_in_the_folder_gives_attributes(store: IndexStore, photos: Path, kind: str) -> None:
-    facts: dict[str, dict[str, object]] = {"a/0.png": {"place": "yard", "sunny": True}, "b/9.png": {"place": "hall"}}
+    facts: dict[str, dict[str, object]] = {
+        "a/0.png": {"place": "yard", "sunny": True},
+        "b/9.png": {"place": "hall"},
+    }
     if kind == "csv":
         (photos / "attributes.csv").write_text(
             "file,place,sunny\na\\0.png,yard,yes\nb/9.png,hall,\n"

@@ -61,7 +61,9 @@ def watch(name: str, states: tuple[str, ...], **changes: Any) -> dict[str, Any]:
             "since": "2026-01-01T12:00:00Z",
             "in_state_s": 75.0,
         },
-        "scores": {state: round(0.98 - 0.96 * bool(place), 4) for place, state in enumerate(states)},
+        "scores": {
+            state: round(0.98 - 0.96 * bool(place), 4) for place, state in enumerate(states)
+        },
         "similarity": {state: 0.96 - 0.27 * place for place, state in enumerate(states)},
         "margin": 0.9,
         "thresholds": {state: level for state in states},
@@ -305,7 +307,8 @@ def with_wizard(device: FakeDevice, scene: str = "bowl", states: str = "food emp
         x, y, wide, high = body["region"]
         top, left = int(y * height), int(x * width)
         region = frame[top : top + int(high * height), left : left + int(wide * width)]
-        return 200, "image/jpeg", jpeg(cv2.resize(region, (96, 96)))
+        small: BgrImage = cv2.resize(region, (96, 96))  # type: ignore[assignment]
+        return 200, "image/jpeg", jpeg(small)
 
     def undo(body: dict[str, Any], *_: Any) -> Any:
         kept = references[body["reference_id"].rpartition("-")[0]]
