@@ -70,6 +70,13 @@ def _staying(probe: Probe, home: Region, region: Region) -> Region:  # noqa: ARG
     return region
 
 
+OnUse = Callable[[], object]
+
+
+def _nobody_told(gallery: Gallery, scorer: Scorer) -> OnUse:  # noqa: ARG001
+    return tuple
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """Makers of the parts of a watch for a gallery; called again whenever the gallery changes.
@@ -77,7 +84,8 @@ class Stages:
     `followers` is called once: what they follow goes on under another gallery. `detail` adds to
     the match of an observation that is reported to somebody what no decision needs, loading the
     references again. `steady` makes the region follow a camera that was knocked a little; by
-    default it stays.
+    default it stays. `on_use` returns what is to be called when the parts for a gallery come into
+    force. All but `followers` change nothing else: they may run while the watch observes.
     """
 
     scorer: Callable[[Gallery], Scorer]
@@ -86,6 +94,35 @@ class Stages:
     followers: Callable[[], Sequence[Follower]] = tuple
     detail: Callable[[Match, Probe, ReferenceLoader], Match] = _as_it_is
     steady: Callable[[Gallery], Steady] = lambda gallery: _staying  # noqa: ARG005
+    on_use: Callable[[Gallery, Scorer], OnUse] = _nobody_told
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WatchFit:
+    """Parts of a watch, made for one gallery; `Watch.use_fit` brings them into force."""
+
+    gallery: GallerySummary
+    scorer: Scorer
+    decider: Decider
+    monitor: Monitor
+    steady: Steady
+    on_use: OnUse
+
+
+class _LeftOutOnce:
+    """Scorer whose matches of the references are computed once, while parts are made from it."""
+
+    def __init__(self, inner: Scorer) -> None:
+        self._inner = inner
+        self._left_out: tuple[Match | None, ...] | None = None
+
+    def best_match(self, probe: Probe, condition: str | None = None) -> Match | None:
+        return self._inner.best_match(probe, condition)
+
+    def leave_one_out(self) -> tuple[Match | None, ...]:
+        if self._left_out is None:
+            self._left_out = self._inner.leave_one_out()
+        return self._left_out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +177,7 @@ class Watch:
         self._observed: Observation | None = None
         self.followers = tuple(stages.followers())
         self._time = TimeInState()
-        self._equip(gallery)
+        self._take(self.fit(gallery))
 
     @property
     def gallery(self) -> GallerySummary:
@@ -154,8 +191,25 @@ class Watch:
 
     def use(self, gallery: Gallery) -> None:
         """Take another gallery over, between two frames; what was decided stays in force."""
+        self.use_fit(self.fit(gallery))
+
+    def fit(self, gallery: Gallery) -> WatchFit:
+        """Return the parts for another gallery; changes nothing, and may run in any thread."""
+        scorer = self._stages.scorer(gallery)
+        once = _LeftOutOnce(scorer)
+        return WatchFit(
+            gallery=gallery.summary(),
+            scorer=scorer,
+            decider=self._stages.decider(gallery, once),
+            monitor=self._stages.monitor(gallery),
+            steady=self._stages.steady(gallery),
+            on_use=self._stages.on_use(gallery, once),
+        )
+
+    def use_fit(self, fit: WatchFit) -> None:
+        """Take parts made by `fit` over, between two frames; as `use` otherwise."""
         before = self._decider.state
-        self._equip(gallery)
+        self._take(fit)
         self._decider.resume(before)
 
     def recall_time(self, in_state_s: float) -> None:
@@ -261,13 +315,12 @@ class Watch:
             gate.embedded(features.coarse_image, at_s)
         return probe, True
 
-    def _equip(self, gallery: Gallery) -> None:
-        self._gallery = gallery.summary()
-        self._scorer = self._stages.scorer(gallery)
-        self._decider = self._stages.decider(gallery, self._scorer)
-        self._monitor = self._stages.monitor(gallery)
-        self._steady = self._stages.steady(gallery)
+    def _take(self, fit: WatchFit) -> None:
+        self._gallery = fit.gallery
+        self._scorer, self._decider = fit.scorer, fit.decider
+        self._monitor, self._steady = fit.monitor, fit.steady
         self._latest = None  # another gallery matches differently
+        fit.on_use()
 
 
 def _as_before(probe: Probe, frame: Frame, *, repeated: bool) -> Probe:

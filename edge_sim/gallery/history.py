@@ -101,6 +101,14 @@ def records_at(connection: sqlite3.Connection, revision: int) -> tuple[Reference
     return tuple(database.records_of(found))
 
 
+def count_at(connection: sqlite3.Connection, revision: int) -> int:
+    """Return how many references a revision has, of all watches together."""
+    found = connection.execute(
+        f"SELECT count(*) FROM versions v WHERE {_AT}", {"revision": revision}
+    )
+    return int(found.fetchone()[0])
+
+
 def crop(connection: sqlite3.Connection, reference_id: str) -> bytes:
     """Return the encoded picture of a reference, past or present."""
     found = connection.execute(

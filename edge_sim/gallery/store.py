@@ -161,6 +161,11 @@ class GalleryStore:
             version = _data_version(connection)
         return self._openings << 32 | version
 
+    def count(self) -> int:
+        """Return how many references there are, of all watches together."""
+        with self.reading() as connection:
+            return history.count_at(connection, history.head(connection))
+
     def watches(self) -> tuple[str, ...]:
         """Return the names of the watches that have references, sorted."""
         return tuple(sorted({item.watch for item in self.records()}))

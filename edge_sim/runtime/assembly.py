@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +21,7 @@ from edge_sim.core.backoff import BACKOFF_S, HELD_S
 from edge_sim.core.events import Event
 from edge_sim.core.files import exists, printable
 from edge_sim.core.protocols import Embedder, EventSink, FrameSource
-from edge_sim.core.types import BgrImage, Embedding, Roi
+from edge_sim.core.types import Roi
 from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
 from edge_sim.errors import ConfigError, EdgeSimError, GalleryError, SinkError
 from edge_sim.gallery.gallery import Gallery
@@ -39,7 +38,9 @@ from edge_sim.io.sources.uri import anchored
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.config.sinks import kind_of, sink_options
 from edge_sim.runtime.config.yaml_reader import nearest
+from edge_sim.runtime.fitting import LOCKED_S, GalleryFits, call, fitted, read_fits
 from edge_sim.runtime.loop import SourceRunner, Step, Wakeup, deliver, steps
+from edge_sim.runtime.sharing import SharedEmbedders, TimedEmbedder
 from edge_sim.runtime.stages import stages_of
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.embedders import open_embedder
@@ -47,13 +48,7 @@ from edge_sim.vision.probe import Mask, Region
 
 logger = logging.getLogger(__name__)
 
-MAX_WORKERS = 4
-"""Most workers that `worker_count` chooses by itself: each holds a model, and Python runs one at a
-time."""
 _FAULTS_PER_LINE = 60
-LOCKED_S = 1.0
-"""Longest wait for a gallery that another process is writing, seconds: no frame is processed
-meanwhile."""
 
 
 def open_configured(config: Config, name: str) -> FrameSource:
@@ -91,62 +86,6 @@ class Environment:
     on_step: Callable[[str, Step], None] | None = None
 
 
-class TimedEmbedder:
-    """Embedder that reports the duration of each embedding."""
-
-    def __init__(
-        self, inner: Embedder, clock: Callable[[], float], on_done: Callable[[float], None]
-    ) -> None:
-        self._inner = inner
-        self._clock = clock
-        self._on_done = on_done
-        self.model_id = inner.model_id
-        self.dimension = inner.dimension
-        self.input_px = inner.input_px
-
-    def embed(self, pixels: BgrImage) -> Embedding:
-        """Return the embedding of `pixels`."""
-        started_s = self._clock()
-        embedding = self._inner.embed(pixels)
-        self._on_done(self._clock() - started_s)
-        return embedding
-
-
-class SharedEmbedders:
-    """Embedders of one model for as many threads; each is used by one thread at a time.
-
-    Args:
-        embedders: Embedders of the same model; at least one.
-    """
-
-    def __init__(self, embedders: list[Embedder]) -> None:
-        self._idle: queue.SimpleQueue[Embedder] = queue.SimpleQueue()
-        for embedder in embedders:
-            self._idle.put(embedder)
-        self.model_id = embedders[0].model_id
-        self.dimension = embedders[0].dimension
-        self.input_px = embedders[0].input_px
-
-    def embed(self, pixels: BgrImage) -> Embedding:
-        """Return the embedding of `pixels`, waiting for an idle embedder if there is none."""
-        embedder = self._idle.get()
-        try:
-            return embedder.embed(pixels)
-        finally:
-            self._idle.put(embedder)
-
-
-def worker_count(number: int, sources: int) -> int:
-    """Return the number of workers for a device.
-
-    Args:
-        number: Configured number; 0 takes the cores that capture and delivery leave free.
-        sources: Number of sources, the upper limit.
-    """
-    configured = number or min(MAX_WORKERS, len(os.sched_getaffinity(0)) - 1)
-    return max(min(configured, sources), 1)
-
-
 class Device:
     """Model, gallery and source runners of one configuration; for the API its sinks as well.
 
@@ -163,6 +102,7 @@ class Device:
         sinks: Sequence[EventSink] = (),
         wakeup: Wakeup | None = None,
         workers: int = 1,
+        version: int | None = None,
     ) -> None:
         self.config = config
         self.embedder = embedder
@@ -172,8 +112,9 @@ class Device:
         """Number of sources that the daemon processes at the same time."""
         self._store = store
         self._wakeup = wakeup or Wakeup()
-        self._seen_version = store.data_version()
+        self._seen_version = store.data_version() if version is None else version
         self._faults = 0
+        self._fitting: Future[GalleryFits] | None = None
 
     @property
     def watches(self) -> dict[str, Watch]:
@@ -211,18 +152,23 @@ class Device:
             yield from step.events
 
     def refresh(self) -> bool:
-        """Read the gallery file again if it has changed; return whether it was.
+        """Use the references of the gallery file if it has changed; return whether they are others.
 
-        A file that cannot be used is logged, and the watches keep their references.
+        A large gallery is fitted in a thread of its own, and used by a later call. A file that
+        cannot be used is logged, and the watches keep their references.
         """
         try:
-            version = self._store.data_version()
-            if version == self._seen_version:
+            if self._fitting is None:
+                version = self._store.data_version()
+                if version == self._seen_version:
+                    return False
+                self._seen_version = version
+                read = partial(read_fits, self._store.path, self.watches, self.embedder.model_id)
+                self._fitting = fitted(read, self._store.count(), self._wakeup.ring)
+            if not self._fitting.done():
                 return False
-            self._seen_version = version
-            model_id = self.embedder.model_id
-            fresh = {name: self._store.gallery(name, model_id=model_id) for name in self.watches}
-            revision = self._store.revision
+            ready, self._fitting = self._fitting, None
+            fits = ready.result()
         except GalleryError as error:
             if self._faults % _FAULTS_PER_LINE == 0:
                 logger.error(
@@ -232,10 +178,16 @@ class Device:
             return False
         self._faults = 0
         for name, watch in self.watches.items():
-            watch.use(fresh.pop(name))  # popped, to be freed before memory is given back
+            watch.use_fit(fits.of_watch[name])
         resources.release_free_memory()
-        logger.info("gallery revision=%d is in force", revision)
+        logger.info("gallery revision=%d is in force", fits.revision)
         return True
+
+    def resume(self, before: Device) -> None:
+        """Continue with the sources that were taken over from another device, at a reload."""
+        for name, runner in self.runners.items():
+            if name in before.runners and runner.source is before.runners[name].source:
+                runner.resume(before.runners[name])
 
     def leave(self, *, keeping: frozenset[str] = frozenset()) -> None:
         """Close sinks, gallery and sources but those in `keeping`; wait for no camera.
@@ -323,6 +275,7 @@ def assemble(
     workers: int = 1,
     on_embedded: Callable[[float], None] | None = None,
     grows: bool = False,
+    run: Callable[[Callable[[], Pipeline]], Pipeline] = call,
 ) -> Device:
     """Return the device of `config` without sinks, its cameras not yet started.
 
@@ -335,6 +288,8 @@ def assemble(
         on_embedded: Function called with the duration of each embedding, seconds.
         grows: Whether watches and references are added while the device runs: there may be no
             watch, no gallery file and no reference of a configured state yet.
+        run: Function that runs the fitting of the watches of one source and returns its result;
+            it may do so in another thread.
 
     Raises:
         ConfigError: There is nothing to watch, or a mask, state or uri does not fit.
@@ -349,9 +304,10 @@ def assemble(
         if on_embedded is not None:
             embedder = TimedEmbedder(embedder, environment.clock, on_embedded)
         store = opened.enter_context(open_gallery(config, create=grows))
+        version = store.data_version()  # a change from now on is seen by `refresh`
         runners = {}
         for name, watches in watches_of.items():
-            pipeline = build_pipeline(config, watches, embedder, store, grows=grows)
+            pipeline = run(partial(build_pipeline, config, watches, embedder, grows=grows))
             source = kept_source(config, name, old)
             if source is None:
                 source = _source_of(config, name, environment, wakeup)
@@ -365,9 +321,9 @@ def assemble(
                 stale_after_s=config.sources[name].stale_after_s,
                 held_s=environment.held_s,
             )
-            if old is not None and name in old.runners and source is old.runners[name].source:
-                runners[name].resume(old.runners[name])
-        device = Device(config, embedder, store, runners, wakeup=wakeup, workers=workers)
+        device = Device(
+            config, embedder, store, runners, wakeup=wakeup, workers=workers, version=version
+        )
         opened.pop_all()
     resources.release_free_memory()
     return device
@@ -482,17 +438,15 @@ def build_pipeline(
     config: Config,
     watches: Mapping[str, WatchConfig],
     embedder: Embedder,
-    store: GalleryStore,
     *,
     grows: bool = False,
 ) -> Pipeline:
-    """Return the pipeline of one source.
+    """Return the pipeline of one source; may be called in any thread.
 
     Args:
         config: Configuration of the device.
         watches: Watches of the source, by name.
         embedder: Embedder that they share.
-        store: Open gallery file.
         grows: As in `assemble`.
 
     Raises:
@@ -500,14 +454,15 @@ def build_pipeline(
         GalleryError: The references were made with another model.
     """
     built = []
-    for name, watch in watches.items():
-        gallery = store.gallery(name, model_id=embedder.model_id)
-        check_states(name, watch, gallery, grows=grows)
-        region = region_of(config, watch)
-        moved = moved_region(gallery, region.roi)
-        if moved is not None:
-            logger.warning("watch %s: %s", name, moved)
-        built.append(build_watch(config, name, gallery, region))
+    with open_gallery(config) as store:
+        for name, watch in watches.items():
+            gallery = store.gallery(name, model_id=embedder.model_id)
+            check_states(name, watch, gallery, grows=grows)
+            region = region_of(config, watch)
+            moved = moved_region(gallery, region.roi)
+            if moved is not None:
+                logger.warning("watch %s: %s", name, moved)
+            built.append(build_watch(config, name, gallery, region))
     return Pipeline(embedder, built, config.device)
 
 

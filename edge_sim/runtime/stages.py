@@ -10,7 +10,7 @@ from edge_sim.decision.decider import AdaptiveDecider
 from edge_sim.decision.drift import DriftFollower, baselines_of
 from edge_sim.decision.features import Structural, with_structure
 from edge_sim.decision.followers import make_follower
-from edge_sim.decision.pipeline import Stages
+from edge_sim.decision.pipeline import OnUse, Stages
 from edge_sim.decision.rules import RuleFollower
 from edge_sim.decision.scene_problems import SceneHealth
 from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer
@@ -27,32 +27,38 @@ def stages_of(config: Config, watch: WatchConfig) -> Stages:
     drift, health = DriftFollower(watch.drift_every_s), SceneHealth(watch.problems)
     return Stages(
         scorer=partial(GalleryScorer, most_left_out=MOST_LEFT_OUT),
-        decider=partial(_decider, watch, drift, health),
+        decider=partial(_decider, watch),
         monitor=SceneMonitor,
         steady=lambda gallery: RegionStabilizer(gallery).follow,
         detail=partial(with_structure, structural=_structural(config.score.ssim_engine)),
         followers=partial(_followers, watch, drift, health),
+        on_use=partial(_inform, watch, drift, health),
     )
 
 
-def _decider(
-    watch: WatchConfig,
-    drift: DriftFollower,
-    health: SceneHealth,
-    gallery: Gallery,
-    scorer: Scorer,
-) -> AdaptiveDecider:
-    health.region_moved = moved_region(gallery, Roi(*watch.roi)) is not None
-    left_out = scorer.leave_one_out()
-    drift.compare_with(baselines_of(gallery, left_out))
+def _decider(watch: WatchConfig, gallery: Gallery, scorer: Scorer) -> AdaptiveDecider:
     return AdaptiveDecider(
-        left_out,
+        scorer.leave_one_out(),
         gallery,
         sensitivity=watch.sensitivity,
         matches=watch.confirm.matches,
         of=watch.confirm.of,
         rules=watch.rules,
     )
+
+
+def _inform(
+    watch: WatchConfig, drift: DriftFollower, health: SceneHealth, gallery: Gallery, scorer: Scorer
+) -> OnUse:
+    """Return what tells the followers of a watch about a gallery, once it is in force."""
+    baselines = baselines_of(gallery, scorer.leave_one_out())
+    moved = moved_region(gallery, Roi(*watch.roi)) is not None
+
+    def tell() -> None:
+        health.region_moved = moved
+        drift.compare_with(baselines)
+
+    return tell
 
 
 def _followers(

@@ -15,8 +15,8 @@ from edge_sim.core.events import Event, SourceLost, SourceRestored
 from edge_sim.core.types import BgrImage, Embedding, Frame
 from edge_sim.decision.pipeline import Pipeline
 from edge_sim.errors import SinkError, SourceError
-from edge_sim.runtime.assembly import MAX_WORKERS, SharedEmbedders, worker_count
 from edge_sim.runtime.loop import Loop, SourceRunner, Step, Throttle, Wakeup, deliver, steps
+from edge_sim.runtime.sharing import MAX_WORKERS, SharedEmbedders, worker_count
 from tests.builders import BrightnessEmbedder, ListSource, embedding, flat_frame
 from tests.contracts.test_event_sink import EVENT
 

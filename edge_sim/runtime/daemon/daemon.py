@@ -17,7 +17,7 @@ from edge_sim.core.types import Frame
 from edge_sim.errors import CommandError, ConfigError, EdgeSimError
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Teach
-from edge_sim.runtime.assembly import Device, Environment, assemble, worker_count
+from edge_sim.runtime.assembly import Device, Environment, assemble
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.daemon.access import OpenWebServer, RunningWebServer, WatchPicture
@@ -35,8 +35,10 @@ from edge_sim.runtime.daemon.reporting import (
 from edge_sim.runtime.daemon.state_file import DeviceMemory, StateStore, with_sensitivities
 from edge_sim.runtime.daemon.supervision import CommandQueue, Supervisor
 from edge_sim.runtime.daemon.teaching import Lesson
+from edge_sim.runtime.fitting import in_thread
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import TICK_S, Loop, Step, Throttle, Wakeup
+from edge_sim.runtime.sharing import worker_count
 from edge_sim.runtime.stills import DiverseStills
 from edge_sim.runtime.systemd import Notifier
 
@@ -45,6 +47,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _MAX_UNSENT = 10_000
 _LEAVE_S = 0.3
+
+
+class _StopRequestedError(Exception):
+    """The daemon is to end, while it waits for the fit of a gallery."""
 
 
 class Daemon:
@@ -122,12 +128,19 @@ class Daemon:
                     self._run(memory)
                 finally:
                     self._device.leave()
+            except _StopRequestedError:
+                pass  # while the gallery was fitted: there is nothing to save yet
             finally:
                 self._notifier.stopping()
                 self._commands.cancel_all()
                 self._outputs.close()
                 self._recorders.close()
-                logger.info("stopped")
+                logger.info("stopped: %s", self._reason_of_end())
+
+    def _reason_of_end(self) -> str:
+        if self._stop:
+            return "a stop was requested"
+        return "every source has ended" if self._loop.done else "an error"
 
     @property
     def lost(self) -> int:
@@ -250,19 +263,26 @@ class Daemon:
         return bool(self._device.runners) and self._loop.done
 
     def _turn(self) -> None:
-        step = self._loop.next(TICK_S)
-        if step is not None:
-            self._report(step)
-        self.board.heartbeat()
-        now_s = self._environment.clock()
-        is_chores_time = now_s >= self._next_chores_s
-        if not (is_chores_time or self._reload or self._save_soon or self._commands.waiting):
+        self._go_on()
+        if not (self._reload or self._commands.waiting):
             return
         self._settle()  # the following changes or reads what the workers use
         self._commands.run_one()
         if self._reload:
             self._reload = False
             self._reload_all()
+
+    def _go_on(self) -> None:
+        """Process frames and do what is due, but carry out no command and no reload."""
+        step = self._loop.next(TICK_S)
+        if step is not None:
+            self._report(step)
+        self.board.heartbeat()
+        now_s = self._environment.clock()
+        is_chores_time = now_s >= self._next_chores_s
+        if not (is_chores_time or self._save_soon):
+            return
+        self._settle()
         if self._save_soon:
             self._save_soon = False
             self._supervisor.run("state file", self._save, rests=False)
@@ -305,9 +325,7 @@ class Daemon:
         )
 
     def _do_chores(self, now_s: float) -> None:
-        if self._device.refresh():
-            self._describe()
-            self._dispatcher.describe(device_info_of(self._device))
+        self._refresh()
         show_open_issues(self._device, self.board)
         self._put_unsent()
         self._dispatcher.report(now_s, self._stats.stats)
@@ -320,6 +338,12 @@ class Daemon:
         if not health.stuck:
             self._notifier.alive()
         self._notifier.status("; ".join(health.faults) or summary(self.board))
+
+    def _refresh(self) -> None:
+        """Use the references of the gallery file if they have changed, and say so."""
+        if self._device.refresh():
+            self._describe()
+            self._dispatcher.describe(device_info_of(self._device))
 
     def _save(self) -> None:
         self._state_store.save(self._device)
@@ -334,6 +358,8 @@ class Daemon:
             self._notifier.reloading()
         try:
             self._reload_now()
+        except _StopRequestedError:
+            logger.info("the configuration was not read again: the daemon is about to end")
         except Exception as error:
             text = str(error) if isinstance(error, EdgeSimError) else _one_line(error)
             logger.error("the new configuration is rejected, the old one stays in force: %s", text)
@@ -398,7 +424,28 @@ class Daemon:
             workers=worker_count(config.daemon.workers, len(config.sources)),
             on_embedded=self.board.add_inference,
             grows=config.is_served,
+            run=self._meanwhile,
         )
+
+    def _meanwhile(self, job: Callable[[], T]) -> T:
+        """Return the result of `job`, run in another thread while the present device goes on.
+
+        Raises:
+            _StopRequestedError: The daemon is to end; the thread ends with the process.
+        """
+        future = in_thread(job, self._wakeup.ring)
+        while not future.done():
+            if self._stop:
+                raise _StopRequestedError
+            if self._loop.done:  # as before the first device
+                self._wakeup.wait(TICK_S)
+                self.board.heartbeat()
+            else:
+                self._go_on()
+        if self._stop:
+            raise _StopRequestedError
+        self._settle()
+        return future.result()
 
     def _adopt(self, device: Device, memory: DeviceMemory) -> None:
         self._device = device
@@ -447,7 +494,7 @@ class Daemon:
 
     def _teach(self, command: Teach) -> Lesson:
         lesson = self._recorders.teacher.teach(self._device, command)
-        self._device.refresh()
+        self._refresh()
         logger.info(
             "taught watch=%s state=%s reference=%s revision=%d flips=%d",
             lesson.watch,

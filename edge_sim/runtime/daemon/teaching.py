@@ -20,10 +20,11 @@ from edge_sim.gallery.records import REGION, region_text
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime import assembly
-from edge_sim.runtime.assembly import LOCKED_S, Device
+from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.explanations import find_explanation
+from edge_sim.runtime.fitting import LOCKED_S
 from edge_sim.runtime.loop import Step
 from edge_sim.runtime.stages import stages_of
 
