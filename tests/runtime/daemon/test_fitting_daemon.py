@@ -1,0 +1,79 @@
+"""The daemon while a gallery is fitted: frames go on, a stop is obeyed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_sim.runtime import assembly
+from edge_sim.runtime.daemon.daemon import Daemon
+from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
+from tests.runtime.daemon.test_service import await_frames, running, show
+
+
+class Gate:
+    """Holds the fitting of a pipeline until a test opens it."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.opened = threading.Event()
+        self.holds = True
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate, inner = Gate(), assembly.build_pipeline
+
+    def held(*args: object, **named: object) -> object:
+        if gate.holds:
+            gate.begun.set()
+            assert gate.opened.wait(LIMIT_S)
+        return inner(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(assembly, "build_pipeline", held)
+    yield gate
+    gate.opened.set()
+
+
+def test_a_stop_while_the_gallery_is_fitted_at_the_start_is_obeyed(
+    gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = lamp_config(tmp_path)
+    daemon = Daemon(config, reload=lambda: config, environment=world_of({"camera": Camera()}))
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    assert gate.begun.wait(LIMIT_S)
+    daemon.request_stop()
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
+    assert not gate.opened.is_set()
+    assert "stopped: a stop was requested" in caplog.text
+
+
+def test_frames_go_on_while_a_reload_fits_the_gallery(gate: Gate, tmp_path: Path) -> None:
+    gate.holds = False
+    config, camera, frames = lamp_config(tmp_path), Camera(), Show()
+    with running(config, {"camera": camera}, config) as daemon:
+        show(daemon, camera, frames, "on")
+        gate.holds = True
+        daemon.request_reload()
+        assert gate.begun.wait(LIMIT_S)
+        show(daemon, camera, frames, "on")
+        await_frames(daemon, 10)
+        assert not gate.opened.is_set()
+
+
+def test_a_stop_while_a_reload_fits_the_gallery_is_obeyed(gate: Gate, tmp_path: Path) -> None:
+    gate.holds = False
+    config, camera = lamp_config(tmp_path), Camera()
+    with running(config, {"camera": camera}, config) as daemon:
+        show(daemon, camera, Show(), "on")
+        gate.holds = True
+        daemon.request_reload()
+        assert gate.begun.wait(LIMIT_S)
+    assert not gate.opened.is_set()
