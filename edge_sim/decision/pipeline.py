@@ -73,7 +73,7 @@ def _staying(probe: Probe, home: Region, region: Region) -> Region:  # noqa: ARG
 OnUse = Callable[[], object]
 
 
-def _nobody_told(gallery: Gallery, scorer: Scorer) -> OnUse:  # noqa: ARG001
+def _nothing_follows(gallery: Gallery, scorer: Scorer) -> OnUse:  # noqa: ARG001
     return tuple
 
 
@@ -94,7 +94,7 @@ class Stages:
     followers: Callable[[], Sequence[Follower]] = tuple
     detail: Callable[[Match, Probe, ReferenceLoader], Match] = _as_it_is
     steady: Callable[[Gallery], Steady] = lambda gallery: _staying  # noqa: ARG005
-    on_use: Callable[[Gallery, Scorer], OnUse] = _nobody_told
+    on_use: Callable[[Gallery, Scorer], OnUse] = _nothing_follows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -54,11 +54,11 @@ def _inform(
     baselines = baselines_of(gallery, scorer.leave_one_out())
     moved = moved_region(gallery, Roi(*watch.roi)) is not None
 
-    def tell() -> None:
+    def inform() -> None:
         health.region_moved = moved
         drift.compare_with(baselines)
 
-    return tell
+    return inform
 
 
 def _followers(
