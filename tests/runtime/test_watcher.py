@@ -112,8 +112,7 @@ def test_a_clock_that_is_set_back_loses_no_event(watcher: Watcher) -> None:
 def test_settings_are_those_of_the_configuration() -> None:
     settings = WatchSettings.__annotations__.keys()
     fields = {field.name for field in msgspec.structs.fields(WatchConfig)}
-    # A watcher has its own frames, its mask as an argument, and no pages to hide from.
-    assert settings == fields - {"source", "mask", "private"}
+    assert settings == fields - {"source", "mask"}
 
 
 def test_settings_are_obeyed(gallery_file: Path) -> None:
