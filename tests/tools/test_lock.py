@@ -10,6 +10,7 @@ import lock
 import pytest
 import tomllib
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -67,7 +68,7 @@ def test_each_machine_gets_one_version_that_the_project_allows(wanted: lock.Runt
                 here[pin.name] = next(iter(pin.specifier)).version
         for requirement in requirements(wanted.extras):
             if is_for(requirement, python, machine):
-                name = requirement.name.replace("_", "-")
+                name = canonicalize_name(requirement.name)
                 assert requirement.specifier.contains(here[name]), (name, python, machine)
 
 
