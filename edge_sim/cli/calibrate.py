@@ -78,11 +78,11 @@ def calibrate(args: argparse.Namespace) -> int:
         _write(args, kept)
     if args.plot is not None:
         from edge_sim.analysis.report import write_page
-        from edge_sim.analysis.report.figures import curves, sheet_page
+        from edge_sim.analysis.report.figures import curves_page
 
         marked = [(t.name, t.curve, k.threshold) for t, k in _zipped(sample, kept)]
         title = f"Calibration on {kept.sample}"
-        write_page(args.plot, sheet_page(curves(marked, title=title), title))
+        write_page(args.plot, curves_page(marked, title))
         note(f"{args.plot}: written")
     _print(args, kept, sample.remarks)
     return 0

@@ -275,6 +275,5 @@ def _cards(root: Path, entries: Sequence[IndexEntry], group: Group) -> Iterator[
             pixels = None
         size = f"{entry.width}x{entry.height}, {entry.file_bytes / 1000:.0f} kB"
         first = f"{likeness_of[row]:.3f}" if row in likeness_of else "keep"
-        yield CaptionedPicture(
-            pixels, (first, _name(entries, row), size), marked=row not in likeness_of
-        )
+        mark = None if row in likeness_of else "good"
+        yield CaptionedPicture(pixels, (first, _name(entries, row), size), mark)

@@ -477,5 +477,5 @@ def _cards(
             pixels = None
         about = f"{record.state}, {record.condition}"
         text = (name, about, lines[name]) if name in lines else (name, about)
-        cards.append(CaptionedPicture(pixels, text, marked=name in marked))
+        cards.append(CaptionedPicture(pixels, text, "warn" if name in marked else None))
     return cards

@@ -396,7 +396,7 @@ def _write_report(
     from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
 
     query = PictureRow(
-        "Query", "", [CaptionedPicture(pixels, (printable(args.query.name),), marked=True)]
+        "Query", "", [CaptionedPicture(pixels, (printable(args.query.name),), "good")]
     )
     order = "Least similar" if args.least else "Most similar"
     cards = (

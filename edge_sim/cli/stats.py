@@ -49,9 +49,9 @@ def stats(args: argparse.Namespace) -> int:
     )
     found, traces = log_stats(lines, baselines)
     if args.plot is not None:
-        from edge_sim.analysis.report.figures import score_sheet, sheet_page
+        from edge_sim.analysis.report.figures import scores_page
 
-        write_page(args.plot, sheet_page(score_sheet(traces), "Scores"))
+        write_page(args.plot, scores_page(traces))
         note(f"{args.plot}: written")
     if args.json:
         print_json(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_sim.analysis.report import write_page
-from edge_sim.analysis.report.figures import Axis, Diagram, Series, sheet, sheet_page
+from edge_sim.analysis.report.figures import Axis, Diagram, Series, diagrams_page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def draw(samples: Sequence[Sample], path: Path, *, title: str) -> None:
         )
         up = Axis("", high=high, digits=0 if high >= 5.0 else 1)
         panels.append(Diagram(name, across, up, (Series("", points, colour),)))
-    write_page(path, sheet_page(sheet(panels, columns=2, title=title), title))
+    write_page(path, diagrams_page(title, panels))
 
 
 def _round_top(value: float) -> float:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.analysis.explain import Account, origin_text, where_text
-from edge_sim.analysis.report import svg
-from edge_sim.analysis.report.chart import chart
-from edge_sim.analysis.report.drawing import bgr_of
-from edge_sim.analysis.report.lanes import scope_of
+from edge_sim.analysis.report.document import Block, document, table, texts
+from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, grid, track_block
 from edge_sim.analysis.report.timeline import (
     Timeline,
     TimelinePoint,
-    Track,
     change_of,
     state_of,
 )
@@ -27,15 +23,8 @@ from edge_sim.core.types import BgrImage, GrayImage, UnknownReason
 from edge_sim.core.vectors import SSIM_RADIUS_PX, ssim_map, ssim_planes
 from edge_sim.runtime.explanations import Explanation, ObservationSummary
 
-_WIDE_PX, _NARROW_PX = 1120.0, 380.0
 _MAP_PX = 192
-_STYLE = """
-.words{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:1rem 2.5rem}
-.words section{border:0;margin:0;padding:0}
-.card img{display:block;width:100%;height:150px;object-fit:contain}
-table{margin-top:.8rem} th,td{padding:.25rem 1.1rem .25rem 0} .scroll{overflow-x:auto}
-@media print{section{break-inside:avoid}}
-"""
+_RED_BGR = (32, 0, 176)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,29 +43,38 @@ class ReferencePicture:
 def explanation_page(
     explanation: Explanation, account: Account, references: Mapping[str, ReferencePicture]
 ) -> str:
-    """Return the whole page as an HTML document: no network, no other file, no script.
+    """Return the whole page as an HTML document that needs no network and no other file.
 
     Args:
         explanation: Explanation of the event.
         account: The same in sentences.
         references: Reference id -> pictures; missing ones are named without a picture.
     """
-    event = explanation.event
-    at = event.at.replace("T", " ").replace("Z", " UTC")
-    where = f"{at}, {where_text(explanation)}"
-    title = f"{account.headline}, {at}"
-    body = "\n".join(
+    at = explanation.event.at.replace("T", " ").replace("Z", " UTC")
+    return document(
+        f"{account.headline}, {at}",
+        explanation_blocks(explanation, account, references),
+        facts=[f"{at}, {where_text(explanation)}"],
+        footer=origin_text(explanation),
+    )
+
+
+def explanation_blocks(
+    explanation: Explanation, account: Account, references: Mapping[str, ReferencePicture]
+) -> list[Block]:
+    """Return the parts of the page: words, pictures, every state, and the time around it."""
+    words = texts(
         (
-            f'<header><h1>{escape(account.headline)}</h1><p class="muted">{escape(where)}</p>'
-            f"</header>",
-            _words(account),
-            _pictures(explanation, references),
-            _states(account),
-            _timeline(explanation),
-            f'<footer class="muted"><p>{escape(origin_text(explanation))}</p></footer>',
+            ("Why this", account.why_state),
+            ("Why then", account.why_then),
+            ("What would have changed it", account.what_if),
         )
     )
-    return svg.document(title, body, style=_STYLE)
+    compared = PictureRow("What was compared", "", _cards(explanation, references))
+    blocks = [words, grid(compared)]
+    if account.states:
+        blocks.append(_states(account))
+    return [*blocks, *map(track_block, _recorded(explanation).tracks)]
 
 
 def similarity_picture(probe: GrayImage, reference: GrayImage) -> BgrImage:
@@ -88,33 +86,15 @@ def similarity_picture(probe: GrayImage, reference: GrayImage) -> BgrImage:
     alike = np.clip(ssim_map(ssim_planes(probe), ssim_planes(reference)), 0.0, 1.0)
     unlike = np.pad(1.0 - alike, SSIM_RADIUS_PX, mode="edge")[..., None]
     pale = 255.0 - 0.5 * (255.0 - as_bgr(reference).astype(np.float32))
-    mixed = pale * (1.0 - unlike) + np.array(bgr_of("wrong"), np.float32) * unlike
+    mixed = pale * (1.0 - unlike) + np.array(_RED_BGR, np.float32) * unlike
     small = np.clip(mixed + 0.5, 0.0, 255.0).astype(np.uint8)
     large = cv2.resize(small, (_MAP_PX, _MAP_PX), interpolation=cv2.INTER_NEAREST)
     return np.asarray(large, np.uint8)
 
 
-def _words(account: Account) -> str:
-    parts = (
-        ("Why this", account.why_state),
-        ("Why then", account.why_then),
-        ("What would have changed it", account.what_if),
-    )
-    sections = "".join(
-        f"<section><h2>{title}</h2>{''.join(f'<p>{escape(text)}</p>' for text in sentences)}"
-        f"</section>"
-        for title, sentences in parts
-        if sentences
-    )
-    return f'<section class="words">{sections}</section>'
-
-
-def _pictures(explanation: Explanation, references: Mapping[str, ReferencePicture]) -> str:
-    cards = "".join(_cards(explanation, references))
-    return f'<section><h2>What was compared</h2><ul class="cards">{cards}</ul></section>'
-
-
-def _cards(explanation: Explanation, references: Mapping[str, ReferencePicture]) -> Iterator[str]:
+def _cards(
+    explanation: Explanation, references: Mapping[str, ReferencePicture]
+) -> Iterator[CaptionedPicture]:
     probe = _decoded(explanation.thumbnail)
     seen = _decoded(explanation.picture)
     if seen is None and probe is None:
@@ -135,14 +115,8 @@ def _cards(explanation: Explanation, references: Mapping[str, ReferencePicture])
             yield _card(drawn, f"SSIM{ssim}", f"red where the picture is unlike {item.state}")
 
 
-def _card(picture: NDArray[np.uint8] | None, title: str, words: str) -> str:
-    shown = ""
-    if picture is not None:
-        shown = f'<img src="{svg.data_uri(picture)}" alt="{escape(title)}">'
-    return (
-        f'<li><figure class="card">{shown}<figcaption><b>{escape(title)}</b><br>{escape(words)}'
-        "</figcaption></figure></li>"
-    )
+def _card(picture: NDArray[np.uint8] | None, title: str, words: str) -> CaptionedPicture:
+    return CaptionedPicture(picture, (title, words))
 
 
 def _decoded(data: bytes | None) -> BgrImage | None:
@@ -154,50 +128,18 @@ def _decoded(data: bytes | None) -> BgrImage | None:
         return None  # the page shows the rest without it
 
 
-def _states(account: Account) -> str:
-    if not account.states:
-        return ""
+def _states(account: Account) -> Block:
     heads = ("state", "probability", "score", "enter", "leave", "evidence", "cosine", "SSIM")
-    head = "".join(f"<th>{name}</th>" for name in (*heads, "nearest reference"))
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{escape(text)}</td>"
-            for text in (
-                row.state,
-                *map(_number, (row.probability, row.score, row.enter, row.leave, row.evidence)),
-                *map(_number, (row.cosine, row.ssim)),
-                row.reference,
-            )
+    rows = [
+        (
+            row.state,
+            *map(_number, (row.probability, row.score, row.enter, row.leave, row.evidence)),
+            *map(_number, (row.cosine, row.ssim)),
+            row.reference,
         )
-        + "</tr>"
         for row in account.states
-    )
-    return (
-        f'<section><h2>Every state</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></section>"
-    )
-
-
-def _timeline(explanation: Explanation) -> str:
-    timeline = _recorded(explanation)
-    if not timeline.tracks:
-        return ""
-    (track,) = timeline.tracks
-    drawn = "".join(_figures(track, timeline))
-    words = "the dashed line is the level to enter a state, the dotted one the level to leave it"
-    return (
-        f'<section><h2>Around the event</h2>{drawn}<p class="muted">Scores over time; {words}.</p>'
-        f"</section>"
-    )
-
-
-def _figures(track: Track, timeline: Timeline) -> Iterator[str]:
-    scope = scope_of(timeline)
-    for name, width in (("wide", _WIDE_PX), ("narrow", _NARROW_PX)):
-        drawing = chart(track, scope, width=width)
-        label = f"Scores of the watch {track.watch} around the event"
-        yield f'<figure class="{name}">{svg.render(drawing, label=label)}</figure>'
+    ]
+    return table("Every state", (*heads, "nearest reference"), rows)
 
 
 def _recorded(explanation: Explanation) -> Timeline:

@@ -1,9 +1,9 @@
-"""Diagrams: evaluations by matplotlib (extra `plot`), calibrations and score logs by ourselves."""
+"""Diagrams: evaluations by matplotlib (extra `plot`), calibrations and score logs as reports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,7 @@ from edge_sim.analysis.evaluation.metrics import precision_recall_curve, roc_cur
 from edge_sim.analysis.evaluation.retrieval import RECALL_AT, RECALL_LEVELS, RetrievalResult
 from edge_sim.analysis.evaluation.states import StateAnswers
 from edge_sim.analysis.log_stats import Traces
-from edge_sim.analysis.report import svg
-from edge_sim.analysis.report.drawing import (
-    Anchor,
-    AxisScale,
-    Drawing,
-    Item,
-    Point,
-    Polyline,
-    Rect,
-    Text,
-    fitted,
-    line,
-    moved,
-    text_width,
-)
+from edge_sim.analysis.report.document import Block, document
 from edge_sim.core.files import is_dir
 from edge_sim.core.types import UNKNOWN
 from edge_sim.errors import DataError
@@ -225,10 +211,7 @@ def save(figure: Any, path: Path, pyplot: Any) -> None:
         pyplot.close(figure)
 
 
-WIDTH_PX, HEIGHT_PX = 360.0, 270.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 44.0, 38.0
-_SMALL = 11.0
-_MARGIN_PX = 14.0
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +221,7 @@ class Series:
     Args:
         name: Entry in the legend; empty for none.
         points: (x, y) in the units of the axes; for bars the middle of each.
-        colour: Name in the palette.
+        colour: Name in the style sheet of the pages.
         bar: Width of a bar in units of x; 0 draws a line.
         dashed: Whether the line is dashed.
     """
@@ -272,84 +255,14 @@ class Diagram:
     marks: tuple[tuple[float, str], ...] = ()
 
 
-def sheet(diagrams: Sequence[Diagram], *, columns: int = 3, title: str = "") -> Drawing:
-    """Return the diagrams in rows below a title."""
-    top = 30.0 if title else 0.0
-    items: list[Item] = [Text(_MARGIN_PX, _MARGIN_PX + 12, title, size=15, bold=True)] * bool(title)
-    for place, diagram in enumerate(diagrams):
-        row, column = divmod(place, columns)
-        x, y = _MARGIN_PX + column * WIDTH_PX, _MARGIN_PX + top + row * HEIGHT_PX
-        items += moved(panel(diagram).items, x, y)
-    rows = -(-len(diagrams) // columns)
-    width = WIDTH_PX * max(1, min(columns, len(diagrams))) + 2 * _MARGIN_PX
-    return Drawing(width, top + HEIGHT_PX * rows + 2 * _MARGIN_PX, tuple(items))
+def diagrams_page(title: str, diagrams: Iterable[Diagram]) -> str:
+    """Return diagrams side by side as an HTML document."""
+    return document(title, [diagrams_block(diagrams)])
 
 
-def panel(diagram: Diagram) -> Drawing:
-    """Return one diagram, 360 x 270 pixels."""
-    x = AxisScale(diagram.x.low, diagram.x.high, _LEFT, WIDTH_PX - _RIGHT)
-    y = AxisScale(diagram.y.low, diagram.y.high, HEIGHT_PX - _BOTTOM, _TOP)
-    back = Rect(_LEFT, _TOP, x.end - x.start, y.start - y.end, "panel")
-    items: list[Item] = [back, *_grid(diagram, x, y)]
-    for series in diagram.series:
-        items += _bars(series, x, y) if series.bar else _line(series, x, y)
-    for value, label in diagram.marks:
-        items.append(Polyline(((x(value), _TOP), (x(value), y.start)), "ink", dash=(4, 3)))
-        side: Anchor = "end" if x(value) > WIDTH_PX / 2 else "start"
-        shift = -4 if side == "end" else 4
-        items.append(Text(x(value) + shift, _TOP + 12, label, size=_SMALL, anchor=side))
-    items.append(Text(0, 14, fitted(diagram.title, WIDTH_PX - 10, 13), size=13, bold=True))
-    return Drawing(WIDTH_PX, HEIGHT_PX, (*items, *_legend(diagram)))
-
-
-def sheet_page(drawing: Drawing, title: str) -> str:
-    """Return a drawing as an HTML document."""
-    return svg.document(title, svg.render(drawing, label=title))
-
-
-def _grid(diagram: Diagram, x: AxisScale, y: AxisScale) -> list[Item]:
-    items: list[Item] = []
-    for axis, scale in ((diagram.x, x), (diagram.y, y)):
-        for step in range(axis.ticks + 1):
-            value = axis.low + (axis.high - axis.low) * step / axis.ticks
-            text, at = f"{value:.{axis.digits}f}", scale(value)
-            if axis is diagram.x:
-                items.append(line((at, y.end), (at, y.start), "grid"))
-                items.append(Text(at, y.start + 15, text, "muted", _SMALL, "middle"))
-            else:
-                items.append(line((x.start, at), (x.end, at), "grid"))
-                items.append(Text(x.start - 5, at + 4, text, "muted", _SMALL, "end"))
-    middle = (x.start + x.end) / 2
-    items.append(Text(middle, HEIGHT_PX - 8, diagram.x.label, "muted", _SMALL, "middle"))
-    items.append(Text(0, _TOP - 8, diagram.y.label, "muted", _SMALL))
-    return items
-
-
-def _bars(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
-    bars: list[Item] = []
-    for middle, height in series.points:
-        left, right = x(middle - series.bar / 2), x(middle + series.bar / 2)
-        top = y(height)
-        if right > left and y.start > top:
-            bars.append(Rect(left, top, right - left, y.start - top, series.colour, opacity=0.55))
-    return bars
-
-
-def _line(series: Series, x: AxisScale, y: AxisScale) -> list[Item]:
-    points = tuple((x(across), y(up)) for across, up in series.points)
-    dash = (5.0, 4.0) if series.dashed else None
-    return [Polyline(points, series.colour, width=2.0, dash=dash)]
-
-
-def _legend(diagram: Diagram) -> list[Item]:
-    items: list[Item] = []
-    right = WIDTH_PX - _RIGHT
-    for series in reversed([item for item in diagram.series if item.name]):
-        wide = text_width(series.name, _SMALL)
-        items.append(Text(right - wide, _TOP - 8, series.name, "ink", _SMALL))
-        items.append(Rect(right - wide - 14, _TOP - 17, 10, 10, series.colour, radius=2))
-        right -= wide + 24
-    return items
+def diagrams_block(diagrams: Iterable[Diagram]) -> Block:
+    """Return diagrams side by side as a block."""
+    return {"kind": "diagrams", "diagrams": [asdict(item) for item in diagrams]}
 
 
 _BINS = 40
@@ -357,13 +270,13 @@ _POINTS = 400
 """More points of a curve than pixels show nothing more."""
 
 
-def curves(trials: Sequence[tuple[str, Curve, float]], *, title: str) -> Drawing:
-    """Return a row of three diagrams per (name, curve, threshold)."""
+def curves_page(trials: Sequence[tuple[str, Curve, float]], title: str) -> str:
+    """Return a page with three diagrams per (name, curve, threshold)."""
     diagrams: list[Diagram] = []
     for name, curve, threshold in trials:
         diagrams += [_histogram(name, curve, threshold), _calibration_precision(curve, threshold)]
         diagrams.append(_calibration_roc(curve, threshold))
-    return sheet(diagrams, title=title)
+    return diagrams_page(title, diagrams)
 
 
 def _histogram(name: str, curve: Curve, threshold: float) -> Diagram:
@@ -421,8 +334,8 @@ def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[Point, ...]
 _SCORES_POINTS = 300
 
 
-def score_sheet(traces: Mapping[str, Traces]) -> Drawing:
-    """Return a row of two diagrams per state and light; the mark is what the gallery expects."""
+def scores_page(traces: Mapping[str, Traces]) -> str:
+    """Return a page with two diagrams per state and light; the mark is the gallery's estimate."""
     diagrams: list[Diagram] = []
     for watch, trace in sorted(traces.items()):
         expected = {(r.state, r.condition): r.expected for r in trace.drift.readings()}
@@ -433,7 +346,7 @@ def score_sheet(traces: Mapping[str, Traces]) -> Drawing:
                 _over_time(name, values),
                 _spread(name, values, expected.get((state, condition))),
             ]
-    return sheet(diagrams, columns=2, title="Scores" if diagrams else "No scores")
+    return diagrams_page("Scores" if diagrams else "No scores", diagrams)
 
 
 def _over_time(name: str, values: np.typing.NDArray[np.float64]) -> Diagram:

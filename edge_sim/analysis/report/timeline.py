@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.analysis.report.drawing import duration_text
 from edge_sim.core.events import StateChanged, utc_text
 from edge_sim.core.types import (
     UNKNOWN,
@@ -437,3 +436,22 @@ def percent(share: float) -> str:
     if 99.9 < value < 100.0:
         return "> 99.9 %"
     return f"{value:.1f} %".replace(".0 %", " %")
+
+
+_MINUTE_S, _HOUR_S = 60.0, 3600.0
+
+
+def duration_text(seconds: float) -> str:
+    """Return a length of time for people: `0.25 s`, `12.5 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds == 0:
+        return "0 s"
+    if seconds < _MINUTE_S - 0.05:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR_S:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / _MINUTE_S)
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / _HOUR_S)
+    return f"{hours // 24} d {hours % 24:02d} h"

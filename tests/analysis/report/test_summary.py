@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from edge_sim.analysis.report.timeline import (
     Timeline,
     Track,
+    duration_text,
     percent,
     summarise,
     true_spans,
@@ -90,3 +91,19 @@ def test_shares_of_agreement_sum_to_one(changes: list[State], truth: list[str]) 
     agreement = summarise(track, [(3.0 * i, state) for i, state in enumerate(truth)]).agreement
     assert agreement is not None
     assert agreement.right + agreement.unknown + agreement.wrong == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.25, "0.25 s"),
+        (12.5, "12.5 s"),
+        (59.97, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7800, "2 h 10 min"),
+        (86400 + 3600, "1 d 01 h"),
+    ],
+)
+def test_a_length_of_time_is_for_people(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
