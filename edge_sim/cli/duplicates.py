@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow
+    from edge_sim.analysis.report.pages import CaptionedPicture, Mark, PictureRow
     from edge_sim.search.duplicates import Distinct, Group
     from edge_sim.search.rows import IndexEntry
     from edge_sim.search.store import IndexStore
@@ -275,5 +275,5 @@ def _cards(root: Path, entries: Sequence[IndexEntry], group: Group) -> Iterator[
             pixels = None
         size = f"{entry.width}x{entry.height}, {entry.file_bytes / 1000:.0f} kB"
         first = f"{likeness_of[row]:.3f}" if row in likeness_of else "keep"
-        mark = None if row in likeness_of else "good"
+        mark: Mark | None = None if row in likeness_of else "good"
         yield CaptionedPicture(pixels, (first, _name(entries, row), size), mark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,9 @@ def test_discarded_frames_are_gone(kept: list[str], capsys: Captured) -> None:
 def test_the_page_shows_every_frame_and_nothing_from_elsewhere(kept: list[str]) -> None:
     assert review("--report", "out.html") == 0
     page = Path("out.html").read_text()
-    assert page.count('<img src="data:') == 3
+    assert page.count("data:image/jpeg;base64") == 3
     assert all(name in page for name in kept)
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert not re.search(r"(?:src|href)=", page.partition("<script")[0])
 
 
 def test_a_damaged_picture_is_told_and_stays(kept: list[str], capsys: Captured) -> None:

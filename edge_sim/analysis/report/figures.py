@@ -321,7 +321,7 @@ def _calibration_roc(curve: Curve, threshold: float) -> Diagram:
 
 def _here(x: float, y: float) -> Series:
     """Return a cross at the chosen point."""
-    d = 0.015
+    x, y, d = float(x), float(y), 0.015
     corners = ((x - d, y - d), (x + d, y + d), (x, y), (x - d, y + d), (x + d, y - d))
     return Series("chosen", corners, "wrong")
 
