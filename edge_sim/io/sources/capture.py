@@ -19,12 +19,18 @@ _TURNS = {
 }
 
 
+LONGEST_GAP_S = 120.0
+"""Longest wait for a picture while a camera sends data: key frames may be a minute apart."""
+
+
 class Capture(Protocol):
     """An open device, used by one thread only.
 
-    Optional attributes: `pause_s` and `due_in_s` of a device that is polled, and `silence_hint`,
-    advice for one that gives no picture. A device with `grab` and `retrieve` (see
-    `GrabbingCapture`) is asked for the pixels of those pictures only that are looked at.
+    Optional attributes: `pause_s` and `due_in_s` of a device that is polled; `silence_hint`,
+    advice for one that gives no picture; of a stream, `received_s`, monotonic time of its last
+    bytes, and `interrupt()`, which ends a read from another thread. A device with `grab` and
+    `retrieve` (see `GrabbingCapture`) is asked for the pixels of those pictures only that are
+    looked at.
     """
 
     def read(self) -> NDArray[Any] | None:

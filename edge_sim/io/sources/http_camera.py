@@ -253,6 +253,8 @@ class PipedVideo:
         self._stop = stop
         self._name = name
         self._fault = ""
+        self.received_s = time.monotonic()
+        """Time of the last bytes from the camera, monotonic seconds."""
         self._end, writing = os.pipe()
         self._thread = threading.Thread(
             target=self._copy, args=(pieces, writing), name=f"pipe {name}", daemon=True
@@ -268,7 +270,8 @@ class PipedVideo:
             self._video = open_video(f"pipe:{self._end}")
         except SourceError as error:
             self._give_back()
-            raise SourceError(f"{error}{self._reason()}") from error
+            # Of its kind: an interlaced stream is opened again otherwise.
+            raise type(error)(f"{error}{self._reason()}") from error
 
     def read(self) -> NDArray[Any] | None:
         """Return the next picture; None where FFmpeg gave none.
@@ -295,6 +298,10 @@ class PipedVideo:
         """Return the picture of the last `grab`; None if it is none."""
         return self._video.retrieve()
 
+    def interrupt(self) -> None:
+        """End a read that waits, from another thread."""
+        self._stop()
+
     def release(self) -> None:
         """Close the connection and the pipe."""
         self._stop()
@@ -312,6 +319,7 @@ class PipedVideo:
     def _copy(self, pieces: Iterator[bytes], writing: int) -> None:
         try:
             for piece in pieces:
+                self.received_s = time.monotonic()
                 left = memoryview(piece)
                 while left:
                     left = left[os.write(writing, left) :]

@@ -1,7 +1,7 @@
 """Interlaced video, which OpenCV from 4.12 on fails to convert without an error.
 
 Its pictures are then black, or stale memory, one like the other. So files and streams are checked,
-and such a file is decoded otherwise: with the package PyAV, or by the program ffmpeg.
+and decoded otherwise: with the package PyAV, or, files only, by the program ffmpeg.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from edge_sim.core.files import plain_name
 from edge_sim.core.picture_header import check_size
 from edge_sim.errors import SourceError
+from edge_sim.io.sources.capture import LONGEST_GAP_S
+from edge_sim.io.sources.options import SourceOptions
 
 _FIRST_WRONG = (4, 12)
 _CHECKED_FRAMES = 24
@@ -41,6 +43,10 @@ _PYAV = "av"
 _PROGRAM = "ffmpeg"
 _FRAME_LINE = re.compile(rb"pts_time:\s*(?P<time>[-\d.naN]+).*?\bs:(?P<width>\d+)x(?P<height>\d+)")
 _FILTERS = "yadif=deint=interlaced"
+
+
+class InterlacedError(ValueError):
+    """Interlaced pictures that OpenCV does not convert."""
 
 
 class DeinterlacedVideo:
@@ -152,14 +158,82 @@ def check_fields(capture: cv2.VideoCapture, limit_s: float) -> None:
         limit_s: Longest time for reading, seconds.
 
     Raises:
-        ValueError: They are black, or all the same.
+        InterlacedError: They are black, or all the same.
     """
     distinct, count, black = _first_frames(capture, all_of_them=False, limit_s=limit_s)
     if black or (count > 1 and not distinct):
-        raise ValueError(
+        raise InterlacedError(
             f"interlaced video, which OpenCV {cv2.__version__} decodes as black or stale pictures; "
-            f"set the camera to progressive video"
+            f"set the camera to progressive video, or install PyAV (pip install 'edge_sim[video]')"
         )
+
+
+class DeinterlacedStream:
+    """A live stream that PyAV reads and makes progressive.
+
+    Args:
+        address: Address on loopback, or FFmpeg's name of a pipe.
+        name: Name of the source in messages.
+        options: Time-outs.
+
+    Raises:
+        SourceError: It cannot be opened in time.
+    """
+
+    silence_hint = ""
+
+    def __init__(self, address: str, name: str, options: SourceOptions) -> None:
+        self._name = name
+        self._module = importlib.import_module(_PYAV)
+        scheme = address.partition(":")[0]
+        settings = {"protocol_whitelist": "pipe" if scheme == "pipe" else "rtsp,rtp,tcp"}
+        if scheme == "rtsp":
+            settings["rtsp_transport"] = "tcp"
+        limits_s = options.open_timeout_s * 0.8, LONGEST_GAP_S
+        try:
+            self._container = self._module.open(address, options=settings, timeout=limits_s)
+        except (self._module.FFmpegError, OSError, ValueError) as error:
+            raise SourceError(f"{name}: the stream does not open: {error}") from error
+        self._frames = _decoded(self._module, self._container)
+        self._picture: NDArray[Any] | None = None
+
+    def read(self) -> NDArray[Any] | None:
+        """Return the next picture; None at the end.
+
+        Raises:
+            SourceError: It cannot be decoded.
+        """
+        return self.retrieve() if self.grab() else None
+
+    def grab(self) -> bool:
+        """Decode the next picture; return False at the end.
+
+        Raises:
+            SourceError: It cannot be decoded.
+        """
+        try:
+            self._picture = next(self._frames, (math.nan, None))[1]
+        except (self._module.FFmpegError, OSError, ValueError) as error:
+            raise SourceError(f"{self._name}: cannot be decoded: {error}") from error
+        return self._picture is not None
+
+    def retrieve(self) -> NDArray[Any] | None:
+        """Return the picture of the last `grab`."""
+        return self._picture
+
+    def release(self) -> None:
+        """Close the connection."""
+        self._frames.close()  # type: ignore[attr-defined]
+        self._container.close()
+
+
+def has_pyav() -> bool:
+    """Return whether PyAV can be imported."""
+    try:
+        importlib.import_module(_PYAV)
+    except ImportError:
+        return False
+    return True
 
 
 class EmptyStreamCheck:
@@ -233,26 +307,53 @@ def _frames_of(path: Path, name: str) -> Iterator[tuple[float, NDArray[np.uint8]
 def _by_pyav(module: Any, path: Path, name: str) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     try:
         with path.open("rb") as file, module.open(file) as container:
-            stream = container.streams.video[0]
-            check_size(stream.width, stream.height)
-            graph = module.filter.Graph()
-            chain = [
-                graph.add_buffer(template=stream),
-                graph.add("yadif", "deint=interlaced"),
-                graph.add("format", "pix_fmts=bgr24"),
-                graph.add("buffersink"),
-            ]
-            for first, second in pairwise(chain):
-                first.link_to(second)
-            graph.configure()
-            start_s = float((stream.start_time or 0) * stream.time_base)
-            for frame in container.decode(stream):
-                graph.push(frame)
-                yield from _pulled(module, graph, start_s)
-            graph.push(None)
-            yield from _pulled(module, graph, start_s)
+            yield from _decoded(module, container)
     except (module.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{name}: cannot be decoded: {error}") from error
+
+
+def _decoded(module: Any, container: Any) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """Yield time and progressive picture of each frame of the first video stream.
+
+    Raises:
+        ValueError: It has none, or pictures that are too large.
+    """
+    if not container.streams.video:
+        raise ValueError("it has no video")
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1
+    start_s = float((stream.start_time or 0) * stream.time_base)
+    graph: Any = None
+    layout: tuple[int, int, str] | None = None
+    for frame in container.decode(stream):
+        check_size(frame.width, frame.height)
+        if layout != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                graph.push(None)
+                yield from _pulled(module, graph, start_s)
+            layout = (frame.width, frame.height, frame.format.name)
+            graph = _graph(module, layout, stream.time_base)
+        graph.push(frame)
+        yield from _pulled(module, graph, start_s)
+    if graph is not None:
+        graph.push(None)
+        yield from _pulled(module, graph, start_s)
+
+
+def _graph(module: Any, layout: tuple[int, int, str], time_base: Any) -> Any:
+    """Return a filter for frames of one (width, height, format)."""
+    width, height, pixels = layout
+    graph = module.filter.Graph()
+    chain = [
+        graph.add_buffer(width=width, height=height, format=pixels, time_base=time_base),
+        graph.add("yadif", "deint=interlaced"),
+        graph.add("format", "pix_fmts=bgr24"),
+        graph.add("buffersink"),
+    ]
+    for first, second in pairwise(chain):
+        first.link_to(second)
+    graph.configure()
+    return graph
 
 
 def _pulled(module: Any, graph: Any, start_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:

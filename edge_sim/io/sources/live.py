@@ -15,6 +15,7 @@ from edge_sim.core.protocols import FrameSource
 from edge_sim.core.types import Frame
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import Capture, OpenCapture
+from edge_sim.io.sources.first_frames import FreezeDetector
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.reader import (
     LONGEST_SKIP_S,
@@ -22,7 +23,6 @@ from edge_sim.io.sources.reader import (
     Clocks,
     End,
     Fault,
-    FreezeDetector,
     Item,
     Mailbox,
     Reader,
@@ -238,7 +238,12 @@ class LiveSource:
         raise SourceError(f"{self._name}: no frame for {silence_s:g} s{self._silence_reason()}")
 
     def _taken(self, limit_s: float) -> Item | None:
-        return None if self._mailbox.closed else self._mailbox.take(limit_s)
+        while not self._mailbox.closed:
+            taken = self._mailbox.take(limit_s)
+            waits = limit_s > 0.0 and self._reader is not None and self._reader.is_receiving
+            if taken is not None or not waits:
+                return taken
+        return None
 
     def _launch(self) -> None:
         """Start a reader thread; without one the source is lost, and tried again."""
@@ -288,7 +293,9 @@ class LiveSource:
         options = self._options
         limit_s = options.open_timeout_s if opening else options.read_timeout_s
         limit_s += self._mailbox.pause_s
-        return self._clocks.monotonic() - self._quiet_since_s >= limit_s
+        if self._clocks.monotonic() - self._quiet_since_s < limit_s:
+            return False
+        return self._reader is None or not self._reader.is_receiving
 
     def _silence_reason(self) -> str:
         """Return the reason for the message, and replace a reader that hangs."""

@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ from edge_sim.core.backoff import pause_s
 from edge_sim.core.protocols import FrameSource, GrabbingSource
 from edge_sim.core.types import Frame
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.io.sources.capture import Capture, upright
+from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, upright
+from edge_sim.io.sources.first_frames import FreezeDetector, WarmUp
 from edge_sim.io.sources.options import SourceOptions
 
 _KEPT = 4
@@ -211,47 +211,10 @@ _SILENT = 0.5
 """Share of the read time-out after which one failed read is enough: drivers have time-outs too."""
 _RETRY_READ_S = 0.2
 """Pause after a read of a source that may succeed again by itself."""
-_BLACK = 8
-"""Highest value of a black pixel; sensors add some noise."""
-_STRIDE = 4
-"""Every 4th pixel of every 4th row shows a repeated picture: noise is everywhere."""
 
 
 class NoPictureError(SourceError):
     """One read of a device gave no picture, or something that is none."""
-
-
-class WarmUp:
-    """Skips the first frames after a device was opened: a given number, and black ones.
-
-    Args:
-        options: `warm_up_frames` and `warm_up_s`.
-    """
-
-    def __init__(self, options: SourceOptions) -> None:
-        self._to_skip = options.warm_up_frames
-        self._limit_s = options.warm_up_s
-        self._first_s: float | None = None
-        self._is_black = True
-
-    @property
-    def pending(self) -> bool:
-        """True while a further frame may have to be skipped, for which its pixels are needed."""
-        return self._to_skip > 0 or self._is_black
-
-    def skips(self, frame: Frame) -> bool:
-        """Return whether the next frame is not to be used."""
-        at_s = frame.captured_at_s
-        self._first_s = at_s if self._first_s is None else self._first_s
-        self._is_black = (
-            self._is_black
-            and at_s - self._first_s < self._limit_s
-            and int(frame.pixels[::_STRIDE, ::_STRIDE].max(initial=0)) <= _BLACK
-        )
-        if self._to_skip > 0:
-            self._to_skip -= 1
-            return True
-        return self._is_black
 
 
 class CaptureSource:
@@ -283,6 +246,17 @@ class CaptureSource:
     def name(self) -> str:
         """Safe to log."""
         return self._name
+
+    @property
+    def received_s(self) -> float | None:
+        """Time of the last bytes of a stream, monotonic seconds; None for any other device."""
+        return getattr(self._capture, "received_s", None)
+
+    def interrupt(self) -> None:
+        """End a read that waits, from another thread, where the device can."""
+        interrupt = getattr(self._capture, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
 
     @property
     def due_in_s(self) -> float:
@@ -349,41 +323,6 @@ class CaptureSource:
             capture.release()
 
 
-class FreezeDetector:
-    """Detector of a camera that repeats one picture: an encoder that hangs and keeps sending.
-
-    A sensor never gives the same picture twice. Codecs may, in a still scene, until their next
-    full picture some seconds later; so only a long row counts.
-
-    Args:
-        limit_s: Seconds of the same picture, noise included, that make it frozen; None never does.
-    """
-
-    def __init__(self, limit_s: float | None) -> None:
-        self._limit_s = limit_s
-        self._digest: int | None = None
-        self._since_s = 0.0
-        self.repeated = 0
-        """Frames that were exactly like the one before."""
-
-    def frozen_s(self, frame: Frame) -> float | None:
-        """Return the time that the picture has been the same, if that is too long; else None.
-
-        Args:
-            frame: Next frame in time order.
-        """
-        if self._limit_s is None:
-            return None
-        digest = zlib.crc32(frame.pixels[::_STRIDE, ::_STRIDE].tobytes())
-        if digest != self._digest or frame.captured_at_s < self._since_s:
-            self._digest = digest
-            self._since_s = frame.captured_at_s
-            return None
-        self.repeated += 1
-        same_s = frame.captured_at_s - self._since_s
-        return same_s if same_s >= self._limit_s else None
-
-
 class Reader:
     """Thread that opens and reads a source, reopens it after a loss, and fills a mailbox.
 
@@ -415,6 +354,7 @@ class Reader:
         self._name = options.name or "camera"
         self._leave = threading.Event()
         self._overdue_s: float | None = None
+        self._picture_s = self._clocks.monotonic()
         self._source: FrameSource | None = None
         # A daemon thread: one that hangs in a driver must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=f"reader {self._name}", daemon=True)
@@ -433,7 +373,9 @@ class Reader:
             return
         self._leave.set()
         source = self._source
-        if source is not None and not isinstance(source, CaptureSource):
+        if isinstance(source, CaptureSource):
+            source.interrupt()
+        elif source is not None:
             # A read of a registered source ends with its `close`, which may itself wait. Devices
             # are released by the reader alone: drivers break where two threads use one.
             closing = threading.Thread(target=source.close, name=f"close {self._name}", daemon=True)
@@ -462,7 +404,18 @@ class Reader:
     def hangs(self) -> bool:
         """True while one call of the source exceeds its time-out."""
         overdue_s = self._overdue_s
-        return overdue_s is not None and self._clocks.monotonic() >= overdue_s
+        is_late = overdue_s is not None and self._clocks.monotonic() >= overdue_s
+        return is_late and not self.is_receiving
+
+    @property
+    def is_receiving(self) -> bool:
+        """True while a stream sends data without a picture, as between distant key frames."""
+        received_s = getattr(self._source, "received_s", None)
+        if received_s is None:
+            return False
+        now_s = self._clocks.monotonic()
+        is_fresh: bool = now_s - received_s < self._options.read_timeout_s
+        return is_fresh and now_s - self._picture_s < LONGEST_GAP_S
 
     def _run(self) -> None:
         while not self._leave.is_set():
@@ -515,6 +468,7 @@ class Reader:
         pause_s = getattr(source, "pause_s", 0.0)
         self._mailbox.pause_s = pause_s
         bad, good_s = 0, self._clocks.monotonic()
+        self._picture_s = good_s
         first_good_s: float | None = None
         while not self._leave.is_set():
             if pause_s and self._leave.wait(getattr(source, "due_in_s", 0.0)):
@@ -542,6 +496,7 @@ class Reader:
             if frame is None and is_due:
                 return None
             bad, good_s = 0, self._clocks.monotonic()
+            self._picture_s = good_s
             first_good_s = good_s if first_good_s is None else first_good_s
             if good_s - first_good_s >= self._options.held_s:
                 self.failures = 0

@@ -130,9 +130,13 @@ class RtspRelay:
         """End both connections. FFmpeg's last request still reaches the camera."""
         if self._player is not None:
             self._thread.join(_JOIN_S)
+        self.cut()
+        self._thread.join(_JOIN_S)
+
+    def cut(self) -> None:
+        """End both connections at once, from any thread."""
         self._closed = True
         self._shut()
-        self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -16,7 +17,7 @@ from edge_sim.core.images import decode
 from edge_sim.core.picture_header import check_size
 from edge_sim.core.protocols import FrameSource
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.io.sources.capture import Capture, GrabbingCapture
+from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, GrabbingCapture
 from edge_sim.io.sources.http import (
     address_of,
     checked_address,
@@ -27,9 +28,12 @@ from edge_sim.io.sources.http import (
 )
 from edge_sim.io.sources.http_camera import open_http_camera
 from edge_sim.io.sources.interlaced import (
+    DeinterlacedStream,
     EmptyStreamCheck,
+    InterlacedError,
     check_fields,
     deinterlaced_by_opencv,
+    has_pyav,
     holds_fields,
 )
 from edge_sim.io.sources.live import open_live
@@ -58,7 +62,7 @@ def open_stream(uri: str, options: SourceOptions) -> FrameSource:
     """
     check_stream(uri, options)
     name = label(options.name, uri)
-    return open_live(lambda: _open(uri, name, options), options)
+    return open_live(StreamOpener(uri, name, options).open, options)
 
 
 def check_stream(uri: str, options: SourceOptions) -> None:
@@ -75,6 +79,10 @@ def check_stream(uri: str, options: SourceOptions) -> None:
         raise ConfigError(f"{label(options.name, uri)}: {error}") from error
 
 
+class InterlacedStreamError(SourceError):
+    """A stream whose pictures OpenCV does not convert."""
+
+
 class OpenCvStream:
     """A stream that FFmpeg reads.
 
@@ -87,7 +95,7 @@ class OpenCvStream:
         SourceError: It cannot be opened in time.
     """
 
-    silence_hint = "; if its key frames are far apart, set read_timeout_s to twice their interval"
+    silence_hint = "; if its key frames are far apart, shorten their interval in the camera"
 
     def __init__(self, address: str, name: str, options: SourceOptions) -> None:
         self._name = name
@@ -95,7 +103,8 @@ class OpenCvStream:
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             round(options.open_timeout_s * _INNER * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            round(options.read_timeout_s * _INNER * 1000),
+            # Only this long: whoever hands FFmpeg the bytes ends a connection without any.
+            round(max(options.read_timeout_s * _INNER, LONGEST_GAP_S) * 1000),
             cv2.CAP_PROP_N_THREADS,
             1,  # of decoding: by default FFmpeg starts one per core, for every camera
         ]
@@ -107,6 +116,9 @@ class OpenCvStream:
             self._check_frame_size()
             if not deinterlaced_by_opencv() and holds_fields(self._extra_data()):
                 check_fields(self._capture, options.open_timeout_s * _FIELDS)
+        except InterlacedError as error:
+            self._capture.release()
+            raise InterlacedStreamError(f"{name}: {error}") from error
         except ValueError as error:
             self._capture.release()
             raise SourceError(f"{name}: {error}") from error
@@ -213,12 +225,21 @@ class RelayedStream:
         return taken
 
     def retrieve(self) -> NDArray[Any] | None:
-        """Return the picture of the last `grab`, converted; None if it cannot be.
+        """Return the picture of the last `grab`; None if it is none.
 
         Raises:
-            SourceError: The pictures cannot be used.
+            SourceError: It cannot be used.
         """
         return self._video.retrieve()
+
+    @property
+    def received_s(self) -> float:
+        """Time of the last bytes from the camera, monotonic seconds."""
+        return self._relay.received_s
+
+    def interrupt(self) -> None:
+        """End a read that waits, from another thread."""
+        self._relay.cut()
 
     def release(self) -> None:
         """Close the connections."""
@@ -226,21 +247,58 @@ class RelayedStream:
         self._relay.close()
 
 
-def _open(uri: str, name: str, options: SourceOptions) -> Capture:
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https"):
-        return open_http_camera(uri, name, options, lambda pipe: OpenCvStream(pipe, name, options))
-    try:
-        relay = RtspRelay(uri, options)
-    except SourceError as error:
-        raise SourceError(f"{name}: the stream does not open: {error}") from error
-    try:
-        return RelayedStream(OpenCvStream(relay.address, name, options), relay, name)
-    except SourceError as error:
-        relay.close()
-        limit_s = options.open_timeout_s * _DIAGNOSIS
-        reason = relay.fault or diagnose_stream(uri, limit_s)
-        raise SourceError(f"{error}: {reason}") from error
+class StreamOpener:
+    """Opens one stream, again after each loss.
+
+    Args:
+        uri: Address of the camera.
+        name: Name of the source in messages.
+        options: Time-outs, certificates, interval of polling.
+    """
+
+    def __init__(self, uri: str, name: str, options: SourceOptions) -> None:
+        self._uri = uri
+        self._name = name
+        self._options = options
+        self._is_interlaced = False
+
+    def open(self) -> Capture:
+        """Return the open stream; interlaced ones are decoded by PyAV, if it is installed.
+
+        Raises:
+            ConfigError: The file of certificates cannot be used.
+            SourceError: It cannot be opened in time.
+        """
+        if not self._is_interlaced:
+            try:
+                return self._opened(OpenCvStream)
+            except InterlacedStreamError:
+                if not has_pyav():
+                    raise
+                self._is_interlaced = True
+        return self._opened(DeinterlacedStream)
+
+    def _opened(self, kind: Callable[[str, str, SourceOptions], GrabbingCapture]) -> Capture:
+        name, options = self._name, self._options
+        if urlsplit(self._uri).scheme in ("http", "https"):
+            return open_http_camera(
+                self._uri, name, options, lambda pipe: kind(pipe, name, options)
+            )
+        try:
+            relay = RtspRelay(self._uri, options)
+        except SourceError as error:
+            raise SourceError(f"{name}: the stream does not open: {error}") from error
+        try:
+            return RelayedStream(kind(relay.address, name, options), relay, name)
+        except InterlacedStreamError:
+            relay.close()
+            raise
+        except SourceError as error:
+            relay.close()
+            limit_s = options.open_timeout_s * _DIAGNOSIS
+            raise SourceError(
+                f"{error}: {relay.fault or diagnose_stream(self._uri, limit_s)}"
+            ) from error
 
 
 def diagnose_stream(uri: str, limit_s: float) -> str:

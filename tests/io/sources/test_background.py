@@ -11,9 +11,10 @@ import pytest
 from edge_sim.core.protocols import FrameSource
 from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
+from edge_sim.io.sources.first_frames import FreezeDetector
 from edge_sim.io.sources.live import LiveSource
 from edge_sim.io.sources.options import SourceOptions
-from edge_sim.io.sources.reader import MAX_BAD_READS, Clocks, FreezeDetector
+from edge_sim.io.sources.reader import MAX_BAD_READS, Clocks
 from edge_sim.runtime.loop import Wakeup
 from tests.builders import flat_frame
 from tests.runtime.daemon.cameras import LIMIT_S, Camera

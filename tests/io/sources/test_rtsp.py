@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 import struct
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
-from edge_sim.io.sources import open_source
+from edge_sim.io.sources import interlaced, open_source
+from edge_sim.io.sources.capture import LONGEST_GAP_S
+from edge_sim.io.sources.interlaced import deinterlaced_by_opencv
 from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.reader import Clocks, Mailbox, Reader
 from tests.io.sinks.broker import make_certificates
 from tests.io.sources.devices import PATIENCE_S
 from tests.io.sources.rtsp_camera import packets, rtsp_camera, transport_stream
+from tests.io.sources.test_http import site, stream
 
 OPTIONS = SourceOptions(
     open_timeout_s=PATIENCE_S, read_timeout_s=PATIENCE_S, name="gate", threaded=False
@@ -184,3 +190,62 @@ def test_an_answer_that_is_none_is_one_line(answer: bytes) -> None:
         first_of(f"rtsp://{camera.at}/live")
     assert str(caught.value).startswith("gate (rtsp://127.0.0.1:")
     assert "\n" not in str(caught.value)
+
+
+def interlaced_stream() -> bytes:
+    """Return 60 interlaced pictures of 128 x 96 as MPEG-TS, a bar that moves to the right."""
+    module = pytest.importorskip("av", reason="needs PyAV (extra video)")
+    kept = io.BytesIO()
+    with module.open(kept, "w", format="mpegts") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.codec_context.options = {"flags": "+ildct+ilme", "top": "1"}
+        for index in range(60):
+            picture = np.full((96, 128, 3), 90, np.uint8)
+            picture[:, index : index + 16] = 230
+            container.mux(stream.encode(module.VideoFrame.from_ndarray(picture, "bgr24")))
+        container.mux(stream.encode(None))
+    return kept.getvalue()
+
+
+@pytest.mark.skipif(deinterlaced_by_opencv(), reason="this OpenCV converts interlaced video")
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_an_interlaced_stream_is_decoded_otherwise(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = interlaced_stream()
+    with (
+        rtsp_camera(stream=video) as rtsp,
+        site({"/live": stream(video, "video/mp2t")}) as http,
+    ):
+        address = f"{scheme}://{rtsp.at if scheme == 'rtsp' else http.at}/live"
+        picture = first_of(address).pixels
+        assert picture.shape == (96, 128, 3)
+        assert abs(int(picture[:, 60:].mean()) - 90) <= 4
+        monkeypatch.setattr(interlaced, "_PYAV", "no_such_package")
+        with pytest.raises(
+            SourceError, match=r"interlaced video.*install PyAV .*edge_sim\[video\]"
+        ):
+            first_of(address)
+
+
+def test_a_stream_without_pictures_is_waited_for_while_it_sends_data() -> None:
+    clock, seconds = [0.0], 0.0
+
+    class Stream:
+        """Gives no picture for 70 s, data all the time."""
+
+        silence = False
+
+        @property
+        def received_s(self) -> float:
+            return -100.0 if self.silence else clock[0]
+
+    reader = Reader(Stream, Mailbox(), OPTIONS, clocks=Clocks(lambda: clock[0]))
+    device = Stream()
+    reader._source = device  # type: ignore[assignment]
+    for seconds, is_receiving in ((1.0, True), (70.0, True), (LONGEST_GAP_S, False)):
+        clock[0] = seconds
+        assert reader.is_receiving == is_receiving
+    clock[0], device.silence = 1.0, True
+    assert not reader.is_receiving
