@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from edge_sim.gallery.store import GalleryStore
     from edge_sim.runtime.config import Config
     from edge_sim.vision.probe import Mask
+
+
+_KEY_FRAME_S = 5.0
+"""Seconds after which the first picture of a stream is late."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -272,9 +277,11 @@ def _first_frame(config: Config, name: str, regions: dict[str, BgrImage]) -> str
     options = assembly.source_options(config, name)
     uri = assembly.resolved_uri(config, name)
     with closing(open_source(uri, options)) as source:
+        opened_s = time.monotonic()
         frame = source.read()
         if frame is None:
             raise SourceError(f"{name}: ended before its first frame")
+        waited_s = time.monotonic() - opened_s
         sizes = []
         for watch_name, watch in assembly.watches_by_source(config)[name].items():
             pixels = crop(frame.pixels, assembly.region_of(config, watch).roi)
@@ -289,6 +296,11 @@ def _first_frame(config: Config, name: str, regions: dict[str, BgrImage]) -> str
         height, width = frame.pixels.shape[:2]
         poll_s = getattr(source, "poll_s", 0.0)
         kind = f"; gives single pictures, asked every {poll_s:g} s" if poll_s else ""
+        if not poll_s and waited_s > _KEY_FRAME_S:
+            kind = (
+                f"; first picture after {waited_s:.0f} s: its key frames are far apart, shorten "
+                f"their interval in the camera"
+            )
         return f"{width}x{height}{kind}; regions: {', '.join(sizes)}"
 
 

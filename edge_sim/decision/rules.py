@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from edge_sim.core.clock_steps import ClockSteps, corrected
 from edge_sim.core.events import (
     EventDraft,
     StateOverdue,
@@ -101,6 +102,8 @@ class RuleFollower:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._now = RuleMemory()
+        self._is_own = False
+        self._clock = ClockSteps()
         self._last_s: float | None = None
 
     @property
@@ -119,10 +122,12 @@ class RuleFollower:
         """Return what there is to report after an observation; called once per observation, in
         time order."""
         self._pass_time(observation.captured_at_s)
+        self._follow_clock(observation)
         notices: list[EventDraft] = []
         if said.name not in (UNKNOWN, self._now.state):
             notices += self._left(said.name, change)
             self._now = RuleMemory(said.name, observation.unix_time_s)
+            self._is_own = True
         if said.name != UNKNOWN:
             notices += self._limits()
         return notices
@@ -133,7 +138,14 @@ class RuleFollower:
 
     def restore(self, memory: RuleMemory) -> None:
         """Go on from there."""
-        self._now = memory
+        self._now, self._is_own = memory, False
+
+    def _follow_clock(self, observation: Observation) -> None:
+        """Correct the time at which the state began where the clock was set since then."""
+        step_s = self._clock.step_s(observation.captured_at_s, observation.unix_time_s)
+        if step_s:
+            since_s = corrected(self._now.since_unix_s, step_s, is_own=self._is_own)
+            self._now = msgspec.structs.replace(self._now, since_unix_s=since_s)
 
     def _pass_time(self, at_s: float) -> None:
         passed_s = 0.0 if self._last_s is None else max(at_s - self._last_s, 0.0)

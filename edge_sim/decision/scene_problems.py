@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
+from edge_sim.core.clock_steps import ClockSteps, corrected
 from edge_sim.core.events import (
     EventDraft,
     SceneCleared,
@@ -101,6 +102,7 @@ class _ProblemTrack:
 
     raised: bool = False
     since_unix_s: float = 0.0
+    is_own: bool = False
     lasted_s: float = 0.0
     bad_observations: int = 0
     good_observations: int = 0
@@ -122,6 +124,7 @@ class SceneHealth:
     def __init__(self, policy: ReportingPolicy | None = None) -> None:
         self._policy = policy or ReportingPolicy()
         self._tracks: dict[SceneProblem, _ProblemTrack] = {}
+        self._clock = ClockSteps()
         self._last_s: float | None = None
         self._passed_s = 0.0
         self.region_moved = False
@@ -145,6 +148,9 @@ class SceneHealth:
         time order."""
         last_s, self._last_s = self._last_s, observation.captured_at_s
         self._passed_s = 0.0 if last_s is None else max(observation.captured_at_s - last_s, 0.0)
+        step_s = self._clock.step_s(observation.captured_at_s, observation.unix_time_s)
+        if step_s:
+            self._correct(step_s)
         seen = _seen(observation, said)
         if seen is not None and seen in self._policy.report:
             self._tracks.setdefault(seen, _ProblemTrack())
@@ -188,6 +194,12 @@ class SceneHealth:
         }
         self._show()
 
+    def _correct(self, step_s: float) -> None:
+        """Correct the times at which problems began: the clock was set since then."""
+        for track in self._tracks.values():
+            track.since_unix_s = corrected(track.since_unix_s, step_s, is_own=track.is_own)
+        self._show()
+
     def _follow_region(self, unix_time_s: float) -> Iterator[EventDraft]:
         """Report a moved region at once: it is a fact of the configuration, and cannot flap."""
         problem = SceneProblem.REGION_MOVED
@@ -199,7 +211,7 @@ class SceneHealth:
                 track.raised = False
                 yield _draft(SceneCleared, problem, track)
         elif is_due:
-            track = _ProblemTrack(raised=True, since_unix_s=unix_time_s, rested_s=0.0)
+            track = _ProblemTrack(raised=True, since_unix_s=unix_time_s, is_own=True, rested_s=0.0)
             self._tracks[problem] = track
             yield _draft(SceneImpaired, problem, track)
 
@@ -231,7 +243,7 @@ class SceneHealth:
         if track.raised or track.bad_observations:
             track.lasted_s += self._passed_s + track.good_s
         else:
-            track.since_unix_s, track.lasted_s = unix_time_s, 0.0
+            track.since_unix_s, track.is_own, track.lasted_s = unix_time_s, True, 0.0
         track.bad_observations += 1
         track.good_observations, track.good_s = 0, 0.0
         lasts = (

@@ -137,6 +137,18 @@ class Remote(Protocol):
 
 
 @runtime_checkable
+class Dated(Protocol):
+    """A sink that shows since when a watch has been in its state."""
+
+    def correct_times(self, step_s: float) -> None:
+        """Move the times shown, which were noted before the clock was set; returns at once.
+
+        Args:
+            step_s: Step of the clock, seconds.
+        """
+
+
+@runtime_checkable
 class Resumable(Protocol):
     """A sink that shows the last state of every watch and reports when it is connected."""
 

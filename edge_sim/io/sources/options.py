@@ -26,8 +26,8 @@ class SourceOptions(Options, frozen=True, kw_only=True):
             (default 1 for pictures, 25 for a file). A synthetic scene takes it from its uri.
         rotate: Degrees clockwise: 0, 90, 180 or 270.
         open_timeout_s: Longest time that opening a live source may take.
-        read_timeout_s: Longest time that `read()` of a live source waits for a frame. Above the
-            key-frame interval of a stream: no picture can be decoded before the first key frame.
+        read_timeout_s: Longest time that `read()` of a live source waits for a frame, or, of a
+            network camera whose key frames are far apart, for data.
         reconnect_s: Pauses before each new attempt to open a lost live source, the last one
             repeated for ever.
         held_s: Seconds that frames must have come for these pauses to start anew.

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from edge_sim.core import resources
+from edge_sim.core.clock_steps import ClockSteps
 from edge_sim.core.events import Event, StateChanged
 from edge_sim.core.types import Frame
 from edge_sim.errors import CommandError, ConfigError, EdgeSimError
@@ -83,6 +84,7 @@ class Daemon:
         self._environment = environment or Environment()
         self._wakeup = Wakeup()
         self._commands = CommandQueue(self._wakeup)
+        self._clock_steps = ClockSteps()
         self._recorders = Recorders(config, self._environment.now)
         self._stop = False
         self._reload = False
@@ -328,6 +330,10 @@ class Daemon:
         self._refresh()
         show_open_issues(self._device, self.board)
         self._put_unsent()
+        step_s = self._clock_steps.step_s(now_s, self._environment.now())
+        if step_s:
+            logger.warning("the clock was set by %.0f s; times of states are corrected", step_s)
+            self._dispatcher.correct_times(step_s)
         self._dispatcher.report(now_s, self._stats.stats)
         if now_s >= self._next_save_s:
             if self._next_save_s:

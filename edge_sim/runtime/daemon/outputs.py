@@ -11,6 +11,7 @@ from edge_sim.io.outbox.delivery import Delivery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import (
     Command,
+    Dated,
     DeviceInfo,
     DeviceStats,
     Illustrated,
@@ -57,6 +58,7 @@ class EventDispatcher:
         self._reporting = [
             sink for sink in sinks if isinstance(sink, Reporting) and sink.stats_interval_s > 0.0
         ]
+        self._dated = [sink for sink in sinks if isinstance(sink, Dated)]
         self._next_report_s = {sink.name: 0.0 for sink in self._reporting}
         self._delivery = Delivery(self._outbox, sinks)
         for remote in self._remotes:
@@ -96,6 +98,11 @@ class EventDispatcher:
         for sink in due:
             self._next_report_s[sink.name] = now_s + sink.stats_interval_s
             sink.show_stats(figures)
+
+    def correct_times(self, step_s: float) -> None:
+        """Move the times that sinks show: the clock was set by `step_s` seconds."""
+        for sink in self._dated:
+            sink.correct_times(step_s)
 
     def latest(self, device: str) -> Mapping[str, StateChanged]:
         """Return the last reported change of every watch of `device`."""

@@ -17,7 +17,14 @@ from typing import Any
 
 import pytest
 
-from edge_sim.core.events import Event, SceneProblem, SourceRestored, StateChanged, from_json_line
+from edge_sim.core.events import (
+    Event,
+    SceneProblem,
+    SourceRestored,
+    StateChanged,
+    from_json_line,
+    unix_time_s,
+)
 from edge_sim.errors import CommandError, ConfigError, SinkError
 from edge_sim.io.outbox.delivery import Delivery, DeliveryWorker
 from edge_sim.io.outbox.outbox import Outbox
@@ -253,6 +260,22 @@ def test_a_state_from_before_a_restart_is_shown_again(broker: Broker) -> None:
     held = retained(broker)
     assert held[f"{BASE}/gate/state"] == b"closed"
     assert held[f"{BASE}/bowl/state"] == b"open"
+
+
+def test_after_the_clock_was_set_the_state_is_shown_with_the_corrected_time(
+    broker: Broker,
+) -> None:
+    sink = Connected(broker).wait()
+    with closing(sink):
+        sink.describe(DeviceInfo((WatchInfo("gate", "yard", ("open", "closed"), 0.5),)))
+        sink.resume([changed(2)])
+        sink.emit(changed(3))
+        before = json.loads(retained(broker)[f"{BASE}/gate/attributes"])
+        sink.correct_times(86_400.0)
+        sink.emit(changed(4, "bowl"))  # confirmed, so that the message before it is there
+    after = json.loads(retained(broker)[f"{BASE}/gate/attributes"])
+    assert unix_time_s(after["since"]) - unix_time_s(before["since"]) == 86_400.0
+    assert {**after, "since": 0} == {**before, "since": 0}
 
 
 def test_without_a_connection_an_event_is_not_delivered(tmp_path: Path, broker: Broker) -> None:

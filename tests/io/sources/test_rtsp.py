@@ -241,7 +241,7 @@ def test_a_stream_without_pictures_is_waited_for_while_it_sends_data() -> None:
         def received_s(self) -> float:
             return -100.0 if self.silence else clock[0]
 
-    reader = Reader(Stream, Mailbox(), OPTIONS, clocks=Clocks(lambda: clock[0]))
+    reader = Reader(Stream, Mailbox(), OPTIONS, clocks=Clocks(lambda: clock[0]))  # type: ignore[arg-type]
     device = Stream()
     reader._source = device  # type: ignore[assignment]
     for seconds, is_receiving in ((1.0, True), (70.0, True), (LONGEST_GAP_S, False)):

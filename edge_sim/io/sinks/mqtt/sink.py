@@ -29,6 +29,7 @@ from edge_sim.io.sinks.mqtt.topics import (
     Message,
     Topics,
     messages_of,
+    moved_since,
     overdue_message,
     problems_message,
     read_command,
@@ -61,6 +62,8 @@ class MqttSink:
         # Topic -> message, in the order of a new connection.
         self._retained: dict[str, Message] = {}
         self._keep([Message(self._topics.available, ONLINE, retain=True)])
+        # Topics with a time that was noted since the start.
+        self._own: set[str] = set()
         self._problems: dict[str, dict[str, str]] = {}
         self._rejections = 0
         self._on_command: Callable[[Command], None] | None = None
@@ -123,6 +126,8 @@ class MqttSink:
             SinkError: No connection, no confirmation in time; or the sink is closed.
         """
         with self._lock:
+            if isinstance(event, StateChanged):
+                self._own.add(self._topics.attributes(event.watch))
             messages = [*self._lasting(event), *messages_of(event, self._topics)]
             self._keep(message for message in messages if message.retain)
         self._connection.publish(messages)
@@ -156,6 +161,18 @@ class MqttSink:
                 each for each in latest if self._topics.state(each.watch) not in self._retained
             ]
             messages = [item for event in fresh for item in state_messages(event, self._topics)]
+            self._keep(messages)
+        self._connection.send(messages)
+
+    def correct_times(self, step_s: float) -> None:
+        """Publish the states again, with the times at which they began moved by `step_s`."""
+        with self._lock:
+            messages = [
+                Message(topic, moved_since(kept.payload, step_s, is_own=topic in self._own), True)
+                for watch in self._device_info.watches
+                for topic in (self._topics.attributes(watch.name),)
+                if (kept := self._retained.get(topic)) is not None
+            ]
             self._keep(messages)
         self._connection.send(messages)
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edge_sim.core.events import Event, SourceLost, StateChanged, WatchEvent, to_json_line
+from edge_sim.core.clock_steps import corrected
+from edge_sim.core.events import (
+    Event,
+    SourceLost,
+    StateChanged,
+    WatchEvent,
+    to_json_line,
+    unix_time_s,
+    utc_text,
+)
 from edge_sim.errors import CommandError
 from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchInfo
 
@@ -159,6 +168,20 @@ def _attributes(event: StateChanged) -> bytes:
             "schema": event.schema,
         }
     )
+
+
+def moved_since(attributes: bytes, step_s: float, *, is_own: bool) -> bytes:
+    """Return attributes of a watch with the time at which its state began moved.
+
+    Args:
+        attributes: As `state_messages` made them.
+        step_s: Step of the clock, seconds.
+        is_own: Whether the time was noted since the start.
+    """
+    found = msgspec.json.decode(attributes)
+    since_s = unix_time_s(found["since"])
+    found["since"] = utc_text(corrected(since_s, step_s, is_own=is_own))
+    return msgspec.json.encode(found)
 
 
 def _part(name: str) -> str:
