@@ -167,21 +167,33 @@ class RtspRelay:
             self._from_player += data
             self._serve_player()
         if has_camera:
-            data = self._camera.recv(_PIECE_BYTES)
-            if not data:
+            if not self._receive():
                 if not self._has_answered:
                     raise SourceError(in_words(None, self._user))
                 return False
-            self.received_s = time.monotonic()
-            self._from_camera += data
-            while isinstance(self._camera, ssl.SSLSocket) and self._camera.pending():
-                self._from_camera += self._camera.recv(_PIECE_BYTES)
             self._serve_camera()
         elif time.monotonic() - self.received_s > self._options.read_timeout_s * _INNER:
             raise SourceError(
                 f"the camera sent nothing for {self._options.read_timeout_s * _INNER:.0f} s"
             )
         return True
+
+    def _receive(self) -> bool:
+        """Add what the camera has sent; return False at its end."""
+        limit_s = self._camera.gettimeout()
+        # Of TLS there may be a record without content, after which a read would wait.
+        self._camera.settimeout(0.0)
+        try:
+            while True:
+                data = self._camera.recv(_PIECE_BYTES)
+                self._from_camera += data
+                self.received_s = time.monotonic()
+                if not (isinstance(self._camera, ssl.SSLSocket) and self._camera.pending()):
+                    return bool(data)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        finally:
+            self._camera.settimeout(limit_s)
 
     def _serve_player(self) -> None:
         while self._from_player:
