@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 
@@ -307,6 +308,14 @@ def account_of(explanation: Explanation) -> Account:
         what_if=what_if_of(explanation),
         states=_rows(explanation),
     )
+
+
+def as_builtins(explanation: Explanation, account: Account) -> dict[str, Any]:
+    """Return an explanation and its account as plain values, without its pictures."""
+    facts = msgspec.to_builtins(explanation)
+    for name in ("picture", "thumbnail", "type"):
+        facts.pop(name)
+    return {**facts, "account": msgspec.to_builtins(account)}
 
 
 def state_text(name: str, reason: str | None) -> str:

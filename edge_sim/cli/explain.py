@@ -53,7 +53,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from edge_sim.analysis.explain import account_of
+    from edge_sim.analysis.explain import account_of, as_builtins
 
     if args.report is not None:
         from edge_sim.analysis.report import check_path
@@ -69,7 +69,7 @@ def _explain(args: argparse.Namespace) -> int:
         write_page(args.report, page)
         note(f"{args.report}: written")
     if args.json:
-        print_json(_as_json(explanation, account))
+        print_json(as_builtins(explanation, account))
     else:
         _print(explanation, account)
     return 0
@@ -222,15 +222,6 @@ def _gallery_then(store: GalleryStore, explanation: Explanation) -> Gallery:
         return store.gallery(event.watch, revision=event.gallery_revision)
     except GalleryError:
         return store.gallery(event.watch)
-
-
-def _as_json(explanation: Explanation, account: Account) -> dict[str, object]:
-    import msgspec
-
-    facts = msgspec.to_builtins(explanation)
-    for name in ("picture", "thumbnail", "type"):
-        facts.pop(name)
-    return {**facts, "account": msgspec.to_builtins(account)}
 
 
 def _print(explanation: Explanation, account: Account) -> None:

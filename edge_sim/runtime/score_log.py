@@ -147,8 +147,7 @@ def read_lines(paths: Iterable[Path]) -> Iterator[Line | BadLine]:
     Raises:
         DataError: A file cannot be read.
     """
-    parts = [part for path in paths for part in (*_rotated(path), path)]
-    for part in dict.fromkeys(parts):
+    for part in dict.fromkeys(part for path in paths for part in parts_of(path)):
         yield from _lines(part)
 
 
@@ -171,16 +170,16 @@ def _line(raw: bytes, place: str) -> Line | BadLine:
         return BadLine(place, str(error))
 
 
-def _rotated(path: Path) -> list[Path]:
-    """Return `<name>.N` beside a file, the oldest first."""
+def parts_of(path: Path) -> list[Path]:
+    """Return the files of a log, the oldest first: `<name>.N` beside it, and itself."""
     parts: list[Path] = []
     number = 1
     if not path.name:
-        return parts  # `.` or a root: no file; reading it raises
+        return [path]  # `.` or a root: no file; reading it raises
     while is_file(part := path.with_name(f"{path.name}.{number}")):
         parts.append(part)
         number += 1
-    return parts[::-1]
+    return [*parts[::-1], path]
 
 
 EVERY_S = 60.0

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from edge_sim.core.events import unix_time_s
 from edge_sim.errors import AccessError, EdgeSimError
 from edge_sim.web.callers import Caller, Role
 
@@ -95,6 +96,20 @@ class ApiRequest:
         if not abs(value) < float("inf"):
             raise HTTPException(422, f"{name}: {text[:40]!r} is no number")
         return value
+
+    def time(self, name: str) -> float | None:
+        """Return a time of the query, seconds since 1970: given so, or as ISO 8601.
+
+        Raises:
+            HTTPException: It is neither.
+        """
+        text = self.query.get(name)
+        if not text:
+            return None
+        try:
+            return unix_time_s(text) if "-" in text[1:] else self.number(name)
+        except (ValueError, OverflowError) as error:
+            raise HTTPException(422, f"{name}: {text[:40]!r} is no time") from error
 
 
 Handler = Callable[[ApiRequest], Any]

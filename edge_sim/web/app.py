@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.access import DeviceAccess
-from edge_sim.web import live, monitoring
+from edge_sim.web import corrections, history, live, monitoring, scores
 from edge_sim.web.access_control import AccessControl
 from edge_sim.web.answers import error_response
 from edge_sim.web.context import WebContext
@@ -60,7 +60,8 @@ def application(device: DeviceAccess, config: Config) -> Starlette:
 
 def all_routes(files: PageFiles) -> list[BaseRoute]:
     """Return all routes: programs, API, and the files of the page."""
-    return [*monitoring.routes(), *live.routes(), *files.routes()]
+    parts = (monitoring, live, corrections, history, scores)
+    return [*(item for part in parts for item in part.routes()), *files.routes()]
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +17,8 @@ from starlette.routing import Route
 from edge_sim.core.events import utc_text
 from edge_sim.core.images import encode_jpeg
 from edge_sim.core.types import BgrImage, Match, UnknownReason
+from edge_sim.errors import GalleryError
+from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.access import DeviceAccess, WatchPicture
 from edge_sim.runtime.daemon.reporting import resident_mb
@@ -59,7 +63,7 @@ async def device(asked: ApiRequest) -> Mapping[str, Any]:
     return device_view(asked.context.device)
 
 
-async def watches(asked: ApiRequest) -> list[Mapping[str, Any]]:
+def watches(asked: ApiRequest) -> list[Mapping[str, Any]]:
     """Return all watches."""
     return list(watch_views(asked.context.device).values())
 
@@ -170,11 +174,35 @@ def _source_view(item: SourceStatus, config: Config, now_s: float) -> dict[str, 
 
 
 def watch_views(access: DeviceAccess) -> dict[str, dict[str, Any]]:
-    """Return the description of every watch, by name."""
+    """Return the description of every watch, by name; the gallery may have to be read."""
     board, config = access.board, access.config
+    references = references_of(config, max((item.revision for item in board.watches), default=0))
     return {
-        item.name: watch_view(item, config, board.in_state_s(item.name)) for item in board.watches
+        item.name: {
+            **watch_view(item, config, board.in_state_s(item.name)),
+            "references": references.get(item.name, {}),
+        }
+        for item in board.watches
     }
+
+
+@lru_cache(maxsize=2)
+def _references_of(path: Path, revision: int) -> dict[str, dict[str, dict[str, int]]]:  # noqa: ARG001
+    """Return the number of references by watch, state and light; `revision` names the content."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    with GalleryStore.open(path, read_only=True) as store:
+        for record in store.records():
+            lights = counts.setdefault(record.watch, {}).setdefault(record.state, {})
+            lights[record.condition] = lights.get(record.condition, 0) + 1
+    return counts
+
+
+def references_of(config: Config, revision: int) -> dict[str, dict[str, dict[str, int]]]:
+    """Return the number of references by watch, state and light; none if they cannot be read."""
+    try:
+        return _references_of(config.path(config.gallery.path), revision)
+    except GalleryError:
+        return {}
 
 
 def watch_view(item: WatchStatus, config: Config, in_state_s: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 
 from edge_sim.core.events import tag_of
 from edge_sim.runtime.daemon.access import DeviceAccess
@@ -61,7 +62,7 @@ class Broadcast:
         unsent: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_UNSENT)
         self._pages.add(unsent)
         try:
-            for watch in self._watches().values():
+            for watch in (await run_in_threadpool(self._watches)).values():
                 yield message("watch", watch)
             yield message("device", self._about())
             if self._task is None or self._task.done():
@@ -85,7 +86,7 @@ class Broadcast:
             for at, event in board.events_after(number, 0.0) or ():
                 number = at
                 self._send(message("event", {"type": tag_of(event), **msgspec.to_builtins(event)}))
-            for name, watch in self._watches().items():
+            for name, watch in (await run_in_threadpool(self._watches)).items():
                 if _lasting(watch) != self._sent.get(name):
                     self._sent[name] = _lasting(watch)
                     self._send(message("watch", watch))

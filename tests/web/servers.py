@@ -64,6 +64,9 @@ class FakeDevice:
     def frame(self, source: str) -> Frame | None:
         return self.frames.get(source)
 
+    def event_picture(self, event_id: str) -> tuple[str, bytes] | None:
+        return None
+
     def picture(self, watch: str) -> WatchPicture | None:
         frame = next(iter(self.frames.values()), None)
         return None if frame is None else WatchPicture(frame, Region(), BrightnessEmbedder())
@@ -79,6 +82,9 @@ class FakeDevice:
 
     def reload(self, limit_s: float = 30.0) -> Config:
         return self.config
+
+    def refresh_gallery(self, limit_s: float = 10.0) -> None:
+        return
 
     def read_config(self) -> Config:
         return self.config

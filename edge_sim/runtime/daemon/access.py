@@ -69,6 +69,9 @@ class DeviceAccess(Protocol):
     def frame(self, source: str) -> Frame | None:
         """Return the newest frame of a source; None before the first."""
 
+    def event_picture(self, event_id: str) -> tuple[str, bytes] | None:
+        """Return watch and encoded picture of a recent event; None if it is not in memory."""
+
     def picture(self, watch: str) -> WatchPicture | None:
         """Return the newest frame of a watch and its region; None before the first.
 
@@ -96,6 +99,13 @@ class DeviceAccess(Protocol):
         Raises:
             EdgeSimError: It cannot be used, and the old one stays in force; or the daemon did not
                 get to it in time.
+        """
+
+    def refresh_gallery(self, limit_s: float = 10.0) -> None:
+        """Read the gallery file again if it has changed, and show it.
+
+        Raises:
+            CommandError: The daemon did not get to it in time.
         """
 
     def read_config(self) -> Config:

@@ -186,6 +186,14 @@ class Daemon:
         """
         return self.call(lambda _: self._reload_now(), limit_s)
 
+    def refresh_gallery(self, limit_s: float = 10.0) -> None:
+        """Read the gallery file again if it has changed, and show it.
+
+        Raises:
+            CommandError: The daemon did not get to it in time.
+        """
+        self.call(lambda _: self._refresh(), limit_s)
+
     def read_config(self) -> Config:
         """Return the configuration of the file as it is now.
 
@@ -220,6 +228,10 @@ class Daemon:
     def frame(self, source: str) -> Frame | None:
         """Return the newest frame of a source; None before the first."""
         return self._recorders.teacher.frame(source)
+
+    def event_picture(self, event_id: str) -> tuple[str, bytes] | None:
+        """Return watch and encoded picture of a recent event; None if it is not in memory."""
+        return self._recorders.teacher.event_picture(event_id)
 
     def picture(self, watch: str) -> WatchPicture | None:
         """Return the newest frame of a watch and its region; None before the first.

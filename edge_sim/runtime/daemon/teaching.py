@@ -111,7 +111,7 @@ class Lesson:
 @dataclass(frozen=True, slots=True, eq=False)
 class _EventPicture:
     event_id: str
-    jpeg: bytes
+    encoded: bytes
     probe: Probe
     observation: Observation
     unix_time_s: float
@@ -154,16 +154,27 @@ class Teacher:
         """Return the newest frame of a source; None before the first. Safe in any thread."""
         return self._frames.get(source)
 
+    def event_picture(self, event_id: str) -> tuple[str, bytes] | None:
+        """Return watch and encoded picture of a recent event; None if it is not kept here.
+
+        Safe in any thread: copies are made at once.
+        """
+        for watch, pictures in list(self._pictures.items()):
+            for picture in tuple(pictures):
+                if picture.event_id == event_id:
+                    return watch, picture.encoded
+        return None
+
     def _keep(self, watch: str, picture: _EventPicture) -> None:
         kept = self._pictures.setdefault(watch, deque(maxlen=KEPT_PER_WATCH))
         kept.append(picture)
         self._order.append((watch, picture.event_id))
-        size = sum(len(item.jpeg) for each in self._pictures.values() for item in each)
+        size = sum(len(item.encoded) for each in self._pictures.values() for item in each)
         while size > KEPT_BYTES and len(self._order) > 1:
             name, event_id = self._order.popleft()
             oldest = self._pictures[name]
             if oldest and oldest[0].event_id == event_id:
-                size -= len(oldest.popleft().jpeg)
+                size -= len(oldest.popleft().encoded)
 
     def teach(self, device: Device, command: Teach) -> Lesson:
         """Add the picture to the gallery file.
@@ -183,7 +194,7 @@ class Teacher:
             for picture in self._pictures.get(watch.name, ()):
                 if picture.event_id == command.event_id:
                     name = f"event {picture.event_id}"
-                    return EnrolmentCandidate(name, decode(picture.jpeg), picture.unix_time_s)
+                    return EnrolmentCandidate(name, decode(picture.encoded), picture.unix_time_s)
             return picture_of_event(device.config, command)
         source = next(
             name for name, runner in device.runners.items() if watch in runner.pipeline.watches
