@@ -90,7 +90,7 @@ def reference(reference_id: str, state: str, *numbers: float) -> Reference:
         reference_id=reference_id,
         state=state,
         embedding=embedding(*numbers),
-        thumbnail=np.zeros((96, 96), np.uint8),
+        thumbnail=np.full((96, 96), 120, np.uint8),
         condition="day",
         enrolled_at=datetime(2026, 1, 31, tzinfo=timezone.utc),
     )

@@ -22,7 +22,7 @@ from edge_sim.decision.thresholds import ENOUGH_REFERENCES
 from edge_sim.errors import GalleryError
 from edge_sim.gallery.enrolment_checks import conflicts
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.vision.light import CONDITIONS
+from edge_sim.vision.light import CONDITIONS, light_words
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -112,12 +112,6 @@ class Audit(msgspec.Struct, frozen=True):
     next_picture: str
 
 
-LIGHTS = {
-    "day": "by day",
-    "dusk": "at dusk or in dim light",
-    "ir": "at night in infrared light",
-    "dark": "in the dark",
-}
 _UNSURE = 0.6
 """Probability of its own state below which a left-out reference shows a gap in the gallery."""
 
@@ -169,11 +163,6 @@ def next_picture(facts: AuditFacts) -> str:
     if counts[state] < 2:
         return f"Take a second picture of {state!r}: with one, its accuracy cannot be estimated."
     return _thin_cell(facts.cells) or _least_certain(facts)
-
-
-def light_words(condition: str) -> str:
-    """Return a light regime in words."""
-    return LIGHTS.get(condition, f"in the light {condition!r}")
 
 
 def _decide(found: Contradiction) -> str:

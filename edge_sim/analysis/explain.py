@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from edge_sim.analysis.what_if import (
     sum_counterfactual,
 )
 from edge_sim.core.types import UNKNOWN, Match, State, StateScore, UnknownReason
+from edge_sim.decision.lights import is_taught
 from edge_sim.decision.novelty import strengths
 from edge_sim.decision.thresholds import (
     DecisionState,
@@ -25,6 +26,7 @@ from edge_sim.decision.thresholds import (
     votes_needed,
 )
 from edge_sim.runtime.explanations import Explanation
+from edge_sim.vision.light import light_words
 
 _IMPEDED = {
     UnknownReason.DARK: "It was too dark to tell: mean level {luma:.1f} of 255.",
@@ -54,11 +56,11 @@ def why_state_of(explanation: Explanation) -> tuple[str, ...]:
     if match is None:
         return (f"The picture was not compared with any reference ({event.reason}).",)
     if reason is UnknownReason.NOVEL:
-        return (_novel(explanation, match), _nearest(match.best))
+        return (_novel(explanation, match), *_in_new_light(explanation), _nearest(match.best))
     if reason is UnknownReason.UNTAUGHT_LIGHT:
         return (_untaught(explanation, match), _nearest(match.best))
     if reason is UnknownReason.AMBIGUOUS:
-        return (_ambiguous(explanation, match), _nearest(match.best))
+        return (_ambiguous(explanation, match), *_in_new_light(explanation), _nearest(match.best))
     return (_lead(explanation, match), _familiar(explanation, match.best), _nearest(match.best))
 
 
@@ -103,6 +105,15 @@ def _without_impediment(explanation: Explanation) -> Iterator[str]:
     yield "Else no threshold: scores were not used. It ends with the impediment."
 
 
+def _in_new_light(explanation: Explanation) -> tuple[str, ...]:
+    """Return the sentence about a light without references, which may be the whole reason."""
+    names = explanation.event.untaught
+    if not names:
+        return ()
+    light = light_words(explanation.cause.condition)
+    return (f"There is no reference of {_listed(names)} {light}. {_one_picture(names)}",)
+
+
 def _novel(explanation: Explanation, match: Match) -> str:
     best, level = match.best, _level(explanation, match.best.state)
     start = f"No state explains the picture: the most probable one, {best.state}, scores"
@@ -129,11 +140,38 @@ def _too_novel(explanation: Explanation, best: StateScore) -> str:
 
 
 def _untaught(explanation: Explanation, match: Match) -> str:
-    state, light = match.best.state, explanation.cause.condition
+    light = light_words(explanation.cause.condition)
+    names = explanation.event.untaught or (match.best.state,)
+    start = f"It is most like {match.best.state}, but"
+    if _taught_otherwise(explanation, names):
+        return (
+            f"{start} {_listed(names)} was taught {light} only much brighter or darker, and the "
+            f"picture is hardly more like the one than the other. {_one_picture(names)}"
+        )
     return (
-        f"It is most like {state}, which has no reference in this light ({light}): in a light that "
-        f"was not taught a state is not entered. One confirmed picture of it in this light will do."
+        f"{start} there is no reference of {_listed(names)} {light}, and a light in which a state "
+        f"or its rival was never taught proves nothing. {_one_picture(names)}"
     )
+
+
+def _taught_otherwise(explanation: Explanation, names: Sequence[str]) -> bool:
+    """Return whether each of these states has references in the light, of another brightness."""
+    settings, cause = explanation.settings, explanation.cause
+    if settings is None:
+        return False
+    known = [settings.levels[name].lights for name in names if name in settings.levels]
+    light, luma = cause.condition, cause.quality.luma
+    return bool(known) and all(lights and is_taught(lights, light, luma) for lights in known)
+
+
+def _one_picture(names: Sequence[str]) -> str:
+    each = "it" if len(names) == 1 else "each"
+    return f"One confirmed picture of {each} in this light will do."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as in `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _ambiguous(explanation: Explanation, match: Match) -> str:

@@ -60,6 +60,8 @@ class StateChanged(msgspec.Struct, frozen=True, tag="state_changed", tag_field="
     the most probable first; it is empty if the gallery is. `before_lasted_s` is the time that
     `before` was in force while the device was running. `doubts` are the rules of the watch that
     the change breaks (`not_allowed`, `too_short`); such a change needed stronger evidence.
+    `untaught` are the states without a reference in the light of `condition`, where that is a
+    reason of `unknown`; the field is absent otherwise.
     """
 
     id: str
@@ -84,6 +86,7 @@ class StateChanged(msgspec.Struct, frozen=True, tag="state_changed", tag_field="
     schema: int = SCHEMA
     before_lasted_s: float | None = None
     doubts: tuple[str, ...] = ()
+    untaught: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class SourceLost(msgspec.Struct, frozen=True, tag="source_lost", tag_field="type"):
@@ -292,6 +295,7 @@ def state_changed(
         if before is None or before_lasted_s is None
         else round(before_lasted_s, 3),
         doubts=tuple(doubt.value for doubt in change.doubts),
+        untaught=change.untaught or msgspec.UNSET,
     )
 
 

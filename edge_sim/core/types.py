@@ -475,6 +475,8 @@ class StateChange:
         thresholds: State -> levels in force at that moment.
         confidence: Confidence in `after`, 0 to 1; 0 for `unknown`.
         doubts: Rules of the watch that the change breaks; it needed stronger evidence.
+        untaught: States without a reference in the light of the observation, for which the picture
+            is unknown; empty where that is not the reason.
     """
 
     before: State | None
@@ -483,3 +485,4 @@ class StateChange:
     thresholds: Mapping[str, Threshold]
     confidence: float
     doubts: tuple[Doubt, ...] = ()
+    untaught: tuple[str, ...] = ()

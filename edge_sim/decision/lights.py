@@ -28,6 +28,27 @@ def lights_of(gallery: Gallery) -> dict[str, Lights]:
     }
 
 
+def share_light(a: Lights, b: Lights) -> bool:
+    """Return whether two states were taught in one light, and about equally bright in it."""
+    return any(
+        a[light][0] <= b[light][1] * _NEAR and b[light][0] <= a[light][1] * _NEAR
+        for light in a.keys() & b.keys()
+    )
+
+
+def is_level_taught(lights: Lights, condition: str, luma: float) -> bool:
+    """Return whether references of a state in this light, or in its daylight, are about as bright.
+
+    Where no lights are known every level counts as taught.
+    """
+    alike = [
+        levels
+        for light, levels in lights.items()
+        if light == condition or {light, condition} <= {DAY, DUSK}
+    ]
+    return not lights or any(low / _NEAR <= luma <= high * _NEAR for low, high in alike)
+
+
 def is_taught(lights: Lights, condition: str, luma: float) -> bool:
     """Return whether a state with these lights was taught in that of an observation.
 

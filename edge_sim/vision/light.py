@@ -33,6 +33,19 @@ def condition_of(quality: Quality, current: str | None = None) -> str:
     return DUSK if quality.luma < _border(_DUSK_LUMA, current == DUSK) else DAY
 
 
+_WORDS = {
+    DAY: "by day",
+    DUSK: "at dusk or in dim light",
+    IR: "at night in infrared light",
+    DARK: "in the dark",
+}
+
+
+def light_words(condition: str) -> str:
+    """Return a light regime in words, to follow a picture: `by day`."""
+    return _WORDS.get(condition, f"in the light {condition!r}")
+
+
 def _border(level: float, inside: bool) -> float:
     return level * (1.0 + _HYSTERESIS if inside else 1.0)
 

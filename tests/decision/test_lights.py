@@ -9,7 +9,7 @@ import pytest
 
 from edge_sim.core.types import UNKNOWN, Match, Observation, Reference, State, UnknownReason
 from edge_sim.decision.decider import AdaptiveDecider
-from edge_sim.decision.lights import is_taught, lights_of
+from edge_sim.decision.lights import is_level_taught, is_taught, lights_of, share_light
 from edge_sim.gallery.gallery import Gallery
 from tests.builders import match, observation, reference
 
@@ -30,7 +30,7 @@ def taken(name: str, state: str, light: str, luma: int = 120) -> Reference:
 
 
 BY_DAY = [taken(f"{state}-{at}", state, "day") for state in ("open", "closed") for at in range(5)]
-BY_NIGHT = taken("night", "open", "ir", 60)
+BY_NIGHT = taken("night", "open", "ir", 100)
 
 
 def told(references: list[Reference], looks: str) -> list[tuple[int, State]]:
@@ -73,10 +73,31 @@ def look(letter: str, at: int) -> Observation:
             id="what stays needs no reference of the night",
         ),
         pytest.param(
-            [*BY_DAY, BY_NIGHT],
+            [*BY_DAY, BY_NIGHT, taken("other", "closed", "ir", 100)],
             "cccOOO",
             [(2, State("closed")), (5, State("open"))],
-            id="one picture of the night is enough",
+            id="one picture of each state by night is enough",
+        ),
+        pytest.param(
+            [*BY_DAY, BY_NIGHT],
+            "cccOOO",
+            [(2, State("closed")), (5, UNTAUGHT)],
+            id="one of a single state is not: by night everything is most like it",
+        ),
+        pytest.param(
+            [*BY_DAY, BY_NIGHT, taken("other", "closed", "ir", 30)],
+            "cccOOO",
+            [(2, State("closed")), (5, UNTAUGHT)],
+            id="nor is a night of another brightness where the picture is like both",
+        ),
+        pytest.param(
+            [
+                *(taken(f"day-{at}", "open", "day") for at in range(5)),
+                *(taken(f"night-{at}", "closed", "ir", 100) for at in range(5)),
+            ],
+            "oooCCC",
+            [(2, State("open")), (5, State("closed"))],
+            id="a light that only one state has is that state",
         ),
         pytest.param(
             BY_DAY,
@@ -110,6 +131,46 @@ def test_day_and_dusk_are_one_light_where_the_levels_are_near() -> None:
     assert not is_taught(lights["open"], "dusk", 30.0)
     assert not is_taught(lights["open"], "ir", 70.0)
     assert not is_taught(lights["open"], "dark", 70.0)
+
+
+def test_a_level_is_taught_for_a_state_where_its_references_are_about_as_bright() -> None:
+    lights = lights_of(Gallery([taken("a", "open", "ir", 50), taken("b", "open", "day", 120)]))
+    assert is_level_taught(lights["open"], "ir", 60.0)
+    assert not is_level_taught(lights["open"], "ir", 30.0)
+    assert is_level_taught(lights["open"], "dusk", 100.0)
+    assert is_level_taught({}, "ir", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("condition", "luma", "shared"), [("day", 130, True), ("day", 220, False), ("ir", 120, False)]
+)
+def test_states_share_a_light_in_which_both_are_about_equally_bright(
+    condition: str, luma: int, shared: bool
+) -> None:
+    references = [taken("a", "off", "day", 120), taken("b", "on", condition, luma)]
+    lights = lights_of(Gallery(references))
+    assert share_light(lights["off"], lights["on"]) is shared
+
+
+def test_the_change_names_the_states_that_were_never_taught_in_the_light() -> None:
+    gallery = Gallery([*BY_DAY, BY_NIGHT])
+    left_out = [OPEN if item.state == "open" else CLOSED for item in gallery.references]
+    decider = AdaptiveDecider(left_out, gallery)
+    changes = [decider.observe(look(letter, at)) for at, letter in enumerate("cccOOO")]
+    found = [(change.after, change.untaught) for change in changes if change is not None]
+    assert found == [(State("closed"), ()), (UNTAUGHT, ("closed",))]
+
+
+def test_a_novel_picture_in_a_new_light_names_the_light_too() -> None:
+    gallery = Gallery(BY_DAY)
+    left_out = [OPEN if item.state == "open" else CLOSED for item in gallery.references]
+    decider = AdaptiveDecider(left_out, gallery)
+    score = replace(OPEN.best.score, combined=0.01)
+    strange = Match(tuple(replace(item, score=score) for item in OPEN.states))
+    looks = [replace(observation(strange, index=at), condition="ir") for at in range(3)]
+    changes = [decider.observe(item) for item in looks]
+    found = [(change.after.reason, change.untaught) for change in changes if change is not None]
+    assert found == [(UnknownReason.NOVEL, ("closed", "open"))]
 
 
 def test_a_gallery_whose_lights_are_not_known_forbids_nothing() -> None:
