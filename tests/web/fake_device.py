@@ -49,7 +49,7 @@ def watch(name: str, states: tuple[str, ...], **changes: Any) -> dict[str, Any]:
     level = {"enter": 0.64, "leave": 0.6}
     made = {
         "name": name,
-        "source": "camera",
+        "source": "yard",
         "states": list(states),
         "private": False,
         "region": [0.2, 0.25, 0.5, 0.55],
@@ -101,7 +101,7 @@ class FakeDevice:
     )
     device: dict[str, Any] = field(
         default_factory=lambda: {
-            "sources": [{"name": "camera", "uri": "http://camera/", "up": True, "error": None}],
+            "sources": [{"name": "yard", "uri": "http://camera/", "up": True, "error": None}],
             "outbox": {"waiting": 0, "failing": {}},
             "health": {"alive": True, "ready": True, "faults": []},
         }
@@ -324,7 +324,9 @@ def with_wizard(device: FakeDevice, scene: str = "bowl", states: str = "food emp
     preview = {"id": "p1", "width": width, "height": height, "light": "day"}
     cameras = {
         "v4l2": [{"uri": "/dev/v4l/by-id/usb-cam", "name": "USB camera", "by_id": True}],
-        "onvif": [{"name": "Door", "address": "192.168.1.20", "error": "needs a password"}],
+        "onvif": [
+            {"name": "Door", "address": "192.168.1.20", "service": "s", "error": "wants a user"}
+        ],
     }
     stills = [
         {"id": str(n), "at": 1767268800 + 60 * n, "picture": "api/preview/p1/frame.jpg"}

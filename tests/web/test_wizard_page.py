@@ -141,11 +141,17 @@ def test_a_reference_that_is_rejected_is_explained_at_the_button(
     open_page: OpenPage, serve: Serve
 ) -> None:
     device = with_wizard(several())
-    answer = {"reference_id": None, "light": "day", "kept": False, "refused": "too blurred"}
+    answer = {"reference_id": None, "kept": False, "reason": "conflict", "like": "empty-3"}
     device.route("POST", r"api/watches/bowl/references", lambda *_: answer)
     page = open_page(serve(device) + "#/edit/bowl/teach")
     page.get_by_role("button", name="Hold while it is food").press("Enter")
-    page.get_by_role("region", name="food").get_by_text("too blurred").wait_for()
+    food = page.get_by_role("region", name="food")
+    food.get_by_text("It looks like another state (empty-3).").wait_for()
+    food.get_by_role("button", name="Keep it anyway").click()
+    page.wait_for_timeout(0)
+    path = "api/watches/bowl/references"
+    page.wait_for_load_state("networkidle")
+    assert asked(device, "POST", path)[-1] == {"state": "food", "force": True}
 
 
 def test_files_and_stills_teach_too(open_page: OpenPage, serve: Serve, tmp_path: Path) -> None:
@@ -185,7 +191,14 @@ def test_found_cameras_are_offered_and_what_hinders_one_is_said(
     open_page: OpenPage, serve: Serve, device: FakeDevice
 ) -> None:
     page = open_page(serve(device) + "#/new")
-    page.get_by_text("Door: needs a password").wait_for()
+    page.get_by_text("wants a user").wait_for()
+    login = {"address": "192.168.1.20", "uri": "rtsp://192.168.1.20/1", "error": None}
+    device.route("POST", r"api/cameras", lambda *_: login)
+    page.get_by_text("It asks for a user").click()
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("secret")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Door").wait_for()
     page.get_by_role("button", name="USB camera").click()
     page.locator(".stage").wait_for()
     assert asked(device, "POST", "api/preview") == [{"uri": "/dev/v4l/by-id/usb-cam"}]

@@ -79,11 +79,15 @@ function stateCard(watch, state, signal) {
   const count = (references) => references && setCount(total(references));
   const setCount = (n) => (counter.textContent = t("teach.count", { n }));
 
-  async function enrol() {
+  async function enrol(force) {
     try {
-      const answer = await post(address, { state }, { signal });
+      const answer = await post(address, force === true ? { state, force } : { state }, { signal });
       if (answer.count !== undefined) setCount(answer.count);
-      if (!answer.kept) return void (message.textContent = answer.refused ?? t("teach.notkept"));
+      if (!answer.kept) {
+        const anyway = answer.reason === "duplicate" ? null : button(t("teach.anyway"), () => enrol(true).catch(() => {}), { class: "link" });
+        fill(message, refusalText(answer), " ", anyway);
+        return;
+      }
       message.textContent = t("teach.kept", { light: named("light", answer.light) });
       kept.prepend(thumbnail(answer));
       while (kept.children.length > 8) kept.lastChild.remove();
@@ -119,7 +123,7 @@ function stateCard(watch, state, signal) {
       const answers = await sendFiles(address, state, list);
       const refused = answers.filter((answer) => !answer.reference_id);
       message.textContent = t("teach.files", { n: answers.length - refused.length });
-      for (const answer of refused) toast(`${answer.name}: ${answer.refused}`, { kind: "error" });
+      for (const answer of refused) toast(`${answer.name}: ${refusalText(answer)}`, { kind: "error" });
     } catch (error) {
       message.textContent = error.message;
     }
@@ -127,6 +131,12 @@ function stateCard(watch, state, signal) {
   setCount(total(watch.references));
   const element = h("section", { class: "teach-state", "aria-label": state }, h("div", { class: "card-top" }, stateBadge(watch.states, state), counter), hold, message, kept, files);
   return { element, count };
+}
+
+// Why a picture was not kept: a reason that is known is said in the language of the page.
+function refusalText({ reason, refused, text, like }) {
+  const key = `refusal.${reason}`;
+  return t(key) === key ? refused ?? text ?? t("teach.notkept") : t(key, { like: like ?? "" });
 }
 
 // Calls `action` at once and again while it is held with a pointer or a key; a plain click calls it once.
@@ -252,7 +262,7 @@ async function showStills({ element, watch, signal, taught }) {
       try {
         const answer = await post(address, { id, state });
         const refused = (answer.refused ?? [])[0];
-        if (refused) toast(refused.text, { kind: "error" });
+        if (refused) toast(refusalText(refused), { kind: "error" });
         else fill(item, item.firstChild, stateBadge(watch.states, state));
         taught(answer.references);
       } catch (error) {

@@ -118,14 +118,29 @@ async function showFound(element, choice, signal) {
   try {
     const { v4l2 = [], onvif = [] } = await get("api/cameras", { signal });
     const usb = v4l2.map((camera) => choice(camera.name || camera.uri, camera.uri, { uri: camera.uri }));
-    const network = onvif.map((camera) =>
-      camera.uri
-        ? choice(camera.name || camera.address, camera.address, { uri: camera.uri })
-        : h("p", { class: "muted" }, `${camera.name || camera.address}: ${camera.error || t("source.nouri")}`));
+    const network = onvif.map((camera) => networkCamera(camera, choice));
     fill(element, usb.length + network.length ? h("div", { class: "cameras" }, usb, network) : h("p", { class: "muted" }, t("source.nothing")));
   } catch (error) {
     if (error.name !== "AbortError") fill(element, h("p", { class: "muted" }, error.message));
   }
+}
+
+// A camera that answered in the network; one that tells its address to users only asks for one.
+function networkCamera(camera, choice) {
+  const label = camera.name || camera.address;
+  if (camera.uri) return choice(label, camera.address, { uri: camera.uri });
+  const user = h("input", { autocomplete: "off", autocapitalize: "none" });
+  const password = h("input", { type: "password", autocomplete: "off" });
+  const submit = h("button", { class: "small" }, t("source.ask"));
+  const problem = h("small", {}, camera.error || t("source.nouri"));
+  const form = h("form", { class: "camera-login", onsubmit: async (event) => {
+    event.preventDefault();
+    const { address, service } = camera;
+    const found = await busy(submit, () => post("api/cameras", { address, service, user: user.value, password: password.value }));
+    if (found?.uri) form.replaceWith(choice(label, found.address, { uri: found.uri, user: user.value, password: password.value }));
+    else if (found) problem.textContent = found.error || t("source.nouri");
+  } }, h("strong", {}, label), problem, h("details", {}, h("summary", {}, t("source.login")), field(t("login.user"), user), field(t("login.password"), password), submit));
+  return form;
 }
 
 // Step 2: the region on the picture, and beside it exactly the picture that the model is given.
