@@ -78,7 +78,9 @@ def _daemon(args: argparse.Namespace) -> int:
     config = read()
     _give_way(config.daemon.nice)
     notifier = Notifier.from_environment(os.environ, os.getpid())
-    daemon = Daemon(config, reload=read, notifier=notifier, open_web=_open_web)
+    daemon = Daemon(
+        config, reload=read, notifier=notifier, open_web=_open_web, config_path=args.config
+    )
     _on_signals(daemon.request_stop, daemon.request_reload)
     if early_reloads:
         daemon.request_reload()

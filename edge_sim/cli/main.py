@@ -37,6 +37,7 @@ GROUPS = (
     "evaluate",
     "embed",
     "doctor",
+    "discover",
     "bench",
     "model",
     "schema",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, get_args
 
@@ -52,13 +53,77 @@ def keys_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def json_schema_of(kind: Any) -> dict[str, Any]:
-    """Return the JSON schema of a section of the configuration, without internal fields."""
+    """Return the JSON schema of a section of the configuration, without internal fields.
+
+    Every key has a title, its description from the docstring of its section, and, where its name
+    ends with one, its `unit`.
+    """
     schema = msgspec.json.schema(kind)
-    for part in schema["$defs"].values():
+    described = {found.__name__: descriptions_of(found) for found in structs_in(kind)}
+    for name, part in schema["$defs"].items():
         shown = part.get("properties", {})
-        for name in [name for name, field in shown.items() if field.get("internal")]:
-            del shown[name]
+        for key in [key for key, field in shown.items() if field.get("internal")]:
+            del shown[key]
+        for key, field in shown.items():
+            field["title"] = key.replace("_", " ").removesuffix(" s")
+            if text := described.get(name, {}).get(key):
+                field["description"] = text
+            if unit := _unit_of(key):
+                field["unit"] = unit
     return schema
+
+
+def descriptions_of(kind: type) -> dict[str, str]:
+    """Return the descriptions of the fields of a class, from `Args:` of its and its bases' docs."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        name = ""
+        _, mark, after = (each.__dict__.get("__doc__") or "").partition("Args:\n")
+        for line in after.splitlines() if mark else ():
+            indent, text = len(line) - len(line.lstrip()), line.strip()
+            if not text or indent <= 4:
+                break
+            start = _ARGUMENT.match(text) if indent == 8 else None
+            if start:
+                name = start[1]
+                found[name] = start[2]
+            elif name:
+                found[name] = f"{found[name]} {text}".strip()
+    return {key: re.sub(r"\bNone\b", "null", text) for key, text in found.items()}
+
+
+_ARGUMENT = re.compile(r"(\w+): (.*)")
+_UNITS = {
+    "_mb_per_day": "MB per day",
+    "_per_s": "per second",
+    "_days": "days",
+    "_mb": "MB",
+    "_px": "pixels",
+    "_s": "seconds",
+    "width": "pixels",
+    "height": "pixels",
+    "rotate": "degrees",
+    "fps": "frames per second",
+}
+
+
+def _unit_of(key: str) -> str:
+    return next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
+
+
+def structs_in(kind: Any) -> set[type]:
+    """Return all structs that values of a kind may hold."""
+    found: set[type] = set()
+    waiting = [kind]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, type) and issubclass(each, msgspec.Struct):
+            if each not in found:
+                found.add(each)
+                waiting += [field.type for field in msgspec.structs.fields(each)]
+        else:
+            waiting += get_args(each)
+    return found
 
 
 def _is_internal(kind: Any) -> bool:

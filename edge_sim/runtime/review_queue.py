@@ -5,12 +5,15 @@
 
 The last word of a name is the guess: the most probable state, `none` without references. A frame
 counts once its .json is there, which is written last. Both are synced and renamed into place, so a
-power cut leaves whole frames only. Files of other names are never touched.
+power cut leaves whole frames only. Frames that were decided lie below `<folder>/.decided` for a
+while, so that decisions can be taken back. Files of other names are never touched.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +35,9 @@ NO_GUESS = "none"
 _SCHEMA = 1
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-\d+-[A-Za-z0-9_-]+")
 _PICTURE, _FACTS, _UNFINISHED = ".png", ".json", ".new"
+_DECIDED = ".decided"
+MOST_DECISIONS = 8
+"""Decisions that can be taken back: the frames of older ones are deleted."""
 _LARGEST_FACTS = 1 << 20  # far above a thousand states
 
 
@@ -150,6 +156,51 @@ class ReviewFolder:
         with _as_data_error(self.root):
             for item in items:
                 _delete(item.picture.with_suffix(_FACTS))
+
+    def take_out(self, items: tuple[ReviewItem, ...]) -> str:
+        """Take decided frames out of the queue and return a token for `put_back`.
+
+        The frames of the last `MOST_DECISIONS` calls stay on the disk for that.
+
+        Raises:
+            DataError: They cannot be moved.
+        """
+        token = f"{time.time_ns():020d}"
+        with self._lock, _as_data_error(self.root):
+            for item in items:
+                folder = self.root / _DECIDED / token / item.picture.parent.name
+                folder.mkdir(parents=True, exist_ok=True)
+                # The facts last: without its picture a frame does not count.
+                for part in (item.picture, item.picture.with_suffix(_FACTS)):
+                    with suppress(FileNotFoundError):
+                        part.replace(folder / part.name)
+            for old in self._tokens()[:-MOST_DECISIONS]:
+                shutil.rmtree(self.root / _DECIDED / old, ignore_errors=True)
+        return token
+
+    def put_back(self, token: str) -> int:
+        """Put the frames of a `take_out` back into the queue; return their number.
+
+        Raises:
+            DataError: They are not there any more, or cannot be moved.
+        """
+        with self._lock, _as_data_error(self.root):
+            if token not in self._tokens():
+                raise DataError("these decisions cannot be taken back any more")
+            place, count = self.root / _DECIDED / token, 0
+            for facts in sorted(place.glob(f"*/*{_FACTS}")):
+                folder = self.root / facts.parent.name
+                folder.mkdir(parents=True, exist_ok=True)
+                for part in (facts.with_suffix(_PICTURE), facts):
+                    part.replace(folder / part.name)
+                count += 1
+            shutil.rmtree(place, ignore_errors=True)
+        return count
+
+    def _tokens(self) -> list[str]:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(path.name for path in (self.root / _DECIDED).iterdir())
+        return []
 
     def _places(self) -> Iterator[Path]:
         """Yield the .json of every whole frame."""

@@ -17,7 +17,17 @@ from starlette.routing import BaseRoute
 
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.access import DeviceAccess
-from edge_sim.web import corrections, history, live, monitoring, scores
+from edge_sim.web import (
+    corrections,
+    gallery,
+    history,
+    live,
+    monitoring,
+    references,
+    review,
+    scores,
+    setup,
+)
 from edge_sim.web.access_control import AccessControl
 from edge_sim.web.answers import error_response
 from edge_sim.web.context import WebContext
@@ -25,6 +35,18 @@ from edge_sim.web.files import PageFiles
 from edge_sim.web.sessions import Sessions
 from edge_sim.web.stream import Broadcast
 
+PARTS = (
+    monitoring,
+    live,
+    corrections,
+    gallery,
+    history,
+    references,
+    review,
+    scores,
+    setup,
+)
+"""Modules with routes, each of which has a function `routes`."""
 MAX_THREADS = 4
 """Requests that are worked on at the same time; those that only read memory need no thread."""
 
@@ -60,14 +82,14 @@ def application(device: DeviceAccess, config: Config) -> Starlette:
 
 def all_routes(files: PageFiles) -> list[BaseRoute]:
     """Return all routes: programs, API, and the files of the page."""
-    parts = (monitoring, live, corrections, history, scores)
-    return [*(item for part in parts for item in part.routes()), *files.routes()]
+    return [*(item for part in PARTS for item in part.routes()), *files.routes()]
 
 
 @asynccontextmanager
-async def _lifespan(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_THREADS
     yield
+    setup.previews_of(app.state.context).close_all()
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -108,7 +108,7 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("model", "adapt", "--gallery", "{}"),
 )
 """Arguments of every verb that takes a path; `{}` is the bad one."""
-NOT_PATHS = frozenset({"schema"})
+NOT_PATHS = frozenset({"schema", "discover"})
 PATHS = {
     "missing": "no-such",
     "undecodable": os.fsdecode(b"caf\xe9"),

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.core.options import json_schema_of, keys_of
+from edge_sim.core.options import descriptions_of, json_schema_of, keys_of, structs_in
 from edge_sim.decision.rules import Rules
 from edge_sim.decision.scene_problems import ReportingPolicy
 from edge_sim.errors import ConfigError
@@ -454,3 +454,30 @@ def test_a_name_that_cannot_be_is_explained_in_words(text: str) -> None:
         parse_config(text, where="test")
     assert "regex" not in str(e.value)
     assert "A-Z" not in str(e.value)
+
+
+def test_every_key_has_a_title_and_a_description() -> None:
+    lacking = []
+    for name, part in json_schema_of(Config)["$defs"].items():
+        for key, field in part.get("properties", {}).items():
+            own = descriptions_of_section(name).get(key) if key != "kind" else "kind"
+            if not field.get("title") or not own:
+                lacking.append(f"{name}.{key}")
+    assert lacking == []
+
+
+def descriptions_of_section(name: str) -> dict[str, str]:
+    sections = {kind.__name__: kind for kind in structs_in(Config)}
+    return descriptions_of(sections[name])
+
+
+def test_descriptions_are_whole_sentences_with_units() -> None:
+    parts = json_schema_of(Config)["$defs"]
+    mqtt = parts["MqttOptions"]["properties"]
+    assert mqtt["stats_interval_s"]["unit"] == "seconds"
+    assert "null" in mqtt["username"]["description"], "not Python's word for it"
+    for part in parts.values():
+        for key, field in part.get("properties", {}).items():
+            if key != "kind":
+                assert field["description"].endswith("."), key
+                assert field["description"][0].isupper() or field["description"][0] in "`0", key

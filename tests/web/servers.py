@@ -15,13 +15,14 @@ pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 
 from edge_sim.core.types import Frame
 from edge_sim.errors import CommandError
+from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.config.service import WebConfig
 from edge_sim.runtime.daemon.access import WatchPicture
-from edge_sim.runtime.daemon.teaching import Lesson
+from edge_sim.runtime.daemon.teaching import Flip, Lesson
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.stills import DiverseStills
 from edge_sim.vision.probe import Region
@@ -54,6 +55,7 @@ class FakeDevice:
         self.frames: dict[str, Frame] = {}
         self.taught: list[Teach] = []
         self.stills = DiverseStills(config)
+        self.config_path: Path | None = None
 
     def counts(self) -> OutboxCounts:
         return COUNTS
@@ -79,6 +81,9 @@ class FakeDevice:
 
     def call(self, job: Callable[[Device], T], limit_s: float = 10.0) -> T:
         raise CommandError("there is no daemon")
+
+    def flips(self, watch: str, gallery: Gallery) -> tuple[Flip, ...]:
+        return ()
 
     def reload(self, limit_s: float = 30.0) -> Config:
         return self.config

@@ -90,8 +90,9 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
         host: Name or address of the broker.
         port: Port of the broker; None is 8883 with TLS, 1883 without.
         username: User name; None logs in without one.
-        password: With `username`; or
-        password_file: a file whose first line is the password, read at every connection.
+        password: Password of the user.
+        password_file: File whose first line is the password, read at every connection; instead of
+            `password`.
         tls: Encrypt, and check the broker's certificate and name.
         ca_file: Certificates to trust instead of those of the system, PEM.
         cert_file: Certificate of this client, PEM.

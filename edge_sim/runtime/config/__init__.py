@@ -38,7 +38,14 @@ from edge_sim.runtime.config.yaml_reader import MAX_TEXT, YamlReader, compose, n
 
 
 class ModelConfig(Options, frozen=True):
-    """The embedding model."""
+    """The embedding model.
+
+    Args:
+        path: `default` for the model that ships with edge_sim, the path of a .tflite file, or
+            `thumbnail` for no model at all: a baseline for machines without a runtime.
+        threads: Threads of one inference.
+        runtime: Runtime of the model; `auto` takes the first that works.
+    """
 
     path: str = "default"
     threads: Count = 1
@@ -46,13 +53,27 @@ class ModelConfig(Options, frozen=True):
 
 
 class GalleryConfig(Options, frozen=True):
-    """The gallery file."""
+    """The gallery file.
+
+    Args:
+        path: File with all reference pictures of this device.
+    """
 
     path: str = "gallery.db"
 
 
 class SourceConfig(SourceOptions, frozen=True, kw_only=True):
-    """One source, of the kind of its `uri`."""
+    """One source, of the kind of its `uri`.
+
+    Args:
+        uri: Address of the camera: /dev/video0, /dev/v4l/by-id/..., rtsp://..., http://..., csi:0;
+            or a file, a folder of pictures, or a drawn scene such as synthetic:bowl. `${NAME}` is
+            taken from the environment.
+        frozen_timeout_s: Seconds of the same picture, noise included, that count as a loss of the
+            source; null never.
+        stale_after_s: Seconds without a frame after a loss until the watches of the source say
+            unknown; null never.
+    """
 
     uri: str
     frozen_timeout_s: PositiveSeconds | None = 120.0
@@ -60,14 +81,38 @@ class SourceConfig(SourceOptions, frozen=True, kw_only=True):
 
 
 class ConfirmConfig(Options, frozen=True):
-    """Votes for a change: `matches` of the last `of` observations agree."""
+    """Votes for a change: `matches` of the last `of` observations agree.
+
+    Args:
+        matches: Observations that must agree.
+        of: Latest observations that are counted.
+    """
 
     matches: Count = 3
     of: Count = 5
 
 
 class WatchConfig(Options, frozen=True):
-    """One region of one source."""
+    """One region of one source.
+
+    Args:
+        source: Name of the source; null takes the only one.
+        states: Names of the states; empty takes those in the gallery.
+        roi: Region of interest: left, top, right and bottom edge in fractions of the frame.
+        mask: Picture over the region; black hides what must not count. null hides nothing.
+        interval_s: Interval between observations in seconds of frame time; 0 observes every frame.
+        recheck_s: Interval between observations while a change is being confirmed.
+        gate: Whether pictures that show nothing new are not embedded again.
+        sensitivity: 0 to 1; 0.5 is the calibrated point. Higher reports weaker changes, and
+            unknown more often.
+        confirm: Agreement of observations that a change needs.
+        rules: Known transitions and durations of the states.
+        problems: Problems of the picture that are reported, and when.
+        drift_every_s: Interval between observations whose scores are compared with those of the
+            references, in seconds of frame time; null does not compare.
+        followers: Registered followers, by name.
+        private: Whether the page shows the state but no picture.
+    """
 
     source: str | None = None
     states: tuple[Name, ...] = ()
@@ -86,13 +131,33 @@ class WatchConfig(Options, frozen=True):
 
 
 class ScoreConfig(Options, frozen=True):
-    """Comparison of probes and references."""
+    """Comparison of probes and references.
+
+    Args:
+        ssim_engine: Implementation of structural similarity; scikit-image is slower.
+    """
 
     ssim_engine: Literal["opencv", "scikit-image"] = "opencv"
 
 
 class Config(Options, frozen=True):
-    """Whole configuration, as in `configs/default.yaml`."""
+    """Whole configuration, as in `configs/default.yaml`.
+
+    Args:
+        device: Name of this device, in every event.
+        model: The embedding model.
+        gallery: The gallery file.
+        score: Comparison of a picture with the references.
+        sources: Sources of frames, by a name of your choice.
+        watches: Watches, by a name of your choice.
+        sinks: Destinations of events.
+        outbox: Storage of events until every sink has them.
+        explanations: Explanations of changes of state.
+        score_log: Log of the scores of every watch.
+        review: Pictures of uncertain observations, kept for a person to label.
+        daemon: Settings of the service.
+        web: The page, its API, health, metrics and state.
+    """
 
     earlier_keys: ClassVar[Mapping[str, str]] = {"health": "web"}
     device: Name = "edge_sim"

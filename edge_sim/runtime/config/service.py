@@ -17,7 +17,17 @@ LEAST_TOKEN = 16
 
 
 class DaemonConfig(Options, frozen=True):
-    """Settings of `edge-sim daemon`."""
+    """Settings of `edge-sim daemon`.
+
+    Args:
+        state: File that keeps the last states and the learned thresholds over a restart; null keeps
+            nothing.
+        save_interval_s: Interval between two writes of the learned thresholds.
+        workers: Sources processed at the same time, each with a model of its own; 0 takes as many
+            as cores and sources allow, up to 4.
+        nice: Priority given up for other programs: 0 for none, to 19.
+        cpu_share: CPU time of the whole process as a share of one core; null for no limit.
+    """
 
     state: str | None = "state.json"
     save_interval_s: PositiveSeconds = 300.0
@@ -27,7 +37,14 @@ class DaemonConfig(Options, frozen=True):
 
 
 class ReviewConfig(Options, frozen=True):
-    """Frames of uncertain observations, kept for a person to label."""
+    """Frames of uncertain observations, kept for a person to label.
+
+    Args:
+        path: Folder of the pictures; null keeps none.
+        max_frames: Most frames kept; beyond, the oldest of the watch with the most is deleted.
+        max_mb: Most space that they take.
+        every_s: Least time between two frames of a watch, in seconds of frame time.
+    """
 
     path: str | None = None
     max_frames: Count = 200
@@ -36,7 +53,20 @@ class ReviewConfig(Options, frozen=True):
 
 
 class WebConfig(Options, frozen=True):
-    """HTTP server: the page, its API, health, metrics and state."""
+    """HTTP server: the page, its API, health, metrics and state.
+
+    Args:
+        listen: Address that the server listens on, as in 127.0.0.1:9713; null listens nowhere.
+            Beyond this machine an account or a token is needed.
+        token: Secret of programs, sent as `Authorization: Bearer`; 16 letters at least.
+        accounts: File with the accounts of people and their passwords, hashed.
+        certificate: Certificate of the server, PEM; with it, the server speaks TLS only.
+        key: Key of the certificate, PEM.
+        hosts: Names that the page is reached by, beside the name of this machine and every numeric
+            address.
+        trusted_proxies: Addresses or networks of reverse proxies whose headers are believed.
+        requests_per_s: Requests of one address beyond which they are rejected.
+    """
 
     listen: (
         Annotated[str, msgspec.Meta(pattern=LISTEN_PATTERN, description="an address is HOST:PORT")]
@@ -107,7 +137,14 @@ def is_loopback(host: str) -> bool:
 
 
 class ExplanationsConfig(Options, frozen=True):
-    """Explanations of changes of state, for `edge-sim explain`."""
+    """Explanations of changes of state, for `edge-sim explain`.
+
+    Args:
+        path: File of the explanations; null keeps none.
+        max_mb: Size at which the file is renamed; one renamed file stays.
+        observations: Observations before a change that are kept with it.
+        pictures: Whether the picture of the region is kept as well.
+    """
 
     earlier_keys: ClassVar[Mapping[str, str]] = {"looks": "observations"}
     path: str | None = "explanations.jsonl"
@@ -117,7 +154,14 @@ class ExplanationsConfig(Options, frozen=True):
 
 
 class ScoreLogConfig(Options, frozen=True):
-    """Log of the scores of every watch, for `edge-sim stats` and `edge-sim replay`."""
+    """Log of the scores of every watch, for `edge-sim stats` and `edge-sim replay`.
+
+    Args:
+        path: File of the log; null writes none.
+        every_s: Interval between two lines of a watch in seconds of frame time; 0 writes every
+            observation, which a replay needs.
+        max_mb: Size at which the file is renamed; one renamed file stays.
+    """
 
     path: str | None = None
     every_s: Seconds = 60.0

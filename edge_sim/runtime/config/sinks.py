@@ -21,7 +21,15 @@ PositiveDays = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class OutboxConfig(Options, frozen=True):
-    """Storage of events until every sink has them."""
+    """Storage of events until every sink has them.
+
+    Args:
+        storage: `disk`, or `memory`: then a restart forgets events that wait.
+        path: File of the events.
+        max_mb: Size above which the oldest events are dropped, and counted.
+        max_days: Running time after which an event is dropped, and counted.
+        write_budget_mb_per_day: Writing above which the progress of the sinks is written later.
+    """
 
     storage: Literal["disk", "memory"] = "disk"
     path: str = "outbox.db"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage, Frame
+from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.config import Config
-from edge_sim.runtime.daemon.teaching import Lesson
+from edge_sim.runtime.daemon.teaching import Flip, Lesson
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.stills import DiverseStills
 from edge_sim.vision.probe import Region, RegionFeatures
@@ -51,6 +53,8 @@ class DeviceAccess(Protocol):
     """Everything that the web server may ask of a daemon, from any thread."""
 
     board: StatusBoard
+    config_path: Path | None
+    """File of the configuration; None where it is not in a file."""
 
     @property
     def config(self) -> Config:
@@ -118,6 +122,9 @@ class DeviceAccess(Protocol):
     @property
     def stills(self) -> DiverseStills:
         """Most different recent pictures of each watch."""
+
+    def flips(self, watch: str, gallery: Gallery) -> tuple[Flip, ...]:
+        """Return the recent events of a watch that would give another state with a gallery."""
 
 
 class RunningWebServer(Protocol):

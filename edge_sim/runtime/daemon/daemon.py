@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from edge_sim.core import resources
@@ -16,6 +17,7 @@ from edge_sim.core.clock_steps import ClockSteps
 from edge_sim.core.events import Event, StateChanged
 from edge_sim.core.types import Frame
 from edge_sim.errors import CommandError, ConfigError, EdgeSimError
+from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Teach
 from edge_sim.runtime.assembly import Device, Environment, assemble
@@ -35,7 +37,7 @@ from edge_sim.runtime.daemon.reporting import (
 )
 from edge_sim.runtime.daemon.state_file import DeviceMemory, StateStore, with_sensitivities
 from edge_sim.runtime.daemon.supervision import CommandQueue, Supervisor
-from edge_sim.runtime.daemon.teaching import Lesson
+from edge_sim.runtime.daemon.teaching import Flip, Lesson
 from edge_sim.runtime.fitting import in_thread
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import TICK_S, Loop, Step, Throttle, Wakeup
@@ -66,6 +68,7 @@ class Daemon:
         notifier: Notifier of systemd.
         environment: Sources and clocks.
         open_web: Opener of the web server, given where `web.listen` is configured.
+        config_path: File of the configuration, for the page to change; None where there is none.
     """
 
     def __init__(
@@ -76,9 +79,11 @@ class Daemon:
         notifier: Notifier | None = None,
         environment: Environment | None = None,
         open_web: OpenWebServer | None = None,
+        config_path: Path | None = None,
     ) -> None:
         self._config = config
         self._open_web = open_web
+        self.config_path = config_path
         self._read_config = reload
         self._notifier = notifier or Notifier()
         self._environment = environment or Environment()
@@ -201,6 +206,10 @@ class Daemon:
             ConfigError: It cannot be used.
         """
         return self._read_config()
+
+    def flips(self, watch: str, gallery: Gallery) -> tuple[Flip, ...]:
+        """Return the recent events of a watch that would give another state with a gallery."""
+        return self._recorders.teacher.flips(self._config, watch, gallery)
 
     @property
     def stills(self) -> DiverseStills:

@@ -16,6 +16,7 @@ from edge_sim.errors import CommandError, DataError
 from edge_sim.gallery.candidates import EnrolmentCandidate
 from edge_sim.gallery.enrolment import EnrolmentPlan, as_stored, encoded_crop, enrol
 from edge_sim.gallery.enrolment_checks import Refusal
+from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.records import REGION, region_text
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sinks.capabilities import Teach
@@ -85,6 +86,7 @@ class Flip:
     event_id: str
     before: str
     after: str
+    unix_time_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,30 @@ class Teacher:
         watch = _watch_of(device, command)
         candidate = self._candidate(device, watch, command)
         lesson = teach_picture(device.config, device.embedder, command, candidate, self._now)
-        flips = self._flips(device, watch)
-        return replace(lesson, flips=flips)
+        with assembly.open_gallery(device.config) as store:
+            gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
+        return replace(lesson, flips=self.flips(device.config, watch.name, gallery))
+
+    def flips(self, config: Config, watch: str, gallery: Gallery) -> tuple[Flip, ...]:
+        """Return the recent events of a watch that would give another state with a gallery.
+
+        Safe in any thread. Events from before the watch was reloaded count too.
+
+        Args:
+            config: Configuration in force.
+            watch: Name of the watch.
+            gallery: References to decide with.
+        """
+        scorer = stages_of(config, config.watches[watch]).scorer(gallery)
+        flips = []
+        for picture in tuple(self._pictures.get(watch, ())):
+            observation = picture.observation
+            match = scorer.best_match(picture.probe, observation.condition)
+            before = "" if observation.match is None else observation.match.best.state
+            after = "" if match is None else match.best.state
+            if before != after:
+                flips.append(Flip(picture.event_id, before, after, picture.unix_time_s))
+        return tuple(flips)
 
     def _candidate(self, device: Device, watch: Watch, command: Teach) -> EnrolmentCandidate:
         if command.event_id is not None:
@@ -204,21 +228,6 @@ class Teacher:
             raise CommandError(f"source {source} has given no frame yet")
         name = f"{source}#{frame.index}"
         return EnrolmentCandidate(name, watch.region.pixels_of(frame.pixels), frame.unix_time_s)
-
-    def _flips(self, device: Device, watch: Watch) -> tuple[Flip, ...]:
-        config = device.config
-        with assembly.open_gallery(config) as store:
-            gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
-        scorer = stages_of(config, config.watches[watch.name]).scorer(gallery)
-        flips = []
-        for picture in self._pictures.get(watch.name, ()):
-            observation = picture.observation
-            match = scorer.best_match(picture.probe, observation.condition)
-            before = "" if observation.match is None else observation.match.best.state
-            after = "" if match is None else match.best.state
-            if before != after:
-                flips.append(Flip(picture.event_id, before, after))
-        return tuple(flips)
 
 
 def teach_picture(

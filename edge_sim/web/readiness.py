@@ -1,0 +1,142 @@
+"""Readiness of a watch: how sure it will be, what its references cover, and what to add next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edge_sim.analysis.audit import ANY, Audit, CoverageCell, PairFinding, Share, audit
+from edge_sim.core.types import Roi
+from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer
+from edge_sim.gallery.gallery import Gallery
+from edge_sim.gallery.records import moved_region
+from edge_sim.runtime.config import WatchConfig
+
+SURE = 0.97
+"""Estimated accuracy of a pair of states from which it counts as sure."""
+FAIR = 0.9
+"""Estimated accuracy of a pair of states from which it counts as fair; below it is weak."""
+ENOUGH = 5
+"""References of a pair below which its accuracy is called preliminary."""
+
+
+class PairReadiness(msgspec.Struct, frozen=True):
+    """Two states, and how often their pictures would be told apart; 0 to 1, 95 % interval.
+
+    `level` is `sure`, `fair`, `weak` or `unknown`; `text` says the same in a sentence.
+    """
+
+    a: str
+    b: str
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    pictures: int
+    level: str
+    text: str
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """References of each state (rows) in each light (columns)."""
+
+    states: tuple[str, ...]
+    lights: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Readiness of a watch; `next` is a sentence, the most useful next picture."""
+
+    watch: str
+    revision: int
+    references: int
+    pairs: tuple[PairReadiness, ...]
+    coverage: Coverage
+    next: str
+    ready: bool
+    region_moved: str | None = None
+
+
+def audited(watch: str, gallery: Gallery) -> Audit:
+    """Return the audit of a gallery, each reference judged by the others."""
+    scorer = GalleryScorer(gallery, most_left_out=MOST_LEFT_OUT)
+    return audit(gallery, scorer.leave_one_out(), watch=watch)
+
+
+def readiness_of(name: str, watch: WatchConfig, gallery: Gallery, found: Audit) -> Readiness:
+    """Return the readiness of a watch.
+
+    Args:
+        name: Name of the watch.
+        watch: Section of the watch.
+        gallery: Its references.
+        found: Audit of the gallery.
+    """
+    states = tuple(dict.fromkeys((*watch.states, *gallery.states)))
+    missing = [state for state in states if state not in gallery.states]
+    pairs = [_pair(pair) for pair in found.pairs if pair.condition == ANY]
+    known = {(pair.a, pair.b) for pair in pairs}
+    for at, first in enumerate(states):
+        pairs += [
+            _untold(first, second)
+            for second in states[at + 1 :]
+            if (first, second) not in known and (second, first) not in known
+        ]
+    next_one = found.next_picture
+    if missing and len(gallery):
+        next_one = f"Take a picture of {missing[0]!r}: there is none yet."
+    return Readiness(
+        watch=name,
+        revision=gallery.revision,
+        references=len(gallery),
+        pairs=tuple(pairs),
+        coverage=_coverage(states, found.cells),
+        next=next_one,
+        ready=len(states) > 1 and not missing and all(_is_enough(pair) for pair in pairs),
+        region_moved=moved_region(gallery.references, Roi(*watch.roi)),
+    )
+
+
+def _is_enough(pair: PairReadiness) -> bool:
+    return pair.level in ("sure", "fair")
+
+
+def _pair(found: PairFinding) -> PairReadiness:
+    share = found.accuracy
+    if share is None:
+        return _untold(found.first, found.second)
+    level = "sure" if share.value >= SURE else "fair" if share.value >= FAIR else "weak"
+    return PairReadiness(
+        found.first,
+        found.second,
+        round(share.value, 4),
+        round(share.low, 4),
+        round(share.high, 4),
+        share.number,
+        level,
+        _words(found, share, level),
+    )
+
+
+def _words(found: PairFinding, share: Share, level: str) -> str:
+    right = round(share.value * share.number)
+    start = {
+        "sure": f"{found.first} and {found.second} are told apart well",
+        "fair": f"{found.first} and {found.second} are mostly told apart",
+        "weak": f"{found.first} and {found.second} are often confused",
+    }[level]
+    text = f"{start}: {right} of {share.number} pictures, at least {share.low:.0%} to be expected"
+    return f"{text}; few pictures yet" if share.number < 2 * ENOUGH else text
+
+
+def _untold(first: str, second: str) -> PairReadiness:
+    text = f"{first} and {second}: not known yet; each needs two pictures at least"
+    return PairReadiness(first, second, None, None, None, 0, "unknown", text)
+
+
+def _coverage(states: Sequence[str], cells: Sequence[CoverageCell]) -> Coverage:
+    lights = tuple(dict.fromkeys(cell.condition for cell in cells))
+    counts = {(cell.state, cell.condition): cell.references for cell in cells}
+    rows = tuple(tuple(counts.get((state, light), 0) for light in lights) for state in states)
+    return Coverage(tuple(states), lights, rows)
