@@ -127,8 +127,8 @@ def as_bgr(pixels: NDArray[Any]) -> BgrImage:
 def crop(pixels: BgrImage, roi: Roi) -> BgrImage:
     """Return a view of the region, at least 1x1 pixel; nothing is copied."""
     height, width = pixels.shape[:2]
-    top, bottom = _span(roi.y1, roi.y2, height)
-    left, right = _span(roi.x1, roi.x2, width)
+    top, bottom = span_of(roi.y1, roi.y2, height)
+    left, right = span_of(roi.x1, roi.x2, width)
     return pixels[top:bottom, left:right]
 
 
@@ -364,9 +364,19 @@ def decode_reduced(data: bytes, side_px: int) -> ReducedPicture:
         ValueError: As `decode`.
     """
     header = read_header(data)
+    size = None if header is None or header.kind != "JPEG" else header.size
+    return decode_at(data, 1 if size is None else reduction_for(*size, side_px))
+
+
+def decode_at(data: bytes, part: int) -> ReducedPicture:
+    """Return a picture as `decode` does, a JPEG at a part of its size: 1, 2, 4 or 8.
+
+    Raises:
+        ValueError: As `decode`.
+    """
+    header = read_header(data) if part > 1 else None
     if header is not None and header.kind == "JPEG" and header.size is not None:
         width, height = check_header(data).size or header.size
-        part = reduction_for(width, height, side_px)
         # A remainder at the end is cut off, as in `squash_into`; turned, it may lie at the start.
         while (width % part or height % part) and b"Exif\0" in data:
             part //= 2
@@ -508,7 +518,8 @@ def _as_uint8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     raise ValueError(f"a picture needs dtype uint8, uint16 or float, got {pixels.dtype}")
 
 
-def _span(low: float, high: float, size: int) -> tuple[int, int]:
+def span_of(low: float, high: float, size: int) -> tuple[int, int]:
+    """Return the first pixel and the end of a side of a region, in fractions of `size`."""
     first = min(round(low * size), size - 1)
     return first, max(round(high * size), first + 1)
 

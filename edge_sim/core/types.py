@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from os import PathLike
@@ -275,6 +275,10 @@ class Frame:
 
     def __post_init__(self) -> None:
         check_picture(self.pixels)
+
+    def numbered(self, index: int) -> Frame:
+        """Return the frame with another number."""
+        return replace(self, index=index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

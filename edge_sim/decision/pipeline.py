@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 from edge_sim.core.events import Event, EventDraft, EventOrigin, completed, state_changed
 from edge_sim.core.protocols import Decider, Embedder, Follower, Monitor, Scorer
+from edge_sim.core.raw_pictures import reduction_of, size_of
 from edge_sim.core.types import (
+    THUMBNAIL_PX,
     UNKNOWN,
     Frame,
     Match,
@@ -364,6 +366,14 @@ class Pipeline:
         """Time of a frame from which the next observation of a watch is due; plus infinity where
         there is no watch."""
         return min((watch.due_at_s for watch in self.watches), default=math.inf)
+
+    def part_of(self, frame: Frame) -> int:
+        """Return the divisor of both sides, 1, 2, 4 or 8, at which pictures of this size may be
+        decoded for all of the watches."""
+        side_px = max(self._embedder.input_px, THUMBNAIL_PX)
+        size = size_of(frame)
+        parts = (reduction_of(size, watch.region.roi, side_px) for watch in self.watches)
+        return min(parts, default=1)
 
     def lose_view(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:
         """Yield the event of each watch that now says `unknown: stale`; see `Watch.lose_view`."""

@@ -217,7 +217,9 @@ class SourceRunner:
         self._silent_since_s, self._reported_stale = None, False
         outcomes = self.pipeline.process(frame)
         if isinstance(source, LiveSource):
-            source.due_from(self.pipeline.due_at_s)
+            source.due_from(self.pipeline.due_at_s, self.pipeline.part_of(frame))
+        elif hasattr(source, "part"):
+            source.part = self.pipeline.part_of(frame)
         changes = self.pipeline.events_of(outcomes, frame.source)
         return self._step(frame, outcomes, (*self._restored(), *changes))
 

@@ -22,6 +22,7 @@ from edge_sim.core.images import (
     squash,
 )
 from edge_sim.core.protocols import Embedder
+from edge_sim.core.raw_pictures import region_of
 from edge_sim.core.types import (
     FULL_FRAME,
     THUMBNAIL_PX,
@@ -256,7 +257,8 @@ class FrameFeatures:
         key = region.roi, id(region.mask)
         features = self._known.get(key)
         if features is None:
-            pixels = crop(self.frame.pixels, region.roi)
+            side_px = max(self._embedder.input_px, THUMBNAIL_PX)
+            pixels = region_of(self.frame, region.roi, side_px)
             features = self._known[key] = RegionFeatures(pixels, self._embedder, mask=region.mask)
         return features
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edge_sim.core.events import SourceLost, SourceRestored, StateChanged
-from edge_sim.core.images import decode
-from edge_sim.core.types import BgrImage, Frame
+from edge_sim.core.images import encode_jpeg
+from edge_sim.core.raw_pictures import JpegPicture, RawFrame, region_of
+from edge_sim.core.types import FULL_FRAME, Frame
 from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
 from edge_sim.errors import SourceError
 from edge_sim.io.sources import open_source
@@ -24,6 +27,7 @@ from edge_sim.io.sources.live import LiveSource
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.reader import Clocks
 from edge_sim.io.sources.stream import OpenCvStream, RelayedStream
+from edge_sim.io.sources.synthetic.source import render
 from edge_sim.runtime.loop import SourceRunner, Step
 from tests.builders import BrightnessEmbedder
 from tests.decision.test_pipeline import LIGHT_AND_DARK, STAGES
@@ -214,11 +218,11 @@ def test_a_jpeg_of_an_http_camera_is_decoded_only_if_it_is_due(
 ) -> None:
     decoded: list[bytes] = []
 
-    def counted(data: bytes) -> BgrImage:
+    def counted(data: bytes, part: int) -> JpegPicture:
         decoded.append(data)
-        return decode(data)
+        return JpegPicture(data, part)
 
-    monkeypatch.setattr("edge_sim.io.sources.http_camera.decode", counted)
+    monkeypatch.setattr("edge_sim.io.sources.http_camera.JpegPicture", counted)
     pages = {"/v": stream(parts(*[PICTURE] * 25, b"no picture"))}
     with site(pages) as camera:
         source = open_source(f"http://{camera.at}/v", replace(OPTIONS, threaded=False))
@@ -275,3 +279,41 @@ def test_a_source_of_ones_own_may_offer_to_grab() -> None:
     assert own.converted == 5
     assert source.skipped == 96
     source.close()
+
+
+def test_a_usb_camera_that_sends_jpeg_is_decoded_at_the_size_its_watches_need(
+    tmp_path: Path,
+) -> None:
+    picture = cv2.resize(render("gate", "open"), (1280, 720))
+    layer = V4l2Layer(jpeg=encode_jpeg(np.asarray(picture, np.uint8)))
+    (tmp_path / "video0").touch()
+    source = open_camera(
+        str(tmp_path / "video0"), replace(OPTIONS, threaded=False), video_capture=layer
+    )
+    assert layer.settings[cv2.CAP_PROP_CONVERT_RGB] == 0
+    first = source.read()
+    assert first is not None
+    assert region_of(first, FULL_FRAME, 160).shape == (720, 1280, 3)
+    source.part = Pipeline(  # type: ignore[attr-defined]
+        BrightnessEmbedder(), [Watch("w", LIGHT_AND_DARK, STAGES)], "shed"
+    ).part_of(first)
+    second = source.read()
+    assert second is not None
+    assert region_of(second, FULL_FRAME, 96).shape[0] < 720
+    assert second.pixels.shape == (720, 1280, 3)
+
+
+def test_a_reader_decodes_at_the_part_that_its_caller_asks_for() -> None:
+    data = encode_jpeg(np.asarray(cv2.resize(render("gate", "open"), (1280, 720)), np.uint8))
+    with site({"/v": stream(parts(*[data] * 400))}) as camera:
+        source = open_source(f"http://{camera.at}/v", OPTIONS)
+        assert isinstance(source, LiveSource)
+        source.due_from(-math.inf, 4)
+        taken = source.read()
+        assert isinstance(taken, RawFrame)
+        shapes = {region_of(taken, FULL_FRAME, 40).shape}
+        while (180, 320, 3) not in shapes:
+            taken = source.read()
+            assert taken is not None
+            shapes.add(region_of(taken, FULL_FRAME, 40).shape)
+        source.close()

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from edge_sim.core.files import exists, is_dir
 from edge_sim.core.protocols import FrameSource
+from edge_sim.core.raw_pictures import JpegPicture, RawPicture
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import VideoCapture
 from edge_sim.io.sources.live import open_live
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.uri import label, local_path
 
+_MJPEG = int.from_bytes(b"MJPG", "little")
 DEFAULT_WIDTH_PX = 640
 DEFAULT_HEIGHT_PX = 480
 
@@ -197,6 +199,12 @@ class OpenCvCamera:
         ):
             if value is not None:
                 self._capture.set(prop, value)
+        # JPEG as the camera sends it: decoded here, at the size that the watches need.
+        self._gives_jpeg = round(self._capture.get(cv2.CAP_PROP_FOURCC)) == _MJPEG and bool(
+            self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        )
+        self.part = 1
+        """Divisor of both sides at which JPEG pictures are decoded, see `JpegPicture`."""
         width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if (options.width or width, options.height or height) != (width, height):
@@ -209,7 +217,7 @@ class OpenCvCamera:
                 height,
             )
 
-    def read(self) -> NDArray[Any] | None:
+    def read(self) -> NDArray[Any] | RawPicture | None:
         """Return the next picture; None if the driver gave none."""
         return self.retrieve() if self.grab() else None
 
@@ -217,10 +225,15 @@ class OpenCvCamera:
         """Take the next picture as the driver has it; return False if it gave none."""
         return bool(self._capture.grab())
 
-    def retrieve(self) -> NDArray[Any] | None:
+    def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last `grab`, converted; None if it cannot be."""
         done, pixels = self._capture.retrieve()
-        return pixels if done else None
+        if not done or not self._gives_jpeg:
+            return pixels if done else None
+        try:
+            return JpegPicture(pixels.tobytes(), self.part)
+        except ValueError:
+            return None
 
     def release(self) -> None:
         """Release the device."""

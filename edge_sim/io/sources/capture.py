@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.images import as_bgr
+from edge_sim.core.raw_pictures import RawPicture
 from edge_sim.core.types import BgrImage
 
 _TURNS = {
@@ -33,7 +34,7 @@ class Capture(Protocol):
     looked at.
     """
 
-    def read(self) -> NDArray[Any] | None:
+    def read(self) -> NDArray[Any] | RawPicture | None:
         """Return the next picture, waiting for it; None if the device gave none."""
 
     def release(self) -> None:
@@ -46,7 +47,7 @@ class GrabbingCapture(Capture, Protocol):
     def grab(self) -> bool:
         """Take the next picture, waiting for it; return False if the device gave none."""
 
-    def retrieve(self) -> NDArray[Any] | None:
+    def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last `grab`; None if it is none."""
 
 

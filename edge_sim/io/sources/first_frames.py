@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import zlib
 
+from edge_sim.core.raw_pictures import sample_of
 from edge_sim.core.types import Frame
 from edge_sim.io.sources.options import SourceOptions
 
 _BLACK = 8
 """Highest value of a black pixel; sensors add some noise."""
-_STRIDE = 4
-"""Every 4th pixel of every 4th row shows a repeated picture: noise is everywhere."""
 
 
 class WarmUp:
@@ -38,7 +37,7 @@ class WarmUp:
         self._is_black = (
             self._is_black
             and at_s - self._first_s < self._limit_s
-            and int(frame.pixels[::_STRIDE, ::_STRIDE].max(initial=0)) <= _BLACK
+            and int(sample_of(frame).max(initial=0)) <= _BLACK
         )
         if self._to_skip > 0:
             self._to_skip -= 1
@@ -71,7 +70,7 @@ class FreezeDetector:
         """
         if self._limit_s is None:
             return None
-        digest = zlib.crc32(frame.pixels[::_STRIDE, ::_STRIDE].tobytes())
+        digest = zlib.crc32(sample_of(frame).tobytes())
         if digest != self._digest or frame.captured_at_s < self._since_s:
             self._digest = digest
             self._since_s = frame.captured_at_s

@@ -17,8 +17,8 @@ from urllib.parse import urljoin
 
 from numpy.typing import NDArray
 
-from edge_sim.core.images import decode
 from edge_sim.core.picture_header import read_header
+from edge_sim.core.raw_pictures import JpegPicture, RawPicture
 from edge_sim.errors import SourceError
 from edge_sim.io.sources.capture import Capture, GrabbingCapture
 from edge_sim.io.sources.http import MAX_BODY_BYTES, ByteReader, CameraAnswer, HttpClient, same_host
@@ -97,8 +97,10 @@ class MjpegCamera:
         self._name = name
         self._boundary = b""
         self._data = b""
+        self.part = 1
+        """Divisor of both sides at which pictures are decoded, see `JpegPicture`."""
 
-    def read(self) -> NDArray[Any] | None:
+    def read(self) -> NDArray[Any] | RawPicture | None:
         """Return the next picture; None for a part that is none.
 
         Raises:
@@ -123,14 +125,14 @@ class MjpegCamera:
         self._data = data
         return True
 
-    def retrieve(self) -> NDArray[Any] | None:
+    def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last part, decoded; None if it is none.
 
         Raises:
             SourceError: It is too large.
         """
         try:
-            return decode(self._data)
+            return JpegPicture(self._data, self.part)
         except ValueError as error:
             if "more than" in str(error):
                 raise SourceError(f"{self._name}: {error}") from error
@@ -189,6 +191,8 @@ class SnapshotCamera:
         self._url = url
         self._name = name
         self.pause_s = options.poll_s
+        self.part = 1
+        """Divisor of both sides at which pictures are decoded, see `JpegPicture`."""
         self._first: CameraAnswer | None = first
         self._connection = first.connection
         self._asked_s: float | None = None
@@ -200,7 +204,7 @@ class SnapshotCamera:
             return 0.0
         return max(self._asked_s + self.pause_s - time.monotonic(), 0.0)
 
-    def read(self) -> NDArray[Any] | None:
+    def read(self) -> NDArray[Any] | RawPicture | None:
         """Return the next picture, after waiting until it is due.
 
         Raises:
@@ -216,7 +220,7 @@ class SnapshotCamera:
             except (OSError, ValueError) as error:
                 raise SourceError(f"{self._name}: lost: {error}") from error
         try:
-            return decode(data)
+            return JpegPicture(data, self.part)
         except ValueError as error:
             raise SourceError(f"{self._name}: {error}") from error
 
@@ -273,7 +277,7 @@ class PipedVideo:
             # Of its kind: an interlaced stream is opened again otherwise.
             raise type(error)(f"{error}{self._reason()}") from error
 
-    def read(self) -> NDArray[Any] | None:
+    def read(self) -> NDArray[Any] | RawPicture | None:
         """Return the next picture; None where FFmpeg gave none.
 
         Raises:
@@ -294,7 +298,7 @@ class PipedVideo:
             )
         return taken
 
-    def retrieve(self) -> NDArray[Any] | None:
+    def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last `grab`; None if it is none."""
         return self._video.retrieve()
 

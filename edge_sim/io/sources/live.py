@@ -176,7 +176,7 @@ class LiveSource:
         self._keep_alive()
         return self._read(self._options.read_timeout_s + self._mailbox.pause_s)
 
-    def due_from(self, at_s: float) -> None:
+    def due_from(self, at_s: float, part: int = 1) -> None:
         """Set the capture time from which a frame is due; earlier ones may be left out.
 
         One frame a second comes in any case, and the first after a loss. Frames cost the reading
@@ -184,7 +184,10 @@ class LiveSource:
 
         Args:
             at_s: Monotonic seconds, as `Frame.captured_at_s`; minus infinity for every frame.
+            part: Divisor of both sides, 1, 2, 4 or 8, at which a JPEG picture may be decoded;
+                `Frame.pixels` is of full size all the same.
         """
+        self._mailbox.part = part
         self._mailbox.due_at_s = at_s
 
     def read_now(self) -> Frame | None:

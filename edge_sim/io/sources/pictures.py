@@ -16,8 +16,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from edge_sim.core.files import exists, expanded, is_dir, is_file, printable
 from edge_sim.core.images import decode, decode_mask, decode_reduced
+from edge_sim.core.raw_pictures import JpegPicture, RawFrame, RawPicture
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.core.types import BgrImage, Frame, GrayImage
 from edge_sim.errors import ConfigError, DataError, SourceError
@@ -163,6 +166,8 @@ class PictureFolder:
         self._offset_s = 0.0
         self._index = 0
         self._skipped: dict[Path, str] = {}
+        self.part = 1
+        """Divisor of both sides at which JPEG pictures are decoded at first: 1, 2, 4 or 8."""
         self._closed = False
 
     @property
@@ -210,15 +215,19 @@ class PictureFolder:
         self._next = 0
         return True
 
-    def _frame(self, picture: Picture, pixels: BgrImage) -> Frame:
+    def _frame(self, picture: Picture, pixels: BgrImage | RawPicture) -> Frame:
         since_s = picture.at_s - self._pictures[0].at_s + self._offset_s
         start_s = self._pictures[0].at_s if picture.dated else self._options.start_unix_s
-        frame = Frame(pixels, since_s, start_s + since_s, self._index, self._name)
+        moment = since_s, start_s + since_s, self._index, self._name
         self._index += 1
-        return frame
+        return (
+            Frame(pixels, *moment) if isinstance(pixels, np.ndarray) else RawFrame(pixels, *moment)
+        )
 
-    def _load(self, path: Path) -> BgrImage | None:
+    def _load(self, path: Path) -> BgrImage | RawPicture | None:
         try:
+            if self.part > 1 and not self._options.rotate:
+                return _read(path, lambda data: JpegPicture(data, self.part))
             return upright(read_picture(path), self._options.rotate)
         except SourceError as error:
             if path not in self._skipped:

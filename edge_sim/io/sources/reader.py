@@ -9,13 +9,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.core.protocols import FrameSource, GrabbingSource
+from edge_sim.core.raw_pictures import RawFrame, RawPicture
 from edge_sim.core.types import Frame
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, upright
@@ -95,6 +97,8 @@ class Mailbox:
         """Frames that were not converted, because none was due."""
         self.due_at_s = -math.inf
         """Capture time from which a frame is due; earlier ones may be skipped."""
+        self.part = 1
+        """Divisor of both sides at which JPEG pictures may be decoded: 1, 2, 4 or 8."""
         self.pause_s = 0.0
         """Seconds between two pictures of a device that is polled."""
         self.last_fault: Fault | None = None
@@ -109,7 +113,7 @@ class Mailbox:
         """
         with self._changed:
             if number:
-                frame = replace(frame, index=self._numbered)
+                frame = frame.numbered(self._numbered)
                 self._numbered += 1
             self.last_fault = None
             self._delivered_at_s = frame.captured_at_s
@@ -231,8 +235,10 @@ class CaptureSource:
     ) -> None:
         self._capture: Capture | None = capture
         self._grabs = hasattr(capture, "grab") and hasattr(capture, "retrieve")
-        self._raw: NDArray[Any] | None = None
+        self._raw: NDArray[Any] | RawPicture | None = None
         self._at_s = self._unix_s = 0.0
+        self.part = 1
+        """Divisor of both sides at which JPEG pictures are decoded: 1, 2, 4 or 8."""
         self._rotate = options.rotate
         self._name = options.name or "camera"
         self._clocks = clocks or Clocks()
@@ -283,6 +289,8 @@ class CaptureSource:
         capture = self._capture
         if capture is None:
             raise SourceError(f"{self._name}: read after close")
+        if hasattr(capture, "part"):
+            capture.part = 1 if self._rotate else self.part
         if self._grabs:
             taken = capture.grab()  # type: ignore[attr-defined]
         else:
@@ -294,7 +302,7 @@ class CaptureSource:
         return self._at_s
 
     def retrieve(self) -> Frame:
-        """Return the picture of the last `grab`.
+        """Return the picture of the last `grab`; its region may be decoded at a part of its size.
 
         Raises:
             NoPictureError: It is none.
@@ -308,13 +316,16 @@ class CaptureSource:
         raw, self._raw = self._raw, None
         if raw is None:
             raise NoPictureError(f"{self._name}: no picture")
+        moment = self._at_s, self._unix_s, self._index, self._name
+        self._index += 1
+        if not isinstance(raw, np.ndarray):
+            if not self._rotate:
+                return RawFrame(raw, *moment)
+            raw = raw.pixels()
         try:
-            pixels = upright(raw, self._rotate)
+            return Frame(upright(raw, self._rotate), *moment)
         except ValueError as error:
             raise NoPictureError(f"{self._name}: not a picture: {error}") from error
-        frame = Frame(pixels, self._at_s, self._unix_s, self._index, self._name)
-        self._index += 1
-        return frame
 
     def close(self) -> None:
         """Release the device. Safe to call twice."""
@@ -510,6 +521,8 @@ class Reader:
         """Return whether the next frame is due, and the frame; None at the end, or if not due."""
         if not _can_grab(source):
             return True, source.read()
+        if isinstance(source, CaptureSource):
+            source.part = self._mailbox.part
         at_s = source.grab()
         if at_s is None:
             return True, None

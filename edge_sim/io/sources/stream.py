@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_sim.core.images import decode
 from edge_sim.core.picture_header import check_size
 from edge_sim.core.protocols import FrameSource
+from edge_sim.core.raw_pictures import RawPicture
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, GrabbingCapture
 from edge_sim.io.sources.http import (
@@ -203,7 +204,7 @@ class RelayedStream:
         self._relay = relay
         self._name = name
 
-    def read(self) -> NDArray[Any] | None:
+    def read(self) -> NDArray[Any] | RawPicture | None:
         """Return the next picture; None where FFmpeg gave none.
 
         Raises:
@@ -224,7 +225,7 @@ class RelayedStream:
             )
         return taken
 
-    def retrieve(self) -> NDArray[Any] | None:
+    def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last `grab`; None if it is none.
 
         Raises:

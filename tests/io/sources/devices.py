@@ -113,8 +113,10 @@ class Device:
 class V4l2Layer:
     """Stands for `cv2.VideoCapture` with the V4L2 backend: called to open, keeps what was set."""
 
-    def __init__(self, *, opens: bool = True) -> None:
+    def __init__(self, *, opens: bool = True, jpeg: bytes | None = None) -> None:
         self.opens = opens
+        self._jpeg = jpeg
+        self._fourcc = int.from_bytes(b"YUYV" if jpeg is None else b"MJPG", "little")
         self.asked: list[tuple[str, int]] = []
         self.settings: dict[int, float] = {}
         self.released = 0
@@ -134,7 +136,7 @@ class V4l2Layer:
 
     def get(self, prop: int) -> float:
         size = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
-        return size[prop]
+        return float(self._fourcc) if prop == cv2.CAP_PROP_FOURCC else size[prop]
 
     def grab(self) -> bool:
         self._level = (self._level + 1) % 256
@@ -142,6 +144,9 @@ class V4l2Layer:
 
     def retrieve(self) -> tuple[bool, NDArray[np.uint8] | None]:
         self.converted += 1
+        if self.settings.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
+            assert self._jpeg is not None
+            return True, np.frombuffer(self._jpeg, np.uint8).reshape(1, -1)
         return True, flat(self._level)
 
     def release(self) -> None:

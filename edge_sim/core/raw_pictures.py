@@ -1,0 +1,234 @@
+"""Pictures as a decoder or a camera gave them, converted only where somebody looks at them.
+
+Converting a whole 1080p frame to BGR costs as much as decoding it, and a watch looks at a part of
+it. A frame with such a picture converts, or decodes, the region of a watch alone; `Frame.pixels`
+converts the whole picture when it is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core.images import (
+    ReducedPicture,
+    crop,
+    decode,
+    decode_at,
+    reduction_for,
+    span_of,
+)
+from edge_sim.core.types import BgrImage, Frame, GrayImage, Roi
+
+_BLACK_LUMA = np.uint8(16)
+"""Level of black where levels do not use the full range."""
+
+
+class RawPicture(Protocol):
+    """Picture that is converted on demand; whoever made it has found it to be sound."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+
+    def pixels(self) -> BgrImage:
+        """Return the whole picture, (H, W, 3) uint8 BGR."""
+
+    def region(self, roi: Roi, side_px: int) -> BgrImage:
+        """Return a region, (h, w, 3) uint8 BGR: at full size, or at one that is enough to squash
+        it to `side_px`."""
+
+    def sample(self) -> NDArray[np.uint8]:
+        """Return something small that is equal for equal pictures, and dark for black ones."""
+
+
+class RawFrame(Frame):
+    """Frame whose picture is converted when it is looked at.
+
+    Args:
+        pixels: The picture; an array makes it a frame like any other.
+        captured_at_s: As of `Frame`, like the others.
+        unix_time_s: Seconds since 1970 UTC.
+        index: 0-based number.
+        source: Name of the source.
+    """
+
+    __slots__ = ("_converted", "picture")
+
+    def __init__(
+        self,
+        pixels: RawPicture | BgrImage,
+        captured_at_s: float,
+        unix_time_s: float,
+        index: int,
+        source: str,
+    ) -> None:
+        is_raw = not isinstance(pixels, np.ndarray)
+        for name, value in (
+            ("picture", pixels if is_raw else None),
+            ("_converted", None if is_raw else pixels),
+            ("captured_at_s", captured_at_s),
+            ("unix_time_s", unix_time_s),
+            ("index", index),
+            ("source", source),
+        ):
+            object.__setattr__(self, name, value)
+
+    picture: RawPicture | None
+    """None where the frame was made of an array."""
+    _converted: BgrImage | None
+
+    @property
+    def pixels(self) -> BgrImage:
+        """Whole picture, (H, W, 3) uint8 BGR; converted the first time."""
+        if self._converted is None:
+            assert self.picture is not None
+            object.__setattr__(self, "_converted", self.picture.pixels())
+        assert self._converted is not None
+        return self._converted
+
+    def numbered(self, index: int) -> RawFrame:
+        """Return the frame with another number."""
+        content = self._converted if self.picture is None else self.picture
+        assert content is not None
+        return RawFrame(content, self.captured_at_s, self.unix_time_s, index, self.source)
+
+
+def region_of(frame: Frame, roi: Roi, side_px: int) -> BgrImage:
+    """Return a region of a frame, large enough to squash it to `side_px`; see `RawPicture.region`.
+
+    The whole picture is not converted for it.
+    """
+    picture = frame.picture if isinstance(frame, RawFrame) else None
+    return crop(frame.pixels, roi) if picture is None else picture.region(roi, side_px)
+
+
+def size_of(frame: Frame) -> tuple[int, int]:
+    """Return width and height of a frame, pixels, without converting it."""
+    picture = frame.picture if isinstance(frame, RawFrame) else None
+    if picture is not None:
+        return picture.size
+    return frame.pixels.shape[1], frame.pixels.shape[0]
+
+
+def sample_of(frame: Frame) -> NDArray[np.uint8]:
+    """Return every fourth pixel of every fourth row, or what a raw picture has instead."""
+    picture = frame.picture if isinstance(frame, RawFrame) else None
+    return frame.pixels[::4, ::4] if picture is None else picture.sample()
+
+
+def reduction_of(size: tuple[int, int], roi: Roi, side_px: int) -> int:
+    """Return the part, 1 to 8, at which a picture may be decoded for a region of it.
+
+    Args:
+        size: Width and height of the picture, pixels.
+        roi: Region.
+        side_px: Side that the region is squashed to.
+    """
+    left, right = span_of(roi.x1, roi.x2, size[0])
+    top, bottom = span_of(roi.y1, roi.y2, size[1])
+    return reduction_for(right - left, bottom - top, side_px)
+
+
+class JpegPicture:
+    """JPEG bytes, decoded at a part of their size until somebody needs all of it.
+
+    Args:
+        data: The file.
+        part: Divisor of both sides, 1, 2, 4 or 8, at which it is decoded now.
+
+    Raises:
+        ValueError: As `images.decode`.
+    """
+
+    def __init__(self, data: bytes, part: int = 1) -> None:
+        self._data = data
+        self._reduced: ReducedPicture = decode_at(data, part)
+        self._part = round(self._reduced.width / self._reduced.pixels.shape[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self._reduced.width, self._reduced.height
+
+    def pixels(self) -> BgrImage:
+        """Return the whole picture at full size."""
+        if self._part == 1:
+            return self._reduced.pixels
+        return decode(self._data)
+
+    def region(self, roi: Roi, side_px: int) -> BgrImage:
+        """Return a region of what was decoded; it is decoded again where that is too small."""
+        if self._part > reduction_of(self.size, roi, side_px):
+            self._reduced, self._part = decode_at(self._data, 1), 1
+        return crop(self._reduced.pixels, roi)
+
+    def sample(self) -> NDArray[np.uint8]:
+        """Return every fourth pixel of every fourth row of what was decoded."""
+        return self._reduced.pixels[::4, ::4]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanarPicture:
+    """YUV planes with half the rows and columns of colour (4:2:0), ITU-R BT.601.
+
+    Args:
+        luma: (H, W) uint8; views of a decoder's memory are fine, as long as it keeps them.
+        blue: (ceil(H / 2), ceil(W / 2)) uint8, Cb.
+        red: As `blue`, Cr.
+        full_range: Whether levels go from 0 to 255 instead of 16 to 235.
+    """
+
+    luma: GrayImage
+    blue: GrayImage
+    red: GrayImage
+    full_range: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.luma.shape[1], self.luma.shape[0]
+
+    def pixels(self) -> BgrImage:
+        """Return the whole picture."""
+        return self._converted(0, self.luma.shape[0], 0, self.luma.shape[1])
+
+    def region(self, roi: Roi, side_px: int) -> BgrImage:  # noqa: ARG002 - a cheap conversion
+        """Return a region at full size."""
+        left, right = span_of(roi.x1, roi.x2, self.luma.shape[1])
+        top, bottom = span_of(roi.y1, roi.y2, self.luma.shape[0])
+        return self._converted(top, bottom, left, right)
+
+    def sample(self) -> NDArray[np.uint8]:
+        """Return every fourth pixel of every fourth row; levels from 16 are moved to 0."""
+        luma = self.luma[::4, ::4]
+        return luma if self.full_range else np.maximum(luma, _BLACK_LUMA) - _BLACK_LUMA
+
+    def _converted(self, top: int, bottom: int, left: int, right: int) -> BgrImage:
+        # Colour samples belong to 2 x 2 pixels: begin at an even one, and cut off what is too much.
+        first_row, first_column = top // 2, left // 2
+        rows, columns = (bottom + 1) // 2 - first_row, (right + 1) // 2 - first_column
+        luma = self.luma[2 * first_row : bottom, 2 * first_column : right]
+        if luma.shape != (2 * rows, 2 * columns):
+            height, width = 2 * rows - luma.shape[0], 2 * columns - luma.shape[1]
+            luma = np.asarray(
+                cv2.copyMakeBorder(luma, 0, height, 0, width, cv2.BORDER_REPLICATE), np.uint8
+            )
+        colour = np.empty((rows, columns, 2), np.uint8)
+        across = slice(first_column, first_column + columns)
+        down = slice(first_row, first_row + rows)
+        cv2.merge([self.blue[down, across], self.red[down, across]], dst=colour)
+        if self.full_range:
+            large = cv2.resize(colour, (2 * columns, 2 * rows), interpolation=cv2.INTER_NEAREST)
+            blue, red = cv2.split(large)
+            bgr = cv2.cvtColor(cv2.merge([luma, red, blue]), cv2.COLOR_YCrCb2BGR)
+        else:
+            bgr = cv2.cvtColorTwoPlane(np.ascontiguousarray(luma), colour, cv2.COLOR_YUV2BGR_NV12)
+        pixels: BgrImage = np.asarray(bgr, np.uint8)
+        return pixels[top - 2 * first_row :, left - 2 * first_column :][
+            : bottom - top, : right - left
+        ]
