@@ -17,6 +17,10 @@ const ROUTES = [
   { path: "watch", label: null, role: "viewer", load: async () => (await import("./watch.js")).watchPage },
   { path: "new", label: null, role: "admin", load: async () => (await import("./wizard.js")).wizardPage },
   { path: "edit", label: null, role: "operator", load: async () => (await import("./wizard.js")).editPage },
+  { path: "time", label: "nav.time", role: "viewer", load: async () => (await import("./time.js")).timePage },
+  { path: "review", label: "nav.review", role: "operator", load: async () => (await import("./review.js")).reviewPage },
+  { path: "gallery", label: "nav.gallery", role: "viewer", load: async () => (await import("./gallery.js")).galleryPage },
+  { path: "settings", label: "nav.settings", role: "viewer", load: async () => (await import("./settings.js")).settingsPage },
 ];
 
 const main = h("main", { id: "main", tabindex: "-1" });
