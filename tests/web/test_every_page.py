@@ -11,6 +11,7 @@ import pytest
 
 from tests.web.conftest import OpenPage
 from tests.web.fake_device import FakeDevice, several, with_wizard
+from tests.web.fake_history import with_history
 from tests.web.test_page_files import strings
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ PAGES = {
     "edit/bowl/teach": ".still",
     "edit/bowl/ready": ".coverage",
     "edit/bowl/region": ".model-picture[src]",
+    "time/bowl?event=event-2": ".why h2",
+    "review": ".review-grid li",
+    "gallery/bowl": "li[data-id]",
+    "settings": "textarea",
 }
 """Addresses, and what is there once a page is whole."""
 
@@ -60,7 +65,7 @@ def test_a_page_fits_a_phone_and_a_screen_reader_in_light_and_dark(
     open_page: OpenPage, serve: Serve, address: str
 ) -> None:
     page = open_page(
-        serve(with_wizard(several())) + f"#/{address}", viewport={"width": 360, "height": 740}
+        serve(with_wizard(with_history())) + f"#/{address}", viewport={"width": 360, "height": 740}
     )
     page.locator(PAGES[address]).first.wait_for()
     assert_fits(page)
@@ -75,7 +80,7 @@ def test_a_page_fits_a_phone_and_a_screen_reader_in_light_and_dark(
 def test_every_text_of_a_page_is_in_german_for_a_german_browser(
     open_page: OpenPage, serve: Serve, address: str
 ) -> None:
-    page = open_page(serve(with_wizard(several())) + f"#/{address}", locale="de-AT")
+    page = open_page(serve(with_wizard(with_history())) + f"#/{address}", locale="de-AT")
     page.locator(PAGES[address]).first.wait_for()
     assert page.locator("html").get_attribute("lang") == "de"
     shown = set(page.locator("#app").inner_text().splitlines())

@@ -17,7 +17,7 @@ export async function galleryPage({ main, parts, signal, go }) {
   const body = h("div");
   const actions = h("div", { class: "gallery-actions", "aria-live": "polite" });
   const choice = h("select", { "aria-label": t("time.watch"), onchange: () => go(path("gallery", choice.value)) }, watches.map(({ name }) => h("option", { value: name, selected: name === watch.name }, name)));
-  const links = may("operator") ? [h("a", { class: "button", href: `#/${path("edit", watch.name, "references")}` }, t("gallery.more"))] : [];
+  const links = may("operator") ? [h("a", { class: "button", href: `#/${path("edit", watch.name, "teach")}` }, t("gallery.more"))] : [];
   fill(main, heading(t("gallery.title", { watch: watch.name }), choice, links), body);
   let view = null;
 
@@ -28,7 +28,7 @@ export async function galleryPage({ main, parts, signal, go }) {
   }
 
   function draw() {
-    const moved = view.findings.map(({ text, kind }) => banner("warn", text, kind === "region_moved" && may("operator") ? h("p", { class: "actions" }, h("a", { class: "button", href: `#/${path("edit", watch.name, "references")}` }, t("gallery.retake")), may("admin") ? h("a", { class: "button", href: `#/${path("edit", watch.name, "region")}` }, t("watch.region")) : null) : null));
+    const moved = view.findings.map(({ text, kind }) => banner("warn", text, kind === "region_moved" && may("operator") ? h("p", { class: "actions" }, h("a", { class: "button", href: `#/${path("edit", watch.name, "teach")}` }, t("gallery.retake")), may("admin") ? h("a", { class: "button", href: `#/${path("edit", watch.name, "region")}` }, t("watch.region")) : null) : null));
     const groups = view.states.flatMap((state) => {
       const own = view.references.filter((item) => item.state === state);
       const lights = [...new Set(own.map(({ light }) => light))].sort();
