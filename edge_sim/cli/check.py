@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -107,7 +107,7 @@ def _findings(config: Config, masks: Path | None) -> Iterator[Finding]:
 
 
 def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
-    from edge_sim.io.sinks.connection_check import REMOTE, try_sink
+    from edge_sim.io.sinks.connection_check import REMOTE
     from edge_sim.runtime.config.sinks import kind_of, sink_options
 
     for number, sink in enumerate(config.sinks, start=1):
@@ -117,7 +117,14 @@ def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
             yield Finding(part, True, "not tried (--offline)")
             continue
         options = sink_options(sink, device=config.device, folder=config.path(""))
-        yield _tried(part, partial(try_sink, kind, **options))
+        yield _tried(part, partial(_try_sink, config, number - 1, kind, options))
+
+
+def _try_sink(config: Config, at: int, kind: str, options: dict[str, Any]) -> str:
+    from edge_sim.io.sinks.connection_check import try_sink
+
+    with config.located(f"sinks[{at}]"):
+        return try_sink(kind, **options)
 
 
 def _storage_findings(config: Config) -> Iterator[Finding]:
@@ -165,7 +172,7 @@ def _gallery_finding(
     part = f"gallery of {name}"
     try:
         gallery = store.gallery(name, model_id=model_id)
-        assembly.check_states(name, config.watches[name], gallery)
+        assembly.check_states(config, name, gallery)
     except EdgeSimError as error:
         return Finding(part, False, str(error))
     counts = [f"{state} {len(gallery.of_state(state))}" for state in gallery.states]
@@ -185,7 +192,7 @@ def _gallery_finding(
     levels = _calibration(store, name, gallery)
     wrong = [str(found) for found in conflicts(gallery)]
     advice = ["remove the wrong ones with `edge-sim gallery rm`"] if wrong else []
-    moved = moved_region(gallery, assembly.region_of(config, config.watches[name]).roi)
+    moved = moved_region(gallery, assembly.region_of(config, name).roi)
     wrong += [] if moved is None else [moved]
     large = size_warning(gallery)
     advice += [] if large is None else [large]
@@ -228,25 +235,26 @@ def _mask_text(
         ConfigError: The mask hides nothing, or leaves too little.
         DataError: The picture cannot be written.
     """
-    from edge_sim.errors import ConfigError
     from edge_sim.gallery.records import LEAST_SIDE_PX
     from edge_sim.runtime import assembly
 
-    mask = assembly.region_of(config, config.watches[name]).mask
+    mask = assembly.region_of(config, name).mask
     assert mask is not None
     share, pixels = mask.hidden_share, regions.get(name)
     place = ""
     if masks is not None and pixels is not None:
         place = f"; see {_write_mask(masks, name, mask, pixels)}"
     if share == 0.0:
-        raise ConfigError(
-            f"watches.{name}.mask: hides nothing; paint black what does not count{place}"
+        raise config.error(
+            f"watches.{name}.mask",
+            f"watches.{name}.mask: hides nothing; paint black what does not count{place}",
         )
     left = 0.0 if pixels is None else (1.0 - share) * pixels.shape[0] * pixels.shape[1]
     if pixels is not None and left < LEAST_SIDE_PX**2:
-        raise ConfigError(
+        raise config.error(
+            f"watches.{name}.mask",
             f"watches.{name}.mask: leaves {left:.0f} pixels of the region, too few to tell states "
-            f"apart{place}"
+            f"apart{place}",
         )
     return f"hides {share:.1%} of the region{place}"
 
@@ -269,28 +277,26 @@ def _write_mask(folder: Path, name: str, mask: Mask, pixels: BgrImage) -> Path:
 
 def _first_frame(config: Config, name: str, regions: dict[str, BgrImage]) -> str:
     from edge_sim.core.images import crop
-    from edge_sim.errors import ConfigError, SourceError
+    from edge_sim.errors import SourceError
     from edge_sim.gallery.records import LEAST_SIDE_PX
-    from edge_sim.io.sources import open_source
     from edge_sim.runtime import assembly
 
-    options = assembly.source_options(config, name)
-    uri = assembly.resolved_uri(config, name)
-    with closing(open_source(uri, options)) as source:
+    with closing(assembly.open_configured(config, name, threaded=True)) as source:
         opened_s = time.monotonic()
         frame = source.read()
         if frame is None:
             raise SourceError(f"{name}: ended before its first frame")
         waited_s = time.monotonic() - opened_s
         sizes = []
-        for watch_name, watch in assembly.watches_by_source(config)[name].items():
-            pixels = crop(frame.pixels, assembly.region_of(config, watch).roi)
+        for watch_name in assembly.watches_by_source(config)[name]:
+            pixels = crop(frame.pixels, assembly.region_of(config, watch_name).roi)
             regions[watch_name] = pixels
             if min(pixels.shape[:2]) < LEAST_SIDE_PX:
-                raise ConfigError(
+                raise config.error(
+                    f"watches.{watch_name}.roi",
                     f"watches.{watch_name}.roi: the region is {pixels.shape[1]}x{pixels.shape[0]} "
                     f"pixels of the frame; states cannot be told apart below "
-                    f"{LEAST_SIDE_PX}x{LEAST_SIDE_PX}, enlarge it"
+                    f"{LEAST_SIDE_PX}x{LEAST_SIDE_PX}, enlarge it",
                 )
             sizes.append(f"{watch_name} {pixels.shape[1]}x{pixels.shape[0]}")
         height, width = frame.pixels.shape[:2]

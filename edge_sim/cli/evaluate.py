@@ -243,12 +243,11 @@ def _configured(args: argparse.Namespace) -> tuple[Region, Gallery, Stages]:
     if name not in config.watches:
         known = ", ".join(config.watches) or "none"
         raise ConfigError(f"{args.config}: choose one with --watch (there are: {known})")
-    watch = config.watches[name]
     args.model = str(config.model.path)
     embedder: Embedder = embedder_of(args)
     with open_gallery(config) as store:
         gallery = store.gallery(name, model_id=embedder.model_id)
-    return region_of(config, watch), gallery, stages_of(config, watch)
+    return region_of(config, name), gallery, stages_of(config, config.watches[name])
 
 
 def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

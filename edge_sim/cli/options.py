@@ -43,8 +43,9 @@ def load(path: Path, *, source: str | None = None) -> Config:
     ((name, present),) = config.sources.items()
     # Typed by the user, so relative to where the user is, not to the file.
     uri = anchored(source, str(Path.cwd()))
+    places = {key: place for key, place in config.places.items() if not key.startswith("sources")}
     return msgspec.structs.replace(
-        config, sources={name: msgspec.structs.replace(present, uri=uri)}
+        config, sources={name: msgspec.structs.replace(present, uri=uri)}, places=places
     )
 
 
@@ -277,7 +278,7 @@ class Context:
             if watch not in self.config.watches:
                 hint = nearest(watch, self.config.watches)
                 raise ConfigError(f"the configuration has no watch {watch!r}{hint}")
-            configured = region_of(self.config, self.config.watches[watch])
+            configured = region_of(self.config, watch)
         return configured if self.roi is None else Region(Roi(*self.roi), configured.mask)
 
     def check_state(self, watch: str, state: str) -> None:

@@ -150,17 +150,15 @@ def _direct(config: Config, watch: str, state: str, event: str | None) -> Taught
 
 def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
     from edge_sim.gallery.candidates import EnrolmentCandidate
-    from edge_sim.io.sources import open_source
     from edge_sim.runtime import assembly
 
     section = config.watches[watch]
     name = section.source or next(iter(config.sources))
-    options = assembly.source_options(config, name)
-    with closing(open_source(assembly.resolved_uri(config, name), options)) as source:
+    with closing(assembly.open_configured(config, name, threaded=True)) as source:
         frame = source.read()
     if frame is None:
         raise SourceError(f"{name}: ended before its first frame")
-    pixels = assembly.region_of(config, section).pixels_of(frame.pixels)
+    pixels = assembly.region_of(config, watch).pixels_of(frame.pixels)
     return EnrolmentCandidate(f"{name}#{frame.index}", pixels, frame.unix_time_s)
 
 

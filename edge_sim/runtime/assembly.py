@@ -51,14 +51,27 @@ logger = logging.getLogger(__name__)
 _FAULTS_PER_LINE = 60
 
 
-def open_configured(config: Config, name: str) -> FrameSource:
-    """Return the source `name` of `config`, open; a camera is read in the caller's thread.
+def open_configured(config: Config, name: str, *, threaded: bool = False) -> FrameSource:
+    """Return the source `name` of `config`, open.
+
+    Args:
+        config: Configuration of the source.
+        name: Name of the source.
+        threaded: Whether a camera is read in a thread of its own, and not in the caller's.
 
     Raises:
+        ConfigError: It can never be opened.
         SourceError: It cannot be opened.
     """
-    options = msgspec.structs.replace(source_options(config, name), threaded=False)
-    return open_source(resolved_uri(config, name), options)
+    options = msgspec.structs.replace(source_options(config, name), threaded=threaded)
+    uri = resolved_uri(config, name)
+    with config.located(f"sources.{name}", "uri"):
+        is_camera = is_live(uri)
+        if not is_camera:
+            return open_source(uri, options)
+    # That a camera does not answer is no mistake in the configuration.
+    with config.located(f"sources.{name}", "uri", kinds=(ConfigError,)):
+        return open_source(uri, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,10 +353,13 @@ def kept_source(config: Config, name: str, old: Device | None) -> FrameSource | 
 
 
 def _source_of(config: Config, name: str, environment: Environment, wakeup: Wakeup) -> FrameSource:
-    if not environment.is_live(resolved_uri(config, name)):
-        return environment.open_source(config, name)
     options = source_options(config, name)
-    check_source(resolved_uri(config, name), options)
+    with config.located(f"sources.{name}", "uri"):
+        is_camera = environment.is_live(resolved_uri(config, name))
+        if is_camera:
+            check_source(resolved_uri(config, name), options)
+    if not is_camera:
+        return environment.open_source(config, name)
     return LiveSource(
         partial(environment.open_source, config, name),
         msgspec.structs.replace(
@@ -361,9 +377,10 @@ def open_sinks(config: Config) -> list[EventSink]:
     """
     with contextlib.ExitStack() as opened:
         sinks: list[EventSink] = []
-        for item in config.sinks:
+        for at, item in enumerate(config.sinks):
             options = sink_options(item, device=config.device, folder=config.path(""))
-            sinks.append(open_sink(kind_of(item), **options))
+            with config.located(f"sinks[{at}]"):
+                sinks.append(open_sink(kind_of(item), **options))
             opened.callback(sinks[-1].close)
         opened.pop_all()
     return sinks
@@ -455,10 +472,10 @@ def build_pipeline(
     """
     built = []
     with open_gallery(config) as store:
-        for name, watch in watches.items():
+        for name in watches:
             gallery = store.gallery(name, model_id=embedder.model_id)
-            check_states(name, watch, gallery, grows=grows)
-            region = region_of(config, watch)
+            check_states(config, name, gallery, grows=grows)
+            region = region_of(config, name)
             moved = moved_region(gallery, region.roi)
             if moved is not None:
                 logger.warning("watch %s: %s", name, moved)
@@ -474,13 +491,13 @@ def build_watch(config: Config, name: str, gallery: Gallery, region: Region) -> 
     return Watch(name, gallery, stages_of(config, watch), region=region, pace=pace, gate=gate)
 
 
-def region_of(config: Config, watch: WatchConfig) -> Region:
-    """Return the region and mask of `watch`.
+def region_of(config: Config, name: str) -> Region:
+    """Return the region and mask of the watch `name`.
 
     Raises:
         ConfigError: The mask cannot be read.
     """
-    return Region(Roi(*watch.roi), _mask(config, watch))
+    return Region(Roi(*config.watches[name].roi), _mask(config, name))
 
 
 def source_options(config: Config, name: str) -> SourceOptions:
@@ -508,42 +525,47 @@ def resolved_uri(config: Config, name: str) -> str:
     return anchored(config.sources[name].uri, config.folder)
 
 
-def _mask(config: Config, watch: WatchConfig) -> Mask | None:
-    if watch.mask is None:
+def _mask(config: Config, name: str) -> Mask | None:
+    path = config.watches[name].mask
+    if path is None:
         return None
     try:
-        return Mask.painted(read_mask(config.path(watch.mask)))
+        return Mask.painted(read_mask(config.path(path)))
     except (ValueError, EdgeSimError) as error:
-        raise ConfigError(f"mask: {_with_path(watch.mask, str(error))}") from error
+        key = f"watches.{name}.mask"
+        raise config.error(key, f"{key}: {_with_path(path, str(error))}") from error
 
 
 def _with_path(path: str, message: str) -> str:
     return message if path in message else f"{printable(path)}: {message}"
 
 
-def check_states(name: str, watch: WatchConfig, gallery: Gallery, *, grows: bool = False) -> None:
+def check_states(config: Config, name: str, gallery: Gallery, *, grows: bool = False) -> None:
     """Check that the gallery knows every configured state; an empty gallery may be filled later.
 
     Args:
+        config: Configuration of the watch.
         name: Name of the watch.
-        watch: Section of the watch.
         gallery: References of the watch.
         grows: Log a state without a reference instead of raising: it is about to be taught.
 
     Raises:
         ConfigError: A configured state has no reference, or a rule names a state that is none.
     """
+    watch = config.watches[name]
     known = watch.states or gallery.states
     for state in sorted(watch.rules.states.difference(known)) if known else ():
-        raise ConfigError(
-            f"watches.{name}.rules: there is no state {state!r}{nearest(state, known)}"
+        raise config.error(
+            f"watches.{name}.rules",
+            f"watches.{name}.rules: there is no state {state!r}{nearest(state, known)}",
         )
     missing = [state for state in watch.states if state not in gallery.states]
     if missing and len(gallery):
         if grows:
             logger.warning("watch %s has no reference yet of %s", name, ", ".join(missing))
             return
-        raise ConfigError(
+        raise config.error(
+            f"watches.{name}.states",
             f"watches.{name}.states: the gallery has no reference of {', '.join(missing)} "
-            f"(it has {', '.join(gallery.states)}); add some with `edge-sim gallery add`"
+            f"(it has {', '.join(gallery.states)}); add some with `edge-sim gallery add`",
         )

@@ -82,9 +82,9 @@ class Watcher:
         region: Region,
         store: GalleryStore | None = None,
     ) -> None:
-        ((self.watch, section),) = config.watches.items()
+        (self.watch,) = config.watches
         ((self.source, _),) = config.sources.items()
-        check_states(self.watch, section, gallery)
+        check_states(config, self.watch, gallery)
         self.embedder = embedder
         self._watch = build_watch(config, self.watch, gallery, region)
         self._pipeline = Pipeline(embedder, [self._watch], config.device)
@@ -202,7 +202,7 @@ class Watcher:
         with ExitStack() as opened:
             store = opened.enter_context(_open_store(config.path(config.gallery.path)))
             gallery = store.gallery(watch, model_id=embedder.model_id)
-            region = region_of(config, section)
+            region = region_of(config, watch)
             watcher = cls(alone, embedder, gallery, region=region, store=store)
             opened.pop_all()
         return watcher

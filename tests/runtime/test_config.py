@@ -46,6 +46,7 @@ def test_the_default_file_says_exactly_the_defaults(repository: Path) -> None:
         sources={"camera": SourceConfig(uri="synthetic:bowl")},
         watches={"bowl": WatchConfig()},
         folder=config.folder,
+        places=config.places,
     )
     assert config == plain
 

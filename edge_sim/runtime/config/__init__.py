@@ -7,7 +7,9 @@ replaced in secrets only: in keys called `uri`, `url`, `password`, `secret` and 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,7 +21,7 @@ from edge_sim.core.types import Roi, is_reserved
 from edge_sim.decision.followers import follower_names
 from edge_sim.decision.rules import Rules
 from edge_sim.decision.scene_problems import ReportingPolicy
-from edge_sim.errors import ConfigError, GalleryError
+from edge_sim.errors import ConfigError, EdgeSimError, GalleryError, SinkError, SourceError
 from edge_sim.gallery.gallery import checked_name
 from edge_sim.io.sinks.options import SinkOptions, StdoutOptions
 from edge_sim.io.sources.options import SourceOptions
@@ -177,6 +179,45 @@ class Config(Options, frozen=True):
     """Folder that relative paths start from: that of the file. Not a key of the file."""
     hints: Annotated[tuple[str, ...], INTERNAL] = ()
     """Lines about keys of the file that have other names now. Not a key of the file."""
+    places: Annotated[dict[str, str], INTERNAL] = msgspec.field(default_factory=dict)
+    """FILE:LINE of each key of the file, as in `watches.bowl.mask`. Not a key of the file."""
+
+    def error(self, key: str, message: str) -> ConfigError:
+        """Return an error about a key, with its line, or that of what it is in, in front."""
+        while key and key not in self.places:
+            key = re.split(r"[.\[][^.\[]*$", key)[0] if re.search(r"[.\[]", key) else ""
+        place = self.places.get(key, "")
+        return ConfigError(f"{place}: {message}" if place else message)
+
+    @contextmanager
+    def located(
+        self,
+        section: str,
+        key: str = "",
+        *,
+        kinds: tuple[type[EdgeSimError], ...] = (ConfigError, SourceError, SinkError),
+    ) -> Iterator[None]:
+        """Say in the errors of the block where the section, or its key, is written.
+
+        Args:
+            section: Path of the section, as in `sources.yard`.
+            key: Key that an error is about which names none of the section's keys.
+            kinds: Kinds of errors; others pass as they are.
+        """
+        try:
+            yield
+        except kinds as error:
+            messages = error.messages if isinstance(error, ConfigError) else (str(error),)
+            raise type(error)(
+                *(self._located(section, key, message) for message in messages)
+            ) from error
+
+    def _located(self, section: str, key: str, message: str) -> str:
+        start = f"{section}."
+        keys = [place.removeprefix(start) for place in self.places if place.startswith(start)]
+        named = [name for name in keys if re.search(rf"\b{re.escape(name)}\b", message)]
+        shown = message if message.startswith(section) else f"{section}: {message}"
+        return str(self.error(start + (named or [key])[0], shown)) if self.places else message
 
     @property
     def is_served(self) -> bool:
@@ -236,7 +277,8 @@ def parse_config(
     reader.finish()
     sinks = table.pop("sinks", None)
     try:
-        config = msgspec.convert({**table, "folder": folder, "hints": reader.hints}, Config)
+        known = {"folder": folder, "hints": reader.hints, "places": reader.places()}
+        config = msgspec.convert({**table, **known}, Config)
         if sinks is not None:
             config = msgspec.structs.replace(config, sinks=read_sinks(sinks))
     except msgspec.ValidationError as error:

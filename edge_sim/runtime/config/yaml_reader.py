@@ -273,6 +273,10 @@ class YamlReader:
             problem = getattr(error, "problem", None) or str(error)
             raise self.error(path, f"{path}: {problem}") from error
 
+    def places(self) -> dict[str, str]:
+        """Return FILE:LINE of every key that was read, by its path."""
+        return {path: f"{self._where}:{line}" for path, line in self._lines.items() if path}
+
     def error(self, path: str, message: str) -> ConfigError:
         """Return an error with the line of the key at `path`."""
         return self._error_at(self._lines.get(path), message)

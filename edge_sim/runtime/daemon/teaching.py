@@ -251,7 +251,7 @@ def teach_picture(
         raise CommandError(
             f"watch {command.watch} has no state {command.state!r}{nearest(command.state, states)}"
         )
-    roi = assembly.region_of(config, config.watches[command.watch]).roi
+    roi = assembly.region_of(config, command.watch).roi
     metadata = {"taught": "yes", REGION: region_text(roi)}
     plan = EnrolmentPlan(command.watch, command.state, metadata=metadata)
     with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:
