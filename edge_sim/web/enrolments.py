@@ -152,7 +152,7 @@ class Enrolments:
             GalleryError: The gallery cannot be written.
         """
         config = self._checked(watch, state)
-        region = assembly.region_of(config, config.watches[watch])
+        region = assembly.region_of(config, watch)
         picture = self._device.picture(watch)
         frame = None if picture is None else picture.frame.pixels
 
@@ -208,7 +208,7 @@ class Enrolments:
     ) -> EnrolmentReport:
         metadata = {"taught": "yes"}
         if not labelled:  # the region of an earlier picture is not known
-            roi = assembly.region_of(config, config.watches[watch]).roi
+            roi = assembly.region_of(config, watch).roi
             metadata[REGION] = region_text(roi)
         plans = [
             (_plan(watch, state, metadata, force, labelled), candidates)

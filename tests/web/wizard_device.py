@@ -49,7 +49,7 @@ class WizardDevice(FakeDevice):
         frame = self.frames.get(config.source or next(iter(self.config.sources)))
         if frame is None:
             return None
-        return WatchPicture(frame, assembly.region_of(self.config, config), self.embedder)
+        return WatchPicture(frame, assembly.region_of(self.config, watch), self.embedder)
 
     def call(self, job: Any, limit_s: float = 10.0) -> Any:
         return job(self)
