@@ -83,7 +83,7 @@ def _embed(args: argparse.Namespace) -> int:
 
 def _pictures(paths: Iterable[Path], rows: _Rows) -> Iterator[Path]:
     """Yield the files named, and the pictures in the folders named, subfolders included, sorted."""
-    from edge_sim.io.sources.uri import PICTURE_SUFFIXES
+    from edge_sim.io.sources.uri import belongs_to_pictures
 
     for path in paths:
         if not is_dir(path):
@@ -93,7 +93,7 @@ def _pictures(paths: Iterable[Path], rows: _Rows) -> Iterator[Path]:
             Path(folder) / name
             for folder, _, names in os.walk(path)
             for name in names
-            if Path(name).suffix.lower() in PICTURE_SUFFIXES
+            if belongs_to_pictures(Path(folder) / name)
         )
         if not found:
             _fail(rows, path, "no picture in this folder")

@@ -18,6 +18,7 @@ from edge_sim.core.picture_header import (
     PictureHeader,
     check_header,
     check_size,
+    fault_of,
     read_header,
 )
 from edge_sim.core.types import THUMBNAIL_PX, BgrImage, FloatPlane, GrayImage, Quality, Roi
@@ -418,9 +419,9 @@ def _decoded(data: bytes, flags: int) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ValueError(f"not a picture that OpenCV can decode ({error.err})") from error
+        raise ValueError(f"{fault_of(data)} ({error.err})") from error
     if pixels is None:
-        raise ValueError("not a picture that OpenCV can decode")
+        raise ValueError(fault_of(data))
     return pixels
 
 
@@ -433,19 +434,27 @@ def _decoded_pnm(data: bytes, header: PictureHeader) -> NDArray[Any]:
     if kind in (b"P5", b"P6"):
         number = np.dtype(">u2" if header.maxval > 255 else "u1")
         if len(data) - header.data_at < count * number.itemsize:
-            raise ValueError("not a picture that OpenCV can decode (the file ends early)")
+            raise ValueError(_ends_early(data, header, header.data_at + count * number.itemsize))
         values = np.frombuffer(data, number, count, header.data_at)
     else:
-        values = _numbers(data, header.data_at, count)
+        values = _numbers(data, header, count)
     scale = np.arange(header.maxval + 1, dtype=np.float64) * (255.0 / header.maxval)
     levels = np.rint(scale).astype(np.uint8)
     pixels = levels[np.minimum(values, header.maxval)].reshape(shape)
     return pixels if len(shape) == 2 else pixels[:, :, ::-1].copy()
 
 
-def _numbers(data: bytes, at: int, count: int) -> NDArray[np.uint32]:
+def _ends_early(data: bytes, header: PictureHeader, least: int) -> str:
+    width, height = header.size or (0, 0)
+    return (
+        f"the file ends early, after {len(data)} bytes of at least {least}: "
+        f"a {header.kind} of {width} x {height} pixels"
+    )
+
+
+def _numbers(data: bytes, header: PictureHeader, count: int) -> NDArray[np.uint32]:
     """Return `count` numbers of a text, part by part: a list of all of them would be huge."""
-    values, found = np.empty(count, np.uint32), 0
+    values, found, at = np.empty(count, np.uint32), 0, header.data_at
     while found < count and at < len(data):
         space = _SPACE.search(data, at + _TEXT_PART)
         end = space.start() if space else len(data)
@@ -456,7 +465,7 @@ def _numbers(data: bytes, at: int, count: int) -> NDArray[np.uint32]:
             raise ValueError("not a picture that OpenCV can decode (no number)") from error
         found, at = found + len(part), end
     if found < count:
-        raise ValueError("not a picture that OpenCV can decode (the file ends early)")
+        raise ValueError(_ends_early(data, header, len(data) + 2 * (count - found)))
     return values
 
 

@@ -22,6 +22,7 @@ _PNM = re.compile(
     rb"(?:(?:\s|#[^\n]*\n)+(?P<maxval>\d{1,5}))?\s"
 )
 _PNM_HEAD = 4096
+_START_BYTES = 512
 # Start-of-frame markers; C4, C8 and CC between them mean something else.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PNG_CHUNKS = 64  # before the pixels
@@ -51,6 +52,24 @@ _OTHER_STARTS = (
     (b"Pf\n", "PFM"),
     (b"FUJIFILMCCD-RAW", "camera raw"),
     (b"IIU\0", "camera raw"),
+    (b"\0\0\1\0", "ICO"),
+    (b"\xc5\xd0\xd3\xc6", "EPS"),
+    (b"%!PS-Adobe", "EPS"),
+    (b"\x01\xda", "SGI"),
+    (b"\x0a\x05\x01", "PCX"),
+)
+_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!--|<!DOCTYPE svg|<svg)")
+_KINDS_BY_NAME = {".tga": "TGA", ".vda": "TGA", ".icb": "TGA", ".wbmp": "WBMP", ".pcd": "PhotoCD"}
+"""Kinds that have no mark of their own in their first bytes."""
+_LONGEST_BMP_HEADER = 1024  # of known ones, 124
+_OTHER_CONTENTS = (
+    (b"PK\3\4", "a zip archive"),
+    (b"PK\5\6", "a zip archive"),
+    (b"%PDF", "a PDF"),
+    (b"\x1f\x8b", "packed by gzip"),
+    (b"SQLite format 3\0", "a database"),
+    (b"\x7fELF", "a program"),
+    (b"version https://git-lfs", "a pointer of Git LFS, whose content was not fetched"),
 )
 _VIDEO_STARTS = (
     b"\x1aE\xdf\xa3",
@@ -60,6 +79,7 @@ _VIDEO_STARTS = (
     b"OggS",
     b"\x30&\xb2u",
 )
+_TEXT_BYTES = bytes(range(32, 127)) + b"\t\r\n\f"
 _STREAMS_OF_JPEG = frozenset({".mjpeg", ".mjpg"})
 READ_KINDS = frozenset({"PNG", "JPEG", "WebP", "BMP", "TIFF", "PNM"})
 """Kinds that OpenCV decodes completely and that have their size in the header."""
@@ -95,6 +115,8 @@ def read_header(data: bytes) -> PictureHeader | None:
             return PictureHeader(kind)
     if data[4:8] == b"ftyp":
         return _iso(data)
+    if _SVG.match(data[:_START_BYTES]) and b"<svg" in data[:_START_BYTES]:
+        return PictureHeader("SVG")
     for start, name, reader in (
         (b"\x89PNG\r\n\x1a\n", "PNG", _png),
         (b"\xff\xd8\xff", "JPEG", _jpeg),
@@ -125,13 +147,101 @@ def holds_picture(start: bytes, suffix: str, *, by_name: bool) -> bool:
     header = read_header(start)
     if header is not None:
         return header.kind != "JPEG" or suffix.lower() not in _STREAMS_OF_JPEG
-    is_video = (
+    return by_name and not _holds_video(start)
+
+
+def _holds_video(start: bytes) -> bool:
+    return (
         start.startswith(_VIDEO_STARTS)
         or start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
         or (start.startswith(b"RIFF") and start[8:12] == b"AVI ")
         or (len(start) > 376 and start[0] == start[188] == start[376] == 0x47)
     )
-    return by_name and not is_video
+
+
+def kind_by_name(suffix: str) -> str | None:
+    """Return the kind of pictures without a mark in their content, by the suffix of the name."""
+    return _KINDS_BY_NAME.get(suffix.lower())
+
+
+def fault_of(data: bytes) -> str:
+    """Return why a file is no picture that can be decoded, in words; sizes are in bytes.
+
+    Args:
+        data: Content that is no picture, or that a decoder has rejected.
+    """
+    if not data:
+        return "the file is empty"
+    header = read_header(data)
+    if header is None:
+        return f"not a picture that OpenCV can decode ({_content_of(data)})"
+    size = "" if header.size is None else f" of {header.size[0]} x {header.size[1]} pixels"
+    least = _least_bytes(data, header)
+    if least is not None and len(data) < least:
+        more = f" of at least {least}" if least - len(data) > 1 else ""
+        return f"the file ends early, after {len(data)} bytes{more}: a {header.kind}{size}"
+    return f"not a picture that OpenCV can decode (damaged {header.kind}{size or ' header'})"
+
+
+def _content_of(data: bytes) -> str:
+    """Return what a file holds that is no picture."""
+    start = data[:_START_BYTES]
+    for mark, content in _OTHER_CONTENTS:
+        if start.startswith(mark):
+            return content
+    if _holds_video(start):
+        return "a video"
+    if not any(start):
+        return "only zeros"
+    if start.lstrip()[:5].lower() in (b"<!doc", b"<html"):
+        return "a web page"
+    try:
+        is_text = start[: _START_BYTES - 4].decode("utf-8").isprintable()
+    except UnicodeDecodeError:
+        is_text = False
+    return "text" if is_text or not start.translate(None, _TEXT_BYTES) else "unknown content"
+
+
+def _least_bytes(data: bytes, header: PictureHeader) -> int | None:
+    """Return the least length of a picture file, as far as its structure says; None if unknown."""
+    try:
+        if header.kind == "PNG":
+            return _png_end(data)
+        if header.kind == "JPEG":
+            return None if b"\xff\xd9" in data[-64:] else len(data) + 1
+        if header.kind == "WebP":
+            return 8 + int(struct.unpack_from("<I", data, 4)[0])
+        if header.kind == "BMP":
+            return _bmp_end(data)
+        if header.kind == "TIFF":
+            place = struct.unpack_from("<I" if data[:2] == b"II" else ">I", data, 4)[0]
+            return int(place) + 2 if data[2:4] in (b"*\0", b"\0*") else None
+        if header.size is None:
+            return len(data) + 1
+    except struct.error:
+        return len(data) + 1
+    return None
+
+
+def _png_end(data: bytes) -> int:
+    at = 8
+    while at < len(data):
+        if len(data) < at + 12:
+            return at + 12
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IEND" or end > len(data):
+            return end
+        at = end
+    return at + 12
+
+
+def _bmp_end(data: bytes) -> int:
+    (offset,) = struct.unpack_from("<I", data, 10)
+    length, width, height = struct.unpack_from("<Iii", data, 14)
+    bits, compression = struct.unpack_from("<HI", data, 28)
+    if length < 40 or compression not in (0, 3):
+        return int(offset) + 1
+    return int(offset + (width * bits + 31) // 32 * 4 * abs(height))
 
 
 def check_header(data: bytes) -> PictureHeader:
@@ -142,13 +252,13 @@ def check_header(data: bytes) -> PictureHeader:
     """
     header = read_header(data)
     if header is None:
-        raise ValueError("not a picture that OpenCV can decode")
+        raise ValueError(fault_of(data))
     if header.kind not in READ_KINDS:
         raise ValueError(f"{header.kind} pictures are not read; convert it to JPEG or PNG")
     if header.reduced:
         raise ValueError("a camera's raw file is not read; convert it to JPEG or PNG")
     if header.size is None:
-        raise ValueError(f"not a picture that OpenCV can decode (damaged {header.kind} header)")
+        raise ValueError(fault_of(data))
     check_size(*header.size, weight=header.weight)
     return header
 
@@ -238,12 +348,14 @@ def _webp(data: bytes) -> PictureHeader | None:
     return PictureHeader("WebP")
 
 
-def _bmp(data: bytes) -> PictureHeader:
+def _bmp(data: bytes) -> PictureHeader | None:
     (length,) = struct.unpack_from("<I", data, 14)
     if length == 12:  # of OS/2, with short numbers
         width, height = struct.unpack_from("<HH", data, 18)
     else:
         width, height = struct.unpack_from("<ii", data, 18)
+    if length > _LONGEST_BMP_HEADER:
+        return None  # text, perhaps
     return PictureHeader("BMP", (abs(width), abs(height)))
 
 

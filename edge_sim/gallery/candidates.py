@@ -16,7 +16,7 @@ from edge_sim.errors import SourceError
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.pictures import natural_key, read_picture
-from edge_sim.io.sources.uri import PICTURE_SUFFIXES, is_picture, masked
+from edge_sim.io.sources.uri import belongs_to_pictures, is_picture, masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,7 @@ def pictures_in(folder: Path) -> list[Path]:
         AccessError: The folder cannot be read.
     """
     inside = entries(folder)
-    found = [
-        item
-        for item in inside
-        # `._a.jpg` is what macOS keeps beside `a.jpg` on other disks.
-        if item.suffix.lower() in PICTURE_SUFFIXES
-        and not item.name.startswith(".")
-        and is_file(item)
-    ]
+    found = [item for item in inside if belongs_to_pictures(item)]
     if not found:
         raise SourceError(f"{printable(str(folder))}: no pictures among {len(inside)} entries")
     return sorted(found, key=natural_key)

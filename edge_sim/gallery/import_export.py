@@ -29,6 +29,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from edge_sim.core.files import entries, is_dir, is_file, printable, size_of, write_private
+from edge_sim.core.picture_header import read_header
 from edge_sim.errors import AccessError, GalleryError, SourceError
 from edge_sim.gallery.candidates import (
     CandidateResult,
@@ -221,6 +222,7 @@ def _origin(path: Path, item: _Listed) -> ReferenceOrigin:
 
 
 _CHUNK_BYTES = 1 << 20
+_START_BYTES = 512  # enough to recognise a picture
 _DEEPEST = 8  # folders; no layout needs more than three
 _ENCRYPTED = 0x1  # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.4.4
 _COMPRESSIONS = frozenset(
@@ -277,7 +279,7 @@ def _unpack(archive: zipfile.ZipFile, root: Path, path: Path, limits: ArchiveLim
     left = limits.total_bytes
     for entry in entries:
         inner = _checked(entry.filename, path)
-        if entry.is_dir() or not _wanted(entry, inner):
+        if entry.is_dir() or not _wanted(archive, entry, inner):
             continue
         _check_readable(entry, path)
         target = root.joinpath(*inner.parts)
@@ -305,11 +307,16 @@ def _check_readable(entry: zipfile.ZipInfo, path: Path) -> None:
         )
 
 
-def _wanted(entry: zipfile.ZipInfo, inner: PurePosixPath) -> bool:
+def _wanted(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, inner: PurePosixPath) -> bool:
     mode = entry.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return False  # a link or a device
-    return inner.suffix.lower() in PICTURE_SUFFIXES or inner.name == MANIFEST
+    if inner.suffix.lower() in PICTURE_SUFFIXES or inner.name == MANIFEST:
+        return True
+    if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _COMPRESSIONS:
+        return False
+    with archive.open(entry) as file:
+        return read_header(file.read(_START_BYTES)) is not None
 
 
 def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, limit: int) -> int:

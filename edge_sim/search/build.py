@@ -30,8 +30,8 @@ from edge_sim.core.protocols import Embedder
 from edge_sim.core.tables import name_key
 from edge_sim.core.types import THUMBNAIL_PX, GrayImage, Quality
 from edge_sim.errors import ModelError, SearchError
-from edge_sim.io.sources.pictures import MAX_FILE_BYTES, natural_key
-from edge_sim.io.sources.uri import PICTURE_SUFFIXES
+from edge_sim.io.sources.pictures import natural_key, picture_bytes
+from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
 from edge_sim.search.rows import (
     LEFT_OUT,
@@ -109,7 +109,7 @@ def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[P
         here = Path(folder)
         below[:] = sorted(name for name in below if here / name != skip)
         for name in names:
-            if Path(name).suffix.lower() in PICTURE_SUFFIXES:
+            if belongs_to_pictures(here / name):
                 yield here / name
 
 
@@ -351,9 +351,7 @@ def _read(
 ) -> _Read:
     known = Known(path, state.size, state.mtime_ns)
     try:
-        if state.size > MAX_FILE_BYTES:
-            raise ValueError(f"{state.size} bytes are more than {MAX_FILE_BYTES}")
-        data = (root / path).read_bytes()
+        data = picture_bytes(root / path)
         digest = sha256(data).digest()
         if digest in hashes:
             return _Read(known, digest)

@@ -55,7 +55,7 @@ def test_build_says_when_it_is_ready(photos: Path, tmp_path: Path, run: Run) -> 
     assert "not read: broken.jpg: not a picture" in err
     code, out, _ = run(*arguments, "--json")
     assert json.loads(out)["unread"] == [
-        {"path": "broken.jpg", "reason": "not a picture that OpenCV can decode"}
+        {"path": "broken.jpg", "reason": "not a picture that OpenCV can decode (text)"}
     ]
 
 

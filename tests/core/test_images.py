@@ -26,6 +26,12 @@ from edge_sim.core.images import (
 from edge_sim.core.types import Roi
 
 
+def encoded(suffix: str) -> bytes:
+    """Return an encoded picture whose pixels do not compress to nothing."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    return cv2.imencode(suffix, noise)[1].tobytes()
+
+
 def coloured(height: int = 40, width: int = 60) -> NDArray[np.uint8]:
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[:, : width // 2] = (200, 40, 10)
@@ -141,9 +147,31 @@ def test_a_picture_survives_encoding() -> None:
     assert np.abs(decode(encode_jpeg(pixels)).astype(int) - pixels).mean() < 4
 
 
-@pytest.mark.parametrize("data", [b"", b"not a picture", encode_jpeg(coloured())[:40]], ids=len)
-def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="not a picture"):
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"hello", r"not a picture that OpenCV can decode \(text\)"),
+        (b"\0" * 900, "only zeros"),
+        (b"PK\3\4" + bytes(99), "a zip archive"),
+        (b"<!DOCTYPE html><p>", "a web page"),
+        (b"\x1aE\xdf\xa3" + bytes(99), "a video"),
+        (b"\xfe\xdc" * 99, "unknown content"),
+        (encode_jpeg(coloured())[:40], "ends early, after 40 bytes: a JPEG"),
+        (encode_jpeg(coloured())[:-40], "ends early, after .*: a JPEG of "),
+        (encoded(".png")[:200], "ends early, after 200 bytes of at least .*: a PNG of "),
+        (encoded(".bmp")[:200], "ends early, after 200 bytes of at least .*: a BMP of "),
+        (encoded(".webp")[:-9], "ends early, after .* of at least .*: a WebP of "),
+        (encoded(".tiff")[:99], "ends early, after 99 bytes of at least .*: a TIFF"),
+        (encoded(".ppm")[:-9], "ends early, after .* of at least .*: a PNM of "),
+        (encoded(".png")[:60] + bytes(60) + encoded(".png")[120:], r"\(damaged PNG of "),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG pictures are not read"),
+        (b"\0\0\1\0" + bytes(99), "ICO pictures are not read"),
+    ],
+    ids=str,
+)
+def test_bytes_that_are_no_picture_are_refused_with_the_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         decode(data)
 
 

@@ -158,7 +158,7 @@ def test_a_jpeg_is_decoded_small_and_whole_when_somebody_asks() -> None:
 
 
 def test_a_jpeg_that_cannot_be_decoded_is_an_error_when_it_is_made() -> None:
-    with pytest.raises(ValueError, match="picture"):
+    with pytest.raises(ValueError, match="ends early, after 200 bytes: a JPEG"):
         JpegPicture(encode_jpeg(scene())[:200], 4)
 
 

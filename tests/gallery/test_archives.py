@@ -7,7 +7,7 @@ import os
 import resource
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import pytest
@@ -22,7 +22,8 @@ PICTURE = cv2.imencode(".png", scene(1))[1].tobytes()
 def packed(path: Path, *names: str, content: bytes = PICTURE) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(name, content)
+            is_picture = PurePosixPath(name).suffix not in (".sh", ".exe")
+            archive.writestr(name, content if is_picture else b"exit 1")
     return path
 
 
@@ -34,6 +35,7 @@ def packed(path: Path, *names: str, content: bytes = PICTURE) -> Path:
         (["model/dataset/open/1.png", "model/train/x.png"], ["open"]),
         (["dataset/open/1.png"], ["open"]),
         (["open/1.png", "run.sh", "open/run.exe"], ["open"]),
+        (["open/1", "shut/photo.dat"], ["open", "shut"]),
         (["0.png", "1.png"], ["Class_1"]),
         (["train/good/1.png", "test/cut/1.png"], ["cut", "good"]),
     ],

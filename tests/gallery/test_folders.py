@@ -10,7 +10,7 @@ import pytest
 
 from edge_sim.core.types import Roi
 from edge_sim.errors import GalleryError, SourceError
-from edge_sim.gallery.candidates import EnrolmentCandidate
+from edge_sim.gallery.candidates import EnrolmentCandidate, Unreadable
 from edge_sim.gallery.enrolment import Batch, EnrolmentPlan, enrol, enrol_batches
 from edge_sim.gallery.import_export import export_states, pictures_of, state_name, states_in
 from edge_sim.gallery.store import GalleryStore
@@ -150,7 +150,10 @@ def test_links_that_lead_in_circles_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "up").symlink_to(tmp_path)
     found = states_in(tmp_path)
     assert list(found) == ["open"]
-    assert len(list(pictures_of(tmp_path, found["open"]))) == 1
+    picture, link = pictures_of(tmp_path, found["open"])
+    assert isinstance(picture, EnrolmentCandidate)
+    assert isinstance(link, Unreadable)
+    assert "symbolic links" in link.fault
 
 
 def test_an_import_brings_back_all_that_an_export_knew(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_copies_share_a_content(photos: Path, place: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not a picture"),
+        (b"", "the file is empty"),
         (b"hello", "not a picture"),
         (
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 60_000, 60_000),

@@ -20,6 +20,7 @@ import numpy as np
 
 from edge_sim.core.files import exists, expanded, is_dir, is_file, printable
 from edge_sim.core.images import decode, decode_mask, decode_reduced
+from edge_sim.core.picture_header import kind_by_name, read_header
 from edge_sim.core.raw_pictures import JpegPicture, RawFrame, RawPicture
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.core.types import BgrImage, Frame, GrayImage
@@ -27,7 +28,7 @@ from edge_sim.errors import ConfigError, DataError, SourceError
 from edge_sim.io.sources.capture import upright
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.uri import (
-    PICTURE_SUFFIXES,
+    belongs_to_pictures,
     is_glob,
     label,
     local_path,
@@ -134,6 +135,7 @@ T = TypeVar("T")
 ASSUMED_FPS = 1.0
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """More than 64 megapixels need in any usual format; larger files are not even read."""
+_NAMED = 3  # skipped files that are named in the log
 _SETTINGS = ("column", "fps", "times")
 
 
@@ -208,6 +210,15 @@ class PictureFolder:
                 f"{self._name}: none of {len(self._pictures)} pictures can be read, "
                 f"the first is {first}"
             )
+        if len(self._skipped) > _NAMED and not self._offset_s:
+            logger.warning(
+                "%s: %d of %d pictures were skipped: %s, and %d more",
+                self._name,
+                len(self._skipped),
+                len(self._pictures),
+                "; ".join(list(self._skipped.values())[:_NAMED]),
+                len(self._skipped) - _NAMED,
+            )
         if not self._options.loop:
             return False
         span_s = self._pictures[-1].at_s - self._pictures[0].at_s
@@ -231,7 +242,8 @@ class PictureFolder:
             return upright(read_picture(path), self._options.rotate)
         except SourceError as error:
             if path not in self._skipped:
-                logger.warning("%s: skipped %s", self._name, error)
+                level = logging.WARNING if len(self._skipped) < _NAMED else logging.INFO
+                logger.log(level, "%s: skipped %s", self._name, error)
             self._skipped[path] = str(error)
             return None
 
@@ -278,7 +290,8 @@ def picture_bytes(path: Path) -> bytes:
     """Return the content of a picture file.
 
     Raises:
-        ValueError: It is no regular file (opening a pipe would wait for ever), empty, or too large.
+        ValueError: It is no regular file (opening a pipe would wait for ever), empty, too large, or
+            of a kind that is not read and has no mark of its own.
         OSError: It cannot be read.
     """
     status = path.stat()
@@ -289,7 +302,11 @@ def picture_bytes(path: Path) -> bytes:
         raise ValueError("the file is empty")
     if bytes_in_file > MAX_FILE_BYTES:
         raise ValueError(f"{bytes_in_file} bytes are more than {MAX_FILE_BYTES}")
-    return path.read_bytes()
+    data = path.read_bytes()
+    kind = kind_by_name(path.suffix)
+    if kind is not None and read_header(data) is None:
+        raise ValueError(f"{kind} pictures are not read; convert it to JPEG or PNG")
+    return data
 
 
 def open_pictures(place: str, options: SourceOptions) -> PictureFolder:
@@ -339,10 +356,9 @@ def _find(text: str, name: str, *, nested: bool) -> list[Path]:
         return [path]
     else:
         raise SourceError(f"{name}: no such file or folder")
-    pictures = [p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and is_file(p)]
+    pictures = [path for path in found if belongs_to_pictures(path)]
     if not pictures:
-        kinds = ", ".join(sorted(PICTURE_SUFFIXES))
-        raise SourceError(f"{name}: no pictures ({kinds}) among {len(found)} entries")
+        raise SourceError(f"{name}: no pictures among {len(found)} entries")
     return sorted(pictures, key=natural_key)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge_sim.core.files import exists, expanded, is_dir, start_of
-from edge_sim.core.picture_header import holds_picture
+from edge_sim.core.picture_header import holds_picture, read_header
 from edge_sim.errors import ConfigError
 from edge_sim.secrets import MASK, mask_secrets
 
@@ -34,6 +35,36 @@ PICTURE_SUFFIXES = _READ_SUFFIXES | frozenset(
     [
         ".arw",
         ".avif",
+        ".cur",
+        ".emf",
+        ".eps",
+        ".exr",
+        ".hdr",
+        ".icb",
+        ".ico",
+        ".jpf",
+        ".jpx",
+        ".pam",
+        ".pcd",
+        ".pcx",
+        ".pfm",
+        ".pic",
+        ".ras",
+        ".rgbe",
+        ".rw2",
+        ".sgi",
+        ".sr",
+        ".srw",
+        ".svg",
+        ".svgz",
+        ".tga",
+        ".vda",
+        ".wbmp",
+        ".wdp",
+        ".wmf",
+        ".xbm",
+        ".xcf",
+        ".xpm",
         ".cr2",
         ".cr3",
         ".dng",
@@ -103,6 +134,26 @@ def is_picture(path: Path) -> bool:
     by_name = path.suffix.lower() in PICTURE_SUFFIXES
     start = start_of(path, _START_BYTES)
     return holds_picture(start, path.suffix, by_name=by_name) if start else by_name
+
+
+def belongs_to_pictures(path: Path) -> bool:
+    """Return whether an entry of a folder is one of its pictures, or should have been one.
+
+    Decided by the name or else the content; also True for what is no regular file, such as a pipe,
+    and for pictures of kinds that are not read, so that none is passed over in silence. Folders,
+    and files whose name begins with a dot, are not pictures.
+    """
+    if path.name.startswith("."):
+        return False  # also `._a.jpg`, which macOS keeps beside `a.jpg` on other disks
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return False
+        if path.suffix.lower() in PICTURE_SUFFIXES or not stat.S_ISREG(mode):
+            return True
+        return read_header(start_of(path, _START_BYTES)) is not None
+    except (OSError, ValueError):  # a link that leads nowhere; a file that may not be read
+        return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def anchored(uri: str, folder: str) -> str:

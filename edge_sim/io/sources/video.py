@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 from numpy.typing import NDArray
 
-from edge_sim.core.files import is_dir, is_file, plain_name, printable, start_of
+from edge_sim.core.files import exists, is_dir, is_file, plain_name, printable, start_of
 from edge_sim.core.images import decode
 from edge_sim.core.picture_header import READ_KINDS, check_size, read_header
 from edge_sim.core.types import Frame
@@ -127,7 +127,9 @@ class VideoFile:
 
     def _check_kind(self) -> None:
         if not is_file(self._path):
-            what = "is a folder" if is_dir(self._path) else "no such file"
+            what = "no such file"
+            if exists(self._path):
+                what = "is a folder" if is_dir(self._path) else "is not a regular file"
             raise SourceError(f"{self._label}: {what}")
         header = read_header(start_of(self._path, _START_BYTES))
         if header is not None and header.kind not in READ_KINDS | {"GIF"}:

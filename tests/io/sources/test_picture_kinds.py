@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import struct
 import zlib
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,9 +17,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_sim.core.images import decode
+from edge_sim.cli.main import main
+from edge_sim.core.images import decode, encode_jpeg
 from edge_sim.core.picture_header import MAX_PIXELS, read_header
-from tests.malformed import bomb_headers, iso_file, pnm
+from edge_sim.gallery.candidates import (
+    EnrolmentCandidate,
+    Unreadable,
+    pictures_in,
+    read_candidate,
+)
+from edge_sim.io.sources import open_source
+from tests.malformed import bomb_headers, iso_file, pnm, tiff_header
 
 
 @pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
@@ -139,3 +153,75 @@ def test_a_raw_file_with_a_preview_is_refused() -> None:
     body += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
     with pytest.raises(ValueError, match="raw file"):
         decode(b"II*\0\x08\0\0\0" + body + bytes(4))
+
+
+def awkward_folder(folder: Path) -> dict[str, str]:
+    """Fill a folder with files of every kind; return name -> reason, empty for what is read."""
+    folder.mkdir()
+    picture = encode_jpeg(np.full((48, 64, 3), 90, np.uint8))
+    tga = b"\0\0\2" + bytes(9) + b"\x10\0\x10\0\x18\0" + bytes(768)
+    film = b"\0\0\0\x18ftypisom" + bytes(99)
+    files = {
+        "a.tga": (tga, "TGA pictures are not read"),
+        "b.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG pictures are not read"),
+        "c.ico": (b"\0\0\1\0" + bytes(99), "ICO pictures are not read"),
+        "d.psd": (b"8BPS" + bytes(99), "Photoshop pictures are not read"),
+        "e.pam": (b"P7\nWIDTH 2\n", "PAM pictures are not read"),
+        "f.pfm": (b"PF\n2 2\n-1\n", "PFM pictures are not read"),
+        "g.hdr": (b"#?RADIANCE\n", "Radiance HDR pictures are not read"),
+        "h.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000 pictures are not read"),
+        "i.cr2": (tiff_header(64, 48)[:8] + b"CR\2\0" + bytes(99), "raw|damaged|ends early"),
+        "j.jpg": (film, "a video"),
+        "k": (picture, ""),
+        "l.txt": (picture, ""),
+        "m.mp4": (picture, ""),
+        "n.gif": (b"GIF89a" + bytes(99), "GIF pictures are not read"),
+        "o.png": (b"", "is empty"),
+        "p.png": (picture, ""),
+        "q.exr": (b"\x76\x2f\x31\x01" + bytes(99), "OpenEXR pictures are not read"),
+    }
+    for name, (data, _) in files.items():
+        (folder / name).write_bytes(data)
+    for name in ("labels.csv", "notes.txt", "BMW.txt"):
+        (folder / name).write_text("BM is no picture, P5 neither\n")
+    os.mkfifo(folder / "pipe")
+    (folder / "dir.png").mkdir()
+    (folder / "gone.png").symlink_to("nowhere.png")
+    reasons = {name: reason for name, (_, reason) in files.items()}
+    return {**reasons, "pipe": "not a regular file", "gone.png": "No such file"}
+
+
+def check_reasons(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    for name, reason in expected.items():
+        assert bool(reason) == (name in found), name
+        if reason:
+            assert re.search(reason, found[name]), (name, found[name])
+    assert found.keys() <= expected.keys()
+
+
+def test_a_folder_is_read_by_content_and_nothing_is_passed_over_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = awkward_folder(tmp_path / "all")
+    seen = [read_candidate(path) for path in pictures_in(tmp_path / "all")]
+    faults = {Path(c.name).name: c.fault for c in seen if isinstance(c, Unreadable)}
+    check_reasons(faults, expected)
+    frames = sum(not reason for reason in expected.values())
+    assert sum(isinstance(c, EnrolmentCandidate) for c in seen) == frames
+    with closing(open_source(str(tmp_path / "all"))) as source:
+        assert len(list(iter(source.read, None))) == frames
+    faults_count = len(expected) - frames
+    assert f"{faults_count} of {len(expected)} pictures were skipped" in caplog.text
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == 4
+
+
+def test_every_verb_that_reads_folders_names_what_it_does_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected, folder = awkward_folder(tmp_path / "all"), str(tmp_path / "all")
+    main(["index", "build", folder, "--out", str(tmp_path / "i"), "--model", "thumbnail", "--json"])
+    unread = json.loads(capsys.readouterr().out)["unread"]
+    check_reasons({item["path"]: item["reason"] for item in unread}, expected)
+    main(["embed", folder, "--out", str(tmp_path / "e.npy"), "--model", "thumbnail", "--json"])
+    failed = json.loads(capsys.readouterr().out)["failed"]
+    check_reasons({Path(item["path"]).name: item["reason"] for item in failed}, expected)
