@@ -78,7 +78,7 @@ def snapshot(asked: ApiRequest) -> Response:
     width_px = asked.number("w")
     picture = context.device.picture(name)
     if picture is None:
-        raise HTTPException(404, f"watch {name} has had no frame yet")
+        return Response(status_code=204)  # a browser would report a 404 as an error of the page
     return picture_response(asked, picture, view, width_px)
 
 
@@ -208,18 +208,20 @@ def references_of(config: Config, revision: int) -> dict[str, dict[str, dict[str
 def watch_view(item: WatchStatus, config: Config, in_state_s: float) -> dict[str, Any]:
     """Return the description of one watch."""
     watch = config.watches.get(item.name)
+    configured = () if watch is None else watch.states
+    states = list(dict.fromkeys([*configured, *item.states]))  # some may have no reference yet
     state, outcome = item.state, item.outcome
     match = None if outcome is None else outcome.observation.match
     embedded = item.observations - item.skipped
     return {
         "name": item.name,
         "source": item.source,
-        "states": list(item.states),
+        "states": states,
         "private": watch is not None and watch.private,
         "region": None if watch is None else _fractions(watch.roi),
         "has_mask": watch is not None and watch.mask is not None,
         "sensitivity": None if watch is None else watch.sensitivity,
-        "kind": "one_state" if len(item.states) == 1 else "states",
+        "kind": "one_state" if len(states) == 1 else "states",
         "state": None
         if state is None
         else {

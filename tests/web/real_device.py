@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -126,13 +126,17 @@ def device_running(folder: Path) -> Iterator[str]:
 def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until the page answers."""
     end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}api/session", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.05)  # the process has just begun; nothing tells when it listens
-    raise AssertionError(f"the daemon does not answer (exit status {process.poll()})")
+    while not answers(address):
+        if time.monotonic() > end or process.poll() is not None:
+            raise AssertionError(f"the daemon does not answer (exit status {process.poll()})")
+        time.sleep(0.05)  # the process has just begun; nothing tells when it listens
+
+
+def answers(address: str) -> bool:
+    """Return whether a page can be had."""
+    with suppress(OSError), urllib.request.urlopen(f"{address}api/session", timeout=1):
+        return True
+    return False
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

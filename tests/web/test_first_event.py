@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 MOST_ACTIONS = 12
+UNLIKE_EMPTY = re.compile(r"^empty: 0\.[0-8]")
 COUNT = """() => {
   window.actions = 0;
   for (const kind of ["pointerdown", "keydown"]) {
@@ -34,12 +36,19 @@ def camera() -> Iterator[Camera]:
         yield running
 
 
-def hold(page: Page, state: str, count: int) -> None:
-    """Hold the button of a state until there are so many references."""
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Address of the page of a device without watches."""
+    with device_running(tmp_path) as page:
+        yield page
+
+
+def hold(page: Page, state: str) -> None:
+    """Hold the button of a state until its picture is kept."""
     page.get_by_role("button", name=f"Hold while it is {state}").hover()
     page.mouse.down()
     region = page.get_by_role("region", name=state, exact=True)
-    region.get_by_text(f"{count} references").wait_for()
+    region.get_by_text("1 reference", exact=True).wait_for()
     page.mouse.up()
 
 
@@ -64,37 +73,37 @@ def draw_region(page: Page) -> None:
 
 
 def test_an_address_becomes_a_right_event_and_a_wrong_state_is_corrected(
-    open_page: OpenPage, camera: Camera, tmp_path: Path
+    camera: Camera, address: str, open_page: OpenPage, tmp_path: Path
 ) -> None:
-    with device_running(tmp_path) as address:
-        page = open_page(f"{address}#/new")
-        page.evaluate(COUNT)
-        page.locator("#uri:focus").wait_for()
-        paste(page, camera.address)
-        draw_region(page)
-        page.get_by_role("button", name="Next").click()
-        page.get_by_role("button", name="empty / full").click()
-        page.get_by_role("button", name="Create the watch").click()
-        hold(page, "empty", 2)
-        camera.state = "food"
-        hold(page, "full", 2)
-        page.get_by_text("watch-1 is full. This was sent as an event.").wait_for()
-        actions = page.evaluate("() => window.actions")
-        assert actions <= MOST_ACTIONS
-        assert events(tmp_path)[-1]["after"] == "full"
+    page = open_page(f"{address}#/new")
+    page.evaluate(COUNT)
+    page.locator("#uri:focus").wait_for()
+    paste(page, camera.address)
+    draw_region(page)
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="empty / full").click()
+    page.get_by_role("button", name="Create the watch").click()
+    hold(page, "empty")
+    camera.state = "food"
+    page.get_by_role("img", name=UNLIKE_EMPTY).wait_for()  # the device sees it
+    hold(page, "full")
+    page.get_by_text("watch-1 is full. This was sent as an event.").wait_for()
+    actions = page.evaluate("() => window.actions")
+    assert actions <= MOST_ACTIONS
+    assert events(tmp_path)[-1]["after"] == "full"
 
-        written = (tmp_path / "config.yaml").read_text(encoding="utf-8")
-        assert written.startswith("# My own device.")
-        assert "# for me" in written
-        watch = yaml.safe_load(written)["watches"]["watch-1"]
-        assert watch["roi"] == pytest.approx([0.24, 0.32, 0.8, 0.9], abs=0.01)
+    written = (tmp_path / "config.yaml").read_text(encoding="utf-8")
+    assert written.startswith("# My own device.")
+    assert "# for me" in written
+    watch = yaml.safe_load(written)["watches"]["watch-1"]
+    assert watch["roi"] == pytest.approx([0.24, 0.32, 0.8, 0.9], abs=0.01)
 
-        page.get_by_role("link", name="How sure is it?").click()
-        page.locator(".coverage").wait_for()
-        page.get_by_role("link", name="Done").click()
-        card = page.get_by_role("article", name="watch-1")
-        card.get_by_text("full", exact=True).first.wait_for()
-        card.get_by_role("button", name="This is wrong").click()
-        card.get_by_role("button", name="empty", exact=True).click()
-        page.get_by_role("button", name="Undo").click()
-        page.get_by_text("Undone.").wait_for()
+    page.get_by_role("link", name="How sure is it?").click()
+    page.locator(".coverage").wait_for()
+    page.get_by_role("link", name="Done").click()
+    card = page.get_by_role("article", name="watch-1")
+    card.get_by_text("full", exact=True).first.wait_for()
+    card.get_by_role("button", name="This is wrong").click()
+    card.get_by_role("button", name="empty", exact=True).click()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("Undone.").wait_for()
