@@ -289,8 +289,7 @@ class CaptureSource:
         capture = self._capture
         if capture is None:
             raise SourceError(f"{self._name}: read after close")
-        if hasattr(capture, "part"):
-            capture.part = 1 if self._rotate else self.part
+        self._set_part(capture)
         if self._grabs:
             taken = capture.grab()  # type: ignore[attr-defined]
         else:
@@ -311,6 +310,7 @@ class CaptureSource:
         capture = self._capture
         if capture is None:
             raise SourceError(f"{self._name}: read after close")
+        self._set_part(capture)
         if self._grabs:
             self._raw = capture.retrieve()  # type: ignore[attr-defined]
         raw, self._raw = self._raw, None
@@ -326,6 +326,10 @@ class CaptureSource:
             return Frame(upright(raw, self._rotate), *moment)
         except ValueError as error:
             raise NoPictureError(f"{self._name}: not a picture: {error}") from error
+
+    def _set_part(self, capture: Capture) -> None:
+        if hasattr(capture, "part"):
+            capture.part = 1 if self._rotate else self.part
 
     def close(self) -> None:
         """Release the device. Safe to call twice."""
@@ -521,14 +525,18 @@ class Reader:
         """Return whether the next frame is due, and the frame; None at the end, or if not due."""
         if not _can_grab(source):
             return True, source.read()
-        if isinstance(source, CaptureSource):
-            source.part = self._mailbox.part
+        self._ask_for_part(source)
         at_s = source.grab()
         if at_s is None:
             return True, None
         if not warm_up.pending and not self._mailbox.wants(at_s):
             return False, None
+        self._ask_for_part(source)
         return True, source.retrieve()
+
+    def _ask_for_part(self, source: FrameSource) -> None:
+        if isinstance(source, CaptureSource):
+            source.part = self._mailbox.part
 
     def _deliver(self, frame: Frame, *, is_device: bool) -> None:
         frozen_s = self._freezes.frozen_s(frame)
