@@ -98,12 +98,29 @@ def _findings(config: Config, masks: Path | None) -> Iterator[Finding]:
     yield _tried("model", model)
     yield from _gallery_findings(config, model_ids[0] if model_ids else None)
     yield from _storage_findings(config)
+    if config.web.address is not None:
+        yield _tried("web", partial(_web_text, config))
     regions: dict[str, BgrImage] = {}
     for name in watches_of:
         yield _tried(f"source {name}", partial(_first_frame, config, name, regions))
     for name, watch in config.watches.items():
         if watch.mask is not None:
             yield _tried(f"mask of {name}", partial(_mask_text, config, name, regions, masks))
+
+
+def _web_text(config: Config) -> str:
+    """Return where the page is and who may see it; raise `ConfigError` if it cannot start."""
+    from edge_sim.cli.daemon import web_server_module
+
+    server = web_server_module()
+    server.check_reach(config)
+    encrypted = server.tls_context(config) is not None
+    from edge_sim.web.accounts import Accounts, accounts_path
+
+    number = len(Accounts(accounts_path(config)).roles)
+    accounts = f"{number} account{'' if number == 1 else 's'}"
+    scheme = "https" if encrypted else "http"
+    return f"{scheme}://{config.web.listen}/, {accounts if number else 'no account'}"
 
 
 def _sink_findings(config: Config, *, offline: bool) -> Iterator[Finding]:

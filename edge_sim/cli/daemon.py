@@ -99,13 +99,23 @@ def _open_web(config: Config, device: DeviceAccess) -> RunningWebServer:
     Raises:
         ConfigError: It cannot listen, or the extra is missing.
     """
+    server: RunningWebServer = web_server_module().open_server(config, device)
+    return server
+
+
+def web_server_module() -> Any:
+    """Return the module of the web server, imported only where a server is configured.
+
+    Raises:
+        ConfigError: The extra is missing.
+    """
     try:
-        from edge_sim.web.server import open_server
+        from edge_sim.web import server
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"web.listen: {error.name} is missing; install it with: pip install 'edge_sim[web]'"
         ) from error
-    return open_server(config, device)
+    return server
 
 
 def configured(path: Path, state_dir: Path | None) -> Config:

@@ -23,6 +23,7 @@ GROUPS = (
     "demo",
     "run",
     "daemon",
+    "web",
     "teach",
     "check",
     "gallery",

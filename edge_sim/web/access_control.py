@@ -137,11 +137,12 @@ class AccessControl:
 
     def _person(self, caller: Caller, peer: str, host: str, headers: Headers) -> Caller:
         """Return the person: that of a session, or somebody at this very machine."""
-        session = self._sessions.of_cookie(headers.get("cookie", ""))
-        if session is not None:
+        found = self._sessions.of_cookie(headers.get("cookie", ""))
+        if found is not None:
+            session, role = found
             return replace(
                 caller,
-                role=session.role,
+                role=role,
                 user=session.user,
                 is_known=True,
                 csrf=session.csrf,

@@ -22,6 +22,7 @@ from edge_sim.web import (
     gallery,
     history,
     live,
+    login,
     monitoring,
     references,
     review,
@@ -29,6 +30,7 @@ from edge_sim.web import (
     setup,
 )
 from edge_sim.web.access_control import AccessControl
+from edge_sim.web.accounts import Accounts, accounts_path
 from edge_sim.web.answers import error_response
 from edge_sim.web.context import WebContext
 from edge_sim.web.files import PageFiles
@@ -37,6 +39,7 @@ from edge_sim.web.stream import Broadcast
 
 PARTS = (
     monitoring,
+    login,
     live,
     corrections,
     gallery,
@@ -59,7 +62,9 @@ def application(device: DeviceAccess, config: Config) -> Starlette:
         config: Configuration of the server; that of the device may change later.
     """
     files = PageFiles()
-    sessions = Sessions(_cookie_of(config))
+    accounts = Accounts(accounts_path(config))
+    kept = accounts.path.with_name(f"{accounts.path.name}.sessions")
+    sessions = Sessions(accounts, _cookie_of(config), kept)
     control = Middleware(
         AccessControl, config=config.web, sessions=sessions, public_paths=files.paths
     )

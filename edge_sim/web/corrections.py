@@ -31,7 +31,7 @@ class CorrectionRequest(msgspec.Struct, forbid_unknown_fields=True):
     event: str | None = None
 
 
-class UndoRequest(msgspec.Struct, forbid_unknown_fields=True):
+class RevertRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `POST api/watches/W/undo`."""
 
     revision: int
@@ -51,7 +51,7 @@ def teach(asked: ApiRequest) -> dict[str, Any]:
 
 def undo(asked: ApiRequest) -> dict[str, Any]:
     """Take back the change that gave a revision, if it is the last one."""
-    request = asked.read(UndoRequest)
+    request = asked.read(RevertRequest)
     config = asked.context.config
     asked.context.watch(asked.path["watch"])
     with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:

@@ -1,4 +1,4 @@
-"""API of the present: session, device, watches, their pictures, and the stream of the page."""
+"""API of the present: device, watches, their pictures, and the stream of the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from edge_sim.runtime.health.status import SourceStatus, WatchStatus
 from edge_sim.secrets import mask_secrets
 from edge_sim.version import __version__
 from edge_sim.web.answers import JPEG, ApiRequest, error_response, route
-from edge_sim.web.callers import Role
 
 _JPEG_QUALITY = 80
 _MAX_WIDTH_PX = 1920
@@ -37,25 +36,11 @@ VIEWS = ("region", "frame", "model")
 def routes() -> list[Route]:
     """Return the routes."""
     return [
-        route("/api/session", session, role=Role.NOBODY),
         route("/api/device", device),
         route("/api/watches", watches),
         route("/api/watches/{watch}/snapshot.jpg", snapshot),
         route("/api/stream", stream),
     ]
-
-
-async def session(asked: ApiRequest) -> Mapping[str, Any]:
-    """Return who the caller is."""
-    caller = asked.caller
-    return {
-        "user": caller.user,
-        "role": caller.role.name.lower(),
-        "csrf": caller.csrf,
-        "needs_login": caller.role is Role.NOBODY,
-        "version": __version__,
-        "device": asked.context.device.board.device,
-    }
 
 
 async def device(asked: ApiRequest) -> Mapping[str, Any]:
@@ -118,7 +103,7 @@ async def stream(asked: ApiRequest) -> Response:
         return error_response(503, "too many pages are open: close one")
 
     def is_valid() -> bool:
-        return not caller.session or context.sessions.has(caller.session)
+        return not caller.session or context.sessions.role(caller.session) is not None
 
     return StreamingResponse(
         context.broadcast.messages(is_valid), headers={"Content-Type": "text/event-stream"}

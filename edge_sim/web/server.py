@@ -17,6 +17,7 @@ from edge_sim.errors import ConfigError
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.service import WebConfig, is_loopback
 from edge_sim.runtime.daemon.access import DeviceAccess
+from edge_sim.web.accounts import Accounts, accounts_path
 from edge_sim.web.app import application
 from edge_sim.web.connections import MAX_CONNECTIONS, BoundedProtocol, ConnectionTable
 
@@ -55,16 +56,19 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def check_reach(web: WebConfig) -> None:
+def check_reach(config: Config) -> None:
     """Check that a server that can be reached from outside lets nobody in without an account.
 
     Raises:
         ConfigError: There is neither an account nor a token.
     """
-    if web.address is not None and not is_loopback(web.address[0]) and web.token is None:
+    web = config.web
+    if web.address is None or is_loopback(web.address[0]) or web.token is not None:
+        return
+    if not Accounts(accounts_path(config)).exist:
         raise ConfigError(
-            f"web.listen: {web.address[0]} can be reached from outside; set web.token, or listen "
-            "on 127.0.0.1"
+            f"web.listen: {web.address[0]} can be reached from outside; make an account with "
+            "`edge-sim web passwd NAME -c CONFIG`, set web.token, or listen on 127.0.0.1"
         )
 
 
@@ -100,7 +104,7 @@ class WebServer:
     """
 
     def __init__(self, config: Config, device: DeviceAccess) -> None:
-        check_reach(config.web)
+        check_reach(config)
         self._tls = tls_context(config)
         self._listener = listening_socket(config.web)
         self._config = config

@@ -1,91 +1,128 @@
-"""Sessions of people who have logged in."""
+"""Sessions of people who have logged in, kept over a restart."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 
+import msgspec
+
+from edge_sim.errors import ConfigError
+from edge_sim.web.accounts import Accounts, write_owned
 from edge_sim.web.callers import Role
 
+logger = logging.getLogger(__name__)
+
 LASTS_S = 30 * 86_400.0
-"""Time after which a session that was not used ends, seconds."""
+"""Time after the login at which a session ends, seconds."""
 MAX_SESSIONS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """Session of one browser.
 
     Args:
         key: Digest of the secret in its cookie.
         user: Name of the account.
-        role: Role of the account.
+        stamp: Stamp of its password.
         csrf: Token that the page sends with all that changes something.
-        used_s: Time of the last request, monotonic seconds.
+        begun_s: Time of the login, seconds since 1970.
     """
 
     key: str
     user: str
-    role: Role
+    stamp: str
     csrf: str
-    used_s: float
+    begun_s: float
 
 
 class Sessions:
     """Sessions by the secret in their cookie; for the thread of the event loop.
 
+    Only digests of the secrets are kept, in memory and on disk.
+
     Args:
+        accounts: Accounts of the device.
         cookie: Name of the cookie.
-        clock: Monotonic seconds.
+        path: File that keeps the sessions over a restart; None keeps none.
+        now: Seconds since 1970 UTC.
     """
 
-    def __init__(self, cookie: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        cookie: str,
+        path: Path | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.accounts = accounts
         self.cookie = cookie
-        self._clock = clock
-        self._known: dict[str, Session] = {}
+        self._path = path
+        self._now = now
+        self._known = {item.key: item for item in self._stored()}
 
     @property
     def needed(self) -> bool:
         """True once there is an account: then everybody logs in."""
-        return False
+        return self.accounts.exist
 
-    def open(self, user: str, role: Role) -> str:
+    def open(self, user: str, stamp: str) -> str:
         """Return the secret of a new session."""
         secret = secrets.token_urlsafe(32)
         key = _key_of(secret)
-        self._known[key] = Session(key, user, role, secrets.token_urlsafe(24), self._clock())
-        if len(self._known) > MAX_SESSIONS:
-            self.close(min(self._known.values(), key=lambda item: item.used_s).key)
+        self._known[key] = Session(key, user, stamp, secrets.token_urlsafe(24), self._now())
+        while len(self._known) > MAX_SESSIONS:
+            del self._known[min(self._known.values(), key=lambda item: item.begun_s).key]
+        self._store()
         return secret
 
     def close(self, key: str) -> None:
         """End a session; nothing happens where there is none."""
-        self._known.pop(key, None)
+        if self._known.pop(key, None) is not None:
+            self._store()
 
-    def has(self, key: str) -> bool:
-        """Return whether a session is open."""
-        return key in self._known
+    def role(self, key: str) -> Role | None:
+        """Return the present role of a session; None if it has ended."""
+        known = self._known.get(key)
+        if known is None:
+            return None
+        role = self.accounts.role(known.user, known.stamp)
+        if role is None or not -86_400.0 <= self._now() - known.begun_s <= LASTS_S:
+            del self._known[key]
+            return None
+        return role
 
-    def of_cookie(self, header: str) -> Session | None:
-        """Return the session of a Cookie header; None if there is none."""
+    def of_cookie(self, header: str) -> tuple[Session, Role] | None:
+        """Return the session of a Cookie header and its role; None if there is none."""
         secret = _value_of(header, self.cookie)
         return None if not secret else self.of_secret(secret)
 
-    def of_secret(self, secret: str) -> Session | None:
-        """Return the session of a secret; None if there is none."""
-        known = self._known.get(_key_of(secret))
-        if known is None:
-            return None
-        now_s = self._clock()
-        if now_s - known.used_s > LASTS_S:
-            self.close(known.key)
-            return None
-        known = self._known[known.key] = replace(known, used_s=now_s)
-        return known
+    def of_secret(self, secret: str) -> tuple[Session, Role] | None:
+        """Return the session of a secret and its role; None if there is none."""
+        key = _key_of(secret)
+        role = self.role(key)
+        return None if role is None else (self._known[key], role)
+
+    def _stored(self) -> list[Session]:
+        if self._path is None:
+            return []
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=list[Session])
+        except (OSError, msgspec.DecodeError):
+            return []  # everybody logs in again
+
+    def _store(self) -> None:
+        if self._path is None:
+            return
+        try:
+            write_owned(self._path, msgspec.json.encode(list(self._known.values())))
+        except ConfigError as error:
+            logger.warning("sessions end with the next restart: %s", error)
 
 
 def _key_of(secret: str) -> str:
