@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.access import DeviceAccess
 from edge_sim.web import (
+    collection,
     corrections,
     gallery,
     history,
@@ -41,6 +42,7 @@ PARTS = (
     monitoring,
     login,
     live,
+    collection,
     corrections,
     gallery,
     history,

@@ -66,6 +66,8 @@ class WebConfig(Options, frozen=True):
             address.
         trusted_proxies: Addresses or networks of reverse proxies whose headers are believed.
         requests_per_s: Requests of one address beyond which they are rejected.
+        collection: Index of pictures that the page searches, made by `edge-sim index build`; null
+            shows none.
     """
 
     listen: (
@@ -79,6 +81,7 @@ class WebConfig(Options, frozen=True):
     hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     requests_per_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    collection: str | None = None
 
     @property
     def address(self) -> tuple[str, int] | None:

@@ -20,6 +20,7 @@ const ROUTES = [
   { path: "time", label: "nav.time", role: "viewer", load: async () => (await import("./time.js")).timePage },
   { path: "review", label: "nav.review", role: "operator", load: async () => (await import("./review.js")).reviewPage },
   { path: "gallery", label: "nav.gallery", role: "viewer", load: async () => (await import("./gallery.js")).galleryPage },
+  { path: "collection", label: "nav.collection", role: "viewer", load: async () => (await import("./collection.js")).collectionPage },
   { path: "settings", label: "nav.settings", role: "viewer", load: async () => (await import("./settings.js")).settingsPage },
 ];
 

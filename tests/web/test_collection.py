@@ -1,0 +1,164 @@
+"""The collection of the page: search, filters, tags, map, near-duplicates; in a browser, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_sim.search.build import update
+from edge_sim.search.rows import IndexPlan
+from edge_sim.search.store import IndexStore
+from edge_sim.vision.embedders import open_embedder
+from tests.pictures import picture, write
+from tests.web.conftest import OpenPage
+from tests.web.devices import RECORDED, LampDevice, serving_lamp
+
+WEB = "web: {listen: '127.0.0.1:0', requests_per_s: 1000000"
+
+
+@pytest.fixture(scope="module")
+def lamp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LampDevice]:
+    """A device with a collection of 12 pictures, two of them copies of one."""
+    folder = tmp_path_factory.mktemp("collection")
+    photos = folder / "photos"
+    for number in range(10):
+        write(photos / ("a" if number < 6 else "b") / f"{number}.png", picture(number))
+    write(photos / "b" / "copy.png", picture(0))
+    write(photos / "a" / "<img src=x onerror=alert(1)>.png", picture(20))
+    embedder = open_embedder("thumbnail")
+    plan = IndexPlan(photos, embedder.model_id, "thumbnail")
+    with IndexStore.open(folder / "photos.index", create=plan) as store:
+        update(store, embedder)
+        store.tag([Path("b/7.png")], "odd")
+    extra = RECORDED.replace(WEB, WEB + ", collection: photos.index")
+    with serving_lamp(folder, extra) as running:
+        yield running
+
+
+def found(lamp: LampDevice, path: str) -> Any:
+    status, answer = lamp.page.ask(f"/api/collection{path}")
+    assert status == 200, answer
+    return answer
+
+
+def names(answer: Any) -> list[str]:
+    return [item["name"] for item in answer["pictures"]]
+
+
+def id_of(lamp: LampDevice, name: str) -> str:
+    (only,) = found(lamp, f"/pictures?filter=path+%3D+{name}")["pictures"]
+    return str(only["id"])
+
+
+def test_it_says_what_it_holds(lamp: LampDevice) -> None:
+    view = found(lamp, "")
+    assert (view["pictures"], view["ready"], view["tags"]["odd"]) == (12, True, 1)
+    assert {"state", "tag", "width"} <= set(view["keys"])
+
+
+def test_filters_list_pages_of_pictures(lamp: LampDevice) -> None:
+    answer = found(lamp, "/pictures?filter=state+%3D+b&k=2&offset=1")
+    assert (answer["total"], len(answer["pictures"])) == (5, 2)
+    assert names(found(lamp, "/pictures?filter=tag+%3D+odd")) == ["b/7.png"]
+    assert found(lamp, "/pictures?filter=tag+%3D+od")["hints"] == [
+        "no picture has tag = od; did you mean odd?"
+    ]
+    status, answer = lamp.page.ask("/api/collection/pictures?filter=state+%3D")
+    assert (status, answer["error"][:6]) == (422, "filter")
+
+
+def test_a_picture_and_a_part_of_it_find_the_picture_first(lamp: LampDevice) -> None:
+    wanted = id_of(lamp, "b/7.png")
+    assert names(found(lamp, f"/search?id={wanted}&k=3"))[0] == "b/7.png"
+    assert len(found(lamp, f"/search?id={wanted}&region=0.1,0.1,0.5,0.5&k=3")["pictures"]) == 3
+    least = names(found(lamp, f"/search?id={wanted}&order=least&k=12"))
+    assert least[-1] == "b/7.png"
+    for bad in ("region=1,2", "region=0,0,0,0", "region=0.5,0.5,0.0001,0.5"):
+        assert lamp.page.ask(f"/api/collection/search?id={wanted}&{bad}")[0] == 422
+    assert lamp.page.ask("/api/collection/search?id=../../etc/passwd")[0] == 404
+
+
+def test_tags_go_on_and_off_and_are_seen_at_once(lamp: LampDevice) -> None:
+    wanted = id_of(lamp, "a/1.png")
+    status, answer = lamp.page.ask("/api/collection/tags", {"ids": [wanted], "add": ["new"]})
+    assert (status, answer["added"], answer["tags"]["new"]) == (200, 1, 1)
+    assert names(found(lamp, "/pictures?filter=tag+%3D+new")) == ["a/1.png"]
+    assert lamp.page.ask("/api/collection/tags", {"ids": [wanted], "drop": ["new"]})[0] == 200
+    assert found(lamp, "")["tags"] == {"odd": 1}
+    assert lamp.page.ask("/api/collection/tags", {"ids": []})[0] == 422
+    assert lamp.page.ask("/api/collection/tags", {"ids": [wanted], "add": ["a/b"]})[0] == 422
+
+
+def test_the_map_has_a_point_and_a_group_per_picture(lamp: LampDevice) -> None:
+    answer = found(lamp, "/map")
+    assert len(answer["ids"]) == len(answer["x"]) == len(answer["y"]) == len(answer["groups"]) == 12
+    assert len(answer["typical"]) == len(set(answer["groups"]))
+
+
+def test_duplicates_keep_one(lamp: LampDevice) -> None:
+    (group,) = found(lamp, "/duplicates")["groups"]
+    both = [item["name"] for item in group["keep"] + group["redundant"]]
+    assert sorted(both) == ["a/0.png", "b/copy.png"]
+    assert len(group["keep"]) == 1
+
+
+def test_pictures_are_given_by_ids_only(lamp: LampDevice) -> None:
+    wanted = id_of(lamp, "a/1.png")
+    status, headers, body = lamp.page.raw(f"/api/collection/{wanted}.jpg?w=32")
+    assert (status, headers["content-type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
+    assert lamp.page.raw("/api/collection/..%2F..%2Fetc.jpg")[0] == 404
+
+
+def test_without_a_collection_the_key_is_named(tmp_path: Path) -> None:
+    with serving_lamp(tmp_path) as running:
+        status, answer = running.page.ask("/api/collection")
+    assert status == 404
+    assert "set web.collection" in answer["error"]
+
+
+@pytest.mark.browser
+def test_the_page_searches_filters_tags_and_draws_the_map(
+    open_page: OpenPage, lamp: LampDevice
+) -> None:
+    page = open_page(f"{lamp.page.origin}/#/collection", viewport={"width": 360, "height": 740})
+    page.get_by_text("12 pictures").wait_for()
+    assert page.locator("img[src=x]").count() == 0
+    page.get_by_label("Filter", exact=True).fill("state = b")
+    page.keyboard.press("Enter")
+    page.get_by_text("5 pictures").wait_for()
+    seven = page.locator(".picture-grid li", has_text="b/7.png")
+    seven.get_by_role("checkbox").check()
+    page.get_by_placeholder("Tag, then Enter").fill("seen")
+    page.keyboard.press("Enter")
+    page.get_by_text("One tag changed.").wait_for()
+    seven.get_by_text("seen").wait_for()
+    seven.get_by_role("button", name="Find alike").click()
+    page.locator(".picture-grid li", has_text="1.000").first.wait_for()
+    page.get_by_role("button", name="All pictures").click()
+    page.get_by_role("button", name="Without state = b").click()
+    page.get_by_text("12 pictures").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.browser
+def test_a_lasso_on_the_map_and_a_group_of_duplicates_choose_pictures(
+    open_page: OpenPage, lamp: LampDevice
+) -> None:
+    page = open_page(f"{lamp.page.origin}/#/collection?view=map")
+    canvas = page.get_by_role("img", name="Map of 12 pictures")
+    box = canvas.bounding_box()
+    assert box is not None
+    corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)]
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place)
+    page.mouse.up()
+    page.get_by_text("12 chosen").wait_for()
+    page.get_by_role("button", name="Near-duplicates").click()
+    page.get_by_role("button", name="Choose all that need not stay").click()
+    page.get_by_text("1 chosen").wait_for()
