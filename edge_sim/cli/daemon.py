@@ -161,11 +161,13 @@ def _in_folder(section: Any, base: Path) -> Any:
 
 def set_up_logging(verbosity: int, *, journal: bool) -> None:
     """Log to stderr: one line per change, levels as journald reads them, no passwords."""
+    from edge_sim.runtime.log_tail import LOG_TAIL
+
     root = logging.getLogger()
     root.setLevel(logging.DEBUG if verbosity else logging.INFO)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(journal=journal))
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler, LOG_TAIL]
 
 
 class LineFormatter(MaskingFormatter):

@@ -28,6 +28,7 @@ from edge_sim.web import (
     references,
     review,
     scores,
+    settings,
     setup,
 )
 from edge_sim.web.access_control import AccessControl
@@ -49,6 +50,7 @@ PARTS = (
     references,
     review,
     scores,
+    settings,
     setup,
 )
 """Modules with routes, each of which has a function `routes`."""

@@ -63,7 +63,7 @@ class PresentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     force: bool = False
 
 
-class UndoRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UndoneReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Reference to be removed again."""
 
     reference_id: str
@@ -102,7 +102,7 @@ def enrol_present(asked: ApiRequest) -> Mapping[str, Any]:
 
 def undo_reference(asked: ApiRequest) -> Mapping[str, Any]:
     """Remove a reference that was just added."""
-    watch, wanted = _watch(asked), asked.read(UndoRequest)
+    watch, wanted = _watch(asked), asked.read(UndoneReference)
     with _opened(asked.context) as store:
         record = store.record(wanted.reference_id)
         if record.watch != watch:

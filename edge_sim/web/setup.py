@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from edge_sim.core.types import Frame
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.io.sources import open_source
 from edge_sim.io.sources.cameras import list_cameras
 from edge_sim.io.sources.discovery import (
     CameraLogin,
@@ -273,7 +272,7 @@ def _configured(context: WebContext, name: str) -> Any:
         raise HTTPException(404, f"there is no source {name[:64]!r}")
     if any(item.name == name for item in context.device.board.sources):
         return _RunningSource(context.device, name)
-    return open_source(assembly.resolved_uri(config, name), assembly.source_options(config, name))
+    return assembly.open_configured(config, name, threaded=True)
 
 
 def _same_source(context: WebContext, uri: str | None) -> str | None:
