@@ -65,6 +65,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _daemon(args: argparse.Namespace) -> int:
     from edge_sim.core import resources
     from edge_sim.errors import SinkError
+    from edge_sim.runtime.assembly import served_environment
     from edge_sim.runtime.daemon.daemon import Daemon
     from edge_sim.runtime.systemd import Notifier
 
@@ -79,7 +80,12 @@ def _daemon(args: argparse.Namespace) -> int:
     _give_way(config.daemon.nice)
     notifier = Notifier.from_environment(os.environ, os.getpid())
     daemon = Daemon(
-        config, reload=read, notifier=notifier, open_web=_open_web, config_path=args.config
+        config,
+        reload=read,
+        notifier=notifier,
+        open_web=_open_web,
+        config_path=args.config,
+        environment=served_environment(),
     )
     _on_signals(daemon.request_stop, daemon.request_reload)
     if early_reloads:

@@ -51,22 +51,27 @@ logger = logging.getLogger(__name__)
 _FAULTS_PER_LINE = 60
 
 
-def open_configured(config: Config, name: str, *, threaded: bool = False) -> FrameSource:
+def open_configured(
+    config: Config, name: str, *, threaded: bool = False, real_time: bool = False
+) -> FrameSource:
     """Return the source `name` of `config`, open.
 
     Args:
         config: Configuration of the source.
         name: Name of the source.
         threaded: Whether a camera is read in a thread of its own, and not in the caller's.
+        real_time: Whether a synthetic scene plays in real time and for ever, unless its uri says.
 
     Raises:
         ConfigError: It can never be opened.
         SourceError: It cannot be opened.
     """
-    options = msgspec.structs.replace(source_options(config, name), threaded=threaded)
+    options = msgspec.structs.replace(
+        source_options(config, name), threaded=threaded, real_time=real_time
+    )
     uri = resolved_uri(config, name)
     with config.located(f"sources.{name}", "uri"):
-        is_camera = is_live(uri)
+        is_camera = is_live(uri, real_time=real_time)
         if not is_camera:
             return open_source(uri, options)
     # That a camera does not answer is no mistake in the configuration.
@@ -97,6 +102,14 @@ class Environment:
     retry_s: Sequence[float] = BACKOFF_S
     held_s: float = HELD_S
     on_step: Callable[[str, Step], None] | None = None
+
+
+def served_environment() -> Environment:
+    """Return the environment of a device that runs for ever: drawn scenes play in real time."""
+    return Environment(
+        open_source=partial(open_configured, real_time=True),
+        is_live=partial(is_live, real_time=True),
+    )
 
 
 class Device:

@@ -6,7 +6,7 @@ csi:0                                   ribbon-cable camera of a Raspberry Pi
 clip.mp4                                video file (also video:clip.mp4)
 pictures/, 'pictures/*.jpg'             pictures in natural order of their names
 folder:pictures?times=labels.csv        pictures with times from a table
-synthetic:bowl?seed=3&nuisances=noise   drawn scene with known states
+synthetic:bowl?seed=3&nuisances=noise   drawn scene with known states; live=1: in real time
 
 Schemes of your own come from `register_source`, or from the entry points `edge_sim.sources` of an
 installed package.
@@ -169,13 +169,22 @@ def check_source(uri: str, options: SourceOptions) -> None:
         kind.check(place, options)
 
 
-def is_live(uri: str) -> bool:
+def is_live(uri: str, *, real_time: bool = False) -> bool:
     """Return whether `uri` names a camera or stream, which cannot be played again.
+
+    Args:
+        uri: The uri.
+        real_time: Whether a synthetic scene counts as one, unless its uri says.
 
     Raises:
         ConfigError: The uri is malformed or of no known kind.
     """
-    return _find(uri)[0].live
+    kind, place = _find(uri)
+    if kind.open is not _synthetic:
+        return kind.live
+    from edge_sim.io.sources.synthetic.source import plays_live
+
+    return plays_live(place, real_time=real_time)
 
 
 def _find(uri: str) -> tuple[_Kind, str]:

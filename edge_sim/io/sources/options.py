@@ -44,6 +44,7 @@ class SourceOptions(Options, frozen=True, kw_only=True):
         loop: Whether a file or folder starts again at its end; time and index go on.
         start_unix_s: Clock time of the first frame of a recording without clock times, seconds
             since 1970 UTC.
+        real_time: Whether a synthetic scene plays in real time and for ever, unless its uri says.
         threaded: Whether a live source is read in a thread of its own, which opens it again after
             a loss; False reads its device in the caller's thread.
 
@@ -68,6 +69,7 @@ class SourceOptions(Options, frozen=True, kw_only=True):
     poll_s: Annotated[float, INTERNAL] = 1.0
     loop: Annotated[bool, INTERNAL] = False
     start_unix_s: Annotated[float, INTERNAL] = 0.0
+    real_time: Annotated[bool, INTERNAL] = False
     threaded: Annotated[bool, INTERNAL] = True
 
     def __post_init__(self) -> None:

@@ -12,8 +12,10 @@ Pictures to enrol for a synthetic scene: like the played ones, never the same.
 from __future__ import annotations
 
 import difflib
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +130,10 @@ def _passage(variant: int, moves: int, *, rising: bool) -> list[ScheduledPose]:
 
 
 MAX_FRAMES = 10_000_000
-_KEYS = ("dwell_s", "fps", "frames", "nuisances", "seed")
+_KEYS = ("dwell_s", "fps", "frames", "live", "nuisances", "seed")
+_SWITCH = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+_LATE_S = 1.0
+"""Delay beyond which a scene in real time goes on from now instead of hurrying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class SyntheticSpec:
         fps: Frames per second of scene time.
         dwell_s: Mean stay in a state, seconds.
         nuisances: Keys of `NUISANCES`.
+        live: Whether it plays in real time and for ever; None leaves that to who opens it.
     """
 
     scene: str
@@ -150,6 +156,7 @@ class SyntheticSpec:
     fps: float = 5.0
     dwell_s: float = 20.0
     nuisances: tuple[str, ...] = ()
+    live: bool | None = None
 
 
 def read_spec(uri: str) -> SyntheticSpec:
@@ -176,7 +183,15 @@ def read_spec(uri: str) -> SyntheticSpec:
         fps=number(settings, "fps", 5.0, what=what),
         dwell_s=number(settings, "dwell_s", 20.0, what=what),
         nuisances=nuisances,
+        live=_switch(settings, "live", what=what),
     )
+
+
+def _switch(settings: Mapping[str, str], key: str, *, what: str) -> bool | None:
+    text = settings.get(key)
+    if text is not None and text.lower() not in _SWITCH:
+        raise ConfigError(f"{what}: {key} must be 1 or 0, got {text!r}")
+    return None if text is None else _SWITCH[text.lower()]
 
 
 def _known(name: str, names: Iterable[str], *, what: str, kind: str) -> None:
@@ -253,14 +268,95 @@ class SyntheticSource:
         return self._drawn[1].copy()
 
 
-def open_synthetic(place: str, options: SourceOptions) -> SyntheticSource:
-    """Return the source for `bowl?seed=3...`.
+class LiveSyntheticSource:
+    """A drawn scene as a camera gives it: in real time, and for ever.
+
+    Clip follows clip, each with the next seed. Times are those of the clocks.
+
+    Args:
+        spec: The first clip.
+        name: Name of the source.
+        rotate: Degrees clockwise: 0, 90, 180 or 270.
+        clock: Monotonic seconds.
+        now: Seconds since 1970 UTC.
+    """
+
+    def __init__(
+        self,
+        spec: SyntheticSpec,
+        name: str,
+        *,
+        rotate: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._spec = spec
+        self._name = name
+        self._rotate = rotate
+        self._clock = clock
+        self._now = now
+        self._clip = SyntheticSource(spec, name, rotate=rotate)
+        self._index = 0
+        self._due_s: float | None = None
+        self._closed = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """Safe to log."""
+        return self._name
+
+    def read(self) -> Frame | None:
+        """Return the next frame when it is due; never None.
+
+        Raises:
+            SourceError: The source was closed.
+        """
+        before_s = self._clock()
+        if self._due_s is None or before_s - self._due_s > _LATE_S:
+            self._due_s = before_s
+        if self._closed.wait(max(self._due_s - before_s, 0.0)):
+            raise SourceError(f"{self._name}: read after close")
+        self._due_s += 1.0 / self._spec.fps
+        drawn = self._clip.read()
+        if drawn is None:
+            self._spec = replace(self._spec, seed=self._spec.seed + 1)
+            self._clip = SyntheticSource(self._spec, self._name, rotate=self._rotate)
+            drawn = self._clip.read()
+        assert drawn is not None
+        frame = Frame(drawn.pixels, self._clock(), self._now(), self._index, self._name)
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Stop playing, also a read that waits. Safe to call twice."""
+        self._closed.set()
+
+
+def plays_live(place: str, *, real_time: bool) -> bool:
+    """Return whether `bowl?...` plays in real time.
+
+    Args:
+        place: Scene and settings.
+        real_time: Answer where the settings leave it open.
+
+    Raises:
+        ConfigError: As `open_synthetic`.
+    """
+    live = read_spec(place).live
+    return real_time if live is None else live
+
+
+def open_synthetic(place: str, options: SourceOptions) -> SyntheticSource | LiveSyntheticSource:
+    """Return the source for `bowl?seed=3...`; `live=1` plays it in real time and for ever.
 
     Raises:
         ConfigError: An unknown scene, setting or nuisance, or a value out of range.
     """
     name = options.name or f"synthetic:{place}"
-    return SyntheticSource(read_spec(place), name, rotate=options.rotate)
+    spec = read_spec(place)
+    is_live = options.real_time if spec.live is None else spec.live
+    kind = LiveSyntheticSource if is_live else SyntheticSource
+    return kind(spec, name, rotate=options.rotate)
 
 
 def scene_truth(uri: str) -> tuple[str, ...]:
