@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from edge_sim.runtime.watcher import Watcher
     from edge_sim.vision.compare import PictureComparison, compare
     from edge_sim.vision.embedders import open_embedder
+    from edge_sim.vision.locate import NovelRegion, locate
 
 _MODULE_OF = {
     "Accepted": "gallery.enrolment",
@@ -69,6 +70,7 @@ _MODULE_OF = {
     "GalleryError": "errors",
     "GalleryStore": "gallery.store",
     "ModelError": "errors",
+    "NovelRegion": "vision.locate",
     "Observation": "core.types",
     "PictureComparison": "vision.compare",
     "PictureError": "errors",
@@ -87,6 +89,7 @@ _MODULE_OF = {
     "compare": "vision.compare",
     "enrol_pictures": "gallery.enrolment",
     "load_config": "runtime.config",
+    "locate": "vision.locate",
     "make_reference": "gallery.enrolment",
     "open_embedder": "vision.embedders",
     "open_source": "io.sources",
@@ -114,6 +117,7 @@ __all__ = [
     "GalleryError",
     "GalleryStore",
     "ModelError",
+    "NovelRegion",
     "Observation",
     "PictureComparison",
     "PictureError",
@@ -133,6 +137,7 @@ __all__ = [
     "enrol_pictures",
     "events",
     "load_config",
+    "locate",
     "make_reference",
     "open_embedder",
     "open_source",

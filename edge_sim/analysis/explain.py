@@ -56,7 +56,8 @@ def why_state_of(explanation: Explanation) -> tuple[str, ...]:
     if match is None:
         return (f"The picture was not compared with any reference ({event.reason}).",)
     if reason is UnknownReason.NOVEL:
-        return (_novel(explanation, match), *_in_new_light(explanation), _nearest(match.best))
+        novel = _novel(explanation, match), *_where(explanation), *_in_new_light(explanation)
+        return (*novel, _nearest(match.best))
     if reason is UnknownReason.UNTAUGHT_LIGHT:
         return (_untaught(explanation, match), _nearest(match.best))
     if reason is UnknownReason.AMBIGUOUS:
@@ -74,6 +75,9 @@ def impeded(explanation: Explanation) -> bool:
     return explanation.cause.impediment is not None and explanation.event.after != UNKNOWN
 
 
+_NONE = ("", 0.0)
+
+
 def _what_if(explanation: Explanation) -> Iterator[str]:
     event, match = explanation.event, explanation.cause.match
     reason = event.reason
@@ -83,7 +87,10 @@ def _what_if(explanation: Explanation) -> Iterator[str]:
         return
     best = match.best
     level = _level(explanation, best.state)
-    if level is not None:
+    is_novel_part = (
+        reason == UnknownReason.NOVEL.value and best.score.combined >= (level or _NONE)[1]
+    )
+    if level is not None and not is_novel_part:
         yield _to_the_level(best, level)
     if reason != UnknownReason.NOVEL.value:
         yield from _to_the_margin(explanation, match)
@@ -103,6 +110,20 @@ def _without_impediment(explanation: Explanation) -> Iterator[str]:
         f"would have overruled the impediment."
     )
     yield "Else no threshold: scores were not used. It ends with the impediment."
+
+
+def _where(explanation: Explanation) -> tuple[str, ...]:
+    """Return the sentence that names the parts that no reference shows; none if none are known."""
+    regions, match = explanation.event.regions, explanation.cause.match
+    if not regions or match is None:
+        return ()
+    boxes = [
+        f"{width:.0%} x {height:.0%} at {x + width / 2:.0%} from the left and "
+        f"{y + height / 2:.0%} from the top"
+        for x, y, width, height in regions
+    ]
+    parts = "this part" if len(boxes) == 1 else "these parts"
+    return (f"No reference of {match.best.state} shows {parts} of the frame: {'; '.join(boxes)}.",)
 
 
 def _in_new_light(explanation: Explanation) -> tuple[str, ...]:

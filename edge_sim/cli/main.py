@@ -36,6 +36,7 @@ GROUPS = (
     "explain",
     "replay",
     "evaluate",
+    "compare",
     "embed",
     "doctor",
     "discover",

@@ -61,7 +61,9 @@ class StateChanged(msgspec.Struct, frozen=True, tag="state_changed", tag_field="
     `before` was in force while the device was running. `doubts` are the rules of the watch that
     the change breaks (`not_allowed`, `too_short`); such a change needed stronger evidence.
     `untaught` are the states without a reference in the light of `condition`, where that is a
-    reason of `unknown`; the field is absent otherwise.
+    reason of `unknown`; the field is absent otherwise. `regions` are the parts of a `novel` picture
+    that no reference of the most probable state shows, the strongest first, each `[x, y, width,
+    height]` in fractions of the frame; absent where none is found.
     """
 
     id: str
@@ -87,6 +89,7 @@ class StateChanged(msgspec.Struct, frozen=True, tag="state_changed", tag_field="
     before_lasted_s: float | None = None
     doubts: tuple[str, ...] = ()
     untaught: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    regions: tuple[tuple[float, float, float, float], ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class SourceLost(msgspec.Struct, frozen=True, tag="source_lost", tag_field="type"):
@@ -296,6 +299,7 @@ def state_changed(
         else round(before_lasted_s, 3),
         doubts=tuple(doubt.value for doubt in change.doubts),
         untaught=change.untaught or msgspec.UNSET,
+        regions=change.regions or msgspec.UNSET,
     )
 
 

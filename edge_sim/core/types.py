@@ -481,6 +481,8 @@ class StateChange:
         doubts: Rules of the watch that the change breaks; it needed stronger evidence.
         untaught: States without a reference in the light of the observation, for which the picture
             is unknown; empty where that is not the reason.
+        regions: Parts of a novel picture that no reference of the most probable state shows, the
+            strongest first: x, y, width and height in fractions of the frame.
     """
 
     before: State | None
@@ -490,3 +492,4 @@ class StateChange:
     confidence: float
     doubts: tuple[Doubt, ...] = ()
     untaught: tuple[str, ...] = ()
+    regions: tuple[tuple[float, float, float, float], ...] = ()

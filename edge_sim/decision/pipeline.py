@@ -20,6 +20,7 @@ from edge_sim.core.types import (
     Observation,
     Probe,
     Quality,
+    Reference,
     State,
     StateChange,
     Threshold,
@@ -29,11 +30,15 @@ from edge_sim.decision.rules import TimeInState
 from edge_sim.gallery.gallery import Gallery, GallerySummary, ReferenceLoader
 from edge_sim.vision.change_gate import Gate
 from edge_sim.vision.light import DAY
+from edge_sim.vision.locate import locate
 from edge_sim.vision.probe import FrameFeatures, Region, RegionFeatures
 
 # where a watch observes is part of this interface
 
 
+MOST_REGIONS_REPORTED = 5
+_MOST_COMPARED = 24
+"""References of a state that a novel picture is compared with, part by part."""
 _NO_PICTURE = Quality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -109,6 +114,7 @@ class WatchFit:
     monitor: Monitor
     steady: Steady
     on_use: OnUse
+    compared: Mapping[str, tuple[str, ...]]
 
 
 class _LeftOutOnce:
@@ -206,6 +212,7 @@ class Watch:
             monitor=self._stages.monitor(gallery),
             steady=self._stages.steady(gallery),
             on_use=self._stages.on_use(gallery, once),
+            compared={state: _spread_ids(gallery.of_state(state)) for state in gallery.states},
         )
 
     def use_fit(self, fit: WatchFit) -> None:
@@ -253,7 +260,9 @@ class Watch:
         if change is not None and match is not None:
             match = self._stages.detail(match, probe, self._gallery.recall)
             observation = replace(observation, match=match)
-            change = replace(change, cause=observation)
+            change = replace(
+                change, cause=observation, regions=self._novel_regions(probe, match, change)
+            )
         self._observed = observation
         self.region = self._steady(probe, self._home, self.region)
         state = self._decider.state
@@ -269,6 +278,36 @@ class Watch:
             embedded=embedded,
             before_lasted_s=None if change is None else lasted_s,
             drafts=tuple(draft for drafts in follow for draft in drafts),
+        )
+
+    def _novel_regions(
+        self, probe: Probe, match: Match, change: StateChange
+    ) -> tuple[tuple[float, float, float, float], ...]:
+        """Return the parts of a novel picture that no reference of the best state shows.
+
+        Where the references vary so much that together they explain every part, the most similar
+        one alone is asked. Searched in the thumbnails, which references in memory have too.
+        """
+        if change.after.reason is not UnknownReason.NOVEL:
+            return ()
+        nearest = match.best.reference_id
+        known = self._gallery.recall({nearest, *self._compared[match.best.state]})
+        if nearest not in known:
+            return ()
+        found = locate(probe.thumbnail, [item.thumbnail for item in known.values()]) or locate(
+            probe.thumbnail, [known[nearest].thumbnail]
+        )
+        roi = self.region.roi
+        wide, high = roi.x2 - roi.x1, roi.y2 - roi.y1
+        boxes = [item.box for item in found[:MOST_REGIONS_REPORTED]]
+        return tuple(
+            (
+                round(roi.x1 + x * wide, 4),
+                round(roi.y1 + y * high, 4),
+                round(width * wide, 4),
+                round(height * high, 4),
+            )
+            for x, y, width, height in boxes
         )
 
     def lose_view(self, unix_time_s: float, silent_s: float) -> tuple[StateChange, float] | None:
@@ -321,8 +360,15 @@ class Watch:
         self._gallery = fit.gallery
         self._scorer, self._decider = fit.scorer, fit.decider
         self._monitor, self._steady = fit.monitor, fit.steady
+        self._compared = fit.compared
         self._latest = None  # another gallery matches differently
         fit.on_use()
+
+
+def _spread_ids(references: Sequence[Reference]) -> tuple[str, ...]:
+    """Return the ids of all references, or of so many, spread evenly."""
+    step = max(1, -(-len(references) // _MOST_COMPARED))
+    return tuple(item.reference_id for item in references[::step])
 
 
 def _as_before(probe: Probe, frame: Frame, *, repeated: bool) -> Probe:

@@ -231,3 +231,39 @@ def test_levels_that_were_calibrated_say_when_and_on_what() -> None:
     assert origin_text(explanation).count(f"levels {origin}") == 1
     again = msgspec.json.decode(msgspec.json.encode(explanation), type=Explanation)
     assert again.settings == settings
+
+
+def novel_with(**facts: object) -> Explanation:
+    explanation = explained(looks("ooonnn"))
+    event = msgspec.structs.replace(explanation.event, **facts)
+    return msgspec.structs.replace(explanation, event=event)
+
+
+def test_the_parts_that_no_reference_shows_are_named() -> None:
+    one = account_of(novel_with(regions=((0.5, 0.25, 0.1, 0.2),))).why_state
+    assert (
+        "No reference of open shows this part of the frame: 10% x 20% at 55% from the left and "
+        "35% from the top." in one
+    )
+    two = account_of(novel_with(regions=((0.5, 0.25, 0.1, 0.2), (0.0, 0.0, 0.1, 0.1)))).why_state
+    assert any(
+        "these parts of the frame: 10% x 20% at 55% from the left and 35% from the top; 10% x" in s
+        for s in two
+    )
+
+
+def test_an_event_without_parts_says_nothing_of_them() -> None:
+    why = account_of(explained(looks("ooonnn"))).why_state
+    assert not any("of the frame" in sentence for sentence in why)
+
+
+def test_a_light_without_references_is_named_with_its_states() -> None:
+    novel = account_of(novel_with(untaught=("open", "shut"), condition="ir")).why_state
+    assert any("There is no reference of open and shut" in sentence for sentence in novel)
+    untaught = novel_with(untaught=("shut",), reason="untaught_light")
+    cause = replace(untaught.cause, condition="ir")
+    why = account_of(msgspec.structs.replace(untaught, cause=cause)).why_state
+    assert why[0].startswith(
+        "It is most like open, but there is no reference of shut at night in infrared light"
+    )
+    assert why[0].endswith("One confirmed picture of it in this light will do.")

@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_sim.core.events import Event, EventDraft, StateChanged, TransitionImplausible, tag_of
+from edge_sim.core.events import (
+    Event,
+    EventDraft,
+    StateChanged,
+    TransitionImplausible,
+    tag_of,
+    to_json_line,
+)
 from edge_sim.core.protocols import Scorer
 from edge_sim.core.types import (
     UNKNOWN,
@@ -266,3 +273,53 @@ def test_time_that_runs_backwards_does_not_stop_a_watch() -> None:
     line = pipeline(watch(pace=ObservationInterval(5.0)))
     assert line.process(flat_frame(at_s=1000.0))
     assert line.process(flat_frame(at_s=10.0))
+
+
+class NovelDecider(ImmediateDecider):
+    """Says `unknown: novel` at once."""
+
+    def observe(self, observation: Observation) -> StateChange | None:
+        before, self.state = self.state, State(UNKNOWN, UnknownReason.NOVEL)
+        if before == self.state:
+            return None
+        return StateChange(before, self.state, observation, {}, 0.0)
+
+
+def part(*, faulty: bool = False) -> Frame:
+    """Return a drawn part; `faulty` lacks the lower right quarter of what is drawn."""
+    pixels = np.full((100, 100, 3), 60, np.uint8)
+    pixels[20:80, 20:80] = 160
+    if faulty:
+        pixels[50:80, 50:80] = 60
+    return Frame(pixels, 0.0, 0.0, 0, "test")
+
+
+def located(region: Region, *, faulty: bool, decider: type[ImmediateDecider]) -> StateChanged:
+    stages = Stages(
+        NearestScorer, lambda gallery, scorer: decider(), lambda gallery: ClearMonitor()
+    )
+    good = make_probe(BrightnessEmbedder(), region.pixels_of(part().pixels))
+    known = replace(reference("good-1", "good", 1, 0), thumbnail=good.thumbnail)
+    watch = Watch("part", Gallery([known]), stages, region=region)
+    pipeline = Pipeline(BrightnessEmbedder(), [watch], "device")
+    (event,) = pipeline.events_of(pipeline.process(part(faulty=faulty)), "test")
+    assert isinstance(event, StateChanged)
+    return event
+
+
+@pytest.mark.parametrize("roi", [Roi(), Roi(0.1, 0.0, 0.9, 1.0)])
+def test_a_novel_event_names_the_part_in_fractions_of_the_frame(roi: Roi) -> None:
+    event = located(Region(roi), faulty=True, decider=NovelDecider)
+    ((x, y, width, height),) = event.regions or ()
+    assert (x, y, x + width, y + height) == pytest.approx((0.5, 0.5, 0.8, 0.8), abs=0.03)
+    assert b'"regions":[[' in to_json_line(event)
+
+
+@pytest.mark.parametrize(("faulty", "decider"), [(False, NovelDecider), (True, ImmediateDecider)])
+def test_without_a_novel_part_the_event_has_no_regions(
+    faulty: bool, decider: type[ImmediateDecider]
+) -> None:
+    event = located(Region(), faulty=faulty, decider=decider)
+    assert not event.regions
+    assert b"regions" not in to_json_line(event)
+    assert b"untaught" not in to_json_line(event)

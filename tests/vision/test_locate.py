@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_sim.core.types import Roi
-from edge_sim.errors import DataError
-from edge_sim.vision.locate import locate, novelty_map
+from edge_sim.errors import DataError, PictureError
+from edge_sim.vision.locate import NovelRegion, locate, novelty_map
 
 Gray = NDArray[np.uint8]
 
@@ -92,6 +92,32 @@ def test_what_varies_among_the_references_is_explained() -> None:
     references = [labelled(2, 90), labelled(3, 220)]
     assert locate(labelled(4, 150), references) == ()
     assert len(locate(labelled(4, 150), references[:1])) == 1
+
+
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.45])
+def test_a_large_part_is_no_light(share: float) -> None:
+    plane = board(1)
+    height, width = round(240 * share), round(320 * share)
+    plane[20 : 20 + height, 20 : 20 + width] = 120
+    found = locate(plane, [board(2)])
+    covered = np.zeros(plane.shape, np.bool_)
+    for item in found:
+        roi = item.roi
+        rows = slice(round(roi.y1 * 240), round(roi.y2 * 240))
+        covered[rows, round(roi.x1 * 320) : round(roi.x2 * 320)] = True
+    assert covered[20 : 20 + height, 20 : 20 + width].mean() > 0.85
+    covered[20 : 20 + height, 20 : 20 + width] = False
+    assert covered.mean() < 0.02
+
+
+def test_a_box_is_corner_width_and_height() -> None:
+    assert NovelRegion(Roi(0.1, 0.2, 0.4, 0.9), 0.1).box == (0.1, 0.2, 0.3, 0.7)
+
+
+@pytest.mark.parametrize("value", [None, "a.png", np.zeros((4, 4), np.float32)])
+def test_what_is_no_picture_is_rejected(value: object) -> None:
+    with pytest.raises(PictureError):
+        locate(value, [board()])  # type: ignore[arg-type]
 
 
 def test_the_strongest_region_comes_first() -> None:

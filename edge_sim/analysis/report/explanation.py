@@ -22,6 +22,7 @@ from edge_sim.core.images import as_bgr, decode, gray
 from edge_sim.core.types import BgrImage, GrayImage, UnknownReason
 from edge_sim.core.vectors import SSIM_RADIUS_PX, ssim_map, ssim_planes
 from edge_sim.runtime.explanations import Explanation, ObservationSummary
+from edge_sim.vision.locate import drawn, locate, novelty_map
 
 _MAP_PX = 192
 _RED_BGR = (32, 0, 176)
@@ -92,6 +93,14 @@ def similarity_picture(probe: GrayImage, reference: GrayImage) -> BgrImage:
     return np.asarray(large, np.uint8)
 
 
+def novel_parts(picture: BgrImage, reference: BgrImage) -> BgrImage:
+    """Return a picture in grey, red and framed where it shows what the reference does not."""
+    return drawn(picture, novelty_map(picture, [reference]), locate(picture, [reference]))
+
+
+_NOVEL_WORDS = ("What is new", "framed: parts that the nearest reference does not show")
+
+
 def _cards(
     explanation: Explanation, references: Mapping[str, ReferencePicture]
 ) -> Iterator[CaptionedPicture]:
@@ -110,9 +119,11 @@ def _cards(
             continue
         yield _card(shown.picture, item.state, named)
         if probe is not None:
-            drawn = similarity_picture(gray(probe), shown.thumbnail)
+            unlike = similarity_picture(gray(probe), shown.thumbnail)
             ssim = "" if item.score.ssim is None else f" {item.score.ssim:.3f}"
-            yield _card(drawn, f"SSIM{ssim}", f"red where the picture is unlike {item.state}")
+            yield _card(unlike, f"SSIM{ssim}", f"red where the picture is unlike {item.state}")
+        if item is match.best and seen is not None and explanation.event.reason == "novel":
+            yield _card(novel_parts(seen, shown.picture), *_NOVEL_WORDS)
 
 
 def _card(picture: NDArray[np.uint8] | None, title: str, words: str) -> CaptionedPicture:

@@ -10,8 +10,10 @@ from edge_sim.analysis.explain import account_of
 from edge_sim.analysis.report.explanation import (
     ReferencePicture,
     explanation_page,
+    novel_parts,
     similarity_picture,
 )
+from edge_sim.core.images import encode_jpeg
 from edge_sim.core.types import BgrImage
 from tests import pictured
 from tests.analysis.logs import looks
@@ -55,3 +57,26 @@ def test_pictures_that_cannot_be_decoded_are_left_out() -> None:
     page = explanation_page(explanation, account_of(explanation), shown)
     assert page.count("data:image/jpeg") == 1
     assert "not in the gallery at hand" in page  # the other state's
+
+
+def test_what_is_new_is_framed_in_the_picture() -> None:
+    good = np.full((120, 160, 3), 70, np.uint8)
+    good[30:90, 40:120] = 160
+    faulty = good.copy()
+    faulty[60:90, 90:120] = 70
+    red = redness(novel_parts(faulty, good)) > 60.0
+    assert red[130:170, 190:230].any()
+    assert not red[:100, :160].any()
+    assert not (redness(novel_parts(good, good)) > 60.0).any()
+
+
+def test_a_novel_event_shows_what_is_new_beside_the_nearest_reference() -> None:
+    good = np.full((120, 160, 3), 70, np.uint8)
+    picture = encode_jpeg(good)
+    explanation = msgspec.structs.replace(explained(looks("ooonnn")), picture=picture)
+    match = explanation.cause.match
+    assert match is not None
+    shown = {match.best.reference_id: ReferencePicture(good, LEFT)}
+    assert "What is new" in explanation_page(explanation, account_of(explanation), shown)
+    named = msgspec.structs.replace(explained(looks("ooosss")), picture=picture)
+    assert "What is new" not in explanation_page(named, account_of(named), shown)

@@ -15,6 +15,7 @@ from threading import Event as Signal
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge_sim.core.events import (
@@ -94,6 +95,22 @@ def test_an_event_arrives_after_the_state_that_it_announces(
     attributes = json.loads(listener.on(f"{BASE}/gate/attributes")[0])
     assert attributes["event_id"] == changed(1).id
     assert attributes["probabilities"] == {"open": 0.93, "closed": 0.07}
+
+
+def test_attributes_name_the_parts_and_the_light_of_an_unknown(
+    sink: MqttSink, listener: Listener
+) -> None:
+    event = msgspec.structs.replace(
+        changed(1), regions=((0.5, 0.25, 0.1, 0.2),), untaught=("closed",)
+    )
+    sink.emit(event)
+    assert listener.wait(lambda: events_on(listener, "gate") == [event])
+    attributes = json.loads(listener.on(f"{BASE}/gate/attributes")[0])
+    assert attributes["regions"] == [[0.5, 0.25, 0.1, 0.2]]
+    assert attributes["untaught"] == ["closed"]
+    sink.emit(changed(2))
+    assert listener.wait(lambda: len(events_on(listener, "gate")) == 2)
+    assert "regions" not in json.loads(listener.on(f"{BASE}/gate/attributes")[1])
 
 
 def test_states_are_retained_and_events_are_not(sink: MqttSink, broker: Broker) -> None:

@@ -150,6 +150,7 @@ def source_message(source: str, topics: Topics, *, online: bool) -> Message:
 
 
 def _attributes(event: StateChanged) -> bytes:
+    more = {"untaught": event.untaught, "regions": event.regions}
     return msgspec.json.encode(
         {
             "since": event.at,
@@ -166,6 +167,7 @@ def _attributes(event: StateChanged) -> bytes:
             "model": event.model,
             "gallery_revision": event.gallery_revision,
             "schema": event.schema,
+            **{name: value for name, value in more.items() if value},
         }
     )
 
