@@ -75,9 +75,6 @@ def impeded(explanation: Explanation) -> bool:
     return explanation.cause.impediment is not None and explanation.event.after != UNKNOWN
 
 
-_NONE = ("", 0.0)
-
-
 def _what_if(explanation: Explanation) -> Iterator[str]:
     event, match = explanation.event, explanation.cause.match
     reason = event.reason
@@ -87,12 +84,11 @@ def _what_if(explanation: Explanation) -> Iterator[str]:
         return
     best = match.best
     level = _level(explanation, best.state)
-    is_novel_part = (
-        reason == UnknownReason.NOVEL.value and best.score.combined >= (level or _NONE)[1]
-    )
-    if level is not None and not is_novel_part:
+    is_novel = reason == UnknownReason.NOVEL.value
+    # A lower score would have changed nothing where a part is novel.
+    if level is not None and not (is_novel and best.score.combined >= level[1]):
         yield _to_the_level(best, level)
-    if reason != UnknownReason.NOVEL.value:
+    if not is_novel:
         yield from _to_the_margin(explanation, match)
     yield from _to_the_votes(explanation)
     yield from _sensitivity(explanation)

@@ -35,8 +35,8 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compare(folder: Path, *arguments: object) -> int:
-    words = [str(folder / item) if str(item).endswith(".png") else str(item) for item in arguments]
+def compare(folder: Path, *arguments: str) -> int:
+    words = [str(folder / item) if "." in item else item for item in arguments]
     return main(["compare", "--model", "thumbnail", *words])
 
 

@@ -111,6 +111,7 @@ def _cards(
     else:
         yield _card(probe if seen is None else seen, "The picture", "that decided")
     match = explanation.cause.match
+    best = None if match is None else match.best
     for item in () if match is None else match.states:
         shown = references.get(item.reference_id)
         named = f"{item.reference_id}, cosine {item.score.cosine:.3f}"
@@ -122,7 +123,7 @@ def _cards(
             unlike = similarity_picture(gray(probe), shown.thumbnail)
             ssim = "" if item.score.ssim is None else f" {item.score.ssim:.3f}"
             yield _card(unlike, f"SSIM{ssim}", f"red where the picture is unlike {item.state}")
-        if item is match.best and seen is not None and explanation.event.reason == "novel":
+        if item is best and seen is not None and explanation.event.reason == "novel":
             yield _card(novel_parts(seen, shown.picture), *_NOVEL_WORDS)
 
 
