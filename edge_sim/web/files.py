@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,11 +34,13 @@ class PageFile:
     Args:
         kind: Content type.
         content: Content.
+        packed: Content, compressed with gzip.
         tag: ETag.
     """
 
     kind: str
     content: bytes
+    packed: bytes
     tag: str
 
 
@@ -74,7 +77,8 @@ class PageFiles:
         if known is None or known[0] != version:
             content = file.read_bytes()
             tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-            known = version, PageFile(KINDS[file.suffix], content, tag)
+            packed = gzip.compress(content, mtime=0)
+            known = version, PageFile(KINDS[file.suffix], content, packed, tag)
             self._known[file] = known
         return known[1]
 
@@ -84,7 +88,10 @@ class PageFiles:
 
     async def _respond(self, request: Request) -> Response:
         file = self.get(request.scope["path"])
-        headers = {"ETag": file.tag, "Cache-Control": "no-cache"}
+        headers = {"ETag": file.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if file.tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(file.content, headers={**headers, "Content-Type": file.kind})
+        headers["Content-Type"] = file.kind
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(file.packed, headers={**headers, "Content-Encoding": "gzip"})
+        return Response(file.content, headers=headers)

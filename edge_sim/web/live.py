@@ -27,7 +27,7 @@ from edge_sim.secrets import mask_secrets
 from edge_sim.version import __version__
 from edge_sim.web.answers import JPEG, ApiRequest, error_response, route
 
-_JPEG_QUALITY = 80
+_JPEG_QUALITY = 75
 _MAX_WIDTH_PX = 1920
 _MIN_WIDTH_PX = 16
 VIEWS = ("region", "frame", "model")
@@ -231,7 +231,7 @@ def watch_view(item: WatchStatus, config: Config, in_state_s: float) -> dict[str
         "light": item.condition or None,
         "gate": {
             "open": None if outcome is None else outcome.embedded,
-            "share_open": round(embedded / item.observations, 4) if item.observations else None,
+            "share_open": round(embedded / item.observations, 2) if item.observations else None,
         },
         "picture": embedded,
         "problems": list(item.issues.problems or ()),

@@ -21,7 +21,7 @@ INTERVAL_S = 0.5
 """Least time between two messages about one watch, seconds."""
 DEVICE_S = 10.0
 _MAX_UNSENT = 200
-_VOLATILE = frozenset({"in_state_s", "observations"})
+_VOLATILE = frozenset({"observations", "state"})
 
 
 def message(kind: str, body: Any) -> bytes:
@@ -87,8 +87,8 @@ class Broadcast:
                 number = at
                 self._send(message("event", {"type": tag_of(event), **msgspec.to_builtins(event)}))
             for name, watch in (await run_in_threadpool(self._watches)).items():
-                if _lasting(watch) != self._sent.get(name):
-                    self._sent[name] = _lasting(watch)
+                if lasting(watch) != self._sent.get(name):
+                    self._sent[name] = lasting(watch)
                     self._send(message("watch", watch))
             if board.clock() - about_s >= DEVICE_S:
                 about_s = board.clock()
@@ -107,5 +107,8 @@ class Broadcast:
                 page.put_nowait(chunk)
 
 
-def _lasting(watch: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in watch.items() if key not in _VOLATILE}
+def lasting(watch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a watch is news: not the time that its state has lasted."""
+    state = watch.get("state") or {}
+    lasting = {key: value for key, value in watch.items() if key not in _VOLATILE}
+    return {**lasting, "name_of_state": state.get("name"), "reason": state.get("reason")}
