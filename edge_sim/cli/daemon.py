@@ -58,11 +58,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="base of the relative paths of outbox, state file, review folder, explanations and "
         "score log (default: the folder of the configuration)",
     )
-    parser.set_defaults(handler=_daemon, is_frame_loop=True)
+    parser.set_defaults(handler=run_daemon, is_frame_loop=True)
     _register_install(commands)
 
 
-def _daemon(args: argparse.Namespace) -> int:
+def run_daemon(args: argparse.Namespace) -> int:
+    """Run the daemon of `args.config` until it is stopped; return the exit code."""
     from edge_sim.core import resources
     from edge_sim.errors import SinkError
     from edge_sim.runtime.assembly import served_environment

@@ -22,6 +22,7 @@ from edge_sim.version import __version__
 GROUPS = (
     "demo",
     "run",
+    "setup",
     "daemon",
     "web",
     "teach",

@@ -84,8 +84,14 @@ def readiness_of(name: str, watch: WatchConfig, gallery: Gallery, found: Audit) 
             if (first, second) not in known and (second, first) not in known
         ]
     next_one = found.next_picture
+    single = [state for state in gallery.states if len(gallery.of_state(state)) == 1]
     if missing and len(gallery):
         next_one = f"Take a picture of {missing[0]!r}: there is none yet."
+    elif single and len(states) > 1:
+        next_one = (
+            f"Take another picture of {single[0]!r} once it is seen a little differently: later, "
+            "in other light, or moved. With one, its accuracy cannot be estimated."
+        )
     return Readiness(
         watch=name,
         revision=gallery.revision,
@@ -131,7 +137,7 @@ def _words(found: PairFinding, share: Share, level: str) -> str:
 
 
 def _untold(first: str, second: str) -> PairReadiness:
-    text = f"{first} and {second}: not known yet; each needs two pictures at least"
+    text = f"{first} and {second}: not known yet; each needs two different pictures at least"
     return PairReadiness(first, second, None, None, None, 0, "unknown", text)
 
 

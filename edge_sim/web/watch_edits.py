@@ -109,9 +109,9 @@ def added_watch(watch: NewWatch, mask: str | None = None) -> ConfigEdit:
     roi = roi_of(watch.region)
 
     def edit(table: Table) -> None:
+        source = _source(table, watch.source)  # before the watches, as people write it
         if watch.name in section(table, "watches"):
             raise ConfigError(f"there is a watch {watch.name!r} already; choose another name")
-        source = _source(table, watch.source)
         entry: dict[str, Any] = {"source": source}
         if watch.states:
             entry["states"] = list(watch.states)
@@ -310,7 +310,8 @@ def _name_only_source(table: Table) -> None:
     sources = list(section(table, "sources"))
     if len(sources) != 1:
         return
-    for _, entry in _entries(section(table, "watches")):
+    watches = table.get("watches")
+    for _, entry in _entries(watches if isinstance(watches, dict) else {}):
         if entry.get("source") in (None, "", "null", "~"):
             entry["source"] = str(sources[0])
 

@@ -108,7 +108,8 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("model", "adapt", "--gallery", "{}"),
 )
 """Arguments of every verb that takes a path; `{}` is the bad one."""
-NOT_PATHS = frozenset({"schema", "discover"})
+NOT_PATHS = frozenset({"schema", "discover", "setup"})
+"""Verbs without a path, and `setup`, which makes what is missing."""
 PATHS = {
     "missing": "no-such",
     "undecodable": os.fsdecode(b"caf\xe9"),

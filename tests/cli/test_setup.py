@@ -1,0 +1,74 @@
+"""From nothing to the address of the page, and what is there is kept."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ruamel.yaml", reason="the extra `web` is not installed")
+
+from edge_sim.cli.main import main
+from edge_sim.cli.setup import page_of
+from edge_sim.errors import ConfigError
+from edge_sim.runtime.config import load_config, parse_config
+
+
+def test_a_configuration_is_made_and_the_address_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    assert main(["setup", "-c", str(path), "--print-only"]) == 0
+    assert capsys.readouterr().out == "http://127.0.0.1:9713/#/new\n"
+    assert load_config(path).web.listen == "127.0.0.1:9713"
+
+
+def test_what_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("# Mine.\ndevice: shed\n")
+    assert main(["setup", "-c", str(path), "--print-only"]) == 0
+    assert path.read_text() == "# Mine.\ndevice: shed\nweb:\n  listen: 127.0.0.1:9713\n"
+    path.write_text("web: {listen: '127.0.0.1:9999'}\n")
+    assert main(["setup", "-c", str(path), "--print-only"]) == 0
+    assert path.read_text() == "web: {listen: '127.0.0.1:9999'}\n"
+    assert "http://127.0.0.1:9999/#/new" in capsys.readouterr().out
+
+
+def test_a_daemon_that_answers_is_not_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    with closing(socket.create_server(("127.0.0.1", 0))) as answering:
+        path.write_text(f"web: {{listen: '127.0.0.1:{answering.getsockname()[1]}'}}\n")
+        assert main(["setup", "-c", str(path)]) == 0
+    assert capsys.readouterr().out.endswith("/#/new\n")
+
+
+def test_a_broken_configuration_is_an_error_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("device: a\nwatchs: {}\n")
+    assert main(["setup", "-c", str(path)]) == 78
+    assert "config.yaml:2: unknown key 'watchs'" in capsys.readouterr().err
+    assert main(["setup", "-c", str(tmp_path / "no" / "config.yaml")]) == 78
+    assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("web", "page"),
+    [
+        ("listen: '0.0.0.0:80', token: 0123456789abcdef", "http://127.0.0.1:80/"),
+        ("listen: '[::1]:81'", "http://[::1]:81/"),
+        ("listen: 'shed.local:82', certificate: a, key: b", "https://shed.local:82/"),
+    ],
+)
+def test_the_address_is_one_that_a_browser_takes(web: str, page: str) -> None:
+    assert page_of(parse_config(f"web: {{{web}}}\n")) == page
+
+
+def test_without_a_server_there_is_no_address() -> None:
+    with pytest.raises(ConfigError, match=r"web\.listen"):
+        page_of(parse_config(""))
