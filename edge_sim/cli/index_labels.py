@@ -1,17 +1,19 @@
-"""`edge-sim index list|tag|tags|export`: pictures of an index by their tags and attributes."""
+"""`edge-sim index list|tag|tags|export|map`: pictures of an index by tags, attributes and place."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.options import absolute, combined_filter, where_options
+from edge_sim.cli.options import absolute, combined_filter, positive, where_options
 from edge_sim.cli.output import note, print_json, print_table, say
 from edge_sim.core.files import printable
 
 if TYPE_CHECKING:
+    from edge_sim.analysis.report.pages import CaptionedPicture
+    from edge_sim.search.picture_map import PictureMap
     from edge_sim.search.rows import IndexEntry
     from edge_sim.search.store import IndexStore
 
@@ -56,6 +58,20 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="csv and jsonl are tables; folders has one folder per tag",
     )
     export.set_defaults(handler=export_pictures)
+    register_map(verbs)
+
+
+def register_map(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb that draws the map."""
+    verb = verbs.add_parser(
+        "map",
+        help="draw a map of all pictures, in groups of similar ones",
+        description=draw_map.__doc__,
+    )
+    verb.add_argument("index", type=Path, metavar="INDEX")
+    verb.add_argument("out", type=Path, metavar="OUT", help=".html for people, .csv for programs")
+    verb.add_argument("--groups", type=positive, metavar="N", help="default: root of half of all")
+    verb.set_defaults(handler=draw_map)
 
 
 def filter_options(parser: argparse.ArgumentParser) -> None:
@@ -194,3 +210,94 @@ def _chosen(args: argparse.Namespace, store: IndexStore) -> list[IndexEntry]:
     for hint in table.hints(where):
         note(printable(hint))
     return [item for item, passed in zip(found, mask, strict=True) if passed]
+
+
+def draw_map(args: argparse.Namespace) -> int:
+    """Write where each picture lies in the plane of the two principal components, and
+    its group by k-means: a table, or a page with the most typical and the oddest picture of each
+    group."""
+    from edge_sim.errors import DataError
+    from edge_sim.search.picture_map import picture_map
+    from edge_sim.search.store import IndexStore
+
+    kind = args.out.suffix.lower()
+    if kind not in (".html", ".csv"):
+        raise DataError(f"{args.out}: name a file that ends in .html or .csv")
+    with IndexStore.open(args.index) as store:
+        table, root = store.table(), store.plan.root
+    found = picture_map(table.vectors[:, : table.dimension], args.groups)
+    if kind == ".csv":
+        _write_points(args.out, table.entries, found)
+    else:
+        _write_map_page(args.out, root, table.entries, found)
+    groups = len(found.typical)
+    if args.json:
+        facts = {"pictures": len(table.entries), "groups": groups}
+        print_json({"schema": SCHEMA, "out": str(args.out), **facts})
+    else:
+        say(f"{args.out}: {len(table.entries)} pictures in {groups} groups")
+    return 0
+
+
+def _write_points(path: Path, entries: Sequence[IndexEntry], found: PictureMap) -> None:
+    import csv
+    from io import StringIO
+
+    from edge_sim.core.files import write_whole
+    from edge_sim.errors import DataError
+
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "x", "y", "group", "typical", "odd"])
+    typical, odd = set(found.typical), set(found.odd)
+    for row, (entry, (x, y)) in enumerate(zip(entries, found.points, strict=True)):
+        place = (f"{x:.4f}", f"{y:.4f}", int(found.groups[row]) + 1)
+        writer.writerow([printable(entry.path), *place, int(row in typical), int(row in odd)])
+    try:
+        write_whole(path, text.getvalue().encode())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _write_map_page(
+    path: Path, root: Path, entries: Sequence[IndexEntry], found: PictureMap
+) -> None:
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.document import document
+    from edge_sim.analysis.report.figures import Axis, Diagram, Series, diagrams_block
+    from edge_sim.analysis.report.pages import PictureRow, grid
+
+    places = found.points.tolist()
+    series = []
+    for group in range(len(found.typical)):
+        points = tuple(
+            (places[row][0], places[row][1]) for row in (found.groups == group).nonzero()[0]
+        )
+        series.append(Series("", points, f"state{group % 8}", dots=True))
+    x, y = Axis("first component"), Axis("second component")
+    rows = [
+        PictureRow(
+            f"Group {group + 1}",
+            f"{int((found.groups == group).sum())} pictures; the most typical, and the oddest",
+            _map_cards(root, entries, (typical, odd)),
+        )
+        for group, (typical, odd) in enumerate(zip(found.typical, found.odd, strict=True))
+    ]
+    blocks = [diagrams_block([Diagram("Map", x, y, tuple(series))]), *map(grid, rows)]
+    facts = [f"{len(entries)} pictures of {printable(root)}"]
+    write_page(path, document("Map of pictures", blocks, facts=facts))
+
+
+def _map_cards(
+    root: Path, entries: Sequence[IndexEntry], rows: Sequence[int]
+) -> Iterator[CaptionedPicture]:
+    from edge_sim.analysis.report.pages import CaptionedPicture
+    from edge_sim.errors import SourceError
+    from edge_sim.io.sources.pictures import read_picture
+
+    for row in dict.fromkeys(rows):
+        try:
+            pixels = read_picture(root / entries[row].path)
+        except SourceError:
+            pixels = None
+        yield CaptionedPicture(pixels, (printable(entries[row].path),))

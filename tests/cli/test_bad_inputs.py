@@ -72,6 +72,7 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("index", "tag", "{}", "x", "--add", "t"),
     ("index", "tags", "{}"),
     ("index", "export", "{}", "out"),
+    ("index", "map", "{}", "out.csv"),
     ("index", "info", "{}"),
     ("index", "verify", "{}"),
     ("search", "--query", "{}", "--gallery", "gallery.db", *THUMBNAIL),

@@ -257,3 +257,15 @@ def test_pictures_are_exported_with_their_tags(
     code, out, _ = run("index", "export", index, tmp_path / "t.csv", "--tag", "good")
     assert (code, out) == (0, f"{tmp_path / 't.csv'}: 1 pictures written as csv\n")
     assert (tmp_path / "t.csv").read_text().count(",b,good,") == 1
+
+
+def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> None:
+    code, out, _ = run("index", "map", index, tmp_path / "m.csv", "--groups", "2")
+    assert (code, out) == (0, f"{tmp_path / 'm.csv'}: 6 pictures in 2 groups\n")
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    assert lines[0] == "file,x,y,group,typical,odd"
+    assert len(lines) == 7
+    assert run("index", "map", index, tmp_path / "m.html")[0] == 0
+    assert "data:image/jpeg;base64" in (tmp_path / "m.html").read_text()
+    code, _, err = run("index", "map", index, tmp_path / "m.png")
+    assert (code, err.count("\n")) == (1, 1)

@@ -1,7 +1,8 @@
 // Small diagrams with two axes: lines and bars, for curves of a calibration or an evaluation.
 //
 // {title, x: {label, low, high, digits}, y: {...}, series: [{name, points: [[x, y]], colour, bar,
-// dashed}], marks: [[x, text]]}; `bar` is the width of a bar in units of x, 0 or absent for a line.
+// dashed, dots}], marks: [[x, text]]}; `bar` is the width of a bar in units of x, 0 or absent for a line;
+// `dots` draws the points alone.
 
 import { h } from "./dom.js";
 import { formatNumber } from "./i18n.js";
@@ -25,7 +26,7 @@ export function diagram({ title, x, y, series, marks = [] }) {
       h("rect", { x: BOX.left, y: BOX.top, width: BOX.right - BOX.left, height: BOX.bottom - BOX.top, class: "d-panel" }),
       grid(x, across, (at, text) => [line(at, BOX.top, at, BOX.bottom, "d-grid"), label(at, BOX.bottom + 15, text, "middle")]),
       grid(y, up, (at, text) => [line(BOX.left, at, BOX.right, at, "d-grid"), label(BOX.left - 5, at + 4, text, "end")]),
-      series.map((one) => (one.bar ? bars(one, across, up) : curve(one, across, up))),
+      series.map((one) => (one.dots ? dots : one.bar ? bars : curve)(one, across, up)),
       marks.map(([value, text]) => mark(across(value), text)),
       label((BOX.left + BOX.right) / 2, HEIGHT - 8, x.label, "middle"),
       label(4, BOX.top - 12, y.label, "start"),
@@ -50,6 +51,10 @@ function bars({ points, colour, bar }, across, up) {
     const [left, right, top] = [across(x - bar / 2), across(x + bar / 2), up(y)];
     return h("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, BOX.bottom - top), class: `d-bar f-${colour}` });
   });
+}
+
+function dots({ points, colour }, across, up) {
+  return points.map(([x, y]) => h("circle", { cx: across(x).toFixed(1), cy: up(y).toFixed(1), r: 1.6, class: `f-${colour}` }));
 }
 
 function mark(x, text) {
