@@ -147,8 +147,8 @@ def _too_novel(explanation: Explanation, best: StateScore) -> str:
     start = f"A part of the picture is like no reference of {best.state}, the most probable state"
     if explanation.standing is None or not explanation.standing.novelty:
         return f"{start}."
-    alone, together = strengths(explanation.standing.novelty)
     allowed = 1.0 if explanation.settings is None else strictness(explanation.settings.sensitivity)
+    alone, together = strengths(explanation.standing.novelty, allowed)
     subject = "this observation" if alone >= together else "over the last observations it"
     return (
         f"{start}: {subject} lies {max(alone, together):.2f} margins above the usual of them, "

@@ -110,7 +110,7 @@ def _state_after(
     decider = AdaptiveDecider.following(settings)
     decider.restore(Memory(event.before, event.before_reason, drifts))
     if explanation.standing is not None and observation.match is not None:
-        decider.recall_novelty(observation.match.best.state, explanation.standing.novelty[:-1])
+        decider.recall_novelty(explanation.standing.novelty[:-1])
     decider.observe(observation)
     return decider.standing
 

@@ -133,7 +133,8 @@ the best mean F1, 1.33 leaves 0.1 and misses more; 0.5 to 1 changes the mean F1 
 _AGAINST_RULES = 2.0
 """Factor on the evidence needed for a change against the rules, with all votes: rules may be
 wrong."""
-_SURE = 0.9  # probability from which an observation teaches the level of its state
+_SURE = 0.9
+"""Probability from which an observation teaches the level of its state."""
 _PAUSE_INTERVALS = 20.0
 """Observations further apart than this many usual intervals do not confirm each other."""
 _USUAL_CONDITION = "day"
@@ -318,7 +319,9 @@ class AdaptiveDecider:
         # Asked this way round, so that a score that is no number is unlike, not familiar.
         if not best.score.combined >= (level.leave if stays else level.enter):
             return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0)
-        if self._novelty.is_novel(strictness(self._settings.sensitivity)):
+        # What the scorer clearly takes for another state has changed: let it show first.
+        moves = self._last_state not in (None, best.state) and best.probability >= _SURE
+        if self._novelty.is_novel(strictness(self._settings.sensitivity), at_once=moves):
             return Vote(State(UNKNOWN, UnknownReason.NOVEL), 0.0, is_partial=True)
         if not match.margin >= self._settings.margin_needed(stays=stays):
             return Vote(State(UNKNOWN, UnknownReason.AMBIGUOUS), 0.0)
@@ -335,11 +338,11 @@ class AdaptiveDecider:
         if novel is None or match.best.score.novelty is None:
             self._novelty.forget()
         else:
-            self._novelty.follow(match.best.state, novel.excess(match.best.score.novelty))
+            self._novelty.follow(novel.excess(match.best.score.novelty))
 
-    def recall_novelty(self, state: str, excesses: Sequence[float]) -> None:
-        """Continue after observations of the most probable state `state` with these excesses."""
-        self._novelty.resume(state, excesses)
+    def recall_novelty(self, excesses: Sequence[float]) -> None:
+        """Continue after observations with these excesses."""
+        self._novelty.resume(excesses)
 
     def _untaught(self, match: Match, observation: Observation) -> tuple[str, ...]:
         """Return the states for want of whose references in this light the match proves nothing.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.vision.light import DAY, DUSK
+from edge_sim.vision.light import DAY, DUSK, IR
 
 Lights = Mapping[str, tuple[float, float]]
 """Condition -> least and greatest mean grey level of the references of one state in it."""
@@ -56,6 +56,10 @@ def is_taught(lights: Lights, condition: str, luma: float) -> bool:
     """
     if not lights or condition in lights:
         return True
+    if condition == IR and DUSK in lights:
+        # The last light of dusk has no colour left; an infrared lamp would be brighter.
+        darkest = lights[DUSK][0]
+        return darkest / _NEAR <= luma <= darkest
     if condition not in (DAY, DUSK):
         return False
     coloured = [levels for light, levels in lights.items() if light in (DAY, DUSK)]

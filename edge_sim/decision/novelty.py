@@ -13,35 +13,45 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.types import FloatMatrix
 from edge_sim.core.vectors import quantiles
+from edge_sim.decision.envelope import ENOUGH, Envelope, fit_envelope
 from edge_sim.decision.features import APPEARANCE, LAYOUT, TONE
 from edge_sim.decision.subspace import Subspace, span_of_cosines
 
 AVERAGED = 3
 """Observations over which novelty is averaged: a passer-by is gone by then, a new state stays."""
-_USUAL_SPREAD = 0.27
-_SPREAD_WORTH = 15.0
-"""Deviation of the novelty of left-out references within a state, on ten data sets, and the number
-of references it counts as."""
-_ALONE = 2.6
+_USUAL_SPREAD = 0.25
+_SPREAD_WORTH = 5.0
+"""Deviation of the novelty of left-out references within a state, on ten data sets with three
+embedders, and the number of references it counts as."""
+_ALONE = 1.96
+_ALONE_FEW = 4.0
 """Deviations above the references of the state at which a picture is novel, in a watch of one
-state."""
-_NEAREST = 1.7
-_TOWARDS_OTHERS = 0.65
-"""In a watch of several states: this part of the way to the less novel quarter of the references of
-the others, and no nearer than `_NEAREST` deviations."""
+state; a handful of references needs more."""
+_TOWARDS_OTHERS = 0.52
+_OTHERS_QUANTILE = 0.4
+_NEAREST = 1.28
+"""In a watch of several states: this part of the way to the less novel references of the others,
+and no nearer than `_NEAREST` deviations."""
+_FAR_APART = 2.7
+_BLIND = 3.6
+"""Deviations added, the more the nearer the references of the other states lie than `_FAR_APART`
+deviations: novelty cannot see there what tells the states apart, nor would it see a new one."""
 _LEAST_SPREAD = 0.055
-"""References whose novelty varies less were taken in one moment: they do not show what is usual at
-another one, under a shadow or in other light. Drawn bursts vary by 0.02 to 0.05, five references
-of ten data sets by 0.08 to 0.6."""
-_SINGLE = 1.3
+_ONE_MOMENT = 1.2e-4
+"""References that vary less in novelty, or in the mean squared distance of their coarse grey levels
+to the nearest other, were taken in one moment: they do not show what is usual at another one,
+under a shadow or in other light. The grey levels tell so whatever the embedder: bursts vary by
+0.00001 to 0.00004, five references of ten data sets by 0.0004 to 0.08."""
+_SINGLE = 2.0
 """Times the margin for one observation; a mean of `AVERAGED` is steadier."""
-_MOST_OF_ONE = 1.4
+_MOST_OF_ONE = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,68 +90,78 @@ def novel_levels(
     if squares <= freedom * _LEAST_SPREAD**2:
         return {}
     variance = (_SPREAD_WORTH * _USUAL_SPREAD**2 + squares) / (_SPREAD_WORTH + freedom)
-    levels = {}
-    for state, values in known.items():
-        usual = float(values.mean())
-        deviation = math.sqrt(variance * (1.0 + 1.0 / len(values)))
-        margin = _ALONE * deviation
-        if len(others.get(state, ())):
-            way = float(quantiles(others[state], (0.25,))[0]) - usual
-            margin = max(_TOWARDS_OTHERS * way, _NEAREST * deviation)
-        levels[state] = NovelLevel(usual, margin)
-    return levels
+    return {
+        state: _level_of(values, variance, others.get(state, ())) for state, values in known.items()
+    }
+
+
+def _level_of(own: NDArray[Any], variance: float, others: Sequence[float]) -> NovelLevel:
+    """Return the level from the novelty of left-out references and of those of other states."""
+    usual, deviation, number = float(own.mean()), math.sqrt(variance), len(own)
+    if not len(others):
+        return NovelLevel(usual, _ALONE * math.sqrt(1.0 + _ALONE_FEW / number) * deviation)
+    way = max(float(quantiles(others, (_OTHERS_QUANTILE,))[0]) - usual, 0.0)
+    blind = max(1.0 - way / (_FAR_APART * deviation), 0.0)
+    margin = max(_TOWARDS_OTHERS * way, (_NEAREST + _BLIND * blind) * deviation)
+    return NovelLevel(usual, (1.0 + 1.0 / number) * margin)
 
 
 class RecentNovelty:
-    """Excess of the last observations that had the same most probable state."""
+    """Excess of the last observations, each above the level of its most probable state.
+
+    A new state is most like now the one, now the other known state: the mean goes on over that.
+    """
 
     def __init__(self) -> None:
         self._excesses: deque[float] = deque(maxlen=AVERAGED)
-        self._state: str | None = None
 
     @property
     def excesses(self) -> tuple[float, ...]:
         """Excess of the last observations, the oldest first; empty where novelty is not known."""
         return tuple(self._excesses)
 
-    def follow(self, state: str, excess: float) -> None:
+    def follow(self, excess: float) -> None:
         """Add one observation; an excess that is not a number is ignored."""
-        if state != self._state:
-            self.forget()
-            self._state = state
         if math.isfinite(excess):
             self._excesses.append(excess)
 
-    def resume(self, state: str, excesses: Iterable[float]) -> None:
+    def resume(self, excesses: Iterable[float]) -> None:
         """Continue after observations with these excesses."""
         self.forget()
-        self._state = state
         self._excesses.extend(excesses)
 
     def forget(self) -> None:
         """Forget all observations."""
         self._excesses.clear()
-        self._state = None
 
-    def is_novel(self, strictness: float) -> bool:
+    def is_novel(self, strictness: float, *, at_once: bool = False) -> bool:
         """Return whether the last observation, or the mean of the last ones, is too novel.
 
         Args:
             strictness: Factor on the margin, 1 at sensitivity 0.5.
+            at_once: Whether only the last observation counts.
         """
-        return bool(self._excesses) and max(strengths(self.excesses)) > strictness
+        if not self._excesses:
+            return False
+        alone, together = strengths(self.excesses, strictness)
+        return (alone if at_once else max(alone, together)) > strictness
 
 
-def strengths(excesses: Sequence[float]) -> tuple[float, float]:
+def strengths(excesses: Sequence[float], strictness: float = 1.0) -> tuple[float, float]:
     """Return the novelty of the last observation and that of their mean, in margins.
 
-    A single observation needs more than a mean, and in the mean each is bounded, so that one
-    alone cannot make the mean too novel.
+    A single observation needs more than a mean, and in the mean each is bounded, so that two alone
+    cannot make the mean too novel unless the third is half so.
+
+    Args:
+        excesses: Of the last observations, the oldest first; at least one.
+        strictness: Factor on the margin that both are compared with.
     """
     alone = excesses[-1] / _SINGLE
     if len(excesses) < AVERAGED:
         return alone, alone
-    return alone, sum(min(excess, _MOST_OF_ONE) for excess in excesses) / AVERAGED
+    most = _MOST_OF_ONE * strictness
+    return alone, sum(min(excess, most) for excess in excesses) / AVERAGED
 
 
 VIEWS: Mapping[str, float] = {APPEARANCE: 0.4, LAYOUT: 0.4, TONE: 0.2}
@@ -149,6 +169,7 @@ VIEWS: Mapping[str, float] = {APPEARANCE: 0.4, LAYOUT: 0.4, TONE: 0.2}
 the ranking. All constants here are flat: half or double of one changes what is found at 2 % false
 by less than 0.02."""
 _NOISE = 0.1
+_UNREST_SHARE = 0.3
 _CHANGED_SHARE = 0.2  # of the cells: those that changed most
 _CHANGED_WORTH = 0.3  # of their logarithm beside that of the residual part
 _RESIDUAL_OFFSET = 0.2
@@ -166,9 +187,11 @@ class Novelty:
         shares: View -> weight, summing to 1 with that of the cells.
         cells: (C, N, D) unit cells of the references.
         cell_shares: (C,) weight of each cell in the cosine of a picture.
-        steadiness: (C,) weight of a change of each cell, about 1.
+        steadiness: (C,) weight of a change of each cell, about a half.
         span: Softened span of the references.
-        left_out: (N,) novelty of each reference to the others; empty with a single one.
+        envelope: Envelope of their planes; None where it is not looked at.
+        left_out: (N,) novelty of each reference to the others; not a number where they were all
+            taken in one moment, empty with a single one.
     """
 
     rows: Mapping[str, FloatMatrix]
@@ -177,12 +200,23 @@ class Novelty:
     cell_shares: NDArray[np.float32]
     steadiness: NDArray[np.float32]
     span: Subspace
+    envelope: Envelope | None
     left_out: NDArray[np.float32]
 
-    def of(self, views: Mapping[str, FloatMatrix]) -> NDArray[np.float32]:
-        """Return the (M,) novelty of M pictures, from their views of shape (M, D)."""
+    def of(
+        self, views: Mapping[str, FloatMatrix], planes: FloatMatrix | None = None
+    ) -> NDArray[np.float32]:
+        """Return the (M,) novelty of M pictures.
+
+        Args:
+            views: View -> (M, D) unit rows.
+            planes: (M, P) planes; not needed without an envelope.
+        """
         cosines, distances = self._compared(views)
-        return _novelty(self.span.residuals(cosines), _changed(distances, self.steadiness))
+        novelty = _novelty(self.span.residuals(cosines), _changed(distances, self.steadiness))
+        if self.envelope is not None and planes is not None:
+            novelty += self.envelope.of(planes)
+        return novelty
 
     def _compared(
         self, views: Mapping[str, FloatMatrix]
@@ -196,12 +230,15 @@ class Novelty:
         return cosines, np.maximum(2.0 - 2.0 * alike.max(axis=1), 0.0)
 
 
-def fit_novelty(views: Mapping[str, FloatMatrix], cells: int) -> Novelty:
+def fit_novelty(
+    views: Mapping[str, FloatMatrix], cells: int, planes: FloatMatrix | None = None
+) -> Novelty:
     """Return the measure of novelty to a state.
 
     Args:
         views: View -> (N, D) unit rows of its references; N at least 1.
         cells: Number of cells of the layout.
+        planes: (N, P) planes of the references, for an envelope of them; None for none.
     """
     has_cells = LAYOUT in views
     weights = {name: weight for name, weight in VIEWS.items() if name in views}
@@ -221,9 +258,14 @@ def fit_novelty(views: Mapping[str, FloatMatrix], cells: int) -> Novelty:
     for name, own in rows.items():
         gram = gram + shares[name] * (own @ own.T)
     span = span_of_cosines(gram, _NOISE)
+    envelope = None if planes is None or number < ENOUGH else fit_envelope(planes)
     left_out = np.zeros(0, np.float32)
     if number > 1:
         left_out = _novelty(span.left_out, _changed(alone, steadiness))
+        if envelope is not None:
+            left_out += envelope.left_out
+        if _is_one_moment(views):
+            left_out[:] = np.nan
     return Novelty(
         rows,
         shares,
@@ -231,6 +273,7 @@ def fit_novelty(views: Mapping[str, FloatMatrix], cells: int) -> Novelty:
         cell_shares.astype(np.float32),
         steadiness.astype(np.float32),
         span,
+        envelope,
         left_out,
     )
 
@@ -251,10 +294,21 @@ def _distances_to_others(alike: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(2.0 - 2.0 * others.max(axis=2), 0.0), np.float32)
 
 
+def _is_one_moment(views: Mapping[str, FloatMatrix]) -> bool:
+    """Return whether the coarse grey levels of two references or more hardly differ."""
+    if TONE not in views:
+        return False
+    tone = views[TONE].astype(np.float64)
+    alike = tone @ tone.T
+    np.fill_diagonal(alike, -1.0)
+    return float(np.mean(2.0 - 2.0 * alike.max(axis=1))) < _ONE_MOMENT
+
+
 def _steadiness(unrest: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the (C,) weight of each cell from how far its references lie apart."""
+    """Return the (C,) weight of each cell, a half where its references lie apart as usual."""
     mean = max(float(unrest.mean()), 1e-6)
-    return np.asarray(mean / (unrest + mean), np.float32)
+    share = _UNREST_SHARE
+    return np.asarray(0.5 * (1.0 + share) * mean / (unrest + share * mean), np.float32)
 
 
 def _changed(

@@ -19,6 +19,7 @@ from edge_sim.core.types import (
     Score,
     StateScore,
 )
+from edge_sim.decision.envelope import plane_of
 from edge_sim.decision.features import (
     LAYOUT,
     WEIGHTS,
@@ -195,7 +196,7 @@ class GalleryScorer:
         self._widths = {name: rows.shape[1] for name, rows in views.items()}
         self._rows = self._stretched(gallery.references)
         self._fit(views, _cells_of(gallery))
-        self._fit_novelty(views, _cells_of(gallery))
+        self._fit_novelty(views, gallery)
 
     def _stretched(self, references: Sequence[Reference]) -> FloatMatrix:
         """Return the weighted features of all references, made in pieces: one matrix is held."""
@@ -226,7 +227,10 @@ class GalleryScorer:
         )
         best = odds.index(max(odds))
         alone = {name: views[name][None] for name in self._novelty_views}
-        likeness.novelty[best] = float(self._novelties[best].of(alone)[0])
+        planes = None
+        if self._novelties[best].envelope is not None:
+            planes = plane_of(probe.thumbnail)[None]
+        likeness.novelty[best] = float(self._novelties[best].of(alone, planes)[0])
         return self._match(probe.embedding.vector, likeness, odds)
 
     def leave_one_out(self) -> tuple[Match | None, ...]:
@@ -246,15 +250,20 @@ class GalleryScorer:
                 matches[row] = self._left_out(row, line, novelty)
         return tuple(matches)
 
-    def _fit_novelty(self, views: Mapping[str, FloatMatrix], cells: int) -> None:
+    def _fit_novelty(self, views: Mapping[str, FloatMatrix], gallery: Gallery) -> None:
         wanted = tuple(name for name in NOVELTY_VIEWS if name in views)
         self._novelty_views = wanted or tuple(views)
         self._alone_novelty = np.full(len(self._modelled), np.nan, np.float32)
         self._novelties = []
+        planes = None
+        if len(self._names) == 1:
+            # Beside other states an envelope tells a part from noise no better than the cells do.
+            thumbnails = (gallery.references[row].thumbnail for row in self._modelled)
+            planes = np.stack([plane_of(thumbnail) for thumbnail in thumbnails])
         for part in self._member_parts:
             places = self._place[self._members[part]]
             own = {name: views[name][places] for name in self._novelty_views}
-            novelty = fit_novelty(own, cells)
+            novelty = fit_novelty(own, _cells_of(gallery), planes)
             self._novelties.append(novelty)
             if len(places) > 1:
                 self._alone_novelty[places] = novelty.left_out
@@ -328,7 +337,9 @@ class GalleryScorer:
         table = np.stack([novelty.of(views) for novelty in self._novelties], axis=1)
         within, place = np.arange(len(numbers)), self._place[numbers]
         own = self._state_rows[numbers]
-        alone = np.where(place >= 0, self._alone_novelty[place], table[within, own])
+        # Planes of references that are not modelled are not kept.
+        rest = table[within, own] if self._novelties[0].envelope is None else np.nan
+        alone = np.where(place >= 0, self._alone_novelty[place], rest)
         table[within, own] = alone
         return np.asarray(table, np.float32)
 

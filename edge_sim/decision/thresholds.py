@@ -355,13 +355,14 @@ def agree(a: State, b: State | None) -> bool:
 def votes_needed(settings: Settings, standing: DecisionState) -> int:
     """Return the number of votes that a change needs.
 
-    All that count against the rules, in an untaught light, and where fewer than usual rest on the
-    picture as a whole: a hand or an animal in a part of it soon leaves.
+    All that count against the rules and in an untaught light. One more than usual where fewer rest
+    on the picture as a whole: a hand or an animal in a part of it soon leaves.
     """
     if standing.doubts or standing.at_border:
         return settings.of
     votes = standing.votes
     if any(vote.is_partial for vote in votes) and votes[-1].state.name == UNKNOWN:
         whole = sum(agree(vote.state, votes[-1].state) and not vote.is_partial for vote in votes)
-        return settings.matches if whole >= settings.matches else settings.of
+        more = min(settings.matches + 1, settings.of)
+        return settings.matches if whole >= settings.matches else more
     return settings.matches

@@ -510,12 +510,12 @@ NOVEL_LEFT_OUT = tuple(
         pytest.param([0.2] * 8, 0.5, [(2, State("open"))], id="usual"),
         pytest.param([0.2] * 3 + [3.0] + [0.2] * 4, 0.5, [(2, State("open"))], id="one look"),
         pytest.param(
-            [0.2] * 3 + [1.5] * 6, 0.5, [(2, State("open")), (7, NOVEL)], id="a part that stays"
+            [0.2] * 3 + [1.5] * 6, 0.5, [(2, State("open")), (8, NOVEL)], id="a part that stays"
         ),
-        pytest.param([0.2] * 3 + [1.2] * 9, 0.5, [(2, State("open")), (9, NOVEL)], id="weak"),
+        pytest.param([0.2] * 3 + [1.2] * 9, 0.5, [(2, State("open")), (8, NOVEL)], id="weak"),
         pytest.param([0.2] * 3 + [1.5] * 6, 0.0, [(2, State("open"))], id="blunt"),
-        pytest.param([0.2] * 3 + [0.8] * 6, 1.0, [(2, State("open")), (7, NOVEL)], id="keen"),
-        pytest.param([1.5] * 5, 0.5, [(4, NOVEL)], id="from the start"),
+        pytest.param([0.2] * 3 + [0.8] * 6, 1.0, [(2, State("open")), (8, NOVEL)], id="keen"),
+        pytest.param([1.5] * 6, 0.5, [(5, NOVEL)], id="from the start"),
         pytest.param(
             [0.2] * 3 + [1.5] * 4 + [0.2] * 4, 0.5, [(2, State("open"))], id="a part that passes by"
         ),

@@ -173,5 +173,12 @@ def test_a_novel_picture_in_a_new_light_names_the_light_too() -> None:
     assert found == [(UnknownReason.NOVEL, ("closed", "open"))]
 
 
+def test_dusk_that_has_lost_its_colour_is_dusk_and_a_brighter_infrared_picture_is_not() -> None:
+    lights = lights_of(Gallery([taken("a", "open", "dusk", 30), taken("b", "open", "dusk", 50)]))
+    assert is_taught(lights["open"], "ir", 24.0)
+    assert not is_taught(lights["open"], "ir", 15.0)
+    assert not is_taught(lights["open"], "ir", 55.0)
+
+
 def test_a_gallery_whose_lights_are_not_known_forbids_nothing() -> None:
     assert is_taught({}, "ir", 60.0)
