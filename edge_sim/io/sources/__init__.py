@@ -25,6 +25,7 @@ from edge_sim.core.plugins import entry_point_names, load_entry_point
 from edge_sim.core.protocols import FrameSource
 from edge_sim.errors import ConfigError
 from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.registered import check_opener, open_registered
 from edge_sim.io.sources.uri import masked, split_uri
 
 ENTRY_POINTS = "edge_sim.sources"
@@ -136,8 +137,7 @@ def register_source(scheme: str, opener: SourceOpener, *, live: bool = True) -> 
             f"{scheme!r} cannot be the scheme of a source: use two or more of a-z, 0-9, +, ., -, "
             f"beginning with a letter"
         )
-    if not callable(opener):
-        raise ConfigError(f"the opener of {scheme!r} cannot be called: {opener!r}")
+    check_opener(scheme, opener)
     kind = _Kind(opener, live)
     if _KINDS.get(scheme) or _REGISTERED.get(scheme, kind) != kind:
         raise ConfigError(f"the scheme {scheme!r} of sources is taken; choose another one")
@@ -155,7 +155,11 @@ def open_source(uri: str, options: SourceOptions | None = None) -> FrameSource:
         raise ConfigError(f"open_source takes the uri as text, as in '0', got {uri!r}")
     options = options or SourceOptions()
     kind, place = _find(uri)
-    return kind.open(place, msgspec.structs.replace(options, name=options.name or masked(uri)))
+    options = msgspec.structs.replace(options, name=options.name or masked(uri))
+    scheme = split_uri(uri)[0]
+    if scheme in _KINDS:
+        return kind.open(place, options)
+    return open_registered(scheme, kind.open, place, options)
 
 
 def check_source(uri: str, options: SourceOptions) -> None:
