@@ -13,6 +13,7 @@ from edge_sim.errors import ConfigError
 
 MAX_UNIX_S = 1e10
 ROTATIONS = (0, 90, 180, 270)
+DECODERS = ("opencv", "pyav")
 
 
 class SourceOptions(Options, frozen=True, kw_only=True):
@@ -41,6 +42,10 @@ class SourceOptions(Options, frozen=True, kw_only=True):
         ca_file: Certificates to trust instead of those of the system, PEM.
         poll_s: Seconds between two requests for the picture of a camera that gives single pictures
             at its address.
+        decoder: Library that decodes a stream or video file: `opencv`, or `pyav`, which converts
+            the regions of the watches only.
+        key_frames_only: Whether only key frames are decoded, which `pyav` can; for watches that
+            observe less often than the camera sends one.
         loop: Whether a file or folder starts again at its end; time and index go on.
         start_unix_s: Clock time of the first frame of a recording without clock times, seconds
             since 1970 UTC.
@@ -60,6 +65,8 @@ class SourceOptions(Options, frozen=True, kw_only=True):
     read_timeout_s: PositiveSeconds = 20.0
     frozen_timeout_s: PositiveSeconds | None = None
     warm_up_s: Seconds = 2.0
+    decoder: Literal["opencv", "pyav"] = "opencv"
+    key_frames_only: bool = False
     verify: bool = True
     ca_file: str | None = None
     name: Annotated[str | None, INTERNAL] = None
@@ -73,6 +80,10 @@ class SourceOptions(Options, frozen=True, kw_only=True):
     threaded: Annotated[bool, INTERNAL] = True
 
     def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise ConfigError(f"decoder must be opencv or pyav, got {self.decoder!r}")
+        if self.key_frames_only and self.decoder != "pyav":
+            raise ConfigError("key_frames_only needs decoder: pyav; OpenCV decodes every frame")
         if self.rotate not in ROTATIONS:
             raise ConfigError(f"rotate must be one of 0, 90, 180, 270 degrees, got {self.rotate}")
         for key in (

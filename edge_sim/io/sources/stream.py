@@ -39,6 +39,7 @@ from edge_sim.io.sources.interlaced import (
 )
 from edge_sim.io.sources.live import open_live
 from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.planar import PlanarStream
 from edge_sim.io.sources.rtsp_relay import RtspRelay
 from edge_sim.io.sources.uri import label
 
@@ -270,6 +271,8 @@ class StreamOpener:
             ConfigError: The file of certificates cannot be used.
             SourceError: It cannot be opened in time.
         """
+        if self._options.decoder == "pyav":
+            return self._opened(PlanarStream)
         if not self._is_interlaced:
             try:
                 return self._opened(OpenCvStream)

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.files import exists, is_dir, is_file, plain_name, printable, start_of
 from edge_sim.core.images import decode
 from edge_sim.core.picture_header import READ_KINDS, check_size, read_header
+from edge_sim.core.raw_pictures import RawFrame, RawPicture
 from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
 from edge_sim.io.sources.capture import VideoCapture, upright
 from edge_sim.io.sources.containers import completeness_of
 from edge_sim.io.sources.interlaced import deinterlaced
 from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.planar import PlanarVideo
 from edge_sim.io.sources.uri import label, local_path
 
 ASSUMED_FPS = 25.0
@@ -83,13 +86,17 @@ class VideoFile:
         if taken is None:
             return self._at_end()
         raw, read_s = taken
-        try:
-            pixels = upright(raw, self._options.rotate)
-        except ValueError as error:
-            raise SourceError(f"{self._label}: frame {self._index}: {error}") from error
-        self._is_empty = self._is_empty and not pixels.any()
         at_s = self._offset_s + self._next_time_s(read_s)
-        frame = Frame(pixels, at_s, self._options.start_unix_s + at_s, self._index, self._name)
+        moment = at_s, self._options.start_unix_s + at_s, self._index, self._name
+        if isinstance(raw, np.ndarray) or self._options.rotate:
+            try:
+                whole = raw if isinstance(raw, np.ndarray) else raw.pixels()
+                frame = Frame(upright(whole, self._options.rotate), *moment)
+            except ValueError as error:
+                raise SourceError(f"{self._label}: frame {self._index}: {error}") from error
+            self._is_empty = self._is_empty and not frame.pixels.any()
+        else:
+            frame, self._is_empty = RawFrame(raw, *moment), False
         self._index += 1
         self._played += 1
         return frame
@@ -117,7 +124,7 @@ class VideoFile:
         self._as_packets = self._capture.get(cv2.CAP_PROP_FOURCC) == _MJPEG and bool(
             self._capture.set(cv2.CAP_PROP_FORMAT, -1)
         )
-        self._waiting: deque[tuple[NDArray[Any], float]] = deque()
+        self._waiting: deque[tuple[NDArray[Any] | RawPicture, float]] = deque()
         self._fault = ""
         self._is_empty = True
         self._played = 0
@@ -142,6 +149,8 @@ class VideoFile:
         with plain_name(self._path) as plain:
             if self._make_capture is not None:
                 return self._make_capture(plain, cv2.CAP_FFMPEG)
+            if self._options.decoder == "pyav":
+                return PlanarVideo(self._path, self._label, self._options)
             found = deinterlaced(self._path, self._label)
             return cv2.VideoCapture(plain, cv2.CAP_FFMPEG) if found is None else found
 
@@ -157,7 +166,7 @@ class VideoFile:
                 self._capture.release()
                 raise SourceError(f"{self._label}: {error}") from error
 
-    def _decoded(self) -> tuple[NDArray[Any], float] | None:
+    def _decoded(self) -> tuple[NDArray[Any] | RawPicture, float] | None:
         """Return the next picture that can be decoded and its time as the file has it."""
         while True:
             done, raw = self._capture.read()
@@ -221,6 +230,8 @@ class VideoFile:
             found = completeness_of(self._path)
         except OSError:
             return True
+        if self._options.key_frames_only:
+            return found.breaks_off  # the last key frame says nothing about the end
         if self._promised and self._played >= self._promised:
             return False
         spare_s = max(2.0, 0.01 * self._promised) / self._fps
