@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 from edge_sim.analysis.calibration import wilson
 from edge_sim.core.types import FloatMatrix, Match, Reference
 from edge_sim.decision.features import WEIGHTS, stacked_features
-from edge_sim.decision.thresholds import ENOUGH_REFERENCES
+from edge_sim.decision.thresholds import (
+    ENOUGH_REFERENCES,
+    OF_ONE_MOMENT,
+    are_of_one_moment,
+)
 from edge_sim.errors import GalleryError
 from edge_sim.gallery.enrolment_checks import conflicts
 from edge_sim.gallery.gallery import Gallery
@@ -110,6 +114,7 @@ class Audit(msgspec.Struct, frozen=True):
     redundant: tuple[Redundant, ...]
     contradictions: tuple[Contradiction, ...]
     next_picture: str
+    one_moment: bool = False
 
 
 _UNSURE = 0.6
@@ -128,6 +133,7 @@ class AuditFacts:
         weakest: The reference that the others are least sure of, the state that it is taken for
             instead, and the probability of its own; None if none can be judged.
         loneliest: The reference farthest from its fellows; None if none has any.
+        one_moment: Whether the references vary too little for a level of novelty.
     """
 
     watch: str
@@ -136,25 +142,22 @@ class AuditFacts:
     contradictions: Sequence[Contradiction]
     weakest: tuple[Reference, str, float] | None
     loneliest: Reference | None
+    one_moment: bool = False
 
 
 def next_picture(facts: AuditFacts) -> str:
     """Return the most useful next picture, in one sentence.
 
-    In this order: states to tell apart at all; pictures under two states and labels that may be
-    wrong, since they spoil what follows; a second picture of each state; lights that other states
+    In this order: pictures under two states and labels that may be wrong, since they spoil what
+    follows; a second picture of each state; pictures of another moment; lights that other states
     have and this one lacks; too few distinct pictures; the least certain reference; the one
     farthest from all others.
     """
     counts: dict[str, int] = {}
     for cell in facts.cells:
         counts[cell.state] = counts.get(cell.state, 0) + cell.references
-    if len(counts) < 2:
-        known = f", besides {next(iter(counts))!r}" if counts else ""
-        return (
-            f"Take pictures of two states of {facts.watch!r} at least{known}: "
-            f"with fewer there is nothing to tell apart."
-        )
+    if not counts:
+        return f"Take pictures of {facts.watch!r}: of each state, or good ones of a single state."
     if facts.contradictions:
         return _decide(facts.contradictions[0])
     if facts.suspects:
@@ -162,6 +165,8 @@ def next_picture(facts: AuditFacts) -> str:
     state = min(counts, key=lambda name: counts[name])
     if counts[state] < 2:
         return f"Take a second picture of {state!r}: with one, its accuracy cannot be estimated."
+    if facts.one_moment:
+        return f"{OF_ONE_MOMENT[0].upper()}{OF_ONE_MOMENT[1:]}."
     return _thin_cell(facts.cells) or _least_certain(facts)
 
 
@@ -371,6 +376,7 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
         contradictions,
         None if weakest is None else (weakest.reference, weakest.rival, weakest.own),
         _loneliest(references, apart),
+        one_moment=are_of_one_moment(gallery, left_out),
     )
     return Audit(
         watch=watch,
@@ -390,6 +396,7 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
         ),
         contradictions=contradictions,
         next_picture=next_picture(facts),
+        one_moment=facts.one_moment,
     )
 
 

@@ -6,6 +6,7 @@ What a decider goes by and where it stands, so that a decision can be explained 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -122,6 +123,29 @@ def levels_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, L
         )
         for state in gallery.states
     }
+
+
+def are_of_one_moment(gallery: Gallery, left_out: Sequence[Match | None]) -> bool:
+    """Return whether the references vary too little to tell what is usual at another moment.
+
+    No level of novelty can be had from them, so a picture that differs in a part is not noticed.
+    Two references of a state lie equally far from each other and tell nothing: three are needed.
+    """
+    measured = Counter(
+        item.state
+        for reference, match in zip(gallery.references, left_out, strict=True)
+        for item in (() if match is None else match.states)
+        if item.state == reference.state and item.score.novelty is not None
+    )
+    return max(measured.values(), default=0) > 2 and all(
+        level.novel is None for level in levels_of(gallery, left_out).values()
+    )
+
+
+OF_ONE_MOMENT = (
+    "the references look as if taken in one moment, so a picture that differs in a part only is "
+    "not noticed: add some of other hours or days, in other light and a little otherwise placed"
+)
 
 
 def level_from(own: Sequence[float], others: Sequence[float]) -> Level:

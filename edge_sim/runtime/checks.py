@@ -15,7 +15,8 @@ import msgspec
 from edge_sim.core.files import is_dir, is_file, write_private
 from edge_sim.core.images import crop
 from edge_sim.core.types import BgrImage, Frame
-from edge_sim.decision.scorer import size_warning
+from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer, size_warning
+from edge_sim.decision.thresholds import OF_ONE_MOMENT, are_of_one_moment
 from edge_sim.errors import DataError, EdgeSimError, SourceError
 from edge_sim.gallery.calibrations import STATE_SCORE, kept_calibrations
 from edge_sim.gallery.enrolment_checks import conflicts
@@ -27,6 +28,7 @@ from edge_sim.runtime import assembly
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.sinks import kind_of, sink_options
 from edge_sim.runtime.config.yaml_reader import nearest
+from edge_sim.vision.light import light_words
 from edge_sim.vision.probe import Mask
 
 _KEY_FRAME_S = 5.0
@@ -165,21 +167,41 @@ def _gallery_finding(
             return Finding(part, False, f"no reference{hint}, which no watch is called", {})
         return Finding(part, True, "no reference yet: its state will be unknown", {})
     coverage = gallery.coverage()
-    missing = [
-        f"no {state} in {light}"
-        for state, lights in coverage.items()
-        for light, number in lights.items()
-        if not number
-    ]
-    levels = _calibration(store, name, gallery)
+    levels = [*_lacking(gallery), *_calibration(store, name, gallery)]
     wrong = [str(found) for found in conflicts(gallery)]
     advice = ["remove the wrong ones with `edge-sim gallery rm`"] if wrong else []
     moved = moved_region(gallery, assembly.region_of(config, name).roi)
     wrong += [] if moved is None else [moved]
     large = size_warning(gallery)
     advice += [] if large is None else [large]
-    detail = "; ".join([", ".join(counts), *wrong, *advice, *missing, *levels])
+    detail = "; ".join([", ".join(counts), *wrong, *advice, *levels])
     return Finding(part, not wrong, detail, coverage)
+
+
+def _lacking(gallery: Gallery) -> list[str]:
+    """Return the lights that a state was never taught in, and what to do; and too alike pictures.
+
+    All references are compared with all others: only where that takes a moment.
+    """
+    coverage = gallery.coverage()
+    missing = [
+        (state, light)
+        for state, lights in coverage.items()
+        for light, number in lights.items()
+        if not number
+    ]
+    found = [f"no reference of {state} {light_words(light)}" for state, light in missing]
+    if missing:
+        state, light = missing[0]
+        found.append(
+            f"next take a picture of {state} {light_words(light)}: until then no change to or from "
+            f"it is reported in that light"
+        )
+    if len(gallery) <= MOST_LEFT_OUT:
+        left_out = GalleryScorer(gallery).leave_one_out()
+        if are_of_one_moment(gallery, left_out):
+            found.append(OF_ONE_MOMENT)
+    return found
 
 
 def _calibration(store: GalleryStore, watch: str, gallery: Gallery) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_sim.cli.main import main
@@ -120,3 +121,33 @@ def test_a_file_in_the_place_of_the_review_folder_fails(capsys: Captured) -> Non
     capsys.readouterr()
     assert main(["check", "-c", "config.yaml"]) == 1
     assert "gallery.db is a file; name a folder" in capsys.readouterr().out
+
+
+def test_a_light_that_a_state_was_never_taught_in_is_named_with_the_next_picture(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    grey = np.repeat(scene(1).mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+    saved(tmp_path / "night" / "open", "n.png", grey)
+    arguments = ["-c", "config.yaml", "--watch", "gate", "--force"]
+    assert main(["gallery", "import", "night", *arguments]) == 0
+    line = gallery_line(capsys)
+    assert "no reference of shut at night in infrared light" in line
+    assert "next take a picture of shut at night in infrared light" in line
+
+
+def test_pictures_of_one_moment_are_named_with_what_to_do(tmp_path: Path, capsys: Captured) -> None:
+    assert "one moment" not in gallery_line(capsys)
+    for number in range(6):
+        burst = scene(1)
+        burst[:2, : 2 + number] = 0
+        saved(tmp_path / "burst", f"{number}.png", burst)
+    arguments = ["-c", "config.yaml", "--watch", "burst", "--state", "good", "--force"]
+    text = Path("config.yaml").read_text()
+    Path("config.yaml").write_text(text.replace("{gate: {}}", "{gate: {}, burst: {}}"))
+    capsys.readouterr()
+    assert main(["gallery", "add", *arguments, "burst"]) == 0
+    assert main(["check", "-c", "config.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if "gallery of burst" in line)
+    assert "taken in one moment" in line
+    assert "add some of other hours or days" in line
