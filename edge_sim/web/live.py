@@ -77,17 +77,23 @@ def picture_response(
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if tag in asked.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
+    side_px = wanted_width(width_px)
     if view == "model":
         pixels = picture.model_pixels
     else:
-        pixels = picture.region_pixels if view == "region" else frame.pixels
+        pixels = picture.region_at(side_px) if view == "region" else picture.frame_at(side_px)
     content = encode_jpeg(at_most_wide(pixels, width_px), _JPEG_QUALITY)
     return Response(content, media_type=JPEG, headers=headers)
 
 
+def wanted_width(width_px: float | None) -> int:
+    """Return the width of a view that a request asks for, within limits."""
+    return int(min(max(width_px or _MAX_WIDTH_PX, _MIN_WIDTH_PX), _MAX_WIDTH_PX))
+
+
 def at_most_wide(pixels: BgrImage, width_px: float | None) -> BgrImage:
     """Return a picture not wider than this, in its proportions; None keeps up to 1920 pixels."""
-    limit_px = int(min(max(width_px or _MAX_WIDTH_PX, _MIN_WIDTH_PX), _MAX_WIDTH_PX))
+    limit_px = wanted_width(width_px)
     height_px, had_px = pixels.shape[:2]
     if had_px <= limit_px:
         return pixels

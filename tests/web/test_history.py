@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_sim.vision.probe import FrameFeatures
 from edge_sim.web.scores import ScoreSeries, lines_between
 from tests.runtime.daemon.test_service import await_events, show
 from tests.web.devices import LampDevice, serving_lamp
@@ -212,3 +214,75 @@ def test_a_log_larger_than_is_read_at_once_is_entered_near_the_time(
         found = list(lines_between(log, "lamp", start + since, start + 3000))
         assert len(found) == 3000 - since
     assert list(lines_between(log, "lamp", start + 10, start + 12))[-1].at.endswith("12.000Z")
+
+
+@pytest.mark.parametrize("view", ["region", "frame", "model"])
+def test_a_snapshot_is_sent_once(lamp: LampDevice, view: str) -> None:
+    path = f"/api/watches/lamp/snapshot.jpg?view={view}&w=80"
+    status, headers, body = lamp.page.raw(path)
+    assert (status, headers["content-type"]) == (200, "image/jpeg")
+    assert cv2.imdecode(np.frombuffer(body, np.uint8), 1).shape[1] <= 80
+    again = lamp.page.raw(path, headers={"If-None-Match": headers["etag"]})
+    assert (again[0], again[2]) == (304, b"")
+
+
+def test_the_view_of_the_model_is_what_the_model_was_given(lamp: LampDevice) -> None:
+    given: list[np.ndarray] = []
+    picture = lamp.daemon.picture("lamp")
+    assert picture is not None
+
+    class Spy:
+        model_id, dimension = picture.embedder.model_id, picture.embedder.dimension
+        input_px = picture.embedder.input_px
+
+        def embed(self, pixels: np.ndarray) -> object:
+            given.append(pixels)
+            return picture.embedder.embed(pixels)
+
+    features = FrameFeatures(picture.frame, Spy())  # type: ignore[arg-type]
+    features.of(picture.region).embedding  # noqa: B018
+    np.testing.assert_array_equal(given[0], picture.model_pixels)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("view=x", 422), ("w=wide", 422), ("w=inf", 422), ("w=-5", 200)]
+)
+def test_a_snapshot_of_nonsense_is_refused(lamp: LampDevice, query: str, status: int) -> None:
+    assert lamp.page.raw(f"/api/watches/lamp/snapshot.jpg?{query}")[0] == status
+
+
+def test_the_stream_begins_with_all_watches_and_the_device(lamp: LampDevice) -> None:
+    wire = socket.create_connection(("127.0.0.1", lamp.page.port), timeout=10)
+    with wire, wire.makefile("rb") as answer:
+        wire.sendall(b"GET /api/stream HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        kinds = []
+        while len(kinds) < 2:
+            line = answer.readline()
+            assert line
+            if line.startswith(b"event: "):
+                kinds.append(line.split()[1])
+                assert json.loads(answer.readline().removeprefix(b"data: "))
+        assert kinds == [b"watch", b"device"]
+
+
+def test_a_change_reaches_the_open_page(tmp_path: Path) -> None:
+    with serving_lamp(tmp_path) as lamp:
+        show(lamp.daemon, lamp.camera, lamp.frames, "on")
+        wire = socket.create_connection(("127.0.0.1", lamp.page.port), timeout=10)
+        with wire, wire.makefile("rb") as answer:
+            wire.sendall(b"GET /api/stream HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            while answer.readline() != b"event: device\n":
+                pass
+            show(lamp.daemon, lamp.camera, lamp.frames, "off", 8)
+            kinds: set[str] = set()
+            while kinds != {"event", "watch"}:
+                line = answer.readline()
+                assert line
+                if not line.startswith(b"event: "):
+                    continue
+                kind = line.split()[1].decode()
+                body = json.loads(answer.readline().removeprefix(b"data: "))
+                if kind == "event" and body["after"] == "off":
+                    kinds.add(kind)
+                if kind == "watch" and body["state"]["name"] == "off":
+                    kinds.add(kind)

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -359,3 +360,14 @@ def test_no_bytes_bring_it_down(server: WebServer, content: bytes) -> None:
     assert b"Traceback" not in answer
     assert b"root:" not in answer
     assert ask(server, "/healthz")[0] == 200
+
+
+def test_a_daemon_without_a_page_imports_nothing_of_it() -> None:
+    script = (
+        "import sys, edge_sim.cli.daemon, edge_sim.runtime.daemon.daemon\n"
+        "packages = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(packages & {'starlette', 'uvicorn', 'anyio', 'h11', 'asyncio', 'ruamel'})\n"
+        "print([name for name in sys.modules if name.startswith('edge_sim.web')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n[]\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.types import BgrImage, Frame
+from edge_sim.core.raw_pictures import region_of
+from edge_sim.core.types import FULL_FRAME, BgrImage, Frame
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import Teach
@@ -17,7 +18,7 @@ from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.teaching import Flip, Lesson
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.stills import DiverseStills
-from edge_sim.vision.probe import Region, RegionFeatures
+from edge_sim.vision.probe import FrameFeatures, Region
 
 T = TypeVar("T")
 
@@ -41,12 +42,22 @@ class WatchPicture:
         """(H, W, 3) uint8 BGR of the region, grey where the mask hides it."""
         return self.region.pixels_of(self.frame.pixels)
 
+    def region_at(self, side_px: int) -> BgrImage:
+        """Return the region for a view of this width: (h, w, 3) uint8 BGR, masked, perhaps larger.
+
+        The whole picture of a camera is not converted for it.
+        """
+        pixels = region_of(self.frame, self.region.roi, side_px)
+        return pixels if self.region.mask is None else self.region.mask.hide(pixels)
+
+    def frame_at(self, side_px: int) -> BgrImage:
+        """Return the frame for a view of this width: (h, w, 3) uint8 BGR, perhaps larger."""
+        return region_of(self.frame, FULL_FRAME, side_px)
+
     @property
     def model_pixels(self) -> BgrImage:
         """(S, S, 3) uint8 BGR: exactly what the model is given."""
-        region = Region(self.region.roi)
-        pixels = region.pixels_of(self.frame.pixels)
-        return RegionFeatures(pixels, self.embedder, mask=self.region.mask).model_pixels
+        return FrameFeatures(self.frame, self.embedder).of(self.region).model_pixels
 
 
 class DeviceAccess(Protocol):
