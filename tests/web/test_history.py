@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_sim.core.types import BgrImage
 from edge_sim.vision.probe import FrameFeatures
 from edge_sim.web.scores import ScoreSeries, lines_between
 from tests.runtime.daemon.test_service import await_events, show
@@ -221,23 +222,25 @@ def test_a_snapshot_is_sent_once(lamp: LampDevice, view: str) -> None:
     path = f"/api/watches/lamp/snapshot.jpg?view={view}&w=80"
     status, headers, body = lamp.page.raw(path)
     assert (status, headers["content-type"]) == (200, "image/jpeg")
-    assert cv2.imdecode(np.frombuffer(body, np.uint8), 1).shape[1] <= 80
+    pixels = cv2.imdecode(np.frombuffer(body, np.uint8), 1)
+    assert pixels is not None
+    assert pixels.shape[1] <= 80
     again = lamp.page.raw(path, headers={"If-None-Match": headers["etag"]})
     assert (again[0], again[2]) == (304, b"")
 
 
 def test_the_view_of_the_model_is_what_the_model_was_given(lamp: LampDevice) -> None:
-    given: list[np.ndarray] = []
+    given: list[BgrImage] = []
     picture = lamp.daemon.picture("lamp")
     assert picture is not None
+    model = picture.embedder
 
     class Spy:
-        model_id, dimension = picture.embedder.model_id, picture.embedder.dimension
-        input_px = picture.embedder.input_px
+        model_id, dimension, input_px = model.model_id, model.dimension, model.input_px
 
-        def embed(self, pixels: np.ndarray) -> object:
+        def embed(self, pixels: BgrImage) -> object:
             given.append(pixels)
-            return picture.embedder.embed(pixels)
+            return model.embed(pixels)
 
     features = FrameFeatures(picture.frame, Spy())  # type: ignore[arg-type]
     features.of(picture.region).embedding  # noqa: B018
@@ -255,7 +258,7 @@ def test_the_stream_begins_with_all_watches_and_the_device(lamp: LampDevice) -> 
     wire = socket.create_connection(("127.0.0.1", lamp.page.port), timeout=10)
     with wire, wire.makefile("rb") as answer:
         wire.sendall(b"GET /api/stream HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        kinds = []
+        kinds: list[bytes] = []
         while len(kinds) < 2:
             line = answer.readline()
             assert line

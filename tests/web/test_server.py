@@ -369,5 +369,7 @@ def test_a_daemon_without_a_page_imports_nothing_of_it() -> None:
         "print(packages & {'starlette', 'uvicorn', 'anyio', 'h11', 'asyncio', 'ruamel'})\n"
         "print([name for name in sys.modules if name.startswith('edge_sim.web')])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "set()\n[]\n"
