@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sim.cli.index import SCALES
-from edge_sim.cli.options import combined_filter, positive
+from edge_sim.cli.options import combined_filter, positive, roi
 from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.core.files import printable
 from edge_sim.errors import SearchError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from edge_sim.gallery.calibrations import KeptCalibration
     from edge_sim.gallery.head import Head
     from edge_sim.gallery.store import GalleryStore
-    from edge_sim.search.searcher import Answer, Collection, Hit, Query, SearchFilter
+    from edge_sim.search.searcher import Answer, Collection, Hit, SearchFilter
 
 
 def head_options(parser: argparse.ArgumentParser) -> None:
@@ -170,6 +171,7 @@ def _kept(args: argparse.Namespace) -> KeptCalibration:
 
 
 SCHEMA = 1
+PIXEL_METRICS = ("ssim", "fused")
 METRICS = ("cosine", "euclidean", "manhattan", "ssim", "fused")
 
 
@@ -181,7 +183,20 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Rank pictures by likeness to a query. Equal scores are in order of "
         "Manhattan distance. ssim and fused look at pixels: they rank the nearest by cosine.",
     )
-    parser.add_argument("--query", type=Path, required=True, metavar="IMG")
+    parser.add_argument(
+        "--query",
+        nargs="+",
+        required=True,
+        metavar="PICTURE",
+        help="a file, CLIP#t=SECONDS, the id of a reference, or a path in the index; several: what "
+        "they have in common",
+    )
+    parser.add_argument(
+        "--roi",
+        type=roi,
+        metavar="x1,y1,x2,y2",
+        help="search for this region of the query, in fractions of its width and height",
+    )
     among = parser.add_mutually_exclusive_group(required=True)
     among.add_argument("--gallery", type=Path, metavar="FILE", help="search its references")
     among.add_argument("--index", type=Path, metavar="INDEX", help="from `edge-sim index build`")
@@ -222,12 +237,15 @@ class _Opened:
     head: Head | None
     picture: Callable[[Hit], BgrImage | None]
     tag: Callable[[list[str], str], int]
+    known: Callable[[str], BgrImage | None]
 
 
 def search(args: argparse.Namespace) -> int:
     """Find and print; exit code 0 also where nothing is found."""
+    from edge_sim.core.types import Roi
     from edge_sim.errors import DataError
     from edge_sim.gallery.gallery import checked_name
+    from edge_sim.search.queries import query_of
     from edge_sim.search.rows import VectorScale
     from edge_sim.search.searcher import Searcher, SearchFilter, adapted, adapted_query
 
@@ -246,8 +264,12 @@ def search(args: argparse.Namespace) -> int:
         min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=VectorScale(args.scale),
     )
+    if len(args.query) > 1 and args.metric in PIXEL_METRICS:
+        raise SearchError(f"--metric {args.metric} compares pixels: give one --query")
+    region = None if args.roi is None else Roi(*args.roi)
     with _opened(args) as opened:
-        collection, query = opened.collection, _query(opened.embedder, args.query)
+        collection = opened.collection
+        query = query_of(args.query, opened.embedder, opened.known, roi=region)
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
@@ -258,26 +280,22 @@ def search(args: argparse.Namespace) -> int:
         names = [hit.name for hit in answer.hits]
         tagged = opened.tag(names, args.tag) if args.tag is not None and names else 0
         if args.report is not None:
-            _write_report(args, answer, _read(args.query), opened)
+            _write_report(args, answer, opened)
     _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
     return 0
 
 
-def _read(path: Path) -> BgrImage:
+def _picture_of_index(root: Path, paths: set[str], name: str) -> BgrImage | None:
+    """Return a picture of an index by its path in it; None if it is not there or cannot be read."""
+    from edge_sim.errors import SourceError
     from edge_sim.io.sources.pictures import read_picture
 
-    return read_picture(path)
-
-
-def _query(embedder: Embedder, path: Path) -> Query:
-    from edge_sim.core.images import thumbnail
-    from edge_sim.core.types import THUMBNAIL_PX
-    from edge_sim.io.sources.pictures import read_reduced
-    from edge_sim.search.searcher import Query
-
-    # As the pictures of an index are read, so that a picture finds itself exactly.
-    pixels = read_reduced(path, max(embedder.input_px, THUMBNAIL_PX))
-    return Query(embedder.embed(pixels), thumbnail(pixels))
+    if name not in paths:
+        return None
+    try:
+        return read_picture(root / name)
+    except SourceError:
+        return None
 
 
 @contextmanager
@@ -290,35 +308,34 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
 
     if args.index is not None:
         with IndexStore.open(args.index) as index:
-            root = index.plan.root
-
-            def of_file(hit: Hit) -> BgrImage | None:
-                from edge_sim.errors import SourceError
-
-                try:
-                    return _read(root / hit.name)
-                except SourceError:
-                    return None
-
+            collection = collection_of_index(index)
+            known = partial(_picture_of_index, index.plan.root, set(collection.names))
             yield _Opened(
-                collection_of_index(index),
+                collection,
                 open_embedder(args.model or index.plan.model),
                 head_for_index(args),
-                of_file,
+                lambda hit: known(hit.name),
                 lambda names, tag: index.tag(map(Path, names), tag),
+                known,
             )
         return
     with GalleryStore.open(args.gallery, read_only=args.tag is None) as store:
+        collection = collection_of_store(store, watch=args.watch)
+        ids = set(collection.names)
 
         def mark(names: list[str], tag: str) -> int:
             return len(store.tag(names, add=[tag]).altered)
 
+        def known_reference(name: str) -> BgrImage | None:
+            return decode(store.crop(name)) if name in ids else None
+
         yield _Opened(
-            collection_of_store(store, watch=args.watch),
+            collection,
             open_embedder(args.model),
             head_of_store(args, store),
             lambda hit: decode(store.crop(hit.name)),
             mark,
+            known_reference,
         )
 
 
@@ -329,7 +346,7 @@ def _print(
         print_json(
             {
                 "schema": SCHEMA,
-                "query": printable(args.query),
+                "queries": [printable(name) for name in args.query],
                 "among": str(args.index or args.gallery),
                 "metric": wanted.metric,
                 "scale": wanted.scale.value,
@@ -386,18 +403,16 @@ def _plain(hit: Hit) -> Hit:
     return replace(hit, name=printable(hit.name), facts=facts)
 
 
-def _write_report(
-    args: argparse.Namespace,
-    answer: Answer,
-    pixels: BgrImage,
-    opened: _Opened,
-) -> None:
+def _write_report(args: argparse.Namespace, answer: Answer, opened: _Opened) -> None:
     from edge_sim.analysis.report import write_page
     from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
+    from edge_sim.search.queries import picture_of
 
-    query = PictureRow(
-        "Query", "", [CaptionedPicture(pixels, (printable(args.query.name),), "good")]
+    asked = (
+        CaptionedPicture(picture_of(name, opened.known), (printable(Path(name).name),), "good")
+        for name in args.query
     )
+    query = PictureRow("Query", "", asked)
     order = "Least similar" if args.least else "Most similar"
     cards = (
         CaptionedPicture(

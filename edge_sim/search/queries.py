@@ -1,0 +1,132 @@
+"""Queries of a search: picture files, frames of videos, references and pictures of an index.
+
+cat.jpg                 a picture file
+clip.mp4#t=12.5         the frame of a video at 12.5 s from its start
+r7f3a                   a reference of the gallery that is searched, by its id
+cats/1.jpg              a picture of the index that is searched, by its path in it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edge_sim.core.files import is_file, printable
+from edge_sim.core.images import thumbnail
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import THUMBNAIL_PX, BgrImage, Embedding, FloatVector, Roi
+from edge_sim.core.vectors import normalised
+from edge_sim.errors import SearchError, SourceError
+from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.pictures import read_picture, read_reduced
+from edge_sim.io.sources.video import open_video
+from edge_sim.search.searcher import Query
+
+MAX_QUERIES = 100
+_FRAME = re.compile(r"(?P<file>.+)#t=(?P<time>\d{1,7}(?:\.\d{1,6})?)")
+Known = Callable[[str], BgrImage | None]
+"""Function that returns the picture of a name in the collection; None if it has none."""
+
+
+def query_of(
+    names: Sequence[str], embedder: Embedder, known: Known, *, roi: Roi | None = None
+) -> Query:
+    """Return the query of one picture, or of several: the mean of their embeddings.
+
+    Args:
+        names: Queries as in the module's description, 1 to 100.
+        embedder: Model of the pictures that are searched.
+        known: Function that finds a picture of the collection by its name.
+        roi: Region of each picture that is searched for; None takes all of it.
+
+    Raises:
+        SearchError: There is no such picture, or their number is out of range.
+        SourceError: A file cannot be read.
+    """
+    if not 1 <= len(names) <= MAX_QUERIES:
+        raise SearchError(f"give 1 to {MAX_QUERIES} pictures to search by, got {len(names)}")
+    side_px = max(embedder.input_px, THUMBNAIL_PX)
+    found = []
+    for name in names:
+        pixels = picture_of(name, known, side_px=None if roi is not None else side_px)
+        if roi is not None:
+            pixels = _cropped(pixels, roi, name)
+        found.append(Query(embedder.embed(pixels), thumbnail(pixels)))
+    return found[0] if len(found) == 1 else _mean(found)
+
+
+def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrImage:
+    """Return the picture that a query names.
+
+    Args:
+        name: Query as in the module's description.
+        known: Function that finds a picture of the collection by its name.
+        side_px: Size that is enough, in pixels, as the pictures of an index are read; None reads
+            the whole picture.
+
+    Raises:
+        SearchError: There is no such picture.
+        SourceError: The file cannot be read, or a video has no such frame.
+    """
+    path = Path(name)
+    if is_file(path):
+        return read_picture(path) if side_px is None else read_reduced(path, side_px)
+    frame = _FRAME.fullmatch(name)
+    if frame is not None:
+        return frame_of_video(Path(frame["file"]), float(frame["time"]))
+    pixels = known(name)
+    if pixels is None:
+        raise SearchError(
+            f"{printable(name)}: no such file, and none of the pictures that are searched; a frame "
+            f"of a video is FILE#t=SECONDS"
+        )
+    return pixels
+
+
+def frame_of_video(path: Path, at_s: float) -> BgrImage:
+    """Return the first frame of a video at or after `at_s` seconds from its start.
+
+    Raises:
+        SourceError: The video cannot be read, or ends before.
+    """
+    source = open_video(str(path), SourceOptions(name=printable(path)))
+    start_s = last_s = None
+    try:
+        while (frame := source.read()) is not None:
+            start_s = frame.captured_at_s if start_s is None else start_s
+            last_s = frame.captured_at_s - start_s
+            if last_s >= at_s - 1e-6:
+                return frame.pixels
+    finally:
+        source.close()
+    length = "no frame" if last_s is None else f"{last_s:.1f} s"
+    raise SourceError(f"{printable(path)}: has no frame at {at_s:g} s; it has {length}")
+
+
+def _cropped(pixels: BgrImage, roi: Roi, name: str) -> BgrImage:
+    rows, columns = pixels.shape[:2]
+    top, bottom = round(roi.y1 * rows), round(roi.y2 * rows)
+    left, right = round(roi.x1 * columns), round(roi.x2 * columns)
+    if bottom - top < 2 or right - left < 2:
+        raise SearchError(f"{printable(name)}: the region is smaller than two pixels")
+    return np.ascontiguousarray(pixels[top:bottom, left:right])
+
+
+def _mean(queries: Sequence[Query]) -> Query:
+    """Return the mean of unit vectors as one query, with the thumbnail of the first."""
+
+    def mean(vectors: Sequence[FloatVector]) -> FloatVector:
+        return normalised(np.asarray(np.mean(vectors, axis=0, dtype=np.float64), np.float32))
+
+    embeddings = [item.embedding for item in queries]
+    cells = [item.spatial for item in embeddings if item.spatial is not None]
+    spatial = None
+    if len(cells) == len(embeddings):
+        spatial = np.asarray(np.mean(cells, axis=0, dtype=np.float64), np.float32)
+    vector = mean([item.vector for item in embeddings])
+    if not vector.any():
+        raise SearchError("the pictures to search by cancel out; search by each alone")
+    return Query(Embedding(vector, spatial, embeddings[0].model_id), queries[0].thumbnail)
