@@ -335,6 +335,7 @@ _NEXT_STEPS = """\
 next:
   sudo systemd-sysusers && sudo install -d -o {user} -g {user} -m 750 /var/lib/edge_sim
   sudo nano {config}  # every key with its default: {default}
+  # The page changes only a file of its own: install-service -c /var/lib/edge_sim/config.yaml
   sudo -u {user} edge-sim gallery add -c {config} --watch bowl --state empty PICTURES...
   sudo -u {user} edge-sim check -c {config}
   sudo systemctl daemon-reload && sudo systemctl enable --now edge_sim

@@ -162,8 +162,9 @@ class ConfigFile:
             write_with_mode(path, text.encode("utf-8"), like=self.path)
         except OSError as error:
             raise ConfigError(
-                f"{path}: cannot write the configuration ({error.strerror}); let the user that "
-                "edge_sim runs as write to the file and its folder (in the unit: ReadWritePaths=)"
+                f"{path}: cannot write the configuration ({error.strerror}); the page changes only "
+                "a file in a folder that the user of edge_sim may write to, such as "
+                "/var/lib/edge_sim"
             ) from error
 
 
