@@ -64,16 +64,30 @@ def snapshot(asked: ApiRequest) -> Response:
     picture = context.device.picture(name)
     if picture is None:
         return Response(status_code=204)  # a browser would report a 404 as an error of the page
-    return picture_response(asked, picture, view, width_px)
+    return picture_response(asked, picture, view, width_px, _appearance(asked, name))
+
+
+def _appearance(asked: ApiRequest, watch: str) -> str:
+    """Return a text that stays the same while the change gate sees nothing new in a region."""
+    board = asked.context.device.board
+    known = next((item for item in board.watches if item.name == watch), None)
+    embedded = 0 if known is None else known.observations - known.skipped
+    return f"{board.started_s!r}-{embedded}"
 
 
 def picture_response(
-    asked: ApiRequest, picture: WatchPicture, view: str, width_px: float | None
+    asked: ApiRequest, picture: WatchPicture, view: str, width_px: float | None, appearance: str
 ) -> Response:
-    """Return a view of a picture as JPEG, or that the caller has it already."""
+    """Return a view of a picture as JPEG, or that the caller has it already.
+
+    A region is sent again when the gate has seen something new in it; a frame, which holds more,
+    when there is another.
+    """
     frame, roi = picture.frame, picture.region.roi
-    place = "" if view == "frame" else f"{roi.x1:.5f},{roi.y1:.5f},{roi.x2:.5f},{roi.y2:.5f}"
-    tag = f'"{frame.captured_at_s!r}-{frame.index}-{view}-{width_px or 0:g}-{place}"'
+    version = f"{appearance}-{roi.x1:.5f},{roi.y1:.5f},{roi.x2:.5f},{roi.y2:.5f}"
+    if view == "frame":
+        version = f"{frame.captured_at_s!r}-{frame.index}"
+    tag = f'"{view}-{width_px or 0:g}-{version}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if tag in asked.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import uvicorn
 
@@ -25,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _HANDSHAKE_S = 5.0
 _CLOSE_S = 2.0
+_QUIET_S = 60.0
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def open_server(config: Config, device: DeviceAccess) -> WebServer:
@@ -162,6 +167,29 @@ class WebServer:
                 self._stop = None
 
 
+class ConnectionFaults:
+    """Log of errors of the event loop: a lack of descriptors, once a second, is one line a minute.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._quiet_until_s = -1.0
+
+    def note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error of the loop."""
+        error = context.get("exception")
+        if not isinstance(error, OSError):
+            loop.default_exception_handler(context)
+        elif error.errno not in _OUT_OF_DESCRIPTORS:
+            logger.debug("web: a connection broke off: %s", error)
+        elif self._clock() >= self._quiet_until_s:
+            self._quiet_until_s = self._clock() + _QUIET_S
+            logger.error("web: no connection can be taken: %s", error.strerror)
+
+
 class AnsweringServer:
     """Connections of uvicorn's HTTP protocol on one socket, in the present event loop.
 
@@ -184,6 +212,8 @@ class AnsweringServer:
             timeout_keep_alive=10,
         )
         self._config.load()
+        # Below errors it writes a line for every start, and for every request that is none.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._tls = tls
         self._server = uvicorn.Server(self._config)
         self._table = ConnectionTable()
@@ -195,6 +225,7 @@ class AnsweringServer:
         await lifespan.startup()
         protocol = partial(BoundedProtocol, self._table, self._config, state)
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(ConnectionFaults().note)
         handshake_s = None if self._tls is None else _HANDSHAKE_S
         server = await loop.create_server(
             protocol,

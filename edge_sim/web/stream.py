@@ -81,21 +81,30 @@ class Broadcast:
     async def _run(self) -> None:
         board = self._device.board
         number, about_s = board.last_event, board.clock()
-        while self._pages and not board.closed:
-            await asyncio.sleep(INTERVAL_S)
-            for at, event in board.events_after(number, 0.0) or ():
-                number = at
-                self._send(message("event", {"type": tag_of(event), **msgspec.to_builtins(event)}))
-            for name, watch in (await run_in_threadpool(self._watches)).items():
-                if lasting(watch) != self._sent.get(name):
-                    self._sent[name] = lasting(watch)
-                    self._send(message("watch", watch))
-            if board.clock() - about_s >= DEVICE_S:
-                about_s = board.clock()
-                self._send(message("device", self._about()))
-        for page in self._pages:
-            if not page.full():
-                page.put_nowait(None)
+        try:
+            while self._pages and not board.closed:
+                await asyncio.sleep(INTERVAL_S)
+                for at, event in board.events_after(number, 0.0) or ():
+                    number = at
+                    facts = msgspec.to_builtins(event)
+                    self._send(message("event", {"type": tag_of(event), **facts}))
+                self._send_changed(await run_in_threadpool(self._watches))
+                if board.clock() - about_s >= DEVICE_S:
+                    about_s = board.clock()
+                    self._send(message("device", self._about()))
+        finally:  # the pages connect again
+            for page in self._pages:
+                if not page.full():
+                    page.put_nowait(None)
+
+    def _send_changed(self, watches: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, watch in watches.items():
+            if lasting(watch) != self._sent.get(name):
+                self._sent[name] = lasting(watch)
+                self._send(message("watch", watch))
+        for name in self._sent.keys() - watches.keys():
+            del self._sent[name]
+            self._send(message("watch", {"name": name, "removed": True}))
 
     def _send(self, chunk: bytes) -> None:
         for page in tuple(self._pages):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ import pytest
 from edge_sim.core.types import BgrImage
 from edge_sim.vision.probe import FrameFeatures
 from edge_sim.web.scores import ScoreSeries, lines_between
-from tests.runtime.daemon.test_service import await_events, show
+from tests.runtime.daemon.cameras import pictures
+from tests.runtime.daemon.test_service import await_events, await_frames, show
 from tests.web.devices import LampDevice, serving_lamp
 
 
@@ -227,6 +229,24 @@ def test_a_snapshot_is_sent_once(lamp: LampDevice, view: str) -> None:
     assert pixels.shape[1] <= 80
     again = lamp.page.raw(path, headers={"If-None-Match": headers["etag"]})
     assert (again[0], again[2]) == (304, b"")
+
+
+def test_a_region_that_does_not_change_is_not_sent_again(tmp_path: Path) -> None:
+    with serving_lamp(tmp_path) as lamp:
+        path = "/api/watches/lamp/snapshot.jpg"
+        assert lamp.page.raw(path)[0] == 204, "no frame yet"
+        show(lamp.daemon, lamp.camera, lamp.frames, "on", 1)
+        _, headers, _ = lamp.page.raw(path)
+        seen = {"If-None-Match": headers["etag"]}
+        (frame,) = lamp.frames.frames("on", 1)
+        still = replace(pictures("on")[0], index=frame.index, captured_at_s=frame.captured_at_s)
+        lamp.camera.give(still)
+        await_frames(lamp.daemon, 2)
+        assert lamp.page.raw(path, headers=seen)[0] == 304
+        whole = lamp.page.raw(f"{path}?view=frame")
+        assert whole[0] == 200
+        show(lamp.daemon, lamp.camera, lamp.frames, "off", 1)
+        assert lamp.page.raw(path, headers=seen)[0] == 200
 
 
 def test_the_view_of_the_model_is_what_the_model_was_given(lamp: LampDevice) -> None:

@@ -239,7 +239,9 @@ def test_without_descriptors_the_server_rests(
         assert ask(running, "/healthz")[0] == 200
     # The waiting connection would be tried again at once, without end: a pause comes first.
     assert asked.count(1) < 10
-    assert "out of system resource" in caplog.text
+    assert [record.message for record in caplog.records] == [
+        "web: no connection can be taken: Too many open files"
+    ]
 
 
 def test_events_are_streamed_as_they_come() -> None:
