@@ -23,6 +23,8 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from edge_sim.core.exif import exif_facts
 from edge_sim.core.files import exists, is_dir
 from edge_sim.core.images import ReducedPicture, decode_reduced, measure
@@ -33,6 +35,7 @@ from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
+from edge_sim.search.bars import without_bars
 from edge_sim.search.rows import (
     LEFT_OUT,
     EmbeddedFile,
@@ -293,7 +296,7 @@ def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFi
     if picture is None or read.measured is None:
         raise ValueError("there is nothing to embed")
     try:
-        embedding = embedder.embed(picture.pixels)
+        embedding = embedder.embed(np.ascontiguousarray(without_bars(picture.pixels)))
     except ModelError as error:
         return replace(read.known, fault=str(error))
     small, quality = read.measured

@@ -23,6 +23,7 @@ from edge_sim.errors import SearchError, SourceError
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.io.sources.video import open_video
+from edge_sim.search.bars import without_bars
 from edge_sim.search.searcher import Query
 
 MAX_QUERIES = 100
@@ -54,7 +55,8 @@ def query_of(
         pixels = picture_of(name, known, side_px=None if roi is not None else side_px)
         if roi is not None:
             pixels = _cropped(pixels, roi, name)
-        found.append(Query(embedder.embed(pixels), thumbnail(pixels)))
+        shown = np.ascontiguousarray(without_bars(pixels))
+        found.append(Query(embedder.embed(shown), thumbnail(pixels)))
     return found[0] if len(found) == 1 else _mean(found)
 
 

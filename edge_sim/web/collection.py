@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,6 +19,7 @@ from edge_sim.core.images import decode, encode_jpeg, thumbnail
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage, Roi
 from edge_sim.io.sources.pictures import read_picture
+from edge_sim.search.bars import without_bars
 from edge_sim.search.duplicates import THRESHOLD, distinct_files, duplicate_groups
 from edge_sim.search.filters import Filter, parse_filter
 from edge_sim.search.picture_map import picture_map
@@ -96,7 +98,8 @@ class CollectionView:
         """Return a picture as a query; to be called under the lock."""
         if self._embedder is None:
             self._embedder = open_embedder(self.plan.model)
-        return Query(self._embedder.embed(pixels), thumbnail(pixels))
+        shown = np.ascontiguousarray(without_bars(pixels))
+        return Query(self._embedder.embed(shown), thumbnail(pixels))
 
     def described(self, row: int) -> dict[str, Any]:
         """Return a picture as the page shows it."""

