@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_sim.cli.options import positive, whole
 from edge_sim.cli.output import note, print_json_line, progress
+from edge_sim.cli.parser import UsageError
 
 if TYPE_CHECKING:
     from edge_sim.analysis.demo import DemoResult
@@ -59,6 +60,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(handler=_demo, is_frame_loop=True)
 
 
+def nuisance_names(text: str) -> tuple[str, ...]:
+    """Return the names of a list with commas.
+
+    Raises:
+        UsageError: There is no such nuisance.
+    """
+    from edge_sim.io.sources.synthetic.nuisances import NUISANCES
+    from edge_sim.runtime.config.yaml_reader import nearest
+
+    names = tuple(part for part in text.split(",") if part)
+    for name in names:
+        if name not in NUISANCES:
+            raise UsageError(f"--nuisances: no nuisance {name!r}{nearest(name, NUISANCES)}")
+    return names
+
+
 def _demo(args: argparse.Namespace) -> int:
     from edge_sim.analysis.demo import DEVICE, Demo, DemoPlan, Judge
     from edge_sim.analysis.report import check_path, write
@@ -70,7 +87,7 @@ def _demo(args: argparse.Namespace) -> int:
     started_s = time.monotonic()
     if args.report is not None:
         check_path(args.report)
-    nuisances = tuple(part for part in args.nuisances.split(",") if part)
+    nuisances = nuisance_names(args.nuisances)
     plan = DemoPlan(args.scene, args.seed, args.frames, nuisances, args.references)
     embedder = open_embedder(args.model)
     log = None if args.score_log is None else ScoreLog(args.score_log, every_s=0.0)

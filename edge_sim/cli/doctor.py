@@ -42,7 +42,7 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         model_id: As in events and galleries.
         card: `matches the file`, `none` or `not needed`.
-        dimension: Of the global vector.
+        dimension: Length of the global vector.
         partitions: Parts of the graph that XNNPACK runs; None where there is no graph.
         load_ms: To open and check it, runtime included.
         embed_ms: One 640x480 picture, median.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_sim.cli.options import threads, whole
 from edge_sim.cli.output import note, print_json, print_table, progress
+from edge_sim.cli.parser import UsageError
 
 if TYPE_CHECKING:
     from edge_sim.analysis.evaluation.datasets import EmbeddedSet
@@ -233,7 +234,6 @@ def _play(
 
 def _configured(args: argparse.Namespace) -> tuple[Region, Gallery, Stages]:
     """Return region, gallery and stages of the watch that --config and --watch name."""
-    from edge_sim.errors import ConfigError
     from edge_sim.runtime.assembly import open_gallery, region_of
     from edge_sim.runtime.config import load_config
     from edge_sim.runtime.stages import stages_of
@@ -242,7 +242,7 @@ def _configured(args: argparse.Namespace) -> tuple[Region, Gallery, Stages]:
     name = args.watch or (next(iter(config.watches)) if len(config.watches) == 1 else None)
     if name not in config.watches:
         known = ", ".join(config.watches) or "none"
-        raise ConfigError(f"{args.config}: choose one with --watch (there are: {known})")
+        raise UsageError(f"{args.config}: choose one with --watch (there are: {known})")
     args.model = str(config.model.path)
     embedder: Embedder = embedder_of(args)
     with open_gallery(config) as store:
@@ -396,7 +396,7 @@ def _print_report(
 
     Args:
         args: With json and model.
-        kind: Of evaluation.
+        kind: Kind of evaluation.
         results: Structs with the figures of each set.
         rows: Columns of each set for people; the one that `JUDGED_BY` names finds the worst.
     """

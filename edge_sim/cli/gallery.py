@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_sim.cli import gallery_edit, gallery_show
+from edge_sim.cli import gallery_edit, gallery_enrol, gallery_review, gallery_show
 from edge_sim.cli.options import (
     gallery_options,
     picture_options,
@@ -52,7 +52,7 @@ def _verb(
 
 
 def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    add = _verb(verbs, "add", gallery_edit.add, help_text="enrol pictures of a state")
+    add = _verb(verbs, "add", gallery_review.add, help_text="enrol pictures of a state")
     add.add_argument(
         "places", nargs="+", metavar="PATH", help="picture, folder, video, camera or other source"
     )
@@ -64,7 +64,7 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="PATH is the id of a frame that the daemon kept, as `gallery review` lists them",
     )
-    gallery_edit.folder_option(add)
+    gallery_review.folder_option(add)
     add.set_defaults(usage_error=add.error)
     add.add_argument(
         "--count", type=positive, metavar="N", help="at most N frames of a video or camera"
@@ -75,18 +75,18 @@ def _add(verbs: Verbs[argparse.ArgumentParser]) -> None:
     capture = _verb(
         verbs,
         "capture",
-        gallery_edit.capture,
+        gallery_enrol.capture,
         help_text="enrol frames of a camera or other source, as they come",
     )
-    gallery_edit.capture_options(capture)
+    gallery_enrol.capture_options(capture)
     picture_options(capture)
     review = _verb(
         verbs,
         "review",
-        gallery_edit.review,
+        gallery_review.review,
         help_text="list the frames that the daemon was unsure of; enrol or discard them",
     )
-    gallery_edit.review_options(review)
+    gallery_review.review_options(review)
     reference_options(review)
 
 
@@ -204,7 +204,7 @@ def _exchange(verbs: Verbs[argparse.ArgumentParser]) -> None:
     taken = _verb(
         verbs,
         "import",
-        gallery_edit.import_folder,
+        gallery_enrol.import_folder,
         help_text="enrol a folder, or a zip of it, that has one folder of pictures per state",
     )
     taken.add_argument("folder", type=Path, metavar="DIR|ZIP")

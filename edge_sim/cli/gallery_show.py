@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sim.cli.options import Context, combined_filter, context_of, only_watch, print_result
+from edge_sim.cli.options import (
+    Context,
+    check_known,
+    combined_filter,
+    context_of,
+    only_watch,
+    print_result,
+)
 from edge_sim.cli.output import note, print_table, say
 from edge_sim.core.files import printable, write_private
 from edge_sim.errors import GalleryError
@@ -25,7 +32,13 @@ def show_list(args: argparse.Namespace) -> int:
     """Print the references."""
     context = context_of(args)
     with context.store(read_only=True) as store:
-        every = store.records(watch=args.watch, state=args.state, revision=args.revision)
+        records = store.records(revision=args.revision)
+        check_known(args.watch, (item.watch for item in records), "watch", context.gallery)
+        every = [item for item in records if args.watch in (None, item.watch)]
+        check_known(args.state, (item.state for item in every), "state", context.gallery)
+        every = [item for item in every if args.state in (None, item.state)]
+        for tag in args.tag:
+            check_known(tag, (name for item in every for name in item.tags), "tag", context.gallery)
         revision = store.revision if args.revision is None else args.revision
     found = _filtered(args, every)
     if args.json:

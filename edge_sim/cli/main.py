@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from edge_sim.cli.parser import VerbParser
+from edge_sim.cli.parser import UsageError, VerbParser
 from edge_sim.core.files import printable
 from edge_sim.errors import ConfigError, EdgeSimError
 from edge_sim.secrets import MaskingFormatter, mask_secrets
@@ -50,6 +50,7 @@ _MODULES = {"install_service": "daemon"}
 """Modules of verbs with another name."""
 
 _MAX_PIXELS = 64_000_000
+EXIT_USAGE = 2
 EXIT_CONFIG = 78
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 EXIT_INTERRUPTED = 130
@@ -91,6 +92,8 @@ def _report(error: EdgeSimError) -> int:
     messages = error.messages if isinstance(error, ConfigError) else (str(error),)
     for message in messages:
         _print_error(message)
+    if isinstance(error, UsageError):
+        return EXIT_USAGE
     return EXIT_CONFIG if isinstance(error, ConfigError) else 1
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.output import note, print_json
+from edge_sim.cli.parser import UsageError
 from edge_sim.core.files import exists, printable
-from edge_sim.errors import ConfigError, GalleryError
+from edge_sim.errors import DataError, GalleryError
 
 if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
@@ -25,7 +26,8 @@ def load(path: Path, *, source: str | None = None) -> Config:
     """Return the configuration in `path`, with the uri of its only source replaced by `source`.
 
     Raises:
-        ConfigError: As in `load_config`, or `source` is given for several sources.
+        ConfigError: As in `load_config`.
+        UsageError: `source` is given for several sources.
     """
     from edge_sim.runtime.config import load_config
 
@@ -33,7 +35,7 @@ def load(path: Path, *, source: str | None = None) -> Config:
     if source is None:
         return config
     if len(config.sources) != 1:
-        raise ConfigError(
+        raise UsageError(
             f"{path}: --source replaces the only source, but there are {len(config.sources)}"
         )
     import msgspec
@@ -265,7 +267,7 @@ class Context:
         """Return the region of the watch: the whole picture unless configured.
 
         Raises:
-            ConfigError: The configuration has no such watch.
+            UsageError: The configuration has no such watch.
         """
         from edge_sim.core.types import Roi
         from edge_sim.vision.probe import Region
@@ -277,7 +279,7 @@ class Context:
 
             if watch not in self.config.watches:
                 hint = nearest(watch, self.config.watches)
-                raise ConfigError(f"the configuration has no watch {watch!r}{hint}")
+                raise UsageError(f"the configuration has no watch {watch!r}{hint}")
             configured = region_of(self.config, watch)
         return configured if self.roi is None else Region(Roi(*self.roi), configured.mask)
 
@@ -329,8 +331,32 @@ def only_watch(store: GalleryStore, name: str | None) -> str:
     if name in watches:
         return str(name)
     known = ", ".join(watches) or "no references"
-    problem = "name one with --watch" if name is None else f"no watch {name!r}"
-    raise GalleryError(f"{store.path}: {problem}; it has {known}")
+    if name is None:
+        raise GalleryError(f"{store.path}: name one with --watch; it has {known}")
+    from edge_sim.runtime.config.yaml_reader import nearest
+
+    hint = nearest(name, watches).partition(" (known: ")[0]
+    raise GalleryError(f"{store.path}: no watch {name!r}{hint}; it has {known}")
+
+
+def check_known(name: str | None, known: Iterable[str], noun: str, place: object) -> None:
+    """Check that something that an option names is there.
+
+    Args:
+        name: Name that was typed; None without the option.
+        known: Names that there are.
+        noun: Kind of the name, as in `watch`.
+        place: Gallery or file that was read.
+
+    Raises:
+        DataError: There is none of that name; the message has the nearest.
+    """
+    names = sorted(set(known))
+    if name is None or name in names:
+        return
+    from edge_sim.runtime.config.yaml_reader import nearest
+
+    raise DataError(f"{place}: no {noun} {name!r}{nearest(name, names)}")
 
 
 def metadata_of(pairs: list[tuple[str, str]]) -> Mapping[str, str]:

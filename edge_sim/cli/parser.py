@@ -7,8 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from edge_sim.core.files import printable
+from edge_sim.errors import EdgeSimError
 
 _LEAF = "parser_of_verb"
+
+
+class UsageError(EdgeSimError):
+    """An option that does not fit what it is used with; exit code 2, as for any wrong usage."""
 
 
 class VerbParser(argparse.ArgumentParser):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sim.cli.index import SCALES
-from edge_sim.cli.options import combined_filter, positive, roi
+from edge_sim.cli.options import check_known, combined_filter, positive, roi
 from edge_sim.cli.output import note, print_json, print_table
 from edge_sim.core.files import printable
 from edge_sim.errors import SearchError
@@ -57,6 +57,7 @@ def head_of_store(args: argparse.Namespace, store: GalleryStore) -> Head | None:
     """
     from edge_sim.gallery.heads import kept_head
 
+    check_known(args.watch, store.watches(), "watch", store.path)
     watches = store.watches() if args.watch is None else (args.watch,)
     if args.plain or args.scale != "global" or len(watches) != 1:
         return None

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_sim.cli.options import check_known
 from edge_sim.cli.output import note, print_json, print_table, say
+from edge_sim.errors import DataError
 
 if TYPE_CHECKING:
     from edge_sim.analysis.log_stats import LogStats, WatchStats
@@ -37,17 +39,26 @@ def stats(args: argparse.Namespace) -> int:
     """Print the summary of the log; exit code 0 whether or not scores drift."""
     from edge_sim.analysis.log_stats import log_stats
     from edge_sim.analysis.report import check_path, write_page
-    from edge_sim.runtime.score_log import BadLine, SourceLines, read_lines
+    from edge_sim.runtime.score_log import BadLine, Line, SourceLines, read_lines
 
     if args.plot is not None:
         check_path(args.plot)
     baselines = {} if args.gallery is None else _baselines(args.gallery)
-    lines = (
-        line
-        for line in read_lines(args.logs)
-        if args.watch is None or isinstance(line, BadLine | SourceLines) or line.watch == args.watch
-    )
+    watches: set[str] = set()
+
+    def is_wanted(line: Line | BadLine) -> bool:
+        if isinstance(line, BadLine | SourceLines):
+            return True
+        watches.add(line.watch)
+        return args.watch in (None, line.watch)
+
+    lines = filter(is_wanted, read_lines(args.logs))
     found, traces = log_stats(lines, baselines)
+    if found.bad_lines and found.bad_lines == found.lines:
+        raise DataError(
+            f"no line is one of an event file or a score log, such as {found.faults[0]}"
+        )
+    check_known(args.watch, watches, "watch", "the files")
     if args.plot is not None:
         from edge_sim.analysis.report.figures import scores_page
 

@@ -28,6 +28,46 @@ Name = Annotated[
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Megabytes = Annotated[float, msgspec.Meta(ge=0)]
 
+_KINDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "bytes": "bytes",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "nothing",
+    "object": "keys with values",
+    "str": "text",
+}
+
+
+def in_words(error: Exception) -> str:
+    """Return the message of a decoder for people: `needs a list, got text`.
+
+    Args:
+        error: Error of `msgspec`, whose message names the kinds of JSON.
+    """
+    text, _, place = str(error).partition(" - at ")
+    text = re.sub(r"^Object contains unknown field `(.*)`", r"unknown key '\1'", text)
+    text = re.sub(r"^Object missing required field `(.*)`", r"the key '\1' is missing", text)
+    text = re.sub(r"`([a-z]+)( \| [a-z]+)*`", _kinds_in_words, text)
+    text = re.sub(r"^Expected ([^,]+?) (>=|>|<=|<) ", _limit_in_words, text)
+    text = text.replace("Invalid enum value", "unknown value", 1)
+    text = text.replace("Expected ", "needs ", 1).replace("`", "")
+    where = place.strip("`").removeprefix("$").lstrip(".")
+    return f"{text} (at {where})" if where else text
+
+
+def _kinds_in_words(match: re.Match[str]) -> str:
+    names = match[0].strip("`").split(" | ")
+    return " or ".join(_KINDS.get(name, name) for name in names)
+
+
+def _limit_in_words(match: re.Match[str]) -> str:
+    limit = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}[match[2]]
+    kind, of_length, _ = match[1].partition(" of length")
+    return f"needs {kind} {'with a length ' if of_length else ''}{limit} "
+
+
 INTERNAL = msgspec.Meta(extra={"internal": True}, extra_json_schema={"internal": True})
 """Marks a field that the program sets: no key of the configuration."""
 

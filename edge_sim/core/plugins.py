@@ -1,8 +1,9 @@
-"""Entry points: parts of installed packages, found by name and loaded when used."""
+"""Parts of others: entry points of installed packages, loaded when used, and their checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,44 @@ from edge_sim.errors import ConfigError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+
+def check_callable(what: str, function: Callable[..., Any], arguments: Sequence[str]) -> None:
+    """Check that a function takes these arguments by position, and needs no others.
+
+    Args:
+        what: Name of the function for people.
+        function: Function that is registered.
+        arguments: What is given to it, in words, in order.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        wanted = ", ".join(arguments) or "no arguments"
+        raise ConfigError(f"{what} must take {wanted} ({error})") from error
+    except ValueError:  # of a function in C that does not tell
+        return
+
+
+def check_members(what: str, part: object, names: Sequence[str]) -> None:
+    """Check that what a registered function returned has the members of its protocol.
+
+    Args:
+        what: Name of the function for people.
+        part: Object that it returned.
+        names: Names of the members.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    missing = [name for name in names if not hasattr(part, name)]
+    if missing:
+        raise ConfigError(
+            f"{what} returned {type(part).__name__}, which has no {', '.join(missing)}"
+        )
 
 
 def entry_point_names(group: str) -> tuple[str, ...]:

@@ -45,9 +45,9 @@ class Baseline:
     Args:
         edges: (B - 1,) inner edges, ascending; a score on an edge belongs to the bin above.
         shares: (B,) of the baseline in each bin; they sum to 1.
-        mean: Of the scores.
+        mean: Mean of the scores.
         deviation: Standard deviation, never below 0.02.
-        number: Of scores.
+        number: Number of scores.
     """
 
     edges: NDArray[np.float64]
@@ -172,7 +172,7 @@ class DriftReading:
         state: Name of the state.
         condition: Light regime.
         observations: Seen since the start.
-        mean: Of recent scores.
+        mean: Mean of recent scores.
         expected: Mean of the baseline; None if the gallery has too few references to say.
         psi: Population stability index of recent observations; None without a baseline, and at
             first.
@@ -233,7 +233,7 @@ class ScoreDrift:
 
     Args:
         baselines: From `baselines_of`.
-        snapshot: Of an earlier run; what was seen against another baseline is forgotten.
+        snapshot: Memory of an earlier run; what was seen against another baseline is forgotten.
     """
 
     def __init__(

@@ -103,11 +103,11 @@ def with_structure(
     """Return the match with the structural similarity of its most probable states.
 
     Args:
-        match: Of the probe with the gallery.
+        match: Match of the probe with the gallery.
         probe: That was matched.
         recall: Finds the references of the match. One that is gone has no similarity, nor has
             one that is not what was matched: somebody may have put another file in its place.
-        structural: Of two thumbnails; None for edge_sim's own, the probe prepared once.
+        structural: Similarity of two thumbnails; None for edge_sim's own, the probe prepared once.
     """
     like = structural_to(probe.thumbnail, structural)
     states, vector = list(match.states), probe.embedding.vector

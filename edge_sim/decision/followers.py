@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from edge_sim.core.plugins import entry_point_names, load_entry_point
+from edge_sim.core.plugins import (
+    check_callable,
+    check_members,
+    entry_point_names,
+    load_entry_point,
+)
 from edge_sim.core.protocols import Follower
 from edge_sim.errors import ConfigError
 
@@ -31,12 +36,13 @@ def register_follower(name: str, make: FollowerMaker) -> None:
     Raises:
         ConfigError: The name cannot be used, or means another follower already.
     """
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot be the name of a follower: use 1 to 64 letters, digits, `_` and `-`"
         )
     if not callable(make):
         raise ConfigError(f"the maker of {name!r} cannot be called: {make!r}")
+    check_callable(f"the maker of {name!r}", make, ())
     if _REGISTERED.get(name, make) is not make:
         raise ConfigError(f"the name {name!r} of followers is taken; choose another one")
     _REGISTERED[name] = make
@@ -52,7 +58,9 @@ def make_follower(name: str) -> Follower:
     if make is None:
         known = ", ".join(follower_names()) or "none"
         raise ConfigError(f"no follower {name!r} (there are {known}); call register_follower first")
-    return make()
+    follower = make()
+    check_members(f"the maker of {name!r}", follower, ("follow",))
+    return follower
 
 
 def follower_names() -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Labels:
     Args:
         states: (N,) index of its state.
         conditions: (N,) its light regime.
-        number: Of states.
+        number: Number of states.
     """
 
     states: NDArray[np.intp]

@@ -23,7 +23,7 @@ from edge_sim.core.options import Name, Options, PositiveSeconds
 from edge_sim.core.types import UNKNOWN, Doubt, Observation, State, StateChange
 
 
-class Rules(Options, frozen=True, forbid_unknown_fields=False):
+class Rules(Options, frozen=True):
     """Transitions and durations of the states of a watch; states that are not named may do
     anything.
 

@@ -75,7 +75,7 @@ class Drift(msgspec.Struct, frozen=True):
     """Shift of the scores of a state, in one condition, since the gallery was made.
 
     Args:
-        shift: Of the centre, within +-0.2.
+        shift: Shift of the centre, within +-0.2.
         spread: Robust deviation seen in use; None before the first observation.
         observations: That were learned from.
     """
@@ -152,8 +152,8 @@ def level_from(own: Sequence[float], others: Sequence[float]) -> Level:
     """Return the level that `combined` of left-out references tells.
 
     Args:
-        own: Of references of the state.
-        others: Of references of other states against the state.
+        own: Scores of references of the state.
+        others: Scores of references of other states against the state.
     """
     centre = median(own) if own else USUAL_CENTRE
     spread = _MAD_TO_DEVIATION * median(np.abs(np.asarray(own) - centre)) if own else 0.0
@@ -231,7 +231,7 @@ class Memory:
 
     Args:
         state: That it says; None before the first decision.
-        reason: Of `unknown`; None otherwise.
+        reason: Reason of `unknown`; None otherwise.
         drifts: (state, condition) -> drift.
     """
 

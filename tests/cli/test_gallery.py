@@ -298,7 +298,7 @@ def test_a_configuration_gives_gallery_region_model_and_states(
     assert "open, closed" in wrong
     assert "open, closed" in mistake(capsys, "relabel", "r1", *config, "--state", "shut")
     names = ["--watch", "gat", "--state", "open"]
-    assert gallery("add", "in/open", *config, *names) == 78
+    assert gallery("add", "in/open", *config, *names) == 2
     assert "no watch 'gat' (did you mean 'gate'?)" in capsys.readouterr().err
 
 

@@ -62,8 +62,10 @@ def test_changes_are_counted_without_an_event_file(
 
 
 def test_a_watch_can_be_chosen(device: Path, capsys: Captured) -> None:
-    assert main(["stats", str(device / "scores.jsonl"), "--watch", "door"]) == 0
-    assert "no observations and no events" in capsys.readouterr().out
+    assert main(["stats", str(device / "scores.jsonl"), "--watch", "lamp"]) == 0
+    assert "lamp: " in capsys.readouterr().out
+    assert main(["stats", str(device / "scores.jsonl"), "--watch", "lamb"]) == 1
+    assert "no watch 'lamb' (did you mean 'lamp'?)" in capsys.readouterr().err
 
 
 def test_scores_are_drawn(device: Path, tmp_path: Path) -> None:
@@ -72,12 +74,21 @@ def test_scores_are_drawn(device: Path, tmp_path: Path) -> None:
     assert "lamp: " in plot.read_text()
 
 
-def test_lines_that_cannot_be_read_are_told_on_the_side(tmp_path: Path, capsys: Captured) -> None:
+def test_a_file_of_which_no_line_can_be_read_is_an_error(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "s.jsonl").write_text("nonsense\n")
-    assert main(["stats", str(tmp_path / "s.jsonl")]) == 0
+    assert main(["stats", str(tmp_path / "s.jsonl")]) == 1
     printed = capsys.readouterr()
-    assert printed.out == "no observations and no events\n"
-    assert "1 of 1 lines cannot be read, such as " in printed.err
+    assert printed.out == ""
+    assert "no line is one of an event file or a score log, such as " in printed.err
+
+
+def test_lines_that_cannot_be_read_are_told_on_the_side(
+    device: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    lines = (device / "scores.jsonl").read_text()
+    (tmp_path / "s.jsonl").write_text("nonsense\n" + lines)
+    assert main(["stats", str(tmp_path / "s.jsonl")]) == 0
+    assert "lines cannot be read, such as " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

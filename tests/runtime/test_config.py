@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.core.options import descriptions_of, json_schema_of, keys_of, structs_in
+from edge_sim.core.options import descriptions_of, in_words, json_schema_of, keys_of, structs_in
 from edge_sim.decision.rules import Rules
 from edge_sim.decision.scene_problems import ReportingPolicy
 from edge_sim.errors import ConfigError
@@ -125,16 +126,19 @@ def test_every_example_is_valid(path: Path) -> None:
             "watches:\n  gate:\n    intervall_s: 2\n",
             "test:3: unknown key 'watches.gate.intervall_s' (did you mean 'interval_s'?)",
         ),
-        ("model:\n  threads: none\n", "test:2: model.threads: Expected int, got str"),
-        ("model:\n  threads: 0\n", "test:2: model.threads: Expected int >= 1"),
-        ("model:\n  runtime: torch\n", "test:2: model.runtime: Invalid enum value 'torch'"),
+        ("model:\n  threads: none\n", "test:2: model.threads: needs a whole number, got text"),
+        ("model:\n  threads: 0\n", "test:2: model.threads: needs a whole number of at least 1"),
+        ("model:\n  runtime: torch\n", "test:2: model.runtime: unknown value 'torch'"),
         ("sources:\n  yard: {}\n", "test:2: sources.yard: the key 'uri' is missing"),
         ("sources: 3\n", "test:1: sources: needs `key: value` lines"),
         (
             MINIMAL.replace("0.5", "0.05"),
             "test:4: watches.gate.roi: roi must be [x1, y1, x2, y2]",
         ),
-        (MINIMAL.replace("0.6]", "1.6]"), "test:4: watches.gate.roi[3]: Expected float <= 1"),
+        (
+            MINIMAL.replace("0.6]", "1.6]"),
+            "test:4: watches.gate.roi: needs fractions of the frame",
+        ),
         (MINIMAL.replace(", 0.6]", "]"), "test:4: watches.gate.roi: needs 4 values, got 3"),
         (MINIMAL.replace("gate:", "unknown:"), "the name 'unknown' is reserved"),
         (MINIMAL.replace("gate:", "Unknown:"), "the name 'Unknown' is reserved"),
@@ -166,8 +170,8 @@ def test_every_example_is_valid(path: Path) -> None:
             "sinks: [{kind: mqtt, backoff_s: [1]}]\n",
             "test:1: unknown key 'sinks[0].backoff_s' (known: host, port",
         ),
-        ("daemon:\n  nice: 20\n", "test:2: daemon.nice: Expected int <= 19"),
-        ("daemon:\n  cpu_share: 0\n", "test:2: daemon.cpu_share: Expected float > 0.0"),
+        ("daemon:\n  nice: 20\n", "test:2: daemon.nice: needs a whole number of at most 19"),
+        ("daemon:\n  cpu_share: 0\n", "test:2: daemon.cpu_share: needs a number above 0"),
         ("web:\n  listen: here\n", "test:2: web.listen:"),
         ("web:\n  listen: 127.0.0.1:70000\n", "test:2: web.listen: there is no port 70000"),
         (
@@ -175,7 +179,7 @@ def test_every_example_is_valid(path: Path) -> None:
             "test:3: web.trusted_proxies: 'proxy' is no address",
         ),
         ("web:\n  listen: 'localhost:80'\n  key: k.pem\n", "only of use together"),
-        ("web:\n  token: short\n", "test:2: web.token: Expected str of length >= 16"),
+        ("web:\n  token: short\n", "test:2: web.token: needs text with a length of at least 16"),
     ],
 )
 def test_a_mistake_names_its_key_and_line(text: str, message: str) -> None:
@@ -482,3 +486,27 @@ def test_descriptions_are_whole_sentences_with_units() -> None:
             if key != "kind":
                 assert field["description"].endswith("."), key
                 assert field["description"][0].isupper() or field["description"][0] in "`0", key
+
+
+def test_a_region_in_pixels_is_one_line() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config(MINIMAL.replace("[0.1, 0.2, 0.5, 0.6]", "[100, 120, 300, 360]"), where="test")
+    (message,) = error.value.messages
+    assert "these look like pixels" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (list[int], "x", "needs a list, got text"),
+        (dict[str, int], [1], "needs keys with values, got a list"),
+        (int | None, "x", "needs a whole number or nothing, got text"),
+        (bool, 3, "needs true or false, got a whole number"),
+        (Annotated[int, msgspec.Meta(ge=2)], 1, "needs a whole number of at least 2"),
+        (Annotated[str, msgspec.Meta(min_length=3)], "x", "needs text with a length of at least 3"),
+    ],
+)
+def test_errors_of_a_decoder_are_told_in_words(kind: Any, value: object, words: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.convert(value, kind)
+    assert in_words(error.value) == words

@@ -143,10 +143,11 @@ def test_a_mask_may_be_an_array(gallery_file: Path) -> None:
     ("settings", "message"),
     [
         ({"sensitvity": 0.4}, "unknown setting 'sensitvity' (did you mean 'sensitivity'?)"),
-        ({"sensitivity": 4}, "watch 'lamp', sensitivity: Expected float <= 1.0"),
+        ({"sensitivity": 4}, "watch 'lamp', sensitivity: needs a number of at most 1"),
         ({"roi": (0, 0, 2, 1)}, "roi: needs x1, y1, x2, y2 in 0..1, got (0, 0, 2, 1)"),
         ({"roi": (0, 0, 1)}, "roi: needs x1, y1, x2, y2 in 0..1, got (0, 0, 1)"),
-        ({"confirm": (3, 5)}, "watch 'lamp', confirm: Expected object, got array"),
+        ({"rules": {"overdue": {"on": 3}}}, "watch 'lamp', rules: unknown key 'overdue'"),
+        ({"confirm": (3, 5)}, "watch 'lamp', confirm: needs keys with values, got a list"),
         ({"roi": "all"}, "roi: needs x1, y1, x2, y2 in 0..1, got 'all'"),
         ({"mask": "missing.png"}, "mask: missing.png"),
         ({"mask": np.zeros((4, 4, 3), np.uint8)}, "mask: a mask must be uint8 (h, w)"),

@@ -17,8 +17,8 @@ class Receiver(ThreadingHTTPServer):
     """Takes webhooks; refuses some, hangs up on some, is slow, or away for some seconds.
 
     Args:
-        path: Of the file for what is taken.
-        seed: Of everything random.
+        path: File for what is taken.
+        seed: Seed of everything random.
     """
 
     daemon_threads = True

@@ -40,7 +40,7 @@ class Cycle:
     """One fault and the way back.
 
     Args:
-        fault: Of `FAULTS`.
+        fault: One of `FAULTS`.
         noticed_s: Until the daemon said that the source is lost.
         held_s: The fault went on so long after that.
         recovered_s: From the end of the fault to the next frame that was looked at.
@@ -95,7 +95,7 @@ class StreamTrial:
 
     Args:
         folder: Takes the device.
-        seed: Of the order of faults and how long they last.
+        seed: Seed of the order of faults and how long they last.
         faults: To draw from.
     """
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge_sim.core.plugins import entry_point_names, load_entry_point
+from edge_sim.core.plugins import check_members, entry_point_names, load_entry_point
 from edge_sim.core.protocols import EventSink
 from edge_sim.errors import ConfigError
 from edge_sim.io.sinks.options import (
@@ -43,7 +43,9 @@ def open_sink(kind: str, **options: Any) -> EventSink:
     opener = KINDS.get(kind) or registered_sink(kind)
     if opener is None:
         raise ConfigError(f"no kind of sink {kind!r} (there are {', '.join(sink_kinds())})")
-    return opener(**options)
+    sink = opener(**options)
+    check_members(f"the opener of the sink {kind!r}", sink, ("name", "emit", "close"))
+    return sink
 
 
 def register_sink(kind: str, opener: SinkOpener) -> None:
@@ -63,7 +65,7 @@ def register_sink(kind: str, opener: SinkOpener) -> None:
         ConfigError: The kind cannot be used or means something else already, or the opener takes
             parameters that no section can have.
     """
-    if not _KIND.fullmatch(kind):
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
         raise ConfigError(
             f"{kind!r} cannot be a kind of sink: use 1 to 64 letters, digits, `_` and `-`"
         )

@@ -20,7 +20,7 @@ class SourceOptions(Options, frozen=True, kw_only=True):
     """Requested settings and limits of one source.
 
     Args:
-        name: Name in events and logs; None takes the uri with passwords masked.
+        name: Name in events and logs; without one the uri with passwords masked.
         width: Width requested from a camera, pixels; None leaves the choice to the camera.
         height: Height requested from a camera, pixels.
         fps: Frame rate requested from a camera; assumed for pictures and files that carry no times
@@ -69,7 +69,7 @@ class SourceOptions(Options, frozen=True, kw_only=True):
     key_frames_only: bool = False
     verify: bool = True
     ca_file: str | None = None
-    name: Annotated[str | None, INTERNAL] = None
+    name: Annotated[str, INTERNAL] = ""
     reconnect_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S
     held_s: Annotated[float, INTERNAL] = HELD_S
     warm_up_frames: Annotated[int, INTERNAL] = 0

@@ -16,7 +16,16 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from edge_sim.core.files import size_of
-from edge_sim.core.options import INTERNAL, Count, Name, Options, PositiveSeconds, Ratio, Seconds
+from edge_sim.core.options import (
+    INTERNAL,
+    Count,
+    Name,
+    Options,
+    PositiveSeconds,
+    Ratio,
+    Seconds,
+    in_words,
+)
 from edge_sim.core.types import Roi, is_reserved
 from edge_sim.decision.followers import follower_names
 from edge_sim.decision.rules import Rules
@@ -282,7 +291,7 @@ def parse_config(
         if sinks is not None:
             config = msgspec.structs.replace(config, sinks=read_sinks(sinks))
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}") from error
+        raise ConfigError(f"{where}: {in_words(error)}") from error
     _check(config, reader)
     return config
 
@@ -324,7 +333,7 @@ def single_watch_config(
     try:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
-        fault, _, place = str(error).replace("`", "").partition(" - at $.watches[...].")
+        fault, _, place = in_words(error).rstrip(")").partition(" (at watches[...].")
         raise ConfigError(f"watch {name!r}, {place or 'settings'}: {fault}") from error
     _check(config, YamlReader(f"watch {name!r}", {}))
     return msgspec.structs.replace(config, score=score or ScoreConfig(), sinks=())

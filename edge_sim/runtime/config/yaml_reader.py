@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 import yaml
 
-from edge_sim.core.options import SECRETS, WHOLLY_SECRET, keys_of
+from edge_sim.core.options import SECRETS, WHOLLY_SECRET, in_words, keys_of
 from edge_sim.core.types import is_reserved, pixels_hint
 from edge_sim.errors import ConfigError
 from edge_sim.secrets import register_secret
@@ -130,10 +130,7 @@ class YamlReader:
         try:
             msgspec.convert(plain, kind)
         except msgspec.ValidationError as error:
-            reason = _reason(error, plain, kind)
-            if ".roi[" in path and isinstance(plain, int | float):
-                reason += pixels_hint((float(plain),))
-            raise self.error(path, f"{path}: {reason}") from error
+            raise self.error(path, f"{path}: {_reason(error, plain, kind)}") from error
         return plain
 
     def _section(self, node: yaml.Node, kind: type[msgspec.Struct], path: str) -> Any:
@@ -207,6 +204,8 @@ class YamlReader:
         kind_of = kinds[:1] * len(node.value) if kinds[-1] is Ellipsis else kinds
         if len(kind_of) != len(node.value):
             raise self.error(path, f"{path}: needs {len(kind_of)} values, got {len(node.value)}")
+        if path.endswith(".roi") and (hint := pixels_hint(_numbers_in(node))):
+            raise self.error(path, f"{path}: needs fractions of the frame, 0 to 1{hint}")
         found = []
         for at, (child, kind) in enumerate(zip(node.value, kind_of, strict=True)):
             with self.collecting():
@@ -286,6 +285,15 @@ class YamlReader:
         return ConfigError(f"{self._where}{f':{line}' if line else ''}: {one_line}")
 
 
+def _numbers_in(node: yaml.SequenceNode) -> tuple[float, ...]:
+    """Return the numbers of a list; what is none is left out."""
+    found = []
+    for child in node.value:
+        with suppress(ValueError, TypeError):
+            found.append(float(child.value))
+    return tuple(found)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_WORD else f"{text[:_LONGEST_WORD]}..."
 
@@ -294,7 +302,7 @@ def _reason(error: msgspec.ValidationError, plain: object, kind: Any) -> str:
     """Return the reason against a value; a pattern in words, where its kind has a description."""
     text = str(error)
     if " matching regex" not in text:
-        return f"{text.replace('`', '')}{nearest(plain, _words_of(kind))}"
+        return f"{in_words(error)}{nearest(plain, _words_of(kind))}"
     rule = _rule_of(kind) or text.partition(" matching regex")[0].replace("`", "")
     return f"{rule}, got {_cut(str(plain))!r}"
 
@@ -328,7 +336,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 
 def _readable(error: Exception) -> str:
-    return str(error).replace("`", "")
+    return in_words(error) if isinstance(error, msgspec.MsgspecError) else str(error)
 
 
 def _is_section(kind: Any) -> bool:

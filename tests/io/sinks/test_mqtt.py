@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from queue import Queue
+from queue import Queue, SimpleQueue
 from threading import Event as Signal
 from threading import Thread
 from typing import Any
@@ -495,6 +495,28 @@ def test_a_command_that_the_device_refuses_is_logged_and_the_connection_stays(
         assert asked.wait(TIMEOUT_S)
         sink.emit(changed(1))
     assert "too many commands" in caplog.text
+
+
+def test_the_first_command_rejected_for_a_reason_is_logged_and_the_others_are_counted(
+    broker: Broker, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: SimpleQueue[Command] = SimpleQueue()
+
+    def refuse(command: Command) -> None:
+        refused.put(command)
+        raise CommandError(f"no {getattr(command, 'state', '')} today")
+
+    with closing(Connected(broker).wait()) as sink:
+        sink.listen(refuse)
+        sink.describe(SITE)
+        for state in (b"open", b"open", b"open", b"closed"):
+            listener.say(f"{BASE}/gate/teach/set", state)
+            refused.get(timeout=TIMEOUT_S)
+        listener.say(f"{BASE}/gate/teach/set", b"open")
+        refused.get(timeout=TIMEOUT_S)
+    assert caplog.text.count("no open today (rejection 1)") == 1
+    assert caplog.text.count("no open today") == 1
+    assert caplog.text.count("no closed today (rejection 1)") == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any
@@ -40,7 +41,7 @@ from edge_sim.io.sinks.options import MqttOptions
 
 logger = logging.getLogger(__name__)
 
-_REJECTIONS_PER_LINE = 100
+_MOST_REASONS = 50  # that are told apart; a flood of others is counted together
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -65,7 +66,7 @@ class MqttSink:
         # Topics with a time that was noted since the start.
         self._own: set[str] = set()
         self._problems: dict[str, dict[str, str]] = {}
-        self._rejections = 0
+        self._rejections: Counter[str] = Counter()
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
         self._former: bytes | None = None
@@ -306,6 +307,13 @@ class MqttSink:
                 raise CommandError(f"{topic}: no command is accepted")
             self._on_command(command)
         except CommandError as error:
-            if self._rejections % _REJECTIONS_PER_LINE == 0:
-                logger.warning("%s: %s (rejection %d)", self.name, error, self._rejections + 1)
-            self._rejections += 1
+            self._log_rejection(str(error))
+
+    def _log_rejection(self, reason: str) -> None:
+        """Log the first rejection for a reason, then the 10th, 100th and so on."""
+        is_known = reason in self._rejections or len(self._rejections) < _MOST_REASONS
+        kind = reason if is_known else "others"
+        self._rejections[kind] += 1
+        number = self._rejections[kind]
+        if number == 10 ** (len(str(number)) - 1):
+            logger.warning("%s: %s (rejection %d)", self.name, reason, number)
