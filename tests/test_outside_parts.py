@@ -16,7 +16,7 @@ import pytest
 import edge_sim
 from edge_sim import events
 from edge_sim.errors import ConfigError
-from edge_sim.io import sinks, sources
+from edge_sim.io import sinks
 from edge_sim.io.sources import is_live, open_source
 from edge_sim.runtime.assembly import Environment
 from edge_sim.runtime.config import parse_config
@@ -161,7 +161,6 @@ def open_any(**options: object) -> numbered_sink.NumberedSink:
         (lambda: edge_sim.register_sink("two words", open_any), "'two words' cannot be a kind"),
         (lambda: edge_sim.register_sink("loose", open_any), "give every option a name"),
         (lambda: edge_sim.register_follower("brightness", list), "'brightness' of followers"),  # type: ignore[arg-type]
-        (lambda: edge_sim.register_source("c1", lambda: 1), r"'c1' must take place, options"),  # type: ignore[arg-type, misc]
         (lambda: edge_sim.register_follower("f1", lambda a: a), "'f1' must take no arguments"),  # type: ignore[arg-type, misc]
         (lambda: edge_sim.register_source(3, open_nothing), "3 cannot be the scheme"),  # type: ignore[arg-type]
         (lambda: edge_sim.register_sink(3, open_any), "3 cannot be a kind"),  # type: ignore[arg-type]
@@ -177,11 +176,7 @@ def test_what_cannot_be_registered_is_named(register: Callable[[], object], mess
 
 
 def test_what_an_opener_returns_must_be_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_REGISTERED", {})
     monkeypatch.setattr(sinks, "_REGISTERED", {})
-    edge_sim.register_source("c1", lambda place, options: 1)  # type: ignore[arg-type, return-value]
-    with pytest.raises(ConfigError, match="'c1' returned int, which has no name, read, close"):
-        edge_sim.open_source("c1:x")
     edge_sim.register_sink("c1", lambda: 1)  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigError, match="'c1' returned int, which has no name, emit, close"):
         sinks.open_sink("c1")

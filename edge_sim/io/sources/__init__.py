@@ -132,7 +132,7 @@ def register_source(scheme: str, opener: SourceOpener, *, live: bool = True) -> 
     Raises:
         ConfigError: The scheme cannot be used, or means something else already.
     """
-    if not _SCHEME.fullmatch(scheme):
+    if not isinstance(scheme, str) or not _SCHEME.fullmatch(scheme):
         raise ConfigError(
             f"{scheme!r} cannot be the scheme of a source: use two or more of a-z, 0-9, +, ., -, "
             f"beginning with a letter"
