@@ -49,11 +49,13 @@ class Written:
     Args:
         config: Configuration in the file now.
         before: Text before; empty if there was no file.
+        after: Text now.
         diff: Changed lines as `diff -u` prints them, secrets masked.
     """
 
     config: Config
     before: str
+    after: str
     diff: tuple[str, ...]
 
 
@@ -136,12 +138,14 @@ class ConfigFile:
             return self._put(before, text)
 
     def restore(self, written: Written) -> None:
-        """Take a change back, if the file still has it.
+        """Take a change back, unless the file was changed again since.
 
         Raises:
             ConfigError: The file cannot be written.
         """
         with self._lock:
+            if self.text() != written.after:
+                return
             if not written.before:
                 with suppress(OSError):
                     self.path.unlink(missing_ok=True)
@@ -154,7 +158,7 @@ class ConfigFile:
             if before:
                 self._write(before, self.path.with_name(self.path.name + BACKUP))
             self._write(after)
-        return Written(config, before, diff_of(before, after))
+        return Written(config, before, after, diff_of(before, after))
 
     def _write(self, text: str, path: Path | None = None) -> None:
         path = path or self.path

@@ -166,6 +166,15 @@ def test_a_file_that_cannot_be_changed_safely_is_not(tmp_path: Path, text: str) 
     assert file.path.read_text() == text
 
 
+def test_a_change_is_not_taken_back_over_a_later_one(tmp_path: Path) -> None:
+    file = ConfigFile(tmp_path / "config.yaml")
+    file.path.write_text(TEXT)
+    first = file.edit(set_value("device", "shed"))
+    file.edit(set_value("device", "barn"))
+    file.restore(first)
+    assert load_config(file.path).device == "barn"
+
+
 def test_names_and_regions_that_cannot_be_are_rejected() -> None:
     with pytest.raises(ConfigError, match="reserved"):
         added_watch(NewWatch("gate", NewSource(), states=("on", "unknown")))

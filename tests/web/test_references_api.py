@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
+from edge_sim.analysis.audit import ANY, PairFinding, Share
+from edge_sim.analysis.calibration import wilson
 from edge_sim.core.events import SourceLost
 from edge_sim.core.images import decode
 from edge_sim.core.types import BgrImage, Frame
 from edge_sim.decision.pipeline import Outcome
 from edge_sim.gallery.enrolment import as_stored
+from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.records import REGION, region_text
+from edge_sim.runtime.config import WatchConfig
 from edge_sim.runtime.daemon.teaching import Flip
 from edge_sim.runtime.loop import Step
 from edge_sim.runtime.review_queue import ReviewFolder
 from edge_sim.vision.probe import make_probe
+from edge_sim.web.readiness import audited, readiness_of
 from tests.gallery.pictures import scene
 from tests.runtime.daemon.test_doubts import TORN, looked
 from tests.web.wizard_device import WizardBench, lamp_bench
@@ -173,8 +179,11 @@ def test_readiness_names_pairs_coverage_and_the_next_picture(lamp: WizardBench) 
     found = lamp.get(f"{WATCH}/readiness")
     (pair,) = found["pairs"]
     assert {pair["a"], pair["b"]} == {"on", "off"}
-    assert pair["level"] == "sure"
-    assert "told apart well" in pair["text"]
+    assert pair["level"] == "fair"
+    assert pair["text"] == (
+        f"off and on are so far always told apart: {pair['pictures']} of {pair['pictures']} "
+        f"different pictures, which proves {pair['low']:.0%} at least"
+    )
     assert set(found["coverage"]["states"]) == {"on", "off"}
     assert sum(map(sum, found["coverage"]["counts"])) == 10
     assert found["ready"]
@@ -182,7 +191,7 @@ def test_readiness_names_pairs_coverage_and_the_next_picture(lamp: WizardBench) 
     found = lamp.get(f"{WATCH}/readiness")
     assert not found["ready"]
     assert found["next"] == "Take a picture of 'dim': there is none yet."
-    assert {pair["level"] for pair in found["pairs"]} == {"sure", "unknown"}
+    assert {pair["level"] for pair in found["pairs"]} == {"fair", "unknown"}
     assert found["region_moved"] is None
     lamp.send("PATCH", WATCH, {"region": [0.0, 0.0, 0.1, 0.1]})
     moved = lamp.get(f"{WATCH}/gallery")
@@ -335,3 +344,28 @@ def test_without_a_folder_nothing_waits(tmp_path: Path) -> None:
         assert bench.get("/api/review") == []
         answer = bench.post("/api/review", {"decisions": [{"id": "lamp/x", "as": "on"}]}, 422)
         assert "review.path" in answer["error"]
+
+
+def test_words_follow_the_share_and_the_number_of_pictures() -> None:
+    def words(right: int, number: int) -> tuple[str, str]:
+        rate = wilson(right, number)
+        share = Share(rate.value, rate.low, rate.high, number)
+        gallery = Gallery()
+        found = audited("gate", gallery)
+        pair = PairFinding("open", "shut", ANY, share, None)
+        ready = readiness_of(
+            "gate", WatchConfig(), gallery, msgspec.structs.replace(found, pairs=(pair,))
+        )
+        return ready.pairs[0].level, ready.pairs[0].text
+
+    assert words(40, 40)[0] == "sure"
+    assert "are always told apart: 40 of 40" in words(40, 40)[1]
+    assert "nearly always" in words(98, 100)[1]
+    assert words(4, 4)[0] == "fair"
+    assert "so far always" in words(4, 4)[1]
+    assert "mostly" in words(19, 20)[1]
+    assert words(5, 10) == (
+        "weak",
+        "open and shut are often not told apart: 5 of 10 different pictures, which proves 24% at "
+        "least",
+    )
