@@ -115,7 +115,7 @@ export const german = {
   "wizard.step.teach": "Anlernen",
   "wizard.step.ready": "Wie sicher",
   "source.address": "Adresse der Kamera",
-  "source.hint": "Einfügen: rtsp://, http:// (JPEG oder MJPEG), /dev/v4l/by-id/… oder der Pfad eines Videos. Ein Kennwort darin erscheint in keiner Meldung.",
+  "source.hint": "Einfügen: rtsp://, http:// (JPEG oder MJPEG), /dev/v4l/by-id/… oder csi:0. Ein Kennwort darin erscheint in keiner Meldung.",
   "source.look": "Bild zeigen",
   "source.opening": "Kamera wird geöffnet …",
   "source.failed": "Diese Kamera gibt kein Bild.",

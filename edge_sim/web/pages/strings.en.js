@@ -115,7 +115,7 @@ export const english = {
   "wizard.step.teach": "Teach",
   "wizard.step.ready": "How sure",
   "source.address": "Address of the camera",
-  "source.hint": "Paste it: rtsp://, http:// (JPEG or MJPEG), /dev/v4l/by-id/…, or the path of a video. A password in it is kept out of every message.",
+  "source.hint": "Paste it: rtsp://, http:// (JPEG or MJPEG), /dev/v4l/by-id/… or csi:0. A password in it is kept out of every message.",
   "source.look": "Show the picture",
   "source.opening": "Opening the camera …",
   "source.failed": "No picture from this camera.",
