@@ -54,6 +54,7 @@ def watch(name: str, states: tuple[str, ...], **changes: Any) -> dict[str, Any]:
         "private": False,
         "region": [0.2, 0.25, 0.5, 0.55],
         "has_mask": False,
+        "sensitivity": 0.5,
         "kind": "states",
         "state": {
             "name": states[0],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
+PICTURES = os.environ.get("EDGE_SIM_PICTURES")
+"""Folder for the pictures of docs/wizard.md, which this test takes; none are taken without it."""
 MOST_ACTIONS = 12
 UNLIKE_EMPTY = re.compile(r"^empty: 0\.[0-8]")
 COUNT = """() => {
@@ -41,6 +46,16 @@ def address(tmp_path: Path) -> Iterator[str]:
     """Address of the page of a device without watches."""
     with device_running(tmp_path) as page:
         yield page
+
+
+def illustrate(page: Page, name: str) -> None:
+    """Take a picture for the documentation, where one is wanted."""
+    if PICTURES is None:
+        return
+    page.wait_for_timeout(800)  # everything is drawn
+    taken = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    assert taken is not None
+    cv2.imwrite(f"{PICTURES}/wizard-{name}.webp", taken, [cv2.IMWRITE_WEBP_QUALITY, 72])
 
 
 def hold(page: Page, state: str) -> None:
@@ -75,19 +90,23 @@ def draw_region(page: Page) -> None:
 def test_an_address_becomes_a_right_event_and_a_wrong_state_is_corrected(
     camera: Camera, address: str, open_page: OpenPage, tmp_path: Path
 ) -> None:
-    page = open_page(f"{address}#/new")
+    page = open_page(f"{address}#/new", viewport={"width": 1000, "height": 720})
     page.evaluate(COUNT)
     page.locator("#uri:focus").wait_for()
+    illustrate(page, "camera")
     paste(page, camera.address)
     draw_region(page)
+    illustrate(page, "region")
     page.get_by_role("button", name="Next").click()
     page.get_by_role("button", name="empty / full").click()
+    illustrate(page, "states")
     page.get_by_role("button", name="Create the watch").click()
     hold(page, "empty")
     camera.state = "food"
     page.get_by_role("img", name=UNLIKE_EMPTY).wait_for()  # the device sees it
     hold(page, "full")
     page.get_by_text("watch-1 is full. This was sent as an event.").wait_for()
+    illustrate(page, "teach")
     actions = page.evaluate("() => window.actions")
     assert actions <= MOST_ACTIONS
     assert events(tmp_path)[-1]["after"] == "full"
@@ -100,10 +119,12 @@ def test_an_address_becomes_a_right_event_and_a_wrong_state_is_corrected(
 
     page.get_by_role("link", name="How sure is it?").click()
     page.locator(".coverage").wait_for()
+    illustrate(page, "ready")
     page.get_by_role("link", name="Done").click()
     card = page.get_by_role("article", name="watch-1")
     card.get_by_text("full", exact=True).first.wait_for()
     card.get_by_role("button", name="This is wrong").click()
+    illustrate(page, "wrong")
     card.get_by_role("button", name="empty", exact=True).click()
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("Undone.").wait_for()

@@ -140,8 +140,12 @@ function correctionBar(current) {
   function closed(focus) {
     const open = button(t("live.wrong"), opened, { class: "small" });
     const watch = current();
-    const links = [h("a", { class: "button small", href: `#/${path("edit", watch?.name ?? "", "teach")}` }, t("live.teach"))];
-    fill(bar, open, links);
+    fill(
+      bar,
+      open,
+      h("a", { class: "button small", href: `#/${path("time", watch.name)}` }, t("live.why")),
+      h("a", { class: "button small", href: `#/${path("edit", watch.name, "teach")}` }, t("live.teach")),
+    );
     if (focus) open.focus();
   }
 

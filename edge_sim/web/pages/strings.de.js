@@ -84,6 +84,7 @@ export const german = {
   "live.camera": "Kamera",
   "live.wrong": "Das stimmt nicht",
   "live.right": "Es ist",
+  "live.why": "Warum",
   "live.teach": "Anlernen",
   "live.taught": "{watch}: Dieses Bild ist jetzt Vergleichsbild für „{state}“.",
   "live.alt": "Bild von {watch}",

@@ -84,6 +84,7 @@ export const english = {
   "live.camera": "camera",
   "live.wrong": "This is wrong",
   "live.right": "It is",
+  "live.why": "Why",
   "live.teach": "Teach",
   "live.taught": "{watch}: this picture is now a reference for “{state}”.",
   "live.alt": "Picture of {watch}",

@@ -13,7 +13,8 @@ export async function watchPage({ main, parts, signal, go }) {
   if (!watch) return fill(main, banner("warn", t("watch.none", { watch: name })));
   const card = watchCard(watch, signal, { large: true });
   const beside = h("div");
-  const links = may("admin") ? [h("a", { class: "button", href: `#/${path("edit", name, "region")}` }, t("watch.region"))] : [];
+  const link = (start, text, ...rest) => h("a", { class: "button small", href: `#/${path(start, name, ...rest)}` }, t(text));
+  const links = [link("time", "nav.time"), link("gallery", "nav.gallery"), may("admin") ? link("edit", "watch.region", "region") : null];
   fill(main, heading(name, links), h("div", { class: "watch-large" }, card.element, h("div", {}, beside, may("admin") ? settings(watch, go) : null)));
 
   function show(changed) {
