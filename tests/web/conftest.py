@@ -24,7 +24,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 10_000
+PATIENCE_MS = 20_000
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
             def console(message: ConsoleMessage) -> None:
                 if message.type == "error" and not any(text in message.text for text in tolerate):
-                    errors.append(f"console: {message.text}")
+                    errors.append(f"console: {message.text} {message.location['url']}")
 
             page.on("console", console)
             page.on("pageerror", lambda error: errors.append(f"page: {error}"))
