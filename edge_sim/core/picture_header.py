@@ -174,7 +174,7 @@ def fault_of(data: bytes) -> str:
         return "the file is empty"
     header = read_header(data)
     if header is None:
-        return f"not a picture that OpenCV can decode ({_content_of(data)})"
+        return f"not a picture that OpenCV can decode ({content_of(data)})"
     size = "" if header.size is None else f" of {header.size[0]} x {header.size[1]} pixels"
     least = _least_bytes(data, header)
     if least is not None and len(data) < least:
@@ -183,9 +183,13 @@ def fault_of(data: bytes) -> str:
     return f"not a picture that OpenCV can decode (damaged {header.kind}{size or ' header'})"
 
 
-def _content_of(data: bytes) -> str:
-    """Return what a file holds that is no picture."""
+def content_of(data: bytes) -> str:
+    """Return what a file holds that is no picture, by its first bytes."""
     start = data[:_START_BYTES]
+    if not start:
+        return "it is empty"
+    if start.startswith((b"ID3", b"fLaC")) or (start[:4] == b"RIFF" and start[8:12] == b"WAVE"):
+        return "sound"
     for mark, content in _OTHER_CONTENTS:
         if start.startswith(mark):
             return content

@@ -101,11 +101,17 @@ def read_times(table: Path, column: str | None = None) -> dict[str, float]:
     frame_at = next((header.index(column) for column in FRAME_COLUMNS if column in header), 0)
     time_at = _time_column(header, column, name)
     times: dict[str, float] = {}
+    line_of: dict[str, int] = {}
     for line, row in found.rows:
         if max(frame_at, time_at) >= len(row):
             raise SourceError(f"{name}, line {line}: too few columns")
+        frame = row[frame_at].strip()
+        if line_of.setdefault(frame, line) != line:
+            raise SourceError(
+                f"{name}, line {line}: {printable(frame)} is in line {line_of[frame]}"
+            )
         try:
-            times[row[frame_at].strip()] = read_time(row[time_at])
+            times[frame] = read_time(row[time_at])
         except ValueError as error:
             raise SourceError(f"{name}, line {line}: {error}") from error
     return times
@@ -123,6 +129,8 @@ def _seconds(text: str) -> float:
 def _time_column(header: list[str], column: str | None, table: str) -> int:
     for at, name in enumerate(header):
         if name == column or (column is None and "time" in name.lower()):
+            if header.count(name) > 1:
+                raise SourceError(f"{table}: {header.count(name)} columns are called {name!r}")
             return at
     wanted = f"no column {column!r}" if column else "no column whose name contains 'time'"
     raise SourceError(f"{table}: {wanted}; there are {', '.join(header)} (choose with &column=)")
@@ -136,6 +144,8 @@ ASSUMED_FPS = 1.0
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """More than 64 megapixels need in any usual format; larger files are not even read."""
 _NAMED = 3  # skipped files that are named in the log
+_FIRST_DATE_S = 1e8
+"""Seconds counted from the start of a recording are smaller numbers, dates (of 1973 on) larger."""
 _SETTINGS = ("column", "fps", "times")
 
 
@@ -382,16 +392,25 @@ def _timed(
     known = {name_key(path.relative_to(base).as_posix()): path for path in paths}
     keys = {frame: name_key(frame) for frame in times}
     pictures = [
-        # Seconds counted from the start of a recording are small numbers; dates are not.
-        Picture(known[keys[frame]], at_s, dated=at_s >= 1e8)
+        Picture(known[keys[frame]], at_s, dated=at_s >= _FIRST_DATE_S)
         for frame, at_s in times.items()
         if keys[frame] in known
     ]
+    for picture in pictures:
+        if picture.dated != pictures[0].dated:
+            raise SourceError(
+                f"{table}: {printable(picture.path.name)} has a date and another picture seconds "
+                f"from the start; give all of them one or the other"
+                if picture.dated
+                else f"{table}: {printable(picture.path.name)} has seconds from the start and "
+                f"another picture a date; give all of them one or the other"
+            )
     if not pictures:
         raise SourceError(f"{name}: {table} names none of the {len(paths)} pictures")
     absent = [frame for frame in times if keys[frame] not in known]
     if absent:
-        logger.warning("%s: %d rows of %s name no picture: %s", name, len(absent), table, absent[0])
+        first = printable(absent[0])
+        logger.warning("%s: %d rows of %s name no picture: %s", name, len(absent), table, first)
     extra = known.keys() - set(keys.values())
     if extra:
         logger.warning("%s: %d pictures are not in %s: %s", name, len(extra), table, min(extra))

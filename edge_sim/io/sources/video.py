@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.files import exists, is_dir, is_file, plain_name, printable, start_of
+from edge_sim.core.files import exists, is_dir, is_file, plain_name, printable, size_of, start_of
 from edge_sim.core.images import decode
-from edge_sim.core.picture_header import READ_KINDS, check_size, read_header
+from edge_sim.core.picture_header import READ_KINDS, check_size, content_of, read_header
 from edge_sim.core.raw_pictures import RawFrame, RawPicture
 from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
@@ -110,9 +110,7 @@ class VideoFile:
         self._check_kind()
         self._capture = self._open_capture()
         if not self._capture.isOpened():
-            raise SourceError(
-                f"{self._label}: not a video that FFmpeg can read, or cut off too early"
-            )
+            raise SourceError(f"{self._label}: {self._unreadable()}")
         self._check_frame_size()
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         usable = math.isfinite(fps) and 0.0 < fps <= MAX_FPS
@@ -131,6 +129,22 @@ class VideoFile:
         self._first_s = 0.0
         self._last_s = -1.0 / self._fps
         self._ended = False
+
+    def _unreadable(self) -> str:
+        """Return why FFmpeg does not open the file."""
+        content = content_of(start_of(self._path, _START_BYTES))
+        if content not in ("a video", "unknown content"):
+            return f"not a video ({content})"
+        try:
+            breaks_off = completeness_of(self._path).breaks_off
+        except OSError:
+            breaks_off = False
+        if breaks_off:
+            size = size_of(self._path)
+            return f"not a video that FFmpeg can read: cut off too early, after {size} bytes"
+        if content == "a video":
+            return "holds no pictures that FFmpeg can read: sound or subtitles only, or damaged"
+        return "not a video that FFmpeg can read, or cut off too early"
 
     def _check_kind(self) -> None:
         if not is_file(self._path):

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_sim.errors import SourceError
+from edge_sim.io.sources import open_source
 from edge_sim.io.sources.pictures import read_time
 
 MOMENT_S = datetime(2023, 6, 19, 6, 17, 9, tzinfo=timezone.utc).timestamp()
@@ -75,3 +80,24 @@ def test_every_number_read_is_a_time_that_can_be_printed(text: str) -> None:
 def test_iso_text_is_read_back_to_the_microsecond(seconds: float) -> None:
     moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
     assert read_time(moment.isoformat()) == pytest.approx(moment.timestamp(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("frame,time\n1.png,1\n2.png,2\n1.png,3\n", "line 4: 1.png is in line 2"),
+        ("frame,time,time\n1.png,1,2\n", "2 columns are called 'time'"),
+        ("frame,time\n1.png,5\n2.png,2023-06-19T06:17:09\n", "2.png has a date and another"),
+        ("frame,time\n1.png,2023-06-19T06:17:09\n2.png,5\n", "2.png has seconds from the start"),
+        ("frame,time\n1.png,1e308\n", "line 2: not a time"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_one_line(
+    tmp_path: Path, rows: str, message: str
+) -> None:
+    for name in ("1.png", "2.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "labels.csv").write_text(rows)
+    with pytest.raises(SourceError, match=message) as caught:
+        open_source(f"folder:{tmp_path}?times=labels.csv")
+    assert "\n" not in str(caught.value)

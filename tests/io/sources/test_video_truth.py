@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import struct
 import subprocess
 from contextlib import closing
@@ -246,3 +247,50 @@ def test_a_heic_behind_a_name_of_a_video_is_no_video(tmp_path: Path) -> None:
         read_all(tmp_path / "a.mp4")
     with pytest.raises(SourceError, match=r"is a picture \(AVIF\), not a video"):
         open_source(f"video:{tmp_path / 'a.mp4'}")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", r"not a video \(it is empty\)"),
+        (b"hello", r"not a video \(text\)"),
+        (bytes(4000), r"not a video \(only zeros\)"),
+        (b"PK\3\4" + bytes(600), r"not a video \(a zip archive\)"),
+        (b"ID3" + bytes(600), r"not a video \(sound\)"),
+        (box(b"ftyp", b"isom", bytes(4)) + b"\0\1\0\0mdat", "cut off too early, after 24 bytes"),
+        (b"\xfe\xdc\xba" * 200, "not a video that FFmpeg can read"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_file_that_is_no_video_is_called_what_it_is(
+    tmp_path: Path, data: bytes, reason: str
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(SourceError, match=reason):
+        open_source(str(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXTINF:1,\nhttp://{at}/x.ts\n",
+        "ffconcat version 1.0\nfile 'http://{at}/x.ts'\n",
+        "<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash:schema:mpd:2011'><BaseURL>http://{at}/"
+        "</BaseURL><Period><AdaptationSet mimeType='video/mp4'><Representation id='1'>"
+        "<SegmentList><SegmentURL media='x.mp4'/></SegmentList></Representation></AdaptationSet>"
+        "</Period></MPD>",
+        "[InternetShortcut]\nURL=http://{at}/\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "a.ffconcat", "a.mpd"])
+def test_a_file_that_names_an_address_connects_nowhere(
+    tmp_path: Path, text: str, name: str
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        server.setblocking(False)
+        at = f"127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / name).write_text(text.replace("{at}", at))
+        with pytest.raises(SourceError):
+            open_source(str(tmp_path / name)).read()
+        with pytest.raises(BlockingIOError):
+            server.accept()
