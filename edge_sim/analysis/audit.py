@@ -20,8 +20,8 @@ from edge_sim.core.types import FloatMatrix, Match, Reference
 from edge_sim.decision.features import WEIGHTS, stacked_features
 from edge_sim.decision.thresholds import (
     ENOUGH_REFERENCES,
-    OF_ONE_MOMENT,
-    are_of_one_moment,
+    one_moment_text,
+    states_of_one_moment,
 )
 from edge_sim.errors import GalleryError
 from edge_sim.gallery.enrolment_checks import conflicts
@@ -114,7 +114,7 @@ class Audit(msgspec.Struct, frozen=True):
     redundant: tuple[Redundant, ...]
     contradictions: tuple[Contradiction, ...]
     next_picture: str
-    one_moment: bool = False
+    one_moment: tuple[str, ...] = ()
 
 
 _UNSURE = 0.6
@@ -133,7 +133,7 @@ class AuditFacts:
         weakest: The reference that the others are least sure of, the state that it is taken for
             instead, and the probability of its own; None if none can be judged.
         loneliest: The reference farthest from its fellows; None if none has any.
-        one_moment: Whether the references vary too little for a level of novelty.
+        one_moment: States whose references vary too little for a level of novelty.
     """
 
     watch: str
@@ -142,7 +142,7 @@ class AuditFacts:
     contradictions: Sequence[Contradiction]
     weakest: tuple[Reference, str, float] | None
     loneliest: Reference | None
-    one_moment: bool = False
+    one_moment: tuple[str, ...] = ()
 
 
 def next_picture(facts: AuditFacts) -> str:
@@ -166,7 +166,8 @@ def next_picture(facts: AuditFacts) -> str:
     if counts[state] < 2:
         return f"Take a second picture of {state!r}: with one, its accuracy cannot be estimated."
     if facts.one_moment:
-        return f"{OF_ONE_MOMENT[0].upper()}{OF_ONE_MOMENT[1:]}."
+        text = one_moment_text(facts.one_moment)
+        return f"{text[0].upper()}{text[1:]}."
     return _thin_cell(facts.cells) or _least_certain(facts)
 
 
@@ -376,7 +377,7 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
         contradictions,
         None if weakest is None else (weakest.reference, weakest.rival, weakest.own),
         _loneliest(references, apart),
-        one_moment=are_of_one_moment(gallery, left_out),
+        one_moment=states_of_one_moment(gallery),
     )
     return Audit(
         watch=watch,

@@ -264,7 +264,7 @@ def fit_novelty(
         left_out = _novelty(span.left_out, _changed(alone, steadiness))
         if envelope is not None:
             left_out += envelope.left_out
-        if _is_one_moment(views):
+        if is_one_moment(views):
             left_out[:] = np.nan
     return Novelty(
         rows,
@@ -294,7 +294,7 @@ def _distances_to_others(alike: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(2.0 - 2.0 * others.max(axis=2), 0.0), np.float32)
 
 
-def _is_one_moment(views: Mapping[str, FloatMatrix]) -> bool:
+def is_one_moment(views: Mapping[str, FloatMatrix]) -> bool:
     """Return whether the coarse grey levels of two references or more hardly differ."""
     if TONE not in views:
         return False

@@ -6,7 +6,6 @@ What a decider goes by and where it stands, so that a decision can be explained 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,8 +14,9 @@ import numpy as np
 
 from edge_sim.core.types import UNKNOWN, Doubt, Match, State, Threshold, UnknownReason
 from edge_sim.core.vectors import median
+from edge_sim.decision.features import stacked_features
 from edge_sim.decision.lights import Lights, lights_of
-from edge_sim.decision.novelty import NovelLevel, novel_levels
+from edge_sim.decision.novelty import NovelLevel, is_one_moment, novel_levels
 from edge_sim.decision.rules import NO_RULES, Rules
 from edge_sim.gallery.gallery import CalibratedLevel, Gallery
 
@@ -125,27 +125,29 @@ def levels_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, L
     }
 
 
-def are_of_one_moment(gallery: Gallery, left_out: Sequence[Match | None]) -> bool:
-    """Return whether the references vary too little to tell what is usual at another moment.
+def states_of_one_moment(gallery: Gallery) -> tuple[str, ...]:
+    """Return the states whose references, three or more, vary no more than those of one moment.
 
     No level of novelty can be had from them, so a picture that differs in a part is not noticed.
-    Two references of a state lie equally far from each other and tell nothing: three are needed.
     """
-    measured = Counter(
-        item.state
-        for reference, match in zip(gallery.references, left_out, strict=True)
-        for item in (() if match is None else match.states)
-        if item.state == reference.state and item.score.novelty is not None
-    )
-    return max(measured.values(), default=0) > 2 and all(
-        level.novel is None for level in levels_of(gallery, left_out).values()
+    found = []
+    for state in gallery.states:
+        own = gallery.of_state(state)
+        if len(own) >= _LEAST_FOR_MOMENT and is_one_moment(stacked_features(own)):
+            found.append(state)
+    return tuple(found)
+
+
+def one_moment_text(states: Sequence[str]) -> str:
+    """Return the advice on states whose references were taken in one moment."""
+    return (
+        f"the references of {' and '.join(states)} look as if taken in one moment, so a picture "
+        f"that differs in a part only is not noticed: add some of other hours or days, in other "
+        f"light and a little otherwise placed"
     )
 
 
-OF_ONE_MOMENT = (
-    "the references look as if taken in one moment, so a picture that differs in a part only is "
-    "not noticed: add some of other hours or days, in other light and a little otherwise placed"
-)
+_LEAST_FOR_MOMENT = 3
 
 
 def level_from(own: Sequence[float], others: Sequence[float]) -> Level:

@@ -15,8 +15,8 @@ import msgspec
 from edge_sim.core.files import is_dir, is_file, write_private
 from edge_sim.core.images import crop
 from edge_sim.core.types import BgrImage, Frame
-from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer, size_warning
-from edge_sim.decision.thresholds import OF_ONE_MOMENT, are_of_one_moment
+from edge_sim.decision.scorer import size_warning
+from edge_sim.decision.thresholds import one_moment_text, states_of_one_moment
 from edge_sim.errors import DataError, EdgeSimError, SourceError
 from edge_sim.gallery.calibrations import STATE_SCORE, kept_calibrations
 from edge_sim.gallery.enrolment_checks import conflicts
@@ -179,10 +179,7 @@ def _gallery_finding(
 
 
 def _lacking(gallery: Gallery) -> list[str]:
-    """Return the lights that a state was never taught in, and what to do; and too alike pictures.
-
-    All references are compared with all others: only where that takes a moment.
-    """
+    """Return what to do about lights without references, and about references all alike."""
     coverage = gallery.coverage()
     missing = [
         (state, light)
@@ -197,10 +194,9 @@ def _lacking(gallery: Gallery) -> list[str]:
             f"next take a picture of {state} {light_words(light)}: until then no change to or from "
             f"it is reported in that light"
         )
-    if len(gallery) <= MOST_LEFT_OUT:
-        left_out = GalleryScorer(gallery).leave_one_out()
-        if are_of_one_moment(gallery, left_out):
-            found.append(OF_ONE_MOMENT)
+    alike = states_of_one_moment(gallery)
+    if alike:
+        found.append(one_moment_text(alike))
     return found
 
 

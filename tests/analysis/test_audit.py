@@ -246,20 +246,16 @@ def test_one_picture_under_two_states_is_reported_before_anything_else() -> None
 
 
 def test_references_of_one_moment_are_named_with_what_to_do() -> None:
-    def moment(spread: float) -> Audit:
-        noise = np.random.default_rng(0).normal(0.0, spread, (2, 6))
-        made = gallery(
-            *(
-                [look(f"{name}{at}", name, angle + float(noise[row, at])) for at in range(6)]
-                for row, (name, angle) in enumerate((("open", 0.0), ("shut", 120.0)))
-            )
-        )
-        return audit(made, GalleryScorer(made).leave_one_out(), watch="gate")
-
-    burst, spread = moment(0.0), moment(25.0)
-    assert burst.one_moment
-    assert "taken in one moment" in burst.next_picture
-    assert not spread.one_moment
+    flat = np.tile(np.arange(96, dtype=np.uint8), (96, 1))
+    burst = gallery(
+        replace(item, thumbnail=flat + np.uint8(at % 2)) for at, item in enumerate(fan("open", 0.0))
+    )
+    made = Gallery([*burst.references, *fan("shut", 120.0)])
+    found = audit(made, GalleryScorer(made).leave_one_out(), watch="gate")
+    assert found.one_moment == ("open",)
+    assert "of open look as if taken in one moment" in found.next_picture
+    spread = audit(FULL, GalleryScorer(FULL).leave_one_out(), watch="gate")
+    assert spread.one_moment == ()
     assert "moment" not in spread.next_picture
 
 
