@@ -16,6 +16,7 @@ import msgspec
 
 from edge_sim.core.files import printable
 from edge_sim.core.images import decode
+from edge_sim.core.picture_header import read_header
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage
 from edge_sim.errors import CommandError, GalleryError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 32_000_000
+MAX_FILE_PIXELS = 24_000_000
+"""Decoded, such a picture takes 72 MB, on a device that has 400."""
 _LOCKED_S = 5.0
 _SAME_SHAPE = 0.02  # relative difference of two proportions that count as the same
 
@@ -281,9 +284,20 @@ def _candidates(
             yield Unreadable(name, f"larger than {MAX_FILE_BYTES // 1_000_000} MB")
         else:
             try:
+                _check_pixels(file.content)
                 yield EnrolmentCandidate(name, cropped(decode(file.content)))
             except ValueError as error:
                 yield Unreadable(name, str(error))
+
+
+def _check_pixels(content: bytes) -> None:
+    header = read_header(content)
+    size = None if header is None else header.size
+    if size is not None and size[0] * size[1] > MAX_FILE_PIXELS:
+        raise ValueError(
+            f"{size[0]} x {size[1]} pixels are more than {MAX_FILE_PIXELS // 1_000_000} "
+            "megapixels; make it smaller"
+        )
 
 
 def _is_frame(pixels: BgrImage, frame: BgrImage | None, region: Region) -> bool:

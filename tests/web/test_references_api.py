@@ -27,6 +27,7 @@ from edge_sim.runtime.daemon.teaching import Flip
 from edge_sim.runtime.loop import Step
 from edge_sim.runtime.review_queue import ReviewFolder
 from edge_sim.vision.probe import make_probe
+from edge_sim.web import enrolments
 from edge_sim.web.readiness import audited, readiness_of
 from tests.gallery.pictures import scene
 from tests.runtime.daemon.test_doubts import TORN, looked
@@ -133,6 +134,16 @@ def test_dropped_files_are_enrolled_one_by_one_as_one_revision(lamp: WizardBench
     assert np.array_equal(stored, as_stored(roi.region.pixels_of(drawn(1)))), "cut to the region"
     lamp.post(f"{WATCH}/references/files?state=unknown", None, 422, files=files)
     assert lamp.post(f"{WATCH}/references/files?state=on", status=422)["error"]
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp.show("on")
+    monkeypatch.setattr(enrolments, "MAX_FILE_PIXELS", 1000)
+    monkeypatch.setattr(enrolments, "decode", lambda _: pytest.fail("it was decoded"))
+    (found,) = lamp.post(f"{WATCH}/references/files?state=on", files={"a.png": png(drawn(1))})
+    assert "make it smaller" in found["refused"]
 
 
 def fill_stills(lamp: WizardBench) -> None:
