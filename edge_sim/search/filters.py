@@ -31,6 +31,8 @@ from edge_sim.errors import SearchError
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 50
+MAX_MASKS = 64
+"""Comparisons whose rows are remembered: one byte per row and comparison."""
 _DATE = re.compile(r"\d{4}($|-\d\d($|-\d\d($|[T ]\d\d($|:\d\d))))")
 _TOKEN = re.compile(
     r"""\s*(?:(?P<sign><=|>=|!=|=|<|>)|(?P<mark>[(),])|(?P<quoted>"[^"]*"|'[^']*')"""
@@ -168,6 +170,7 @@ class AttributeTable:
                     self._columns[key] = _Column()
                 self._columns[key].add(row, value)
         self._count = count
+        self._masks: dict[tuple[str, str], RowMask] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -223,8 +226,15 @@ class AttributeTable:
                     f"{part.text}: the values of {part.key!r} are neither numbers nor dates "
                     f"(one is {some}); compare with = or in (a, b)"
                 )
-        mask = column.mask(self._count, part.matches)
-        return ~mask if part.negated else mask
+        known = self._masks.get((part.key, part.text))
+        if known is None:
+            mask = column.mask(self._count, part.matches)
+            known = ~mask if part.negated else mask
+            if len(self._masks) >= MAX_MASKS:
+                self._masks.clear()
+            known.flags.writeable = False
+            self._masks[part.key, part.text] = known
+        return known
 
     def _column(self, key: str) -> _Column:
         if key in self._columns:
