@@ -292,8 +292,9 @@ def _retrieval_row(result: RetrievalResult) -> dict[str, Any]:
     return {
         "collection": result.name,
         "pictures": result.pictures,
-        "recall@1": result.recall_at_1,
-        "recall@5": result.recall_at_5,
+        "hit@1": result.hit_rate_at_1,
+        "hit@10": result.hit_rate_at_10,
+        "hit@100": result.hit_rate_at_100,
         "recall@10": result.recall_at_10,
         "recall@100": result.recall_at_100,
         "precision@5": result.precision_at_5,

@@ -108,7 +108,7 @@ def test_retrieval_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
     tar = write_tar(tmp_path / "things.tar", ["left", "right", "empty"], 5)
     [one] = report(capsys, "retrieval", str(tar))["sets"]
     assert one["pictures"] == 15
-    assert one["recall_at_1"] > 0.8
+    assert one["hit_rate_at_1"] > 0.8
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,19 @@ def _by_light(results: Sequence[MethodResult]) -> str:
 
 
 def _retrieval_table(retrieval: Mapping[str, Sequence[RetrievalResult]]) -> str:
-    head = ("collection", "model", "recall@1", "@5", "@10", "@100", "precision@5", "@10", "mAP")
+    head = (
+        "collection",
+        "model",
+        "hit rate@1",
+        "@5",
+        "@10",
+        "@100",
+        "recall@10",
+        "@100",
+        "precision@5",
+        "@10",
+        "mAP",
+    )
     rows = [
         (
             one.name,
@@ -233,8 +245,10 @@ def _retrieval_table(retrieval: Mapping[str, Sequence[RetrievalResult]]) -> str:
             *map(
                 _figure,
                 (
-                    one.recall_at_1,
-                    one.recall_at_5,
+                    one.hit_rate_at_1,
+                    one.hit_rate_at_5,
+                    one.hit_rate_at_10,
+                    one.hit_rate_at_100,
                     one.recall_at_10,
                     one.recall_at_100,
                     one.precision_at_5,

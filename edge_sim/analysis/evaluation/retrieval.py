@@ -14,7 +14,7 @@ from edge_sim.core.types import BgrImage, FloatMatrix
 from edge_sim.core.vectors import normalised
 from edge_sim.errors import DataError
 
-RECALL_AT = (1, 5, 10, 100)
+RANKS = (1, 5, 10, 100)
 PRECISION_AT = (5, 10)
 RECALL_LEVELS = np.linspace(0.0, 1.0, 11)
 
@@ -26,7 +26,10 @@ class RetrievalResult(msgspec.Struct, frozen=True):
         name: Name of the collection.
         pictures: Number of queries.
         classes: Number of classes.
-        recall_at_1: Part of the queries with a picture of the class first; likewise the others.
+        hit_rate_at_1: Part of the queries with a picture of the class first; likewise the others:
+            among the first five, ten, hundred.
+        recall_at_1: Part of the other pictures of the class that is first; likewise the others. At
+            most k over their number.
         precision_at_5: Part of the class among the first five; likewise the other.
         mean_average_precision: Mean over whole rankings.
         precision_at_recall: Mean interpolated precision at recalls of 0, 0.1 .. 1 (the 11 points of
@@ -39,6 +42,10 @@ class RetrievalResult(msgspec.Struct, frozen=True):
     name: str
     pictures: int
     classes: int
+    hit_rate_at_1: float
+    hit_rate_at_5: float
+    hit_rate_at_10: float
+    hit_rate_at_100: float
     recall_at_1: float
     recall_at_5: float
     recall_at_10: float
@@ -103,7 +110,7 @@ def evaluate_retrieval(
     if len(set(classes)) < 2:
         raise DataError(f"{name}: all pictures are of the class {classes[0]!r}; needs two classes")
     rows = normalised(vectors - vectors.mean(axis=0) if centred else vectors)
-    hits = np.zeros(len(RECALL_AT))
+    hits, recall = np.zeros(len(RANKS)), np.zeros(len(RANKS))
     precision = np.zeros(len(PRECISION_AT))
     curve = np.zeros(len(RECALL_LEVELS))
     average = 0.0
@@ -115,16 +122,22 @@ def evaluate_retrieval(
         order = np.argsort(-scores, kind="stable")[:-1]
         times.append(perf_counter() - started)
         relevant = labels[order] == labels[row]
-        hits += [bool(relevant[:number].any()) for number in RECALL_AT]
+        found = np.array([int(relevant[:number].sum()) for number in RANKS])
+        hits += found > 0
+        recall += found / int(relevant.sum())
         precision += [float(relevant[:number].mean()) for number in PRECISION_AT]
         curve += interpolated_precision(relevant, RECALL_LEVELS)
         average += average_precision(relevant)
     number = len(queries)
-    recall = hits / number
+    hits, recall = hits / number, recall / number
     return RetrievalResult(
         name=name,
         pictures=number,
         classes=len(set(classes)),
+        hit_rate_at_1=float(hits[0]),
+        hit_rate_at_5=float(hits[1]),
+        hit_rate_at_10=float(hits[2]),
+        hit_rate_at_100=float(hits[3]),
         recall_at_1=float(recall[0]),
         recall_at_5=float(recall[1]),
         recall_at_10=float(recall[2]),

@@ -14,7 +14,7 @@ from edge_sim.analysis.calibration import Curve
 from edge_sim.analysis.evaluation.datasets import EmbeddedSet
 from edge_sim.analysis.evaluation.events import Played
 from edge_sim.analysis.evaluation.metrics import precision_recall_curve, roc_curve
-from edge_sim.analysis.evaluation.retrieval import RECALL_AT, RECALL_LEVELS, RetrievalResult
+from edge_sim.analysis.evaluation.retrieval import RANKS, RECALL_LEVELS, RetrievalResult
 from edge_sim.analysis.evaluation.states import StateAnswers
 from edge_sim.analysis.log_stats import Traces
 from edge_sim.analysis.report.document import Block, document
@@ -60,7 +60,7 @@ def plot_events(clips: Sequence[tuple[EmbeddedSet, Played]], path: Path) -> None
 
 
 def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
-    """Write precision over recall, and recall over the number of answers, of all collections.
+    """Write precision over recall, and the hit rate over the number of answers, of all collections.
 
     Raises:
         DataError: matplotlib is missing, or the file cannot be written.
@@ -70,12 +70,12 @@ def plot_retrieval(results: Sequence[RetrievalResult], path: Path) -> None:
     for one in results:
         label = f"{one.name}, mAP {one.mean_average_precision:.3f}"
         left.plot(RECALL_LEVELS, one.precision_at_recall, marker="o", label=label)
-        recalls = [getattr(one, f"recall_at_{number}") for number in RECALL_AT]
-        right.plot(RECALL_AT, recalls, marker="o", label=one.name)
+        rates = [getattr(one, f"hit_rate_at_{number}") for number in RANKS]
+        right.plot(RANKS, rates, marker="o", label=one.name)
     left.set(xlabel="recall", ylabel="interpolated precision", xlim=(0, 1), ylim=(0, 1.02))
     right.set(xscale="log", xlabel="answers looked at", ylabel="questions with a hit")
     right.set(ylim=(0, 1.02))
-    right.set_xticks(RECALL_AT, [str(number) for number in RECALL_AT])
+    right.set_xticks(RANKS, [str(number) for number in RANKS])
     for axis in (left, right):
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)

@@ -16,7 +16,7 @@ def test_separate_classes_are_found_perfectly() -> None:
     centres = np.repeat(np.eye(4, 16), 6, axis=0)
     vectors = normalised(centres + rng.normal(0, 0.05, centres.shape))
     found = evaluate_retrieval("four", vectors, [name for name in "abcd" for _ in range(6)])
-    assert found.recall_at_1 == found.mean_average_precision == found.precision_at_5 == 1.0
+    assert found.hit_rate_at_1 == found.mean_average_precision == found.precision_at_5 == 1.0
     assert (found.pictures, found.classes) == (24, 4)
     assert found.precision_at_10 == 0.5  # a class has five others
     assert found.precision_at_recall == (1.0,) * 11
@@ -35,15 +35,23 @@ def test_a_picture_alone_in_its_class_does_not_ask() -> None:
 def test_random_vectors_are_found_by_chance() -> None:
     vectors = normalised(np.random.default_rng(2).normal(size=(200, 32)))
     found = evaluate_retrieval("noise", vectors, [f"{at % 4}" for at in range(200)])
-    assert 0.15 < found.recall_at_1 < 0.35
-    assert found.recall_at_100 > 0.99
+    assert 0.15 < found.hit_rate_at_1 < 0.35
+    assert found.hit_rate_at_100 > 0.99
     assert 0.2 < found.mean_average_precision < 0.3
 
 
 def test_pictures_are_embedded_and_timed() -> None:
     pictures = [(state, picture(state, at)) for state in ("left", "right") for at in range(4)]
     found = retrieve("drawn", pictures, CellsEmbedder())
-    assert found.recall_at_1 == 1.0
+    assert found.hit_rate_at_1 == 1.0
     assert found.embed_ms is not None
     with pytest.raises(DataError, match="no picture"):
         retrieve("nothing", [], CellsEmbedder())
+
+
+def test_recall_is_the_part_of_the_class_that_is_found_and_a_hit_is_one_of_it() -> None:
+    vectors = normalised(np.repeat(np.eye(2, 8), 6, axis=0) + 0.01)
+    found = evaluate_retrieval("two", vectors, ["a"] * 6 + ["b"] * 6)
+    assert found.hit_rate_at_1 == 1.0
+    assert found.recall_at_1 == pytest.approx(1 / 5)
+    assert found.recall_at_5 == found.recall_at_100 == 1.0
