@@ -232,6 +232,17 @@ def test_the_region_of_a_watch_is_changed_and_retaking_is_asked_for(
     assert body == {"region": pytest.approx([0.21, 0.25, 0.5, 0.55])}
 
 
+def test_references_of_another_region_are_said_where_they_are_retaken(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_wizard(several())
+    device.watches["bowl"]["problems"] = ["region_moved"]
+    page = open_page(serve(device) + "#/edit/bowl/teach")
+    page.get_by_text("Retake every state here").wait_for()
+    link = page.get_by_role("link", name="Which ones?")
+    assert link.get_attribute("href") == "#/gallery/bowl"
+
+
 def test_the_last_step_says_how_sure_what_is_missing_and_when_the_first_event_came(
     open_page: OpenPage, serve: Serve
 ) -> None:

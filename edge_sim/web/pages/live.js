@@ -121,7 +121,7 @@ export function statesWithoutReferences({ states = [], references }) {
 
 function detailRows(watch) {
   const rows = [];
-  if (watch.familiar === true) rows.push([t("live.picture"), t("live.familiar")]);
+  if (watch.familiar === true && watch.state?.name !== "unknown") rows.push([t("live.picture"), t("live.familiar")]);
   if (watch.light) rows.push([t("live.light"), named("light", watch.light), `light light-${watch.light}`]);
   if (watch.gate) {
     const open = watch.gate.open ? t("live.gate.open") : t("live.gate.closed");

@@ -156,6 +156,8 @@ export const german = {
   "edit.region.saved": "Gespeichert. Vergleichsbilder mit dem alten Ausschnitt neu aufnehmen.",
   "edit.region.warning": "Vergleichsbilder zeigen den Ausschnitt, mit dem sie aufgenommen wurden. Nach dem Verschieben sind neue nötig.",
   "teach.how": "Das Ding in einen Zustand bringen, dann die Taste dieses Zustands einige Sekunden halten. Dabei etwas bewegen: Verschiedene Bilder lehren mehr.",
+  "teach.moved": "Die Vergleichsbilder zeigen einen anderen Ausschnitt als den geltenden. Jeden Zustand hier neu aufnehmen, dann die alten entfernen.",
+  "teach.moved.which": "Welche?",
   "teach.hold": "Halten, solange: {state}",
   "teach.count": "{n} Vergleichsbilder",
   "teach.count.one": "1 Vergleichsbild",

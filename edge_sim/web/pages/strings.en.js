@@ -156,6 +156,8 @@ export const english = {
   "edit.region.saved": "Saved. Retake the reference pictures that show the old region.",
   "edit.region.warning": "Reference pictures show the region they were taken of. After a move they need to be taken again.",
   "teach.how": "Bring the thing into a state, then hold the button of that state for a few seconds. Move things a little meanwhile: pictures that differ teach more.",
+  "teach.moved": "The reference pictures show another region than the one in force. Retake every state here, then remove the old ones.",
+  "teach.moved.which": "Which ones?",
   "teach.hold": "Hold while it is {state}",
   "teach.count": "{n} references",
   "teach.count.one": "1 reference",

@@ -18,6 +18,7 @@ export async function teachStep({ body, watch, signal, links }) {
   fill(
     body,
     h("p", {}, t("teach.how")),
+    movedRegion(watch),
     news,
     h("div", { class: "teach" }, now.element, h("div", { class: "teach-states" }, cards.map((card) => card.element), h("p", { class: "actions" }, h("a", { class: "button primary", href: links.ready }, t("teach.done"))))),
     stills,
@@ -286,12 +287,18 @@ function firstEvent(element, watch, signal) {
   }, signal);
 }
 
+// Guide to retaking references that show another region than the one in force.
+function movedRegion({ name, problems = [] }) {
+  if (!problems.includes("region_moved")) return null;
+  return banner("warn", t("teach.moved"), " ", h("a", { href: `#/${path("gallery", name)}` }, t("teach.moved.which")));
+}
+
 // Last step: how sure per pair of states, coverage, and what to do next.
 export async function readyStep({ body, watch, signal, links }) {
   const news = h("div");
   const result = h("div", {}, progress(null, t("ready.computing")));
   const card = watchCard(watch, signal);
-  fill(body, news, h("div", { class: "ready" }, h("div", {}, result, h("p", { class: "actions" }, h("a", { class: "button", href: links.teach }, t("ready.more")), h("a", { class: "button primary", href: "#/live" }, t("ready.done")))), card.element));
+  fill(body, movedRegion(watch), news, h("div", { class: "ready" }, h("div", {}, result, h("p", { class: "actions" }, h("a", { class: "button", href: links.teach }, t("ready.more")), h("a", { class: "button primary", href: "#/live" }, t("ready.done")))), card.element));
   subscribe("watch", (changed) => {
     if (changed.name !== watch.name || changed.removed) return;
     if (changed.gallery_revision !== card.watch.gallery_revision) load();
