@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_sim.core.images import (
     ReducedPicture,
+    coarse_image,
     crop,
     decode,
     decode_at,
@@ -24,6 +25,23 @@ from edge_sim.core.images import (
 )
 from edge_sim.core.types import BgrImage, Frame, GrayImage, Roi
 
+
+def _matrix_of(scale: float, blue: float, red: float) -> NDArray[np.float64]:
+    """Return the matrix from (Y, Cb, Cr, 1) to (B, G, R) of ITU-R BT.601.
+
+    Args:
+        scale: Of the luma, which begins at 16 where it is above 1.
+        blue: Of blue from Cb.
+        red: Of red from Cr.
+    """
+    green = -0.114 / 0.587 * blue, -0.299 / 0.587 * red
+    rows = np.array([[scale, blue, 0.0], [scale, *green], [scale, 0.0, red]])
+    black = np.array([16.0 if scale > 1.0 else 0.0, 128.0, 128.0])
+    return np.hstack([rows, -rows @ black[:, None]])
+
+
+_FROM_VIDEO_RANGE = _matrix_of(255 / 219, 1.772 * 255 / 224, 1.402 * 255 / 224)
+_FROM_FULL_RANGE = _matrix_of(1.0, 1.772, 1.402)
 _SAMPLE_ROWS = 48
 _BLACK_LUMA = np.uint8(16)
 """Level of black where levels do not use the full range."""
@@ -42,6 +60,9 @@ class RawPicture(Protocol):
     def region(self, roi: Roi, side_px: int) -> BgrImage:
         """Return a region, (h, w, 3) uint8 BGR: at full size, or at one that is enough to squash
         it to `side_px`."""
+
+    def coarse(self, roi: Roi) -> GrayImage:
+        """Return a coarse image of a region for the change gate, see `images.coarse_image`."""
 
     def sample(self) -> NDArray[np.uint8]:
         """Return something small that is equal for equal pictures, and dark for black ones."""
@@ -106,6 +127,37 @@ def region_of(frame: Frame, roi: Roi, side_px: int) -> BgrImage:
     """
     picture = frame.picture if isinstance(frame, RawFrame) else None
     return crop(frame.pixels, roi) if picture is None else picture.region(roi, side_px)
+
+
+class RegionView:
+    """Region of a frame, converted when its pixels are looked at.
+
+    Args:
+        frame: The frame.
+        roi: Region of it.
+        side_px: Side that the region is squashed to.
+    """
+
+    __slots__ = ("_frame", "_pixels", "_roi", "_side_px")
+
+    def __init__(self, frame: Frame, roi: Roi, side_px: int) -> None:
+        self._frame = frame
+        self._roi = roi
+        self._side_px = side_px
+        self._pixels: BgrImage | None = None
+
+    @property
+    def pixels(self) -> BgrImage:
+        """Pixels of the region, as `region_of` gives them."""
+        if self._pixels is None:
+            self._pixels = region_of(self._frame, self._roi, self._side_px)
+        return self._pixels
+
+    def coarse(self) -> GrayImage:
+        """Return the coarse image of the region, see `images.coarse_image`."""
+        frame = self._frame
+        picture = frame.picture if isinstance(frame, RawFrame) else None
+        return coarse_image(self.pixels) if picture is None else picture.coarse(self._roi)
 
 
 def size_of(frame: Frame) -> tuple[int, int]:
@@ -173,6 +225,10 @@ class JpegPicture:
             self._reduced, self._part = decode_at(self._data, 1), 1
         return crop(self._reduced.pixels, roi)
 
+    def coarse(self, roi: Roi) -> GrayImage:
+        """Return the coarse image of a region of what was decoded."""
+        return coarse_image(crop(self._reduced.pixels, roi))
+
     def sample(self) -> NDArray[np.uint8]:
         """Return some rows of what was decoded."""
         return _some_rows(self._reduced.pixels)
@@ -203,16 +259,48 @@ class PlanarPicture:
         """Return the whole picture."""
         return self._converted(0, self.luma.shape[0], 0, self.luma.shape[1])
 
-    def region(self, roi: Roi, side_px: int) -> BgrImage:  # noqa: ARG002 - a cheap conversion
-        """Return a region at full size."""
+    def region(self, roi: Roi, side_px: int) -> BgrImage:
+        """Return a region, at half its size where that is enough to squash it."""
         left, right = span_of(roi.x1, roi.x2, self.luma.shape[1])
         top, bottom = span_of(roi.y1, roi.y2, self.luma.shape[0])
+        if reduction_for(right - left, bottom - top, side_px) > 1:
+            return self._halved(top, bottom, left, right)
         return self._converted(top, bottom, left, right)
+
+    def coarse(self, roi: Roi) -> GrayImage:
+        """Return the coarse image of a region, (h, 3 w) uint8: blue, green and red in turn."""
+        left, right = span_of(roi.x1, roi.x2, self.luma.shape[1])
+        top, bottom = span_of(roi.y1, roi.y2, self.luma.shape[0])
+        down, across = slice(top // 2, (bottom + 1) // 2), slice(left // 2, (right + 1) // 2)
+        luma = coarse_image(self.luma[top:bottom, left:right])
+        size = luma.shape[1], luma.shape[0]
+        blue, red = (
+            cv2.resize(coarse_image(plane[down, across]), size, interpolation=cv2.INTER_AREA)
+            for plane in (self.blue, self.red)
+        )
+        levels = cv2.transform(cv2.merge([luma, blue, red]), self._matrix)
+        return np.asarray(levels, np.uint8).reshape(luma.shape[0], -1)
 
     def sample(self) -> NDArray[np.uint8]:
         """Return some rows of the luma; levels from 16 are moved to 0."""
         luma = _some_rows(self.luma)
         return luma if self.full_range else np.maximum(luma, _BLACK_LUMA) - _BLACK_LUMA
+
+    @property
+    def _matrix(self) -> NDArray[np.float64]:
+        return _FROM_FULL_RANGE if self.full_range else _FROM_VIDEO_RANGE
+
+    def _halved(self, top: int, bottom: int, left: int, right: int) -> BgrImage:
+        # One sample of colour for each mean of 2 x 2 of luma: as if halved after converting.
+        top, left = top // 2, left // 2
+        bottom, right = max(bottom // 2, top + 1), max(right // 2, left + 1)
+        luma = cv2.resize(
+            self.luma[2 * top : 2 * bottom, 2 * left : 2 * right],
+            (right - left, bottom - top),
+            interpolation=cv2.INTER_AREA,
+        )
+        planes = [luma, self.blue[top:bottom, left:right], self.red[top:bottom, left:right]]
+        return np.asarray(cv2.transform(cv2.merge(planes), self._matrix), np.uint8)
 
     def _converted(self, top: int, bottom: int, left: int, right: int) -> BgrImage:
         # Colour samples belong to 2 x 2 pixels: begin at an even one, and cut off what is too much.
@@ -233,7 +321,7 @@ class PlanarPicture:
             blue, red = cv2.split(large)
             bgr = cv2.cvtColor(cv2.merge([luma, red, blue]), cv2.COLOR_YCrCb2BGR)
         else:
-            bgr = cv2.cvtColorTwoPlane(np.ascontiguousarray(luma), colour, cv2.COLOR_YUV2BGR_NV12)
+            bgr = cv2.cvtColorTwoPlane(luma, colour, cv2.COLOR_YUV2BGR_NV12)
         pixels: BgrImage = np.asarray(bgr, np.uint8)
         return pixels[top - 2 * first_row :, left - 2 * first_column :][
             : bottom - top, : right - left

@@ -22,7 +22,7 @@ from edge_sim.core.images import (
     squash,
 )
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.raw_pictures import region_of
+from edge_sim.core.raw_pictures import RegionView
 from edge_sim.core.types import (
     FULL_FRAME,
     THUMBNAIL_PX,
@@ -138,7 +138,7 @@ class RegionFeatures:
     """Features of one region of one frame.
 
     Args:
-        pixels: (H, W, 3) uint8 BGR of the region, before the mask.
+        view: Region, or its pixels, (H, W, 3) uint8 BGR, before the mask.
         embedder: Embedder of the watch.
         mask: Mask of the region; None to count all of it.
     """
@@ -150,13 +150,15 @@ class RegionFeatures:
         "_embedding",
         "_is_slate",
         "_mask",
-        "_pixels",
         "_readings",
         "_small",
+        "_view",
     )
 
-    def __init__(self, pixels: BgrImage, embedder: Embedder, *, mask: Mask | None = None) -> None:
-        self._pixels = pixels
+    def __init__(
+        self, view: RegionView | BgrImage, embedder: Embedder, *, mask: Mask | None = None
+    ) -> None:
+        self._view = view
         self._embedder = embedder
         self._mask = mask
         self._coarse_image: GrayImage | None = None
@@ -170,7 +172,9 @@ class RegionFeatures:
     def coarse_image(self) -> GrayImage:
         """Coarse image for the change gate, see `images.coarse_image`."""
         if self._coarse_image is None:
-            self._coarse_image = self._without_hidden(coarse_image(self._pixels))
+            view = self._view
+            seen = coarse_image(view) if isinstance(view, np.ndarray) else view.coarse()
+            self._coarse_image = self._without_hidden(seen)
         return self._coarse_image
 
     @property
@@ -227,6 +231,10 @@ class RegionFeatures:
             is_slate=self.is_slate,
         )
 
+    @property
+    def _pixels(self) -> BgrImage:
+        return self._view if isinstance(self._view, np.ndarray) else self._view.pixels
+
     def _readable(self) -> BgrImage:
         shared = self._embedder.input_px >= THUMBNAIL_PX
         return self.model_pixels if shared else self._without_hidden(self._pixels)
@@ -258,8 +266,8 @@ class FrameFeatures:
         features = self._known.get(key)
         if features is None:
             side_px = max(self._embedder.input_px, THUMBNAIL_PX)
-            pixels = region_of(self.frame, region.roi, side_px)
-            features = self._known[key] = RegionFeatures(pixels, self._embedder, mask=region.mask)
+            view = RegionView(self.frame, region.roi, side_px)
+            features = self._known[key] = RegionFeatures(view, self._embedder, mask=region.mask)
         return features
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_sim.core.images import crop, decode, encode_jpeg, squash
+from edge_sim.core.images import coarse_image, crop, decode, encode_jpeg, squash
 from edge_sim.core.raw_pictures import (
     JpegPicture,
     PlanarPicture,
@@ -129,6 +129,10 @@ def test_a_frame_converts_only_what_is_looked_at() -> None:
             self.calls.append("region")
             return np.zeros((24, 32, 3), np.uint8)
 
+        def coarse(self, roi: Roi) -> BgrImage:
+            self.calls.append("coarse")
+            return np.zeros((24, 32), np.uint8)
+
         def sample(self) -> BgrImage:
             return np.zeros((1, 1), np.uint8)
 
@@ -138,11 +142,43 @@ def test_a_frame_converts_only_what_is_looked_at() -> None:
     assert size_of(frame) == (64, 48)
     assert sample_of(frame).size == 1
     assert not picture.calls
+    _ = features.of(Region(QUARTER)).coarse_image
+    assert picture.calls == ["coarse"]
     for _ in range(2):
         _ = features.of(Region(QUARTER)).embedding
-    assert picture.calls == ["region"]
+    assert picture.calls == ["coarse", "region"]
     assert frame.pixels is frame.pixels
-    assert picture.calls == ["region", "pixels"]
+    assert picture.calls == ["coarse", "region", "pixels"]
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+def test_planes_halved_before_they_are_converted_are_the_halved_picture(full_range: bool) -> None:
+    pixels = planes_of(scene())
+    planes = PlanarPicture(pixels.luma, pixels.blue, pixels.red, full_range)
+    whole = planes.pixels()
+    half = planes.region(FULL_FRAME, 160)
+    assert half.shape == (360, 640, 3)
+    wanted = cv2.resize(whole, (640, 360), interpolation=cv2.INTER_AREA)
+    assert np.abs(half.astype(int) - wanted).mean() < 1.0
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 200), (0, 200, 0), (200, 60, 20)])
+def test_the_coarse_image_of_planes_shows_a_change_no_less_than_that_of_the_picture(
+    colour: tuple[int, int, int],
+) -> None:
+    before = scene((640, 480))
+    after = before.copy()
+    after[200:280, 300:380] = colour
+    changes = []
+    for convert in (
+        lambda picture: picture.coarse(QUARTER),
+        lambda picture: coarse_image(crop(picture.pixels(), QUARTER)),
+    ):
+        old, new = (convert(planes_of(pixels)).astype(int) for pixels in (before, after))
+        changes.append((np.abs(new - old).mean(), old.mean()))
+    # Where colours change in opposite directions, a mean of bytes of all of them shows less.
+    assert changes[0][0] > 0.9 * changes[1][0]
+    assert changes[0][1] == pytest.approx(changes[1][1], abs=2.0)
 
 
 def test_a_jpeg_is_decoded_small_and_whole_when_somebody_asks() -> None:

@@ -1,0 +1,63 @@
+"""Clips give the same events whether frames are converted whole or region by region."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_sim.core.images import encode_jpeg
+from edge_sim.core.raw_pictures import (
+    JpegPicture,
+    RawFrame,
+    RawPicture,
+    RegionView,
+    reduction_of,
+)
+from edge_sim.core.types import BgrImage, Frame, Roi
+from edge_sim.vision.embedders import open_embedder
+from tests.core.test_raw_pictures import planes_of
+from tests.golden.cases import Decision, DemoCase
+from tests.golden.comparing import WITH_MODEL, differences
+
+SIDE_PX = 160
+
+
+def jpeg_of(pixels: BgrImage, roi: Roi) -> RawPicture:
+    """Return a larger JPEG of a picture, decoded at the size that its region needs."""
+    large = cv2.resize(pixels, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_LINEAR)
+    part = reduction_of((large.shape[1], large.shape[0]), roi, SIDE_PX)
+    assert part > 1
+    return JpegPicture(encode_jpeg(np.asarray(large, np.uint8)), part)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "planes"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        DemoCase("gate", 14, "noise,light_drift", frames=45),
+        DemoCase("parking", 14, "person,noise", frames=45),
+    ],
+    ids=lambda case: case.name,
+)
+def test_events_are_those_of_frames_that_were_converted_whole(
+    case: DemoCase, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert open_embedder(None).input_px == SIDE_PX
+
+    def played(*, raw: bool) -> list[Decision]:
+        def view(frame: Frame, roi: Roi, side_px: int) -> RegionView:
+            pixels = frame.pixels
+            picture = jpeg_of(pixels, roi) if kind == "jpeg" else planes_of(pixels)
+            moment = frame.captured_at_s, frame.unix_time_s, frame.index, frame.source
+            seen = RawFrame(picture, *moment) if raw else Frame(picture.pixels(), *moment)
+            return RegionView(seen, roi, side_px)
+
+        monkeypatch.setattr("edge_sim.vision.probe.RegionView", view)
+        return case.play(tmp_path, None)
+
+    whole = played(raw=False)
+    assert whole
+    assert not differences(whole, played(raw=True), WITH_MODEL)
