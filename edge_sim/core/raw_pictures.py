@@ -129,7 +129,7 @@ def region_of(frame: Frame, roi: Roi, side_px: int) -> BgrImage:
     return crop(frame.pixels, roi) if picture is None else picture.region(roi, side_px)
 
 
-class RegionView:
+class LazyRegion:
     """Region of a frame, converted when its pixels are looked at.
 
     Args:

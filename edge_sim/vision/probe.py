@@ -22,7 +22,7 @@ from edge_sim.core.images import (
     squash,
 )
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.raw_pictures import RegionView
+from edge_sim.core.raw_pictures import LazyRegion
 from edge_sim.core.types import (
     FULL_FRAME,
     THUMBNAIL_PX,
@@ -156,7 +156,7 @@ class RegionFeatures:
     )
 
     def __init__(
-        self, view: RegionView | BgrImage, embedder: Embedder, *, mask: Mask | None = None
+        self, view: LazyRegion | BgrImage, embedder: Embedder, *, mask: Mask | None = None
     ) -> None:
         self._view = view
         self._embedder = embedder
@@ -266,7 +266,7 @@ class FrameFeatures:
         features = self._known.get(key)
         if features is None:
             side_px = max(self._embedder.input_px, THUMBNAIL_PX)
-            view = RegionView(self.frame, region.roi, side_px)
+            view = LazyRegion(self.frame, region.roi, side_px)
             features = self._known[key] = RegionFeatures(view, self._embedder, mask=region.mask)
         return features
 

@@ -11,9 +11,9 @@ import pytest
 from edge_sim.core.images import encode_jpeg
 from edge_sim.core.raw_pictures import (
     JpegPicture,
+    LazyRegion,
     RawFrame,
     RawPicture,
-    RegionView,
     reduction_of,
 )
 from edge_sim.core.types import BgrImage, Frame, Roi
@@ -48,14 +48,14 @@ def test_events_are_those_of_frames_that_were_converted_whole(
     assert open_embedder(None).input_px == SIDE_PX
 
     def played(*, raw: bool) -> list[Decision]:
-        def view(frame: Frame, roi: Roi, side_px: int) -> RegionView:
+        def view(frame: Frame, roi: Roi, side_px: int) -> LazyRegion:
             pixels = frame.pixels
             picture = jpeg_of(pixels, roi) if kind == "jpeg" else planes_of(pixels)
             moment = frame.captured_at_s, frame.unix_time_s, frame.index, frame.source
             seen = RawFrame(picture, *moment) if raw else Frame(picture.pixels(), *moment)
-            return RegionView(seen, roi, side_px)
+            return LazyRegion(seen, roi, side_px)
 
-        monkeypatch.setattr("edge_sim.vision.probe.RegionView", view)
+        monkeypatch.setattr("edge_sim.vision.probe.LazyRegion", view)
         return case.play(tmp_path, None)
 
     whole = played(raw=False)
