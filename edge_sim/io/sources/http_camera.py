@@ -70,7 +70,8 @@ def open_http_camera(uri: str, name: str, options: SourceOptions, open_video: Op
         except (OSError, ValueError) as error:
             answer.connection.close()
             raise SourceError(f"{name}: the stream does not open: {error}") from error
-        return PipedVideo(play_list.pieces(), play_list.close, name, open_video)
+        pieces = play_list.pieces(options.read_timeout_s)
+        return PipedVideo(pieces, play_list.close, name, open_video, options.open_timeout_s)
     if b"\0" not in head and (
         kind.startswith("text/") or kind.endswith(("json", "xml")) or not head
     ):
@@ -80,7 +81,8 @@ def open_http_camera(uri: str, name: str, options: SourceOptions, open_video: Op
             f"{name}: the stream does not open: the address gives {found}, neither pictures nor "
             f"video; use that of the camera's stream"
         )
-    return PipedVideo(_pieces(answer), answer.connection.close, name, open_video)
+    close = answer.connection.close
+    return PipedVideo(_pieces(answer), close, name, open_video, options.open_timeout_s)
 
 
 class MjpegCamera:
@@ -246,14 +248,23 @@ class PipedVideo:
         stop: Ends `pieces`, from another thread.
         name: Name of the source in messages.
         open_video: Opens FFmpeg's name of the pipe.
+        open_s: Longest time for that, seconds: FFmpeg's own time-out does not end a read of a pipe.
 
     Raises:
         SourceError: It is no video that FFmpeg can read.
     """
 
     def __init__(
-        self, pieces: Iterator[bytes], stop: Callable[[], None], name: str, open_video: OpenVideo
+        self,
+        pieces: Iterator[bytes],
+        stop: Callable[[], None],
+        name: str,
+        open_video: OpenVideo,
+        open_s: float,
     ) -> None:
+        self._is_open = False
+        self._open_s = open_s
+        self._begun_s = time.monotonic()
         self._stop = stop
         self._name = name
         self._fault = ""
@@ -276,6 +287,7 @@ class PipedVideo:
             self._give_back()
             # Of its kind: an interlaced stream is opened again otherwise.
             raise type(error)(f"{error}{self._reason()}") from error
+        self._is_open = True
 
     def read(self) -> NDArray[Any] | RawPicture | None:
         """Return the next picture; None where FFmpeg gave none.
@@ -324,6 +336,8 @@ class PipedVideo:
         try:
             for piece in pieces:
                 self.received_s = time.monotonic()
+                if not self._is_open and self.received_s - self._begun_s > self._open_s:
+                    raise ValueError(f"no picture within {self._open_s:g} s")
                 left = memoryview(piece)
                 while left:
                     left = left[os.write(writing, left) :]
@@ -370,13 +384,17 @@ class PlayList:
         self._stopped.set()
         self._connection.close()
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self, stall_s: float) -> Iterator[bytes]:
         """Yield the bytes of the segments, as they appear in the list.
+
+        Args:
+            stall_s: Longest time without a new segment, seconds, unless three are longer.
 
         Raises:
             SourceError: A segment does not come, or the list changes to what is not allowed.
+            ValueError: No new segment appears.
         """
-        played = -1
+        played, new_s = -1, time.monotonic()
         start: str | None = None
         while not self._stopped.is_set():
             segments, is_complete, longest_s = self._segments()
@@ -389,9 +407,11 @@ class PlayList:
                     start = header
                     yield from self._bytes_at(header)
                 yield from self._bytes_at(url)
-                played = number
+                played, new_s = number, time.monotonic()
             if is_complete:
                 return
+            if time.monotonic() - new_s > max(stall_s, 3 * longest_s):
+                raise ValueError("its play list names no new segment")
             self._stopped.wait(longest_s / 2)
             self._reload()
 

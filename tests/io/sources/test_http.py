@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import socketserver
 import ssl
@@ -20,7 +21,9 @@ import pytest
 from edge_sim.core.images import encode_jpeg
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources import check_source, open_source
+from edge_sim.io.sources.capture import GrabbingCapture
 from edge_sim.io.sources.http import digest_header, same_host
+from edge_sim.io.sources.http_camera import PipedVideo
 from edge_sim.io.sources.interlaced import EmptyStreamCheck, check_fields
 from edge_sim.io.sources.options import SourceOptions
 from tests.io.sinks.broker import make_certificates
@@ -444,3 +447,22 @@ def test_fields_whose_pictures_never_change_or_are_black_are_an_error(levels: li
 @pytest.mark.parametrize("levels", [[9, 9, 9, 9, 10], [9], []])
 def test_fields_that_are_converted_are_read(levels: list[int]) -> None:
     check_fields(cast("cv2.VideoCapture", Frames(levels)), PATIENCE_S)
+
+
+def test_a_play_list_without_new_segments_and_a_video_that_drips_end() -> None:
+    page = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/v\n"
+    options = SourceOptions(open_timeout_s=0.2, read_timeout_s=0.2, name="yard", threaded=False)
+    with (
+        site({"/v": reply(200, page, "application/x-mpegURL")}) as camera,
+        pytest.raises(SourceError, match="names no new segment"),
+    ):
+        open_source(f"http://{camera.at}/v", options)
+    with pytest.raises(SourceError, match=r"no picture within 0\.2 s"):
+        PipedVideo(iter(lambda: b"\0", None), lambda: None, "yard", drained, 0.2)
+
+
+def drained(pipe: str) -> GrabbingCapture:
+    """Read a pipe to its end, as FFmpeg does while it looks for a picture."""
+    while os.read(int(pipe.removeprefix("pipe:")), 65536):
+        pass
+    raise SourceError("yard: the stream does not open")
