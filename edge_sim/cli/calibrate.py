@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_sim.cli import calibrate_novelty
 from edge_sim.cli.output import note, print_json, print_table, progress, say
 from edge_sim.errors import DataError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edge_sim.analysis.calibration import Choice, Curve, Pairs, Target
     from edge_sim.core.types import BgrImage
     from edge_sim.gallery.calibrations import KeptCalibration, KeptRate, KeptThreshold
+    from edge_sim.gallery.gallery import Gallery
 
 
 SCHEMA = 1
@@ -31,7 +33,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="pick thresholds from labelled pairs, a gallery or a folder per class",
         description="Finds the threshold with the highest recall at the precision or "
         "required false-positive rate (or the highest precision at a required recall), with 95 % "
-        "intervals. Scores of a gallery are taken with each reference left out.",
+        "intervals. Scores of a gallery are taken with each reference left out. For a watch of one "
+        "state, and from watched or bad pictures, sets how novel a picture may be.",
     )
     among = parser.add_mutually_exclusive_group(required=True)
     among.add_argument(
@@ -53,6 +56,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     target.add_argument("--fpr", type=float, metavar="R", help="false-positive rate of at most R")
     target.add_argument("--recall", type=float, metavar="R", help="recall of at least R")
+    calibrate_novelty.register_options(parser)
     parser.add_argument("--model", metavar="SPEC", help="a .tflite file, `default` or `thumbnail`")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="a page with the curves (.html)")
     parser.add_argument(
@@ -71,6 +75,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def calibrate(args: argparse.Namespace) -> int:
     """Find, print, plot and keep the thresholds."""
     _check(args)
+    if args.gallery is not None:
+        watch, gallery = _gallery_of(args)
+        if calibrate_novelty.wants_novelty(args, len(gallery.states)):
+            return calibrate_novelty.calibrate(args, gallery, watch)
     target = _target(args)
     sample = sample_of(args)
     kept = _kept(args, sample, target)
@@ -94,6 +102,7 @@ def _zipped(sample: Sample, kept: KeptCalibration) -> list[tuple[LabelledScores,
 
 def _check(args: argparse.Namespace) -> None:
     likeness = args.score == LIKENESS
+    calibrate_novelty.check_options(args)
     if args.gallery is None:
         if args.watch:
             raise DataError("--watch goes with --gallery")
@@ -101,8 +110,10 @@ def _check(args: argparse.Namespace) -> None:
             raise DataError("--write goes with --gallery, or with --score likeness and --index")
         if args.score == "state":
             raise DataError("--score state goes with --gallery: it leaves each reference out")
-    elif args.model is not None:
-        raise DataError("--model goes with --pairs and --folder; a gallery has its own")
+    elif args.model is not None and args.from_watched is None and args.bad is None:
+        raise DataError(
+            "--model goes with --pairs, --folder, --from-watched and --bad; a gallery has its own"
+        )
     elif likeness:
         raise DataError("--score likeness goes with --pairs and --folder")
     if likeness and args.model is not None:
@@ -309,17 +320,21 @@ def _cosines(vectors: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def _of_gallery(args: argparse.Namespace) -> Sample:
-    from edge_sim.analysis.calibration import curve_of, state_trials
+def _gallery_of(args: argparse.Namespace) -> tuple[str, Gallery]:
+    """Return the watch and its references."""
     from edge_sim.cli.options import only_watch
-    from edge_sim.decision.scorer import GalleryScorer
     from edge_sim.gallery.store import GalleryStore
 
     with GalleryStore.open(args.gallery, read_only=True) as store:
         watch = only_watch(store, args.watch)
-        gallery = store.gallery(watch)
-    if len(gallery.states) < 2:
-        raise DataError(f"{args.gallery}: watch {watch!r} has one state; two can be told apart")
+        return watch, store.gallery(watch)
+
+
+def _of_gallery(args: argparse.Namespace) -> Sample:
+    from edge_sim.analysis.calibration import curve_of, state_trials
+    from edge_sim.decision.scorer import GalleryScorer
+
+    watch, gallery = _gallery_of(args)
     words = f"{len(gallery)} references of {watch}"
     model = str(gallery.model_id)
     if args.score == "cosine":

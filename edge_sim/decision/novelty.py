@@ -23,6 +23,7 @@ from edge_sim.core.vectors import quantiles
 from edge_sim.decision.envelope import ENOUGH, Envelope, fit_envelope
 from edge_sim.decision.features import APPEARANCE, LAYOUT, TONE
 from edge_sim.decision.subspace import Subspace, span_of_cosines
+from edge_sim.gallery.gallery import CalibratedLevel
 
 AVERAGED = 3
 """Observations over which novelty is averaged: a passer-by is gone by then, a new state stays."""
@@ -49,6 +50,9 @@ _ONE_MOMENT = 1.2e-4
 to the nearest other, were taken in one moment: they do not show what is usual at another one,
 under a shadow or in other light. The grey levels tell so whatever the embedder: bursts vary by
 0.00001 to 0.00004, five references of ten data sets by 0.0004 to 0.08."""
+_CALIBRATION_PRIOR = 20.0
+"""Pictures that a calibration must rest on to count half."""
+_LEAST_MARGIN = 0.05
 _SINGLE = 2.0
 """Times the margin for one observation; a mean of `AVERAGED` is steadier."""
 _MOST_OF_ONE = 1.2
@@ -104,6 +108,21 @@ def _level_of(own: NDArray[Any], variance: float, others: Sequence[float]) -> No
     blind = max(1.0 - way / (_FAR_APART * deviation), 0.0)
     margin = max(_TOWARDS_OTHERS * way, (_NEAREST + _BLIND * blind) * deviation)
     return NovelLevel(usual, (1.0 + 1.0 / number) * margin)
+
+
+def with_calibration(level: NovelLevel | None, calibrated: CalibratedLevel) -> NovelLevel:
+    """Return the level drawn towards a calibrated one, the more the more pictures it rests on.
+
+    Args:
+        level: What the references say; None where they say nothing.
+        calibrated: Novelty above which a picture is too novel, and the number of normal pictures.
+    """
+    if level is None:
+        usual = calibrated.threshold - _ALONE * _USUAL_SPREAD
+        return NovelLevel(usual, calibrated.threshold - usual)
+    worth = calibrated.same / (calibrated.same + _CALIBRATION_PRIOR)
+    asked = max(calibrated.threshold - level.usual, _LEAST_MARGIN)
+    return NovelLevel(level.usual, worth * asked + (1.0 - worth) * level.margin)
 
 
 class RecentNovelty:

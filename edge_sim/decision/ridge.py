@@ -7,8 +7,9 @@ Williams, Gaussian Processes for Machine Learning, 2006, eq. 5.12).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,49 @@ class Ridge:
         return np.asarray(
             self.scaling.project(rows, condition) @ self.weights + self.bias, np.float32
         )
+
+
+class StackedRidges:
+    """The regressions of several views as one, for a single picture: one product, not many.
+
+    Args:
+        ridges: Regression and weight of each view, in the order in which the views are joined.
+    """
+
+    def __init__(self, ridges: Sequence[tuple[Ridge, float]]) -> None:
+        self._ridges = tuple(ridges)
+        scalings = [ridge.scaling for ridge, _ in ridges]
+        ends = np.cumsum([len(scaling.scale) for scaling in scalings]).tolist()
+        self._parts = [slice(start, end) for start, end in pairwise([0, *ends])]
+        self._centre = np.concatenate([scaling.centre for scaling in scalings])
+        # Every view has centres in the same conditions: those in which all states have references.
+        self._centres = {
+            name: np.concatenate([scaling.centres[name] for scaling in scalings])
+            for name in scalings[0].centres
+        }
+        self._scale = np.concatenate([scaling.scale for scaling in scalings])
+        self._weights = np.concatenate([ridge.weights * np.float32(w) for ridge, w in ridges])
+        self._bias = np.sum([ridge.bias * np.float32(w) for ridge, w in ridges], axis=0)
+        self._starts = [part.start for part in self._parts]
+        self._lengths = [part.stop - part.start for part in self._parts]
+
+    def predict(self, joined: FloatVector, condition: str) -> FloatVector:
+        """Return the (S,) weighted sum of what the views say of one joined picture."""
+        if condition in self._centres or not self._centres:
+            ready = joined - self._centres.get(condition, self._centre)
+        else:
+            ready = np.empty_like(joined)
+            for part, (ridge, _) in zip(self._parts, self._ridges, strict=True):
+                ready[part] = joined[part] - ridge.scaling.middle(joined[part], condition)
+        for part, (ridge, _) in zip(self._parts, self._ridges, strict=True):
+            if ridge.scaling.blocks > 1:
+                blocks = ready[part].reshape(ridge.scaling.blocks, -1)
+                ready[part] = _unit_rows(blocks).reshape(-1)
+        ready *= self._scale
+        squares = np.add.reduceat(ready * ready, self._starts)
+        factors = 1.0 / np.maximum(np.sqrt(squares), LEAST_LENGTH)
+        ready *= np.repeat(factors, self._lengths)
+        return np.asarray(ready @ self._weights + self._bias, np.float32)
 
 
 def fit_ridge(rows: FloatMatrix, labels: Labels, *, blocks: int = 1) -> Ridge:

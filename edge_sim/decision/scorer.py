@@ -29,7 +29,7 @@ from edge_sim.decision.features import (
 )
 from edge_sim.decision.novelty import VIEWS as NOVELTY_VIEWS
 from edge_sim.decision.novelty import fit_novelty
-from edge_sim.decision.ridge import Labels, Ridge, fit_ridge
+from edge_sim.decision.ridge import Labels, Ridge, StackedRidges, fit_ridge
 from edge_sim.decision.subspace import Subspace, fit_span
 from edge_sim.errors import ModelError
 from edge_sim.gallery.gallery import Gallery
@@ -284,7 +284,7 @@ class GalleryScorer:
         counts = np.bincount(labels, minlength=states)
         self._place = np.full(len(self._ids), -1, np.intp)
         self._place[picked] = np.arange(len(picked))
-        self._ridges: tuple[tuple[slice, np.float32, Ridge], ...] = ()
+        self._ridges: StackedRidges | None = None
         self._inverse_temperature = 1.0
         if states < 2:
             return
@@ -296,21 +296,16 @@ class GalleryScorer:
         left_out = {name: ridge.left_out for name, ridge in ridges.items()}
         judged = counts[labels] > 1
         trust = feature_weights(left_out, labels, judged, self._weights)
-        ends = np.cumsum([rows.shape[1] for rows in views.values()]).tolist()
-        self._ridges = tuple(
-            (slice(start, end), np.float32(trust[name]), ridges[name])
-            for name, (start, end) in zip(views, pairwise([0, *ends]), strict=True)
-        )
+        self._ridges = StackedRidges([(ridges[name], trust[name]) for name in views])
         self._own = np.zeros((len(picked), states), np.float32)
         for name, weight in trust.items():
             self._own += np.float32(weight) * left_out[name]
         self._inverse_temperature = fit_inverse_temperature(self._own, labels, judged)
 
     def _states_of(self, joined: FloatVector, condition: str) -> FloatVector:
-        values = np.zeros(len(self._names), np.float32)
-        for part, weight, ridge in self._ridges:
-            values += weight * ridge.predict(joined[part], condition)
-        return values
+        if self._ridges is None:
+            return np.zeros(len(self._names), np.float32)
+        return self._ridges.predict(joined, condition)
 
     def _residual(self, cosines: FloatVector) -> list[float]:
         """Return the residual of each state, from (N,) cosines."""
@@ -353,7 +348,7 @@ class GalleryScorer:
         likeness = self._likeness(cosines, residual)
         likeness.novelty[:] = [None if np.isnan(value) else value for value in novelty.tolist()]
         place = int(self._place[row])
-        if place >= 0 and self._ridges:
+        if place >= 0 and self._ridges is not None:
             values = self._own[place]
         else:
             joined = self._rows[row] / self._stretch

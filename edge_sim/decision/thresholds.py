@@ -16,7 +16,12 @@ from edge_sim.core.types import UNKNOWN, Doubt, Match, State, Threshold, Unknown
 from edge_sim.core.vectors import median
 from edge_sim.decision.features import stacked_features
 from edge_sim.decision.lights import Lights, lights_of
-from edge_sim.decision.novelty import NovelLevel, is_one_moment, novel_levels
+from edge_sim.decision.novelty import (
+    NovelLevel,
+    is_one_moment,
+    novel_levels,
+    with_calibration,
+)
 from edge_sim.decision.rules import NO_RULES, Rules
 from edge_sim.gallery.gallery import CalibratedLevel, Gallery
 
@@ -113,6 +118,8 @@ def levels_of(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, L
             if item.score.novelty is not None:
                 (own_novelty if is_own else other_novelty)[item.state].append(item.score.novelty)
     novel = novel_levels(own_novelty, other_novelty)
+    for state, level in gallery.calibrated_novelty.items():
+        novel[state] = with_calibration(novel.get(state), level)
     lights = lights_of(gallery)
     return {
         state: replace(

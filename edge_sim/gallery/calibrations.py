@@ -22,6 +22,9 @@ from edge_sim.gallery.schema import CALIBRATIONS, has_table
 STATE_SCORE = "state"
 """Name of the score whose thresholds the decider starts from: `combined` against a state."""
 
+NOVELTY_SCORE = "novelty"
+"""Name of the score whose thresholds say what is too novel for a state."""
+
 
 class KeptRate(msgspec.Struct, frozen=True):
     """Proportion with its 95 % interval, all 0 to 1."""
@@ -101,7 +104,7 @@ def kept_calibrations(
 
 
 def calibrated_levels(
-    connection: sqlite3.Connection, watch: str, revision: int
+    connection: sqlite3.Connection, watch: str, revision: int, *, score: str = STATE_SCORE
 ) -> dict[str, CalibratedLevel]:
     """Return the calibrated level of each state; none if the references have changed since.
 
@@ -110,7 +113,7 @@ def calibrated_levels(
     Raises:
         GalleryError: The calibration is damaged.
     """
-    found = _contents(connection, "WHERE watch = ? AND score = ?", watch, STATE_SCORE)
+    found = _contents(connection, "WHERE watch = ? AND score = ?", watch, score)
     if not found:
         return {}
     kept = _decoded(found[0])

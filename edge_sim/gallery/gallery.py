@@ -59,7 +59,7 @@ class CalibratedLevel:
     """Threshold of one state from `edge-sim calibrate --write`.
 
     Args:
-        threshold: Least `Score.combined` of the state, 0 to 1.
+        threshold: Least `Score.combined` of the state, 0 to 1, or its greatest `Score.novelty`.
         same: Number of scores of the state that it was measured on.
         origin: Date, target rate and sample of the calibration, in words.
     """
@@ -103,6 +103,7 @@ class Gallery:
         references: References in enrolment order; ids unique, all of one model.
         revision: Revision of the gallery file that they were read from; 0 in memory only.
         calibrated: State -> level calibrated on exactly these references.
+        calibrated_novelty: State -> calibrated novelty above which a picture is too novel.
         recall: Loader of references by id for the summary; None keeps the gallery in memory.
 
     Raises:
@@ -115,6 +116,7 @@ class Gallery:
         *,
         revision: int = 0,
         calibrated: Mapping[str, CalibratedLevel] | None = None,
+        calibrated_novelty: Mapping[str, CalibratedLevel] | None = None,
         recall: ReferenceLoader | None = None,
     ) -> None:
         self._references = tuple(references)
@@ -127,6 +129,7 @@ class Gallery:
         self._recall = recall
         self.revision = revision
         self.calibrated: Mapping[str, CalibratedLevel] = dict(calibrated or {})
+        self.calibrated_novelty: Mapping[str, CalibratedLevel] = dict(calibrated_novelty or {})
         self._by_id = {item.reference_id: item for item in self._references}
         if len(self._by_id) != len(self._references):
             raise GalleryError("two references of the gallery share an id")

@@ -17,7 +17,7 @@ from edge_sim.core.sqlite import transaction, write_back
 from edge_sim.core.types import Reference
 from edge_sim.errors import GalleryError
 from edge_sim.gallery import edits, history, integrity
-from edge_sim.gallery.calibrations import calibrated_levels
+from edge_sim.gallery.calibrations import NOVELTY_SCORE, calibrated_levels
 from edge_sim.gallery.database import (
     BUSY_TIMEOUT_S,
     GALLERY,
@@ -186,9 +186,12 @@ class GalleryStore:
             number = history.checked_revision(connection, revision)
             found = history.references_at(connection, watch, number)
             levels = calibrated_levels(connection, watch, number)
+            novelty = calibrated_levels(connection, watch, number, score=NOVELTY_SCORE)
         history.check_model(found, watch, model_id)
         recall = FileReferenceLoader(self.path, number)
-        return Gallery(found, revision=number, calibrated=levels, recall=recall)
+        return Gallery(
+            found, revision=number, calibrated=levels, calibrated_novelty=novelty, recall=recall
+        )
 
     def records(
         self,

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 from edge_sim.cli.main import main
+from edge_sim.core.types import BgrImage
+from edge_sim.decision.scorer import GalleryScorer
+from edge_sim.decision.thresholds import levels_of
 from edge_sim.gallery.calibrations import kept_calibrations
+from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sources.pictures import read_picture
 from tests.gallery.pictures import saved, scene
 
@@ -173,7 +177,9 @@ def test_a_gallery_of_one_state_or_one_picture_says_what_is_missing(
 ) -> None:
     names = ["--watch", "gate", "--model", "thumbnail"]
     main(["gallery", "add", "in/open/1.png", *names, "--state", "open"])
-    assert "has one state" in mistake(capsys, "--gallery", "gallery.db")
+    line = mistake(capsys, "--gallery", "gallery.db")
+    assert "taken in one moment, or are too few" in line
+    assert "--from-watched" in line
     main(["gallery", "add", "in/shut/1.png", *names, "--state", "shut"])
     line = mistake(capsys, "--gallery", "gallery.db", "--score", "state")
     assert "state 'open' has one reference" in line
@@ -250,3 +256,93 @@ def test_a_damaged_calibration_of_an_index_says_how_to_make_it_anew(
     capsys.readouterr()
     assert main(["duplicates", "x.index"]) == 1
     assert "its calibration is damaged" in capsys.readouterr().err
+
+
+@pytest.fixture
+def line(here: Path) -> Path:
+    """Ten good products, twenty watched ones of which the last is not normal, and two bad ones."""
+    for number in range(30):
+        folder = here / ("good/ok" if number < 10 else "watched")
+        saved(folder, f"{number:02}.png", product(number, bad=number == 29))
+    for number in range(2):
+        saved(here / "bad", f"{number}.png", product(40 + number, bad=True))
+    names = ["--watch", "line", "--model", "thumbnail", "--gallery", "line.db", "--force"]
+    assert main(["gallery", "import", "good", *names]) == 0
+    return here
+
+
+def product(seed: int, *, bad: bool = False) -> BgrImage:
+    """A drawn scene in light of its own; a bad one has a dark spot."""
+    pixels = scene(3, noise=seed + 1, light=0.75 + 0.05 * (seed % 7))
+    shadow = 11 * (seed % 10)
+    pixels[:, shadow : shadow + 50] //= 2
+    if bad:
+        pixels[40:90, 60:120] //= 8
+    return pixels
+
+
+WATCHED = ("--gallery", "line.db", "--model", "thumbnail", "--from-watched", "watched")
+
+
+def test_the_most_novel_of_the_watched_pictures_are_shown_and_nothing_is_kept(
+    line: Path, capsys: Captured
+) -> None:
+    capsys.readouterr()
+    assert main(["calibrate", *WATCHED, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    shown = found["most_novel"]
+    assert len(shown) == 12
+    assert shown[0]["picture"].endswith("29.png")
+    assert [item["number"] for item in shown] == list(range(1, 13))
+    assert not found["written"]
+    assert kept_calibrations(line / "line.db") == ()
+    assert main(["calibrate", *WATCHED]) == 0
+    assert "--all-normal" in capsys.readouterr().out
+
+
+def test_a_person_says_which_watched_picture_is_not_normal_and_the_level_follows(
+    line: Path, capsys: Captured
+) -> None:
+    assert main(["calibrate", *WATCHED, "--not-normal", "1", "--write"]) == 0
+    (kept,) = kept_calibrations(line / "line.db")
+    (threshold,) = kept.thresholds
+    assert (kept.score, threshold.same, threshold.different) == ("novelty", 19, 1)
+    with GalleryStore.open(line / "line.db") as store:
+        gallery = store.gallery("line")
+    level = levels_of(gallery, GalleryScorer(gallery).leave_one_out())["ok"].novel
+    assert level is not None
+    everything = answer(capsys, *WATCHED, "--all-normal")
+    assert everything["thresholds"][0]["threshold"] > threshold.threshold
+
+
+def test_one_state_is_calibrated_from_its_references_and_from_a_few_bad_pictures(
+    line: Path, capsys: Captured
+) -> None:
+    alone = answer(capsys, "--gallery", "line.db")
+    assert alone["thresholds"][0]["same"] == 10
+    bad = answer(capsys, "--gallery", "line.db", "--model", "thumbnail", "--bad", "bad")
+    (threshold,) = bad["thresholds"]
+    assert (threshold["same"], threshold["different"]) == (10, 2)
+    assert threshold["fpr"]["value"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([*WATCHED, "--not-normal", "13"], "numbers of 1 to 12"),
+        ([*WATCHED, "--not-normal", "one"], "numbers of 1 to 12"),
+        ([*WATCHED, "--write"], "look at the list without --write"),
+        (["--gallery", "line.db", "--all-normal"], "--from-watched"),
+        (["--gallery", "line.db", "--from-watched", "none"], "no such score log or folder"),
+        (["--gallery", "line.db", "--from-watched", "log.jsonl"], "no observation of 'line'"),
+        (["--gallery", "line.db", "--from-watched", "watched"], "name it with --model"),
+        (["--gallery", "line.db", "--precision", "0.9"], "has one state"),
+        (["--folder", "good", "--bad", "bad"], "go with --gallery"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_calibrated_of_one_state_is_said(
+    line: Path, capsys: Captured, options: list[str], words: str
+) -> None:
+    (line / "log.jsonl").write_text("")
+    assert words in mistake(capsys, *options)

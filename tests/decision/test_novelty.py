@@ -20,8 +20,10 @@ from edge_sim.decision.novelty import (
     fit_novelty,
     novel_levels,
     strengths,
+    with_calibration,
 )
 from edge_sim.decision.scorer import GalleryScorer
+from edge_sim.gallery.gallery import CalibratedLevel
 from tests.pictured import gallery, probe
 
 CELLS = 16
@@ -186,3 +188,25 @@ def test_more_caution_never_finds_more(excesses: list[float], caution: float) ->
 
 def test_the_excess_is_in_margins() -> None:
     assert NovelLevel(-2.0, 0.5).excess(-1.0) == pytest.approx(2.0)
+
+
+def test_the_more_pictures_a_calibration_rests_on_the_nearer_the_level_comes() -> None:
+    level = NovelLevel(-2.0, 0.5)
+    tops = []
+    for number in (0, 20, 400):
+        found = with_calibration(level, CalibratedLevel(-1.8, number, ""))
+        tops.append(found.usual + found.margin)
+    assert tops[0] == pytest.approx(-1.5)
+    assert tops[1] == pytest.approx(-1.65)
+    assert tops == sorted(tops, reverse=True)
+    assert tops[-1] > -1.8
+
+
+def test_a_calibration_alone_makes_a_level_where_references_of_one_moment_make_none() -> None:
+    found = with_calibration(None, CalibratedLevel(-1.0, 12, ""))
+    assert found.excess(-1.0) == pytest.approx(1.0)
+    assert found.margin > 0.0
+
+
+def test_a_calibration_below_the_references_leaves_a_margin() -> None:
+    assert with_calibration(NovelLevel(-2.0, 0.5), CalibratedLevel(-3.0, 10**9, "")).margin > 0.0

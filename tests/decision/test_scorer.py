@@ -15,7 +15,7 @@ from edge_sim.core.images import edges_of
 from edge_sim.core.types import Embedding, Match
 from edge_sim.core.vectors import normalised, ssim
 from edge_sim.decision.features import features_of, stacked_features, with_structure
-from edge_sim.decision.ridge import RIDGE, Labels, fit_ridge
+from edge_sim.decision.ridge import RIDGE, Labels, StackedRidges, fit_ridge
 from edge_sim.decision.scorer import (
     MODELLED_REFERENCES,
     GalleryScorer,
@@ -303,6 +303,27 @@ def test_what_a_condition_does_to_all_states_alike_is_taken_out() -> None:
     assert at_night[0] > at_night[1] + 0.5
     # A condition that was never enrolled is compared with the middle of all.
     assert np.isfinite(ridge.predict(look, "dusk")).all()
+
+
+def test_stacked_regressions_say_what_they_say_one_by_one() -> None:
+    rng = np.random.default_rng(5)
+    states, night = np.array([0, 1, 2] * 6), np.arange(18) >= 9
+    labels = Labels(states, np.where(night, "ir", "day"), 3)
+    views = [normalised(rng.normal(size=(18, width))) for width in (6, 8, 5)]
+    ridges = [
+        fit_ridge(rows, labels, blocks=blocks)
+        for rows, blocks in zip(views, (1, 4, 1), strict=True)
+    ]
+    weights = (0.5, 0.3, 0.2)
+    stacked = StackedRidges(list(zip(ridges, weights, strict=True)))
+    for condition in ("day", "ir", "dusk"):
+        looks = [normalised(rng.normal(size=(1, rows.shape[1])))[0] for rows in views]
+        expected = sum(
+            weight * ridge.predict(look, condition)
+            for weight, ridge, look in zip(weights, ridges, looks, strict=True)
+        )
+        found = stacked.predict(np.concatenate(looks), condition)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @given(st.lists(st.floats(-5.0, 5.0), min_size=2, max_size=6), st.floats(0.1, 30.0))

@@ -8,11 +8,18 @@ from typing import Any
 
 import msgspec
 
-from comparing.methods import DETECTORS, Method, method_of, missing_package
+from comparing.methods import DETECTORS, AlarmMethod, Method, method_of, missing_package
 from edge_sim.analysis.evaluation.datasets import EmbeddedSet, Track
-from edge_sim.analysis.evaluation.events import EventsResult, check_judged, judge, mean_result
+from edge_sim.analysis.evaluation.events import (
+    EventsResult,
+    check_judged,
+    judge,
+    mean_result,
+    unknown_recall_of,
+)
 from edge_sim.analysis.evaluation.metrics import mean_figures
 from edge_sim.analysis.evaluation.states import CLIP_REFERENCES, Protocol, StatesResult, plans_for
+from edge_sim.gallery.gallery import Gallery
 
 EMBEDDING_METHODS = ("gallery", "nearest-cosine", "softmax-head")
 """Methods whose figures depend on the embedding model."""
@@ -64,6 +71,10 @@ class Summary(msgspec.Struct, frozen=True):
         false_per_1000: False events for 1000 frames, mean over all clips.
         false_in_still_clips: Sum over the clips without a change.
         unknown_share: Share of the frames, mean over all clips.
+        unknown_events: Entries into a state left out of the gallery that are reported as unknown,
+            mean over the clips with more than one state.
+        false_unknown_per_1000: Changes to unknown on a known state for 1000 frames, mean over all
+            clips.
     """
 
     balanced_accuracy: float | None = None
@@ -78,6 +89,8 @@ class Summary(msgspec.Struct, frozen=True):
     false_per_1000: float | None = None
     false_in_still_clips: float | None = None
     unknown_share: float | None = None
+    unknown_events: float | None = None
+    false_unknown_per_1000: float | None = None
 
 
 class MethodResult(msgspec.Struct, frozen=True):
@@ -193,8 +206,15 @@ def summarised(states: Sequence[StatesResult], events: Sequence[EventsResult]) -
     if events:
         mean = mean_figures([msgspec.to_builtins(result) for result in events])
         figures |= {
-            name: mean.get(name) for name in ("delay_frames", "false_per_1000", "unknown_share")
+            name: mean.get(name)
+            for name in (
+                "delay_frames",
+                "false_per_1000",
+                "unknown_share",
+                "false_unknown_per_1000",
+            )
         }
+        figures["unknown_events"] = mean.get("unknown_recall")
     changing = [result for result in events if result.true_changes > 1]
     still = [result for result in events if result.true_changes <= 1]
     if changing:
@@ -212,9 +232,20 @@ def _played(
     if beside is not None or len(clip.states) == 1:
         protocol = replace(protocol, references=CLIP_REFERENCES)
     plans = plans_for(clip, protocol, beside=beside)
-    results = [judge(clip, method.play(clip, rows, own)) for own, rows in plans]
+    results = [_with_recall(method, clip, rows, own) for own, rows in plans]
     check_judged(clip, results)
     return mean_result(results)
+
+
+def _with_recall(
+    method: Method, clip: EmbeddedSet, rows: Sequence[int], gallery: Gallery
+) -> EventsResult:
+    """Return the figures of a clip, with those of states left out where the method names any."""
+    result = judge(clip, method.play(clip, rows, gallery))
+    if result.unknown_share is None or isinstance(method, AlarmMethod):
+        return result
+    recall = unknown_recall_of(clip, rows, gallery, lambda kept: method.play(clip, rows, kept))
+    return msgspec.structs.replace(result, unknown_recall=recall)
 
 
 def _beside(clip: EmbeddedSet, sets: Sequence[EmbeddedSet]) -> EmbeddedSet | None:

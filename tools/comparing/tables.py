@@ -48,6 +48,8 @@ def figures_of_readme(results: Sequence[MethodResult], own_model: str) -> str:
         "events, F1",
         "worst clip",
         "false reports",
+        "unknown events found",
+        "false unknown per 1000",
     )
     rows = []
     for item in measured:
@@ -61,6 +63,8 @@ def figures_of_readme(results: Sequence[MethodResult], own_model: str) -> str:
                 _figure(one.f1),
                 _named(one.worst_f1, one.worst_clip),
                 _figure(one.false_in_still_clips, places=0),
+                _figure(one.unknown_events),
+                _figure(one.false_unknown_per_1000, places=1),
             )
         )
     sure = next((_sureness(item) for item in measured if item.method == OURS), "")
@@ -95,6 +99,8 @@ def tables_of(
         _by_set(naming, "auroc"),
         "### Each clip in order: F1 of events / false events",
         _by_clip(measured),
+        "### Each clip in order: unknown events found / false unknown per 1000 frames",
+        _unknown_by_clip([item for item in measured if item.states]),
         "### Light",
         _by_light(measured),
         "### Retrieval",
@@ -146,6 +152,8 @@ def _events_table(results: Sequence[MethodResult]) -> str:
         "false per 1000 frames",
         "false in still clips",
         "part of the time unknown",
+        "unknown events found",
+        "false unknown per 1000",
     )
     rows = []
     for item in results:
@@ -159,6 +167,8 @@ def _events_table(results: Sequence[MethodResult]) -> str:
                 _figure(one.false_per_1000, places=1),
                 _figure(one.false_in_still_clips, places=0),
                 _figure(one.unknown_share),
+                _figure(one.unknown_events),
+                _figure(one.false_unknown_per_1000, places=1),
             )
         )
     return _table(head, rows)
@@ -199,6 +209,22 @@ def _by_clip(results: Sequence[MethodResult]) -> str:
 def _of_clip(result: EventsResult) -> str:
     false = _figure(result.false_events, places=1)
     return f"{NOTHING if result.true_changes <= 1 else _figure(result.f1)} / {false}"
+
+
+def _unknown_by_clip(results: Sequence[MethodResult]) -> str:
+    played = [item for item in results if item.events]
+    if not played:
+        return ""
+    names = [result.name for result in played[0].events or ()]
+    rows = []
+    for place, name in enumerate(names):
+        clips = [item.events[place] for item in played if item.events]
+        cells = [
+            f"{_figure(one.unknown_recall)} / {_figure(one.false_unknown_per_1000, places=1)}"
+            for one in clips
+        ]
+        rows.append((name, *cells))
+    return _table(("clip", *map(_short_title, played)), rows)
 
 
 def _by_light(results: Sequence[MethodResult]) -> str:

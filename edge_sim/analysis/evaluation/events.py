@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -212,6 +212,25 @@ def unknown_recall(
     Returns:
         The mean over the states; None where no state can be left out.
     """
+    return unknown_recall_of(
+        embedded, rows, gallery, lambda kept: play(embedded, rows, kept, stages)
+    )
+
+
+def unknown_recall_of(
+    embedded: EmbeddedSet,
+    rows: Sequence[int],
+    gallery: Gallery,
+    play_with: Callable[[Gallery], Played],
+) -> float | None:
+    """Return `unknown_recall` of anything that plays the rows with a gallery.
+
+    Args:
+        embedded: The clip.
+        rows: Rows to play, in order.
+        gallery: References of at least two states.
+        play_with: Player of the rows with a part of the gallery.
+    """
     if len(gallery.states) < 2:
         return None
     entries = true_entries([embedded.labels[row] for row in rows])
@@ -221,7 +240,7 @@ def unknown_recall(
         if not own:
             continue
         kept = Gallery([item for item in gallery.references if item.state != state])
-        reported = play(embedded, rows, kept, stages).reported
+        reported = play_with(kept).reported
         recalls.append(
             np.mean([any(_is_unknown(item) for item in reported[e.place : e.end]) for e in own])
         )
