@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from edge_sim.core.events import utc_text
-from edge_sim.core.images import encode_jpeg
-from edge_sim.core.types import BgrImage, Match, UnknownReason
+from edge_sim.core.images import crop, encode_jpeg
+from edge_sim.core.types import BgrImage, Match, Roi, UnknownReason
 from edge_sim.errors import GalleryError
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import Config
@@ -30,6 +30,7 @@ from edge_sim.web.answers import JPEG, ApiRequest, error_response, route
 _JPEG_QUALITY = 75
 _MAX_WIDTH_PX = 1920
 _MIN_WIDTH_PX = 16
+_HIDDEN = 128
 VIEWS = ("region", "frame", "model")
 
 
@@ -94,10 +95,33 @@ def picture_response(
     side_px = wanted_width(width_px)
     if view == "model":
         pixels = picture.model_pixels
+    elif view == "region":
+        pixels = picture.region_at(side_px)
     else:
-        pixels = picture.region_at(side_px) if view == "region" else picture.frame_at(side_px)
+        rois = private_rois(asked.context.config, frame.source)
+        pixels = without_regions(picture.frame_at(side_px), rois)
     content = encode_jpeg(at_most_wide(pixels, width_px), _JPEG_QUALITY)
     return Response(content, media_type=JPEG, headers=headers)
+
+
+def private_rois(config: Config, source: str) -> list[Roi]:
+    """Return the regions of the private watches of a source."""
+    only = next(iter(config.sources), None)
+    return [
+        Roi(*watch.roi)
+        for watch in config.watches.values()
+        if watch.private and (watch.source or only) == source
+    ]
+
+
+def without_regions(pixels: BgrImage, rois: Sequence[Roi]) -> BgrImage:
+    """Return (H, W, 3) uint8 BGR with mid-grey in these regions; the argument is not changed."""
+    if not rois:
+        return pixels
+    shown = pixels.copy()
+    for roi in rois:
+        crop(shown, roi)[:] = _HIDDEN
+    return shown
 
 
 def wanted_width(width_px: float | None) -> int:

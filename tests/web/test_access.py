@@ -13,12 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cv2
+import msgspec
+import numpy as np
 import pytest
 
 pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 
 from starlette.routing import Route
 
+from edge_sim.core.types import Frame
+from edge_sim.runtime.config import SourceConfig, WatchConfig
 from edge_sim.runtime.daemon.daemon import Daemon
 from edge_sim.web.access_control import PUBLIC_PATHS, SECURITY_HEADERS, host_name, is_local
 from edge_sim.web.accounts import Accounts
@@ -32,7 +37,7 @@ from edge_sim.web.sessions import LASTS_S, Sessions
 from tests.runtime.daemon.test_service import show
 from tests.runtime.health.test_board import board
 from tests.web.devices import PageClient, serving_lamp
-from tests.web.servers import TOKEN, served, serving, throw
+from tests.web.servers import TOKEN, FakeDevice, served, serving, throw
 
 PASSWORD = "correct horse"
 PROXIED = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
@@ -415,6 +420,35 @@ def test_limits_have_room_for_a_burst() -> None:
 
 def test_public_paths_are_few() -> None:
     assert {"/api/session", "/api/login"} == PUBLIC_PATHS
+
+
+def test_the_region_of_a_private_watch_is_grey_in_the_picture_of_its_neighbour() -> None:
+    config = served()
+    config = msgspec.structs.replace(
+        config,
+        sources={"yard": SourceConfig(uri="x")},
+        watches={
+            "gate": WatchConfig(roi=(0.0, 0.0, 0.5, 1.0), private=True),
+            "door": WatchConfig(roi=(0.5, 0.0, 1.0, 1.0)),
+        },
+    )
+    device = FakeDevice(board(), config)
+    white = np.full((40, 80, 3), 255, np.uint8)
+    device.frames["yard"] = Frame(white, 1.0, 1.0, 0, "yard")
+    server = WebServer(config, device)
+    server.start()
+    try:
+        page = PageClient(server.port)
+        assert page.ask("/api/watches/gate/snapshot.jpg?view=frame")[0] == 403
+        status, _, body = page.raw("/api/watches/door/snapshot.jpg?view=frame")
+        assert status == 200
+        shown = cv2.imdecode(np.frombuffer(body, np.uint8), 0)
+        assert shown is not None
+        assert abs(int(shown[:, :30].max()) - 128) < 8
+        assert shown[:, 50:].min() > 247
+        assert white.min() == 255, "the frame of the device stays as it is"
+    finally:
+        server.close()
 
 
 def test_keep_alive_serves_several_requests() -> None:
