@@ -113,7 +113,7 @@ class RtspRelay:
         self._challenges = ""
         self._sequence = self._digests = self._redirects = 0
         self._has_answered = self._knows_address = False
-        self._closed = False
+        self._closed = self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="rtsp relay", daemon=True)
         try:
             self._thread.start()
@@ -124,7 +124,7 @@ class RtspRelay:
     @property
     def alive(self) -> bool:
         """True while both ends are connected, or FFmpeg is expected."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._has_ended
 
     def close(self) -> None:
         """End both connections. FFmpeg's last request still reaches the camera."""
@@ -144,6 +144,7 @@ class RtspRelay:
             self._listener.close()
             while self._turn():
                 pass
+            self._drain()
         except SourceError as error:
             self.fault = str(error)
         except (OSError, ValueError) as error:
@@ -151,6 +152,15 @@ class RtspRelay:
                 self.fault = self.fault or (str(error) if isinstance(error, ValueError) else "")
         finally:
             self._shut()
+
+    def _drain(self) -> None:
+        """Let FFmpeg read what it has not read yet: closing at once would discard it."""
+        assert self._player is not None
+        self._has_ended = True
+        with suppress(OSError):
+            self._player.shutdown(socket.SHUT_WR)
+            while self._player.recv(_PIECE_BYTES):
+                pass
 
     def _turn(self) -> bool:
         """Pass on what has come; return False at the end of either side."""
@@ -196,6 +206,7 @@ class RtspRelay:
             self._camera.settimeout(limit_s)
 
     def _serve_player(self) -> None:
+        assert self._player is not None
         while self._from_player:
             if self._from_player[0] == _MARK:
                 end = _packet_end(self._from_player, 0)
@@ -212,7 +223,15 @@ class RtspRelay:
             if not self._knows_address and self.address not in message.first:
                 raise ValueError("a stranger connected to its relay")
             self._knows_address = True
-            self._ask(_Request(message, message.headers.get("cseq", "0")))
+            number = message.headers.get("cseq", "0")
+            if message.first.startswith("SETUP ") and "/TCP" not in message.headers.get(
+                "transport", ""
+            ):
+                # Older FFmpegs begin with packets outside the connection, and then try within it.
+                refusal = f"RTSP/1.0 461 Unsupported Transport\r\nCSeq: {number}\r\n\r\n"
+                self._player.sendall(refusal.encode())
+                continue
+            self._ask(_Request(message, number))
 
     def _ask(self, request: _Request) -> None:
         """Send a request of FFmpeg to the camera, its address and number replaced."""
