@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,7 +23,6 @@ from edge_sim.decision.thresholds import (
     one_moment_text,
     states_of_one_moment,
 )
-from edge_sim.errors import GalleryError
 from edge_sim.gallery.enrolment_checks import conflicts
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.vision.light import CONDITIONS, light_words
@@ -101,8 +100,25 @@ class CoverageCell(msgspec.Struct, frozen=True):
     enough: bool
 
 
+class Advice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Most useful next step: its kind, one sentence, and the names in it for other languages.
+
+    `kind` is `first`, `contradiction`, `suspect`, `second`, `one_moment`, `light`, `few`,
+    `uncertain`, `alone`, or `nothing`.
+    """
+
+    kind: str
+    text: str
+    state: str | None = None
+    light: str | None = None
+    reference: str | None = None
+    other: str | None = None
+    other_state: str | None = None
+    number: int | None = None
+
+
 class Audit(msgspec.Struct, frozen=True):
-    """All findings on one watch; `next_picture` is a sentence, the most useful next step."""
+    """All findings on one watch; `next_picture` is a sentence, that of the next step."""
 
     watch: str
     revision: int
@@ -114,6 +130,7 @@ class Audit(msgspec.Struct, frozen=True):
     redundant: tuple[Redundant, ...]
     contradictions: tuple[Contradiction, ...]
     next_picture: str
+    next_step: Advice
     one_moment: tuple[str, ...] = ()
 
 
@@ -145,8 +162,8 @@ class AuditFacts:
     one_moment: tuple[str, ...] = ()
 
 
-def next_picture(facts: AuditFacts) -> str:
-    """Return the most useful next picture, in one sentence.
+def next_step(facts: AuditFacts) -> Advice:
+    """Return the most useful next picture, or what to do before it.
 
     In this order: pictures under two states and labels that may be wrong, since they spoil what
     follows; a second picture of each state; pictures of another moment; lights that other states
@@ -157,36 +174,55 @@ def next_picture(facts: AuditFacts) -> str:
     for cell in facts.cells:
         counts[cell.state] = counts.get(cell.state, 0) + cell.references
     if not counts:
-        return f"Take pictures of {facts.watch!r}: of each state, or good ones of a single state."
+        text = f"Take pictures of {facts.watch!r}: of each state, or good ones of a single state."
+        return Advice("first", text)
     if facts.contradictions:
         return _decide(facts.contradictions[0])
     if facts.suspects:
         return _relabel(facts.suspects[0])
     state = min(counts, key=lambda name: counts[name])
     if counts[state] < 2:
-        return f"Take a second picture of {state!r}: with one, its accuracy cannot be estimated."
+        text = f"Take a second picture of {state!r}: with one, its accuracy cannot be estimated."
+        return Advice("second", text, state)
     if facts.one_moment:
         text = one_moment_text(facts.one_moment)
-        return f"{text[0].upper()}{text[1:]}."
+        states = ", ".join(facts.one_moment)
+        return Advice("one_moment", f"{text[0].upper()}{text[1:]}.", states)
     return _thin_cell(facts.cells) or _least_certain(facts)
 
 
-def _decide(found: Contradiction) -> str:
-    return (
+def _decide(found: Contradiction) -> Advice:
+    text = (
         f"Remove {found.id} or {found.same_as} before you take another picture: they show the same "
         f"picture as {found.state!r} and as {found.other_state!r}, and one of them is wrong."
     )
+    return Advice(
+        "contradiction",
+        text,
+        found.state,
+        reference=found.id,
+        other=found.same_as,
+        other_state=found.other_state,
+    )
 
 
-def _relabel(suspect: Suspect) -> str:
-    return (
+def _relabel(suspect: Suspect) -> Advice:
+    text = (
         f"Look at {suspect.id} before you take another picture: it is {suspect.state!r} in the "
         f"gallery but looks like {suspect.similar_to!r} (nearest {suspect.nearest}); relabel or "
         f"remove it if it is."
     )
+    return Advice(
+        "suspect",
+        text,
+        suspect.state,
+        reference=suspect.id,
+        other=suspect.nearest,
+        other_state=suspect.similar_to,
+    )
 
 
-def _thin_cell(cells: Sequence[CoverageCell]) -> str | None:
+def _thin_cell(cells: Sequence[CoverageCell]) -> Advice | None:
     """Return advice on the emptiest cell in a light in which another state has references."""
     thin = [cell for cell in cells if not cell.enough]
     if not thin:
@@ -202,33 +238,44 @@ def _thin_cell(cells: Sequence[CoverageCell]) -> str | None:
             (item for item in cells if item.condition == cell.condition and item.references),
             key=lambda item: item.references,
         )
-        return (
+        text = (
             f"Take a picture of {cell.state!r} {where}: there is none, while {others.state!r} "
             f"has {others.references}."
         )
+        return Advice("light", text, cell.state, cell.condition, other_state=others.state)
     number = "one" if cell.distinct == 1 else str(cell.distinct)
-    return (
+    text = (
         f"Take another picture of {cell.state!r} {where}, different from what is there: it has "
         f"{number} of the five different pictures that its level is learned from."
     )
+    return Advice("few", text, cell.state, cell.condition, number=cell.distinct)
 
 
-def _least_certain(facts: AuditFacts) -> str:
+def _least_certain(facts: AuditFacts) -> Advice:
     if facts.weakest is not None and facts.weakest[2] < _UNSURE:
         reference, rival, own = facts.weakest
-        return (
+        text = (
             f"Take another picture of {reference.state!r} {light_words(reference.condition)} that "
             f"looks like {reference.reference_id}: without that one it would be taken for "
             f"{rival!r} (probability of {reference.state!r} {own:.2f})."
         )
+        return Advice(
+            "uncertain",
+            text,
+            reference.state,
+            reference.condition,
+            reference.reference_id,
+            other_state=rival,
+        )
     if facts.loneliest is not None:
         reference = facts.loneliest
-        return (
+        text = (
             f"Nothing is missing; the most useful would be another picture of {reference.state!r} "
             f"{light_words(reference.condition)} like {reference.reference_id}, which has no "
             f"other near it."
         )
-    return "Nothing is missing."
+        return Advice("alone", text, reference.state, reference.condition, reference.reference_id)
+    return Advice("nothing", "Nothing is missing.")
 
 
 SAME_APPEARANCE = 0.02
@@ -246,34 +293,6 @@ def distances(gallery: Gallery) -> FloatMatrix:
     for name, rows in features.items():
         apart -= np.float32(WEIGHTS[name] / total) * (rows @ rows.T)
     return np.maximum(apart, np.float32(0.0))
-
-
-def representative(apart: NDArray[Any], number: int) -> list[int]:
-    """Return the rows that stand for all best, the most useful first.
-
-    The first half by greedy facility location (each takes the most distance away from all), which
-    finds usual pictures; the rest by farthest-first traversal (Gonzalez, Theoretical Computer
-    Science 38, 1985), the 2-approximation of k-center, which finds rare ones. Keeping 5 of 25
-    references of ten real sets so leaves a mean balanced accuracy of 0.972; k-center alone 0.967,
-    facility location alone 0.968, chance 0.953, all 25 0.988. Weighing by the uncertainty of the
-    references changed nothing (0.968 and 0.965): far ones are uncertain already.
-
-    Args:
-        apart: (N, N) distances.
-        number: Number of rows to return; all if there are not as many.
-    """
-    number = min(number, len(apart))
-    chosen: list[int] = []
-    near = np.full(len(apart), float(apart.max(initial=0.0)) + 1.0)
-    while len(chosen) < number:
-        if len(chosen) < (number + 1) // 2:
-            gain = np.maximum(near[None, :] - apart, 0.0).sum(axis=1)
-        else:
-            gain = near.copy()
-        gain[chosen] = -1.0
-        chosen.append(int(np.argmax(gain)))
-        near = np.minimum(near, apart[chosen[-1]])
-    return chosen
 
 
 def redundant_rows(
@@ -379,6 +398,7 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
         _loneliest(references, apart),
         one_moment=states_of_one_moment(gallery),
     )
+    advice = next_step(facts)
     return Audit(
         watch=watch,
         revision=gallery.revision,
@@ -396,7 +416,8 @@ def audit(gallery: Gallery, left_out: Sequence[Match | None], *, watch: str) -> 
             for row, other in redundant.items()
         ),
         contradictions=contradictions,
-        next_picture=next_picture(facts),
+        next_picture=advice.text,
+        next_step=advice,
         one_moment=facts.one_moment,
     )
 
@@ -535,59 +556,3 @@ def _loneliest(references: Sequence[Reference], apart: FloatMatrix) -> Reference
         return None
     nearest = np.where(fellows, apart, np.inf).min(axis=1)
     return references[int(np.argmax(np.where(np.isfinite(nearest), nearest, -1.0)))]
-
-
-Cell: TypeAlias = tuple[str, str]
-"""(state, condition)."""
-
-
-def keepers(gallery: Gallery, keep: int, suspects: Sequence[Suspect] = ()) -> tuple[str, ...]:
-    """Return the ids of the most useful references, in the order of the gallery.
-
-    Every state in every light keeps one at least, if `keep` allows; the rest is shared out so that
-    all states keep about the same number, since every state counts the same. Within a state in
-    one light `representative` chooses; references whose label is doubted go first.
-
-    Args:
-        gallery: The references of one watch.
-        keep: Number of references to keep; all if there are not more.
-        suspects: References whose label is doubted.
-
-    Raises:
-        GalleryError: Fewer than one per state would stay.
-    """
-    if keep < len(gallery.states):
-        raise GalleryError(
-            f"keep {len(gallery.states)} references at least: one of each state "
-            f"({', '.join(gallery.states)})"
-        )
-    doubted = {item.id for item in suspects}
-    cells: dict[Cell, list[int]] = {}
-    for row, item in enumerate(gallery.references):
-        cells.setdefault((item.state, item.condition), []).append(row)
-    apart = distances(gallery)
-    picked: list[int] = []
-    for cell, number in _shared_out({key: len(rows) for key, rows in cells.items()}, keep).items():
-        rows = cells[cell]
-        sure = [row for row in rows if gallery.references[row].reference_id not in doubted]
-        order = representative(apart[np.ix_(sure, sure)], min(number, len(sure)))
-        unsure = [row for row in rows if row not in sure]
-        picked += [sure[place] for place in order] + unsure[: number - len(order)]
-    return tuple(gallery.references[row].reference_id for row in sorted(picked))
-
-
-def _shared_out(sizes: dict[Cell, int], keep: int) -> dict[Cell, int]:
-    """Return how many references each cell keeps."""
-    taken = dict.fromkeys(sorted(sizes), 0)
-    for _ in range(min(keep, sum(sizes.values()))):
-        of_state: dict[str, int] = {}
-        for (state, _), number in taken.items():
-            of_state[state] = of_state.get(state, 0) + number
-
-        def turn(cell: Cell, of_state: dict[str, int] = of_state) -> tuple[bool, bool, int, float]:
-            # A state that has none, then a light that has none, then the state with the fewest.
-            state = of_state[cell[0]]
-            return state > 0, taken[cell] > 0, state, taken[cell] / sizes[cell]
-
-        taken[min((cell for cell in taken if taken[cell] < sizes[cell]), key=turn)] += 1
-    return taken

@@ -288,7 +288,7 @@ def show_audit(args: argparse.Namespace) -> int:
 
 def prune(args: argparse.Namespace) -> int:
     """Keep the most useful references of a watch, as one revision."""
-    from edge_sim.analysis.audit import keepers
+    from edge_sim.analysis.pruning import keepers
 
     _check_report(args)
     context = context_of(args)

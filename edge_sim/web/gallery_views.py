@@ -29,12 +29,16 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
 class GalleryFinding(msgspec.Struct, frozen=True):
-    """Finding about one reference: `contradiction`, `suspect`, `redundant` or `region_moved`."""
+    """Finding about one reference: `contradiction`, `suspect`, `redundant` or `region_moved`.
+
+    `other` is the reference that it concerns besides, `other_state` the state of that one.
+    """
 
     kind: str
     severity: str
     text: str
     other: str | None = None
+    other_state: str | None = None
 
 
 class ReferenceView(msgspec.Struct, frozen=True):
@@ -204,16 +208,25 @@ def _each(found: Audit) -> Iterator[tuple[str, GalleryFinding]]:
         yield (
             pair.id,
             GalleryFinding(
-                "contradiction", ERROR, text.format(pair.same_as, pair.other_state), pair.same_as
+                "contradiction",
+                ERROR,
+                text.format(pair.same_as, pair.other_state),
+                pair.same_as,
+                pair.other_state,
             ),
         )
         yield (
             pair.same_as,
-            GalleryFinding("contradiction", ERROR, text.format(pair.id, pair.state), pair.id),
+            GalleryFinding(
+                "contradiction", ERROR, text.format(pair.id, pair.state), pair.id, pair.state
+            ),
         )
     for suspect in found.suspects:
         text = f"looks like {suspect.similar_to!r} (nearest {suspect.nearest}): is its state right?"
-        yield suspect.id, GalleryFinding("suspect", WARNING, text, suspect.nearest)
+        yield (
+            suspect.id,
+            GalleryFinding("suspect", WARNING, text, suspect.nearest, suspect.similar_to),
+        )
     for item in found.redundant:
         text = f"shows nothing that {item.covered_by} does not show; it may be removed"
         yield item.id, GalleryFinding("redundant", NOTE, text, item.covered_by)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from edge_sim.analysis.audit import ANY, Audit, CoverageCell, PairFinding, Share, audit
+from edge_sim.analysis.audit import ANY, Advice, Audit, CoverageCell, PairFinding, Share, audit
 from edge_sim.core.types import Roi
 from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer
+from edge_sim.decision.thresholds import ENOUGH_REFERENCES
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.records import moved_region
 from edge_sim.runtime.config import WatchConfig
@@ -47,7 +48,7 @@ class Coverage(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Readiness of a watch; `next` is a sentence, the most useful next picture."""
+    """Readiness of a watch; `next` is a sentence, that of the next step."""
 
     watch: str
     revision: int
@@ -55,6 +56,7 @@ class Readiness(msgspec.Struct, frozen=True):
     pairs: tuple[PairReadiness, ...]
     coverage: Coverage
     next: str
+    next_step: Advice
     ready: bool
     region_moved: str | None = None
 
@@ -84,29 +86,46 @@ def readiness_of(name: str, watch: WatchConfig, gallery: Gallery, found: Audit) 
             for second in states[at + 1 :]
             if (first, second) not in known and (second, first) not in known
         ]
-    next_one = found.next_picture
-    single = [state for state in gallery.states if len(gallery.of_state(state)) == 1]
-    if missing and len(gallery):
-        next_one = f"Take a picture of {missing[0]!r}: there is none yet."
-    elif single and len(states) > 1:
-        next_one = (
-            f"Take another picture of {single[0]!r} once it is seen a little differently: later, "
-            "in other light, or moved. With one, its accuracy cannot be estimated."
-        )
+    step = _step(states, missing, gallery, found.next_step)
     return Readiness(
         watch=name,
         revision=gallery.revision,
         references=len(gallery),
         pairs=tuple(pairs),
         coverage=_coverage(states, found.cells),
-        next=next_one,
-        ready=len(states) > 1 and not missing and all(_is_enough(pair) for pair in pairs),
+        next=step.text,
+        next_step=step,
+        ready=_is_ready(states, missing, gallery, pairs),
         region_moved=moved_region(gallery.references, Roi(*watch.roi)),
     )
 
 
-def _is_enough(pair: PairReadiness) -> bool:
-    return pair.level in ("sure", "fair")
+def _is_ready(
+    states: Sequence[str],
+    missing: Sequence[str],
+    gallery: Gallery,
+    pairs: Sequence[PairReadiness],
+) -> bool:
+    if missing or not len(gallery):
+        return False
+    if len(states) == 1:  # told apart from everything else, by how much its references vary
+        return len(gallery) >= ENOUGH_REFERENCES
+    return all(pair.level in ("sure", "fair") for pair in pairs)
+
+
+def _step(states: Sequence[str], missing: Sequence[str], gallery: Gallery, found: Advice) -> Advice:
+    """Return the next step: what the audit does not know of first."""
+    if missing and len(gallery):
+        text = f"Take a picture of {missing[0]!r}: there is none yet."
+        return Advice("missing", text, missing[0])
+    single = [state for state in gallery.states if len(gallery.of_state(state)) == 1]
+    if single and len(states) > 1:
+        text = (
+            f"Take another picture of {single[0]!r} once it is seen a little differently: later, "
+            "in other light, or moved. With one, its accuracy cannot be estimated."
+        )
+        return Advice("second", text, single[0])
+    return found
 
 
 def _pair(found: PairFinding) -> PairReadiness:

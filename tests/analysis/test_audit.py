@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.analysis.audit import Audit, audit, distances, keepers, redundant_rows, representative
+from edge_sim.analysis.audit import Audit, audit, distances, redundant_rows
+from edge_sim.analysis.pruning import keepers, representative
 from edge_sim.core.types import Reference
 from edge_sim.decision.scorer import GalleryScorer
 from edge_sim.errors import GalleryError

@@ -135,7 +135,13 @@ def gallery() -> dict[str, Any]:
             "picture": f"api/watches/bowl/gallery/r{number}.jpg",
         }
 
-    suspect = {"kind": "suspect", "severity": "error", "text": "looks like empty", "other": "r4"}
+    suspect = {
+        "kind": "suspect",
+        "severity": "error",
+        "text": "looks like empty",
+        "other": "r4",
+        "other_state": "empty",
+    }
     moved = {"kind": "region_moved", "severity": "warning", "text": "it shows another region"}
     return {
         "watch": "bowl",

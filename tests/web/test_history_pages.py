@@ -80,10 +80,10 @@ def test_a_suspect_is_framed_as_one_and_moved_with_undo(open_page: OpenPage, ser
     device = with_history()
     page = open_page(serve(device) + "#/gallery/bowl")
     suspect = page.locator("li[data-id=r2]")
-    suspect.get_by_text("looks like empty").wait_for()
+    suspect.get_by_text("Looks like empty (nearest r4): is its state right?").wait_for()
     assert "wrong" in (suspect.get_attribute("class") or "")
     assert page.locator("li[data-id=r1]").get_attribute("class") == ""
-    page.get_by_text("references show another region than the one in force").wait_for()
+    page.get_by_text("Some references show another region than the watch has now").wait_for()
     suspect.get_by_role("checkbox").check()
     page.get_by_label("Move to …").select_option("empty")
     page.get_by_role("status").get_by_role("button", name="Undo").click()

@@ -202,6 +202,7 @@ def test_readiness_names_pairs_coverage_and_the_next_picture(lamp: WizardBench) 
     found = lamp.get(f"{WATCH}/readiness")
     assert not found["ready"]
     assert found["next"] == "Take a picture of 'dim': there is none yet."
+    assert found["next_step"] == {"kind": "missing", "text": found["next"], "state": "dim"}
     assert {pair["level"] for pair in found["pairs"]} == {"fair", "unknown"}
     assert found["region_moved"] is None
     lamp.send("PATCH", WATCH, {"region": [0.0, 0.0, 0.1, 0.1]})

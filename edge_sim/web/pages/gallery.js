@@ -3,7 +3,7 @@
 import { get, may, path, post } from "./api.js";
 import { banner, button, confirmed, empty, heading, stateBadge, toast, toastError } from "./components.js";
 import { fill, h } from "./dom.js";
-import { formatTime, named, t } from "./i18n.js";
+import { formatTime, named, t, worded } from "./i18n.js";
 
 const FRAMES = { error: "wrong", warning: "warn", note: "" };
 
@@ -28,7 +28,7 @@ export async function galleryPage({ main, parts, signal, go }) {
   }
 
   function draw() {
-    const moved = view.findings.map(({ text, kind }) => banner("warn", text, kind === "region_moved" && may("operator") ? h("p", { class: "actions" }, h("a", { class: "button", href: `#/${path("edit", watch.name, "teach")}` }, t("gallery.retake")), may("admin") ? h("a", { class: "button", href: `#/${path("edit", watch.name, "region")}` }, t("watch.region")) : null) : null));
+    const moved = view.findings.map(({ text, kind }) => banner("warn", worded("finding.all", kind, {}, text), kind === "region_moved" && may("operator") ? h("p", { class: "actions" }, h("a", { class: "button", href: `#/${path("edit", watch.name, "teach")}` }, t("gallery.retake")), may("admin") ? h("a", { class: "button", href: `#/${path("edit", watch.name, "region")}` }, t("watch.region")) : null) : null));
     const groups = view.states.flatMap((state) => {
       const own = view.references.filter((item) => item.state === state);
       const lights = [...new Set(own.map(({ light }) => light))].sort();
@@ -47,7 +47,7 @@ export async function galleryPage({ main, parts, signal, go }) {
     } }) : null;
     const picture = item.picture ? h("img", { src: `${item.picture}?w=320`, alt: `${item.state}, ${item.id}`, loading: "lazy" }) : h("span", { class: "none" }, t("live.private"));
     const tags = item.tags.map((tag) => h("span", { class: "tag" }, tag));
-    const findings = item.findings.map(({ text, severity, other }) => h("span", { class: `note ${severity === "note" ? "" : "warn"}` }, text, other ? h("img", { class: "other", src: path("api/watches", watch.name, "gallery", `${other}.jpg`), alt: other }) : null));
+    const findings = item.findings.map(({ kind, text, severity, other, other_state: state }) => h("span", { class: `note ${severity === "note" ? "" : "warn"}` }, worded("finding", kind, { other, state }, text), other ? h("img", { class: "other", src: path("api/watches", watch.name, "gallery", `${other}.jpg`), alt: other }) : null));
     return h("li", { class: worst ? `marked ${FRAMES[worst]}` : "", data: { id: item.id } }, h("figure", {}, picture, h("figcaption", {}, h("label", {}, box, " ", h("b", {}, formatTime(item.added_at))), h("br"), item.id, tags.length ? [h("br"), tags] : null, findings)));
   }
 

@@ -34,6 +34,13 @@ export function named(prefix, name) {
   return text === key ? String(name ?? "").replaceAll("_", " ") : text;
 }
 
+// A sentence of the device in this language: that of its kind, or as the device wrote it.
+export function worded(prefix, kind, values, text) {
+  const key = `${prefix}.${kind}`;
+  const words = t(key, values);
+  return words === key ? text : words;
+}
+
 export function formatNumber(value, digits = 2) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });

@@ -3,7 +3,7 @@
 import { get, path, post, withQuery } from "./api.js";
 import { banner, button, empty, heading, stateBadge, toast, toastError } from "./components.js";
 import { fill, h } from "./dom.js";
-import { formatPercent, formatTime, t } from "./i18n.js";
+import { formatPercent, formatTime, t, worded } from "./i18n.js";
 
 export async function reviewPage({ main, query, signal, go }) {
   const [watches, frames] = await Promise.all([get("api/watches", { signal }), get(withQuery("api/review", { watch: query.get("watch") }), { signal })]);
@@ -87,8 +87,8 @@ export async function reviewPage({ main, query, signal, go }) {
     toast(parts.join(" "), { action: undo ? { label: t("undo"), run: takeBack } : undefined });
     fill(
       outcome,
-      refused.length ? banner("warn", h("ul", {}, refused.map(({ id, text }) => h("li", {}, `${id}: ${text}`)))) : null,
-      duplicates.length ? banner("info", h("ul", {}, duplicates.map(({ id, text }) => h("li", {}, `${id}: ${text}`)))) : null,
+      refused.length ? banner("warn", h("ul", {}, refused.map(({ id, reason, text }) => h("li", {}, `${id}: ${worded("refusal", reason, {}, text)}`)))) : null,
+      duplicates.length ? banner("info", h("ul", {}, duplicates.map(({ id, text }) => h("li", {}, `${id}: ${worded("refusal", "duplicate", {}, text)}`)))) : null,
       changed.length ? banner("good", t("review.changed", { n: changed.length }), h("ul", {}, changed.slice(0, 8).map((event) => h("li", {}, h("a", { href: `#/${withQuery(path("time", event.watch), { event: event.event })}` }, formatTime(event.at)), ` ${event.from || "–"} → ${event.to || "–"}`)))) : null,
     );
   }

@@ -4,7 +4,7 @@
 import { fetchPicture, get, path, post, subscribe, withQuery } from "./api.js";
 import { banner, button, percent, progress, reasonText, scoreBars, stateBadge, stateColour, toast, toastError } from "./components.js";
 import { fill, fillWhenChanged, h, throttle } from "./dom.js";
-import { formatPercent, formatTime, named, t } from "./i18n.js";
+import { formatPercent, formatTime, named, t, worded } from "./i18n.js";
 import { watchCard } from "./live.js";
 
 const HOLD_MS = 900;
@@ -318,9 +318,10 @@ export async function readyStep({ body, watch, signal, links }) {
   load();
 }
 
-function readiness({ pairs = [], coverage, next, ready }, states) {
+function readiness({ pairs = [], coverage, next, next_step: step, ready }, states) {
+  const advice = step ? worded("advice", step.kind, { ...step, light: named("light", step.light) }, next) : next;
   return [
-    banner(ready ? "good" : "warn", h("strong", {}, ready ? t("ready.yes") : t("ready.no")), next ? [" ", next] : null),
+    banner(ready ? "good" : "warn", h("strong", {}, ready ? t("ready.yes") : t("ready.no")), advice ? [" ", advice] : null),
     pairs.length ? h("h2", {}, t("ready.pairs")) : null,
     h("div", { class: "bars" }, pairs.map((pair) => pairRow(pair))),
     h("h2", {}, t("ready.coverage")),
@@ -328,15 +329,16 @@ function readiness({ pairs = [], coverage, next, ready }, states) {
   ];
 }
 
-function pairRow({ a, b, accuracy, text }) {
+function pairRow({ a, b, accuracy, low, pictures: n, level, text }) {
   const known = accuracy !== null && accuracy !== undefined;
+  const words = worded("pair", level, { a, b, n, right: Math.round((accuracy ?? 0) * n), low: formatPercent(low) }, text);
   return h(
     "div",
     { class: "pair" },
     h("span", {}, `${a} / ${b}`),
-    h("span", { class: "bar", role: "img", "aria-label": known ? formatPercent(accuracy) : t("ready.unknown") }, h("i", { class: `bar-fill ${accuracy >= 0.95 ? "b-state2" : "b-state4"}`, style: { width: percent(accuracy ?? 0) } })),
+    h("span", { class: "bar", role: "img", "aria-label": known ? formatPercent(accuracy) : t("ready.unknown") }, h("i", { class: `bar-fill ${level === "weak" ? "b-state4" : "b-state2"}`, style: { width: percent(accuracy ?? 0) } })),
     h("span", {}, known ? formatPercent(accuracy) : "–"),
-    text ? h("small", {}, text) : null,
+    words ? h("small", {}, words) : null,
   );
 }
 
