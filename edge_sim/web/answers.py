@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, Headers, QueryParams, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -166,7 +165,7 @@ async def _answer_of(handler: Handler, asked: ApiRequest) -> Any:
     if inspect.iscoroutinefunction(handler):
         answer: Awaitable[Any] = handler(asked)
         return await answer
-    return await run_in_threadpool(handler, asked)
+    return await asked.context.workers.run(handler, asked)
 
 
 async def _api_request(request: Request, caller: Caller, max_bytes: int) -> ApiRequest:

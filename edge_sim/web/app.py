@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -54,8 +53,6 @@ PARTS = (
     setup,
 )
 """Modules with routes, each of which has a function `routes`."""
-MAX_THREADS = 4
-"""Requests that are worked on at the same time; those that only read memory need no thread."""
 
 
 def application(device: DeviceAccess, config: Config) -> Starlette:
@@ -96,9 +93,11 @@ def all_routes(files: PageFiles) -> list[BaseRoute]:
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_THREADS
     yield
-    setup.previews_of(app.state.context).close_all()
+    context: WebContext = app.state.context
+    context.broadcast.close()
+    context.workers.close()
+    setup.previews_of(context).close_all()
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

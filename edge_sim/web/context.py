@@ -11,6 +11,7 @@ from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.daemon.access import DeviceAccess
 from edge_sim.web.sessions import Sessions
+from edge_sim.web.workers import Workers
 
 if TYPE_CHECKING:
     from edge_sim.web.stream import Broadcast
@@ -24,12 +25,14 @@ class WebContext:
         device: Access to the daemon.
         sessions: Sessions of people who have logged in.
         broadcast: Sender of the stream of the page.
+        workers: Threads for handlers that wait.
         shared: Objects that a part of the API keeps between requests, by a name of its own.
     """
 
     device: DeviceAccess
     sessions: Sessions
     broadcast: Broadcast
+    workers: Workers = field(default_factory=Workers)
     shared: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -44,7 +44,7 @@ def routes() -> list[Route]:
     ]
 
 
-async def device(asked: ApiRequest) -> Mapping[str, Any]:
+def device(asked: ApiRequest) -> Mapping[str, Any]:
     """Return the device."""
     return device_view(asked.context.device)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
@@ -81,7 +80,7 @@ async def login(asked: ApiRequest) -> Response:
         raise HTTPException(
             403, "there is no account yet: make one on the device with `edge-sim web passwd NAME`"
         )
-    found = await run_in_threadpool(accounts.verify, request.user, request.password)
+    found = await context.workers.run(accounts.verify, request.user, request.password)
     if found is None:
         raise HTTPException(401, "name or password is wrong")
     role, stamp = found

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 
 from edge_sim.core.events import tag_of
 from edge_sim.runtime.daemon.access import DeviceAccess
+from edge_sim.web.workers import Workers
 
 KEEP_ALIVE_S = 15.0
 MAX_STREAMS = 4
@@ -46,6 +46,7 @@ class Broadcast:
     ) -> None:
         self.stopped = asyncio.Event()
         self._device = device
+        self._worker = Workers(1)  # not kept waiting by long requests
         self._watches = watches
         self._about = about
         self._pages: set[asyncio.Queue[bytes | None]] = set()
@@ -57,14 +58,18 @@ class Broadcast:
         """True if no further page may listen."""
         return len(self._pages) >= MAX_PAGES
 
+    def close(self) -> None:
+        """End the thread that reads the device."""
+        self._worker.close()
+
     async def messages(self, is_valid: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Yield the messages for one page, until it falls behind or `is_valid` says no."""
         unsent: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_UNSENT)
         self._pages.add(unsent)
         try:
-            for watch in (await run_in_threadpool(self._watches)).values():
+            for watch in (await self._worker.run(self._watches)).values():
                 yield message("watch", watch)
-            yield message("device", self._about())
+            yield message("device", await self._worker.run(self._about))
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._run())
             while not self.stopped.is_set():
@@ -88,10 +93,10 @@ class Broadcast:
                     number = at
                     facts = msgspec.to_builtins(event)
                     self._send(message("event", {"type": tag_of(event), **facts}))
-                self._send_changed(await run_in_threadpool(self._watches))
+                self._send_changed(await self._worker.run(self._watches))
                 if board.clock() - about_s >= DEVICE_S:
                     about_s = board.clock()
-                    self._send(message("device", self._about()))
+                    self._send(message("device", await self._worker.run(self._about)))
         finally:  # the pages connect again
             for page in self._pages:
                 if not page.full():
