@@ -152,7 +152,7 @@ def _material(args: argparse.Namespace) -> Material:
     for name, path in models.items():
         if path is None:
             continue
-        embedder = open_embedder(path)
+        embedder = open_embedder(path, verified_only=False)
         comparison.models[name] = embedder.model_id
         for folders, into in ((sets, comparison.sets), (clips, comparison.clips)):
             into[name] = [

@@ -124,7 +124,7 @@ def mean_of(found: Sequence[Figures]) -> Figures:
 
 def run(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
     """Return figures by number of references and by set, `all` for their mean."""
-    embedder = open_embedder(options.model)
+    embedder = open_embedder(options.model, verified_only=False)
     sets = []
     for path in options.sets:
         labelled = read_set(path).against_rest("normal")

@@ -427,9 +427,7 @@ def open_model(config: Config) -> Embedder:
     spec = config.model.path
     if spec not in ("default", "thumbnail"):
         spec = str(config.path(spec))
-    return open_embedder(
-        spec, threads=config.model.threads, runtime=config.model.runtime, verified_only=True
-    )
+    return open_embedder(spec, threads=config.model.threads, runtime=config.model.runtime)
 
 
 def open_gallery(config: Config, *, create: bool = False) -> GalleryStore:

@@ -16,14 +16,13 @@ from edge_sim.cli.doctor import (
     notes_on,
 )
 from edge_sim.cli.main import main
+from tests.models import write_verified
 from tests.vision.embedders.tiny_models import grid_model
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    path = tmp_path / "m.tflite"
-    path.write_bytes(grid_model("float32"))
-    return path
+    return write_verified(tmp_path / "m.tflite", grid_model("float32"))
 
 
 def examined(model: object, tmp_path: Path, *, runtime: str = "auto") -> DoctorReport:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_sim.cli.main import main
 from edge_sim.core.images import decode
 from edge_sim.vision.embedders import open_embedder
+from tests.models import write_verified
 from tests.vision.embedders.tiny_models import grid_model
 
 
@@ -81,8 +82,7 @@ def test_cells_are_written_on_request(folder: Path, tmp_path: Path) -> None:
 def test_cells_that_a_model_does_not_have_are_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = tmp_path / "m.tflite"
-    model.write_bytes(grid_model("float32", outputs=(2,)))
+    model = write_verified(tmp_path / "m.tflite", grid_model("float32", outputs=(2,)))
     out = tmp_path / "x.npy"
     assert main(["embed", str(folder), "--model", str(model), "--out", str(out), "--spatial"]) == 1
     assert "has no spatial output; leave --spatial out" in capsys.readouterr().err

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from edge_sim.core.images import squash
 from edge_sim.core.protocols import Embedder
-from edge_sim.vision.embedders import DEFAULT, KINDS, open_embedder
+from edge_sim.vision.embedders import DEFAULT, KINDS
+from tests.models import open_unverified
 from tests.vision.embedders.tiny_models import grid_model
 
 FILES: dict[str, tuple[bytes, str]] = {
@@ -51,7 +52,7 @@ def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def embedder(spec: str) -> Embedder:
-    return open_embedder(spec)
+    return open_unverified(spec)
 
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
@@ -87,7 +88,7 @@ def test_the_same_picture_gives_the_same_embedding(embedder: Embedder) -> None:
 
 
 def test_two_embedders_of_one_spec_are_the_same(embedder: Embedder, spec: str) -> None:
-    other = open_embedder(spec)
+    other = open_unverified(spec)
     assert other.model_id == embedder.model_id
     np.testing.assert_array_equal(other.embed(picture()).vector, embedder.embed(picture()).vector)
 

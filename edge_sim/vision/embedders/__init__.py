@@ -17,7 +17,7 @@ def open_embedder(
     *,
     threads: int = 1,
     runtime: str = AUTO,
-    verified_only: bool = False,
+    verified_only: bool = True,
 ) -> Embedder:
     """Return an embedder.
 
@@ -26,8 +26,9 @@ def open_embedder(
             that needs neither model nor runtime; else the path of a .tflite file.
         threads: Largest number of threads of the runtime for one picture, at least 1.
         runtime: `auto`, `ai-edge-litert` or `tflite-runtime`.
-        verified_only: True to load a .tflite file only if its SHA-256 is on its card or on the list
-            that `edge-sim model verify` keeps beside it.
+        verified_only: Whether a .tflite file is loaded only if its SHA-256 is on its card or on the
+            list that `edge-sim model verify` keeps beside it. A file that was never tried can end
+            the process: False is for models that are made and measured here and now.
 
     Raises:
         ModelError: The file, its card or the runtime cannot be used, or it is not verified.
@@ -48,7 +49,7 @@ def _open_thumbnail(_threads: int, _runtime: str) -> Embedder:
     return ThumbnailEmbedder()
 
 
-def _open_file(path: Path, threads: int, runtime: str, *, verified_only: bool = False) -> Embedder:
+def _open_file(path: Path, threads: int, runtime: str, *, verified_only: bool = True) -> Embedder:
     from edge_sim.vision.embedders.tflite import open_tflite
 
     return open_tflite(path, threads=threads, runtime=runtime, verified_only=verified_only)

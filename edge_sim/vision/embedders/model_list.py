@@ -13,11 +13,12 @@ from edge_sim.errors import ModelError
 from edge_sim.vision.embedders.card import ModelCard, read_card
 from edge_sim.vision.embedders.model_file import ModelFile, read_model_file
 from edge_sim.vision.embedders.model_import import is_classifier
+from edge_sim.vision.embedders.model_trial import verified_sums
 from edge_sim.vision.embedders.tflite import plan_tensors
 
 SHIPPED, IMPORTED = "shipped", "imported"
 EMBEDDER, CLASSIFIER, UNUSABLE = "embedder", "classifier", "unusable"
-MATCHES, NO_CARD, REJECTED = "matches its card", "no card", "rejected"
+MATCHES, VERIFIED, NO_CARD, REJECTED = "matches its card", "verified", "no card", "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class InstalledModel:
         role: `embedder`, `classifier` (`model import` makes an embedder of it) or `unusable`.
         size_bytes: Size of the file.
         sha256: SHA-256 of the file; None if it is no model.
-        card: `matches its card`, `no card` or `rejected`.
+        card: `matches its card`, `verified` (on the list of its folder), `no card` (and not
+            verified: no program loads it) or `rejected`.
         input_px: Height and width of the input picture; None without one.
         outputs: Name and shape of each output.
         problem: One line; None without a problem.
@@ -72,7 +74,8 @@ def describe_model(path: Path, origin: str) -> InstalledModel:
     state, problem = NO_CARD, None
     try:
         card = read_card(path, model.sha256)
-        state = NO_CARD if card is None else MATCHES
+        verified = VERIFIED if model.sha256 in verified_sums(path.parent) else NO_CARD
+        state = verified if card is None else MATCHES
     except ModelError as error:
         state, problem = REJECTED, str(error)
     role, reason = _role(model, card)

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_sim.errors import ModelError
-from edge_sim.vision.embedders import open_embedder
 from edge_sim.vision.embedders.model_file import read_model_file
 from edge_sim.vision.embedders.model_import import embedder_bytes, is_classifier
+from tests.models import open_unverified
 from tests.vision.embedders.flatbuffer_writer import Node, Nodes, Scalar, serialise
 from tests.vision.embedders.tiny_models import (
     AVERAGE_POOL_2D,
@@ -40,12 +40,12 @@ def classifier(tmp_path: Path) -> Path:
 
 
 def test_the_classifier_itself_runs(classifier: Path) -> None:
-    assert open_embedder(classifier).dimension == 5
+    assert open_unverified(classifier).dimension == 5
 
 
 @needs_litert
 def test_the_cut_answers_cells_and_their_mean(classifier: Path, tmp_path: Path) -> None:
-    embedder = open_embedder(cut(classifier, tmp_path / "cut.tflite"))
+    embedder = open_unverified(cut(classifier, tmp_path / "cut.tflite"))
     embedding = embedder.embed(picture(16))
     cells = picture(16)[:, :, ::-1].reshape(4, 4, 4, 4, 3).mean(axis=(1, 3)) / 127.5 - 1.0
     assert embedding.spatial is not None
@@ -64,8 +64,8 @@ def test_an_open_batch_is_closed(classifier: Path, tmp_path: Path) -> None:
         (1, 1, 1, 3),
         (1, 4, 4, 3),
     ]
-    one = open_embedder(model.path).embed(picture(16))
-    other = open_embedder(cut(classifier, tmp_path / "closed.tflite")).embed(picture(16))
+    one = open_unverified(model.path).embed(picture(16))
+    other = open_unverified(cut(classifier, tmp_path / "closed.tflite")).embed(picture(16))
     np.testing.assert_array_equal(one.vector, other.vector)
 
 
@@ -104,10 +104,10 @@ def test_known_classifiers_are_cut_as_by_hand(
     folder = real_data.parent / "models"
     if not (folder / f"{name}.tflite").is_file():
         pytest.skip(f"no {name}.tflite at {folder}")
-    found = open_embedder(cut(folder / f"{name}.tflite", tmp_path / "cut.tflite"))
+    found = open_unverified(cut(folder / f"{name}.tflite", tmp_path / "cut.tflite"))
     answer = found.embed(picture(224))
-    vector = open_embedder(folder / f"{embedding}.tflite").embed(picture(224)).vector
-    spatial = open_embedder(folder / f"{cells}.tflite").embed(picture(224)).spatial
+    vector = open_unverified(folder / f"{embedding}.tflite").embed(picture(224)).vector
+    spatial = open_unverified(folder / f"{cells}.tflite").embed(picture(224)).spatial
     assert answer.spatial is not None
     assert spatial is not None
     np.testing.assert_array_equal(answer.vector, vector)

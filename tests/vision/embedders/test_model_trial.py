@@ -10,6 +10,7 @@ import pytest
 
 from edge_sim.errors import ModelError
 from edge_sim.vision.embedders import open_embedder
+from edge_sim.vision.embedders.model_list import IMPORTED, NO_CARD, VERIFIED, describe_model
 from edge_sim.vision.embedders.model_trial import (
     LIST_NAME,
     check_verified,
@@ -33,7 +34,7 @@ def sum_of(path: Path) -> str:
 
 def test_a_trial_gives_the_facts_of_the_embedder(model: Path) -> None:
     facts = try_model(model)
-    embedder = open_embedder(model)
+    embedder = open_embedder(model, verified_only=False)
     assert (facts.sha256, facts.model_id) == (sum_of(model), embedder.model_id)
     assert facts.dimension == embedder.dimension
     assert -1.0 <= facts.red_to_blue_cosine < 1.0
@@ -68,11 +69,11 @@ def test_the_end_of_the_process_is_an_error_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_device_loads_no_model_that_was_never_verified(model: Path) -> None:
+def test_no_program_loads_a_model_that_was_never_verified(model: Path) -> None:
     with pytest.raises(ModelError, match=r"has no card; run `edge-sim model verify .*m\.tflite`"):
-        open_embedder(model, verified_only=True)
+        open_embedder(model)
     record_verified(model, sum_of(model))
-    assert open_embedder(model, verified_only=True).dimension
+    assert open_embedder(model).dimension
 
 
 def test_a_model_that_changed_after_it_was_verified_is_rejected(model: Path) -> None:
@@ -94,3 +95,9 @@ def test_the_list_is_that_of_sha256sum_and_keeps_other_models(model: Path) -> No
 def test_a_list_that_cannot_be_written_is_one_line() -> None:
     with pytest.raises(ModelError, match=r"verified\.sha256: cannot be written"):
         record_verified(Path("/proc/m.tflite"), "0" * 64)
+
+
+def test_the_list_of_models_tells_what_was_verified(model: Path) -> None:
+    assert describe_model(model, IMPORTED).card == NO_CARD
+    record_verified(model, sum_of(model))
+    assert describe_model(model, IMPORTED).card == VERIFIED

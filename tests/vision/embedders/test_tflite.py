@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from edge_sim.core.images import squash
 from edge_sim.errors import ModelError
-from edge_sim.vision.embedders import open_embedder
 from edge_sim.vision.embedders.model_file import read_model_file
 from edge_sim.vision.embedders.runtime import Runtime, choose_runtime
 from edge_sim.vision.embedders.tflite import TfliteEmbedder, open_tflite
+from tests.models import open_unverified
 from tests.vision.embedders.tiny_models import grid_model, one_operator_model
 
 WriteModel = Callable[..., Path]
@@ -57,7 +57,7 @@ def cell_means(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 def test_a_model_that_is_wider_than_high_sees_the_same_in_a_squashed_picture(
     write_model: WriteModel,
 ) -> None:
-    embedder = open_embedder(write_model(grid_model(wide=2)))
+    embedder = open_unverified(write_model(grid_model(wide=2)))
     assert embedder.input_px == 32
     whole = np.random.default_rng(4).integers(0, 256, (301, 555, 3), dtype=np.uint8)
     squashed = embedder.embed(squash(whole, 32))
@@ -66,7 +66,7 @@ def test_a_model_that_is_wider_than_high_sees_the_same_in_a_squashed_picture(
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
 def test_every_input_type_sees_rgb_scaled_to_one(write_model: WriteModel, dtype: str) -> None:
-    embedding = open_embedder(write_model(grid_model(dtype))).embed(picture())
+    embedding = open_unverified(write_model(grid_model(dtype))).embed(picture())
     # Half a quantization step, and half a grey level between the zero points 127.5 and 128.
     wanted = cell_means(picture()) / 127.5 - 1.0
     assert embedding.spatial is not None
@@ -76,7 +76,7 @@ def test_every_input_type_sees_rgb_scaled_to_one(write_model: WriteModel, dtype:
 
 
 def test_a_float_model_is_exact(write_model: WriteModel) -> None:
-    spatial = open_embedder(write_model(grid_model("float32"))).embed(picture()).spatial
+    spatial = open_unverified(write_model(grid_model("float32"))).embed(picture()).spatial
     assert spatial is not None
     np.testing.assert_allclose(spatial, cell_means(picture()) / 127.5 - 1.0, atol=1e-6)
 
@@ -90,7 +90,7 @@ def test_mean_and_std_of_the_card_are_applied(write_model: WriteModel, dtype: st
         "preprocessing": {"mean": mean, "std": std},
     }
     path = write_model(grid_model(dtype, quantization=quantization), card)
-    spatial = open_embedder(path).embed(picture()).spatial
+    spatial = open_unverified(path).embed(picture()).spatial
     assert spatial is not None
     np.testing.assert_allclose(spatial, (cell_means(picture()) - mean) / std, atol=0.021)
 
@@ -98,7 +98,7 @@ def test_mean_and_std_of_the_card_are_applied(write_model: WriteModel, dtype: st
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
 def test_a_bgr_card_leaves_the_order_as_it_is(write_model: WriteModel, dtype: str) -> None:
     card = {"input": {"size": 16, "dtype": dtype, "order": "BGR"}}
-    spatial = open_embedder(write_model(grid_model(dtype), card)).embed(picture()).spatial
+    spatial = open_unverified(write_model(grid_model(dtype), card)).embed(picture()).spatial
     assert spatial is not None
     wanted = cell_means(picture())[:, :, ::-1] / 127.5 - 1.0
     np.testing.assert_allclose(spatial, wanted, atol=1.01 / 127.5)
@@ -106,7 +106,7 @@ def test_a_bgr_card_leaves_the_order_as_it_is(write_model: WriteModel, dtype: st
 
 def test_a_picture_is_squashed_as_everywhere(write_model: WriteModel) -> None:
     large = np.random.default_rng(5).integers(0, 256, (90, 70, 3), dtype=np.uint8)
-    embedder = open_embedder(write_model(grid_model("float32")))
+    embedder = open_unverified(write_model(grid_model("float32")))
     np.testing.assert_array_equal(
         embedder.embed(large).vector, embedder.embed(squash(large, 16)).vector
     )
@@ -114,13 +114,13 @@ def test_a_picture_is_squashed_as_everywhere(write_model: WriteModel) -> None:
 
 def test_one_output_is_the_vector_and_there_are_no_cells(write_model: WriteModel) -> None:
     path = write_model(grid_model("float32", outputs=(2,)))
-    embedding = open_embedder(path).embed(picture())
+    embedding = open_unverified(path).embed(picture())
     assert embedding.spatial is None
     assert embedding.vector.shape == (48,)
 
 
 def test_one_output_of_cells_gives_their_mean_as_the_vector(write_model: WriteModel) -> None:
-    embedder = open_embedder(write_model(grid_model("float32", outputs=(1,))))
+    embedder = open_unverified(write_model(grid_model("float32", outputs=(1,))))
     embedding = embedder.embed(picture())
     mean = cell_means(picture()).mean(axis=(0, 1)) / 127.5 - 1.0
     np.testing.assert_allclose(embedding.vector, mean / np.linalg.norm(mean), atol=1e-5)
@@ -129,8 +129,8 @@ def test_one_output_of_cells_gives_their_mean_as_the_vector(write_model: WriteMo
 
 
 def test_outputs_are_told_apart_in_either_order(write_model: WriteModel) -> None:
-    one = open_embedder(write_model(grid_model("float32", outputs=(1, 2)))).embed(picture())
-    two = open_embedder(write_model(grid_model("float32", outputs=(2, 1)))).embed(picture())
+    one = open_unverified(write_model(grid_model("float32", outputs=(1, 2)))).embed(picture())
+    two = open_unverified(write_model(grid_model("float32", outputs=(2, 1)))).embed(picture())
     np.testing.assert_array_equal(one.vector, two.vector)
 
 
@@ -147,21 +147,21 @@ def test_a_card_picks_an_output_by_name_or_position(
 def test_the_model_id_is_name_hash_and_version(write_model: WriteModel) -> None:
     data = grid_model()
     wanted = f"m@{sha256(data).hexdigest()[:12]}/p2"
-    assert open_embedder(write_model(data)).model_id == wanted
-    assert open_embedder(write_model(data, {})).model_id == wanted
+    assert open_unverified(write_model(data)).model_id == wanted
+    assert open_unverified(write_model(data, {})).model_id == wanted
 
 
 def test_a_card_that_changes_the_embedding_changes_the_model_id(write_model: WriteModel) -> None:
     data = grid_model()
-    plain = open_embedder(write_model(data)).model_id
-    bgr = open_embedder(
+    plain = open_unverified(write_model(data)).model_id
+    bgr = open_unverified(
         write_model(data, {"input": {"size": 16, "dtype": "uint8", "order": "BGR"}})
     )
     assert bgr.model_id.startswith(f"{plain}.")
 
 
 def test_zero_cannot_be_normalised(write_model: WriteModel) -> None:
-    embedder = open_embedder(write_model(grid_model("uint8", outputs=(2,))))
+    embedder = open_unverified(write_model(grid_model("uint8", outputs=(2,))))
     with pytest.raises(ModelError, match=r"m\.tflite: the model gives zero"):
         embedder.embed(np.full((4, 4, 3), 128, np.uint8))
 
@@ -214,7 +214,7 @@ def test_a_run_that_fails_is_one_line(write_model: WriteModel) -> None:
     ids=["grey", "BGRA", "float", "empty"],
 )
 def test_what_is_not_bgr_is_refused(write_model: WriteModel, pixels: NDArray[Any]) -> None:
-    embedder = open_embedder(write_model(grid_model()))
+    embedder = open_unverified(write_model(grid_model()))
     with pytest.raises(ValueError, match="pixels must be uint8"):
         embedder.embed(pixels)
 
@@ -222,21 +222,21 @@ def test_what_is_not_bgr_is_refused(write_model: WriteModel, pixels: NDArray[Any
 def test_a_custom_operator_is_named(write_model: WriteModel) -> None:
     path = write_model(one_operator_model(custom_name="Sparkle"))
     with pytest.raises(ModelError, match=r"cannot load the model .*it needs Sparkle") as caught:
-        open_embedder(path)
+        open_unverified(path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_threads_below_one_are_refused(write_model: WriteModel, threads: int) -> None:
     with pytest.raises(ModelError, match="threads must be 1 or more"):
-        open_embedder(write_model(grid_model()), threads=threads)
+        open_unverified(write_model(grid_model()), threads=threads)
 
 
 def test_two_threads_give_what_one_gives(write_model: WriteModel) -> None:
     path = write_model(grid_model())
     np.testing.assert_array_equal(
-        open_embedder(path, threads=2).embed(picture()).vector,
-        open_embedder(path).embed(picture()).vector,
+        open_unverified(path, threads=2).embed(picture()).vector,
+        open_unverified(path).embed(picture()).vector,
     )
 
 
@@ -271,8 +271,8 @@ def test_an_output_that_is_never_computed_is_one_line(write_model: WriteModel) -
 def test_a_card_makes_a_model_usable_that_is_ambiguous_without(write_model: WriteModel) -> None:
     data = grid_model(outputs=(2, 1, 2))
     with pytest.raises(ModelError, match="which of 3 outputs"):
-        open_embedder(write_model(data))
+        open_unverified(write_model(data))
     card = {"outputs": {"global": {"index": 0}, "spatial": {"index": 1}}}
-    embedder = open_embedder(write_model(data, card))
+    embedder = open_unverified(write_model(data, card))
     assert embedder.embed(picture()).vector.shape == (48,)
     assert "/p2." in embedder.model_id
