@@ -6,7 +6,8 @@ Peers come with the extra `bench`; those that are absent are skipped with a line
 ratio of two cases timed in turn in the same process on one thread, each twice: `first` after
 another case, then right after itself. `--cpu-time` counts the
 processor's time instead of the clock's, for a machine that does other things as well. `--figures`
-adds figures of whole processes: `start`, `video` (needs ffmpeg) and `memory` (minutes).
+adds figures of whole processes: `start`, `video` (needs ffmpeg), `memory` (minutes), `jpeg`
+(cameras and photos that are JPEG), `camera` (a 1080p camera on loopback; needs ffmpeg).
 """
 
 from __future__ import annotations

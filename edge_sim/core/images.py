@@ -74,7 +74,7 @@ def _plane(values: object) -> FloatPlane:
 DARK_LEVEL = 8
 BRIGHT_LEVEL = 247
 _NEUTRAL = np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 128, np.uint8)
-_COARSE_ROWS = 96  # as many as the thumbnail has
+COARSE_ROWS = 96  # as many as the thumbnail has
 _LEAST_COARSE = 24
 _LINEAR_AREA = 16.0
 _LINEAR_SIDE = 8.0
@@ -290,7 +290,7 @@ def coarse_image(pixels: BgrImage) -> GrayImage:
     more, so that a value is the mean of bytes of two colours. A 640x480 frame takes a tenth of the
     time of its thumbnail, most of which is reading.
     """
-    rows = pixels[:: max(pixels.shape[0] // _COARSE_ROWS, 1)]
+    rows = pixels[:: max(pixels.shape[0] // COARSE_ROWS, 1)]
     coarse = rows.reshape(rows.shape[0], -1)
     while min(coarse.shape) >= 2 * _LEAST_COARSE:
         size = coarse.shape[1] // 2, coarse.shape[0] // 2

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.images import (
-    ReducedPicture,
+    COARSE_ROWS,
     coarse_image,
     crop,
-    decode,
     decode_at,
     reduction_for,
     span_of,
@@ -42,6 +41,7 @@ def _matrix_of(scale: float, blue: float, red: float) -> NDArray[np.float64]:
 
 _FROM_VIDEO_RANGE = _matrix_of(255 / 219, 1.772 * 255 / 224, 1.402 * 255 / 224)
 _FROM_FULL_RANGE = _matrix_of(1.0, 1.772, 1.402)
+_LEAST_PART = 8
 _SAMPLE_ROWS = 48
 _BLACK_LUMA = np.uint8(16)
 """Level of black where levels do not use the full range."""
@@ -192,8 +192,23 @@ def reduction_of(size: tuple[int, int], roi: Roi, side_px: int) -> int:
     return reduction_for(right - left, bottom - top, side_px)
 
 
+def gate_part_of(size: tuple[int, int], roi: Roi) -> int:
+    """Return the part, 1 to 8, of a picture that is enough for the coarse image of a region.
+
+    Args:
+        size: Width and height of the picture, pixels.
+        roi: Region.
+    """
+    left, right = span_of(roi.x1, roi.x2, size[0])
+    top, bottom = span_of(roi.y1, roi.y2, size[1])
+    part = 1
+    while part < _LEAST_PART and min(right - left, bottom - top) // (2 * part) >= COARSE_ROWS:
+        part *= 2
+    return part
+
+
 class JpegPicture:
-    """JPEG bytes, decoded at a part of their size until somebody needs all of it.
+    """JPEG bytes, decoded at a part of their size until somebody needs more of them.
 
     Args:
         data: The file.
@@ -205,33 +220,43 @@ class JpegPicture:
 
     def __init__(self, data: bytes, part: int = 1) -> None:
         self._data = data
-        self._reduced: ReducedPicture = decode_at(data, part)
-        self._part = round(self._reduced.width / self._reduced.pixels.shape[1])
-
-    @property
-    def size(self) -> tuple[int, int]:
+        self._known: dict[int, BgrImage] = {}
+        first = decode_at(data, part)
+        self.size = first.width, first.height
         """Width and height, pixels."""
-        return self._reduced.width, self._reduced.height
+        self._first = round(first.width / first.pixels.shape[1])
+        self._known[self._first] = first.pixels
 
     def pixels(self) -> BgrImage:
         """Return the whole picture at full size."""
-        if self._part == 1:
-            return self._reduced.pixels
-        return decode(self._data)
+        return self._at(1)
 
     def region(self, roi: Roi, side_px: int) -> BgrImage:
         """Return a region of what was decoded; it is decoded again where that is too small."""
-        if self._part > reduction_of(self.size, roi, side_px):
-            self._reduced, self._part = decode_at(self._data, 1), 1
-        return crop(self._reduced.pixels, roi)
+        return crop(self._at(reduction_of(self.size, roi, side_px)), roi)
 
     def coarse(self, roi: Roi) -> GrayImage:
-        """Return the coarse image of a region of what was decoded."""
-        return coarse_image(crop(self._reduced.pixels, roi))
+        """Return the coarse image of a region, the same whatever was decoded but for rounding."""
+        pixels, part = crop(self._known[self._first], roi), self._first
+        wanted = gate_part_of(self.size, roi)
+        while part < wanted:
+            half = pixels.shape[1] // 2, pixels.shape[0] // 2
+            even = pixels[: 2 * half[1], : 2 * half[0]]
+            pixels = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)
+            part *= 2
+        return coarse_image(pixels)
 
     def sample(self) -> NDArray[np.uint8]:
         """Return some rows of what was decoded."""
-        return _some_rows(self._reduced.pixels)
+        return _some_rows(self._known[self._first])
+
+    def _at(self, part: int) -> BgrImage:
+        """Return the picture at this part of its size, or at a larger one that is known."""
+        found = max((known for known in self._known if known <= part), default=None)
+        if found is None:
+            found = part
+            self._known[part] = decode_at(self._data, part).pixels
+        return self._known[found]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

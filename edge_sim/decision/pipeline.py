@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from edge_sim.core.events import Event, EventDraft, EventOrigin, completed, state_changed
 from edge_sim.core.protocols import Decider, Embedder, Follower, Monitor, Scorer
-from edge_sim.core.raw_pictures import reduction_of, size_of
+from edge_sim.core.raw_pictures import gate_part_of, reduction_of, size_of
 from edge_sim.core.types import (
     THUMBNAIL_PX,
     UNKNOWN,
@@ -183,6 +183,8 @@ class Watch:
         self._last_observed_s: float | None = None
         self._latest: tuple[Probe, Match | None] | None = None
         self._observed: Observation | None = None
+        self.is_still = False
+        """True if the gate spared the last observation the embedding."""
         self.followers = tuple(stages.followers())
         self._time = TimeInState()
         self._take(self.fit(gallery))
@@ -242,6 +244,7 @@ class Watch:
                 return None
         self._last_observed_s = frame.captured_at_s
         probe, embedded = self._seen(frame, frame_features.of(self.region))
+        self.is_still = not embedded
         reading = self._monitor.inspect(probe)
         if embedded or self._latest is None:
             # The monitor's word on the light holds for the scorer too: it knows the past.
@@ -414,11 +417,16 @@ class Pipeline:
         return min((watch.due_at_s for watch in self.watches), default=math.inf)
 
     def part_of(self, frame: Frame) -> int:
-        """Return the divisor of both sides, 1, 2, 4 or 8, at which pictures of this size may be
-        decoded for all of the watches."""
+        """Return the divisor of both sides, 1, 2, 4 or 8, at which the next picture of this size
+        should be decoded: for the gate of a watch that has just been spared, else for its model."""
         side_px = max(self._embedder.input_px, THUMBNAIL_PX)
         size = size_of(frame)
-        parts = (reduction_of(size, watch.region.roi, side_px) for watch in self.watches)
+        parts = (
+            gate_part_of(size, watch.region.roi)
+            if watch.is_still
+            else reduction_of(size, watch.region.roi, side_px)
+            for watch in self.watches
+        )
         return min(parts, default=1)
 
     def lose_view(self, source: str, unix_time_s: float, silent_s: float) -> Iterator[Event]:

@@ -16,6 +16,7 @@ from edge_sim.core.raw_pictures import (
     PlanarPicture,
     RawFrame,
     RawPicture,
+    gate_part_of,
     reduction_of,
     region_of,
     sample_of,
@@ -187,10 +188,23 @@ def test_a_jpeg_is_decoded_small_and_whole_when_somebody_asks() -> None:
     picture = JpegPicture(data, 4)
     assert picture.size == (1280, 720)
     assert picture.region(FULL_FRAME, 80).shape == (180, 320, 3)
+    # A region that needs more than was decoded gets it, and not more than that.
+    assert picture.region(FULL_FRAME, 160).shape == (360, 640, 3)
     np.testing.assert_array_equal(raw(picture).pixels, decode(data))
-    # A region that needs more than was decoded gets it.
     fine = picture.region(QUARTER, 160)
     np.testing.assert_array_equal(fine, crop(decode(data), QUARTER))
+
+
+def test_the_coarse_image_of_a_jpeg_does_not_depend_on_what_was_decoded() -> None:
+    data = encode_jpeg(scene())
+    assert gate_part_of((1280, 720), FULL_FRAME) == 4
+    assert gate_part_of((1280, 720), QUARTER) == 2
+    for roi in (FULL_FRAME, QUARTER):
+        largest = gate_part_of((1280, 720), roi)
+        images = [JpegPicture(data, part).coarse(roi) for part in (1, 2, 4) if part <= largest]
+        for other in images[1:]:
+            assert other.shape == images[0].shape
+            assert np.abs(other.astype(int) - images[0]).mean() < 0.4
 
 
 def test_a_jpeg_that_cannot_be_decoded_is_an_error_when_it_is_made() -> None:

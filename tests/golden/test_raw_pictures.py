@@ -14,6 +14,7 @@ from edge_sim.core.raw_pictures import (
     LazyRegion,
     RawFrame,
     RawPicture,
+    gate_part_of,
     reduction_of,
 )
 from edge_sim.core.types import BgrImage, Frame, Roi
@@ -28,9 +29,9 @@ SIDE_PX = 160
 def jpeg_of(pixels: BgrImage, roi: Roi) -> RawPicture:
     """Return a larger JPEG of a picture, decoded at the size that its region needs."""
     large = cv2.resize(pixels, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_LINEAR)
-    part = reduction_of((large.shape[1], large.shape[0]), roi, SIDE_PX)
-    assert part > 1
-    return JpegPicture(encode_jpeg(np.asarray(large, np.uint8)), part)
+    size = large.shape[1], large.shape[0]
+    assert gate_part_of(size, roi) > reduction_of(size, roi, SIDE_PX) or roi.x2 - roi.x1 < 0.3
+    return JpegPicture(encode_jpeg(np.asarray(large, np.uint8)), gate_part_of(size, roi))
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "planes"])

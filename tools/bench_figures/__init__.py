@@ -38,4 +38,6 @@ FIGURES: Mapping[str, Measure] = {
     "start": _prepared("start"),
     "video": _prepared("video"),
     "memory": _prepared("memory"),
+    "jpeg": _prepared("jpeg"),
+    "camera": _prepared("camera"),
 }

@@ -54,6 +54,7 @@ PEERS: Mapping[str, Prepare] = {
     "imagededup": _prepared("models", "imagededup"),
     "scikit-image": _prepared("pixels", "scikit_image"),
     "mog2": _prepared("pixels", "mog2"),
+    "running average": _prepared("pixels", "running_average"),
     "pyscenedetect": _prepared("pixels", "pyscenedetect"),
     "exact search": _prepared("search", "exact"),
     "faiss": _prepared("search", "faiss"),

@@ -1,0 +1,164 @@
+"""A 1080p camera on loopback, 25 and 5 frames a second: its load, and the latency of JPEG."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bench_figures import Effort
+from edge_sim.analysis.benchmark import Figure
+from edge_sim.analysis.camera_load import INTERVALS_S, measure_camera
+from edge_sim.core.images import encode_jpeg
+from edge_sim.core.types import Roi
+from edge_sim.io.sources import open_source
+from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.synthetic.source import render
+from edge_sim.vision.embedders import open_embedder
+
+SECONDS = 8.0
+REGION = Roi(1 / 3, 10 / 36, 2 / 3, 26 / 36)
+"""640x480 in the middle."""
+EVERY, EACH_SECOND = "all frames", "1 observation a second"
+GOALS = {EVERY: 1.5, EACH_SECOND: 1.15}
+RATES = {5: EVERY, 25: EACH_SECOND}
+_BITS = 40
+_BLOCK_PX = 16
+
+
+def measure(effort: Effort) -> Sequence[Figure]:
+    """Return load in percent of a core, its ratio to decoding alone, and the latency.
+
+    Raises:
+        FileNotFoundError: ffmpeg is not installed.
+        ImportError: PyAV is not installed.
+    """
+    if shutil.which("ffmpeg") is None:
+        raise FileNotFoundError("needs ffmpeg; apt install ffmpeg")
+    found: list[Figure] = []
+    embedder = open_embedder("default")
+    with tempfile.TemporaryDirectory() as folder:
+        for rate, way in RATES.items():
+            film = _film(Path(folder), rate)
+            for decoder in ("opencv", "pyav"):
+                loads, ratios = [], []
+                for _ in range(max(effort.repeats, 1)):
+                    alone_ms = _decoding_ms(film)
+                    with _served(film) as uri:
+                        load = measure_camera(
+                            uri,
+                            SourceOptions(name="bench", decoder=decoder),
+                            embedder,
+                            roi=REGION,
+                            seconds=SECONDS,
+                            intervals_s={way: INTERVALS_S[way]},
+                        )[0]
+                    loads.append(load.percent_of_core)
+                    ratios.append(load.ms_per_frame / alone_ms)
+                name = f"1080p, {rate} frames/s, {way}, {decoder}"
+                found.append(Figure(name, round(statistics.median(loads), 2), "% of a core"))
+                ratio = round(statistics.median(ratios), 3)
+                found.append(Figure(f"{name} / decoding alone", ratio, "ratio", GOALS[way]))
+    return [*found, *_latency()]
+
+
+def _film(folder: Path, rate: int) -> Path:
+    """Write a still drawn scene with noise as H.264, a key frame every four seconds."""
+    picture, path = folder / "scene.png", folder / f"{rate}.ts"
+    still = cv2.resize(render("parking", "free"), (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(picture), still)
+    command = ["ffmpeg", "-v", "error", "-loop", "1", "-framerate", str(rate), "-i", str(picture)]
+    command += ["-vf", "noise=alls=4:allf=t", "-t", "20", "-c:v", "libx264", "-preset", "fast"]
+    command += ["-crf", "27", "-g", str(4 * rate), "-pix_fmt", "yuv420p", str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
+def _decoding_ms(film: Path) -> float:
+    """Return the processor time of decoding one frame by PyAV, without a conversion."""
+    import av
+
+    started_s, frames = time.process_time(), 0
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        for _ in container.decode(stream):
+            frames += 1
+    return 1000.0 * (time.process_time() - started_s) / frames
+
+
+@contextmanager
+def _served(film: Path) -> Iterator[str]:
+    """Serve a film at its own pace, again and again, by a process of its own."""
+    uri = f"http://127.0.0.1:{_free_port()}/film.ts"
+    command = ["ffmpeg", "-v", "quiet", "-re", "-stream_loop", "-1", "-i", str(film), "-c", "copy"]
+    server = subprocess.Popen([*command, "-f", "mpegts", "-listen", "1", uri])
+    try:
+        time.sleep(1.0)
+        yield uri
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _latency() -> Sequence[Figure]:
+    """Return the time from drawing a picture, with a clock in it, to having its pixels."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        thread = threading.Thread(target=_send_clocks, args=(server,), daemon=True)
+        thread.start()
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}/v"
+        found_ms: list[float] = []
+        with closing(open_source(uri, SourceOptions(name="bench"))) as source:
+            while len(found_ms) < 100:
+                frame = source.read()
+                assert frame is not None
+                found_ms.append(1000.0 * (time.monotonic() - _clock_in(frame.pixels)))
+    name = "a picture drawn, sent as JPEG over loopback and read"
+    return [
+        Figure(f"{name}, median", round(statistics.median(found_ms), 1), "ms"),
+        Figure(f"{name}, 95 of 100", round(sorted(found_ms)[94], 1), "ms"),
+    ]
+
+
+def _send_clocks(server: socket.socket) -> None:
+    """Send 1280x720 pictures, 25 a second, each with the monotonic clock in its first rows."""
+    still = np.asarray(cv2.resize(render("parking", "free"), (1280, 720)), np.uint8)
+    with suppress(OSError):
+        connection = server.accept()[0]
+        connection.recv(4096)
+        connection.sendall(
+            b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+        )
+        while True:
+            picture, ticks = still.copy(), round(time.monotonic() * 1e4)
+            for bit in range(_BITS):
+                left = bit * _BLOCK_PX
+                picture[:_BLOCK_PX, left : left + _BLOCK_PX] = 255 if ticks >> bit & 1 else 0
+            body = encode_jpeg(picture)
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body + b"\r\n")
+            time.sleep(0.04)
+
+
+def _clock_in(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
+    """Return the monotonic seconds that are drawn in a picture."""
+    middle = _BLOCK_PX // 2
+    levels = pixels[middle, middle : _BITS * _BLOCK_PX : _BLOCK_PX, 0]
+    return sum(1 << bit for bit, level in enumerate(levels) if level > 127) / 1e4
