@@ -12,6 +12,7 @@
     ├── SinkError(OSError)          an event that could not be delivered
     │   └── EventRejectedError       an event that the receiver will never take; it is not retried
     ├── CommandError(ValueError)    a command from outside that is rejected
+    │   └── AgainstEvidenceError     a correction that contradicts what the gallery is sure of
     └── DataError(ValueError)       labelled data that cannot be evaluated
 
 The message is one line that names what is wrong, where, and the fix.
@@ -91,6 +92,10 @@ class EventRejectedError(SinkError):
 
 class CommandError(EdgeSimError, ValueError):
     """A command from outside is rejected."""
+
+
+class AgainstEvidenceError(CommandError):
+    """A correction contradicts what the gallery is sure of, and was not forced."""
 
 
 class DataError(EdgeSimError, ValueError):

@@ -146,12 +146,26 @@ def print_report(
     say(f"{context.gallery}: {at}{counts}")
     if any(item.refusal.value == "conflict" for item in report.rejected):
         note("a conflict is a picture that looks like another state; --force enrols it anyway")
+    elif any(item.refusal.value != "unreadable" for item in report.rejected):
+        note("--force enrols rejected pictures anyway, if they can be read")
+    if report.revision is not None:
+        _note_one_moment(context, args.watch)
     suspects = sum(1 for item in report.accepted if _is_conflict(item.overruled))
     if suspects and not args.force:
         note(
             f"{suspects} of them look like another state: look at these first "
             f"(`edge-sim gallery audit`), and `gallery relabel` or `gallery remove` the wrong ones"
         )
+
+
+def _note_one_moment(context: Context, watch: str) -> None:
+    """Say that the references are of one moment, which shows nothing of what is usual."""
+    from edge_sim.decision.thresholds import one_moment_text, states_of_one_moment
+
+    with context.store(read_only=True) as store:
+        alike = states_of_one_moment(store.gallery(watch))
+    if alike:
+        note(one_moment_text(alike))
 
 
 def _is_conflict(refusal: Refusal | None) -> bool:

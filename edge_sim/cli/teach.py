@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import http.client
 import ssl
+import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge_sim.cli.output import note, print_json, say
-from edge_sim.errors import CommandError, SourceError
+from edge_sim.errors import AgainstEvidenceError, CommandError, SourceError
 
 if TYPE_CHECKING:
     from edge_sim.gallery.candidates import EnrolmentCandidate
+    from edge_sim.io.sinks.capabilities import Teach
     from edge_sim.runtime.config import Config
 
 
@@ -32,6 +35,13 @@ class FlipView(msgspec.Struct, frozen=True):
     after: str
 
 
+class EvidenceView(msgspec.Struct, frozen=True):
+    """State that the gallery was sure of, against the correction."""
+
+    state: str
+    probability: float
+
+
 class TaughtView(msgspec.Struct, frozen=True):
     """Result of a correction; `flips` is empty where no daemon took it."""
 
@@ -41,11 +51,13 @@ class TaughtView(msgspec.Struct, frozen=True):
     revision: int
     overruled: str | None
     flips: tuple[FlipView, ...] = ()
+    against_evidence: EvidenceView | None = None
     schema: int = 1
 
 
 class _Refusal(msgspec.Struct, frozen=True):
     error: str
+    against_evidence: bool = False
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,20 +78,29 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--event", metavar="ID", help="the picture of this event")
     which.add_argument("--now", action="store_true", help="the present picture (the default)")
+    parser.add_argument(
+        "--force", action="store_true", help="also where the gallery is sure of another state"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(handler=_teach)
 
 
 def _teach(args: argparse.Namespace) -> int:
     from edge_sim.cli.daemon import configured
+    from edge_sim.io.sinks.capabilities import Teach
     from edge_sim.runtime.config.yaml_reader import nearest
 
     config = configured(args.config, args.state_dir)
     if args.watch not in config.watches:
         hint = nearest(args.watch, config.watches)
         raise CommandError(f"there is no watch {args.watch!r}{hint}")
-    taught = _taught_by_daemon(config, args.watch, args.state, args.event)
-    taught = taught or _direct(config, args.watch, args.state, args.event)
+    command = Teach(args.watch, args.state, args.event, force=args.force)
+    try:
+        taught = _taught(config, command)
+    except AgainstEvidenceError as error:
+        if not _confirmed(f"{error}. Teach it all the same?"):
+            raise AgainstEvidenceError(f"{error}; nothing was taught, --force does it") from error
+        taught = _taught(config, replace(command, force=True))
     if args.json:
         print_json(taught)
     else:
@@ -87,16 +108,34 @@ def _teach(args: argparse.Namespace) -> int:
     return 0
 
 
-def _taught_by_daemon(
-    config: Config, watch: str, state: str, event: str | None
-) -> TaughtView | None:
+def _taught(config: Config, command: Teach) -> TaughtView:
+    return _taught_by_daemon(config, command) or _direct(config, command)
+
+
+def _confirmed(question: str) -> bool:
+    """Return whether a person says yes; no where nobody can be asked."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _taught_by_daemon(config: Config, command: Teach) -> TaughtView | None:
     """Return what the daemon made of it; None if there is no daemon to ask."""
     address, token = config.web.address, config.web.token
     if address is None or token is None:
         return None
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
     connection = _connection(config, host, address[1])
-    body = msgspec.json.encode({"watch": watch, "state": state, "event": event})
+    body = msgspec.json.encode(
+        {
+            "watch": command.watch,
+            "state": command.state,
+            "event": command.event_id,
+            "force": command.force,
+        }
+    )
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
         connection.request("POST", "/teach", body, headers)
@@ -112,10 +151,13 @@ def _taught_by_daemon(
     try:
         if answer.status == 200:
             return msgspec.json.decode(content, type=TaughtView)
-        reason = msgspec.json.decode(content, type=_Refusal).error
+        refusal = msgspec.json.decode(content, type=_Refusal)
     except msgspec.DecodeError:
         reason = f"{host}:{address[1]} answers {answer.status} {answer.reason}"
-    raise CommandError(reason)
+        raise CommandError(reason) from None
+    if refusal.against_evidence:
+        raise AgainstEvidenceError(refusal.error)
+    raise CommandError(refusal.error)
 
 
 def _connection(config: Config, host: str, port: int) -> http.client.HTTPConnection:
@@ -127,25 +169,33 @@ def _connection(config: Config, host: str, port: int) -> http.client.HTTPConnect
     return http.client.HTTPSConnection(host, port, timeout=_ANSWER_S, context=context)
 
 
-def _direct(config: Config, watch: str, state: str, event: str | None) -> TaughtView:
+def _direct(config: Config, command: Teach) -> TaughtView:
     """Take what is kept of the event, or one frame from the source.
 
     A daemon that runs notices the changed gallery.
     """
-    from edge_sim.io.sinks.capabilities import Teach
     from edge_sim.runtime import assembly
     from edge_sim.runtime.daemon.teaching import picture_of_event, teach_picture
 
-    command = Teach(watch, state, event)
-    if event is None:
+    if command.event_id is None:
         note("no daemon is running here: one frame is taken from the source")
-        candidate = _seen_now(config, watch)
+        candidate = _seen_now(config, command.watch)
     else:
         note("no daemon is running here: the picture is the one that was kept of the event")
         candidate = picture_of_event(config, command)
     embedder = assembly.open_model(config)
     lesson = teach_picture(config, embedder, command, candidate, time.time)
-    return TaughtView(watch, state, lesson.reference_id, lesson.revision, lesson.overruled)
+    found = lesson.against_evidence
+    return TaughtView(
+        command.watch,
+        command.state,
+        lesson.reference_id,
+        lesson.revision,
+        lesson.overruled,
+        against_evidence=None
+        if found is None
+        else EvidenceView(state=found.state, probability=found.probability),
+    )
 
 
 def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
@@ -166,6 +216,11 @@ def _print(taught: TaughtView) -> None:
     say(f"{taught.watch} is {taught.state}: reference {taught.reference_id}")
     if taught.overruled is not None:
         note(f"the picture is a {taught.overruled} with what was known; your word counts")
+    if taught.against_evidence is not None:
+        found = taught.against_evidence
+        note(
+            f"against the evidence: the gallery was sure of {found.state} ({found.probability:.2f})"
+        )
     for flip in taught.flips:
         say(f"event {flip.event_id} would be {flip.after}, not {flip.before}")
     say(f"revision {taught.revision}; `edge-sim gallery undo` takes it back")

@@ -12,7 +12,12 @@ import numpy as np
 from edge_sim.core.types import FloatMatrix, GrayImage, Probe, Reference, UnknownReason
 from edge_sim.core.vectors import SsimPlanes, cosine_to_all, ssim_between, ssim_planes
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.vision.scene_monitor import impediment_of, limits_of
+from edge_sim.vision.scene_monitor import (
+    ImageLimits,
+    crispness_of,
+    impediment_of,
+    limits_of,
+)
 
 _LIMIT_REFERENCES = 100  # enough to know how sharp and bright the references of a watch are
 
@@ -110,7 +115,7 @@ class EnrolmentChecks:
         limits = limits_of(recent) if recent else None
         reason = impediment_of(quality, limits, probe.thumbnail, is_slate=probe.is_slate)
         if reason is not None:
-            return Rejection(_REFUSALS[reason], _readings(probe))
+            return Rejection(_REFUSALS[reason], _readings(probe, _REFUSALS[reason], limits))
         return None
 
     def _conflict(self, probe: Probe, state: str, condition: str, gates: Gates) -> Rejection | None:
@@ -186,12 +191,25 @@ _REFUSALS = {
 }
 
 
-def _readings(probe: Probe) -> str:
+def _readings(probe: Probe, refusal: Refusal, limits: ImageLimits | None) -> str:
+    """Return what was measured, and what the references have that it was compared with."""
     quality = probe.quality
-    return (
+    found = (
         f"luma {quality.luma:.0f}, contrast {quality.contrast:.1f}, "
         f"sharpness {quality.sharpness:.0f}"
     )
+    if limits is None:
+        return found
+    compared = {
+        Refusal.DARK: f"the darkest reference has luma {limits.luma_low:.0f}",
+        Refusal.OVEREXPOSED: f"the brightest reference has luma {limits.luma_high:.0f}",
+        Refusal.COVERED: f"the flattest reference has contrast {limits.contrast:.1f}",
+        Refusal.BLURRED: (
+            f"crispness of edges {crispness_of(probe.thumbnail):.2f}, of the softest reference "
+            f"{limits.crispness:.2f}"
+        ),
+    }
+    return f"{found}; {compared[refusal]}" if refusal in compared else found
 
 
 SAME_COSINE = 0.999

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from edge_sim.core.events import Event, tag_of, utc_text
 from edge_sim.core.types import is_reserved
 from edge_sim.decision.drift import DriftReading
-from edge_sim.errors import CommandError
+from edge_sim.errors import AgainstEvidenceError, CommandError
 from edge_sim.gallery.gallery import checked_name
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime.daemon.access import DeviceAccess
@@ -33,6 +33,7 @@ class TeachRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     watch: str
     state: str
     event: str | None = None
+    force: bool = True
 
 
 def routes() -> list[Route]:
@@ -96,7 +97,10 @@ def teach(asked: ApiRequest) -> object:
     """Enrol the present picture of a watch, or that of an event, as a reference."""
     if not asked.body:
         raise HTTPException(411, "the body is missing")
-    return taught(asked.context.device, asked.body)
+    try:
+        return taught(asked.context.device, asked.body)
+    except AgainstEvidenceError as error:
+        return JsonResponse({"error": str(error), "against_evidence": True}, 409)
 
 
 def taught(device: DeviceAccess, body: bytes) -> object:
@@ -113,7 +117,7 @@ def taught(device: DeviceAccess, body: bytes) -> object:
         if is_reserved(name):
             raise CommandError(f"the name {name!r} is reserved")
     checked_name("state", request.state)
-    lesson = device.teach(Teach(request.watch, request.state, request.event))
+    lesson = device.teach(Teach(request.watch, request.state, request.event, request.force))
     return msgspec.to_builtins(lesson)
 
 

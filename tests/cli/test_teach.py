@@ -153,3 +153,48 @@ def test_an_event_whose_picture_was_not_kept_is_told_as_that(
     path = str(tmp_path / "config.yaml")
     assert main(["teach", "lamp", "glowing", "-c", path, "--event", event]) == 1
     assert "explanations.pictures: true for the next one" in capfd.readouterr().err
+
+
+def test_a_correction_against_sure_evidence_is_asked_for_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    event = told_by_a_former_daemon(tmp_path, "explanations: {pictures: true}\n")
+    wrong = ["teach", "lamp", "off", "-c", str(tmp_path / "config.yaml"), "--event", event]
+    assert main(wrong) == 1
+    err = capfd.readouterr().err
+    assert "the gallery is sure that this is on" in err
+    assert "nothing was taught, --force does it" in err
+    assert main([*wrong, "--force", "--json"]) == 0
+    taught = json.loads(capfd.readouterr().out)
+    assert taught["against_evidence"]["state"] == "on"
+    with GalleryStore.open(tmp_path / "gallery.db") as store:
+        record = store.record(taught["reference_id"])
+        state, probability = record.metadata["against_evidence"].split()
+        assert (state, float(probability) >= 0.95) == ("on", True)
+
+
+def test_the_daemon_answers_what_the_gallery_is_sure_of(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    path = config_of(tmp_path, f"web: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n")
+    config = load_config(path)
+    camera, frames = Camera(), Show()
+    daemon = Daemon(
+        config,
+        reload=lambda: config,
+        environment=world_of({"camera": camera}),
+        open_web=open_server,
+    )
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        show(daemon, camera, frames, "on")
+        (event,) = await_events(daemon, 1)
+        assert main(["teach", "lamp", "off", "-c", path, "--event", event.id]) == 1
+        assert "sure that this is on" in capfd.readouterr().err
+        assert main(["teach", "lamp", "off", "-c", path, "--event", event.id, "--force"]) == 0
+        assert "against the evidence: the gallery was sure of on" in capfd.readouterr().err
+    finally:
+        daemon.request_stop()
+        thread.join(LIMIT_S)

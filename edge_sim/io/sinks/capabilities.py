@@ -45,11 +45,15 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Teach:
-    """Enrol the picture of a watch as `state`: that of now, or of the event with that id."""
+    """Enrol the picture of a watch as `state`: that of now, or of the event with that id.
+
+    With `force`, also where the gallery is sure that it shows another state; the result says so.
+    """
 
     watch: str
     state: str
     event_id: str | None = None
+    force: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -530,6 +530,14 @@ class Daemon:
             lesson.revision,
             len(lesson.flips),
         )
+        if lesson.against_evidence is not None:
+            logger.warning(
+                "taught watch=%s state=%s against evidence: %s; `edge-sim gallery undo` takes it "
+                "back",
+                lesson.watch,
+                lesson.state,
+                lesson.against_evidence,
+            )
         return lesson
 
     def _set_sensitivity(self, command: SetSensitivity) -> None:

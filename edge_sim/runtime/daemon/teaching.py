@@ -12,7 +12,7 @@ from edge_sim.core.images import decode
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import Frame, Observation, Probe
 from edge_sim.decision.pipeline import Watch
-from edge_sim.errors import CommandError, DataError
+from edge_sim.errors import AgainstEvidenceError, CommandError, DataError
 from edge_sim.gallery.candidates import EnrolmentCandidate
 from edge_sim.gallery.enrolment import EnrolmentPlan, as_stored, encoded_crop, enrol
 from edge_sim.gallery.enrolment_checks import Refusal
@@ -28,6 +28,8 @@ from edge_sim.runtime.explanations import find_explanation
 from edge_sim.runtime.fitting import LOCKED_S
 from edge_sim.runtime.loop import Step
 from edge_sim.runtime.stages import stages_of
+from edge_sim.vision.light import condition_of
+from edge_sim.vision.probe import make_probe
 
 
 def explanations_path(config: Config) -> Path | None:
@@ -72,6 +74,8 @@ def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
     return EnrolmentCandidate(f"event {event.id}", pixels, unix_time_s(event.at))
 
 
+SURE = 0.95
+"""Probability of another state from which on a correction is against the evidence."""
 KEPT_PER_WATCH = 8
 """Pictures of the last events that are held in memory; older ones may be in the explanations."""
 KEPT_BYTES = 16_000_000
@@ -90,6 +94,22 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """Sure verdict of the gallery that a picture shows another state than a person says.
+
+    Args:
+        state: State that the gallery sees.
+        probability: Its probability, 0 to 1.
+    """
+
+    state: str
+    probability: float
+
+    def __str__(self) -> str:
+        return f"the gallery is sure that this is {self.state} ({self.probability:.2f})"
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
     """Result of a correction.
 
@@ -100,6 +120,8 @@ class Lesson:
         revision: Revision of the gallery; `edge-sim gallery undo` reverts it.
         overruled: Reason against the picture; None if there was none.
         flips: Recent events that would give another state now.
+        against_evidence: Verdict of the gallery that the correction contradicts; None if there is
+            none.
     """
 
     watch: str
@@ -108,6 +130,7 @@ class Lesson:
     revision: int
     overruled: str | None
     flips: tuple[Flip, ...]
+    against_evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,9 +263,11 @@ def teach_picture(
     """Add the picture of a region to the gallery of `config`.
 
     A correction overrules a similarity to another state: that is its purpose. A picture that is
-    dark, covered or blurred, or shows nothing new, is rejected.
+    dark, covered or blurred, or shows nothing new, is rejected. The reference of a correction
+    against sure evidence is marked with it.
 
     Raises:
+        AgainstEvidenceError: The gallery is sure of another state, and `command` is not forced.
         CommandError: The picture is rejected.
         GalleryError: The gallery cannot be written, or a name is invalid.
     """
@@ -253,6 +278,11 @@ def teach_picture(
         )
     roi = assembly.region_of(config, command.watch).roi
     metadata = {"taught": "yes", REGION: region_text(roi)}
+    evidence = evidence_against(config, embedder, command, candidate)
+    if evidence is not None:
+        if not command.force:
+            raise AgainstEvidenceError(f"{evidence}, not {command.state}")
+        metadata["against_evidence"] = f"{evidence.state} {evidence.probability:.2f}"
     plan = EnrolmentPlan(command.watch, command.state, metadata=metadata)
     with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:
         report = enrol(store, embedder, [candidate], plan=plan, now=now)
@@ -271,7 +301,36 @@ def teach_picture(
         revision=report.revision,
         overruled=None if accepted.overruled is None else accepted.overruled.value,
         flips=(),
+        against_evidence=evidence,
     )
+
+
+def evidence_against(
+    config: Config, embedder: Embedder, command: Teach, candidate: EnrolmentCandidate
+) -> Evidence | None:
+    """Return the sure verdict of the gallery that a picture shows another state; else None.
+
+    Sure is a probability of 0.95 and above in a light in which both states have references. A state
+    that has no reference yet is contradicted by nothing.
+
+    Raises:
+        GalleryError: The gallery cannot be read.
+    """
+    with assembly.open_gallery(config) as store:
+        gallery = store.gallery(command.watch, model_id=embedder.model_id)
+    if command.state not in gallery.states or candidate.pixels is None:
+        return None
+    probe = make_probe(embedder, as_stored(candidate.pixels))
+    match = stages_of(config, config.watches[command.watch]).scorer(gallery).best_match(probe)
+    if match is None or match.best.state == command.state:
+        return None
+    best = match.best
+    known = {(item.state, item.condition) for item in gallery.references}
+    light = condition_of(probe.quality)
+    is_taught = {(command.state, light), (best.state, light)} <= known
+    if not is_taught or best.probability < SURE:
+        return None
+    return Evidence(best.state, round(best.probability, 4))
 
 
 def _watch_of(device: Device, command: Teach) -> Watch:
