@@ -10,6 +10,7 @@ import json
 import queue
 import re
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ KINDS = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
+PATIENCE_S = 20.0
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -136,6 +138,14 @@ class FakeDevice:
         """Send a server-sent event to the pages that are open."""
         for reader in self.readers:
             reader.put(message(kind, value))
+
+    def wait_for_readers(self, count: int) -> None:
+        """Wait until so many pages listen; one that has gone is noticed by writing to it."""
+        end = time.monotonic() + PATIENCE_S
+        while len(self.readers) != count:
+            assert time.monotonic() < end, f"{len(self.readers)} pages listen"
+            self.send("device", self.device)
+            time.sleep(0.02)  # nothing tells when a browser has closed a connection
 
     def answer(self, method: str, address: str, body: Any) -> Answer:
         """Return status, type and body of an answer."""

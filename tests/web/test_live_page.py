@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_sim.io.sources.synthetic.source import render
 from tests.web.conftest import OpenPage
 from tests.web.fake_device import FakeDevice, several, watch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 Serve = Callable[[FakeDevice], str]
@@ -104,3 +108,42 @@ def test_many_watches_can_be_searched(open_page: OpenPage, serve: Serve) -> None
     assert page.locator("article:visible").count() == 0
     loaded = {path for _, path, _ in device.asked if path.endswith("snapshot.jpg")}
     assert len(loaded) < 30  # pictures that cannot be seen are not fetched
+
+
+def test_a_hidden_tab_listens_to_nothing_and_catches_up_when_it_is_shown(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    page = open_page(serve(device))
+    page.get_by_role("article", name="bowl").wait_for()
+    hide(page, hidden=True)
+    device.wait_for_readers(0)
+    asked = len(device.asked)
+    state = {"name": "empty", "reason": None, "since": "2026-01-01T13:00:00Z", "in_state_s": 1}
+    device.add(watch("bowl", ("food", "empty"), state=state))
+    hide(page, hidden=False)
+    page.get_by_role("article", name="bowl").locator(".badge", has_text="empty").wait_for()
+    device.wait_for_readers(1)
+    assert [path for _, path, _ in device.asked[asked:] if "snapshot" not in path] == []
+
+
+def hide(page: Page, *, hidden: bool) -> None:
+    """Let the page believe that its tab was left or came back."""
+    page.evaluate(
+        "hidden => {"
+        "Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+def test_a_page_of_the_collection_is_offered_only_where_there_is_one(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    page = open_page(serve(device))
+    page.get_by_role("article", name="bowl").wait_for()
+    assert page.get_by_role("link", name="Collection").count() == 0
+    device.session["collection"] = True
+    page.reload()
+    page.get_by_role("link", name="Collection").wait_for()

@@ -97,6 +97,37 @@ def test_a_region_is_moved_resized_and_redrawn(
     assert region(page) == [0, 0, 100, 100]
 
 
+def test_a_finger_draws_the_region_and_holds_the_button(
+    open_page: OpenPage, serve: Serve, device: FakeDevice
+) -> None:
+    phone = {"width": 390, "height": 800}
+    page = open_page(serve(device) + "#/new", viewport=phone, has_touch=True, is_mobile=True)
+    show_picture(page)
+    frame = page.locator(".stage").bounding_box()
+    assert frame is not None
+    points = [
+        {"x": frame["x"] + x * frame["width"], "y": frame["y"] + y * frame["height"]}
+        for x, y in ((0.2, 0.2), (0.5, 0.5), (0.8, 0.6))
+    ]
+    touch(page, points)
+    assert region(page) == pytest.approx([20, 20, 60, 40], abs=1)
+    assert page.evaluate("() => scrollY") == 0
+    page.get_by_role("button", name="Next").tap()
+    page.get_by_role("button", name="on / off").tap()
+    page.get_by_role("button", name="Create the watch").tap()
+    page.get_by_role("button", name="Hold while it is on").tap()
+    page.get_by_role("region", name="on", exact=True).get_by_text("1 reference").wait_for()
+
+
+def touch(page: Page, points: list[dict[str, float]]) -> None:
+    """Put a finger on the first point and move it over the others."""
+    finger = page.context.new_cdp_session(page)
+    kinds = ["touchStart", *["touchMove"] * (len(points) - 1)]
+    for kind, point in zip(kinds, points, strict=True):
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 def test_what_the_brush_hides_is_sent_as_a_mask_over_the_region(
     open_page: OpenPage, serve: Serve, device: FakeDevice
 ) -> None:

@@ -11,7 +11,8 @@ import { banner, button, toastError } from "./components.js";
 import { fill, h } from "./dom.js";
 import { LANGUAGES, chooseLanguage, language, t } from "./i18n.js";
 
-// Address, text in the navigation (null: not there), role needed, and the module's page.
+// Address, text in the navigation (null: not there), role needed, the field of the session that must be
+// set for it to be in the navigation, and the module's page.
 const ROUTES = [
   { path: "live", label: "nav.live", role: "viewer", load: async () => (await import("./live.js")).livePage },
   { path: "watch", label: null, role: "viewer", load: async () => (await import("./watch.js")).watchPage },
@@ -20,7 +21,7 @@ const ROUTES = [
   { path: "time", label: "nav.time", role: "viewer", load: async () => (await import("./time.js")).timePage },
   { path: "review", label: "nav.review", role: "operator", load: async () => (await import("./review.js")).reviewPage },
   { path: "gallery", label: "nav.gallery", role: "viewer", load: async () => (await import("./gallery.js")).galleryPage },
-  { path: "collection", label: "nav.collection", role: "viewer", load: async () => (await import("./collection.js")).collectionPage },
+  { path: "collection", label: "nav.collection", role: "viewer", needs: "collection", load: async () => (await import("./collection.js")).collectionPage },
   { path: "settings", label: "nav.settings", role: "viewer", load: async () => (await import("./settings.js")).settingsPage },
 ];
 
@@ -98,7 +99,7 @@ function closeMenu() {
 }
 
 function navigation() {
-  const rows = ROUTES.filter((route) => route.label && may(route.role));
+  const rows = ROUTES.filter((route) => route.label && may(route.role) && (!route.needs || session[route.needs]));
   const links = rows.map((route) => h("a", { href: `#/${route.path}`, data: { name: route.path } }, t(route.label)));
   const list = h("nav", { id: "nav", "aria-label": t("nav.label") }, links, may("admin") ? h("a", { href: "#/new", class: "add", data: { name: "new" } }, t("nav.new")) : null);
   const menu = button(t("nav.menu"), () => {

@@ -53,7 +53,7 @@ export async function livePage({ main, signal }) {
 }
 
 const isTroubled = (watch) =>
-  watch.state?.name === "unknown" || watch.familiar === false || (watch.problems ?? []).length > 0;
+  watch.state?.name === "unknown" || watch.familiar === false || watch.overdue || (watch.problems ?? []).length > 0;
 
 // Card of one watch: `element`, `update(watch)`, `tick()` once a second, `end()`.
 export function watchCard(first, signal, { large = false } = {}) {
@@ -110,6 +110,7 @@ function noteTexts(watch) {
   if (state?.name === "unknown" && !(state.reason === "no_references" && missing.length)) {
     notes.push(["why", reasonText(state.reason) ?? t("reason.none")]);
   } else if (watch.familiar === false) notes.push(["why", t("live.unfamiliar")]);
+  if (watch.overdue) notes.push(["warn", t("live.overdue")]);
   for (const problem of problems) notes.push(["warn", named("problem", problem)]);
   return notes;
 }

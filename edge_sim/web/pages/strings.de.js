@@ -73,6 +73,7 @@ export const german = {
   "live.troubled": "nur unbekannte oder gestörte",
   "live.since": "seit {time} ({lasted})",
   "live.untaught": "Noch kein Vergleichsbild von: {states}",
+  "live.overdue": "Dieser Zustand dauert länger, als er soll.",
   "live.unfamiliar": "Das Bild ist keinem Vergleichsbild ähnlich.",
   "live.familiar": "vertraut",
   "live.picture": "Bild",

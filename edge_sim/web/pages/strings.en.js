@@ -73,6 +73,7 @@ export const english = {
   "live.troubled": "only unknown or with a problem",
   "live.since": "since {time} ({lasted})",
   "live.untaught": "No reference picture yet of: {states}",
+  "live.overdue": "This state lasts longer than it should.",
   "live.unfamiliar": "What the camera shows is unlike the reference pictures.",
   "live.familiar": "familiar",
   "live.picture": "picture",
