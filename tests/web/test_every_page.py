@@ -144,8 +144,8 @@ def test_the_menu_of_a_phone_opens_and_closes_with_the_page(
     )
     add = page.get_by_role("link", name="Add a watch")
     assert not add.is_visible()
-    page.get_by_role("button", name="Menu").tap()
-    add.tap()
+    page.get_by_role("button", name="Menu").click()
+    add.click()
     page.get_by_role("heading", name="Add a watch").wait_for()
     assert not add.is_visible()
 

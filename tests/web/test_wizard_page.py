@@ -112,9 +112,9 @@ def test_a_finger_draws_the_region_and_holds_the_button(
     touch(page, points)
     assert region(page) == pytest.approx([20, 20, 60, 40], abs=1)
     assert page.evaluate("() => scrollY") == 0
-    page.get_by_role("button", name="Next").tap()
-    page.get_by_role("button", name="on / off").tap()
-    page.get_by_role("button", name="Create the watch").tap()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="on / off").click()
+    page.get_by_role("button", name="Create the watch").click()
     page.get_by_role("button", name="Hold while it is on").tap()
     page.get_by_role("region", name="on", exact=True).get_by_text("1 reference").wait_for()
 

@@ -14,7 +14,7 @@ const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 // Editor: `element`, `image` (its `src` is the caller's), `value()` -> {region, mask}. `changed` is
 // called after every change. `region` is [x, y, width, height] in fractions or null (whole picture);
 // the mask is drawn over the region: true where hidden.
-export function regionEditor({ region = null, maskUrl = null, changed }) {
+export function regionEditor({ region = null, maskUrl = null, ratio = null, changed }) {
   const image = h("img", { alt: t("region.alt"), draggable: "false" });
   const mask = maskCanvas(() => changed());
   const handles = EDGES.map((edge) => h("i", { class: `handle ${edge}`, data: { edge } }));
@@ -25,6 +25,7 @@ export function regionEditor({ region = null, maskUrl = null, changed }) {
     handles,
   );
   const stage = h("div", { class: "stage picture" }, image, box);
+  if (ratio) stage.style.setProperty("aspect-ratio", String(ratio)); // nothing moves when the picture comes
   const numbers = h("output", { class: "muted", "aria-live": "polite" });
   let drag = null;
 

@@ -160,7 +160,8 @@ function regionStep({ body, made, signal, back, next, label, maskUrl = null }) {
       if (error.name !== "AbortError") fill(problem, banner("warn", error.message));
     }
   });
-  const editor = regionEditor({ region: made.region, maskUrl, changed: () => {
+  const { width, height, light } = made.preview;
+  const editor = regionEditor({ region: made.region, maskUrl, ratio: width && height ? width / height : null, changed: () => {
     Object.assign(made, editor.value());
     showModel();
   } });
@@ -169,7 +170,6 @@ function regionStep({ body, made, signal, back, next, label, maskUrl = null }) {
     Object.assign(made, editor.value());
     if ((await action(event.currentTarget)) !== false) done.abort();
   };
-  const { width, height, light } = made.preview;
   const size = [width && height ? `${width} × ${height}` : null, light ? t(`light.${light}`) : null].filter(Boolean).join(", ");
   fill(
     body,
@@ -182,7 +182,7 @@ function regionStep({ body, made, signal, back, next, label, maskUrl = null }) {
         "div",
         { class: "model-side" },
         h("h2", {}, t("region.model")),
-        model,
+        h("div", { class: "model-frame" }, model),
         h("p", { class: "muted" }, t("region.model.text")),
         size ? h("p", { class: "muted" }, size) : null,
         problem,
