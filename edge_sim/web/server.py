@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _HANDSHAKE_S = 5.0
 _CLOSE_S = 2.0
+_END_S = 0.3
 _QUIET_S = 60.0
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -243,8 +244,18 @@ class AnsweringServer:
                     continue
         finally:
             server.close()
-            for task in tuple(state.tasks):
-                task.cancel()
             self._table.close_all()
-            await asyncio.sleep(0)
+            await self._end_requests()
             await lifespan.shutdown()
+
+    async def _end_requests(self) -> None:
+        """Wait for the requests whose connections are closed; cancel those that wait for more."""
+        tasks = self._server.server_state.tasks
+        if tasks:
+            await asyncio.wait(tuple(tasks), timeout=_END_S)
+        # Each that is cancelled would be logged as an error.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        for task in tuple(tasks):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tuple(tasks), timeout=_END_S)

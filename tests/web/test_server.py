@@ -278,15 +278,41 @@ def test_connections_and_streams_are_bounded() -> None:
             wire.close()
 
 
-def test_closing_ends_every_connection_and_thread() -> None:
+@pytest.mark.parametrize("path", ["/events", "/api/stream"])
+def test_closing_ends_every_connection_and_thread(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with none_left():
         with serving(board()) as running:
             wire = socket.create_connection(("127.0.0.1", running.port), timeout=10)
-            wire.sendall(b"GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            wire.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
             assert wire.recv(20)
-        with wire:
+        with wire, suppress(ConnectionResetError):
             while wire.recv(4096):
                 pass
+    assert caplog.records == []
+
+
+def test_closing_does_not_wait_for_a_request_that_waits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def wait(device: object) -> dict[str, object]:
+        begun.set()
+        release.wait(10.0)
+        return {}
+
+    monkeypatch.setattr("edge_sim.web.monitoring.state_view", wait)
+    with none_left():
+        with serving(board()) as running:
+            wire = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+            wire.sendall(b"GET /state HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert begun.wait(10.0)
+        assert not release.is_set()
+        release.set()
+        wire.close()
+    assert caplog.records == []
 
 
 def test_tls_is_spoken_with_a_certificate(tmp_path: Path) -> None:
