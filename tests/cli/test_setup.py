@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ruamel.yaml", reason="the extra `web` is not installed")
+pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 
 from edge_sim.cli.main import main
 from edge_sim.cli.setup import page_of

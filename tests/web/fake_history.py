@@ -7,7 +7,10 @@ import time
 from typing import Any
 
 from edge_sim.core.events import utc_text
+from edge_sim.core.options import json_schema_of
 from edge_sim.io.sources.synthetic.source import render
+from edge_sim.runtime.config import Config, parse_config
+from edge_sim.web.settings import values_of
 from tests.web.fake_device import FakeDevice, error, jpeg, several
 
 STATES = ("food", "empty")
@@ -235,25 +238,24 @@ def add_settings(device: FakeDevice) -> None:
         "storage": {"free_bytes": 5e9, "total_bytes": 3e10},
     }
     device.device["sources"][0]["frames"] = 3000
-    schema = {
-        "properties": {
-            "watches": {
-                "additionalProperties": {
-                    "properties": {
-                        "sensitivity": {"description": "How readily it changes.", "default": 0.5}
-                    }
-                }
-            }
-        }
-    }
+    schema = json_schema_of(Config)
+    values = values_of(parse_config(CONFIG))
+    shown = {"text": CONFIG, "path": "config.yaml", "values": values}
     device.route("GET", "api/schema", lambda *_: schema)
-    device.route("GET", "api/config", lambda *_: {"text": CONFIG, "path": "config.yaml"})
+    device.route("GET", "api/config", lambda *_: shown)
     device.route("PUT", "api/config", _save)
+    device.route("PATCH", "api/config", _set_key)
     device.route("POST", "api/check", lambda *_: {"problems": ["no night reference"], "lines": []})
     device.route("GET", "api/sinks", lambda *_: [{"name": "mqtt", "kind": "mqtt"}])
     device.route("POST", "api/sinks/mqtt/test", lambda *_: {"ok": True, "text": "delivered"})
     device.route("GET", "api/log", lambda *_: {"lines": ["started", "2 watches"]})
     device.route("POST", "api/import", lambda *_: {})
+
+
+def _set_key(body: dict[str, Any], *_: Any) -> Any:
+    if body["value"] == 7:
+        return error(422, "watches.bowl.sensitivity: Expected float <= 1.0")
+    return {"restarts": body["path"].startswith("web."), "errors": []}
 
 
 def _save(body: dict[str, Any], *_: Any) -> Any:

@@ -166,7 +166,7 @@ def test_a_file_that_cannot_be_changed_safely_is_not(tmp_path: Path, text: str) 
     assert file.path.read_text() == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_every_comment_survives_wherever_it_stands(data: st.DataObject) -> None:
     lines = data.draw(st.sampled_from(CONFIGS)).read_text().splitlines()

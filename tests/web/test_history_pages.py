@@ -102,7 +102,7 @@ def test_the_configuration_says_what_a_key_means_and_where_a_mistake_is(
     text.click()
     page.keyboard.press("Control+End")
     page.keyboard.press("ArrowUp")
-    page.get_by_text("How readily it changes.").wait_for()
+    page.get_by_text("0.5 is the calibrated point").wait_for()
     text.fill("watches:\n  bowl:\n    sensitivty: 1\n")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("unknown key 'sensitivty'").wait_for()
@@ -111,6 +111,39 @@ def test_the_configuration_says_what_a_key_means_and_where_a_mistake_is(
     page.get_by_text("no night reference").wait_for()
     page.get_by_role("button", name="Test").click()
     page.get_by_text("delivered").wait_for()
+
+
+def test_each_key_has_a_field_with_its_description_and_is_written_at_once(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_history()
+    page = open_page(serve(device) + "#/settings", tolerate=("422",))
+    page.locator("summary", has_text="watches.bowl:").click()
+    field = page.get_by_label("sensitivity", exact=True)
+    page.get_by_text("Higher reports weaker changes").wait_for()
+    field.fill("7")
+    field.press("Enter")
+    page.get_by_text("watches.bowl.sensitivity: Expected float <= 1.0").wait_for()
+    field.fill("0.7")
+    field.press("Enter")
+    page.get_by_text("Saved").first.wait_for()
+    page.get_by_label("private").check()
+    page.get_by_label("states").fill("food, empty")
+    page.get_by_label("states").press("Enter")
+    page.locator("summary", has_text="web:").click()
+    page.get_by_label("requests_per_s (per second)").fill("50")
+    page.get_by_label("requests_per_s (per second)").press("Enter")
+    page.get_by_text("starts anew").wait_for()
+    sent = [
+        body for method, path, body in device.asked if (method, path) == ("PATCH", "api/config")
+    ]
+    assert sent == [
+        {"path": "watches.bowl.sensitivity", "value": 7},
+        {"path": "watches.bowl.sensitivity", "value": 0.7},
+        {"path": "watches.bowl.private", "value": True},
+        {"path": "watches.bowl.states", "value": ["food", "empty"]},
+        {"path": "web.requests_per_s", "value": 50},
+    ]
 
 
 def test_a_viewer_sees_no_button_that_changes_anything(open_page: OpenPage, serve: Serve) -> None:

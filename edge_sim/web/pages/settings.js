@@ -3,6 +3,7 @@
 import { get, may, path, post, put } from "./api.js";
 import { banner, busy, button, facts, field, heading, toast, toastError } from "./components.js";
 import { fill, h } from "./dom.js";
+import { configForm } from "./form.js";
 import { formatDuration, formatNumber, t } from "./i18n.js";
 
 export async function settingsPage({ main, signal }) {
@@ -54,8 +55,8 @@ async function configPart(signal) {
   const save = button(t("settings.save"), () => busy(save, async () => {
     fill(problems);
     try {
-      await put("api/config", { text: text.value });
-      toast(t("settings.saved"));
+      const answer = await put("api/config", { text: text.value });
+      toast(t(answer?.restarts ? "form.restarts" : "settings.saved"));
     } catch (error) {
       const lines = error.detail?.errors ?? [{ text: error.message }];
       fill(problems, banner("error", h("ul", {}, lines.map(({ line, text: words }) => h("li", {}, line ? h("a", { href: `#line-${line}`, onclick: (event) => {
@@ -64,7 +65,9 @@ async function configPart(signal) {
       } }, t("settings.line", { line })) : null, line ? ": " : null, words)))));
     }
   }), { class: "primary" });
-  return h("section", {}, h("h2", {}, t("settings.config")), field(config.path ?? t("settings.config"), text, t("settings.config.hint")), help, problems, save);
+  const reread = async () => (text.value = (await get("api/config", { signal })).text);
+  const form = h("section", { class: "config-form" }, h("h2", {}, t("form.title")), configForm(schema, config.values ?? {}, reread));
+  return [form, h("section", {}, h("h2", {}, t("settings.config")), field(config.path ?? t("settings.config"), text, t("settings.config.hint")), help, problems, save)];
 }
 
 function selectLine(area, number) {

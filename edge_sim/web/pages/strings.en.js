@@ -354,6 +354,8 @@ export const english = {
   "settings.ok": "Nothing is wrong.",
   "settings.config": "Configuration",
   "settings.config.hint": "Saved at once and used without a restart; what cannot be used is not saved.",
+  "form.title": "Settings by name",
+  "form.restarts": "Saved. The page of the device starts anew: load it again in a moment.",
   "settings.save": "Save",
   "settings.saved": "Saved, and in use.",
   "settings.line": "line {line}",
