@@ -175,9 +175,9 @@ def _events_table(results: Sequence[MethodResult]) -> str:
 
 
 def _by_set(results: Sequence[MethodResult], figure: str) -> str:
+    results = [item for item in results if item.threshold is None]  # no matter by frame
     if not results:
         return ""
-    results = [item for item in results if item.threshold is None]  # no matter by frame
     names = [result.name for result in results[0].states or ()]
     rows = []
     for place, name in enumerate(names):
