@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from edge_sim.web.workers import Workers
 from tests.threads import none_left
+
+
+def run(work: Coroutine[Any, Any, object]) -> None:
+    """Run a coroutine in a thread of its own: that of the tests may hold the loop of a browser."""
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(asyncio.run, work).result()
 
 
 def test_results_and_errors_come_back() -> None:
@@ -20,7 +29,7 @@ def test_results_and_errors_come_back() -> None:
         workers.close()
 
     with none_left():
-        asyncio.run(both())
+        run(both())
 
 
 def test_no_more_threads_than_allowed_work_at_once() -> None:
@@ -41,7 +50,7 @@ def test_no_more_threads_than_allowed_work_at_once() -> None:
         workers.close()
 
     with none_left():
-        asyncio.run(many())
+        run(many())
     assert most == [3]
 
 
@@ -63,7 +72,7 @@ def test_a_job_that_goes_on_does_not_keep_its_caller() -> None:
         workers.close()
 
     with none_left():
-        asyncio.run(cancelled())
+        run(cancelled())
         assert not release.is_set(), "the event loop has ended, the job has not"
         release.set()
 
@@ -74,6 +83,9 @@ def test_the_first_thread_that_cannot_be_started_is_an_error(
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(RuntimeError, match="can't start"):
-        asyncio.run(Workers().run(pow, 2, 2))
+    async def first() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            await Workers().run(pow, 2, 2)
+
+    run(first())
