@@ -95,6 +95,7 @@ def test_a_lost_camera_is_said_above_every_page(open_page: OpenPage, serve: Serv
     device.device["sources"][0] |= {"up": False, "error": "connection refused"}
     page = open_page(serve(device))
     page.get_by_role("alert").get_by_text("Camera yard: connection refused").wait_for()
+    page.get_by_role("article", name="bowl").get_by_text("yard, no picture arrives").wait_for()
 
 
 def test_many_watches_can_be_searched(open_page: OpenPage, serve: Serve) -> None:

@@ -48,6 +48,7 @@ export async function livePage({ main, signal }) {
   watches.forEach(show);
   show({ removed: true });
   subscribe("watch", show, signal);
+  subscribe("device", ({ sources = [] }) => cards.forEach((card) => card.camera(sources)), signal);
   const clock = setInterval(() => cards.forEach((card) => card.tick()), 1000);
   signal.addEventListener("abort", () => clearInterval(clock));
 }
@@ -72,6 +73,12 @@ export function watchCard(first, signal, { large = false } = {}) {
     h("div", { class: "card-body" }, h("div", { class: "card-top" }, title, state), since, notes, bars, details, correction),
   );
 
+  let up;
+  const showDetails = () => {
+    const rows = detailRows(card.watch, up);
+    fillWhenChanged(details, rows, () => facts(rows.map(([name, value, kind]) => [name, kind ? h("span", { class: kind }, value) : value])));
+  };
+
   const card = {
     element,
     watch: first,
@@ -83,8 +90,13 @@ export function watchCard(first, signal, { large = false } = {}) {
       fillWhenChanged(state, [states, watch.state?.name], () => stateBadge(states, watch.state?.name));
       fillWhenChanged(notes, noteTexts(watch), () => noteTexts(watch).map(([kind, text]) => h("p", { class: `note ${kind}` }, text)));
       fillWhenChanged(bars, [states, similarity, thresholds, scores], () => scoreBars(states, similarity, thresholds, scores));
-      fillWhenChanged(details, detailRows(watch), () => facts(detailRows(watch).map(([name, value, kind]) => [name, kind ? h("span", { class: kind }, value) : value])));
+      showDetails();
       card.tick();
+    },
+    // What the camera of the watch does, from the list of the device's cameras.
+    camera(sources) {
+      up = sources.find(({ name }) => name === card.watch.source)?.up;
+      showDetails();
     },
     tick() {
       const { since: moment, in_state_s: lasted } = card.watch.state ?? {};
@@ -120,7 +132,7 @@ export function statesWithoutReferences({ states = [], references }) {
   return states.filter((name) => !Object.values(references[name] ?? {}).some((n) => n > 0));
 }
 
-function detailRows(watch) {
+function detailRows(watch, cameraUp) {
   const rows = [];
   if (watch.familiar === true && watch.state?.name !== "unknown") rows.push([t("live.picture"), t("live.familiar")]);
   if (watch.light) rows.push([t("live.light"), named("light", watch.light), `light light-${watch.light}`]);
@@ -129,7 +141,8 @@ function detailRows(watch) {
     const share = watch.gate.share_open;
     rows.push([t("live.gate"), share === null || share === undefined ? open : `${open}, ${t("live.gate.share", { share: formatPercent(share) })}`]);
   }
-  if (watch.source) rows.push([t("live.camera"), watch.source]);
+  const camera = cameraUp === undefined ? null : t(cameraUp ? "live.camera.up" : "live.camera.down");
+  if (watch.source) rows.push([t("live.camera"), [watch.source, camera].filter(Boolean).join(", ")]);
   return rows;
 }
 

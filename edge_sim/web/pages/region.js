@@ -2,7 +2,7 @@
 
 import { button, percent } from "./components.js";
 import { fill, h } from "./dom.js";
-import { t } from "./i18n.js";
+import { formatNumber, t } from "./i18n.js";
 
 const LEAST = 0.02;
 const MASK_PX = 192;
@@ -96,7 +96,7 @@ export function regionEditor({ region = null, maskUrl = null, ratio = null, chan
   };
 }
 
-const percentText = (share) => (share * 100).toFixed(1);
+const percentText = (share) => formatNumber(share * 100, 1);
 
 function inside([x, y, width, height], [px, py]) {
   return px >= x && px <= x + width && py >= y && py <= y + height;

@@ -83,6 +83,8 @@ export const german = {
   "live.gate.closed": "nichts bewegt sich",
   "live.gate.share": "{share} der Bilder geprüft",
   "live.camera": "Kamera",
+  "live.camera.up": "Bilder kommen an",
+  "live.camera.down": "es kommt kein Bild an",
   "live.wrong": "Das stimmt nicht",
   "live.right": "Es ist",
   "live.why": "Warum",

@@ -83,6 +83,8 @@ export const english = {
   "live.gate.closed": "nothing moves",
   "live.gate.share": "{share} of frames examined",
   "live.camera": "camera",
+  "live.camera.up": "pictures arrive",
+  "live.camera.down": "no picture arrives",
   "live.wrong": "This is wrong",
   "live.right": "It is",
   "live.why": "Why",

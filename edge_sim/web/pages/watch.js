@@ -36,6 +36,7 @@ export async function watchPage({ main, parts, signal, go }) {
 
   show(watch);
   subscribe("watch", show, signal);
+  subscribe("device", ({ sources = [] }) => card.camera(sources), signal);
   const clock = setInterval(card.tick, 1000);
   signal.addEventListener("abort", () => clearInterval(clock));
 }
