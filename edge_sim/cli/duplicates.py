@@ -77,6 +77,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="store_true",
         help="frames of a video or time-lapse: compare only neighbours in order of their names",
     )
+    parser.add_argument(
+        "--turned", action="store_true", help="also copies that were turned or mirrored"
+    )
+    parser.add_argument(
+        "--grey", action="store_true", help="compare grey levels only: colours do not count"
+    )
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the groups")
     parser.add_argument(
         "--delete-list",
@@ -98,6 +104,8 @@ def duplicates(args: argparse.Namespace) -> int:
 
     if args.report is not None and args.report.suffix.lower() != ".html":
         raise DataError(f"{args.report}: the report is written as .html")
+    if args.turned and args.sequence:
+        raise SearchError("--sequence compares neighbours as they are; give it without --turned")
     if args.null and args.delete_list is None:
         raise SearchError("--null says how --delete-list is written; give both or neither")
     with ExitStack() as stack:
@@ -107,7 +115,9 @@ def duplicates(args: argparse.Namespace) -> int:
         everything, thumbnails = store.entries(), store.thumbnails()
         files = distinct_files(root, everything)
         entries = [everything[row] for row in files.rows]
-        groups = _groups(args, entries, thumbnails[list(files.rows)], files)
+        rows = list(files.rows)
+        colours = None if args.grey else store.colours()[rows]
+        groups = _groups(args, entries, thumbnails[rows], files, colours)
         if files.links:
             note(f"{len(files.links)} links to listed pictures are left alone")
         if args.delete_list is not None:
@@ -138,6 +148,7 @@ def _groups(
     entries: Sequence[IndexEntry],
     thumbnails: NDArray[np.uint8],
     files: Distinct,
+    colours: NDArray[np.uint8] | None,
 ) -> tuple[Group, ...]:
     from edge_sim.search.duplicates import duplicate_groups
 
@@ -147,6 +158,8 @@ def _groups(
         threshold=args.threshold,
         sequence=args.sequence,
         facts=files.facts,
+        colours=colours,
+        turned=args.turned,
         progress=partial(progress, label="compare"),
     )
 

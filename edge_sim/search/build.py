@@ -36,6 +36,7 @@ from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
 from edge_sim.search.bars import without_bars
+from edge_sim.search.colours import colour_cells
 from edge_sim.search.rows import (
     LEFT_OUT,
     EmbeddedFile,
@@ -110,10 +111,20 @@ def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[P
 
     for folder, below, names in os.walk(start, onerror=closed):
         here = Path(folder)
-        below[:] = sorted(name for name in below if here / name != skip)
+        below[:] = sorted(
+            name for name in below if here / name != skip and not is_made_by_programs(name)
+        )
         for name in names:
             if belongs_to_pictures(here / name):
                 yield here / name
+
+
+def is_made_by_programs(name: str) -> bool:
+    """Return whether a folder holds copies and waste of programs rather than pictures of people.
+
+    Hidden folders, thumbnails and recycling bins of network drives; named themselves they are read.
+    """
+    return name.startswith(".") or name.lower() in _PROGRAM_FOLDERS
 
 
 def _record_file(path: Path, root: Path, found: Scan) -> None:
@@ -130,6 +141,9 @@ def _record_file(path: Path, root: Path, found: Scan) -> None:
     found.files[inside] = FileState(state.st_size, state.st_mtime_ns)
 
 
+_PROGRAM_FOLDERS = frozenset(
+    {"@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
+)
 BATCH = 256
 """Pictures per transaction: the most that a kill can lose."""
 READERS = 2
@@ -309,6 +323,7 @@ def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFi
         thumbnail=shrunk_thumbnail(small),
         vector=one_vector(embedding, scale),
         dimension=embedding.vector.size,
+        colours=colour_cells(picture.pixels),
         exif=read.exif,
     )
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import natural_key
+from edge_sim.search.colours import APART, Colours, colour_distances, differ_in_colour
 from edge_sim.search.rows import INDEX_THUMBNAIL_PX, IndexEntry
 
 THRESHOLD = 0.82
@@ -165,6 +166,8 @@ def linked(
     same: NDArray[np.intp],
     threshold: float,
     *,
+    colours: Colours | None = None,
+    turned: bool = False,
     progress: ProgressWrapper | None = None,
 ) -> Roots:
     """Return the groups over all pairs, found block by block.
@@ -173,6 +176,8 @@ def linked(
         thumbnails: (N, 48, 48) uint8.
         same: (N,) equal numbers for pictures that are byte for byte the same.
         threshold: Least `likeness` of near-duplicates, 0.5 to 1.
+        colours: (N, 8, 8, 2) uint8, see `search.colours`; None compares none.
+        turned: Whether pictures that were turned by quarters or mirrored are near-duplicates.
         progress: Wrapper that shows the progress.
     """
     roots = _of_equal(same)
@@ -180,13 +185,41 @@ def linked(
     blocks = range(0, len(thumbnails), _BLOCK)
     for at in blocks if progress is None else progress(blocks, len(blocks)):
         rows = np.arange(at, min(at + _BLOCK, len(thumbnails)))
-        first, second = _candidates(coarse, rows, COARSE)
-        # Pictures that are in one group already need no comparison.
-        apart = roots[first] != roots[second]
-        first, second = first[apart], second[apart]
-        near = _verified(thumbnails, whole, first, second, threshold)
-        join(roots, first[near], second[near])
+        for turn in TURNS if turned else TURNS[:1]:
+            seen = turn(thumbnails[rows])
+            first, second = _candidates(coarse_vectors(seen), coarse, rows, COARSE)
+            # Pictures that are in one group already need no comparison.
+            apart = roots[first] != roots[second]
+            first, second = first[apart], second[apart]
+            near = _verified(seen, whole, first - at, second, threshold)
+            first, second = first[near], second[near]
+            if colours is not None and len(first):
+                seen_colours = turn(colours[rows])
+                alike = ~differ_in_colour(seen_colours, colours, first - at, second)
+                first, second = first[alike], second[alike]
+            join(roots, first, second)
     return roots
+
+
+def _as_is(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return planes
+
+
+def _turned(quarters: int, mirrored: bool) -> Turn:
+    def turn(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        found = np.rot90(planes, quarters, axes=(1, 2))
+        return np.ascontiguousarray(found[:, :, ::-1] if mirrored else found)
+
+    return turn
+
+
+Turn = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Function that turns (N, S, S, ...) squares."""
+TURNS: tuple[Turn, ...] = (
+    _as_is,
+    *(_turned(quarters, False) for quarters in (1, 2, 3)),
+    *(_turned(quarters, True) for quarters in range(4)),
+)
 
 
 def linked_in_order(
@@ -194,6 +227,8 @@ def linked_in_order(
     same: NDArray[np.intp],
     threshold: float,
     runs: Sequence[NDArray[np.intp]],
+    *,
+    colours: Colours | None = None,
 ) -> Roots:
     """Return the groups over neighbours within each run of rows.
 
@@ -202,6 +237,7 @@ def linked_in_order(
         same: (N,) equal numbers for pictures that are byte for byte the same.
         threshold: Least `likeness` of near-duplicates, 0.5 to 1.
         runs: Rows in the order in which the pictures were taken.
+        colours: (N, 8, 8, 2) uint8; None compares none.
     """
     roots = np.arange(len(thumbnails))
     for run in runs:
@@ -210,6 +246,9 @@ def linked_in_order(
         for at in np.flatnonzero(~near):
             here = thumbnails[second[at]][None]
             near[at] = likeness(thumbnails[first[at]], here)[0] >= threshold
+            if near[at] and colours is not None:
+                one, other = colours[first[at]], colours[second[at]]
+                near[at] = colour_distances(one, other[None])[0] <= APART
         join(roots, first[near], second[near])
     return roots
 
@@ -249,12 +288,15 @@ def _flatten(roots: Roots) -> None:
 
 
 def _candidates(
-    coarse: NDArray[np.float32], rows: NDArray[np.intp], level: float
+    block: Vectors, coarse: Vectors, rows: NDArray[np.intp], level: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the ordered pairs of `rows` and all others whose coarse thumbnails correlate."""
+    """Return the ordered pairs of `rows` and all others whose coarse thumbnails correlate.
+
+    `block` has the vectors of `rows`, perhaps turned.
+    """
     firsts, seconds = [], []
     for start in range(0, len(coarse), _COLUMNS):
-        near = coarse[rows] @ coarse[start : start + _COLUMNS].T >= level
+        near = block @ coarse[start : start + _COLUMNS].T >= level
         first, second = np.nonzero(near)
         firsts.append(rows[first])
         seconds.append(second + start)
@@ -413,6 +455,8 @@ def duplicate_groups(
     threshold: float = THRESHOLD,
     sequence: bool = False,
     facts: Sequence[FileFacts] | None = None,
+    colours: Colours | None = None,
+    turned: bool = False,
     progress: ProgressWrapper | None = None,
 ) -> tuple[Group, ...]:
     """Return the groups of near-duplicates, the largest first.
@@ -424,6 +468,8 @@ def duplicate_groups(
         sequence: Whether only neighbours in the order of the names within one folder are linked:
             frames of a video that repeat the one before, but not a scene that comes back.
         facts: File facts of each picture; linked ones are always kept.
+        colours: (N, 8, 8, 2) uint8, from `IndexStore.colours`; None compares grey levels only.
+        turned: Whether turned and mirrored copies are near-duplicates; not with `sequence`.
         progress: Wrapper that shows the progress.
 
     Raises:
@@ -435,10 +481,11 @@ def duplicate_groups(
     level = min(threshold, 1.0 - 1e-6)
     same = np.array([entry.content for entry in entries], np.intp)
     if sequence:
-        roots = linked_in_order(thumbnails, same, level, _in_order(entries))
+        roots = linked_in_order(thumbnails, same, level, _in_order(entries), colours=colours)
     else:
-        roots = linked(thumbnails, same, level, progress=progress)
-    chooser = _Chooser(entries, thumbnails, same, level, facts or [FileFacts()] * len(entries))
+        roots = linked(thumbnails, same, level, colours=colours, turned=turned, progress=progress)
+    known = facts or [FileFacts()] * len(entries)
+    chooser = _Chooser(entries, thumbnails, same, level, known, colours, turned=turned)
     groups = [Group(chooser.kept(rows)) for rows in members(roots)]
     return tuple(sorted(groups, key=lambda group: (-len(group.rows), group.rows[0])))
 
@@ -468,7 +515,12 @@ class _Chooser:
         same: NDArray[np.intp],
         level: float,
         facts: Sequence[FileFacts],
+        colours: Colours | None,
+        *,
+        turned: bool,
     ) -> None:
+        self._colours = colours
+        self._turns = TURNS if turned else TURNS[:1]
         self._worth = [
             (fact.is_linked, *_with_original(worth_of(entry), fact), -row)
             for row, (entry, fact) in enumerate(zip(entries, facts, strict=True))
@@ -494,12 +546,21 @@ class _Chooser:
         return tuple(found)
 
     def _likeness(self, best: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the likeness of each row to the best; where one direction is enough, only that."""
-        if not len(rows):
-            return np.zeros(0, np.float32)
-        one = self._thumbnails[best][None]
-        scores = (whole_vectors(self._thumbnails[rows]) @ trimmed_vectors(one)[0].T).max(axis=1)
+        """Return the likeness of each row to the best, over all turns; 0 for other colours."""
+        scores = np.zeros(len(rows), np.float32)
+        for turn in self._turns if len(rows) else ():
+            found = self._likeness_as(turn, best, rows)
+            if self._colours is not None:
+                own = turn(self._colours[best][None])[0]
+                found[colour_distances(own, self._colours[rows]) > APART] = 0.0
+            np.maximum(scores, found, out=scores)
         scores[self._same[rows] == self._same[best]] = 1.0
+        return scores
+
+    def _likeness_as(self, turn: Turn, best: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the likeness of each row to the turned best; one direction where it is enough."""
+        one = turn(self._thumbnails[best][None])
+        scores = (whole_vectors(self._thumbnails[rows]) @ trimmed_vectors(one)[0].T).max(axis=1)
         short = np.flatnonzero(scores < self._level)
         if len(short):
             back = trimmed_vectors(self._thumbnails[rows[short]]) @ whole_vectors(one)[0]

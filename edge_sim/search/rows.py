@@ -1,7 +1,7 @@
 """Records of an index and the SQL statements on its tables.
 
 A row of vectors holds the global vector, then the cells as one long vector. Near-duplicates are
-found by small grey thumbnails, kept in the column `look`.
+found by small grey thumbnails and coarse colours, kept one after the other in the column `look`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, G
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
 from edge_sim.search import attributes
+from edge_sim.search.colours import COLOUR_BYTES, SIDE, Colours
 
 INDEX_THUMBNAIL_PX = 48
 """Side of the grey thumbnails that near-duplicates are found by, pixels."""
+_GREY_BYTES = INDEX_THUMBNAIL_PX * INDEX_THUMBNAIL_PX
 
 
 class VectorScale(str, Enum):
@@ -205,6 +207,7 @@ class EmbeddedFile:
         thumbnail: (48, 48) uint8 grey.
         vector: Result of `one_vector`.
         dimension: Length of the global part of `vector`.
+        colours: Result of `colours.colour_cells`.
         exif: Time and camera, see `core.exif`.
     """
 
@@ -216,6 +219,7 @@ class EmbeddedFile:
     thumbnail: GrayImage
     vector: FloatVector
     dimension: int
+    colours: Colours
     exif: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -314,18 +318,22 @@ def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
     return np.stack(found) if found else np.zeros((0, width), np.float32)
 
 
-def thumbnails(connection: sqlite3.Connection) -> NDArray[np.uint8]:
-    """Return (N, 48, 48) uint8, in order of the rows of the pictures."""
+def looks(connection: sqlite3.Connection) -> tuple[NDArray[np.uint8], Colours]:
+    """Return (N, 48, 48) uint8 thumbnails and (N, 8, 8, 2) uint8 colours, in order of the rows."""
     found = [
         blob
         for (blob,) in connection.execute(
             "SELECT look FROM files JOIN contents ON contents.id = content ORDER BY files.id"
         )
     ]
-    if any(len(blob) != INDEX_THUMBNAIL_PX * INDEX_THUMBNAIL_PX for blob in found):
+    if any(len(blob) not in (_GREY_BYTES, _GREY_BYTES + COLOUR_BYTES) for blob in found):
         raise SearchError("a thumbnail in the index is damaged; run `edge-sim index verify`")
-    return np.frombuffer(b"".join(found), np.uint8).reshape(
-        len(found), INDEX_THUMBNAIL_PX, INDEX_THUMBNAIL_PX
+    grey = b"".join(blob[:_GREY_BYTES] for blob in found)
+    # An index of edge_sim 0.1 has no colours.
+    cells = b"".join(blob[_GREY_BYTES:].ljust(COLOUR_BYTES, b"\0") for blob in found)
+    return (
+        np.frombuffer(grey, np.uint8).reshape(-1, INDEX_THUMBNAIL_PX, INDEX_THUMBNAIL_PX),
+        np.frombuffer(cells, np.uint8).reshape(-1, SIDE, SIDE, 2),
     )
 
 
@@ -392,7 +400,8 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
-    blob, small = item.vector.astype("<f4").tobytes(), item.thumbnail.tobytes()
+    blob = item.vector.astype("<f4").tobytes()
+    small = item.thumbnail.tobytes() + item.colours.tobytes()
     connection.executemany(
         "INSERT OR IGNORE INTO settings VALUES (?, ?)",
         [("dimension", str(item.dimension)), ("width", str(item.vector.size))],

@@ -24,6 +24,7 @@ from edge_sim.errors import ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
 from edge_sim.search import attributes, index_files, rows
+from edge_sim.search.colours import Colours
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.rows import (
     EmbeddedFile,
@@ -297,7 +298,12 @@ class IndexStore:
     def thumbnails(self) -> NDArray[np.uint8]:
         """Return (N, 48, 48) uint8 grey thumbnails, in order of the rows."""
         with self._reading() as connection:
-            return rows.thumbnails(connection)
+            return rows.looks(connection)[0]
+
+    def colours(self) -> Colours:
+        """Return (N, 8, 8, 2) uint8 colours, in order of the rows; zeros where none are kept."""
+        with self._reading() as connection:
+            return rows.looks(connection)[1]
 
     def known(self) -> Mapping[Path, Known]:
         """Return the entry of each path, read or not."""

@@ -220,7 +220,7 @@ def duplicates(asked: ApiRequest) -> Mapping[str, Any]:
     """Return groups of near-duplicates, what to keep first."""
     view = view_of(asked.context)
     with IndexStore.open(view.place) as store:
-        thumbnails, kept = store.thumbnails(), store.calibration()
+        thumbnails, colours, kept = store.thumbnails(), store.colours(), store.calibration()
     files = distinct_files(view.plan.root, view.entries)
     rows = list(files.rows)
     groups = duplicate_groups(
@@ -228,6 +228,7 @@ def duplicates(asked: ApiRequest) -> Mapping[str, Any]:
         thumbnails[rows],
         threshold=THRESHOLD if kept is None else kept.thresholds[0].threshold,
         facts=files.facts,
+        colours=colours[rows],
     )
     return {
         "groups": [

@@ -18,7 +18,7 @@ import pytest
 from edge_sim.core.protocols import Embedder
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.search import build as building
-from edge_sim.search.build import UpdateReport, update
+from edge_sim.search.build import UpdateReport, scan, update
 from edge_sim.search.rows import IndexPlan, VectorScale
 from edge_sim.search.store import IndexStore
 from edge_sim.vision.embedders import open_embedder
@@ -414,3 +414,12 @@ def test_files_of_the_future_do_not_matter(photos: Path, place: Path) -> None:
     os.utime(photos / "day" / "p1.png", ns=(later, later))
     build(photos, place)
     assert build(photos, place).unchanged == 6
+
+
+@pytest.mark.parametrize("name", ["@eaDir", ".thumbnails", "#recycle"])
+def test_folders_of_programs_are_left_out_unless_they_are_named(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "photos" / "1.png", picture(1))
+    write(tmp_path / "photos" / name / "2.png", picture(2))
+    assert [str(path) for path in scan(tmp_path / "photos").files] == ["1.png"]
+    named = scan(tmp_path / "photos", [tmp_path / "photos" / name])
+    assert [path.name for path in named.files] == ["2.png"]
