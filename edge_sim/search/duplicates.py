@@ -15,7 +15,6 @@ loses the picture, and deleting a link frees nothing, so neither is ever advised
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -185,7 +184,7 @@ def linked(
     blocks = range(0, len(thumbnails), _BLOCK)
     for at in blocks if progress is None else progress(blocks, len(blocks)):
         rows = np.arange(at, min(at + _BLOCK, len(thumbnails)))
-        for turn in TURNS if turned else TURNS[:1]:
+        for turn in ORIENTATIONS if turned else ORIENTATIONS[:1]:
             seen = turn(thumbnails[rows])
             first, second = _candidates(coarse_vectors(seen), coarse, rows, COARSE)
             # Pictures that are in one group already need no comparison.
@@ -205,7 +204,7 @@ def _as_is(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return planes
 
 
-def _turned(quarters: int, mirrored: bool) -> Turn:
+def _turned(quarters: int, mirrored: bool) -> Orientation:
     def turn(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         found = np.rot90(planes, quarters, axes=(1, 2))
         return np.ascontiguousarray(found[:, :, ::-1] if mirrored else found)
@@ -213,9 +212,9 @@ def _turned(quarters: int, mirrored: bool) -> Turn:
     return turn
 
 
-Turn = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+Orientation = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Function that turns (N, S, S, ...) squares."""
-TURNS: tuple[Turn, ...] = (
+ORIENTATIONS: tuple[Orientation, ...] = (
     _as_is,
     *(_turned(quarters, False) for quarters in (1, 2, 3)),
     *(_turned(quarters, True) for quarters in range(4)),
@@ -407,9 +406,11 @@ def _state(path: Path) -> os.stat_result | None:
 
 
 LEAST_THRESHOLD = 0.5
-_SHARPER = 1.25
-"""Two pictures whose sharpness differs by less than about this factor count as equally sharp:
-saving as JPEG, resizing and brightening move it by less, blur that can be seen by more."""
+_SHARPER = 1.4
+"""Two pictures whose sharpness differs by less than this factor count as equally sharp: saving as
+JPEG, resizing and brightening move it by less, blur that can be seen by more."""
+_AS_LARGE = 0.98
+"""Part of the pixels of the largest from which on a picture counts as large as it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,21 +491,13 @@ def duplicate_groups(
     return tuple(sorted(groups, key=lambda group: (-len(group.rows), group.rows[0])))
 
 
-def worth_of(entry: IndexEntry) -> tuple[float, ...]:
-    """Return the sort key of the pictures to keep, larger is better: sharpness, pixels, bytes.
+def relative_sharpness(entry: IndexEntry) -> float:
+    """Return the sharpness of a picture relative to its contrast.
 
-    Sharpness is taken relative to contrast, so that a brightened copy is no sharper; at the size
-    of a thumbnail, so that pixels made by enlarging do not count as detail.
+    A brightened copy is no sharper by it; measured at the size of a thumbnail, pixels made by
+    enlarging do not count as detail.
     """
-    relative = entry.sharpness / max(entry.contrast, 1.0) ** 2
-    step = math.floor(math.log(max(relative, 1e-6), _SHARPER) + 0.5)
-    return (step, entry.width * entry.height, entry.file_bytes)
-
-
-def _with_original(worth: tuple[float, ...], fact: FileFacts) -> tuple[float, ...]:
-    """Return the sort key in which the original comes before its copies."""
-    step, pixels, size = worth
-    return (step, pixels, not fact.is_copy, size, -fact.mtime_ns)
+    return entry.sharpness / max(entry.contrast, 1.0) ** 2
 
 
 class _Chooser:
@@ -520,9 +513,12 @@ class _Chooser:
         turned: bool,
     ) -> None:
         self._colours = colours
-        self._turns = TURNS if turned else TURNS[:1]
-        self._worth = [
-            (fact.is_linked, *_with_original(worth_of(entry), fact), -row)
+        self._turns = ORIENTATIONS if turned else ORIENTATIONS[:1]
+        self._sharpness = np.array([relative_sharpness(entry) for entry in entries])
+        self._pixels = np.array([entry.width * entry.height for entry in entries])
+        # Of equally good pictures the original: no name of a copy, older, less compressed.
+        self._originality = [
+            (not fact.is_copy, -fact.mtime_ns, entry.file_bytes, -row)
             for row, (entry, fact) in enumerate(zip(entries, facts, strict=True))
         ]
         self._stays = np.array([fact.is_linked for fact in facts], np.bool_)
@@ -532,10 +528,11 @@ class _Chooser:
 
     def kept(self, rows: NDArray[np.intp]) -> tuple[Kept, ...]:
         """Return the best, then repeatedly the best that is near to none kept so far."""
-        left = np.array(sorted(rows, key=lambda row: self._worth[row], reverse=True), np.intp)
+        left = np.asarray(rows, np.intp)
         found = []
         while len(left):
-            best, left = left[0], left[1:]
+            best = self._best(left)
+            left = left[left != best]
             scores = self._likeness(int(best), left)
             near = (scores >= self._level) & ~self._stays[left]
             order = np.argsort(-scores[near], kind="stable")
@@ -544,6 +541,16 @@ class _Chooser:
             found.append(Kept(int(best), redundant))
             left = left[~near]
         return tuple(found)
+
+    def _best(self, rows: NDArray[np.intp]) -> int:
+        """Return the picture to keep: linked, sharp and large, and of those the original."""
+        if self._stays[rows].any():
+            rows = rows[self._stays[rows]]
+        sharpness = self._sharpness[rows]
+        rows = rows[sharpness >= sharpness.max() / _SHARPER]
+        pixels = self._pixels[rows]
+        rows = rows[pixels >= _AS_LARGE * pixels.max()]
+        return int(max(rows.tolist(), key=self._originality.__getitem__))
 
     def _likeness(self, best: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the likeness of each row to the best, over all turns; 0 for other colours."""
@@ -557,7 +564,9 @@ class _Chooser:
         scores[self._same[rows] == self._same[best]] = 1.0
         return scores
 
-    def _likeness_as(self, turn: Turn, best: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    def _likeness_as(
+        self, turn: Orientation, best: int, rows: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
         """Return the likeness of each row to the turned best; one direction where it is enough."""
         one = turn(self._thumbnails[best][None])
         scores = (whole_vectors(self._thumbnails[rows]) @ trimmed_vectors(one)[0].T).max(axis=1)

@@ -318,7 +318,7 @@ def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
     return np.stack(found) if found else np.zeros((0, width), np.float32)
 
 
-def looks(connection: sqlite3.Connection) -> tuple[NDArray[np.uint8], Colours]:
+def small_pictures(connection: sqlite3.Connection) -> tuple[NDArray[np.uint8], Colours]:
     """Return (N, 48, 48) uint8 thumbnails and (N, 8, 8, 2) uint8 colours, in order of the rows."""
     found = [
         blob

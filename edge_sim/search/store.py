@@ -298,12 +298,12 @@ class IndexStore:
     def thumbnails(self) -> NDArray[np.uint8]:
         """Return (N, 48, 48) uint8 grey thumbnails, in order of the rows."""
         with self._reading() as connection:
-            return rows.looks(connection)[0]
+            return rows.small_pictures(connection)[0]
 
     def colours(self) -> Colours:
         """Return (N, 8, 8, 2) uint8 colours, in order of the rows; zeros where none are kept."""
         with self._reading() as connection:
-            return rows.looks(connection)[1]
+            return rows.small_pictures(connection)[1]
 
     def known(self) -> Mapping[Path, Known]:
         """Return the entry of each path, read or not."""

@@ -22,7 +22,8 @@ def shirt(colour: tuple[int, int, int]) -> BgrImage:
     outline = np.array([[30, 20], [70, 20], [95, 45], [80, 60], [72, 50], [72, 110], [28, 110]])
     cv2.fillPoly(drawn, [np.vstack([outline, [[28, 50], [20, 60], [5, 45]]])], colour)
     folds = np.random.default_rng(3).normal(0, 12, (120, 100, 1))
-    return np.clip(drawn + cv2.GaussianBlur(folds, (0, 0), 2)[..., None], 0, 255).astype(np.uint8)
+    shaded = drawn + cv2.GaussianBlur(folds, (0, 0), 2)[..., None]
+    return np.asarray(np.clip(shaded, 0, 255), np.uint8)
 
 
 def distance(one: BgrImage, other: BgrImage) -> float:

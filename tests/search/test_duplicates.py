@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,12 +17,12 @@ from edge_sim.core.types import BgrImage
 from edge_sim.errors import SearchError
 from edge_sim.search.duplicates import (
     THRESHOLD,
+    FileFacts,
     Group,
     duplicate_groups,
     join,
     likeness,
     members,
-    worth_of,
 )
 from edge_sim.search.rows import INDEX_THUMBNAIL_PX, IndexEntry
 from tests.pictures import picture
@@ -107,8 +108,22 @@ def test_the_sharper_the_larger_and_the_heavier_stays() -> None:
     )
     assert group.kept[0].row in (2, 3)
     assert 2 in group.rows
-    entries, _ = indexed([sharp, resized(sharp)])
-    assert worth_of(entries[0]) > worth_of(entries[1])
+    (pair,) = duplicate_groups(*indexed([resized(sharp), sharp]))
+    assert pair.kept[0].row == 1
+
+
+@pytest.mark.parametrize("change", [saved, brightened], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("heavier", [False, True])
+def test_of_equally_good_pictures_the_older_stays(change: object, heavier: bool) -> None:
+    assert callable(change)
+    for number in range(8):
+        one = picture(number, width=320, height=240)
+        entries, thumbnails = indexed([change(one), one])
+        sizes = (9_000_000, 1000) if heavier else (1000, 9_000_000)
+        entries = [replace(e, file_bytes=size) for e, size in zip(entries, sizes, strict=True)]
+        facts = [FileFacts(mtime_ns=20), FileFacts(mtime_ns=10)]
+        for group in duplicate_groups(entries, thumbnails, facts=facts):
+            assert group.kept[0].row == 1
 
 
 def test_bytes_that_are_the_same_are_a_group_even_where_there_is_nothing_to_see() -> None:
