@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -148,7 +149,12 @@ async def _events_after(
 ) -> AsyncIterator[bytes]:
     board = device.board
     loop, arrived = asyncio.get_running_loop(), asyncio.Event()
-    unsubscribe = board.subscribe(lambda: loop.call_soon_threadsafe(arrived.set))
+
+    def notify() -> None:
+        with suppress(RuntimeError):  # the server has just ended
+            loop.call_soon_threadsafe(arrived.set)
+
+    unsubscribe = board.subscribe(notify)
     try:
         yield b": edge_sim\n\n"
         while not (stopped.is_set() or board.closed):

@@ -91,8 +91,9 @@ def listening_socket(web: WebConfig) -> socket.socket:
     try:
         listener = socket.create_server(address, family=family, backlog=MAX_CONNECTIONS)
     except (OSError, OverflowError) as error:
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
         raise ConfigError(
-            f"web.listen: cannot listen on {address[0]}:{address[1]} ({error})"
+            f"web.listen: cannot listen on {address[0]}:{address[1]} ({reason})"
         ) from error
     listener.setblocking(False)
     return listener
