@@ -107,6 +107,7 @@ const listeners = new Map();
 let source = null;
 let status = "idle";
 let openedBefore = false;
+let latestDevice = null; // sent every ten seconds: who listens later gets it at once
 
 // Call `handler` with every message of a kind: "watch", "event", "device", "resumed" (after a pause or
 // a lost connection: what was missed must be read again) or "status" ("open", "lost", "idle").
@@ -114,6 +115,7 @@ let openedBefore = false;
 export function subscribe(kind, handler, signal) {
   if (!listeners.has(kind)) listeners.set(kind, new Set());
   listeners.get(kind).add(handler);
+  if (kind === "device" && latestDevice) handler(latestDevice);
   openStream();
   const end = () => {
     listeners.get(kind).delete(handler);
@@ -147,11 +149,16 @@ function openStream() {
     setTimeout(openStream, 5000);
   });
   for (const kind of KINDS) {
-    source.addEventListener(kind, (message) => tell(kind, JSON.parse(message.data)));
+    source.addEventListener(kind, (message) => {
+      const value = JSON.parse(message.data);
+      if (kind === "device") latestDevice = value;
+      tell(kind, value);
+    });
   }
 }
 
 function closeStream() {
+  latestDevice = null;
   source?.close();
   source = null;
   setStatus(status === "lost" ? "lost" : "idle");
