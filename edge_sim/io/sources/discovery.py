@@ -27,7 +27,8 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from edge_sim.core.files import printable
-from edge_sim.errors import SourceError
+from edge_sim.errors import ConfigError, SourceError
+from edge_sim.io.sources.uri import masked
 from edge_sim.secrets import register_secret
 
 MULTICAST = ("239.255.255.250", 3702)
@@ -169,8 +170,18 @@ def with_streams(camera: NetworkCamera, login: CameraLogin | None = None) -> Net
 
 
 def with_login(uri: str, login: CameraLogin) -> str:
-    """Return a stream address with user and password in it, as a configuration takes it."""
-    parts = urlsplit(uri)
+    """Return a stream address with user and password in it, as a configuration takes it.
+
+    Raises:
+        ConfigError: It is no address of a network camera.
+    """
+    try:
+        parts = urlsplit(uri)
+        is_address = bool(parts.scheme and parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigError(f"{masked(uri)[:200]!r} is no address that a user can log in at")
     host = parts.netloc.rpartition("@")[2]
     user = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}"
     return urlunsplit(parts._replace(netloc=f"{user}@{host}"))

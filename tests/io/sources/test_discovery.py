@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from edge_sim.errors import ConfigError
 from edge_sim.io.sources.discovery import (
     CameraLogin,
     NetworkCamera,
@@ -188,6 +189,12 @@ def test_a_login_is_written_into_an_address() -> None:
     assert with_login("rtsp://old@host:554/a?b=1", CameraLogin("me", "p@ss/")) == (
         "rtsp://me:p%40ss%2F@host:554/a?b=1"
     )
+
+
+@pytest.mark.parametrize("uri", ["", "rtsp://[/", "/dev/video0", "rtsp:", "a b"])
+def test_what_has_no_host_takes_no_login(uri: str) -> None:
+    with pytest.raises(ConfigError, match="no address that a user can log in at"):
+        with_login(uri, LOGIN)
 
 
 def test_the_verb_lists_cameras(
