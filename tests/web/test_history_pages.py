@@ -59,14 +59,14 @@ def test_review_goes_by_keyboard_with_several_at_once_and_undo(
     page = open_page(serve(device) + "#/review")
     page.locator(".review-grid li").first.wait_for()
     page.keyboard.press("1")
-    page.wait_for_function("document.querySelectorAll('.review-grid li').length === 4")
+    page.wait_for_function("() => document.querySelectorAll('.review-grid li').length === 4")
     page.get_by_text("One recent decision would be different now:").wait_for()
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Shift+ArrowRight")
     page.get_by_text("2 chosen").wait_for()
     page.keyboard.press("u")  # one of the two cannot be a reference and stays
     page.get_by_text("bowl/f3: blurred").wait_for()
-    page.wait_for_function("document.querySelectorAll('.review-grid li').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('.review-grid li').length === 3")
     page.keyboard.press("z")
     page.get_by_text("Undone.").wait_for()
     assert page.locator(".review-grid li").count() == 5
