@@ -1,7 +1,7 @@
 """Colours of pictures, coarse, by which near-duplicates of one shape are told apart.
 
-Of 728 photos, 99.9 % of re-encodings (resized, JPEG 40-85, brightened, up to 5 % trimmed) stay
-below `APART`, and 99 % of the same photos with other hues, or none, are above it.
+Of 1,456 photos, 99.6 % of re-encodings (resized, JPEG 40-85, brightened, up to 5 % trimmed) stay
+below `APART`, and 98 % of the same photos with other hues, or none, are above it.
 """
 
 from __future__ import annotations
@@ -38,20 +38,27 @@ def colour_cells(pixels: BgrImage) -> Colours:
 def colour_distances(one: Colours, others: Colours) -> NDArray[np.float32]:
     """Return (N,) mean distances of the chroma of each of `others` to that of `one`.
 
-    Chroma is scaled first, by up to 1.45, as brightness scales it. 0 where one of both is unknown.
+    Chroma is scaled first, by up to 1.45, as brightness scales it, in both directions: the larger
+    distance counts. 0 where one of both is unknown.
 
     Args:
         one: (8, 8, 2) uint8.
         others: (N, 8, 8, 2) uint8.
     """
-    a: NDArray[Any] = one.astype(np.float32) - _NEUTRAL
+    a: NDArray[Any] = one.astype(np.float32)[None] - _NEUTRAL
     b: NDArray[Any] = others.astype(np.float32) - _NEUTRAL
-    power = np.einsum("nijk,nijk->n", b, b)
-    scale = np.einsum("nijk,ijk->n", b, a) / np.maximum(power, _LEAST_CHROMA)
-    scale = np.where(power > _LEAST_CHROMA, np.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE), 1.0)
-    apart = np.linalg.norm(a - scale[:, None, None, None] * b, axis=3).mean(axis=(1, 2))
+    apart = np.maximum(_scaled_distances(a, b), _scaled_distances(b, a))
     known = one.any() & others.any(axis=(1, 2, 3))
     return np.asarray(np.where(known, apart, 0.0), np.float32)
+
+
+def _scaled_distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return (N,) mean distances of chroma, `b` scaled to fit `a` best."""
+    power = np.einsum("nijk,nijk->n", b, b)
+    scale = (a * b).sum(axis=(1, 2, 3)) / np.maximum(power, _LEAST_CHROMA)
+    scale = np.where(power > _LEAST_CHROMA, np.clip(scale, 1 / _MOST_SCALE, _MOST_SCALE), 1.0)
+    distances: NDArray[Any] = np.linalg.norm(a - scale[:, None, None, None] * b, axis=3)
+    return np.asarray(distances.mean(axis=(1, 2)))
 
 
 def differ_in_colour(
