@@ -104,8 +104,8 @@ def test_other_kinds_keep_their_size() -> None:
 def test_what_cannot_be_decoded_is_an_error_as_without_reduction() -> None:
     data = encode_jpeg(large("bowl", "food", (1920, 1080)))
     for broken in (b"", b"\xff\xd8\xff", data[:300], b"P" * 40):
-        with pytest.raises(ValueError, match="file|picture") as whole:
+        with pytest.raises(ValueError, match=r"file|picture") as whole:
             decode(broken)
-        with pytest.raises(ValueError, match="file|picture") as reduced:
+        with pytest.raises(ValueError, match=r"file|picture") as reduced:
             decode_reduced(broken, 96)
         assert str(reduced.value) == str(whole.value)

@@ -108,8 +108,10 @@ def test_key_frames_only_needs_the_decoder_that_can() -> None:
 
 
 def test_without_pyav_one_line_says_what_to_install(
-    clip: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"\0" * 500)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(SourceError, match=r"needs PyAV; install PyAV \(pip install 'edge_sim"):
         open_source(str(clip), PYAV)
