@@ -123,7 +123,8 @@ def enrol_files(asked: ApiRequest) -> Sequence[Mapping[str, Any]]:
         UploadedPicture(file.filename or "", file.file.read(MAX_FILE_BYTES + 1))
         for file in asked.files
     )
-    result = enrolments_of(asked.context).files(watch, state, files, whole=whole)
+    force = asked.query.get("force") == "1"
+    result = enrolments_of(asked.context).files(watch, state, files, force=force, whole=whole)
     return [_outcome(item, watch, asked.context) for item in result.pictures]
 
 

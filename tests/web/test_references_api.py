@@ -128,6 +128,10 @@ def test_dropped_files_are_enrolled_one_by_one_as_one_revision(lamp: WizardBench
     assert found[3]["reason"] == "duplicate"
     with lamp.store() as store:
         assert store.log(limit=1)[0].detail == "2 to lamp (dim)"
+    again = lamp.post(
+        f"{WATCH}/references/files?state=dim&force=1", files={"a.png": files["a.png"]}
+    )
+    assert again[0]["kept"]
     roi = lamp.device.picture("lamp")
     assert roi is not None
     stored = decode(lamp.get(f"/{found[0]['picture']}".replace(".jpg", ".png")))
