@@ -18,6 +18,9 @@ from uvicorn.server import ServerState
 from edge_sim.web.limits import network_of
 
 MAX_CONNECTIONS = 64
+MAX_HANDSHAKES = 256
+"""Connections whose encryption is being agreed on; far fewer than a process may have open files."""
+HANDSHAKE_S = 5.0
 REQUEST_S = 10.0
 """Longest time for a request to arrive whole, seconds; then its connection is closed."""
 BODY_BYTES_PER_S = 20_000.0
@@ -30,12 +33,27 @@ class ConnectionTable:
     def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self._most = most
         self._open: set[BoundedProtocol] = set()
+        self._begun: set[BoundedProtocol] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
+    def begin(self, connection: BoundedProtocol) -> None:
+        """Count a connection that was accepted and has yet to agree on its encryption.
+
+        Raises:
+            ConnectionAbortedError: There are too many of them; the event loop closes it.
+        """
+        if len(self._begun) >= MAX_HANDSHAKES:
+            begun_s = connection.since_s - HANDSHAKE_S
+            self._begun = {known for known in self._begun if known.since_s > begun_s}
+            if len(self._begun) >= MAX_HANDSHAKES:
+                raise ConnectionAbortedError("too many connections")
+        self._begun.add(connection)
+
     def admit(self, connection: BoundedProtocol) -> bool:
         """Return whether a new connection is taken, closing a silent one for it if need be."""
+        self._begun.discard(connection)
         if len(self._open) >= self._most and not self._make_room():
             return False
         self._open.add(connection)
@@ -81,6 +99,7 @@ class BoundedProtocol(H11Protocol):
         self._table = table
         self.address = ""
         self.since_s = time.monotonic()
+        table.begin(self)
         self.until_s = self.since_s + REQUEST_S
         """Time at which its request is overdue, monotonic seconds; infinite during the answer."""
 

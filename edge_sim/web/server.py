@@ -22,11 +22,10 @@ from edge_sim.runtime.config.service import WebConfig, is_loopback
 from edge_sim.runtime.daemon.access import DeviceAccess
 from edge_sim.web.accounts import Accounts, accounts_path
 from edge_sim.web.app import application
-from edge_sim.web.connections import MAX_CONNECTIONS, BoundedProtocol, ConnectionTable
+from edge_sim.web.connections import HANDSHAKE_S, MAX_CONNECTIONS, BoundedProtocol, ConnectionTable
 
 logger = logging.getLogger(__name__)
 
-_HANDSHAKE_S = 5.0
 _CLOSE_S = 2.0
 _END_S = 0.3
 _QUIET_S = 60.0
@@ -41,6 +40,10 @@ def open_server(config: Config, device: DeviceAccess) -> WebServer:
     """
     server = WebServer(config, device)
     server.start()
+    host, _ = config.web.address or ("", 0)
+    scheme = "http" if config.web.certificate is None else "https"
+    place = f"[{host}]" if ":" in host else host
+    logger.info("the page is at %s://%s:%d/", scheme, place, server.port)
     return server
 
 
@@ -228,7 +231,7 @@ class AnsweringServer:
         protocol = partial(BoundedProtocol, self._table, self._config, state)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(ConnectionFaults().note)
-        handshake_s = None if self._tls is None else _HANDSHAKE_S
+        handshake_s = None if self._tls is None else HANDSHAKE_S
         server = await loop.create_server(
             protocol,
             sock=listener,

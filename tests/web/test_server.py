@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,12 @@ from edge_sim.core.types import State
 from edge_sim.errors import ConfigError
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.web.access_control import is_local
-from edge_sim.web.connections import MAX_CONNECTIONS, ConnectionTable
+from edge_sim.web.connections import (
+    HANDSHAKE_S,
+    MAX_CONNECTIONS,
+    MAX_HANDSHAKES,
+    ConnectionTable,
+)
 from edge_sim.web.limits import AddressLimits, RateLimit
 from edge_sim.web.server import WebServer
 from edge_sim.web.stream import MAX_STREAMS
@@ -346,6 +352,27 @@ def test_whoever_is_slow_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         with wire:
             wire.sendall(b"GET /healthz HTTP/1.0\r\nHost: ")
             assert wire.recv(100) == b""
+
+
+def test_handshakes_in_progress_are_bounded() -> None:
+    table = ConnectionTable()
+
+    class Accepted:
+        def __init__(self, since_s: float) -> None:
+            self.since_s = since_s
+
+    def accepted(since_s: float) -> Any:
+        connection: Any = Accepted(since_s)
+        table.begin(connection)
+        return connection
+
+    for _ in range(MAX_HANDSHAKES):
+        last = accepted(100.0)
+    with pytest.raises(ConnectionAbortedError):
+        accepted(100.1)
+    assert table.admit(last), "one that is agreed on makes room"
+    accepted(100.2)
+    accepted(100.0 + HANDSHAKE_S + 1.0)
 
 
 def test_a_certificate_that_is_none_is_a_wrong_configuration(tmp_path: Path) -> None:
