@@ -9,7 +9,8 @@ import pytest
 
 from edge_sim.io.sources.synthetic.source import render
 from tests.web.conftest import OpenPage
-from tests.web.fake_device import FakeDevice, several, watch
+from tests.web.fake_device import FakeDevice, serving, several, watch
+from tests.web.fake_history import with_history
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -96,6 +97,25 @@ def test_a_lost_camera_is_said_above_every_page(open_page: OpenPage, serve: Serv
     page = open_page(serve(device))
     page.get_by_role("alert").get_by_text("Camera yard: connection refused").wait_for()
     page.get_by_role("article", name="bowl").get_by_text("yard, no picture arrives").wait_for()
+
+
+def test_a_lost_connection_is_said_and_what_is_shown_stays(open_page: OpenPage) -> None:
+    with serving(several()) as address:
+        page = open_page(address, tolerate=("ERR_",))
+        page.get_by_role("article", name="bowl").wait_for()
+    page.get_by_text("Connection to the device lost").wait_for()
+    assert page.get_by_role("article", name="bowl").is_visible()
+
+
+def test_the_way_back_leads_out_of_a_page_that_chose_its_watch(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    page = open_page(serve(with_history()))
+    page.get_by_role("article", name="bowl").wait_for()
+    page.get_by_role("link", name="References").click()
+    page.locator("li[data-id]").first.wait_for()
+    page.go_back()
+    page.get_by_role("article", name="bowl").wait_for()
 
 
 def test_many_watches_can_be_searched(open_page: OpenPage, serve: Serve) -> None:

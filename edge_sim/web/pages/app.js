@@ -30,8 +30,10 @@ const alerts = h("div", { class: "alerts" });
 let leaving = new AbortController();
 let first = true;
 
-export function go(address) {
+// Open an address; `instead` leaves no way back to the present one, which only leads there.
+export function go(address, { instead = false } = {}) {
   if (location.hash === `#/${address}`) show();
+  else if (instead) location.replace(`#/${address}`);
   else location.hash = `#/${address}`;
 }
 

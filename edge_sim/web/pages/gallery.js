@@ -11,7 +11,7 @@ export async function galleryPage({ main, parts, signal, go }) {
   const watches = await get("api/watches", { signal });
   const watch = watches.find(({ name }) => name === parts[0]) ?? watches[0];
   if (!watch) return fill(main, empty(t("live.none"), t("live.none.text")));
-  if (!parts.length) return go(path("gallery", watch.name));
+  if (!parts.length) return go(path("gallery", watch.name), { instead: true });
   const address = path("api/watches", watch.name, "gallery");
   const chosen = new Set();
   const body = h("div");

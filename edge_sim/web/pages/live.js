@@ -225,7 +225,7 @@ function snapshot(first, signal, large) {
     running = true;
     const asked = view;
     try {
-      const address = withQuery(path("api/watches", first.name, "snapshot.jpg"), { view: asked, w: large ? 640 : 360 });
+      const address = withQuery(path("api/watches", first.name, "snapshot.jpg"), { view: asked, w: large ? 600 : 360 });
       const found = await fetchPicture(address, etag, signal);
       if (found && asked === view) {
         etag = found.etag;

@@ -14,7 +14,7 @@ export async function timePage({ main, parts, query, signal, go }) {
   const watches = await get("api/watches", { signal });
   const watch = watches.find(({ name }) => name === parts[0]) ?? watches[0];
   if (!watch) return fill(main, empty(t("live.none"), t("live.none.text")));
-  if (!parts.length) return go(path("time", watch.name));
+  if (!parts.length) return go(path("time", watch.name), { instead: true });
   const range = query.get("range") in RANGES ? query.get("range") : "day";
   const place = h("div");
   const why = h("div", { class: "why", "aria-live": "polite" });
