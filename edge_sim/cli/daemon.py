@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -280,7 +281,7 @@ def _files(plan: UnitPlan) -> Iterator[_File]:
 
     yield _File(Path("/etc/systemd/system", UNIT_NAME), unit_text(plan), replaces=True)
     yield _File(Path("/etc/sysusers.d/edge_sim.conf"), user_text(plan), replaces=True)
-    yield _File(plan.config, CONFIG_TEXT, replaces=False)
+    yield _File(plan.config, config_text(), replaces=False)
 
 
 def _write(file: _File, root: Path, *, dry_run: bool) -> None:
@@ -327,9 +328,19 @@ watches:
 sinks:
   - kind: stdout
 
+# The page, for browsers on this machine; see docs/web.md. Needs: pip install 'edge_sim[web]'
 web:
   listen: 127.0.0.1:9713
 """
+
+
+def config_text() -> str:
+    """Return the first configuration of a service; the page is switched off without its extra."""
+    head, mark, page = CONFIG_TEXT.partition("web:\n")
+    if find_spec("uvicorn") is not None:
+        return CONFIG_TEXT
+    return head + "".join(f"#{line}" for line in (mark + page).splitlines(keepends=True))
+
 
 _NEXT_STEPS = """\
 next:

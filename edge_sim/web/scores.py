@@ -179,7 +179,7 @@ class ScoreSeries:
         if count <= points:
             return list(range(count))
         table = [np.frombuffer(values) for values in self._scores.values()]
-        lead = np.nan_to_num(np.nanmax(table, axis=0)) if table else np.zeros(count)
+        lead = np.nan_to_num(np.fmax.reduce(table)) if table else np.zeros(count)
         changes = [at for at, (a, b) in enumerate(pairwise(self._states), 1) if a != b]
         changes = changes[: points // 2]
         edges = np.linspace(0, count, max((points - len(changes)) // 2, 1) + 1).astype(int)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.cli.daemon import CONFIG_TEXT
+from edge_sim.cli.daemon import CONFIG_TEXT, config_text
 from edge_sim.cli.main import main
 from edge_sim.core.resources import config_path
 from edge_sim.runtime.config import parse_config
@@ -53,6 +53,14 @@ def test_a_configuration_is_never_written_over(tmp_path: Path) -> None:
 def test_the_configuration_that_it_writes_is_valid() -> None:
     config = parse_config(CONFIG_TEXT, where="test")
     assert config.web.address == ("127.0.0.1", 9713)
+    assert config.gallery.path == "/var/lib/edge_sim/gallery.db"
+
+
+def test_without_the_extra_it_listens_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config_text() == CONFIG_TEXT
+    monkeypatch.setattr("edge_sim.cli.daemon.find_spec", lambda name: None)
+    config = parse_config(config_text(), where="test")
+    assert config.web.address is None
     assert config.gallery.path == "/var/lib/edge_sim/gallery.db"
 
 

@@ -206,6 +206,19 @@ def test_thinning_keeps_extremes_and_changes(tmp_path: Path) -> None:
     assert view["t"][changed] - view["t"][changed - 1] == 1.0
 
 
+def test_observations_without_a_match_are_gaps(tmp_path: Path) -> None:
+    log = tmp_path / "scores.jsonl"
+    dark = '{"type":"score","at":"2026-01-01T01:00:00.000Z","watch":"lamp","state":"unknown",'
+    dark += '"reason":"dark","condition":"dark","best":null,"combined":null}'
+    log.write_text("\n".join([*(line(at, 0.9) for at in range(100)), *[dark] * 100]))
+    series = ScoreSeries()
+    for item in lines_between(log, "lamp", 0.0, 4e9):
+        series.add(item)
+    view = series.view(20)
+    assert view["scores"]["on"][-1] is None
+    assert (view["state"][-1], view["reason"][-1]) == ("unknown", "dark")
+
+
 def test_a_log_larger_than_is_read_at_once_is_entered_near_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
