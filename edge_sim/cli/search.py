@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_sim.gallery.calibrations import KeptCalibration
     from edge_sim.gallery.head import Head
     from edge_sim.gallery.store import GalleryStore
-    from edge_sim.search.searcher import Answer, Collection, Hit, SearchFilter
+    from edge_sim.search.searcher import Answer, Collection, Hit, Query, SearchFilter
 
 
 def head_options(parser: argparse.ArgumentParser) -> None:
@@ -184,10 +184,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Rank pictures by likeness to a query. Equal scores are in order of "
         "Manhattan distance. ssim and fused look at pixels: they rank the nearest by cosine.",
     )
-    parser.add_argument(
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument(
+        "--text",
+        metavar="WORDS",
+        help="search in words, as in 'brown dog': English nouns, with the default model",
+    )
+    asked.add_argument(
         "--query",
         nargs="+",
-        required=True,
+        default=[],
         metavar="PICTURE",
         help="a file, CLIP#t=SECONDS, the id of a reference, or a path in the index; several: what "
         "they have in common",
@@ -265,12 +271,15 @@ def search(args: argparse.Namespace) -> int:
         min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=VectorScale(args.scale),
     )
+    if args.text is not None:
+        _check_text(args)
     if len(args.query) > 1 and args.metric in PIXEL_METRICS:
         raise SearchError(f"--metric {args.metric} compares pixels: give one --query")
     region = None if args.roi is None else Roi(*args.roi)
     with _opened(args) as opened:
         collection = opened.collection
-        query = query_of(args.query, opened.embedder, opened.known, roi=region)
+        query = _in_words(args, opened) if args.text is not None else None
+        query = query or query_of(args.query, opened.embedder, opened.known, roi=region)
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
@@ -284,6 +293,27 @@ def search(args: argparse.Namespace) -> int:
             _write_report(args, answer, opened)
     _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
     return 0
+
+
+def _check_text(args: argparse.Namespace) -> None:
+    """Raise `SearchError` where other options make no sense for words."""
+    if args.metric != COSINE or args.scale != "global":
+        raise SearchError(
+            "--text goes with --metric cosine and --scale global: words have no pixels"
+        )
+    if args.roi is not None or args.head is not None:
+        raise SearchError("--text goes without --roi and --head")
+    args.plain = True
+
+
+def _in_words(args: argparse.Namespace, opened: _Opened) -> Query:
+    """Return the query of --text, and say which words are not known."""
+    from edge_sim.search.words import open_words
+
+    query, unknown = open_words(opened.embedder.model_id).query(args.text)
+    for word in unknown:
+        note(str(word))
+    return query
 
 
 def _picture_of_index(root: Path, paths: set[str], name: str) -> BgrImage | None:
@@ -348,6 +378,7 @@ def _print(
             {
                 "schema": SCHEMA,
                 "queries": [printable(name) for name in args.query],
+                "text": None if args.text is None else printable(args.text),
                 "among": str(args.index or args.gallery),
                 "metric": wanted.metric,
                 "scale": wanted.scale.value,
@@ -413,7 +444,8 @@ def _write_report(args: argparse.Namespace, answer: Answer, opened: _Opened) -> 
         CaptionedPicture(picture_of(name, opened.known), (printable(Path(name).name),), "good")
         for name in args.query
     )
-    query = PictureRow("Query", "", asked)
+    words = "" if args.text is None else printable(args.text)
+    query = PictureRow("Query", words, asked)
     order = "Least similar" if args.least else "Most similar"
     cards = (
         CaptionedPicture(

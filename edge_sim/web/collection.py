@@ -25,6 +25,7 @@ from edge_sim.search.filters import Filter, parse_filter
 from edge_sim.search.picture_map import picture_map
 from edge_sim.search.searcher import Answer, Query, Searcher, SearchFilter, collection_of_index
 from edge_sim.search.store import NAME, IndexStore
+from edge_sim.search.words import open_words
 from edge_sim.vision.embedders import open_embedder
 from edge_sim.web.answers import JPEG, ApiRequest, route
 from edge_sim.web.context import WebContext
@@ -166,8 +167,12 @@ def pictures(asked: ApiRequest) -> Mapping[str, Any]:
 
 
 def search(asked: ApiRequest) -> Mapping[str, Any]:
-    """Return the pictures most, or least, like one of the collection."""
+    """Return the pictures most, or least, like one of the collection, or like some words."""
     view = view_of(asked.context)
+    text = (asked.query.get("text") or "").strip()
+    if text:
+        query, unknown = open_words(view.plan.model_id).query(text)
+        return {**_found(asked, view, query), "unknown": [str(word) for word in unknown]}
     pixels = view.pixels(view.row(asked.query.get("id") or ""))
     return _searched(asked, view, _cropped(asked, pixels))
 
@@ -299,13 +304,19 @@ def _cropped(asked: ApiRequest, pixels: BgrImage) -> BgrImage:
 
 
 def _searched(asked: ApiRequest, view: CollectionView, pixels: BgrImage) -> Mapping[str, Any]:
+    with view.lock:
+        query = view.query(pixels)
+    return _found(asked, view, query)
+
+
+def _found(asked: ApiRequest, view: CollectionView, query: Query) -> dict[str, Any]:
     wanted = SearchFilter(
         top_k=_count(asked),
         least=asked.query.get("order") == "least",
         where=_filter_of(asked),
     )
     with view.lock:
-        answer: Answer = view.searcher.search(view.query(pixels), wanted)
+        answer: Answer = view.searcher.search(query, wanted)
     return {
         "pictures": [
             {**view.described(hit.row), "score": round(hit.score, 4)} for hit in answer.hits

@@ -269,3 +269,30 @@ def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> 
     assert "data:image/jpeg;base64" in (tmp_path / "m.html").read_text()
     code, _, err = run("index", "map", index, tmp_path / "m.png")
     assert (code, err.count("\n")) == (1, 1)
+
+
+def test_words_search_an_index_of_the_default_model(photos: Path, tmp_path: Path, run: Run) -> None:
+    run("index", "build", photos, "--out", tmp_path / "d")
+    code, out, err = run("search", "--text", "dogs qqqq", "--index", tmp_path / "d", "--json")
+    assert (code, json.loads(out)["text"], len(json.loads(out)["hits"])) == (0, "dogs qqqq", 6)
+    assert "unknown word 'qqqq'" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--text", "qqqq"], "no word of 'qqqq' is known"),
+        (["--text", "dog", "--metric", "ssim"], "goes with --metric cosine"),
+        (["--text", "dog", "--roi", "0,0,1,1"], "goes without --roi"),
+        (["--text", "dog", "--query", "a.png"], "not allowed with"),
+    ],
+)
+def test_words_that_cannot_be_searched_are_one_line(
+    index: Path, run: Run, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code, _, err = run("search", "--index", index, *options)
+    except SystemExit as stopped:
+        code, err = int(stopped.code or 0), capsys.readouterr().err
+    assert code != 0
+    assert words in err or "the words are of the model" in err

@@ -17,7 +17,7 @@ export async function collectionPage({ main, query, signal, go }) {
     return fill(main, heading(t("collection.title")), empty(t("collection.none"), error.message));
   }
   const view = VIEWS.includes(query.get("view")) ? query.get("view") : "pictures";
-  const wanted = { filter: query.get("filter") ?? "", id: query.get("id"), region: query.get("region"), order: query.get("order") };
+  const wanted = { filter: query.get("filter") ?? "", id: query.get("id"), region: query.get("region"), order: query.get("order"), text: query.get("text") };
   const address = (changes) => withQuery("collection", { view: view === "pictures" ? null : view, ...wanted, ...changes });
   const chosen = new Set();
   const tabs = VIEWS.map((name) => button(t(`collection.${name}`), () => go(address({ view: name })), { class: "small", "aria-pressed": String(name === view) }));
@@ -29,7 +29,7 @@ export async function collectionPage({ main, query, signal, go }) {
   async function show() {
     if (view === "map") return showMap(body, chosen, tagActions, signal);
     if (view === "duplicates") return showDuplicates(body, chosen, tagActions, signal);
-    const found = wanted.id
+    const found = wanted.id || wanted.text
       ? await get(withQuery("api/collection/search", { ...wanted, k: SHOWN }), { signal })
       : await get(withQuery("api/collection/pictures", { filter: wanted.filter, k: SHOWN }), { signal });
     showPictures(found);
@@ -37,8 +37,8 @@ export async function collectionPage({ main, query, signal, go }) {
 
   function showPictures(found) {
     const total = found.eligible ?? found.total;
-    fill(body, found.hints.map((hint) => banner("warn", hint)), h("p", { class: "muted" }, t("collection.found", { n: total })), h("ul", { class: "picture-grid" }, found.pictures.map((item) => pictureItem(item, chosen, tagActions, (changes) => go(address(changes))))));
-    if (!wanted.id && found.pictures.length < total) {
+    fill(body, [...(found.unknown ?? []), ...found.hints].map((hint) => banner("warn", hint)), h("p", { class: "muted" }, t("collection.found", { n: total })), h("ul", { class: "picture-grid" }, found.pictures.map((item) => pictureItem(item, chosen, tagActions, (changes) => go(address(changes))))));
+    if (!wanted.id && !wanted.text && found.pictures.length < total) {
       const more = button(t("collection.more"), () => busy(more, async () => {
         const list = body.querySelector(".picture-grid");
         const next = await get(withQuery("api/collection/pictures", { filter: wanted.filter, k: SHOWN, offset: list.children.length }), { signal });
@@ -70,12 +70,17 @@ function filterForm({ tags, keys }, wanted, change, upload) {
   const tokens = wanted.filter.split(/\s+and\s+/i).filter(Boolean).map((part, at, all) => h("span", { class: "tag" }, part, button("×", () => change({ filter: all.filter((_, place) => place !== at).join(" and ") }), { class: "link", "aria-label": t("collection.without", { part }) })));
   const offered = Object.entries(tags).slice(0, 20).map(([tag, count]) => button(`${tag} ${count}`, () => change({ filter: [wanted.filter, `tag = "${tag}"`].filter(Boolean).join(" and ") }), { class: "small" }));
   const file = h("input", { type: "file", accept: "image/*", id: "query-picture", onchange: () => file.files[0] && upload(file.files[0]) });
-  const order = wanted.id ? button(t(wanted.order === "least" ? "collection.most" : "collection.least"), () => change({ order: wanted.order === "least" ? null : "least" }), { class: "small" }) : null;
-  const all = wanted.id ? button(t("collection.all"), () => change({ id: null, region: null, order: null }), { class: "small" }) : null;
+  const words = h("input", { type: "search", value: wanted.text ?? "", "aria-label": t("collection.words"), placeholder: t("collection.words"), onkeydown: (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    change({ text: words.value.trim() || null, id: null, region: null });
+  } });
+  const order = wanted.id || wanted.text ? button(t(wanted.order === "least" ? "collection.most" : "collection.least"), () => change({ order: wanted.order === "least" ? null : "least" }), { class: "small" }) : null;
+  const all = wanted.id || wanted.text ? button(t("collection.all"), () => change({ id: null, region: null, order: null, text: null }), { class: "small" }) : null;
   return h("form", { class: "filters", onsubmit: (event) => {
     event.preventDefault();
     change({ filter: text.value.trim() });
-  } }, text, known, h("p", { class: "actions" }, /\bor\b|[()]/i.test(wanted.filter) ? null : tokens, offered, order, all), h("label", { for: "query-picture" }, t("collection.query"), " "), file);
+  } }, text, h("button", { type: "submit", class: "small" }, t("collection.filter")), known, h("p", { class: "actions" }, /\bor\b|[()]/i.test(wanted.filter) ? null : tokens, offered, order, all), words, h("label", { for: "query-picture" }, t("collection.query"), " "), file);
 }
 
 function pictureItem(item, chosen, changed, search) {
@@ -87,7 +92,7 @@ function pictureItem(item, chosen, changed, search) {
   const score = item.score ?? item.likeness;
   const lines = [score === undefined ? null : h("b", {}, formatNumber(score, 3)), " ", item.name];
   const tags = item.tags.map((tag) => h("span", { class: "tag" }, tag));
-  return h("li", { data: { id: item.id } }, h("figure", {}, h("img", { src: `${item.picture}?w=320`, alt: item.name, loading: "lazy" }), h("figcaption", {}, h("label", {}, box, " ", lines), h("br"), tags, search ? [button(t("collection.alike"), () => search({ id: item.id, region: null, order: null }), { class: "link" }), " ", button(t("collection.part"), () => chooseRegion(item, search), { class: "link" })] : null)));
+  return h("li", { data: { id: item.id } }, h("figure", {}, h("img", { src: `${item.picture}?w=320`, alt: item.name, loading: "lazy" }), h("figcaption", {}, h("label", {}, box, " ", lines), h("br"), tags, search ? [button(t("collection.alike"), () => search({ id: item.id, region: null, order: null, text: null }), { class: "link" }), " ", button(t("collection.part"), () => chooseRegion(item, search), { class: "link" })] : null)));
 }
 
 // A rectangle drawn over the picture is searched for.

@@ -318,6 +318,7 @@ export const german = {
   "collection.more": "Mehr zeigen",
   "collection.filter": "Filter",
   "collection.without": "Ohne {part}",
+  "collection.words": "In englischen Wörtern suchen, etwa: brown dog",
   "collection.query": "Nach einem Bild suchen:",
   "collection.most": "Ähnlichste zuerst",
   "collection.least": "Unähnlichste zuerst",

@@ -318,6 +318,7 @@ export const english = {
   "collection.more": "Show more",
   "collection.filter": "Filter",
   "collection.without": "Without {part}",
+  "collection.words": "Search in words, as in: brown dog",
   "collection.query": "Search by a picture:",
   "collection.most": "Most alike first",
   "collection.least": "Least alike first",
