@@ -65,6 +65,13 @@ export function regionBox([x, y, width, height]) {
   return h("span", { class: "region-box", style, "aria-hidden": "true" });
 }
 
+// Show a picture that was fetched, and release the one before.
+export function showBlob(image, blob) {
+  const old = image.src;
+  image.src = URL.createObjectURL(blob);
+  if (old.startsWith("blob:")) URL.revokeObjectURL(old);
+}
+
 export function button(label, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, label);
 }

@@ -2,7 +2,7 @@
 // how sure it is, what is covered, and the next picture to take.
 
 import { fetchPicture, get, path, post, subscribe, withQuery } from "./api.js";
-import { banner, button, percent, progress, reasonText, scoreBars, stateBadge, stateColour, toast, toastError } from "./components.js";
+import { banner, button, percent, progress, reasonText, scoreBars, showBlob, stateBadge, stateColour, toast, toastError } from "./components.js";
 import { fill, fillWhenChanged, h, throttle } from "./dom.js";
 import { formatPercent, formatTime, named, t, worded } from "./i18n.js";
 import { watchCard } from "./live.js";
@@ -53,9 +53,7 @@ function refresher(image, address, signal) {
     const found = await fetchPicture(address, etag, signal);
     if (!found?.blob) return;
     etag = found.etag;
-    const old = image.src;
-    image.src = URL.createObjectURL(found.blob);
-    if (old.startsWith("blob:")) URL.revokeObjectURL(old);
+    showBlob(image, found.blob);
   };
 }
 

@@ -1,7 +1,7 @@
 // From a camera's address to a watch: source, region, states; then teaching (teach.js).
 
 import { fetchPicture, get, may, patch, path, post, remove, withQuery } from "./api.js";
-import { banner, busy, button, field, heading, progress, toast, toastError } from "./components.js";
+import { banner, busy, button, field, heading, progress, showBlob, toast, toastError } from "./components.js";
 import { fill, h, throttle } from "./dom.js";
 import { t } from "./i18n.js";
 import { regionEditor } from "./region.js";
@@ -210,12 +210,6 @@ async function follow(image, address, stop, shown, problem) {
     }
     await new Promise((resolve) => setTimeout(resolve, FRAME_EVERY_MS));
   }
-}
-
-export function showBlob(image, blob) {
-  const old = image.src;
-  image.src = URL.createObjectURL(blob);
-  if (old.startsWith("blob:")) URL.revokeObjectURL(old);
 }
 
 // Step 3: names of the states and of the watch.
