@@ -153,5 +153,5 @@ def test_a_disk_that_takes_nothing_is_an_error_that_names_the_place(tmp_path: Pa
 
 @pytest.mark.parametrize("key", ["max_frames", "max_mb"])
 def test_a_folder_for_nothing_is_rejected(key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"test:1: review\.{key}: Expected"):
+    with pytest.raises(ConfigError, match=rf"test:1: review\.{key}: needs a"):
         parse_config(f"review: {{path: review, {key}: 0}}\n", where="test")
