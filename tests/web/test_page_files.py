@@ -53,6 +53,14 @@ def test_every_module_that_is_imported_exists() -> None:
             assert (PAGES / name).is_file(), f"{module.name} imports {name}"
 
 
+def test_no_module_imports_what_it_does_not_use() -> None:
+    for module in MODULES:
+        text = module.read_text(encoding="utf-8")
+        names = ", ".join(re.findall(r"import {([^}]*)} from", text)).split(",")
+        for name in filter(None, (name.strip() for name in names)):
+            assert len(re.findall(rf"\b{name}\b", text)) > 1, f"{module.name}: {name}"
+
+
 def test_all_pages_together_stay_small() -> None:
     files = [file.read_bytes() for file in PAGES.rglob("*") if file.is_file()]
     assert sum(len(zlib.compress(data, 9)) for data in files) < LIMIT_BYTES

@@ -3,9 +3,9 @@
 
 import { get, may, patch, path, post, subscribe, withQuery } from "./api.js";
 import { loadCharts, timelineChart } from "./chart.js";
-import { banner, busy, button, empty, facts, heading, percent, regionBox, scoreBars, stateBadge, toast, toastError } from "./components.js";
+import { banner, busy, button, empty, facts, heading, regionBox, scoreBars, stateBadge, toast, toastError } from "./components.js";
 import { fill, h } from "./dom.js";
-import { formatDuration, formatNumber, formatTime, named, t } from "./i18n.js";
+import { formatNumber, formatTime, named, t } from "./i18n.js";
 
 const RANGES = { hour: 3600, "6h": 21600, day: 86400, week: 604800 };
 const POINTS = 1200;
