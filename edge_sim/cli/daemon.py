@@ -1,4 +1,4 @@
-"""`edge-sim daemon`, and `install-service`, which writes its systemd unit."""
+"""`edge-sim daemon`: the device as a service."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge_sim.cli.output import note, say
 from edge_sim.core.files import is_dir, printable
 from edge_sim.errors import ConfigError
 from edge_sim.secrets import MaskingFormatter
@@ -24,7 +21,6 @@ from edge_sim.secrets import MaskingFormatter
 if TYPE_CHECKING:
     from edge_sim.runtime.config import Config
     from edge_sim.runtime.daemon.access import DeviceAccess, RunningWebServer
-    from edge_sim.runtime.systemd import UnitPlan
 
 
 logger = logging.getLogger(__name__)
@@ -60,7 +56,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "score log (default: the folder of the configuration)",
     )
     parser.set_defaults(handler=run_daemon, is_frame_loop=True)
-    _register_install(commands)
 
 
 def run_daemon(args: argparse.Namespace) -> int:
@@ -216,138 +211,3 @@ def _on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop())
     signal.signal(signal.SIGINT, lambda *_: stop())
     signal.signal(signal.SIGHUP, lambda *_: reload())
-
-
-CONFIG = Path("/etc/edge_sim/config.yaml")
-
-
-def _register_install(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb."""
-    parser = commands.add_parser(
-        "install-service",
-        help="write the systemd unit, its user and a configuration",
-        description="Write the systemd unit of the daemon, the system user it runs as and, where "
-        "there is none, a configuration. Nothing is started, and no configuration is ever "
-        "written over.",
-    )
-    parser.add_argument("-c", "--config", type=Path, default=CONFIG, metavar="FILE")
-    parser.add_argument(
-        "--user", default="edge_sim", help="user that the service runs as (edge_sim)"
-    )
-    parser.add_argument(
-        "--device",
-        action="append",
-        default=[],
-        metavar="/dev/...",
-        help="another device that it may use; /dev/video* is always allowed",
-    )
-    parser.add_argument("--program", type=Path, metavar="FILE", help="edge-sim program to run")
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        metavar="DIR",
-        help="write below DIR, as for an image of a system",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print what would be written")
-    parser.set_defaults(handler=_install)
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    text: str
-    replaces: bool
-
-
-def _install(args: argparse.Namespace) -> int:
-    from edge_sim.core.resources import config_path
-    from edge_sim.runtime.systemd import UnitPlan
-
-    program = args.program or Path(sys.argv[0]).resolve()
-    if args.program is None and program.name != "edge-sim":
-        raise ConfigError(f"{program} is no edge-sim; name the one to run with --program FILE")
-    plan = UnitPlan(program, args.config, args.user, tuple(args.device))
-    for file in _files(plan):
-        _write(file, args.root, dry_run=args.dry_run)
-    default = config_path("default.yaml")
-    for line in _NEXT_STEPS.splitlines():
-        note(line.format(config=args.config, user=args.user, default=default))
-    return 0
-
-
-def _files(plan: UnitPlan) -> Iterator[_File]:
-    from edge_sim.runtime.systemd import UNIT_NAME, unit_text, user_text
-
-    yield _File(Path("/etc/systemd/system", UNIT_NAME), unit_text(plan), replaces=True)
-    yield _File(Path("/etc/sysusers.d/edge_sim.conf"), user_text(plan), replaces=True)
-    yield _File(plan.config, config_text(), replaces=False)
-
-
-def _write(file: _File, root: Path, *, dry_run: bool) -> None:
-    target = root / file.path.relative_to("/")
-    known = target.read_text(encoding="utf-8") if target.exists() else None
-    if known is not None and (known == file.text or not file.replaces):
-        say(f"kept {target}")
-        return
-    if dry_run:
-        say(f"would write {target}:")
-        print(file.text)
-        return
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.new")
-        fresh.write_text(file.text, encoding="utf-8")
-        fresh.chmod(0o644)
-        fresh.replace(target)
-    except OSError as error:
-        raise ConfigError(f"{target}: cannot write ({error.strerror}); use sudo") from error
-    say(f"wrote {target}")
-
-
-CONFIG_TEXT = """\
-# edge_sim as a service. Every key with its default is in default.yaml of edge_sim.
-# Passwords: write NAME=value into /etc/edge_sim/secrets.env (mode 600) and use ${NAME} here.
-
-gallery:
-  path: /var/lib/edge_sim/gallery.db
-
-sources:
-  camera:
-    # Better /dev/v4l/by-id/...: it stays the same when the camera is plugged in again.
-    uri: /dev/video0
-
-watches:
-  bowl:
-    # The part of the picture that counts, as fractions of it: [x1, y1, x2, y2].
-    roi: [0.0, 0.0, 1.0, 1.0]
-    interval_s: 2
-    recheck_s: 0.5
-
-# Standard output of a service is the journal.
-sinks:
-  - kind: stdout
-
-# The page, for browsers on this machine; see docs/web.md. Needs: pip install 'edge_sim[web]'
-web:
-  listen: 127.0.0.1:9713
-"""
-
-
-def config_text() -> str:
-    """Return the first configuration of a service; the page is switched off without its extra."""
-    head, mark, page = CONFIG_TEXT.partition("web:\n")
-    if find_spec("uvicorn") is not None:
-        return CONFIG_TEXT
-    return head + "".join(f"#{line}" for line in (mark + page).splitlines(keepends=True))
-
-
-_NEXT_STEPS = """\
-next:
-  sudo systemd-sysusers && sudo install -d -o {user} -g {user} -m 750 /var/lib/edge_sim
-  sudo nano {config}  # every key with its default: {default}
-  # The page changes only a file of its own: install-service -c /var/lib/edge_sim/config.yaml
-  sudo -u {user} edge-sim gallery add -c {config} --watch bowl --state empty PICTURES...
-  sudo -u {user} edge-sim check -c {config}
-  sudo systemctl daemon-reload && sudo systemctl enable --now edge_sim
-  journalctl -u edge_sim -f"""

@@ -24,6 +24,7 @@ GROUPS = (
     "run",
     "setup",
     "daemon",
+    "install_service",
     "web",
     "teach",
     "check",
@@ -46,8 +47,6 @@ GROUPS = (
     "schema",
 )
 """Modules of `edge_sim.cli` that add verbs, in the order of the help text."""
-_MODULES = {"install_service": "daemon"}
-"""Modules of verbs with another name."""
 
 _MAX_PIXELS = 64_000_000
 EXIT_USAGE = 2
@@ -144,7 +143,7 @@ def build_parser(arguments: Sequence[str] = ()) -> VerbParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     verbs = [word.replace("-", "_") for word in arguments if not word.startswith("-")]
-    group = _MODULES.get(verbs[0], verbs[0]) if verbs else ""
+    group = verbs[0] if verbs else ""
     wanted = [group] if group in GROUPS else GROUPS
     for group in wanted:
         importlib.import_module(f"edge_sim.cli.{group}").register(commands)
