@@ -85,7 +85,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class InstallationStep:
     """One step of the installation.
 
     Args:
@@ -126,7 +126,7 @@ def _install_or_remove(args: argparse.Namespace) -> int:
     return _finish(args, is_here=is_here)
 
 
-def _installation(args: argparse.Namespace) -> Iterator[Step]:
+def _installation(args: argparse.Namespace) -> Iterator[InstallationStep]:
     from edge_sim.runtime.systemd import UNIT_NAME, UnitPlan, unit_text, user_text
 
     is_here = args.root == Path("/")
@@ -140,17 +140,19 @@ def _installation(args: argparse.Namespace) -> Iterator[Step]:
         yield from _environment_steps(environment)
     yield _write(args.root, _USER_FILE, user_text(plan))
     if is_here:
-        yield Step(f"make the user {plan.user}", lambda: _make_user(plan.user))
+        yield InstallationStep(f"make the user {plan.user}", lambda: _make_user(plan.user))
     for folder, mode in ((ETC, 0o755), (STATE, 0o750)):
-        yield Step(f"make the folder {_below(args.root, folder)}", _folder(args, folder, mode))
+        yield InstallationStep(
+            f"make the folder {_below(args.root, folder)}", _folder(args, folder, mode)
+        )
     if not exists(_below(args.root, SECRETS)):
         yield _write(args.root, SECRETS, SECRETS_TEXT, mode=0o600)
     yield from _config_steps(args, plan, copied)
     yield _write(args.root, _UNITS / UNIT_NAME, unit_text(plan))
     if is_here and _has_systemd():
-        yield Step("read the units again", lambda: _run("systemctl", "daemon-reload"))
+        yield InstallationStep("read the units again", lambda: _run("systemctl", "daemon-reload"))
         if not args.no_start:
-            yield Step("start it now and at every boot", _start)
+            yield InstallationStep("start it now and at every boot", _start)
 
 
 def _default_config(root: Path) -> Path:
@@ -206,18 +208,18 @@ def _check_page() -> None:
         raise ConfigError(f"{error}; or name a configuration with --from FILE") from error
 
 
-def _environment_steps(installation: Installation) -> Iterator[Step]:
+def _environment_steps(installation: Installation) -> Iterator[InstallationStep]:
     from edge_sim.runtime.service_environment import PLACE, check_place, copy_environment
 
     check_place(PLACE)
-    yield Step(
+    yield InstallationStep(
         f"copy {installation.prefix} to {PLACE}", lambda: copy_environment(installation, PLACE)
     )
 
 
 def _config_steps(
     args: argparse.Namespace, plan: UnitPlan, copied: ServiceConfig | None
-) -> Iterator[Step]:
+) -> Iterator[InstallationStep]:
     from edge_sim.runtime.service_files import copy_file
 
     target = _below(args.root, plan.config)
@@ -235,21 +237,21 @@ def _config_steps(
         if exists(target.parent / file.text):
             yield _keep(target.parent / file.text)
             continue
-        yield Step(
+        yield InstallationStep(
             f"copy {file.path} to {target.parent / file.text}",
             lambda file=file: copy_file(file, target.parent),  # type: ignore[misc]
         )
     if args.root == Path("/") and plan.config.parent == STATE:
-        yield Step(f"give {STATE} to {plan.user}", lambda: _give(STATE, plan.user))
+        yield InstallationStep(f"give {STATE} to {plan.user}", lambda: _give(STATE, plan.user))
 
 
-def _keep(path: Path, hint: str = "") -> Step:
-    return Step(f"keep {path}{hint}", lambda: None)
+def _keep(path: Path, hint: str = "") -> InstallationStep:
+    return InstallationStep(f"keep {path}{hint}", lambda: None)
 
 
-def _write(root: Path, path: Path, text: str, *, mode: int = 0o644) -> Step:
+def _write(root: Path, path: Path, text: str, *, mode: int = 0o644) -> InstallationStep:
     target = _below(root, path)
-    return Step(f"write {target}", lambda: _put(target, text, mode), text)
+    return InstallationStep(f"write {target}", lambda: _put(target, text, mode), text)
 
 
 def _put(target: Path, text: str, mode: int) -> None:
@@ -358,7 +360,7 @@ def _state_of_service() -> str:
         time.sleep(0.5)
 
 
-def _removal(args: argparse.Namespace) -> Iterator[Step]:
+def _removal(args: argparse.Namespace) -> Iterator[InstallationStep]:
     from edge_sim.runtime.service_environment import PLACE, remove_environment
     from edge_sim.runtime.systemd import UNIT_NAME
 
@@ -366,26 +368,26 @@ def _removal(args: argparse.Namespace) -> Iterator[Step]:
     unit = _below(args.root, _UNITS / UNIT_NAME)
     if exists(unit):
         if is_here and _has_systemd():
-            yield Step(
+            yield InstallationStep(
                 "stop it", lambda: _run("systemctl", "disable", "--now", "--quiet", UNIT_NAME)
             )
-        yield Step(f"delete {unit}", unit.unlink)
+        yield InstallationStep(f"delete {unit}", unit.unlink)
     else:
         note(f"no service is installed: {unit} is not there")
     if is_here and _has_systemd():
-        yield Step("read the units again", lambda: _run("systemctl", "daemon-reload"))
+        yield InstallationStep("read the units again", lambda: _run("systemctl", "daemon-reload"))
     if exists(user_file := _below(args.root, _USER_FILE)):
-        yield Step(f"delete {user_file}", user_file.unlink)
+        yield InstallationStep(f"delete {user_file}", user_file.unlink)
     if is_here and exists(PLACE):
-        yield Step(f"delete {PLACE}", lambda: remove_environment(PLACE))
+        yield InstallationStep(f"delete {PLACE}", lambda: remove_environment(PLACE))
     folders = [_below(args.root, folder) for folder in (ETC, STATE)]
     for folder in filter(exists, folders):
         if args.purge:
-            yield Step(f"delete {folder}", lambda folder=folder: shutil.rmtree(folder))  # type: ignore[misc]
+            yield InstallationStep(f"delete {folder}", lambda folder=folder: shutil.rmtree(folder))  # type: ignore[misc]
         else:
             yield _keep(folder, ", which --purge deletes")
     if args.purge and is_here and args.user == DEFAULT_USER:
-        yield Step(f"delete the user {args.user}", lambda: _delete_user(args.user))
+        yield InstallationStep(f"delete the user {args.user}", lambda: _delete_user(args.user))
 
 
 def _delete_user(user: str) -> None:
