@@ -177,5 +177,11 @@ def moved_region(references: Iterable[WithMetadata], roi: Roi) -> str | None:
     )
 
 
+def is_of_region(reference: WithMetadata, roi: Roi) -> bool:
+    """Return whether a reference shows the region `roi`, as far as is known."""
+    found = region_of_text(reference.metadata.get(REGION, ""))
+    return found is None or overlap(found, roi) >= LEAST_OVERLAP
+
+
 def _area(roi: Roi) -> float:
     return (roi.x2 - roi.x1) * (roi.y2 - roi.y1)

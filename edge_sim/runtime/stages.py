@@ -16,7 +16,7 @@ from edge_sim.decision.scene_problems import SceneHealth
 from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer
 from edge_sim.errors import ConfigError
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.gallery.records import moved_region
+from edge_sim.gallery.records import is_of_region, moved_region
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.vision.alignment import RegionStabilizer
 from edge_sim.vision.scene_monitor import SceneMonitor
@@ -28,12 +28,18 @@ def stages_of(config: Config, watch: WatchConfig) -> Stages:
     return Stages(
         scorer=partial(GalleryScorer, most_left_out=MOST_LEFT_OUT),
         decider=partial(_decider, watch),
-        monitor=SceneMonitor,
+        monitor=partial(_monitor, watch),
         steady=lambda gallery: RegionStabilizer(gallery).follow,
         detail=partial(with_structure, structural=_structural(config.score.ssim_engine)),
         followers=partial(_followers, watch, drift, health),
         on_use=partial(_inform, watch, drift, health),
     )
+
+
+def _monitor(watch: WatchConfig, gallery: Gallery) -> SceneMonitor:
+    """Return the monitor; pictures of another region say nothing about whether the camera moved."""
+    roi = Roi(*watch.roi)
+    return SceneMonitor(item for item in gallery.references if is_of_region(item, roi))
 
 
 def _decider(watch: WatchConfig, gallery: Gallery, scorer: Scorer) -> AdaptiveDecider:

@@ -63,3 +63,11 @@ def test_the_api_reports_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("problems", ["{report: []}", "{report: [covered]}"])
 def test_it_is_not_reported_where_it_is_not_configured(tmp_path: Path, problems: str) -> None:
     assert played(configured(tmp_path, MOVED, f", problems: {problems}")) == []
+
+
+def test_pictures_of_another_region_do_not_say_that_the_camera_moved(tmp_path: Path) -> None:
+    with build(configured(tmp_path, MOVED)) as device:
+        events = list(device.events())
+    assert not [event for event in events if getattr(event, "reason", None) == "camera_moved"]
+    problems = [event.problem for event in events if isinstance(event, SceneImpaired)]
+    assert SceneProblem.CAMERA_MOVED not in problems
