@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from edge_sim.analysis.evaluation.datasets import EmbeddedSet
     from edge_sim.analysis.evaluation.events import EventsResult, Played
     from edge_sim.analysis.evaluation.retrieval import RetrievalResult
-    from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult
+    from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult, WrongPicture
+    from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.core.protocols import Embedder
     from edge_sim.decision.pipeline import Stages
     from edge_sim.gallery.gallery import Gallery
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SCHEMA = 1
+SHOWN_WRONG, SHOWN_PICTURES = 10, 200
 JUDGED_BY = {"states": "balanced_accuracy", "events": "f1", "retrieval": "mAP"}
 """Column by which the worst set is found."""
 _EVENT_FIGURES = (
@@ -63,6 +65,9 @@ def _add_states(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("paths", nargs="+", type=Path, metavar="SET")
     add_draws(parser)
     parser.add_argument("--no-open-set", action="store_true", help="skip leaving states out")
+    parser.add_argument(
+        "--report", type=Path, metavar="OUT.html", help="a page with the pictures that were wrong"
+    )
     add_output(parser)
     parser.set_defaults(handler=evaluate_states)
 
@@ -74,6 +79,10 @@ def evaluate_states(args: argparse.Namespace) -> int:
 
     protocol = protocol_of(args, open_set=not args.no_open_set)
     check_plot(args.plot)
+    if args.report is not None:
+        from edge_sim.analysis.report import check_path
+
+        check_path(args.report)
     embedder = embedder_of(args)
     seen = [embed_named_set(args, path, embedder) for path in args.paths]
     answers = [measured(one, GalleryScorer, protocol) for one in tracked(seen, "sets")]
@@ -84,9 +93,59 @@ def evaluate_states(args: argparse.Namespace) -> int:
         plot_states(answers, args.plot)
         plotted(args.plot)
     _print_report(args, "states", results, [_states_row(result) for result in results])
+    if args.report is not None:
+        _write_wrong(args.report, results)
     if not args.json:
         _print_conditions(results)
+        _print_wrong(results)
     return 0
+
+
+def _print_wrong(results: Sequence[StatesResult]) -> None:
+    """Print the pictures that were called another state most often."""
+    wrong = [(result.name, item) for result in results for item in result.wrong]
+    wrong.sort(key=lambda pair: -pair[1].share)
+    if not wrong:
+        return
+    print_table(
+        ["picture", "state", "called", "of draws"],
+        [
+            (item.file, item.state, _called(item), f"{100 * item.share:.0f} %")
+            for _, item in wrong[:SHOWN_WRONG]
+        ],
+    )
+    if len(wrong) > SHOWN_WRONG:
+        note(f"{len(wrong) - SHOWN_WRONG} more; --json lists all, --report shows their pictures")
+
+
+def _called(item: WrongPicture) -> str:
+    return ", ".join(f"{state} {count}" for state, count in item.reported.items())
+
+
+def _write_wrong(path: Path, results: Sequence[StatesResult]) -> None:
+    """Write a page with the pictures that were called another state."""
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
+    from edge_sim.errors import SourceError
+    from edge_sim.io.sources.pictures import read_picture
+
+    def cards(result: StatesResult) -> Iterator[CaptionedPicture]:
+        for item in result.wrong[:SHOWN_PICTURES]:
+            try:
+                pixels = read_picture(item.file)
+            except SourceError:
+                pixels = None
+            share = f"called {_called(item)}, {100 * item.share:.0f} % of draws"
+            yield CaptionedPicture(pixels, (item.state, share, item.file), "wrong")
+
+    rows = [
+        PictureRow(result.name, f"{len(result.wrong)} of {result.frames} pictures", cards(result))
+        for result in results
+    ]
+    total = sum(len(result.wrong) for result in results)
+    facts = [f"{total} pictures were called another state in some draws"]
+    write_page(path, image_grid("Wrong pictures", facts, rows))
+    note(f"{path}: written")
 
 
 def _states_row(result: StatesResult) -> dict[str, Any]:

@@ -56,8 +56,9 @@ def test_the_table_marks_the_worst_set(
     arguments = ["--draws", "2", "--references", "4", "--no-open-set", *NO_MODEL]
     assert main(["evaluate", "states", str(shelf), str(hard), *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["set", "shelf", "hard", "mean"]
-    assert [line.endswith("worst") for line in lines] == [False, False, True, False]
+    assert [line.split()[0] for line in lines[:5]] == ["set", "shelf", "hard", "mean", "picture"]
+    assert [line.endswith("worst") for line in lines[:4]] == [False, False, True, False]
+    assert any("0003.png" in line for line in lines[5:])
 
 
 def test_a_clip_plays_with_references_drawn_from_it(
@@ -191,3 +192,19 @@ def test_what_cannot_be_plotted_is_told_before_the_work(
         out = str(tmp_path / name)
         assert main(["evaluate", kind, "nowhere", "--plot", out, *NO_MODEL]) == 1
         assert words in capsys.readouterr().err
+
+
+def test_wrong_pictures_are_named_with_what_they_were_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_set(tmp_path / "gate", ["empty"] * 12 + ["left"] * 12)
+    table = (folder / "labels.csv").read_text().splitlines()
+    at = next(number for number, line in enumerate(table) if ",left," in line)
+    table[at] = table[at].replace(",left,", ",empty,")  # a wrong label
+    (folder / "labels.csv").write_text("\n".join(table) + "\n")
+    page = tmp_path / "wrong.html"
+    [one] = report(capsys, "states", str(folder), "--draws", "4", "--report", str(page))["sets"]
+    worst = one["wrong"][0]
+    assert worst["file"].endswith(table[at].split(",")[0])
+    assert (worst["state"], set(worst["reported"])) == ("empty", {"left"})
+    assert "data:image/jpeg;base64" in page.read_text()

@@ -238,6 +238,7 @@ class EmbeddedSet:
         is_dated: Whether the probes' times are dates.
         is_ordered: Whether the order is that of shooting.
         read_region: Function that reads the region of a row; None for a set without pictures.
+        paths: Files of the frames; empty for a set without files.
     """
 
     name: str
@@ -246,6 +247,7 @@ class EmbeddedSet:
     is_dated: bool = False
     is_ordered: bool = True
     read_region: Callable[[int], BgrImage] | None = None
+    paths: tuple[Path, ...] = ()
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -328,5 +330,11 @@ def embed_set(
         )
     labels = tuple(frame.state if frame.is_clean else None for frame in labelled.frames)
     return EmbeddedSet(
-        labelled.name, tuple(probes), labels, labelled.is_dated, labelled.is_ordered, read_region
+        labelled.name,
+        tuple(probes),
+        labels,
+        labelled.is_dated,
+        labelled.is_ordered,
+        read_region,
+        tuple(frame.path for frame in labelled.frames),
     )

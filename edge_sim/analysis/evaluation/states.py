@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from edge_sim.analysis.evaluation.metrics import (
     confusion,
     recall_at_false_rate,
 )
+from edge_sim.core.files import printable
 from edge_sim.core.protocols import Scorer
 from edge_sim.core.types import Match, StateScore
 from edge_sim.decision.thresholds import Drift, levels_of, threshold_of
@@ -76,6 +78,27 @@ class ConditionAccuracy(msgspec.Struct, frozen=True):
     accuracy: float | None
 
 
+class WrongPicture(msgspec.Struct, frozen=True):
+    """Picture that was called another state in some draws.
+
+    Args:
+        file: Its file, or its row in the set where there is none.
+        state: True state.
+        reported: State that it was called -> number of draws.
+        draws: Number of draws in which it was asked for.
+    """
+
+    file: str
+    state: str
+    reported: dict[str, int]
+    draws: int
+
+    @property
+    def share(self) -> float:
+        """Part of the draws in which it was wrong, 0 to 1."""
+        return sum(self.reported.values()) / self.draws
+
+
 class StatesResult(msgspec.Struct, frozen=True):
     """Figures of one set; means over the draws.
 
@@ -91,6 +114,7 @@ class StatesResult(msgspec.Struct, frozen=True):
         open_set: Figures of unknown states; None where the protocol has none.
         confusion: True state -> reported state -> frames, over all draws.
         conditions: State -> light regime -> frames and accuracy.
+        wrong: Pictures that were called another state, those that were so most often first.
     """
 
     name: str
@@ -104,6 +128,7 @@ class StatesResult(msgspec.Struct, frozen=True):
     open_set: OpenSet | None
     confusion: dict[str, dict[str, int]]
     conditions: dict[str, dict[str, ConditionAccuracy]]
+    wrong: tuple[WrongPicture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,9 +208,30 @@ def evaluate_states(
         open_set=unknowns.summary() if protocol.open_set else None,
         confusion=confusion(truth, reported),
         conditions=_by_condition(embedded, rows, right),
+        wrong=_wrong_pictures(embedded, rows, reported),
     )
     familiar, novel = unknowns.pooled()
     return StateAnswers(result, probability, right, familiar, novel)
+
+
+def _wrong_pictures(
+    embedded: EmbeddedSet, rows: Sequence[int], reported: Sequence[str]
+) -> tuple[WrongPicture, ...]:
+    asked = Counter(rows)
+    called: dict[int, Counter[str]] = {}
+    for row, state in zip(rows, reported, strict=True):
+        if state != embedded.labels[row]:
+            called.setdefault(row, Counter())[state] += 1
+    found = [
+        WrongPicture(
+            file=printable(embedded.paths[row]) if embedded.paths else f"row {row}",
+            state=str(embedded.labels[row]),
+            reported=dict(counts.most_common()),
+            draws=asked[row],
+        )
+        for row, counts in called.items()
+    ]
+    return tuple(sorted(found, key=lambda item: (-item.share, item.file)))
 
 
 def draws(
