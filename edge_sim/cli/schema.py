@@ -7,6 +7,10 @@ from typing import Any
 
 from edge_sim.cli.output import print_json
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+IDS = "urn:edge-sim:schema:"
+"""Start of the ids of the schemas; they name them, and are not addresses to fetch."""
+
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
@@ -21,10 +25,9 @@ def _schema(args: argparse.Namespace) -> int:
     from edge_sim import events
     from edge_sim.core.options import json_schema_of
 
-    if args.what == "event":
-        print_json(events.json_schema())
-    else:
-        print_json(json_schema_of(_type_of(args.what)))
+    is_event = args.what == "event"
+    schema = events.json_schema() if is_event else json_schema_of(_type_of(args.what))
+    print_json({"$schema": DIALECT, "$id": f"{IDS}{args.what}", **schema})
     return 0
 
 

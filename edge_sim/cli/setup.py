@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sim.cli.output import note, say
 from edge_sim.core.files import exists
-from edge_sim.errors import ConfigError
+from edge_sim.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from edge_sim.runtime.config import Config
@@ -25,13 +26,23 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "setup",
         help="start a device and print the address of the page on which watches are made",
         description="Make a configuration if there is none, let it serve the page, start the "
-        "daemon in the foreground, and print the address of the page on which cameras are found "
-        "and watches are made. Where a daemon answers at that address already, only print it.",
+        "daemon in the foreground, and print the address of the page on which watches are made. "
+        "A new configuration gets a camera: that of --source, or one that is found. Where a daemon answers at that address already, only print it.",
     )
     parser.add_argument(
         "-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE",
         help="configuration, made if it is not there (config.yaml)",
     )  # fmt: skip
+    parser.add_argument(
+        "--source", metavar="URI",
+        help="camera to add, as in `run`; without it the cameras that are found are offered",
+    )  # fmt: skip
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"address of the page (as configured, or {LISTEN})"
+    )
+    parser.add_argument(
+        "--yes", action="store_true", help="ask nothing: take the first camera of this machine"
+    )
     parser.add_argument(
         "--print-only", action="store_true", help="start nothing, print the address only"
     )
@@ -44,7 +55,9 @@ def _setup(args: argparse.Namespace) -> int:
     from edge_sim.cli.daemon import run_daemon, web_server_module
 
     web_server_module()
-    config = _served(args.config)
+    config = _served(args.config, args.listen)
+    if args.source is not None or not config.sources:
+        config = _with_camera(args, config)
     say(f"{page_of(config)}#/new")
     if args.print_only or _is_answered(config):
         return 0
@@ -52,7 +65,7 @@ def _setup(args: argparse.Namespace) -> int:
     return run_daemon(args)
 
 
-def _served(path: Path) -> Config:
+def _served(path: Path, listen: str | None) -> Config:
     """Return the configuration in `path`, made or changed so that the page is served.
 
     Raises:
@@ -64,11 +77,67 @@ def _served(path: Path) -> Config:
     is_new = not exists(path)
     file = ConfigFile(path)
     config = file.checked(file.text())
-    if config.web.listen is not None:
+    if config.web.listen is not None and listen in (None, config.web.listen):
         return config
-    config = file.edit(set_value("web.listen", LISTEN)).config
-    note(f"{path}: {'made' if is_new else f'web.listen is now {LISTEN}'}")
+    config = file.edit(set_value("web.listen", listen or LISTEN)).config
+    note(f"{path}: {'made' if is_new else f'web.listen is now {config.web.listen}'}")
     return config
+
+
+def _with_camera(args: argparse.Namespace, config: Config) -> Config:
+    """Return the configuration with the camera that was named or chosen, if one was.
+
+    Raises:
+        ConfigError: It cannot be written, or the camera's address cannot be used.
+    """
+    from edge_sim.web.config_file import ConfigFile
+    from edge_sim.web.watch_edits import NewSource, added_source
+
+    uri = args.source or _chosen_camera(args)
+    if uri is None:
+        return config
+    if any(source.uri == uri for source in config.sources.values()):
+        note(f"{args.config}: the camera is there already")
+        return config
+    config = ConfigFile(args.config).edit(added_source(NewSource(uri=uri))).config
+    note(f"{args.config}: the camera was added")
+    return config
+
+
+def _chosen_camera(args: argparse.Namespace) -> str | None:
+    """Return the address of a camera that was found and chosen; None leaves it to the page."""
+    from edge_sim.io.sources.cameras import list_cameras
+
+    found = [(camera.path, camera.label or camera.device) for camera in list_cameras()]
+    if args.yes:
+        if not found:
+            note("no camera of this machine was found; --source URI names one of the network")
+        return found[0][0] if found else None
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    found += _network_cameras()
+    for number, (uri, label) in enumerate(found, 1):
+        note(f"{number:3}  {uri}  {label}")
+    which = f"number of the camera (1 to {len(found)}), or its" if found else "camera: its"
+    note(f"{which} address (rtsp://..., /dev/...); Enter leaves it to the page")
+    answer = sys.stdin.readline().strip()
+    if answer.isdecimal() and 1 <= int(answer) <= len(found):
+        return found[int(answer) - 1][0]
+    if answer.isdecimal():
+        raise ConfigError(f"there is no camera {answer} in the list")
+    return answer or None
+
+
+def _network_cameras() -> list[tuple[str, str]]:
+    from edge_sim.io.sources.discovery import discover
+
+    note("looking for cameras of the network for two seconds ...")
+    try:
+        cameras = discover(None, wait_s=2.0)
+    except SourceError as error:
+        note(str(error))
+        return []
+    return [(uri, camera.name) for camera in cameras for uri in camera.streams]
 
 
 def page_of(config: Config) -> str:

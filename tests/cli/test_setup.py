@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 from edge_sim.cli.main import main
 from edge_sim.cli.setup import page_of
 from edge_sim.errors import ConfigError
+from edge_sim.io.sources.cameras import Camera
 from edge_sim.runtime.config import load_config, parse_config
 
 
@@ -34,6 +36,46 @@ def test_what_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["setup", "-c", str(path), "--print-only"]) == 0
     assert path.read_text() == "web: {listen: '127.0.0.1:9999'}\n"
     assert "http://127.0.0.1:9999/#/new" in capsys.readouterr().out
+
+
+def test_a_camera_that_is_named_is_added_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    arguments = ["setup", "-c", str(path), "--print-only", "--source", "synthetic:bowl"]
+    assert main([*arguments, "--listen", "127.0.0.1:9800"]) == 0
+    assert capsys.readouterr().out == "http://127.0.0.1:9800/#/new\n"
+    assert main(arguments) == 0
+    assert "is there already" in capsys.readouterr().err
+    assert [source.uri for source in load_config(path).sources.values()] == ["synthetic:bowl"]
+
+
+@pytest.mark.parametrize("answer", ["1", "/dev/video7", "", "9999"])
+def test_the_cameras_that_are_found_are_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    found = (Camera("/dev/v4l/by-id/usb-cam", "/dev/video0", "Cam"),)
+    monkeypatch.setattr("edge_sim.io.sources.cameras.list_cameras", lambda: found)
+    monkeypatch.setattr("edge_sim.io.sources.discovery.discover", lambda login, wait_s: ())
+    terminal = io.StringIO(f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    path = tmp_path / "config.yaml"
+    code = main(["setup", "-c", str(path), "--print-only"])
+    if answer == "9999":
+        assert code == 78
+        return
+    expected = {"1": ["/dev/v4l/by-id/usb-cam"], "/dev/video7": ["/dev/video7"], "": []}
+    assert [source.uri for source in load_config(path).sources.values()] == expected[answer]
+
+
+def test_with_yes_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = (Camera("/dev/video0", "/dev/video0", ""),)
+    monkeypatch.setattr("edge_sim.io.sources.cameras.list_cameras", lambda: found)
+    path = tmp_path / "config.yaml"
+    assert main(["setup", "-c", str(path), "--print-only", "--yes"]) == 0
+    assert [source.uri for source in load_config(path).sources.values()] == ["/dev/video0"]
 
 
 def test_a_daemon_that_answers_is_not_started_again(
