@@ -35,16 +35,6 @@ def test_every_extra_that_a_text_names_exists(repository: Path) -> None:
     assert {"web", "mqtt", "video"} <= named
 
 
-def test_every_extra_is_in_the_table_of_the_readme(repository: Path) -> None:
-    rows = [
-        line
-        for line in (repository / "README.md").read_text().splitlines()
-        if "pip install" in line
-    ]
-    shown = {name for line in rows for name in re.findall(r"'\.\[(\w+)\]'", line)}
-    assert extras(repository) - shown == set()
-
-
 def test_the_version_has_its_section_in_the_changelog(repository: Path) -> None:
     assert f"\n## [{__version__}] - 20" in (repository / "CHANGELOG.md").read_text()
 

@@ -27,7 +27,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="start a device and print the address of the page on which watches are made",
         description="Make a configuration if there is none, let it serve the page, start the "
         "daemon in the foreground, and print the address of the page on which watches are made. "
-        "A new configuration gets a camera: that of --source, or one that is found. Where a daemon answers at that address already, only print it.",
+        "A new configuration gets a camera: that of --source, or one that is found. Where a daemon "
+        "answers at that address already, only print it.",
     )
     parser.add_argument(
         "-c", "--config", type=Path, default=Path("config.yaml"), metavar="FILE",
