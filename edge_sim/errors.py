@@ -13,7 +13,9 @@
     │   └── EventRejectedError       an event that the receiver will never take; it is not retried
     ├── CommandError(ValueError)    a command from outside that is rejected
     │   └── AgainstEvidenceError     a correction that contradicts what the gallery is sure of
-    └── DataError(ValueError)       labelled data that cannot be evaluated
+    ├── DataError(ValueError)       labelled data that cannot be evaluated
+    ├── PackError(ValueError)       a pack or its signed metadata that is rejected
+    └── CollectionError(OSError)    a collection of events that cannot be reached or used
 
 The message is one line that names what is wrong, where, and the fix.
 """
@@ -100,3 +102,11 @@ class AgainstEvidenceError(CommandError):
 
 class DataError(EdgeSimError, ValueError):
     """Labelled data cannot be evaluated."""
+
+
+class PackError(EdgeSimError, ValueError):
+    """A pack, its signed metadata or a key is rejected; the device stays as it was."""
+
+
+class CollectionError(EdgeSimError, OSError):
+    """The database or the broker of a collection cannot be reached or used."""

@@ -44,6 +44,7 @@ GROUPS = (
     "discover",
     "bench",
     "model",
+    "pack",
     "schema",
 )
 """Modules of `edge_sim.cli` that add verbs, in the order of the help text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -69,6 +69,8 @@ def _data_version(connection: sqlite3.Connection) -> int:
 
 
 _DELETING = frozenset({"forget", "purge"})
+REPLACED = "pack"
+"""Verb of `GalleryStore.replace` in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +325,29 @@ class GalleryStore:
         with self.changing("reembed", detail) as (connection, number):
             for watch in edits.rework(connection, number, reworked):
                 edits.check_single_model(connection, watch)
+        return self._written(number)
+
+    def replace(self, content: Mapping[str, Sequence[Enrolled]], detail: str) -> Revision:
+        """Give watches other references in place of all that they have, as one revision.
+
+        Args:
+            content: Watch -> references, at least one; other watches stay as they are.
+            detail: Text for the log, beside the verb `pack`.
+
+        Raises:
+            GalleryError: An invalid name, a watch without references, or two models in one.
+        """
+        for watch, enrolled in content.items():
+            checked_name("watch", watch)
+            for item in enrolled:
+                checked_name("state", item.state)
+        with self.changing(REPLACED, detail) as (connection, number):
+            present = history.records_at(connection, number - 1)
+            gone = [item.reference_id for item in present if item.watch in content]
+            if gone:
+                edits.end(connection, number, gone)
+            for watch, enrolled in content.items():
+                edits.add(connection, number, watch, enrolled)
         return self._written(number)
 
     def undo(self) -> Revision:

@@ -17,9 +17,11 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 
 from edge_sim.errors import EdgeSimError
 from edge_sim.gallery.copies import back_up, restore
@@ -36,6 +38,7 @@ from edge_sim.search.rows import IndexPlan
 from edge_sim.search.store import IndexStore
 from edge_sim.vision.embedders import open_embedder
 from tests import pictured
+from tests.fleet.depot import Device, depot_and_device
 from tests.gallery.builders import enrolled
 from tests.io.outbox.events import changed
 from tests.pictures import picture, write
@@ -64,6 +67,8 @@ class Life:
 
     kind = ""
     """What fails."""
+    steps: Mapping[str, int] = {}
+    """Kind -> only every n-th call fails, where a life has many equal ones."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -322,7 +327,40 @@ class FileSinkLife(Life):
         assert {*self.written, changed(99).id} <= ids
 
 
-LIVES: dict[str, Callable[[Path], Life]] = {
+class PackLife(Life):
+    """Take a pack; the gallery is the old one or the new one, whatever fails."""
+
+    steps: Mapping[str, int] = {"write": 17, "open": 7, "unlink": 3}
+    published: tuple[Path, Device] | None = None
+
+    def prepare(self) -> None:
+        if PackLife.published is None:
+            # On a disk that does not fail: the shim watches the folder of the device alone.
+            depot, device = depot_and_device(Path(mkdtemp(prefix="depot-", dir=self.folder.parent)))
+            PackLife.published = depot.folder, device
+        self.offered, device = PackLife.published
+        shutil.copy(device.gallery, self.folder / "porch.db")
+        self.device = replace(device, base=self.folder)
+
+    def live(self) -> None:
+        self.taken = self.attempt(lambda: self.device.update(self.offered))
+
+    def check(self) -> None:
+        marks = self._marks()
+        assert marks in ([["1"] * 8] if self.taken else (["0"] * 2, ["1"] * 8)), marks
+        (outcome,) = self.device.update(self.offered)
+        assert outcome.outcome == ("activated" if marks == ["0"] * 2 else "current")
+        assert self._marks() == ["1"] * 8
+        left = [item.name for item in self.folder.iterdir() if item.name.startswith(".")]
+        assert not left, left
+
+    def _marks(self) -> list[str]:
+        with GalleryStore.open(self.device.gallery, read_only=True) as store:
+            assert store.check() == (), store.check()
+            return [item.metadata.get("pack", "0") for item in store.records()]
+
+
+LIVES: dict[str, type[Life]] = {
     "gallery": GalleryLife,
     "copies": CopiesLife,
     "outbox": OutboxLife,
@@ -331,6 +369,7 @@ LIVES: dict[str, Callable[[Path], Life]] = {
     "state-file": StateFileLife,
     "review": ReviewLife,
     "file-sink": FileSinkLife,
+    "pack": PackLife,
 }
 
 
@@ -341,7 +380,7 @@ def main(name: str, kind: str, place: str) -> int:
     faults: list[str] = []
     failed = 0
     for lasting in (0, 1):
-        for number in range(1, MOST_CALLS):
+        for number in range(1, MOST_CALLS, LIVES[name].steps.get(kind, 1)):
             folder = Path(place, f"{lasting}-{number}")
             folder.mkdir(parents=True)
             life = LIVES[name](folder)

@@ -128,6 +128,7 @@ class _Bounded:
 Progress = Callable[[int, "int | None"], None]
 """Callback with the bytes received and those expected, None where these are not known."""
 _BLOCK_BYTES = 1 << 16
+_ADVICE = "check the network, or download the file elsewhere and name it with --from"
 
 
 class Opener(Protocol):
@@ -214,6 +215,7 @@ def download(
     opener: Opener,
     progress: Progress = lambda _done, _total: None,
     limits: Limits | None = None,
+    advice: str = _ADVICE,
 ) -> None:
     """Write the content of `url` to `out`.
 
@@ -223,6 +225,7 @@ def download(
         opener: Sender of the request.
         progress: Callback after every block.
         limits: Limits of size and time; None for the defaults.
+        advice: End of the message where the server cannot be reached.
 
     Raises:
         ModelError: No connection, an error of the server, a short file, or beyond the limits.
@@ -233,7 +236,10 @@ def download(
     limits = limits or Limits()
     until_s = limits.clock() + limits.whole_s
     request = Request(url, headers={"User-Agent": "edge-sim", "Accept-Encoding": "identity"})
-    with closing(_send(opener, request, limits.stall_s)) as response, out.open("wb") as file:
+    with (
+        closing(_send(opener, request, limits.stall_s, advice)) as response,
+        out.open("wb") as file,
+    ):
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isascii() and length.isdigit() else None
         done = 0
@@ -242,7 +248,7 @@ def download(
             done += file.write(block)
             progress(done, total)
             if max(done, total or 0) > limits.max_bytes:
-                raise ModelError(f"{url}: larger than {limits.max_bytes >> 20} MiB; not downloaded")
+                raise ModelError(f"{url}: larger than {_amount(limits.max_bytes)}; not downloaded")
             if limits.clock() > until_s:
                 raise ModelError(f"{url}: {done} bytes in {limits.whole_s:g} s; given up")
     if not done:
@@ -251,7 +257,7 @@ def download(
         raise ModelError(f"{url}: the connection ended after {done} of {total} bytes; run it again")
 
 
-def _send(opener: Opener, request: Request, timeout_s: float) -> Any:
+def _send(opener: Opener, request: Request, timeout_s: float, advice: str) -> Any:
     url = request.full_url
     try:
         return opener.open(request, timeout=timeout_s)
@@ -259,10 +265,7 @@ def _send(opener: Opener, request: Request, timeout_s: float) -> Any:
         with closing(error):
             raise ModelError(f"{url}: the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ModelError(
-            f"{url}: cannot be reached ({_reason(error)}); check the network, or download the "
-            f"file elsewhere and name it with --from"
-        ) from error
+        raise ModelError(f"{url}: cannot be reached ({_reason(error)}); {advice}") from error
 
 
 def _block(response: Any, url: str) -> bytes:
@@ -271,6 +274,10 @@ def _block(response: Any, url: str) -> bytes:
         return bytes(response.read1(_BLOCK_BYTES))
     except (OSError, http.client.HTTPException) as error:
         raise ModelError(f"{url}: the connection broke ({_reason(error)}); run it again") from error
+
+
+def _amount(count: int) -> str:
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count} bytes"
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,1 @@
+"""Packs, collections: beyond one device."""

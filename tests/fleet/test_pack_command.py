@@ -1,0 +1,109 @@
+"""`edge-sim pack`, from keys to a device, as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("cryptography", reason="cryptography is not installed: pip install '.[fleet]'")
+
+import cv2
+
+from edge_sim.cli.main import main
+from edge_sim.gallery.store import GalleryStore
+from tests.devices import make_device
+
+
+def pack(*words: object) -> int:
+    return main(["pack", *map(str, words)])
+
+
+@pytest.fixture
+def depot(tmp_path: Path) -> Path:
+    """A device's configuration, two keys, and a folder with a root that wants both."""
+    make_device(tmp_path)
+    for name in ("root", "a", "b"):
+        assert pack("key", "new", tmp_path / f"{name}.key") == 0
+    folder = tmp_path / "depot"
+    public = [f"--packs={tmp_path / name}.key.pub" for name in ("a", "b")]
+    root = tmp_path / "root.key"
+    words = ["--root", f"{root}.pub", *public, "--packs-threshold", 2, "--key", root]
+    assert pack("key", "root", folder, *words) == 0
+    return folder
+
+
+def built(folder: Path) -> Path:
+    out = folder.parent / "lamp-1.pack"
+    config = folder.parent / "config.yaml"
+    words = ["-c", config, "--name", "lamp", "--version", 1, "--target", "panel"]
+    assert pack("build", out, *words) == 0
+    return out
+
+
+def test_a_pack_goes_from_one_gallery_to_another(
+    depot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = depot.parent
+    assert (base / "a.key").stat().st_mode & 0o077 == 0
+    assert pack("publish", depot, built(depot), "--key", base / "a.key") == 0
+    assert pack("verify", depot) == 1
+    assert "1 valid signatures of trusted keys, 2 are needed" in capsys.readouterr().err
+    assert pack("sign", depot / "packs.json", "--key", base / "b.key") == 0
+    assert pack("verify", depot) == 0
+    (gallery,) = base.glob("*.db")
+    with GalleryStore.open(gallery, read_only=True) as store:
+        states = [item.state for item in store.records()]
+        revision = store.revision
+    capsys.readouterr()
+    apply = ["apply", depot, "-c", base / "config.yaml", "--json"]
+    assert pack(*apply) == 1
+    assert "name it with --root FILE" in capsys.readouterr().err
+    assert pack(*apply, "--root", depot / "root/1.json", "--target", "panel") == 0
+    (found,) = json.loads(capsys.readouterr().out)["packs"]
+    assert (found["outcome"], found["revision"]) == ("activated", revision + 1)
+    with GalleryStore.open(gallery, read_only=True) as store:
+        assert [item.state for item in store.records()] == states
+    assert pack("status", depot, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["listing"]["packs"][0]["version"] == 1
+
+
+def test_a_pack_that_its_own_pictures_speak_against_is_not_built(
+    depot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = depot.parent
+    (gallery,) = base.glob("*.db")
+    with GalleryStore.open(gallery, read_only=True) as store:
+        first = store.records()[0]
+        crop = store.crop(first.reference_id)
+        other = next(item.state for item in store.records() if item.state != first.state)
+    (base / "wrong.png").write_bytes(crop)
+    assert cv2.imread(str(base / "wrong.png")) is not None
+    words = ["-c", base / "config.yaml", "--name", "lamp", "--version", 1, "--target", "panel"]
+    pinned = f"{first.watch}/{other}={base / 'wrong.png'}"
+    assert pack("build", base / "x.pack", *words, "--picture", pinned) == 1
+    assert f"shows {first.state}; 1 pinned pictures fail" in capsys.readouterr().err
+    assert not (base / "x.pack").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["sign", "a.key", "--key", "a.key"], "no signed metadata"),
+        (["verify", "nowhere"], "has no root"),
+        (["publish", "nowhere", "--key", "a.key"], "make one with `edge-sim pack key root`"),
+        (["key", "new", "a.key"], "never overwritten"),
+        (["sign", "depot/root/1.json", "--key", "config.yaml"], "holds no private key"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    depot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: list[str], text: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(depot.parent)
+    capsys.readouterr()
+    assert pack(*words) == 1
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.count("\n") == 1
