@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN_FAULTS = 20
 SCHEMA = 1
-KINDS = ("auto", "exact", "exact-int8", "hnsw")
+KINDS = ("auto", "exact", "exact-int8", "hnsw", "ivf-flat", "ivf-pq")
 SCALES = ("global", "spatial", "both")
 
 
@@ -122,7 +122,7 @@ def remove(args: argparse.Namespace) -> int:
         gone = pictures_below(store, args.paths)
         with store.exclusive():
             removed = store.leave_out(gone)
-            store.prepare()
+            store.prepare(checked=False)
     if args.json:
         print_json({"schema": SCHEMA, "index": str(args.index), "removed": removed})
     else:

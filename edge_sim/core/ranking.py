@@ -161,7 +161,8 @@ def ordered(question: Question, rows: Rows, numbers: NDArray[np.intp], k: int) -
     elif question.metric is Metric.EUCLIDEAN:
         scores = np.linalg.norm(exact - vector, axis=1)
     else:
-        scores = exact @ vector
+        # Not `exact @ vector`: OpenBLAS starts threads for it, which wait for cores that are busy.
+        scores = np.einsum("ij,j->i", exact, vector)
     if question.metric is Metric.COSINE:
         scores = np.clip(scores, -1.0, 1.0)
     shown = scores.astype(np.float32)

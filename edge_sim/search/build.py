@@ -7,8 +7,8 @@
 Every few hundred pictures are one transaction, so a build that was killed continues where it was.
 
 An index is a folder. `index.db` (SQLite) holds the facts and the vector of each file.
-`vectors-<n>.npy` and `graph-<n>.usearch` are made from it, to be mapped by a search; they are made
-again where they are missing or out of date.
+Files made from it are mapped by a search, see `index_files`; they are made again where they are
+missing or far behind.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ _PROGRAM_FOLDERS = frozenset(
 )
 BATCH = 256
 """Pictures per transaction: the most that a kill can lose."""
+FEW_FILES = 64
 READERS = 2
 """Threads that read and decode; OpenCV releases the interpreter lock meanwhile."""
 
@@ -229,9 +230,10 @@ def update(
         if not starts:
             # Last, so that a file that was moved finds its vector.
             report.gone = _forget_gone(store, found, known)
+        store.sweep([known.content for _, _, known in todo if known] if starts else None)
         if facts is not None:
             _describe(store, facts, report)
-        store.prepare()
+        store.prepare(checked=not starts)
     return report
 
 
@@ -283,12 +285,15 @@ def _embed(
 ) -> Iterator[Path]:
     """Yield the paths as they are done; finished ones are kept, however this ends."""
     root, scale = store.plan.root, store.plan.scale
-    hashes = dict(store.hashes())
+    # Looking a few up, one by one, is quicker than reading all.
+    hashes = {} if len(todo) <= FEW_FILES else dict(store.hashes())
     batch: list[EmbeddedFile | Known] = []
     try:
         side_px = max(embedder.input_px, THUMBNAIL_PX)
         for before, read in _read_ahead(root, todo, hashes, side_px):
             item: EmbeddedFile | Known = read.known
+            if len(todo) <= FEW_FILES:
+                hashes.update(store.hashes([read.sha256]))
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
             elif read.picture is not None:
@@ -296,9 +301,8 @@ def _embed(
             _count(report, item, before)
             batch.append(item)
             if len(batch) >= BATCH:
-                store.put(batch)
+                hashes.update(store.put(batch))
                 batch = []
-                hashes.update(store.hashes())
             yield read.known.path
     finally:
         if batch:

@@ -64,9 +64,25 @@ def permitted(among: RowMask | None, count: int) -> NDArray[np.intp] | None:
     """
     if among is None:
         return None
+    _check_filter(among, count)
+    return np.flatnonzero(among)
+
+
+def eligible(among: RowMask | None, count: int) -> int:
+    """Return the number of rows that a filter lets through, without listing them.
+
+    Raises:
+        SearchError: The filter is not one bool per row.
+    """
+    if among is None:
+        return count
+    _check_filter(among, count)
+    return int(np.count_nonzero(among))
+
+
+def _check_filter(among: RowMask, count: int) -> None:
     if among.shape != (count,) or among.dtype != np.bool_:
         raise SearchError(f"a filter needs {count} bools, got {among.dtype} {among.shape}")
-    return np.flatnonzero(among)
 
 
 def angular(metric: Metric, words: str) -> Metric:

@@ -1,5 +1,8 @@
 """Kinds of index over the rows of a collection: the table of kinds, and the HNSW graph.
 
+Some kinds have a file beside the rows: the graph, or the inverted lists of `search.ivf`. It is made
+once, and extended by rows at the end.
+
 The graph (approximate, for more rows than a pass can afford) is usearch's: Malkov and Yashunin,
 Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World
 graphs, IEEE TPAMI 42(4), 2020. It finds a pool of candidates on 8-bit rows, which is ranked exactly
@@ -9,6 +12,8 @@ on the originals.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +28,11 @@ from edge_sim.search.exact import (
     Int8Index,
     angular,
     checked_question,
+    eligible,
     installed_multiplier,
-    permitted,
 )
+from edge_sim.search.ivf import LEAST_ROWS, FileProgress, open_ivf, write_ivf
+from edge_sim.search.segments import SegmentedIndex, SegmentedRows
 
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
@@ -36,6 +43,10 @@ WIDTH, WIDTH_PER_K = 256, 2.5
 a hundred queries end in another bunch; the graph takes 2.3, 2.9 and 3.2 ms (mapped, busy)."""
 POOL, POOL_PER_K = 128, 1.2
 """Least number of candidates ranked exactly, and number per result; 1.5 times it gained 0.0001."""
+WIDENINGS = (1, 4)
+"""Times that the pool is made larger while a filter lets fewer than k of it through."""
+GREATEST_PART = 0.5
+"""Part of the rows from which a pass over all of them is as quick as the graph."""
 FEW = 20_000
 """Number of rows up to which a filtered search is a pass over them."""
 STORAGES = {"int8": "i8", "float16": "f16"}
@@ -85,26 +96,41 @@ class HnswIndex:
     ) -> Neighbours:
         """Return approximately the best k rows; see `protocols.Index`.
 
-        Exact for the least similar, and where a filter leaves few rows.
+        Exact for the least similar, and where a filter leaves few rows or lies across the query.
         """
         question = checked_question(vector, k, self.dimension, metric=Metric.COSINE, least=least)
-        numbers = permitted(among, len(self))
-        left = len(self) if numbers is None else len(numbers)
+        left = eligible(among, len(self))
         if left == 0:
             return NOTHING
-        share = left / len(self)
-        width = round(max(WIDTH, WIDTH_PER_K * k) / share)
-        if least or (numbers is not None and left <= FEW) or width >= len(self):
+        if least or (among is not None and left <= FEW) or k > GREATEST_PART * left:
             return self._exact.search(question.vector, k, among=among, least=least)
-        found = self._near(question.vector, width, round(max(POOL, POOL_PER_K * k) / share))
-        if among is not None:
-            found = found[among[found]]
-            if len(found) < min(k, left):
-                return self._exact.search(question.vector, k, among=among)
+        found = self._passing(question.vector, k, among, len(self) / left)
+        if found is None:
+            return self._exact.search(question.vector, k, among=among)
         if self.metric is not Metric.COSINE:
             question = checked_question(vector, k, self.dimension, metric=self.metric, least=False)
         self._check_whole()
         return ordered(question, self._originals[found], found, k)
+
+    def _passing(
+        self, vector: NDArray[np.float32], k: int, among: RowMask | None, scarcity: float
+    ) -> NDArray[np.intp] | None:
+        """Return a pool of permitted rows, k at least; None if the graph does not show so many."""
+        pool = max(POOL, POOL_PER_K * k)
+        if among is not None:
+            # By chance alone, fewer than k of so many pass in one search of a thousand.
+            pool = max(pool, (k + 3.0 * k**0.5 + 3.0) * scarcity)
+        for wider in WIDENINGS:
+            wanted = round(wider * pool)
+            width = max(WIDTH, round(WIDTH_PER_K * k), wanted)
+            if width >= GREATEST_PART * len(self):
+                return None
+            found = self._near(vector, width, wanted)
+            if among is not None:
+                found = found[among[found]]
+            if len(found) >= k:
+                return found
+        return None
 
     def _file_state(self) -> tuple[int, int]:
         """Return inode and size of the mapped file; zeros where there is none any more."""
@@ -127,7 +153,12 @@ class HnswIndex:
 
 
 def build_graph(
-    rows: Rows, *, storage: str = "int8", threads: int = 0, progress: Any = None
+    rows: Rows,
+    *,
+    storage: str = "int8",
+    threads: int = 0,
+    progress: FileProgress | None = None,
+    earlier: Path | None = None,
 ) -> Any:
     """Return a usearch graph over (N, D) unit rows.
 
@@ -136,20 +167,43 @@ def build_graph(
         storage: Type of the numbers in the graph: `int8` or `float16`.
         threads: Number of threads; 0 takes all cores.
         progress: Called with (done, total) now and then; False from it stops with SearchError.
+        earlier: Saved graph of the first of the rows, which is extended by the others.
 
     Raises:
-        SearchError: usearch is not installed, no such storage, or stopped.
+        SearchError: usearch is not installed, no such storage, stopped, or `earlier` is no graph
+            of the first rows.
     """
     if storage not in STORAGES:
         raise SearchError(f"no storage {storage!r}; there are {', '.join(STORAGES)}")
-    graph = _new_graph(int(rows.shape[1]), STORAGES[storage])
+    if earlier is None:
+        graph = _new_graph(int(rows.shape[1]), STORAGES[storage])
+    else:
+        graph = _restored(earlier, view=False)
+        graph.expansion_add = EXPANSION_ADD
+    if len(graph) > len(rows) or graph.ndim != rows.shape[1]:
+        raise SearchError(f"{earlier}: not a graph of the first of these {len(rows)} rows")
     step = 16_384
-    for at in range(0, len(rows), step):
+    for at in range(len(graph), len(rows), step):
         part = np.ascontiguousarray(rows[at : at + step], np.float32)
         graph.add(np.arange(at, at + len(part)), part, copy=True, threads=threads)
         if progress is not None and progress(at + len(part), len(rows)) is False:
             raise SearchError("stopped while the graph was built")
     return graph
+
+
+def write_graph(
+    rows: Rows, path: Path, *, progress: FileProgress | None = None, earlier: Path | None = None
+) -> None:
+    """Write a graph, see `build_graph`, to a file.
+
+    Raises:
+        SearchError: It cannot be made or written.
+    """
+    graph = build_graph(rows, progress=progress, earlier=earlier)
+    try:
+        graph.save(str(path))
+    except RuntimeError as error:
+        raise SearchError(f"{path}: cannot be written ({error})") from error
 
 
 def open_graph(path: Path, rows: Rows) -> Any:
@@ -162,15 +216,20 @@ def open_graph(path: Path, rows: Rows) -> Any:
     Raises:
         SearchError: usearch is not installed, or the file is no graph of these rows.
     """
+    graph = _restored(path, view=True)
+    if len(graph) != len(rows) or graph.ndim != rows.shape[1]:
+        raise SearchError(f"{path}: not a graph of these {len(rows)} rows")
+    return graph
+
+
+def _restored(path: Path, *, view: bool) -> Any:
     usearch = _usearch()
     try:
-        graph = usearch.Index.restore(str(path), view=True)
+        graph = usearch.Index.restore(str(path), view=view, enable_key_lookups=False)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise SearchError(f"{path}: not a usable graph ({error})") from error
     if graph is None:
         raise SearchError(f"{path}: not a usable graph (the file is not there)")
-    if len(graph) != len(rows) or graph.ndim != rows.shape[1]:
-        raise SearchError(f"{path}: not a graph of these {len(rows)} rows")
     return graph
 
 
@@ -230,16 +289,20 @@ def open_index(
 
     Args:
         kind: A key of `KINDS`.
-        rows: Rows in memory or mapped from a file.
-        graph: File of `build_graph(rows).save` for `hnsw`; None builds one now.
+        rows: Rows in memory or mapped from a file, perhaps in two segments: then the kind is that
+            of the first, and the second is compared row by row.
+        graph: File that the kind has beside the (first) rows; None makes it now, where needed.
         metric: Metric: cosine, inner product or Euclidean, which rank alike here.
 
     Raises:
-        SearchError: No such kind, or the graph cannot be used.
+        SearchError: No such kind, what it needs is not installed, or the file cannot be used.
     """
     if kind not in KINDS:
         raise SearchError(f"no kind of index {kind!r}; there are {', '.join(sorted(KINDS))}")
-    return KINDS[kind](rows, graph, metric)
+    if isinstance(rows, SegmentedRows):
+        base = KINDS[kind].open(rows.base, graph, metric)
+        return SegmentedIndex(rows, base, metric=metric)
+    return KINDS[kind].open(rows, graph, metric)
 
 
 def _exact(rows: Rows, _graph: Path | None, metric: Metric) -> Index:
@@ -255,8 +318,31 @@ def _hnsw(rows: Rows, graph: Path | None, metric: Metric) -> Index:
     return HnswIndex(opened, rows, metric=metric)
 
 
-KINDS: dict[str, Callable[[Rows, Path | None, Metric], Index]] = {
-    "exact": _exact,
-    "exact-int8": _exact_int8,
-    "hnsw": _hnsw,
+@dataclass(frozen=True, slots=True)
+class IndexKind:
+    """Kind of index: its opener, and the file that it has beside the rows.
+
+    Args:
+        open: Function of the rows, the file or None, and the metric.
+        file: Pattern of the file's name, with `{}` for a number; None without such a file.
+        write: Function that writes the file, with the arguments of `write_graph`.
+        least_rows: Number of rows below which there is no file.
+    """
+
+    open: Callable[[Rows, Path | None, Metric], Index]
+    file: str | None = None
+    write: Callable[..., None] | None = None
+    least_rows: int = 1
+
+
+KINDS: dict[str, IndexKind] = {
+    "exact": IndexKind(_exact),
+    "exact-int8": IndexKind(_exact_int8),
+    "hnsw": IndexKind(_hnsw, "graph-{}.usearch", write_graph),
+    "ivf-flat": IndexKind(
+        partial(open_ivf, "ivf-flat"), "lists-{}.faiss", partial(write_ivf, "ivf-flat"), LEAST_ROWS
+    ),
+    "ivf-pq": IndexKind(
+        partial(open_ivf, "ivf-pq"), "lists-{}.faiss", partial(write_ivf, "ivf-pq"), LEAST_ROWS
+    ),
 }

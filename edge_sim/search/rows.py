@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edge_sim.core.files import printable
 from edge_sim.core.images import measure, squash
 from edge_sim.core.ranking import Rows
+from edge_sim.core.sqlite import transaction
 from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
@@ -129,7 +130,7 @@ class PictureTable:
         vectors: (N, D + S) float32: a unit vector of D numbers, then one of S for the cells.
         dimension: D.
         kind: Kind of index to open over them.
-        graph: File of the graph; None where there is none.
+        graph: File that the kind has beside the vectors; None where there is none.
     """
 
     entries: tuple[IndexEntry, ...]
@@ -173,6 +174,8 @@ def shrunk_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
 CALIBRATION = "calibration"
 """Name of the setting that holds the threshold of near-duplicates."""
 LEFT_OUT = "left out by hand"
+_LAST_CONTENT = "last_content"
+"""Name of the setting that holds the greatest number a content ever had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +312,34 @@ def vectors(connection: sqlite3.Connection) -> Iterator[FloatVector]:
         yield np.frombuffer(blob, np.dtype("<f4"))
 
 
+def vectors_after(connection: sqlite3.Connection, number: int) -> Iterator[tuple[int, FloatVector]]:
+    """Yield number and vector of the contents with greater numbers, ascending."""
+    found = connection.execute(
+        "SELECT id, vector FROM contents WHERE id > ? ORDER BY id", (number,)
+    )
+    for content, blob in found:
+        yield content, np.frombuffer(blob, np.dtype("<f4"))
+
+
+def vector_of(connection: sqlite3.Connection, content: int) -> FloatVector:
+    """Return the vector of a content."""
+    found = connection.execute("SELECT vector FROM contents WHERE id = ?", (content,))
+    return np.frombuffer(found.fetchone()[0], np.dtype("<f4"))
+
+
+def content_numbers(connection: sqlite3.Connection) -> NDArray[np.int64]:
+    """Return the numbers of all contents, ascending; a number is given once and never again."""
+    found = connection.execute("SELECT id FROM contents ORDER BY id")
+    return np.fromiter((number for (number,) in found), np.int64)
+
+
+def keep_derived(connection: sqlite3.Connection, text: str, last: int) -> None:
+    """Write the entry of the files made from the contents, of which `last` was the last."""
+    with transaction(connection, writes=True):
+        connection.execute("INSERT OR REPLACE INTO settings VALUES ('derived', ?)", (text,))
+        _raise_last(connection, last)
+
+
 def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
     """Return (N, D + S) float32, read from the database."""
     found = list(vectors(connection))
@@ -344,13 +375,19 @@ def known(connection: sqlite3.Connection) -> dict[Path, Known]:
     return {path: Known(path, *row[1:]) for path, row in paths}
 
 
-def hashes(connection: sqlite3.Connection) -> dict[bytes, int]:
-    """Return sha256 -> number of every content."""
-    return dict(connection.execute("SELECT sha256, id FROM contents"))
+def hashes(connection: sqlite3.Connection, only: Iterable[bytes] | None = None) -> dict[bytes, int]:
+    """Return sha256 -> number of every content, or of those among `only`."""
+    if only is None:
+        return dict(connection.execute("SELECT sha256, id FROM contents"))
+    found = (
+        connection.execute("SELECT sha256, id FROM contents WHERE sha256 = ?", (one,)).fetchone()
+        for one in only
+    )
+    return dict(row for row in found if row is not None)
 
 
-def put(connection: sqlite3.Connection, item: EmbeddedFile | Known) -> None:
-    """Write the entry of a path."""
+def put(connection: sqlite3.Connection, item: EmbeddedFile | Known) -> int | None:
+    """Write the entry of a path; return the number of its content."""
     if isinstance(item, EmbeddedFile):
         item = Known(item.known.path, item.known.size, item.known.mtime_ns, _add(connection, item))
     values = (os.fsencode(item.path), item.size, item.mtime_ns, item.content, item.fault)
@@ -360,29 +397,49 @@ def put(connection: sqlite3.Connection, item: EmbeddedFile | Known) -> None:
         "content = excluded.content, fault = excluded.fault",
         values,
     )
+    return item.content
 
 
 def forget(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
-    """Delete paths, and contents without any path."""
+    """Delete paths, and the contents that no other path has."""
     gone = 0
+    contents: set[tuple[int | None]] = set()
     for path in paths:
-        done = connection.execute("DELETE FROM files WHERE path = ?", (os.fsencode(path),))
-        gone += done.rowcount
-    _sweep(connection)
+        name = os.fsencode(path)
+        contents.update(connection.execute("SELECT content FROM files WHERE path = ?", (name,)))
+        gone += connection.execute("DELETE FROM files WHERE path = ?", (name,)).rowcount
+    sweep(connection, (number for (number,) in contents))
     return gone
 
 
 def leave_out(connection: sqlite3.Connection, paths: Iterable[Path]) -> int:
     """Keep paths in the list, without their contents."""
     done = 0
+    contents: set[int | None] = set()
     for path in paths:
-        number = _number(connection, path)
+        number, content = _numbers(connection, path)
         connection.execute(
             "UPDATE files SET content = NULL, fault = ? WHERE id = ?", (LEFT_OUT, number)
         )
+        contents.add(content)
         done += 1
-    _sweep(connection)
+    sweep(connection, contents)
     return done
+
+
+def sweep(connection: sqlite3.Connection, contents: Iterable[int | None] | None) -> None:
+    """Delete those of some contents, or of all, that no path has."""
+    if contents is None:
+        connection.execute(
+            "DELETE FROM contents WHERE id IN (SELECT id FROM contents EXCEPT "
+            "SELECT content FROM files WHERE content IS NOT NULL)"
+        )
+        return
+    connection.executemany(
+        "DELETE FROM contents WHERE id = ? AND id NOT IN (SELECT content FROM files "
+        "WHERE content = contents.id)",
+        ((number,) for number in contents if number is not None),
+    )
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
@@ -407,6 +464,7 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
         [("dimension", str(item.dimension)), ("width", str(item.vector.size))],
     )
     values = (
+        _next_number(connection),
         item.sha256,
         *item.shape,
         item.sharpness,
@@ -417,8 +475,8 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
     )
     connection.execute(
         "INSERT OR IGNORE INTO contents "
-        "(sha256, width, height, sharpness, contrast, crc, vector, look) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "(id, sha256, width, height, sharpness, contrast, crc, vector, look) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         values,
     )
     attributes.put_attributes(connection, [(item.sha256, item.exif)], origin=attributes.EXIF)
@@ -426,19 +484,34 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
     return int(found.fetchone()[0])
 
 
-def _number(connection: sqlite3.Connection, path: Path) -> int:
+def _next_number(connection: sqlite3.Connection) -> int:
+    """Return a number that no content has or had: files made from contents name them by it."""
     found = connection.execute(
-        "SELECT id FROM files WHERE path = ? AND content IS NOT NULL", (os.fsencode(path),)
+        "SELECT max(coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?), 0), "
+        "coalesce((SELECT max(id) FROM contents), 0))",
+        (_LAST_CONTENT,),
+    )
+    number = int(found.fetchone()[0]) + 1
+    _raise_last(connection, number)
+    return number
+
+
+def _raise_last(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute(
+        "INSERT INTO settings VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE "
+        "SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
+        (_LAST_CONTENT, str(number)),
+    )
+
+
+def _numbers(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
+    """Return the numbers of a file and of its content."""
+    found = connection.execute(
+        "SELECT id, content FROM files WHERE path = ? AND content IS NOT NULL", (os.fsencode(path),)
     ).fetchone()
     if found is None:
         raise SearchError(f"{str(path)!r} is not in the index")
-    return int(found[0])
-
-
-def _sweep(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        "DELETE FROM contents WHERE id NOT IN (SELECT content FROM files WHERE content IS NOT NULL)"
-    )
+    return int(found[0]), int(found[1])
 
 
 def one_vector(embedding: Embedding, scale: VectorScale) -> FloatVector:

@@ -19,7 +19,6 @@ from edge_sim.gallery.head import Head
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sources.pictures import read_reduced
 from edge_sim.search.attributes import TAG
-from edge_sim.search.exact import ExactIndex
 from edge_sim.search.filters import AttributeTable, Filter
 from edge_sim.search.indexes import open_index
 from edge_sim.search.rows import VectorScale, one_vector, part_of
@@ -38,7 +37,7 @@ class Collection:
         facts: Function that returns the (key, value) pairs of a row, tags as `tag`.
         thumbnail: Function that returns the (96, 96) thumbnail of a row, None if unreadable.
         kind: Kind of index, a key of `indexes.KINDS`.
-        graph: File of the graph of global vectors, for the kind `hnsw`.
+        graph: File that the kind has beside the global vectors.
     """
 
     names: Sequence[str]
@@ -336,7 +335,7 @@ class Searcher:
             rows = part_of(own.vectors, own.dimension, scale)
             if metric is Metric.MANHATTAN or scale is not VectorScale.GLOBAL:
                 # The graph knows angles of global vectors only.
-                made: Index = ExactIndex(rows, metric=metric, unit=True)
+                made = open_index("exact", rows, metric=metric)
             else:
                 made = open_index(own.kind, rows, graph=own.graph, metric=metric)
             self._opened[metric, scale] = made
@@ -353,7 +352,9 @@ class Searcher:
     ) -> NDArray[np.float64]:
         own = self.collection
         part = part_of(np.asarray(own.vectors[rows], np.float32), own.dimension, scale)
-        return np.clip(part.astype(np.float64) @ vector.astype(np.float64), -1.0, 1.0)
+        # Without BLAS, whose threads would wait for busy cores longer than this takes.
+        products = np.einsum("ij,j->i", part.astype(np.float64), vector.astype(np.float64))
+        return np.clip(products, -1.0, 1.0)
 
 
 def _ssims(own: Collection, picture: GrayImage, rows: NDArray[np.intp]) -> NDArray[np.float64]:

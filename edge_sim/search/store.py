@@ -26,6 +26,7 @@ from edge_sim.gallery.gallery import checked_name
 from edge_sim.search import attributes, index_files, rows
 from edge_sim.search.colours import Colours
 from edge_sim.search.indexes import AUTO, KINDS
+from edge_sim.search.ivf import FileProgress
 from edge_sim.search.rows import (
     EmbeddedFile,
     IndexEntry,
@@ -252,6 +253,7 @@ class IndexStore:
             made = index_files.current(connection, self.path)
             found = rows.settings(connection)
             tags = attributes.tag_counts(connection)
+            is_ready = made is not None and index_files.lag(connection, made).is_small
         dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
         kind, reason = ("none", "not finished; build it again") if made is None else made.why
         return Info(
@@ -267,7 +269,7 @@ class IndexStore:
             kind=kind,
             reason=reason,
             bytes_on_disk=sum(map(size_of, entries(self.path))),
-            ready=made is not None,
+            ready=is_ready,
             tags=tags,
             left_out=counts.left_out,
         )
@@ -289,7 +291,8 @@ class IndexStore:
             dimension = int(rows.settings(connection).get("dimension", 0))
             made = index_files.current(connection, self.path)
             if made is not None:
-                vectors = index_files.mapped(made, len(found))
+                contents = np.asarray([entry.content for entry in found], np.int64)
+                vectors = index_files.all_rows(connection, made, contents)
                 index_files.check_graph(made)
                 return PictureTable(found, vectors, dimension, made.kind, made.graph)
             vectors = rows.all_vectors(connection)
@@ -310,16 +313,25 @@ class IndexStore:
         with self._reading() as connection:
             return rows.known(connection)
 
-    def hashes(self) -> Mapping[bytes, int]:
-        """Return the sha256 of every content, and its number."""
+    def hashes(self, only: Iterable[bytes] | None = None) -> Mapping[bytes, int]:
+        """Return the sha256 of every content, or of those among `only`, and its number."""
         with self._reading() as connection:
-            return rows.hashes(connection)
+            return rows.hashes(connection, only)
 
-    def put(self, files: Iterable[EmbeddedFile | Known]) -> None:
-        """Write the entries of some paths, in one transaction."""
+    def put(self, files: Iterable[EmbeddedFile | Known]) -> Mapping[bytes, int]:
+        """Write the entries of some paths, in one transaction; return the contents as `hashes`."""
+        new = {}
         with self._changing() as connection:
             for item in files:
-                rows.put(connection, item)
+                number = rows.put(connection, item)
+                if isinstance(item, EmbeddedFile) and number is not None:
+                    new[item.sha256] = number
+        return new
+
+    def sweep(self, contents: Iterable[int | None] | None = None) -> None:
+        """Delete those of some contents, or of all, that no path has any more."""
+        with self._reading() as connection, transaction(connection, writes=True):
+            rows.sweep(connection, contents)
 
     def forget(self, paths: Iterable[Path]) -> int:
         """Delete paths from the index; return the number of those that were in it."""
@@ -382,11 +394,16 @@ class IndexStore:
             ]
             attributes.put_attributes(connection, values, origin=attributes.OWN)
 
-    def prepare(self, progress: index_files.Progress | None = None) -> None:
-        """Make the files that a search maps, if the index changed since they were made."""
+    def prepare(self, progress: FileProgress | None = None, *, checked: bool = True) -> None:
+        """Make the files that a search maps, if many pictures came or went since.
+
+        Args:
+            progress: Called with (done, total) rows while a graph is made; False stops.
+            checked: Whether the files are read, and made anew where they are damaged.
+        """
         plan = self.plan
         with self._reading() as connection:
-            index_files.make(connection, self.path, plan.kind, progress)
+            index_files.make(connection, self.path, plan.kind, progress, checked=checked)
 
     def calibration(self) -> KeptCalibration | None:
         """Return the calibrated threshold of near-duplicates, if one was kept."""

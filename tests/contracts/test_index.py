@@ -16,6 +16,7 @@ from edge_sim.core.ranking import Metric, Neighbours
 from edge_sim.core.vectors import normalised
 from edge_sim.errors import SearchError
 from edge_sim.search.indexes import KINDS, open_index
+from edge_sim.search.segments import joined
 
 Rows = NDArray[np.float32]
 Make = Callable[[Rows], Index]
@@ -42,11 +43,27 @@ def brute_force(
     return [int(row) for row in order if among[row]][:k]
 
 
-@pytest.fixture(scope="session", params=sorted(KINDS))
+def changed(rows: Rows) -> Rows:
+    """Return the same rows as an index holds them after many changes."""
+    rng = np.random.default_rng(len(rows))
+    order = rng.permutation(len(rows))
+    split = 2 * len(rows) // 3
+    gone = normalised(rng.normal(size=(5, rows.shape[1]))).astype(rows.dtype)
+    base = np.concatenate([gone[:3], rows[order[:split]], gone[3:]])
+    slots = np.empty(len(rows), np.intp)
+    slots[order[:split]] = np.arange(3, 3 + split)
+    slots[order[split:]] = np.arange(len(base), len(base) + len(rows) - split)
+    return joined(base, rows[order[split:]], slots)
+
+
+@pytest.fixture(scope="session", params=[*sorted(KINDS), "exact, changed", "hnsw, changed"])
 def make(request: pytest.FixtureRequest) -> Make:
-    if request.param == "hnsw":
+    kind, _, past = str(request.param).partition(", ")
+    if kind == "hnsw":
         pytest.importorskip("usearch", reason="usearch is not installed: edge_sim[search]")
-    return partial(open_index, str(request.param))
+    if kind.startswith("ivf"):
+        pytest.importorskip("faiss", reason="faiss is not installed: edge_sim[faiss]")
+    return partial(open_index, kind) if not past else lambda rows: open_index(kind, changed(rows))
 
 
 def everything(count: int) -> NDArray[np.bool_]:
