@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli import index_labels
+from edge_sim.cli import index_labels, index_measure
 from edge_sim.cli.index_labels import pictures_below
 from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, print_table, progress, say
@@ -71,6 +71,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb.add_argument("index", type=Path, metavar="INDEX")
         verb.set_defaults(handler=handler)
     index_labels.register(verbs)
+    index_measure.register(verbs)
     for verb in verbs.choices.values():
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -95,7 +95,7 @@ class Lag:
 
     @property
     def is_small(self) -> bool:
-        """Whether a search is as quick as with new files."""
+        """True if a search is about as quick as with new files."""
         few = max(RECENT, RECENT_PART * self.base)
         return self.recent <= few and self.gone <= GONE_PART * self.base
 

@@ -230,6 +230,15 @@ def _read(path: Path) -> Any:
         raise SearchError(f"{path}: not a usable file of inverted lists") from error
 
 
+def is_installed() -> bool:
+    """Return whether faiss can be imported."""
+    try:
+        _faiss()
+    except SearchError:
+        return False
+    return True
+
+
 def _faiss() -> Any:
     try:
         import faiss

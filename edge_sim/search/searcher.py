@@ -353,7 +353,8 @@ class Searcher:
         own = self.collection
         part = part_of(np.asarray(own.vectors[rows], np.float32), own.dimension, scale)
         # Without BLAS, whose threads would wait for busy cores longer than this takes.
-        products = np.einsum("ij,j->i", part.astype(np.float64), vector.astype(np.float64))
+        wide = vector.astype(np.float64)
+        products = np.asarray(np.einsum("ij,j->i", part.astype(np.float64), wide))
         return np.clip(products, -1.0, 1.0)
 
 

@@ -81,6 +81,7 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("index", "map", "{}", "out.csv"),
     ("index", "info", "{}"),
     ("index", "verify", "{}"),
+    ("index", "measure", "{}"),
     ("search", "--query", "{}", "--gallery", "gallery.db", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--gallery", "{}", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--index", "{}", *THUMBNAIL),
@@ -115,7 +116,7 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("model", "adapt", "--gallery", "{}"),
 )
 """Arguments of every verb that takes a path; `{}` is the bad one."""
-NOT_PATHS = frozenset({"schema", "discover", "setup"})
+NOT_PATHS = frozenset({"schema", "discover", "setup", "index plan"})
 """Verbs without a path, and `setup`, which makes what is missing."""
 PATHS = {
     "missing": "no-such",
@@ -235,7 +236,7 @@ AFTER = {
     "show": "r1",
     "rm": "r1",
     "doctor": "thumbnail",
-} | {f"index {verb}": "index" for verb in ("add", "rm", "info", "verify")}
+} | {f"index {verb}": "index" for verb in ("add", "rm", "info", "verify", "measure")}
 
 
 def completed(arguments: tuple[str, ...]) -> list[str]:

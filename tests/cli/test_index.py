@@ -259,6 +259,15 @@ def test_pictures_are_exported_with_their_tags(
     assert (tmp_path / "t.csv").read_text().count(",b,good,") == 1
 
 
+def test_kinds_are_measured_and_planned(index: Path, run: Run) -> None:
+    code, out, _ = run("index", "measure", index, "--json")
+    assert code == 0
+    assert {item["recall"] for item in json.loads(out)["kinds"]} == {1.0}
+    code, out, err = run("index", "plan", "--rows", "500", "--dim", "8", "--kind", "exact")
+    assert (code, out.count("\n"), err.count("\n")) == (0, 2, 2)
+    assert "500 synthetic rows on this machine" in err
+
+
 def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> None:
     code, out, _ = run("index", "map", index, tmp_path / "m.csv", "--groups", "2")
     assert (code, out) == (0, f"{tmp_path / 'm.csv'}: 6 pictures in 2 groups\n")
