@@ -129,7 +129,10 @@ class SegmentedIndex:
         among: RowMask | None = None,
         least: bool = False,
     ) -> Neighbours:
-        """Return the best k rows; see `protocols.Index`."""
+        """Return the best k rows; see `protocols.Index`.
+
+        Of rows that are equal, those that come first in a segment are taken.
+        """
         question = checked_question(vector, k, self.dimension, metric=self.metric, least=least)
         passing = self._passing(among)
         split = len(self._rows.base)

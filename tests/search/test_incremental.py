@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edge_sim.core.vectors import normalised
 from edge_sim.errors import SearchError
 from edge_sim.search import index_files, rows
+from edge_sim.search.colours import SIDE
 from edge_sim.search.indexes import open_index
 from edge_sim.search.rows import EmbeddedFile, IndexPlan, Known
 from edge_sim.search.segments import SegmentedRows, joined
@@ -37,6 +38,7 @@ def embedded(number: int, content: int | None = None) -> EmbeddedFile:
         sharpness=1.0,
         contrast=1.0,
         thumbnail=np.zeros((48, 48), np.uint8),
+        colours=np.zeros((SIDE, SIDE, 2), np.uint8),
         vector=vector_of(content),
         dimension=DIMENSION,
     )
