@@ -18,11 +18,13 @@ from edge_sim.core.files import is_dir, printable
 if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
+    from edge_sim.search.rows import UpdateState
     from edge_sim.search.store import IndexStore
 
 
 SHOWN_FAULTS = 20
 SCHEMA = 1
+LINES_S = 10.0
 KINDS = ("auto", "exact", "exact-int8", "hnsw", "ivf-flat", "ivf-pq")
 SCALES = ("global", "spatial", "both")
 
@@ -150,6 +152,7 @@ def info(args: argparse.Namespace) -> int:
                 "model": printable(found.model),
                 "unread": _plain(unread),
                 "bytes_on_disk": found.bytes_on_disk,
+                "update": None if found.update is None else _plain_update(found.update),
                 **facts,
             }
         )
@@ -165,6 +168,8 @@ def info(args: argparse.Namespace) -> int:
         ("left out", str(found.left_out)),
         ("tags", ", ".join(f"{name} {count}" for name, count in found.tags.items()) or "-"),
     ]
+    if found.update is not None:
+        rows.append(("update", str(found.update)))
     print_table([f"{found.pictures} pictures", ""], rows)
     _show_unread(unread)
     return 0
@@ -195,8 +200,8 @@ def stored_model(spec: str) -> str:
 
 
 def watched(done: Iterator[Path], total: int, label: str) -> Iterable[Path]:
-    """Yield the paths on and draw a bar."""
-    return progress(done, total, label)
+    """Yield the paths on and draw a bar, or print lines where there is no terminal."""
+    return progress(done, total, label, every_s=LINES_S)
 
 
 def _update(
@@ -254,6 +259,10 @@ def _print_report(
         f"{store.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"
     )
+
+
+def _plain_update(state: UpdateState) -> dict[str, int | bool]:
+    return {"done": state.done, "total": state.total, "running": state.is_running}
 
 
 def _plain(unread: Sequence[Any]) -> list[dict[str, str]]:

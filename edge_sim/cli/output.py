@@ -72,11 +72,20 @@ def note(message: str) -> None:
     print(printable(message), file=sys.stderr, flush=True)
 
 
-def progress(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
-    """Yield `items` and draw a bar on stderr while it is a terminal; silent otherwise."""
+def progress(
+    items: Iterable[T], total: int | None, label: str, *, every_s: float | None = None
+) -> Iterator[T]:
+    """Yield `items` and draw a bar on stderr while it is a terminal.
+
+    Args:
+        items: What is worked on.
+        total: Number of items; None if it is not known.
+        label: Name of the work.
+        every_s: Seconds between lines where stderr is no terminal; None is silent there.
+    """
     stream = sys.stderr
     if not stream.isatty():
-        yield from items
+        yield from items if every_s is None else _in_lines(items, total, label, every_s)
         return
     started_s = time.monotonic()
     drawn_s = 0.0
@@ -90,6 +99,25 @@ def progress(items: Iterable[T], total: int | None, label: str) -> Iterator[T]:
             _draw(stream, label, done, total, now_s - started_s)
     stream.write("\n" if done else "")
     stream.flush()
+
+
+def _in_lines(items: Iterable[T], total: int | None, label: str, every_s: float) -> Iterator[T]:
+    started_s = printed_s = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now_s = time.monotonic()
+        if now_s - printed_s >= every_s:
+            printed_s = now_s
+            note(f"{label} {_rate_text(done, total, now_s - started_s)}")
+
+
+def _rate_text(done: int, total: int | None, elapsed_s: float) -> str:
+    """Return the number done with its rate, and the time that is left."""
+    rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    if not total:
+        return f"{done}  {rate:.0f}/s"
+    left_s = (total - done) / rate if rate else 0.0
+    return f"{done}/{total}  {rate:.0f}/s  {left_s:.0f} s left"
 
 
 @contextmanager
@@ -123,15 +151,11 @@ def byte_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def _draw(stream: TextIO, label: str, done: int, total: int | None, elapsed_s: float) -> None:
-    rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    bar = ""
     if total:
         filled = min(30, 30 * done // total)
-        left_s = (total - done) / rate if rate else 0.0
-        bar = "#" * filled + "-" * (30 - filled)
-        text = f"{label} [{bar}] {done}/{total}  {rate:.0f}/s  {left_s:.0f} s left"
-    else:
-        text = f"{label} {done}  {rate:.0f}/s"
-    stream.write("\r" + text + "\x1b[K")
+        bar = f"[{'#' * filled}{'-' * (30 - filled)}] "
+    stream.write(f"\r{label} {bar}{_rate_text(done, total, elapsed_s)}\x1b[K")
     stream.flush()
 
 

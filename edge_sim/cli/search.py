@@ -339,6 +339,8 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
 
     if args.index is not None:
         with IndexStore.open(args.index) as index:
+            if (state := index.update_state()) is not None:
+                note(f"{args.index}: {state}")
             collection = collection_of_index(index)
             known = partial(_picture_of_index, index.plan.root, set(collection.names))
             yield _Opened(

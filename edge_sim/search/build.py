@@ -288,6 +288,9 @@ def _embed(
     # Looking a few up, one by one, is quicker than reading all.
     hashes = {} if len(todo) <= FEW_FILES else dict(store.hashes())
     batch: list[EmbeddedFile | Known] = []
+    done = 0
+    if len(todo) > BATCH:
+        store.put([], progress=(0, len(todo)))
     try:
         side_px = max(embedder.input_px, THUMBNAIL_PX)
         for before, read in _read_ahead(root, todo, hashes, side_px):
@@ -301,12 +304,13 @@ def _embed(
             _count(report, item, before)
             batch.append(item)
             if len(batch) >= BATCH:
-                hashes.update(store.put(batch))
+                done += len(batch)
+                hashes.update(store.put(batch, progress=(done, len(todo))))
                 batch = []
             yield read.known.path
     finally:
-        if batch:
-            store.put(batch)
+        if batch or done:
+            store.put(batch, progress=(done + len(batch), len(todo)))
 
 
 def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFile | Known:

@@ -141,6 +141,27 @@ class PictureTable:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateState:
+    """Update that is running, or that was stopped before its end.
+
+    Args:
+        done: Number of files that are in the index.
+        total: Number of files to read.
+        is_running: Whether a process is at work on it.
+    """
+
+    done: int
+    total: int
+    is_running: bool
+
+    def __str__(self) -> str:
+        share = f"{100 * self.done // max(1, self.total)} %, {self.done} of {self.total} files"
+        if self.is_running:
+            return f"being built by another process: {share}"
+        return f"stopped at {share}; `edge-sim index build` goes on"
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """Content of `edge-sim index info`."""
 
@@ -159,6 +180,7 @@ class Info:
     ready: bool
     tags: Mapping[str, int] = field(default_factory=dict)
     left_out: int = 0
+    update: UpdateState | None = None
 
 
 def index_thumbnail(pixels: BgrImage) -> NDArray[np.uint8]:
@@ -243,6 +265,24 @@ def settings(connection: sqlite3.Connection) -> dict[str, str]:
 def set_calibration(connection: sqlite3.Connection, text: str) -> None:
     """Keep the calibration of near-duplicates."""
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
+
+
+_PROGRESS = "progress"
+
+
+def set_progress(connection: sqlite3.Connection, done: int, total: int) -> None:
+    """Write how far an update is; equal numbers are its end."""
+    if done >= total:
+        connection.execute("DELETE FROM settings WHERE name = ?", (_PROGRESS,))
+        return
+    values = (_PROGRESS, f"{done}/{total}")
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+
+
+def progress(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """Return how many files of an update are done, and of how many; None at its end."""
+    done, _, total = settings(connection).get(_PROGRESS, "").partition("/")
+    return (int(done), int(total)) if done.isdecimal() and total.isdecimal() else None
 
 
 def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:

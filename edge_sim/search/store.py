@@ -35,6 +35,7 @@ from edge_sim.search.rows import (
     Known,
     PictureTable,
     Unread,
+    UpdateState,
     VectorScale,
 )
 
@@ -174,6 +175,21 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds the lock of an index."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class IndexStore:
     """Open index. Use it from the thread that opened it; close it, or use `with`.
 
@@ -272,7 +288,14 @@ class IndexStore:
             ready=is_ready,
             tags=tags,
             left_out=counts.left_out,
+            update=self.update_state(),
         )
+
+    def update_state(self) -> UpdateState | None:
+        """Return the update that is running or was stopped; None if the last one ended."""
+        with self._reading() as connection:
+            found = rows.progress(connection)
+        return None if found is None else UpdateState(*found, is_locked(self.path))
 
     def entries(self) -> tuple[IndexEntry, ...]:
         """Return the pictures, in order of their rows."""
@@ -318,14 +341,26 @@ class IndexStore:
         with self._reading() as connection:
             return rows.hashes(connection, only)
 
-    def put(self, files: Iterable[EmbeddedFile | Known]) -> Mapping[bytes, int]:
-        """Write the entries of some paths, in one transaction; return the contents as `hashes`."""
+    def put(
+        self,
+        files: Iterable[EmbeddedFile | Known],
+        *,
+        progress: tuple[int, int] | None = None,
+    ) -> Mapping[bytes, int]:
+        """Write the entries of some paths, in one transaction; return the contents as `hashes`.
+
+        Args:
+            files: The entries.
+            progress: Number of files that are done with these, and of how many.
+        """
         new = {}
         with self._changing() as connection:
             for item in files:
                 number = rows.put(connection, item)
                 if isinstance(item, EmbeddedFile) and number is not None:
                     new[item.sha256] = number
+            if progress is not None:
+                rows.set_progress(connection, *progress)
         return new
 
     def sweep(self, contents: Iterable[int | None] | None = None) -> None:

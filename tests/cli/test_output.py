@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from contextlib import suppress
 
 import pytest
 
 from edge_sim.cli.daemon import LineFormatter
-from edge_sim.cli.output import byte_progress, print_table
+from edge_sim.cli.output import byte_progress, print_table, progress
 
 
 class Terminal(io.StringIO):
@@ -64,3 +65,19 @@ def test_no_control_character_reaches_the_log_or_a_table(
         assert LineFormatter(journal=journal).format(record).isprintable()
     print_table(["name"], [[hostile]])
     assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+
+def test_progress_is_lines_with_rate_and_rest_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(progress(iter("abc"), 3, "index", every_s=0.0)) == ["a", "b", "c"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert re.fullmatch(r"index 2/3  \d+/s  \d+ s left", lines[1])
+
+
+def test_progress_is_silent_without_a_terminal_unless_lines_are_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(progress(iter("abc"), 3, "read")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
