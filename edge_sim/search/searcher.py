@@ -354,8 +354,8 @@ class Searcher:
         part = part_of(np.asarray(own.vectors[rows], np.float32), own.dimension, scale)
         # Without BLAS, whose threads would wait for busy cores longer than this takes.
         wide = vector.astype(np.float64)
-        products = np.asarray(np.einsum("ij,j->i", part.astype(np.float64), wide))
-        return np.clip(products, -1.0, 1.0)
+        products: NDArray[np.float64] = np.einsum("ij,j->i", part.astype(np.float64), wide)
+        return np.asarray(np.clip(products, -1.0, 1.0), np.float64)
 
 
 def _ssims(own: Collection, picture: GrayImage, rows: NDArray[np.intp]) -> NDArray[np.float64]:
