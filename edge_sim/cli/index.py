@@ -18,7 +18,7 @@ from edge_sim.core.files import is_dir, printable
 if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
-    from edge_sim.search.rows import UpdateState
+    from edge_sim.search.rows import BuildProgress
     from edge_sim.search.store import IndexStore
 
 
@@ -261,7 +261,7 @@ def _print_report(
     )
 
 
-def _plain_update(state: UpdateState) -> dict[str, int | bool]:
+def _plain_update(state: BuildProgress) -> dict[str, int | bool]:
     return {"done": state.done, "total": state.total, "running": state.is_running}
 
 

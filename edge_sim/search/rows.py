@@ -141,7 +141,7 @@ class PictureTable:
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateState:
+class BuildProgress:
     """Update that is running, or that was stopped before its end.
 
     Args:
@@ -180,7 +180,7 @@ class Info:
     ready: bool
     tags: Mapping[str, int] = field(default_factory=dict)
     left_out: int = 0
-    update: UpdateState | None = None
+    update: BuildProgress | None = None
 
 
 def index_thumbnail(pixels: BgrImage) -> NDArray[np.uint8]:

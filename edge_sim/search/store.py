@@ -28,6 +28,7 @@ from edge_sim.search.colours import Colours
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.ivf import FileProgress
 from edge_sim.search.rows import (
+    BuildProgress,
     EmbeddedFile,
     IndexEntry,
     IndexPlan,
@@ -35,7 +36,6 @@ from edge_sim.search.rows import (
     Known,
     PictureTable,
     Unread,
-    UpdateState,
     VectorScale,
 )
 
@@ -291,11 +291,11 @@ class IndexStore:
             update=self.update_state(),
         )
 
-    def update_state(self) -> UpdateState | None:
+    def update_state(self) -> BuildProgress | None:
         """Return the update that is running or was stopped; None if the last one ended."""
         with self._reading() as connection:
             found = rows.progress(connection)
-        return None if found is None else UpdateState(*found, is_locked(self.path))
+        return None if found is None else BuildProgress(*found, is_locked(self.path))
 
     def entries(self) -> tuple[IndexEntry, ...]:
         """Return the pictures, in order of their rows."""

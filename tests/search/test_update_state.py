@@ -10,7 +10,7 @@ import pytest
 from edge_sim.cli.main import main
 from edge_sim.search import build as building
 from edge_sim.search.build import update
-from edge_sim.search.rows import IndexPlan, UpdateState
+from edge_sim.search.rows import BuildProgress, IndexPlan
 from edge_sim.search.store import IndexStore
 from edge_sim.vision.embedders import open_embedder
 from tests.pictures import picture, write
@@ -28,7 +28,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IndexPlan:
 
 
 def test_an_update_that_runs_says_how_far_it_is(tmp_path: Path, plan: IndexPlan) -> None:
-    seen: list[UpdateState | None] = []
+    seen: list[BuildProgress | None] = []
 
     def watch(done: Iterator[Path], total: int) -> Iterable[Path]:
         for path in done:
@@ -39,8 +39,8 @@ def test_an_update_that_runs_says_how_far_it_is(tmp_path: Path, plan: IndexPlan)
     with IndexStore.open(tmp_path / "index", create=plan) as store:
         update(store, EMBEDDER, progress=watch)
         assert store.update_state() is None
-    assert seen[0] == UpdateState(0, PICTURES, is_running=True)
-    assert seen[5] == UpdateState(4, PICTURES, is_running=True)
+    assert seen[0] == BuildProgress(0, PICTURES, is_running=True)
+    assert seen[5] == BuildProgress(4, PICTURES, is_running=True)
     assert str(seen[5]) == "being built by another process: 40 %, 4 of 10 files"
 
 
