@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edge_sim.io.sinks.mqtt.client import MqttOptions
+from edge_sim.io.sinks.options import MqttOptions
 from edge_sim.runtime.config import parse_config
 from edge_sim.version import __version__
 

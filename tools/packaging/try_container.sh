@@ -5,7 +5,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 root=$1
-limit_mb=350
+limit_mb=420
 [ -e "$root/usr" ] || debootstrap --variant=minbase bookworm "$root"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 # A proxy of this machine may have a certificate of its own.
