@@ -308,18 +308,29 @@ class IndexStore:
             return tuple(rows.unread(connection))
 
     def table(self) -> PictureTable:
-        """Return the pictures with their vectors, mapped from a file where that is up to date."""
+        """Return the pictures with their vectors, mapped from a file where there is one."""
         with self._reading() as connection:
+            made = index_files.current(connection, self.path)
+            try:
+                return self._table(connection)
+            except SearchError:
+                # Another process may have put new files in the place of those that were read.
+                if index_files.current(connection, self.path) == made:
+                    raise
+            return self._table(connection)
+
+    def _table(self, connection: sqlite3.Connection) -> PictureTable:
+        # In one snapshot: a content that is listed is there when its vector is read.
+        with transaction(connection, writes=False):
             found = tuple(rows.entries(connection))
             dimension = int(rows.settings(connection).get("dimension", 0))
             made = index_files.current(connection, self.path)
-            if made is not None:
-                contents = np.asarray([entry.content for entry in found], np.int64)
-                vectors = index_files.all_rows(connection, made, contents)
-                index_files.check_graph(made)
-                return PictureTable(found, vectors, dimension, made.kind, made.graph)
-            vectors = rows.all_vectors(connection)
-        return PictureTable(found, vectors, dimension, "exact")
+            if made is None:
+                return PictureTable(found, rows.all_vectors(connection), dimension, "exact")
+            contents = np.asarray([entry.content for entry in found], np.int64)
+            vectors = index_files.all_rows(connection, made, contents)
+        index_files.check_graph(made)
+        return PictureTable(found, vectors, dimension, made.kind, made.graph)
 
     def thumbnails(self) -> NDArray[np.uint8]:
         """Return (N, 48, 48) uint8 grey thumbnails, in order of the rows."""

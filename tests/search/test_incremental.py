@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,6 +212,28 @@ def test_files_with_a_row_per_picture_as_they_were_before_are_read(tmp_path: Pat
         store.prepare()
         check(store, {Path(f"{n}.png"): n for n in range(7)})
         assert store.problems() == ()
+
+
+def test_files_that_another_process_replaces_meanwhile_are_read_anew(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_files, "RECENT", 0)
+    place = tmp_path / "index"
+    whole, calls = index_files.all_rows, iter(range(9))
+
+    with opened(place, kind) as store, opened(place, kind) as other:
+        store.put(embedded(number) for number in range(6))
+        store.prepare()
+
+        def late(*given: Any) -> Any:
+            if next(calls) == 0:
+                other.put([embedded(6)])
+                other.forget([Path("2.png")])
+                other.prepare()
+            return whole(*given)
+
+        monkeypatch.setattr(index_files, "all_rows", late)
+        check(store, {Path(f"{n}.png"): n for n in range(7) if n != 2})
 
 
 def test_damaged_keys_are_refused_found_and_made_anew(tmp_path: Path) -> None:
