@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 SHOWN_FAULTS = 20
 SCHEMA = 1
 LINES_S = 10.0
+VIDEO_ADVICE = (
+    "videos are not indexed ({}); `edge-sim capture VIDEO --out DIR --count all --every 5` makes "
+    "pictures of one"
+)
 KINDS = ("auto", "exact", "exact-int8", "hnsw", "ivf-flat", "ivf-pq")
 SCALES = ("global", "spatial", "both")
 
@@ -220,7 +224,10 @@ def _update(
     seconds = time.monotonic() - started_s
     _print_report(args, store, report, seconds)
     if not store.info().pictures:
-        raise SearchError(f"{store.plan.root}: no picture that can be read")
+        videos = f"; {VIDEO_ADVICE.format(report.videos)}" if report.videos else ""
+        raise SearchError(f"{store.plan.root}: no picture that can be read{videos}")
+    if report.videos and not args.json:
+        note(VIDEO_ADVICE.format(report.videos))
     return 0
 
 
@@ -229,7 +236,9 @@ def _print_report(
 ) -> None:
     found = store.info()
     if args.json:
-        names = ("new", "changed", "unchanged", "gone", "embedded", "left_out", "unmatched")
+        names = (
+            "new", "changed", "unchanged", "gone", "embedded", "left_out", "unmatched", "videos"
+        )  # fmt: skip
         print_json(
             {
                 "schema": SCHEMA,
@@ -255,6 +264,8 @@ def _print_report(
         f"{report.new} new, {report.changed} changed, {report.gone} gone, "
         f"{len(report.unread)} not read{left_out}"
     )
+    if not found.pictures:
+        return  # the error that follows says so
     say(
         f"{store.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"

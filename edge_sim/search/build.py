@@ -48,6 +48,8 @@ from edge_sim.search.rows import (
 )
 from edge_sim.search.store import IndexStore
 
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg"})
+
 
 @dataclass(frozen=True, slots=True)
 class FileState:
@@ -65,11 +67,13 @@ class Scan:
         files: Path relative to the root -> state, in natural order.
         unread: Files and folders that cannot be accessed.
         closed: Folders among them; their content is unknown.
+        videos: Number of files that are named like videos; they are not indexed.
     """
 
     files: dict[Path, FileState] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
     closed: set[Path] = field(default_factory=set)
+    videos: int = 0
 
 
 def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -> Scan:
@@ -115,7 +119,9 @@ def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[P
             name for name in below if here / name != skip and not is_made_by_programs(name)
         )
         for name in names:
-            if belongs_to_pictures(here / name):
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                found.videos += 1
+            elif belongs_to_pictures(here / name):
                 yield here / name
 
 
@@ -167,6 +173,7 @@ class UpdateReport:
         embedded: Contents that went through the model.
         left_out: Pictures that stay left out by hand.
         unmatched: Names in the table of attributes that are no picture of the index.
+        videos: Number of videos in the folder, which are not indexed.
     """
 
     new: int = 0
@@ -177,6 +184,7 @@ class UpdateReport:
     embedded: int = 0
     left_out: int = 0
     unmatched: list[str] = field(default_factory=list)
+    videos: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,7 +229,7 @@ def update(
     with store.exclusive():
         found = scan(root, starts, skip=store.path)
         known = store.known()
-        report = UpdateReport(unread=list(found.unread))
+        report = UpdateReport(unread=list(found.unread), videos=found.videos)
         named = [path.relative_to(root) for path in starts]
         todo = _todo(found, known, named, report)
         done = _embed(store, embedder, todo, report)

@@ -259,6 +259,24 @@ def test_pictures_are_exported_with_their_tags(
     assert (tmp_path / "t.csv").read_text().count(",b,good,") == 1
 
 
+def test_a_folder_of_videos_is_not_ready_but_an_error_with_the_way_out(
+    photos: Path, tmp_path: Path, run: Run
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "a.MP4").write_bytes(b"a video")
+    code, out, err = run(
+        "index", "build", clips, "--out", tmp_path / "new", *("--model", "thumbnail")
+    )
+    assert (code != 0, out, err.count("\n")) == (True, "", 1)
+    assert "videos are not indexed (1); `edge-sim capture VIDEO" in err
+    (photos / "clip.mp4").write_bytes(b"a video")
+    code, _, err = run(
+        "index", "build", photos, "--out", tmp_path / "more", *("--model", "thumbnail")
+    )
+    assert (code, err.count("videos are not indexed (1)")) == (0, 1)
+
+
 def test_kinds_are_measured_and_planned(index: Path, run: Run) -> None:
     code, out, _ = run("index", "measure", index, "--json")
     assert code == 0
