@@ -38,7 +38,7 @@ def options_of(verb: str) -> set[str]:
 
 def test_every_option_that_it_names_is_one(page: str) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page))
-    known = set.union(*map(options_of, ("explain", "replay", "run", "demo", "daemon")))
+    known = set.union(*map(options_of, ("explain", "replay", "run", "demo", "daemon", "compare")))
     assert named - known == set()
     assert {"--from-scores", "--sweep", "--score-log", "--report"} <= named
 

@@ -69,7 +69,14 @@ def test_a_misspelt_kind_is_named_with_the_nearest_and_without_the_password() ->
 
 @pytest.mark.parametrize(
     ("uri", "live"),
-    [("0", True), ("rtsp://h/x", True), ("csi:0", True), ("a.mp4", False), ("synthetic:x", False)],
+    [
+        ("0", True),
+        ("rtsp://h/x", True),
+        ("csi:0", True),
+        ("a.mp4", False),
+        ("synthetic:bowl", False),
+        ("synthetic:bowl?live=1", True),
+    ],
 )
 def test_cameras_and_streams_are_live_and_recordings_are_not(uri: str, live: bool) -> None:
     assert is_live(uri) is live
