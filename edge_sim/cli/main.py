@@ -45,6 +45,7 @@ GROUPS = (
     "bench",
     "model",
     "pack",
+    "collect",
     "schema",
 )
 """Modules of `edge_sim.cli` that add verbs, in the order of the help text."""

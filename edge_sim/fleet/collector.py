@@ -1,0 +1,232 @@
+"""Collector: takes what devices publish from the broker, and acknowledges what is stored.
+
+Everything runs in one thread: a message is acknowledged on the connection that brought it, after
+the transaction that holds it. What a killed collector had not acknowledged comes again, and an
+event is stored once by its id. Several collectors of one group share the messages (MQTT 5, 4.8.2).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_sim.core.backoff import BACKOFF_S
+from edge_sim.errors import CollectionError, SinkError
+from edge_sim.fleet.collection import Received, SiteCollection
+from edge_sim.io.sinks.mqtt.client import MAX_PACKET_BYTES, tls_context
+from edge_sim.io.sinks.options import MqttOptions
+
+try:
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.subscribeoptions import SubscribeOptions
+except ImportError as missing:
+    raise CollectionError(
+        "a collector needs paho-mqtt 2 or later: pip install 'edge_sim[collect]'"
+    ) from missing
+
+logger = logging.getLogger(__name__)
+
+_WAIT_S = 0.2
+_BATCH = 500
+_BATCH_S = 0.2
+_SILENCE_CHECK_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorOptions:
+    """Settings of a collector.
+
+    Args:
+        broker: Broker, login, and prefix of the topics of the site; `client_id` must stay the same
+            over restarts, since the broker keeps messages for it.
+        database: Address of the database.
+        site: Name of the site in the collection.
+        group: Collectors of one group share the messages.
+        silent_after_s: A device that publishes nothing for so long is silent; devices publish
+            their figures every 60 s unless they are configured otherwise.
+        session_s: Time for which the broker keeps messages for a collector that is away.
+    """
+
+    broker: MqttOptions
+    database: str
+    site: str
+    group: str = "collect"
+    silent_after_s: float = 180.0
+    session_s: int = 7 * 86_400
+
+
+class Collector:
+    """Collector of one site; `run` it, or `step` it by hand.
+
+    Args:
+        options: Settings.
+        clock: Clock that returns seconds since 1970.
+    """
+
+    def __init__(
+        self, options: CollectorOptions, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.stored = 0
+        self.rejected = 0
+        self._options = options
+        self._clock = clock
+        self._waiting: list[tuple[int, Received]] = []
+        self._collection: SiteCollection | None = None
+        self._failures = 0
+        self._retry_s = 0.0
+        self._silence_s = 0.0
+        self._refused = ""
+        self._client = self._make_client()
+
+    def _make_client(self) -> paho.Client:
+        broker = self._options.broker
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=broker.own_client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = broker.timeout_s
+        client.username_pw_set(broker.username, broker.current_password())
+        tls = tls_context(broker)
+        if tls is not None:
+            client.tls_set_context(tls)
+        client.on_connect = self._connected
+        client.on_message = self._received
+        return client
+
+    def run(self, is_stopped: Callable[[], bool]) -> None:
+        """Collect until `is_stopped`; a lost broker or database is waited for.
+
+        Raises:
+            CollectionError: The first connection to the database fails.
+            SinkError: The first connection to the broker fails.
+        """
+        self._collection = SiteCollection(self._options.database)
+        self._connect()
+        try:
+            while not is_stopped():
+                self.step()
+        finally:
+            self._client.disconnect()
+            self._client.loop(0.0)
+            if self._collection is not None:
+                self._collection.close()
+
+    def step(self) -> None:
+        """Take messages for a moment, store them, and acknowledge them."""
+        code = self._client.loop(_WAIT_S)
+        until_s = time.monotonic() + _BATCH_S
+        count = -1
+        while code == MQTTErrorCode.MQTT_ERR_SUCCESS and count < len(self._waiting) < _BATCH:
+            count = len(self._waiting)
+            if not count or time.monotonic() > until_s:
+                break
+            code = self._client.loop(0.0)
+        if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._flush()
+            self._note_silence()
+        else:
+            self._reconnect()
+
+    def _connect(self) -> None:
+        broker = self._options.broker
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._options.session_s
+        properties.MaximumPacketSize = MAX_PACKET_BYTES
+        self._waiting.clear()  # comes again on the new connection
+        try:
+            self._client.connect(
+                broker.host,
+                broker.broker_port,
+                broker.keepalive_s,
+                clean_start=False,
+                properties=properties,
+            )
+        except (OSError, ValueError) as error:
+            raise SinkError(f"{broker.name}: cannot connect ({error})") from error
+
+    def _reconnect(self) -> None:
+        """Connect again, after a pause that grows with each failure."""
+        pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        pauses = self._options.broker.backoff_s or (pause_s,)
+        time.sleep(pauses[min(self._failures, len(pauses) - 1)])
+        self._failures += 1
+        try:
+            self._connect()
+        except SinkError as error:
+            if self._failures == 1:
+                logger.warning("%s; trying again", error)
+
+    def _connected(
+        self, client: paho.Client, _data: object, _flags: object, reason: object, _props: object
+    ) -> None:
+        if getattr(reason, "is_failure", False):
+            if str(reason) != self._refused:
+                self._refused = str(reason)
+                logger.error("%s: the broker refuses (%s)", self._options.broker.name, reason)
+            return
+        self._failures, self._refused = 0, ""
+        prefix = self._options.broker.topic_prefix
+        # A shared subscription gets nothing that is retained, so that which devices there are
+        # comes by one of its own.
+        client.subscribe(
+            [
+                (f"$share/{self._options.group}/{prefix}/#", SubscribeOptions(qos=1)),
+                (f"{prefix}/+/available", SubscribeOptions(qos=1, retainHandling=0)),
+            ]
+        )
+
+    def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        start = f"{self._options.broker.topic_prefix}/"
+        try:
+            topic = message.topic.removeprefix(start)
+        except UnicodeDecodeError:
+            topic = ""
+        item = Received(topic, bytes(message.payload), self._clock(), message.retain)
+        self._waiting.append((message.mid if message.qos else 0, item))
+
+    def _flush(self) -> None:
+        """Store what waits, and acknowledge it; without a database it goes on waiting."""
+        if not self._waiting or time.monotonic() < self._retry_s:
+            return
+        items = [item for _, item in self._waiting]
+        try:
+            if self._collection is None:
+                self._collection = SiteCollection(self._options.database)
+            rejected = self._collection.store(self._options.site, items)
+        except CollectionError as error:
+            self._lose_database(error)
+            return
+        if rejected:
+            logger.warning("%d of %d messages are none of a device", rejected, len(items))
+        self.rejected += rejected
+        self.stored += len(items) - rejected
+        for number, _ in self._waiting:
+            if number:
+                self._client.ack(number, 1)
+        self._waiting.clear()
+
+    def _note_silence(self) -> None:
+        now_s = time.monotonic()
+        if self._collection is None or now_s < self._silence_s:
+            return
+        self._silence_s = now_s + min(_SILENCE_CHECK_S, self._options.silent_after_s / 4)
+        options = self._options
+        try:
+            self._collection.note_silence(options.site, self._clock(), options.silent_after_s)
+        except CollectionError as error:
+            self._lose_database(error)
+
+    def _lose_database(self, error: CollectionError) -> None:
+        logger.warning("%s; trying again", error)
+        self._retry_s = time.monotonic() + self._options.broker.backoff_s[0]
+        if self._collection is not None:
+            self._collection.close()
+        self._collection = None

@@ -1,0 +1,172 @@
+"""A collector loses no event and stores none twice, whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
+
+from edge_sim.core.events import StateChanged
+from edge_sim.fleet.collection import SiteCollection
+from edge_sim.io.sinks.mqtt.topics import Topics, messages_of
+from tests.conftest import REPOSITORY
+from tests.fleet.database import Database
+from tests.io.outbox.events import changed
+from tests.io.sinks.broker import PASSWORD, USER, Broker, make_certificates
+from tests.io.sinks.waiting import wait_until
+
+PREFIX = "edge_sim/yard"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    folder = tmp_path_factory.mktemp("broker")
+    (folder / "login").write_text(f"{PASSWORD}\n")
+    made = Broker(folder, make_certificates(folder))
+    made.start()
+    yield made
+    made.kill()
+
+
+class Publisher:
+    """A device's side: what its sink would publish, confirmed by the broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="")
+        self._client.username_pw_set(USER, PASSWORD)
+        self._client.tls_set(ca_certs=str(broker.certificates.authority))
+        self._client.connect("localhost", broker.port)
+        self._client.loop_start()
+
+    def emit(self, event: StateChanged, device: str) -> None:
+        for message in messages_of(event, Topics(PREFIX, device)):
+            self.say(message.topic, message.payload, retain=message.retain)
+
+    def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        sent.wait_for_publish(10.0)
+        assert sent.is_published()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def collector(broker: Broker, database: Database, name: str = "c1") -> subprocess.Popen[str]:
+    authority = broker.certificates.authority
+    words = [
+        "--host", "localhost", "--port", str(broker.port), "--tls", "--ca-file", str(authority),
+        "--username", USER, "--password-file", str(authority.parent / "login"),
+        "--prefix", PREFIX, "--client-id", name,
+        # A group of its own: the broker goes on handing messages to those of a group that are away.
+        "--group", name[0],
+    ]  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge_sim", "collect", "run", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "EDGE_SIM_DATABASE": database.address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> str:
+    process.send_signal(number)
+    return process.communicate(timeout=30)[0]
+
+
+@contextmanager
+def subscribed(broker: Broker, database: Database, name: str) -> Iterator[subprocess.Popen[str]]:
+    """Give a collector that has told the broker what it wants."""
+    with closing(Publisher(broker)) as publisher:
+        publisher.say(f"{PREFIX}/{name}-seen/available", b"online", retain=True)
+    process = collector(broker, database, name)
+    wait_until(lambda: f"{name}-seen" in devices(database))
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            stop(process)
+
+
+def devices(database: Database) -> set[str]:
+    with SiteCollection(database.address) as collection:
+        return {item.device for item in collection.status("yard")}
+
+
+def stored(database: Database, device: str) -> list[str]:
+    with SiteCollection(database.address) as collection:
+        found = collection.events(device=device, limit=10_000)
+    return sorted(item.event["id"] for item in found)
+
+
+def test_collectors_and_a_database_that_are_killed_lose_nothing(
+    broker: Broker, database: Database
+) -> None:
+    sent = [changed(number) for number in range(200)]
+    with subscribed(broker, database, "c1"), closing(Publisher(broker)) as publisher:
+        pass
+    with closing(Publisher(broker)) as publisher:
+        process = collector(broker, database)
+        for number, event in enumerate(sent):
+            publisher.emit(event, "porch")
+            if number == 77:
+                database.stop()
+            if number == 99:
+                database.start()
+            if number % 40 == 39:
+                stop(process)
+                process = collector(broker, database)
+    expected = sorted(item.id for item in sent)
+    wait_until(lambda: stored(database, "porch") == expected)
+    with SiteCollection(database.address) as collection:
+        (status,) = [item for item in collection.status("yard") if item.device == "porch"]
+    assert status.states == {"gate": sent[-1].after}
+    text = stop(process, signal.SIGTERM)
+    assert (process.returncode, "rejected" in text) == (0, True), text
+
+
+def test_two_collectors_share_the_messages_and_one_takes_over(
+    broker: Broker, database: Database
+) -> None:
+    sent = [changed(number) for number in range(60)]
+    with (
+        subscribed(broker, database, "s1") as first,
+        subscribed(broker, database, "s2") as second,
+        closing(Publisher(broker)) as publisher,
+    ):
+        for number, event in enumerate(sent):
+            publisher.emit(event, "shed")
+            if number == 30:
+                stop(first)
+        again = collector(broker, database, "s1")
+        expected = sorted(item.id for item in sent)
+        wait_until(lambda: stored(database, "shed") == expected)
+        stop(again)
+        assert second.poll() is None
+
+
+def test_a_broker_that_refuses_or_is_not_there_is_one_line(
+    broker: Broker, database: Database, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_sim", "collect", "run", "--port", "1", "--host", "127.0.0.1",
+         "--database", database.address],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (_, line) = done.stderr.splitlines()
+    assert line.startswith("edge-sim: mqtt 127.0.0.1:1/edge_sim/")
+    assert json.dumps(line).count("cannot connect") == 1
