@@ -72,7 +72,7 @@ def measure_index(args: argparse.Namespace) -> int:
 def plan_index(args: argparse.Namespace) -> int:
     """Forecast memory, time to build and time of a search from a short trial on this machine.
 
-    The trial takes some seconds: synthetic rows in groups, 10,000 at most. The decoding of
+    The trial takes up to a minute: synthetic rows in groups, 10,000 at most. The decoding of
     pictures is not in it.
     """
     from edge_sim.search.measure import CALIBRATION_ROWS, available_kinds, forecast

@@ -50,6 +50,10 @@ def test_a_forecast_for_rows_that_no_machine_holds_is_refused(count: int, dimens
         list(forecast(count, dimension, ["exact"]))
 
 
+def test_the_smallest_collection_can_be_planned() -> None:
+    assert {item.kind for item in forecast(2, 1, available_kinds())} == set(available_kinds())
+
+
 def test_rows_in_groups_are_unit_rows_and_equal_for_equal_seeds() -> None:
     rows = grouped_rows(300, 24, seed=3)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
