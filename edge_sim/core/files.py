@@ -103,6 +103,54 @@ def start_of(path: str | Path, count: int) -> bytes:
         raise access_error(path, error) from error
 
 
+def read_bounded(path: str | Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    A pipe with a name would be waited for, and a device may never end. A pipe of the caller, as
+    in `-c <(...)` of a shell, is read.
+
+    Raises:
+        OSError: It cannot be read, is no such file (ESPIPE, EISDIR), or is larger (EFBIG).
+    """
+    with open(path, "rb", opener=reading_opener) as file:
+        content: bytes = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(path))
+    return content
+
+
+def reading_opener(path: str, flags: int) -> int:
+    """Open a file for `open(..., opener=reading_opener)`; see `read_bounded`."""
+    is_handed_over = os.path.realpath(path).startswith("/proc/")
+    descriptor = os.open(path, flags | (0 if is_handed_over else os.O_NONBLOCK))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (is_handed_over and stat.S_ISFIFO(mode)):
+        return descriptor  # of a folder `open` itself says that it is one
+    os.close(descriptor)
+    raise OSError(errno.ESPIPE, "not a regular file", str(path))
+
+
+def appending_opener(path: str, flags: int) -> int:
+    """Open a file for `open(..., opener=appending_opener)`; a pipe is rejected, not waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is a pipe (ESPIPE).
+    """
+    return _open_to_write(path, flags, 0o666)
+
+
+def _open_to_write(path: str, flags: int, mode: int) -> int:
+    pipe = OSError(errno.ESPIPE, "a pipe, not a file", str(path))
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, mode)
+    except OSError as error:
+        raise (pipe if error.errno == errno.ENXIO else error) from error
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise pipe
+    return descriptor
+
+
 def access_error(path: str | Path, error: OSError) -> AccessError:
     """Return the error for a path that cannot be accessed, with the reason."""
     reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
@@ -188,8 +236,12 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Open a file for `open(..., opener=private_opener)`; a new one is private."""
-    return os.open(path, flags, PRIVATE_MODE)
+    """Open a file for `open(..., opener=private_opener)`; a new one is private.
+
+    Raises:
+        OSError: It cannot be opened, or is a pipe (ESPIPE).
+    """
+    return _open_to_write(path, flags, PRIVATE_MODE)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_sim.core.files import is_dir, is_file, printable, size_of
+from edge_sim.core.files import is_dir, is_file, printable, read_bounded, size_of
 from edge_sim.errors import DataError
 
 MAX_TABLE_BYTES = 256_000_000
@@ -90,7 +90,7 @@ def _text(path: Path, name: str) -> str:
     if size_of(path) > MAX_TABLE_BYTES:
         raise DataError(f"{name}: is larger than {MAX_TABLE_BYTES} bytes")
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, MAX_TABLE_BYTES)
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error})") from error
     has_line_end = b"\n\0" in data or b"\0\n" in data

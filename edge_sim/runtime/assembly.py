@@ -399,8 +399,13 @@ def open_sinks(config: Config) -> list[EventSink]:
     return sinks
 
 
-def open_outbox(config: Config, sinks: Sequence[EventSink]) -> Outbox:
+def open_outbox(config: Config, sinks: Sequence[EventSink], *, is_trial: bool = False) -> Outbox:
     """Return the outbox of `config` for these sinks.
+
+    Args:
+        config: Configuration of the device.
+        sinks: Its sinks.
+        is_trial: Drop and take over nothing until `settle_outbox`.
 
     Raises:
         SinkError: Its file cannot be used.
@@ -412,10 +417,18 @@ def open_outbox(config: Config, sinks: Sequence[EventSink]) -> Outbox:
         write_budget_bytes=int(section.write_budget_mb_per_day * MEGABYTE),
     )
     path = config.path(section.path) if section.storage == "disk" else None
-    outbox = Outbox.open(path, [sink.name for sink in sinks], bounds=bounds)
-    if path is not None and config.daemon.state is not None:
-        take_over_previous(outbox, path, config.path(config.daemon.state))
+    outbox = Outbox.open(path, [sink.name for sink in sinks], bounds=bounds, keeps_gone=is_trial)
+    if not is_trial:
+        settle_outbox(config, outbox)
     return outbox
+
+
+def settle_outbox(config: Config, outbox: Outbox) -> None:
+    """Drop what waits for sinks that are gone, and take over what waits in the previous file."""
+    outbox.forget_sinks()
+    if config.outbox.storage == "disk" and config.daemon.state is not None:
+        path, state = config.path(config.outbox.path), config.path(config.daemon.state)
+        take_over_previous(outbox, path, state)
 
 
 def open_model(config: Config) -> Embedder:

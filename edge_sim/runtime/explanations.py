@@ -21,7 +21,7 @@ import cv2
 import msgspec
 
 from edge_sim.core.events import StateChanged, unix_time_s
-from edge_sim.core.files import exists, private_opener, write_private
+from edge_sim.core.files import exists, private_opener, reading_opener, write_private
 from edge_sim.core.images import encode_jpeg
 from edge_sim.core.types import (
     BgrImage,
@@ -330,7 +330,7 @@ def _stored_lines(path: Path) -> Iterator[bytes]:
         if not exists(part):
             continue
         try:
-            with part.open("rb") as stream:
+            with open(part, "rb", opener=reading_opener) as stream:
                 yield from stream
         except OSError as error:
             raise DataError(f"{part}: cannot be read ({error.strerror})") from error

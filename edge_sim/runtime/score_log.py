@@ -26,7 +26,7 @@ from edge_sim.core.events import (
     state_changed,
     utc_text,
 )
-from edge_sim.core.files import ends_mid_line, is_file, private_opener
+from edge_sim.core.files import ends_mid_line, is_file, private_opener, reading_opener
 from edge_sim.core.protocols import Decider
 from edge_sim.core.types import Match, Observation, State
 from edge_sim.decision.pipeline import Outcome
@@ -154,7 +154,7 @@ def read_lines(paths: Iterable[Path]) -> Iterator[Line | BadLine]:
 def _lines(path: Path) -> Iterator[Line | BadLine]:
     number = 0
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=reading_opener) as file:
             while raw := file.readline(_MAX_LINE_BYTES):
                 number += 1
                 if raw.strip():

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_sim.core.files import is_file, printable, size_of
+from edge_sim.core.files import is_file, printable, read_bounded, size_of
 from edge_sim.core.sqlite import transaction
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.errors import DataError, SearchError
@@ -224,7 +224,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
     if size_of(path) > MAX_JSON_BYTES:
         raise DataError(f"{name}: is larger than {MAX_JSON_BYTES} bytes")
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_bounded(path, MAX_JSON_BYTES))
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_sim.core.files import sync_folder
+from edge_sim.core.files import read_bounded, sync_folder
 from edge_sim.core.options import Name
 from edge_sim.errors import ConfigError
 from edge_sim.runtime.config import Config
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 LEAST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
 MAX_ACCOUNTS = 100
+_MAX_BYTES = 1_000_000
 # RFC 7914, section 2: N, r and p; 16 MB and about 50 ms, 0.3 s on a small board.
 _COST, _BLOCK, _PARALLEL = 2**14, 8, 1
 _MAX_COST = 2**17
@@ -198,7 +199,7 @@ class Accounts:
 
     def _read(self) -> None:
         try:
-            table = msgspec.json.decode(self.path.read_bytes(), type=AccountTable)
+            table = msgspec.json.decode(read_bounded(self.path, _MAX_BYTES), type=AccountTable)
             for item in table.accounts.values():
                 role_of(item.role)
                 if not 2 <= item.password.cost <= _MAX_COST or item.password.block != _BLOCK:

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from edge_sim.core.files import PRIVATE_MODE, is_file, size_of, sync_folder
+from edge_sim.core.files import PRIVATE_MODE, is_file, read_bounded, sync_folder
 from edge_sim.errors import ConfigError
 from edge_sim.io.sources.uri import masked
 from edge_sim.runtime.config import Config, parse_config
@@ -90,9 +90,7 @@ class ConfigFile:
         if not is_file(self.path):
             return ""
         try:
-            if size_of(self.path) > MAX_TEXT:
-                raise ConfigError(f"{self._shown}: is larger than {MAX_TEXT} bytes")
-            return self.path.read_text(encoding="utf-8-sig")
+            return read_bounded(self.path, MAX_TEXT).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise ConfigError(f"{self._shown}: cannot read the configuration ({reason})") from error

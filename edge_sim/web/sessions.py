@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_sim.core.files import read_bounded
 from edge_sim.errors import ConfigError
 from edge_sim.web.accounts import Accounts, write_owned
 from edge_sim.web.callers import Role
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 LASTS_S = 30 * 86_400.0
 """Time after the login at which a session ends, seconds."""
 MAX_SESSIONS = 200
+_MAX_BYTES = 1_000_000
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -112,7 +114,7 @@ class Sessions:
         if self._path is None:
             return []
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[Session])
+            return msgspec.json.decode(read_bounded(self._path, _MAX_BYTES), type=list[Session])
         except (OSError, msgspec.DecodeError):
             return []  # everybody logs in again
 

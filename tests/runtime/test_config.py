@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 from edge_sim.core.options import descriptions_of, in_words, json_schema_of, keys_of, structs_in
 from edge_sim.decision.rules import Rules
 from edge_sim.decision.scene_problems import ReportingPolicy
-from edge_sim.errors import ConfigError
-from edge_sim.io.sinks import KINDS
+from edge_sim.errors import ConfigError, DataError, ModelError, SinkError
+from edge_sim.io.sinks import KINDS, open_sink
 from edge_sim.io.sinks.options import FileOptions, MqttOptions, WebhookOptions
 from edge_sim.runtime.config import Config, SourceConfig, WatchConfig, load_config, parse_config
 from edge_sim.runtime.config.service import DaemonConfig, WebConfig
 from edge_sim.runtime.config.sinks import OutboxConfig, kind_of
+from edge_sim.runtime.score_log import ScoreLog, read_lines
+from edge_sim.vision.embedders import open_embedder
 
 MINIMAL = """\
 sources:
@@ -510,3 +513,45 @@ def test_errors_of_a_decoder_are_told_in_words(kind: Any, value: object, words: 
     with pytest.raises(msgspec.ValidationError) as error:
         msgspec.convert(value, kind)
     assert in_words(error.value) == words
+
+
+@pytest.mark.parametrize("tag", ["int", "float", "bool", "timestamp", "binary", "set", "omap"])
+@pytest.mark.parametrize("value", ['""', '"-"', '"0x_"', '":"', "{}", "[]", '"2001-13-45"'])
+def test_a_value_that_its_tag_cannot_be_made_of_names_its_line(tag: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^test:2: outbox\.max_mb: "):
+        parse_config(f"outbox:\n  max_mb: !!{tag} {value}\n", where="test")
+
+
+@pytest.mark.parametrize("key", ["device", "web: {token", "outbox: {max_mb", "watches: {w: {mask"])
+def test_half_a_surrogate_pair_is_no_text(key: str) -> None:
+    text = f'x: 1\n{key}: "\\ud800"' + "}" * key.count("{")
+    with pytest.raises(ConfigError, match=r"^test:2: holds a letter that no text can have$"):
+        parse_config(text, where="test")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        load_config(pipe)
+    with pytest.raises(SinkError, match="cannot append events \\(a pipe, not a file\\)"):
+        open_sink("file", path=pipe)
+    with pytest.raises(DataError, match="cannot append \\(a pipe, not a file\\)"):
+        ScoreLog(pipe)
+    with pytest.raises(DataError, match="not a regular file"):
+        list(read_lines([pipe]))
+    with pytest.raises(ModelError, match="not a regular file"):
+        open_embedder(str(pipe))
+    options = MqttOptions(host="broker", username="me", password_file=str(pipe))
+    with pytest.raises(SinkError, match="not a regular file"):
+        options.current_password()
+
+
+def test_a_pipe_of_the_caller_is_read() -> None:
+    read, write = os.pipe()
+    os.write(write, b"device: kitchen")
+    os.close(write)
+    try:
+        assert load_config(f"/dev/fd/{read}").device == "kitchen"
+    finally:
+        os.close(read)

@@ -47,7 +47,13 @@ class Outbox:
     """
 
     def __init__(
-        self, journal: Journal, sinks: Sequence[str], bounds: Bounds, clock: Callable[[], float]
+        self,
+        journal: Journal,
+        sinks: Sequence[str],
+        bounds: Bounds,
+        clock: Callable[[], float],
+        *,
+        keeps_gone: bool = False,
     ) -> None:
         self._changed = Condition()
         self._journal = journal
@@ -66,9 +72,12 @@ class Outbox:
         # does a clock that jumps.
         self._base_s = max((entry.kept_at_s for entry in loaded.entries), default=0.0)
         cursors = {sink: loaded.cursors.get(sink, loaded.last_seq) for sink in sinks}
-        self._queue = DeliveryQueue(cursors, loaded.entries)
+        self._gone = loaded.cursors.keys() - set(sinks)
+        # Events of sinks that are gone wait until the change is final: see `forget_sinks`.
+        self._queue = DeliveryQueue({**loaded.cursors, **cursors}, loaded.entries)
         self._written_cursors = dict(loaded.cursors)
-        self._forget_sinks(loaded)
+        if not keeps_gone:
+            self.forget_sinks()
         self._save()
 
     name = "outbox"
@@ -83,6 +92,7 @@ class Outbox:
         *,
         bounds: Bounds | None = None,
         clock: Callable[[], float] = time.monotonic,
+        keeps_gone: bool = False,
     ) -> Outbox:
         """Open or make the file at `path`.
 
@@ -92,6 +102,7 @@ class Outbox:
                 one gets events from now on; for one that is gone its waiting events are dropped.
             bounds: Limits.
             clock: Monotonic seconds; ages count the time it shows, not the time of the day.
+            keeps_gone: Keep what waits for sinks that are gone until `forget_sinks`.
 
         Raises:
             SinkError: The file cannot be used, or belongs to another program.
@@ -100,7 +111,7 @@ class Outbox:
             raise SinkError(f"two sinks have the same name: {', '.join(sorted(sinks))}")
         journal = Journal.open(path, WriteMeter(clock))
         try:
-            return cls(journal, sinks, bounds or Bounds(), clock)
+            return cls(journal, sinks, bounds or Bounds(), clock, keeps_gone=keeps_gone)
         except sqlite3.Error as error:
             journal.close()
             raise SinkError(f"{path}: the outbox cannot be used ({error})") from error
@@ -321,15 +332,19 @@ class Outbox:
         self._unsaved.clear()
         return True
 
-    def _forget_sinks(self, loaded: queue.Loaded) -> None:
-        gone = loaded.cursors.keys() - self._queue.cursors.keys()
-        for sink in gone:
-            lost = sum(entry.seq > loaded.cursors[sink] for entry in loaded.entries)
-            self._queue.dropped[sink, "removed"] = lost
-            logger.info("outbox: %s is no sink any more; %d events dropped", sink, lost)
-        self._queue.tidy()
-        if gone:
-            queue.forget_sinks(self._journal, gone)
+    def forget_sinks(self) -> None:
+        """Drop what waits for sinks that are gone. Safe to call twice."""
+        with self._changed:
+            gone, self._gone = self._gone, set()
+            for sink in gone:
+                lost = self._queue.pending(sink)
+                self._queue.forget(sink)
+                self._written_cursors.pop(sink, None)
+                self._queue.dropped[sink, "removed"] = lost
+                logger.info("outbox: %s is no sink any more; %d events dropped", sink, lost)
+            self._queue.tidy()
+            if gone:
+                queue.forget_sinks(self._journal, gone)
 
     def _is_over_budget(self) -> bool:
         return self._journal.meter.last_day > self._bounds.write_budget_bytes
@@ -362,7 +377,8 @@ def take_over_previous(outbox: Outbox, path: Path, state: Path) -> None:
     try:
         if previous is not None and is_file(previous):
             count = outbox.adopt(previous)
-            logger.warning("outbox: %d events taken over from %s", count, previous)
+            if count:
+                logger.warning("outbox: %d events taken over from %s", count, previous)
     except (SinkError, AccessError) as error:
         logger.error("events that wait in %s stay there: %s", previous, error)
         return

@@ -113,6 +113,11 @@ class DeliveryQueue:
         self.cursors[sink] = max(self.cursors[sink], seq)
         self.tidy()
 
+    def forget(self, sink: str) -> None:
+        """Forget a sink; what waits for it alone goes with the next `tidy`."""
+        del self.cursors[sink]
+        del self.delivered[sink]
+
     def tidy(self) -> None:
         """Remove the events that every sink is done with."""
         done = min(self.cursors.values(), default=None)

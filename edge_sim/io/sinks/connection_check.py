@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from edge_sim.core.files import exists
+from edge_sim.core.files import appending_opener, exists
 from edge_sim.errors import SinkError
 from edge_sim.io.sinks import open_sink
 from edge_sim.io.sinks.options import CommandOptions, MqttOptions, UnixSocketOptions, WebhookOptions
@@ -44,7 +44,7 @@ def _try_file(path: str | Path, **options: Any) -> str:  # noqa: ARG001 - nothin
     _check_room(file)
     if exists(file):
         try:
-            file.open("ab").close()
+            open(file, "ab", opener=appending_opener).close()
         except OSError as error:
             raise SinkError(f"{file}: cannot append events ({error.strerror})") from error
     return f"can be written, in {file.parent}"

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from edge_sim.core.events import Event, to_json_line
-from edge_sim.core.files import ends_mid_line, exists
+from edge_sim.core.files import appending_opener, ends_mid_line, exists
 from edge_sim.errors import SinkError
 from edge_sim.io.sinks.options import FileOptions
 
@@ -98,7 +98,7 @@ class FileSink:
 def _opened(path: Path) -> io.FileIO:
     try:
         # Unbuffered: what a full disk rejects must not wait in memory and come out later.
-        stream = path.open("ab", buffering=0)
+        stream = io.FileIO(path, "ab", opener=appending_opener)
         try:
             if ends_mid_line(path):
                 stream.write(b"\n")

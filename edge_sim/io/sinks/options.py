@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import msgspec
 
 from edge_sim.core.backoff import BACKOFF_S
+from edge_sim.core.files import read_bounded
 from edge_sim.core.options import INTERNAL, Megabytes, Options, Port, PositiveSeconds, Seconds
 from edge_sim.errors import ConfigError, SinkError
 from edge_sim.secrets import register_secret
@@ -19,6 +19,7 @@ Whole = Annotated[int, msgspec.Meta(ge=0)]
 KeepAlive = Annotated[int, msgspec.Meta(ge=5, le=3600)]
 
 _MAX_PREFIX = 200
+_MAX_PASSWORD = 10_000  # bytes of the file
 _TLS_PORT, _PORT = 8883, 1883
 
 
@@ -172,7 +173,7 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
         if self.password_file is None:
             return self.password
         try:
-            lines = Path(self.password_file).read_text(encoding="utf-8").splitlines()
+            lines = read_bounded(self.password_file, _MAX_PASSWORD).decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise SinkError(f"{self.name}: {self.password_file}: cannot read ({reason})") from error

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from edge_sim.core.files import size_of
+from edge_sim.core.files import read_bounded
 from edge_sim.core.options import (
     INTERNAL,
     Count,
@@ -250,9 +250,7 @@ def load_config(path: str | os.PathLike[str], environ: Mapping[str, str] | None 
     """
     file = Path(path)
     try:
-        if size_of(file) > MAX_TEXT:
-            raise ConfigError(f"{file}: is larger than {MAX_TEXT} bytes")
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_bounded(file, MAX_TEXT).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = "not UTF-8 text"
         if isinstance(error, OSError):

@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import Enum
+from itertools import islice
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
 import yaml
 
+from edge_sim.core.files import is_text
 from edge_sim.core.options import SECRETS, WHOLLY_SECRET, in_words, keys_of
 from edge_sim.core.types import is_reserved, pixels_hint
 from edge_sim.errors import ConfigError
@@ -22,6 +24,7 @@ MAX_TEXT = 400_000
 MAX_PARTS = 20_000
 MAX_DEPTH = 20
 _MAX_FAULTS = 20
+_MAX_KNOWN = 200  # names a wrong one is compared with, each time
 _MERGE = "tag:yaml.org,2002:merge"
 _LONGEST_WORD = 80  # of a message or a hint
 
@@ -58,6 +61,8 @@ def _bound(text: str, where: str) -> None:
             raise ConfigError(f"{where}:{line}: deeper than {MAX_DEPTH} levels")
         if count > MAX_PARTS:
             raise ConfigError(f"{where}:{line}: more than {MAX_PARTS} keys and values")
+        if not is_text(getattr(event, "value", "")):  # an escape such as "\\ud800"
+            raise ConfigError(f"{where}:{line}: holds a letter that no text can have")
 
 
 class YamlReader:
@@ -268,8 +273,12 @@ class YamlReader:
     def _plain(self, node: yaml.Node, path: str) -> Any:
         try:
             return yaml.SafeLoader("").construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        except yaml.YAMLError as error:
             problem = getattr(error, "problem", None) or str(error)
+            raise self.error(path, f"{path}: {problem}") from error
+        except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError) as error:
+            # The constructor of a tag, as in `!!int ""`, does not check what it is given.
+            problem = f"{_cut(str(node.value))!r} is no {node.tag.rpartition(':')[2]}"
             raise self.error(path, f"{path}: {problem}") from error
 
     def places(self) -> dict[str, str]:
@@ -328,7 +337,7 @@ def _words_of(kind: Any) -> list[str]:
 
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return a hint with the nearest of the known words, or all of them."""
-    known = list(known)
+    known = list(islice(known, _MAX_KNOWN))
     if not known:
         return ""
     near = difflib.get_close_matches(_cut(str(word)), known, n=1, cutoff=0.5)

@@ -427,6 +427,7 @@ class Daemon:
             device.leave(keeping=kept)
             raise
         self._config = config
+        self._dispatcher.settle(config)
         old.leave(keeping=kept)
         device.start()
         self._dispatcher.describe(device_info_of(device))

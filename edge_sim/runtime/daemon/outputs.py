@@ -33,6 +33,7 @@ class EventDispatcher:
         config: Configuration with device, sinks and outbox.
         on_command: Receiver of commands from remote sinks; must return at once.
         open_sinks: Opener of the sinks of the configuration.
+        is_trial: Drop nothing that waits for other sinks until `settle`.
 
     Raises:
         SinkError: A sink or the outbox cannot be opened.
@@ -44,12 +45,13 @@ class EventDispatcher:
         on_command: Callable[[Command], None],
         *,
         open_sinks: Callable[[Config], list[EventSink]] = assembly.open_sinks,
+        is_trial: bool = False,
     ) -> None:
         with contextlib.ExitStack() as opened:
             sinks = open_sinks(config)
             for sink in sinks:
                 opened.callback(sink.close)
-            self._outbox = assembly.open_outbox(config, sinks)
+            self._outbox = assembly.open_outbox(config, sinks, is_trial=is_trial)
             opened.pop_all()
         self._remotes = [sink for sink in sinks if isinstance(sink, Remote)]
         self._galleries = [
@@ -63,6 +65,10 @@ class EventDispatcher:
         self._delivery = Delivery(self._outbox, sinks)
         for remote in self._remotes:
             remote.listen(on_command)
+
+    def settle(self, config: Config) -> None:
+        """Make a trial final: drop what waits for sinks that are gone."""
+        assembly.settle_outbox(config, self._outbox)
 
     def start(self, device_info: DeviceInfo) -> None:
         """Announce the device and begin to deliver."""
@@ -208,9 +214,9 @@ class Outputs:
         # Closed first: two connections of one client, or two sockets of one path, cannot be.
         self.dispatcher.close()
         try:
-            self.dispatcher = EventDispatcher(new, self._on_command)
+            self.dispatcher = EventDispatcher(new, self._on_command, is_trial=True)
         except Exception:
-            self.dispatcher = EventDispatcher(old, self._on_command)
+            self.dispatcher = EventDispatcher(old, self._on_command, is_trial=True)
             raise
         finally:
             self.dispatcher.start(device_info)

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from edge_sim.core.events import StateChanged, unix_time_s, utc_text
-from edge_sim.core.files import exists, is_dir, write_whole
+from edge_sim.core.files import exists, is_dir, read_bounded, write_whole
 from edge_sim.core.types import UNKNOWN, State, UnknownReason
 from edge_sim.decision.drift import DriftFollower, DriftMemory
 from edge_sim.decision.pipeline import Watch
@@ -99,8 +99,7 @@ class StateFile:
         if is_dir(self._path):
             raise ConfigError(f"daemon.state: {self._path} is a folder; name a file")
         try:
-            with self._path.open("rb") as stream:
-                content = stream.read(_MAX_BYTES)
+            content = read_bounded(self._path, _MAX_BYTES)
             return msgspec.json.decode(content, type=DeviceMemory)
         except (OSError, msgspec.DecodeError) as error:
             damaged = self._path.with_suffix(".damaged")

@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from edge_sim.core.files import read_bounded
 from edge_sim.errors import ModelError
 
 SCHEMA = 1
+
+_MAX_BYTES = 1_000_000
 
 
 class CardInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +99,7 @@ def read_card(model_path: Path, sha256: str) -> ModelCard | None:
     """
     path = card_path(model_path)
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, _MAX_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge_sim.core.files import read_bounded
 from edge_sim.errors import ModelError
 
 _U16 = struct.Struct("<H")
@@ -237,7 +238,7 @@ def _read(path: Path) -> bytes:
                 f"{path}: {size} bytes is no model for a small device; give a .tflite file below "
                 f"{MAX_FILE_BYTES // 2**20} MiB"
             )
-        data = path.read_bytes()
+        data = read_bounded(path, MAX_FILE_BYTES)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ModelError(

@@ -13,8 +13,9 @@ from edge_sim.cli.main import main
 from edge_sim.core.events import Event, SourceLost, SourceRestored, StateChanged
 from edge_sim.core.types import Frame
 from edge_sim.decision.pipeline import Outcome, Pipeline
-from edge_sim.errors import SourceError
+from edge_sim.errors import SinkError, SourceError
 from edge_sim.io.sinks.capabilities import SetSensitivity
+from edge_sim.io.sinks.file import FileSink
 from edge_sim.runtime.assembly import Environment, build
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.daemon import Daemon
@@ -146,6 +147,37 @@ def test_an_error_in_the_middle_of_a_reload_goes_back_to_the_old_configuration(
     assert "the old one stays in force: KeyError: 'half way'" in caplog.text
     assert changes(written(tmp_path)) == [(None, "on"), ("on", "off")]
     assert {event.device for event in written(tmp_path)} == {config.device}
+
+
+def test_a_rejected_reload_drops_no_event_that_waits_for_a_sink_it_would_have_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = lamp_config(tmp_path)
+    changed = msgspec.structs.replace(
+        config, sinks=(), outbox=msgspec.structs.replace(config.outbox, path="elsewhere.db")
+    )
+    monkeypatch.setattr(FileSink, "emit", _refuse)
+    camera, frames = Camera(), Show()
+    with running(config, {"camera": camera}, reloaded=changed) as daemon:
+        show(daemon, camera, frames, "on")
+        use = Recorders.use
+
+        def fail(recorders: Recorders, new: Config) -> None:
+            if not new.sinks:
+                raise KeyError("half way")
+            use(recorders, new)
+
+        monkeypatch.setattr(Recorders, "use", fail)
+        with pytest.raises(KeyError, match="half way"):
+            daemon.reload(LIMIT_S)
+    monkeypatch.undo()
+    with running(config, {"camera": camera}) as daemon:
+        await_events(daemon, 1)
+    assert changes(written(tmp_path)) == [(None, "on")]
+
+
+def _refuse(sink: FileSink, event: Event) -> None:
+    raise SinkError("the disk is away")
 
 
 def test_a_bug_in_the_processing_is_red_and_is_tried_again(
