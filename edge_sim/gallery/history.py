@@ -121,7 +121,9 @@ def crop(connection: sqlite3.Connection, reference_id: str) -> bytes:
             f"the gallery never had a reference {reference_id!r}; "
             f"`edge-sim gallery list` shows those it has"
         )
-    return bytes(found[0])
+    if not isinstance(found[0], bytes):
+        raise GalleryError(f"the picture of {reference_id} is damaged: it is no picture at all")
+    return found[0]
 
 
 def revisions(
@@ -200,7 +202,7 @@ def _damaged_pictures(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _fault_of_picture(digest: bytes, encoded: bytes) -> str | None:
-    if hashlib.sha256(encoded).digest() != digest:
+    if not isinstance(encoded, bytes) or hashlib.sha256(encoded).digest() != digest:
         return "is not the one that was enrolled"
     try:
         decode(encoded)

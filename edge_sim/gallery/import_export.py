@@ -16,6 +16,7 @@ from __future__ import annotations
 import lzma
 import re
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
@@ -265,7 +266,10 @@ def unpacked(path: Path, limits: ArchiveLimits | None = None) -> Iterator[Path]:
             if isinstance(error, SourceError):
                 raise
             raise SourceError(f"{path}: cannot unpack ({error.strerror or error})") from error
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeError) as error:
+        except (
+            *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeError),
+            *(struct.error, OverflowError),
+        ) as error:
             raise SourceError(f"{path}: is no zip, or damaged ({error})") from error
         except NotImplementedError as error:  # patches, and encryption of other kinds
             raise SourceError(f"{path}: cannot be unpacked ({error})") from error

@@ -158,7 +158,7 @@ def content_of(connection: sqlite3.Connection, path: Path) -> bytes:
     ).fetchone()
     if found is None:
         raise SearchError(f"{printable(path)!r} is not in the index")
-    return bytes(found[0])
+    return bytes(memoryview(found[0]))  # of a number `bytes` would be that many zeros
 
 
 def put_attributes(

@@ -198,6 +198,7 @@ CALIBRATION = "calibration"
 LEFT_OUT = "left out by hand"
 _LAST_CONTENT = "last_content"
 """Name of the setting that holds the greatest number a content ever had."""
+_MAX_FIGURE = 1e9  # far above what pixels of 8 bits can give
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,16 +322,29 @@ def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
     )
     for number, path, size, width, height, sharpness, contrast, content in found:
         yield IndexEntry(
-            path=Path(os.fsdecode(path)),
-            width=width,
-            height=height,
-            file_bytes=size,
-            sharpness=sharpness,
-            contrast=contrast,
-            content=content,
+            path=_path(path),
+            width=int(width),
+            height=int(height),
+            file_bytes=int(size),
+            sharpness=_figure(sharpness),
+            contrast=_figure(contrast),
+            content=int(content),
             tags=marked.get(number, ()),
             own=own.get(number, {}),
         )
+
+
+def _path(kept: bytes) -> Path:
+    if b"\0" in os.fsencode(kept):
+        raise ValueError("a path holds a NUL")
+    return Path(os.fsdecode(kept))
+
+
+def _figure(kept: float) -> float:
+    value = float(kept)
+    if not abs(value) < _MAX_FIGURE:
+        raise ValueError(f"{value} is no sharpness or contrast")
+    return value
 
 
 def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
@@ -340,7 +354,7 @@ def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
         (LEFT_OUT,),
     )
     for path, fault in found:
-        yield Unread(Path(os.fsdecode(path)), fault)
+        yield Unread(_path(path), str(fault))
 
 
 def vectors(connection: sqlite3.Connection) -> Iterator[FloatVector]:
@@ -411,8 +425,8 @@ def small_pictures(connection: sqlite3.Connection) -> tuple[NDArray[np.uint8], C
 def known(connection: sqlite3.Connection) -> dict[Path, Known]:
     """Return the entry of every path."""
     found = connection.execute("SELECT path, bytes, mtime_ns, content, fault FROM files")
-    paths = ((Path(os.fsdecode(row[0])), row) for row in found)
-    return {path: Known(path, *row[1:]) for path, row in paths}
+    paths = ((_path(row[0]), row) for row in found)
+    return {path: Known(path, int(row[1]), int(row[2]), *row[3:]) for path, row in paths}
 
 
 def hashes(connection: sqlite3.Connection, only: Iterable[bytes] | None = None) -> dict[bytes, int]:
@@ -492,7 +506,8 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
         "SELECT path, vector, look, crc FROM files JOIN contents ON contents.id = content"
     )
     for path, blob, small, crc in found:
-        if len(blob) != 4 * width or zlib.crc32(small, zlib.crc32(blob)) != crc:
+        is_whole = isinstance(blob, bytes) and isinstance(small, bytes)
+        if not is_whole or len(blob) != 4 * width or zlib.crc32(small, zlib.crc32(blob)) != crc:
             yield f"{os.fsdecode(path)!r}: its vector or thumbnail is damaged"
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge_sim.core import sqlite
 from edge_sim.core.files import entries, is_dir, is_file, size_of
 from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
-from edge_sim.errors import ModelError, SearchError
+from edge_sim.errors import EdgeSimError, ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
 from edge_sim.search import attributes, index_files, rows
@@ -244,13 +244,13 @@ class IndexStore:
         """Settings of the index."""
         with self._reading() as connection:
             found = rows.settings(connection)
-        return IndexPlan(
-            root=Path(os.fsdecode(bytes.fromhex(found["root"]))),
-            model_id=found["model_id"],
-            model=os.fsdecode(bytes.fromhex(found["model"])),
-            scale=VectorScale(found["scale"]),
-            kind=found["kind"],
-        )
+            return IndexPlan(
+                root=Path(os.fsdecode(bytes.fromhex(found["root"]))),
+                model_id=str(found["model_id"]),
+                model=os.fsdecode(bytes.fromhex(found["model"])),
+                scale=VectorScale(found["scale"]),
+                kind=str(found["kind"]),
+            )
 
     def check_model(self, model_id: str) -> None:
         """Raise `ModelError` unless embeddings of this model may be compared with the index."""
@@ -270,7 +270,7 @@ class IndexStore:
             found = rows.settings(connection)
             tags = attributes.tag_counts(connection)
             is_ready = made is not None and index_files.lag(connection, made).is_small
-        dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
+            dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
         kind, reason = ("none", "not finished; build it again") if made is None else made.why
         return Info(
             path=self.path,
@@ -517,8 +517,18 @@ class IndexStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with translated(self.path / NAME):
-            yield self._open_connection()
+        connection = self._open_connection()
+        try:
+            with translated(self.path / NAME):
+                yield connection
+        except EdgeSimError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            # SQLite keeps a text where a number belongs, and a damaged page lacks its rows.
+            raise SearchError(
+                f"{self.path / NAME} is damaged ({type(error).__name__}: {error}); "
+                f"build the index again in another folder"
+            ) from error
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:

@@ -9,9 +9,14 @@ model.json      card of the model; the model itself is not in it
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -19,7 +24,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from edge_sim.core.events import utc_text
-from edge_sim.core.files import exists, is_file
+from edge_sim.core.files import exists, is_file, read_bounded
 from edge_sim.core.resources import default_model_path
 from edge_sim.errors import ConfigError, DataError, EdgeSimError
 from edge_sim.gallery.copies import back_up, restore
@@ -56,12 +61,12 @@ class Imported:
     Args:
         written: Change of the configuration file.
         revision: Revision of the gallery now; None if the archive has none.
-        kept: Copy of the gallery that was there before; None if there was none.
+        undoing: Closing it brings back the gallery and the masks, not the configuration.
     """
 
     written: Written
     revision: int | None
-    kept: Path | None
+    undoing: ExitStack
 
 
 def export_to(target: Path, config: Config, file: ConfigFile, *, now_s: float) -> None:
@@ -110,33 +115,53 @@ def import_from(archive: Path, config: Config, file: ConfigFile) -> Imported:
         names = set(_unpack(archive, unpacked))
         if CONFIG not in names:
             raise DataError("the archive has no config.yaml")
-        text = (unpacked / CONFIG).read_text(encoding="utf-8")
+        try:
+            text = (unpacked / CONFIG).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"the {CONFIG} of the archive is not UTF-8 text") from error
         wanted = file.checked(text)
         check_programs(config, wanted)
-        revision, kept = None, None
         gallery = wanted.path(wanted.gallery.path)
-        for name in sorted(names):
-            if name.startswith("masks/"):
-                _keep_mask(file.path.parent / name, (unpacked / name).read_bytes())
-        if GALLERY in names:
-            restored = restore(gallery, unpacked / GALLERY)
-            revision, kept = restored.revision, restored.kept
-        try:
+        masks = {
+            file.path.parent / name: (unpacked / name).read_bytes()
+            for name in sorted(names)
+            if name.startswith("masks/")
+        }
+        with ExitStack() as undoing:
+            revision = None
+            if GALLERY in names:
+                restored = restore(gallery, unpacked / GALLERY)
+                revision = restored.revision
+                undoing.callback(_bring_back_gallery, gallery, restored.kept)
+            for path, content in masks.items():
+                undoing.callback(_bring_back_mask, path, _content_of(path))
+                _keep_mask(path, content)
             written = file.replace(text)
-        except EdgeSimError:
-            bring_back_gallery(gallery, kept)
-            raise
-    return Imported(written, revision, kept)
+            return Imported(written, revision, undoing.pop_all())
 
 
-def bring_back_gallery(gallery: Path, kept: Path | None) -> None:
-    """Restore the gallery that an import has replaced.
+def _content_of(path: Path) -> bytes | None:
+    try:
+        return read_bounded(path, MAX_MASK_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the mask ({error.strerror})") from error
 
-    Raises:
-        GalleryError: It cannot be restored; the copy stays where it is.
-    """
+
+def _bring_back_mask(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    else:
+        _keep_mask(path, content)
+
+
+def _bring_back_gallery(gallery: Path, kept: Path | None) -> None:
     if kept is not None:
         restore(gallery, kept)
+    else:  # there was none
+        for suffix in ("-wal", "-shm", ""):
+            Path(f"{gallery}{suffix}").unlink(missing_ok=True)
 
 
 def check_programs(present: Config, wanted: Config) -> None:
@@ -205,7 +230,16 @@ def _unpack(archive: Path, folder: Path) -> Iterator[str]:
                 if _digest(folder / info.filename) != manifest.files[info.filename]:
                     raise DataError(f"the archive is damaged: {info.filename}")
                 yield info.filename
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except EdgeSimError:
+        raise
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # a place before the start, or no bzip2
+            raise
+        raise DataError("this archive is damaged") from error
+    except (
+        *(zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError),
+        *(zlib.error, lzma.LZMAError, struct.error, OverflowError),
+    ) as error:
         raise DataError(f"this is no archive of a device ({error})") from error
 
 

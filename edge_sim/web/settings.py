@@ -37,7 +37,6 @@ from edge_sim.secrets import MASK
 from edge_sim.web.answers import ApiRequest, JsonResponse, route
 from edge_sim.web.archives import (
     MAX_ARCHIVE_BYTES,
-    bring_back_gallery,
     check_programs,
     export_to,
     import_from,
@@ -216,7 +215,7 @@ def take_archive(asked: ApiRequest) -> Mapping[str, Any]:
     try:
         restarts = take_over(context.device, file, imported.written)
     except EdgeSimError:
-        bring_back_gallery(wanted.path(wanted.gallery.path), imported.kept)
+        imported.undoing.close()
         raise
     return {
         "revision": imported.revision,

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -278,3 +279,13 @@ def _read_all(path: Path) -> list[object]:
                 vector = item.embedding.vector.tobytes()
                 content.append((vector, item.thumbnail.tobytes(), store.crop(item.reference_id)))
         return content
+
+
+@pytest.mark.parametrize("value", ["text", 2**62, float("inf")])
+def test_a_picture_that_is_no_picture_at_all_is_found(path: Path, value: object) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE pictures SET encoded = ? WHERE id = 1", (value,))
+    with GalleryStore.open(path) as store:
+        assert store.check()
+        with pytest.raises(GalleryError, match="no picture at all"):
+            store.crop("r1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -128,3 +128,42 @@ def test_a_full_disk_leaves_no_part_of_a_file_behind(
     with pytest.raises(SearchError, match="No space left"):
         built(photos, place)
     assert not list(place.glob("*.part"))
+
+
+COLUMNS = [
+    *((f"contents.{name}") for name in ("width", "height", "sharpness", "contrast", "crc")),
+    *("contents.vector", "contents.look", "contents.sha256"),
+    *("files.path", "files.bytes", "files.mtime_ns", "settings.value"),
+]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("value", ["text", "a\0b", 2**62, float("inf"), 1e308, b"\xff" * 7])
+def test_values_of_another_type_are_damage_in_one_line(
+    photos: Path, place: Path, column: str, value: object
+) -> None:
+    built(photos, place)
+    table, _, name = column.partition(".")
+    with closing(sqlite3.connect(place / "index.db")) as connection, connection:
+        connection.execute(f"UPDATE OR REPLACE {table} SET {name} = ?", (value,))
+    with IndexStore.open(place) as store:
+        asked = [store.info, store.entries, store.known, store.thumbnails, store.table]
+        for ask in [*asked, store.problems, store.hashes, store.unread]:
+            with suppress(SearchError):
+                ask()
+        if name in ("vector", "look"):
+            assert store.problems()
+        if name in ("sharpness", "contrast"):
+            with pytest.raises(SearchError, match="is damaged"):
+                store.entries()
+
+
+def test_an_index_without_its_settings_is_damaged(photos: Path, place: Path) -> None:
+    built(photos, place)
+    with closing(sqlite3.connect(place / "index.db")) as connection, connection:
+        connection.execute("DELETE FROM settings WHERE name IN ('root', 'changes')")
+    with (
+        IndexStore.open(place) as store,
+        pytest.raises(SearchError, match=r"index\.db is damaged \(KeyError: 'root'\)"),
+    ):
+        store.info()

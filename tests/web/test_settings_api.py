@@ -9,13 +9,16 @@ import logging
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from edge_sim.errors import EdgeSimError
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.log_tail import LOG_TAIL
 from edge_sim.web import archives
+from edge_sim.web.config_file import ConfigFile
 from tests.web.test_setup import half_mask
 from tests.web.wizard_device import WizardBench, lamp_bench
 
@@ -209,6 +212,7 @@ def repacked(archive: bytes, changes: dict[str, bytes | None], *, resum: bool = 
         ({"masks/.hidden.png": b"x"}, True, "a file too many"),
         ({"/etc/evil": b"x"}, True, "a file too many"),
         ({"gallery.db": b"no gallery" * 100}, True, "gallery"),
+        ({"config.yaml": b"device: caf\xe9\n"}, True, "not UTF-8 text"),
         (
             {"config.yaml": b"sinks: [{kind: command, argv: [id]}]\n"},
             True,
@@ -256,3 +260,39 @@ def test_an_import_that_the_device_rejects_is_taken_back_whole(lamp: WizardBench
     assert "not verified" in answer["error"]
     with GalleryStore.open(lamp.folder / "gallery.db") as store:
         assert len(store.records()) == 9
+
+
+@pytest.mark.parametrize("fault", ["gallery", "device"])
+def test_masks_of_an_import_that_is_rejected_are_as_they_were(
+    lamp: WizardBench, fault: str
+) -> None:
+    lamp.send("PATCH", "/api/watches/lamp", {"mask_png": half_mask()})
+    (mask,) = (lamp.folder / "masks").iterdir()
+    before = mask.read_bytes()
+    changes: dict[str, bytes | None] = {
+        f"masks/{mask.name}": b"another picture",
+        "masks/new.png": b"one more",
+    }
+    if fault == "gallery":
+        changes["gallery.db"] = b"no gallery" * 100
+    else:
+        lamp.device.rejects = "the model is not verified"
+    archive = repacked(exported(lamp), changes, resum=True)
+    lamp.post("/api/import", files={"device.zip": archive}, status=422)
+    assert mask.read_bytes() == before
+    assert list((lamp.folder / "masks").iterdir()) == [mask]
+
+
+def test_an_archive_with_any_byte_changed_is_rejected_or_the_same(lamp: WizardBench) -> None:
+    small: dict[str, bytes | None] = {"gallery.db": None, "model.json": None}
+    archive = bytearray(repacked(exported(lamp), small, resum=True))
+    config, file = lamp.device.config, ConfigFile(lamp.folder / "config.yaml")
+    path = lamp.folder / "changed.zip"
+    starts = [at for at in range(len(archive)) if archive[at : at + 2] == b"PK"]
+    for start in starts:
+        for at in range(start, min(start + 46, len(archive))):
+            changed = archive.copy()
+            changed[at] ^= 0xFF
+            path.write_bytes(changed)
+            with suppress(EdgeSimError):
+                archives.import_from(path, config, file)
