@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -129,6 +130,16 @@ class BoundedProtocol(H11Protocol):
         length = _length_of(self.headers) if waits_for_body else 0
         limit_s = REQUEST_S + length / BODY_BYTES_PER_S
         self.until_s = self.since_s + limit_s if waits_for_body else float("inf")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, once: a request whose body breaks off is not answered as well."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """Begin the time of the next request on this connection."""

@@ -154,7 +154,11 @@ class WebServer:
             except Exception as error:  # noqa: PERF203 - the edge of the thread
                 failures += 1
                 self.fault = f"{type(error).__name__}: {error} (failure {failures})"
-                logger.exception("the web server broke and is started again")
+                logger.error(
+                    "the web server broke and is started again: %s",
+                    self.fault,
+                    exc_info=None if isinstance(error, OSError) else error,
+                )
                 self._closing.wait(pause_s(failures))
                 self.fault = ""
 
@@ -164,8 +168,8 @@ class WebServer:
             if self._closing.is_set():
                 return
             self._stop = partial(loop.call_soon_threadsafe, stopped.set)
-        server = AnsweringServer(application(self._device, self._config), self._tls)
         try:
+            server = AnsweringServer(application(self._device, self._config), self._tls)
             await server.run_until(stopped, self._listener.dup())
         finally:
             with self._lock:

@@ -428,3 +428,42 @@ def test_a_daemon_without_a_page_imports_nothing_of_it() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n[]\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\nx",
+        b"Content-Length: 2\r\n\r\n{}\0\0\0 junk\r\n\r\n",
+        b"\r\nGET",
+        b"\r\n\0\r\n\r\n",
+    ],
+)
+def test_a_body_that_is_no_http_is_answered_once_and_logs_no_trace(
+    rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(StatusBoard("shed")) as server:
+        host = f"Host: 127.0.0.1:{server.port}\r\n".encode()
+        for path in (b"/api/reload", b"/healthz", b"/api/import"):
+            throw(server, b"POST " + path + b" HTTP/1.1\r\n" + host + rest)
+            throw(server, b"GET /events HTTP/1.1\r\n" + host + rest)
+        assert ask(server, "/healthz")[0] == 200
+    assert not [item for item in caplog.records if item.exc_info]
+
+
+def test_a_server_that_cannot_begin_to_answer_can_be_closed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = threading.Event()
+
+    def fail(*_: object) -> None:
+        tried.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("edge_sim.web.server.application", fail)
+    with serving(StatusBoard("shed")):
+        assert tried.wait(10.0)
+    assert "is started again: OSError: [Errno 24] Too many open files (failure 1)" in caplog.text
+    assert not [item for item in caplog.records if item.exc_info]
