@@ -10,6 +10,7 @@ columns. Nothing in a file is evaluated before its schema was found to be exactl
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -299,3 +300,29 @@ def _statements(text: str) -> dict[tuple[str, str, str], str]:
             kind, name, table = named.groups()
             found[kind.lower(), name, table or name] = statement
     return found
+
+
+def kept_path(value: object) -> Path:
+    """Return the path that a column of bytes holds; SQLite keeps any type in any column.
+
+    Raises:
+        TypeError: It holds no bytes.
+        ValueError: It holds a NUL.
+    """
+    if not isinstance(value, bytes):
+        raise TypeError(f"a path of the type {type(value).__name__}")
+    if b"\0" in value:
+        raise ValueError("a path holds a NUL")
+    return Path(os.fsdecode(value))
+
+
+def kept_figure(value: float, most: float = 1e9) -> float:
+    """Return the number that a column holds.
+
+    Raises:
+        TypeError, ValueError: It holds no number, or one beyond `most`.
+    """
+    number = float(value)
+    if not abs(number) <= most:
+        raise ValueError(f"{number} is out of range")
+    return number

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge_sim.core.files import printable
 from edge_sim.core.images import measure, squash
 from edge_sim.core.ranking import Rows
-from edge_sim.core.sqlite import transaction
+from edge_sim.core.sqlite import kept_figure, kept_path, transaction
 from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
@@ -198,7 +198,6 @@ CALIBRATION = "calibration"
 LEFT_OUT = "left out by hand"
 _LAST_CONTENT = "last_content"
 """Name of the setting that holds the greatest number a content ever had."""
-_MAX_FIGURE = 1e9  # far above what pixels of 8 bits can give
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,29 +321,16 @@ def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
     )
     for number, path, size, width, height, sharpness, contrast, content in found:
         yield IndexEntry(
-            path=_path(path),
+            path=kept_path(path),
             width=int(width),
             height=int(height),
             file_bytes=int(size),
-            sharpness=_figure(sharpness),
-            contrast=_figure(contrast),
+            sharpness=kept_figure(sharpness),
+            contrast=kept_figure(contrast),
             content=int(content),
             tags=marked.get(number, ()),
             own=own.get(number, {}),
         )
-
-
-def _path(kept: bytes) -> Path:
-    if b"\0" in os.fsencode(kept):
-        raise ValueError("a path holds a NUL")
-    return Path(os.fsdecode(kept))
-
-
-def _figure(kept: float) -> float:
-    value = float(kept)
-    if not abs(value) < _MAX_FIGURE:
-        raise ValueError(f"{value} is no sharpness or contrast")
-    return value
 
 
 def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
@@ -354,7 +340,7 @@ def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
         (LEFT_OUT,),
     )
     for path, fault in found:
-        yield Unread(_path(path), str(fault))
+        yield Unread(kept_path(path), str(fault))
 
 
 def vectors(connection: sqlite3.Connection) -> Iterator[FloatVector]:
@@ -425,7 +411,7 @@ def small_pictures(connection: sqlite3.Connection) -> tuple[NDArray[np.uint8], C
 def known(connection: sqlite3.Connection) -> dict[Path, Known]:
     """Return the entry of every path."""
     found = connection.execute("SELECT path, bytes, mtime_ns, content, fault FROM files")
-    paths = ((_path(row[0]), row) for row in found)
+    paths = ((kept_path(row[0]), row) for row in found)
     return {path: Known(path, int(row[1]), int(row[2]), *row[3:]) for path, row in paths}
 
 
