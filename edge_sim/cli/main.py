@@ -57,6 +57,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 EXIT_INTERRUPTED = 130
 
 
+class TerminalFormatter(MaskingFormatter):
+    """Formatter of log lines without what a terminal obeys, as in the answer of a server."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines; a traceback keeps its own."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -177,5 +185,5 @@ def _set_up_logging(verbosity: int) -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "32" if verbosity > 1 else "-8")
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(MaskingFormatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(TerminalFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=level)

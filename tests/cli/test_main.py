@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_sim import __version__
-from edge_sim.cli.main import GROUPS, build_parser, main
+from edge_sim.cli.main import GROUPS, TerminalFormatter, build_parser, main
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,3 +108,8 @@ def test_looking_at_frames_keeps_numpy_on_one_thread(arguments: list[str]) -> No
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment
     )
     assert done.stdout.splitlines()[-1] == "threads 1", done.stderr
+
+
+def test_no_log_line_commands_the_terminal() -> None:
+    record = logging.LogRecord("a", logging.WARNING, "", 1, "no answer (\x1b[2J\r\x9b1m)", (), None)
+    assert TerminalFormatter().format(record) == r"no answer (\x1b[2J\r\x9b1m)"
