@@ -193,6 +193,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     asked.add_argument(
         "--query",
         nargs="+",
+        action="extend",
         default=[],
         metavar="PICTURE",
         help="a file, CLIP#t=SECONDS, the id of a reference, or a path in the index; several: what "
@@ -229,7 +230,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="X",
         help="only at or above it; `calibrated`: what `calibrate --gallery` found for cosine",
     )
-    parser.add_argument("--tag", metavar="NAME", help="tag the hits with this name")
+    parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="with this tag")
+    parser.add_argument("--tag-hits", metavar="NAME", help="put this tag on the hits")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="a page with the pictures")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=search)
@@ -260,9 +262,9 @@ def search(args: argparse.Namespace) -> int:
         raise DataError(f"{args.report}: the report is written as .html")
     check_head(args)
     check_least(args)
-    if args.tag is not None:
-        checked_name("tag", args.tag)
-    where = combined_filter(args.where, state=args.state)
+    if args.tag_hits is not None:
+        checked_name("tag", args.tag_hits)
+    where = combined_filter(args.where, state=args.state, tags=args.tag)
     wanted = SearchFilter(
         top_k=args.top_k,
         metric=args.metric,
@@ -288,7 +290,7 @@ def search(args: argparse.Namespace) -> int:
         wanted = replace(wanted, min_score=least)
         answer = Searcher(collection).search(query, wanted)
         names = [hit.name for hit in answer.hits]
-        tagged = opened.tag(names, args.tag) if args.tag is not None and names else 0
+        tagged = opened.tag(names, args.tag_hits) if args.tag_hits is not None and names else 0
         if args.report is not None:
             _write_report(args, answer, opened)
     _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
@@ -352,7 +354,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
                 known,
             )
         return
-    with GalleryStore.open(args.gallery, read_only=args.tag is None) as store:
+    with GalleryStore.open(args.gallery, read_only=args.tag_hits is None) as store:
         collection = collection_of_store(store, watch=args.watch)
         ids = set(collection.names)
 
@@ -398,8 +400,8 @@ def _print(
         _print_hits(args, answer)
     by = f"{answer.kind}, by the learned likeness" if learned else answer.kind
     note(f"{len(answer.hits)} of {answer.pictures} pictures ({by}){_remark(answer, wanted)}")
-    if args.tag is not None:
-        note(f"{tagged} newly tagged {args.tag}")
+    if args.tag_hits is not None:
+        note(f"{tagged} newly tagged {args.tag_hits}")
 
 
 def _print_hits(args: argparse.Namespace, answer: Answer) -> None:

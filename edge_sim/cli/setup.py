@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.output import note, say
 from edge_sim.core.files import exists
@@ -16,6 +17,13 @@ from edge_sim.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     from edge_sim.runtime.config import Config
 
+_RECORDS: dict[str, object] = {
+    "score_log.path": "scores.jsonl",
+    "score_log.every_s": 0,
+    "explanations.pictures": True,
+    "review.path": "review",
+}
+"""Settings of a new configuration, without which the page has no past and nothing to review."""
 LISTEN = "127.0.0.1:9713"
 _CONNECT_S = 1.0
 
@@ -59,7 +67,7 @@ def _setup(args: argparse.Namespace) -> int:
     config = _served(args.config, args.listen)
     if args.source is not None or not config.sources:
         config = _with_camera(args, config)
-    say(f"{page_of(config)}#/new")
+    say(f"{page_of(config)}{'' if config.watches else '#/new'}")
     if args.print_only or _is_answered(config):
         return 0
     note("press Ctrl-C to end; `edge-sim daemon` and `install-service` run it for good")
@@ -80,7 +88,15 @@ def _served(path: Path, listen: str | None) -> Config:
     config = file.checked(file.text())
     if config.web.listen is not None and listen in (None, config.web.listen):
         return config
-    config = file.edit(set_value("web.listen", listen or LISTEN)).config
+    values: dict[str, object] = {"web.listen": listen or LISTEN}
+    if is_new:
+        values |= _RECORDS
+
+    def edit(table: MutableMapping[str, Any]) -> None:
+        for key, value in values.items():
+            set_value(key, value)(table)
+
+    config = file.edit(edit).config
     note(f"{path}: {'made' if is_new else f'web.listen is now {config.web.listen}'}")
     return config
 

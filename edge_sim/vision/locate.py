@@ -110,7 +110,9 @@ def novelty_map(
     Raises:
         DataError: There is no reference.
     """
-    if not references:
+    if isinstance(references, np.ndarray):
+        raise DataError("references is one picture; give a list of pictures")
+    if not len(references):
         raise DataError("nothing to compare the picture with: there is no reference")
     plane = _grey(picture, None)
     others = [_grey(item, plane.shape) for item in references]

@@ -82,6 +82,15 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("index", "info", "{}"),
     ("index", "verify", "{}"),
     ("index", "measure", "{}"),
+    ("pack", "build", "{}/x.pack", "--name", "n", "--version", "1", "--target", "t", *THUMBNAIL),
+    ("pack", "publish", "{}", "--key", "in/a.png"),
+    ("pack", "publish", "packs", "--key", "{}"),
+    ("pack", "sign", "{}", "--key", "in/a.png"),
+    ("pack", "verify", "{}"),
+    ("pack", "status", "{}"),
+    ("pack", "apply", "{}", "-c", "config.yaml"),
+    ("pack", "key", "new", "{}/key"),
+    ("pack", "key", "root", "{}", "--root", "in/a.png", "--packs", "in/a.png", "--key", "in/a.png"),
     ("search", "--query", "{}", "--gallery", "gallery.db", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--gallery", "{}", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--index", "{}", *THUMBNAIL),
@@ -116,7 +125,13 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("model", "adapt", "--gallery", "{}"),
 )
 """Arguments of every verb that takes a path; `{}` is the bad one."""
-NOT_PATHS = frozenset({"schema", "discover", "setup", "index plan"})
+NOT_PATHS = frozenset(
+    {
+        *("schema", "discover", "setup", "index plan"),
+        *("collect run", "collect status", "collect events"),  # addresses, and no file
+    }
+)
+REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {("index", "plan"): ("--rows", "10")}
 """Verbs without a path, and `setup`, which makes what is missing."""
 PATHS = {
     "missing": "no-such",
@@ -274,7 +289,7 @@ def test_a_bad_value_of_an_option_is_one_line(
 def test_an_unknown_option_prints_the_usage_of_its_verb(
     verb: tuple[str, ...], capsys: Captured
 ) -> None:
-    complete = COMPLETE.get(verb, (*verb, "event"))
+    complete = COMPLETE.get(verb, (*verb, *REQUIRED.get(verb, ("event",))))
     code, out, err = outcome([*complete, "--jsn"], capsys)
     assert (code, out) == (2, "")
     assert err.startswith(f"usage: edge-sim {' '.join(verb)} [-h]")

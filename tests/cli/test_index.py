@@ -87,7 +87,7 @@ def test_verify_finds_damage(index: Path, run: Run) -> None:
 def test_search_finds_tags_and_reports(index: Path, photos: Path, tmp_path: Path, run: Run) -> None:
     page = tmp_path / "found.html"
     query = ("search", "--query", photos / "a" / "2.png", "--index", index)
-    code, out, err = run(*query, "--top-k", 2, "--tag", "bowl", "--report", page)
+    code, out, err = run(*query, "--top-k", 2, "--tag-hits", "bowl", "--report", page)
     assert code == 0
     assert [line.split()[-1] for line in out.splitlines()[1:]] == ["a/2.png", "b/small.png"]
     assert "2 newly tagged bowl" in err
@@ -108,7 +108,7 @@ def test_search_looks_into_a_gallery(photos: Path, tmp_path: Path, run: Run) -> 
         assert code == 0
     query = ("search", "--query", photos / "a" / "1.png", "--gallery", gallery)
     code, out, _ = run(
-        *query, "--model", "thumbnail", "--where", "by=me", "--json", "--tag", "seen"
+        *query, "--model", "thumbnail", "--where", "by=me", "--json", "--tag-hits", "seen"
     )
     assert code == 0
     hits = json.loads(out)["hits"]
@@ -125,7 +125,7 @@ def test_search_looks_into_a_gallery(photos: Path, tmp_path: Path, run: Run) -> 
         (["--scale", "spatial"], "--scale both"),
         (["--watch", "bowl"], "--watch goes with --gallery"),
         (["--report", "out.pdf"], "written as .html"),
-        (["--tag", "two words"], "cannot be the name of a tag"),
+        (["--tag-hits", "two words"], "cannot be the name of a tag"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

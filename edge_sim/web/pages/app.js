@@ -54,6 +54,10 @@ function decoded(part) {
 
 async function show() {
   leaving.abort();
+  for (const open of document.querySelectorAll("dialog[open]")) {
+    open.close();
+    open.remove();
+  }
   leaving = new AbortController();
   const { signal } = leaving;
   if (session.needs_login && !session.user) {

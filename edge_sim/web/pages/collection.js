@@ -60,7 +60,12 @@ export async function collectionPage({ main, query, signal, go }) {
   }
 
   tagActions();
-  await show();
+  try {
+    await show();
+  } catch (error) {
+    if (!(error.status > 0)) throw error;
+    fill(body, banner("error", error.message));
+  }
 }
 
 // The filter as text and as tokens, a picture to search by, and the order.
