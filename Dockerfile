@@ -23,5 +23,5 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 9713
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-  CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9713/healthz', timeout=4)"]
+  CMD ["python3", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 9713, timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status == 503)"]
 ENTRYPOINT ["sh", "/opt/edge_sim/bin/start.sh"]

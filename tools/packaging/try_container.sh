@@ -5,7 +5,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 root=$1
-limit_mb=420
+limit_mb=350
 [ -e "$root/usr" ] || debootstrap --variant=minbase bookworm "$root"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 # A proxy of this machine may have a certificate of its own.
@@ -39,7 +39,7 @@ bwrap --ro-bind "$root" / --bind "$root/data" /data --tmpfs /tmp --dev /dev --pr
   timeout --preserve-status --signal=TERM 30 sh /opt/edge_sim/bin/start.sh &
 runner=$!
 tries=0
-until chroot "$root" /usr/bin/python3 -c "import urllib.request as r; print(r.urlopen('http://127.0.0.1:19713/healthz', timeout=4).read().decode())" 2>/dev/null; do
+until chroot "$root" /usr/bin/python3 -c "import http.client as h; c = h.HTTPConnection('127.0.0.1', 19713, timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status == 503)" 2>/dev/null; do
   tries=$((tries + 1))
   [ "$tries" -lt 25 ] || { echo "it does not answer"; exit 1; }
   sleep 1
