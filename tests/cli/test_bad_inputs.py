@@ -149,7 +149,7 @@ VALUES = ("nan", "inf", "-1", "1e999", "", "many", "9" * 30, "\x1b[2J", os.fsdec
 def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a device, pictures, and files that are nothing."""
     folder = tmp_path_factory.mktemp("bad")
-    make_device(folder, uri="synthetic:lamp?seed=1&frames=3")
+    make_device(folder, uri="synthetic:lamp?seed=1&frames=3&live=0")
     (folder / "folder").mkdir()
     (folder / "garbage").write_bytes(bytes(range(256)) * 8)
     (folder / "empty").touch()

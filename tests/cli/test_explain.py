@@ -193,7 +193,7 @@ def test_with_the_outbox_in_memory_nothing_of_an_event_is_written(tmp_path: Path
 def test_the_daemon_s_state_directory_is_where_it_is_looked_for(
     tmp_path: Path, capsys: Captured
 ) -> None:
-    config = make_device(tmp_path)
+    config = make_device(tmp_path, uri="synthetic:lamp?seed=1&frames=120&dwell_s=6&live=0")
     state = tmp_path / "state"
     state.mkdir()
     assert main(["daemon", "-c", str(config), "--state-dir", str(state)]) == 0
