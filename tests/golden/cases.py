@@ -489,7 +489,7 @@ CLIPS = (
         "container",
         "sitecam_container_removed",
         180,
-        {"present": slice(2, 122, 20), "gone": slice(160, 290, 20)},
+        {"present": slice(2, 132, 10), "gone": slice(160, 290, 20)},
     ),
     ClipCase(
         "container-thumbnail",
