@@ -218,7 +218,8 @@ def _mapped(made: Made) -> Rows:
         found: Rows = np.load(made.vectors, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         found = _empty(made.vectors, error)
-    if made.graph is None and _checksum(made.vectors) != made.sums[made.vectors]:
+    expected = made.sums[made.vectors]  # None: written by a version without checksums
+    if made.graph is None and expected is not None and _checksum(made.vectors) != expected:
         raise SearchError(f"{made.vectors}: damaged; run `edge-sim index build` again")
     if found.ndim != 2 or found.dtype != np.float32:
         raise _damaged_file(made.vectors)

@@ -162,7 +162,9 @@ def preview_frame(asked: ApiRequest) -> Response:
     """Return the newest frame of a preview."""
     name = asked.path["id"]
     frame = previews_of(asked.context).frame(name)
-    tag = f'"{name[:8]}-{frame.index}-{asked.query.get("w", "")[:5]}"'
+    # The index alone starts again when a camera is opened again.
+    moment = f"{frame.index}-{frame.captured_at_s!r}"
+    tag = f'"{name[:8]}-{moment}-{asked.query.get("w", "")[:5]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if asked.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)

@@ -99,7 +99,12 @@ def test_an_address_that_is_configured_is_not_opened_twice(lamp: WizardBench) ->
     assert "no frame yet" in lamp.post("/api/preview", {"source": "camera"}, 422)["error"]
 
 
-def test_the_picture_of_a_preview_is_sent_once(lamp: WizardBench) -> None:
+def test_the_picture_of_a_preview_is_sent_once(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "edge_sim.web.previews.FRAME_S", 0.0
+    )  # every request reads the source again
     lamp.show("on")
     lamp.device.board.describe(["camera"], (), model="thumbnail")
     preview = lamp.post("/api/preview", {"source": "camera"})
