@@ -85,3 +85,4 @@ def test_the_page_works_below_a_prefix(tmp_path: Path, open_page: OpenPage) -> N
         assert (cookie["path"], cookie["httpOnly"]) == (f"{PREFIX}/", True)
         page.reload()
         page.get_by_role("heading", name="Live").wait_for()
+        page.close()  # it asks for pictures, and what answers ends first
