@@ -22,9 +22,21 @@ from edge_sim.core.types import (
     Threshold,
 )
 from edge_sim.errors import SourceError
+from edge_sim.io.outbox.queue import OutboxCounts
 
 GOOD_QUALITY = Quality(
     luma=120.0, contrast=45.0, sharpness=300.0, chroma=20.0, clipped_dark=0.0, clipped_bright=0.0
+)
+OUTBOX_COUNTS = OutboxCounts(
+    waiting=2,
+    waiting_bytes=900,
+    unsaved=0,
+    pending={"mqtt": 2},
+    delivered={"mqtt": 5},
+    dropped={("mqtt", "age"): 1},
+    written_bytes=4096,
+    written_bytes_last_day=4096,
+    over_budget=False,
 )
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from edge_sim.cli.main import main
 from edge_sim.gallery.store import GalleryStore
-from edge_sim.runtime.config import load_config
 from edge_sim.runtime.daemon.daemon import Daemon
 from edge_sim.web.server import open_server
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 from tests.runtime.daemon.test_service import await_events, show
+from tests.web.devices import serving_lamp
 from tests.web.servers import TOKEN
 
 
@@ -77,29 +77,17 @@ def test_the_running_daemon_is_asked_and_tells_which_decisions_would_flip(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
-    path = config_of(tmp_path, f"web: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n")
-    config = load_config(path)
-    camera, frames = Camera(), Show()
-    daemon = Daemon(
-        config,
-        reload=lambda: config,
-        environment=world_of({"camera": camera}),
-        open_web=open_server,
-    )
-    thread = threading.Thread(target=daemon.run)
-    thread.start()
-    try:
-        show(daemon, camera, frames, "on")
-        (event,) = await_events(daemon, 1)
+    web = f"web: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n"
+    path = str(tmp_path / "config.yaml")
+    with serving_lamp(tmp_path, web) as lamp:
+        show(lamp.daemon, lamp.camera, lamp.frames, "on")
+        (event,) = await_events(lamp.daemon, 1)
         assert main(["teach", "lamp", "broken", "-c", path, "--event", event.id]) == 0
         out = capfd.readouterr().out
         assert "lamp is broken" in out
         assert f"event {event.id} would be broken, not on" in out
         assert main(["teach", "lamp", "on", "-c", path, "--event", "nonsense"]) == 1
         assert "no picture of the event nonsense" in capfd.readouterr().err
-    finally:
-        daemon.request_stop()
-        thread.join(LIMIT_S)
 
 
 def test_a_daemon_that_does_not_run_is_no_obstacle(
@@ -177,24 +165,12 @@ def test_the_daemon_answers_what_the_gallery_is_sure_of(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
-    path = config_of(tmp_path, f"web: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n")
-    config = load_config(path)
-    camera, frames = Camera(), Show()
-    daemon = Daemon(
-        config,
-        reload=lambda: config,
-        environment=world_of({"camera": camera}),
-        open_web=open_server,
-    )
-    thread = threading.Thread(target=daemon.run)
-    thread.start()
-    try:
-        show(daemon, camera, frames, "on")
-        (event,) = await_events(daemon, 1)
+    web = f"web: {{listen: '127.0.0.1:{port}', token: {TOKEN}}}\n"
+    path = str(tmp_path / "config.yaml")
+    with serving_lamp(tmp_path, web) as lamp:
+        show(lamp.daemon, lamp.camera, lamp.frames, "on")
+        (event,) = await_events(lamp.daemon, 1)
         assert main(["teach", "lamp", "off", "-c", path, "--event", event.id]) == 1
         assert "sure that this is on" in capfd.readouterr().err
         assert main(["teach", "lamp", "off", "-c", path, "--event", event.id, "--force"]) == 0
         assert "against the evidence: the gallery was sure of on" in capfd.readouterr().err
-    finally:
-        daemon.request_stop()
-        thread.join(LIMIT_S)

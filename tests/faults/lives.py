@@ -17,6 +17,7 @@ import os
 import shutil
 import sys
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -58,7 +59,7 @@ MOST_CALLS = 2000
 _EMBEDDER = open_embedder("thumbnail")
 
 
-class Life:
+class Life(ABC):
     """What is done while the disk fails, and what must hold afterwards.
 
     Args:
@@ -74,16 +75,16 @@ class Life:
         self.folder = folder
         self.errors: list[EdgeSimError] = []
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most lives need none
         """Do what comes before the fault."""
 
+    @abstractmethod
     def live(self) -> None:
         """Live; every error of edge_sim is caught by `attempt`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self) -> None:
         """Raise `AssertionError` unless all that was acknowledged is there and life goes on."""
-        raise NotImplementedError
 
     def attempt(self, job: Callable[[], object]) -> bool:
         """Return whether `job` was acknowledged."""

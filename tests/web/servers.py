@@ -27,21 +27,10 @@ from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.stills import DiverseStills
 from edge_sim.vision.probe import Region
 from edge_sim.web.server import WebServer
-from tests.builders import BrightnessEmbedder
+from tests.builders import OUTBOX_COUNTS, BrightnessEmbedder
 
 T = TypeVar("T")
 TOKEN = "0123456789abcdef"
-COUNTS = OutboxCounts(
-    waiting=2,
-    waiting_bytes=900,
-    unsaved=0,
-    pending={"mqtt": 2},
-    delivered={"mqtt": 5},
-    dropped={("mqtt", "age"): 1},
-    written_bytes=4096,
-    written_bytes_last_day=4096,
-    over_budget=False,
-)
 
 
 class FakeDevice:
@@ -58,7 +47,7 @@ class FakeDevice:
         self.config_path: Path | None = None
 
     def counts(self) -> OutboxCounts:
-        return COUNTS
+        return OUTBOX_COUNTS
 
     def failing(self) -> Mapping[str, int]:
         return {"mqtt": 3}

@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_sim.core.types import State, UnknownReason
 from edge_sim.decision.drift import DriftReading
-from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.runtime.health.metrics import StatusCollector, exposition
 from edge_sim.runtime.health.status import OpenIssues, StatusBoard
+from tests.builders import OUTBOX_COUNTS
 from tests.runtime.health.test_board import CHANGED, Time, board, look
 
 STANDING = OpenIssues(
@@ -20,21 +20,10 @@ STANDING = OpenIssues(
     overdue=True,
     drifts=(DriftReading("open", "ir", 40, 0.5, 0.8, 0.61, 0.4, "fall", 0.3),),
 )
-COUNTS = OutboxCounts(
-    waiting=2,
-    waiting_bytes=900,
-    unsaved=0,
-    pending={"mqtt": 2},
-    delivered={"mqtt": 5},
-    dropped={("mqtt", "age"): 1},
-    written_bytes=4096,
-    written_bytes_last_day=4096,
-    over_budget=False,
-)
 
 
 def collector_of(board: StatusBoard) -> StatusCollector:
-    return StatusCollector(board, lambda: COUNTS, lambda: {"mqtt": 3}, lambda: 100)
+    return StatusCollector(board, lambda: OUTBOX_COUNTS, lambda: {"mqtt": 3}, lambda: 100)
 
 
 def samples(of: StatusBoard) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
