@@ -17,13 +17,10 @@ from edge_sim.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     from edge_sim.runtime.config import Config
 
-_RECORDS: dict[str, object] = {
-    "score_log.path": "scores.jsonl",
-    "score_log.every_s": 0,
-    "explanations.pictures": True,
-    "review.path": "review",
-}
-"""Settings of a new configuration, without which the page has no past and nothing to review."""
+_SCORES: dict[str, object] = {"score_log.path": "scores.jsonl"}
+"""Settings of a new configuration, without which the page has no past."""
+_PICTURES: dict[str, object] = {"explanations.pictures": True, "review.path": "review"}
+"""Settings of a new configuration that is to keep pictures of events and of uncertain frames."""
 LISTEN = "127.0.0.1:9713"
 _CONNECT_S = 1.0
 
@@ -55,6 +52,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--print-only", action="store_true", help="start nothing, print the address only"
     )
+    parser.add_argument(
+        "--keep-pictures",
+        action="store_true",
+        help="let a new configuration keep pictures of events and of uncertain frames on this "
+        "device (explanations.pictures, review.path), to be explained and reviewed on the page",
+    )
     parser.set_defaults(
         handler=_setup, is_frame_loop=True, state_dir=None, usage_error=parser.error
     )
@@ -64,7 +67,7 @@ def _setup(args: argparse.Namespace) -> int:
     from edge_sim.cli.daemon import run_daemon, web_server_module
 
     web_server_module()
-    config = _served(args.config, args.listen)
+    config = _served(args.config, args.listen, keep_pictures=args.keep_pictures)
     if args.source is not None or not config.sources:
         config = _with_camera(args, config)
     say(f"{page_of(config)}{'' if config.watches else '#/new'}")
@@ -74,7 +77,7 @@ def _setup(args: argparse.Namespace) -> int:
     return run_daemon(args)
 
 
-def _served(path: Path, listen: str | None) -> Config:
+def _served(path: Path, listen: str | None, *, keep_pictures: bool) -> Config:
     """Return the configuration in `path`, made or changed so that the page is served.
 
     Raises:
@@ -84,13 +87,18 @@ def _served(path: Path, listen: str | None) -> Config:
     from edge_sim.web.watch_edits import set_value
 
     is_new = not exists(path)
+    if keep_pictures and not is_new:
+        raise ConfigError(
+            f"{path} exists; set explanations.pictures: true and review.path: review in it, and "
+            f"leave out --keep-pictures"
+        )
     file = ConfigFile(path)
     config = file.checked(file.text())
     if config.web.listen is not None and listen in (None, config.web.listen):
         return config
     values: dict[str, object] = {"web.listen": listen or LISTEN}
     if is_new:
-        values |= _RECORDS
+        values |= {**_SCORES, **(_PICTURES if keep_pictures else {})}
 
     def edit(table: MutableMapping[str, Any]) -> None:
         for key, value in values.items():

@@ -114,3 +114,20 @@ def test_the_address_is_one_that_a_browser_takes(web: str, page: str) -> None:
 def test_without_a_server_there_is_no_address() -> None:
     with pytest.raises(ConfigError, match=r"web\.listen"):
         page_of(parse_config(""))
+
+
+def test_a_new_configuration_keeps_scores_and_pictures_only_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tmp_path / "config.yaml", tmp_path / "other.yaml"
+    assert main(["setup", "-c", str(path), "--print-only"]) == 0
+    config = load_config(path)
+    assert config.score_log.path == "scores.jsonl"
+    assert (config.explanations.pictures, config.review.path) == (False, None)
+    assert main(["setup", "-c", str(other), "--print-only", "--keep-pictures"]) == 0
+    config = load_config(other)
+    assert (config.explanations.pictures, config.review.path) == (True, "review")
+    before = path.read_text()
+    assert main(["setup", "-c", str(path), "--print-only", "--keep-pictures"]) == 78
+    assert "explanations.pictures: true" in capsys.readouterr().err
+    assert path.read_text() == before
