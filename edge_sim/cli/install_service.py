@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -239,7 +240,7 @@ def _config_steps(
             continue
         yield InstallationStep(
             f"copy {file.path} to {target.parent / file.text}",
-            lambda file=file: copy_file(file, target.parent),  # type: ignore[misc]
+            partial(copy_file, file, target.parent),
         )
     if args.root == Path("/") and plan.config.parent == STATE:
         yield InstallationStep(f"give {STATE} to {plan.user}", lambda: _give(STATE, plan.user))
@@ -257,8 +258,11 @@ def _write(root: Path, path: Path, text: str, *, mode: int = 0o644) -> Installat
 def _put(target: Path, text: str, mode: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.chmod(mode)
+    # The folder may belong to the service: root neither follows nor keeps what lies there.
+    fresh.unlink(missing_ok=True)
+    with fresh.open("x", encoding="utf-8") as stream:
+        os.fchmod(stream.fileno(), mode)
+        stream.write(text)
     fresh.replace(target)
 
 
@@ -278,9 +282,11 @@ def _folder(args: argparse.Namespace, folder: Path, mode: int) -> Callable[[], N
 
 
 def _give(folder: Path, user: str) -> None:
+    import pwd
+
+    owner = pwd.getpwnam(user)
     for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():
-            shutil.chown(path, user, user)
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
 def _make_user(user: str) -> None:
@@ -383,7 +389,7 @@ def _removal(args: argparse.Namespace) -> Iterator[InstallationStep]:
     folders = [_below(args.root, folder) for folder in (ETC, STATE)]
     for folder in filter(exists, folders):
         if args.purge:
-            yield InstallationStep(f"delete {folder}", lambda folder=folder: shutil.rmtree(folder))  # type: ignore[misc]
+            yield InstallationStep(f"delete {folder}", partial(shutil.rmtree, folder))
         else:
             yield _keep(folder, ", which --purge deletes")
     if args.purge and is_here and args.user == DEFAULT_USER:

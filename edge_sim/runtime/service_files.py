@@ -119,10 +119,16 @@ def copy_file(file: NamedFile, folder: Path) -> Path:
         if file.key == "gallery.path":
             back_up(file.path, target)
         else:
-            shutil.copyfile(file.path, target)
+            _copy_new(file.path, target)
             card = card_path(file.path)
             if file.key == "model.path" and card.is_file():
-                shutil.copyfile(card, card_path(target))
+                _copy_new(card, card_path(target))
     except OSError as error:
         raise ConfigError(f"{target}: cannot write ({error.strerror or error})") from error
     return target
+
+
+def _copy_new(source: Path, target: Path) -> None:
+    # Root copies into a folder of the service's user: a link there is not followed.
+    with source.open("rb") as read, target.open("xb") as written:
+        shutil.copyfileobj(read, written)

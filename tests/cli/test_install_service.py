@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_sim.cli.install_service import CONFIG_TEXT
+from edge_sim.cli.install_service import CONFIG_TEXT, _put
 from edge_sim.cli.main import main
 from edge_sim.cli.parser import UsageError
 from edge_sim.errors import ConfigError
 from edge_sim.runtime.config import parse_config
+from edge_sim.runtime.service_files import NamedFile, copy_file
 
 ENROLLED = Path(__file__).parents[1] / "golden" / "v0.1.0" / "gallery.db"
 PROGRAM = ["--program", "/usr/local/bin/edge-sim"]
@@ -145,3 +146,21 @@ def test_what_would_break_the_unit_is_refused(
     assert install(tmp_path, *arguments) == 78
     assert message in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_root_follows_no_link_that_the_service_left_in_its_folder(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("as it was")
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / ".config.yaml.new").symlink_to(victim)
+    _put(folder / "config.yaml", "device: shed\n", 0o640)
+    assert victim.read_text() == "as it was"
+    assert (folder / "config.yaml").read_text() == "device: shed\n"
+    assert (folder / "config.yaml").stat().st_mode & 0o777 == 0o640
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(b"picture")
+    (folder / "mask.png").symlink_to(tmp_path / "nothing-yet")
+    with pytest.raises(ConfigError, match="cannot write"):
+        copy_file(NamedFile("watches.w.mask", "mask.png", mask), folder)
+    assert not (tmp_path / "nothing-yet").exists()
