@@ -16,12 +16,15 @@ import hashlib
 import http.client
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import islice
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -37,6 +40,10 @@ PROBE_S = 2.0
 MAX_CAMERAS = 64
 _MAX_BYTES = 64 * 1024
 _HTTP_S = 4.0
+_CAMERA_S = 12.0
+"""Longest time for all questions to one camera: a device that answers slowly is one of many."""
+_MOST_PROFILES = 16
+_AT_ONCE = 8
 _PROBES = 2  # datagrams get lost
 _SCOPE = "onvif://www.onvif.org/"
 _NAMESPACES = (
@@ -120,7 +127,9 @@ def discover(
     """
     if login is not None:
         register_secret(login.password)
-    cameras = [with_streams(camera, login) for camera in probed(wait_s, target, clock)]
+    found = probed(wait_s, target, clock)
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="discovery") as pool:
+        cameras = pool.map(lambda camera: with_streams(camera, login), found)
     return tuple(sorted(cameras, key=lambda camera: (camera.address, camera.service)))
 
 
@@ -223,7 +232,7 @@ def _streams(camera: NetworkCamera, login: CameraLogin | None) -> Iterator[str]:
         ),
         camera.service,
     )
-    for profile in _all(ask(media, "<t:GetProfiles/>"), "Profiles"):
+    for profile in islice(_all(ask(media, "<t:GetProfiles/>"), "Profiles"), _MOST_PROFILES):
         token = escape(profile.get("token", ""), {'"': "&quot;"})
         answer = ask(
             media,
@@ -243,6 +252,7 @@ class _Asker:
     def __init__(self, camera: NetworkCamera, login: CameraLogin | None) -> None:
         self._host = camera.address
         self._login = login
+        self._until_s = time.monotonic() + _CAMERA_S
 
     def __call__(self, service: str, body: str) -> ElementTree.Element:
         parts = urlsplit(service)
@@ -256,21 +266,43 @@ class _Asker:
             f'<?xml version="1.0" encoding="UTF-8"?><s:Envelope {_NAMESPACES}>'
             f"<s:Header>{header}</s:Header><s:Body>{body}</s:Body></s:Envelope>"
         )
-        with closing(make(self._host, parts.port, timeout=_HTTP_S)) as connection:
-            connection.request(
-                "POST",
-                parts.path or "/",
-                envelope.encode(),
-                {"Content-Type": "application/soap+xml; charset=utf-8"},
-            )
-            response = connection.getresponse()
-            content = response.read(_MAX_BYTES)
+        left_s = min(_HTTP_S, self._until_s - time.monotonic())
+        if left_s <= 0.0:
+            raise ValueError("it answers too slowly")
+        with closing(make(self._host, parts.port, timeout=left_s)) as connection:
+            connection.connect()
+            with _ended_after(connection.sock, left_s):
+                connection.request(
+                    "POST",
+                    parts.path or "/",
+                    envelope.encode(),
+                    {"Content-Type": "application/soap+xml; charset=utf-8"},
+                )
+                response = connection.getresponse()
+                content = response.read(_MAX_BYTES)
         if response.status in (401, 403) or b"NotAuthorized" in content:
             wrong = "the user or the password is wrong" if self._login else "it wants a user"
             raise ValueError(f"{wrong} (status {response.status})")
         if response.status != 200:
             raise ValueError(f"it answers with status {response.status}")
         return _parsed(content)
+
+
+@contextmanager
+def _ended_after(connection: socket.socket, limit_s: float) -> Iterator[None]:
+    """End a connection in time: the time-out of a socket begins again with every byte."""
+
+    def end() -> None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _security(login: CameraLogin) -> str:

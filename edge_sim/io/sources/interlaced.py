@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from edge_sim.core.files import plain_name
 from edge_sim.core.picture_header import check_size
 from edge_sim.errors import SourceError
-from edge_sim.io.sources.capture import LONGEST_GAP_S
 from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.planar import PlanarStream
 
 _FIRST_WRONG = (4, 12)
 _CHECKED_FRAMES = 24
@@ -168,63 +168,23 @@ def check_fields(capture: cv2.VideoCapture, limit_s: float) -> None:
         )
 
 
-class DeinterlacedStream:
-    """A live stream that PyAV reads and makes progressive.
-
-    Args:
-        address: Address on loopback, or FFmpeg's name of a pipe.
-        name: Name of the source in messages.
-        options: Time-outs.
-
-    Raises:
-        SourceError: It cannot be opened in time.
-    """
+class DeinterlacedStream(PlanarStream):
+    """A live stream that PyAV reads and makes progressive."""
 
     silence_hint = ""
 
-    def __init__(self, address: str, name: str, options: SourceOptions) -> None:
-        self._name = name
-        self._module = importlib.import_module(_PYAV)
-        scheme = address.partition(":")[0]
-        settings = {"protocol_whitelist": "pipe" if scheme == "pipe" else "rtsp,rtp,tcp"}
-        if scheme == "rtsp":
-            settings["rtsp_transport"] = "tcp"
-        limits_s = options.open_timeout_s * 0.8, LONGEST_GAP_S
-        try:
-            self._container = self._module.open(address, options=settings, timeout=limits_s)
-        except (self._module.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"{name}: the stream does not open: {error}") from error
-        self._frames = _decoded(self._module, self._container)
-        self._picture: NDArray[Any] | None = None
-
-    def read(self) -> NDArray[Any] | None:
-        """Return the next picture; None at the end.
-
-        Raises:
-            SourceError: It cannot be decoded.
-        """
-        return self.retrieve() if self.grab() else None
-
-    def grab(self) -> bool:
-        """Decode the next picture; return False at the end.
-
-        Raises:
-            SourceError: It cannot be decoded.
-        """
-        try:
-            self._picture = next(self._frames, (math.nan, None))[1]
-        except (self._module.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"{self._name}: cannot be decoded: {error}") from error
-        return self._picture is not None
+    def _decoded(self, options: SourceOptions) -> Iterator[Any]:  # noqa: ARG002 - all are needed
+        return (pixels for _, pixels in _decoded(self._module, self._container))
 
     def retrieve(self) -> NDArray[Any] | None:
         """Return the picture of the last `grab`."""
-        return self._picture
+        pixels: NDArray[Any] | None = self._frame
+        return pixels
 
     def release(self) -> None:
-        """Close the connection."""
+        """Close the filters, then the connection that feeds them."""
         self._frames.close()  # type: ignore[attr-defined]
-        self._container.close()
+        super().release()
 
 
 def has_pyav() -> bool:

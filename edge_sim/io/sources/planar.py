@@ -58,8 +58,11 @@ class PlanarStream:
         except (self._module.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SourceError(f"{name}: the stream does not open: {reason}") from error
-        self._frames = _frames(self._container, key_frames_only=options.key_frames_only)
+        self._frames = self._decoded(options)
         self._frame: Any = None
+
+    def _decoded(self, options: SourceOptions) -> Iterator[Any]:
+        return _frames(self._container, key_frames_only=options.key_frames_only)
 
     def read(self) -> Picture | None:
         """Return the next picture; None at the end.

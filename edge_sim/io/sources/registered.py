@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from edge_sim.core.protocols import FrameSource
@@ -75,8 +76,18 @@ class RegisteredSource:
         self._scheme = scheme
 
     def __getattr__(self, key: str) -> Any:
-        # Optional members, such as `grab` and `retrieve`.
-        return getattr(self.__dict__["_source"], key)
+        # Optional members; those that take pictures are held to the protocol as `read` is.
+        found = getattr(self.__dict__["_source"], key)
+        if key == "retrieve":
+            return lambda: self._frame_of("retrieve", found)
+        return partial(self._called, key, found) if key == "grab" else found
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        # What the source lets be set, such as `part`, is its own.
+        if key.startswith("_"):
+            object.__setattr__(self, key, value)
+        else:
+            setattr(self._source, key, value)
 
     @property
     def name(self) -> str:
@@ -89,25 +100,32 @@ class RegisteredSource:
         Raises:
             SourceError: The source is lost, or returned no frame.
         """
-        try:
-            frame = self._source.read()
-        except EdgeSimError:
-            raise
-        except Exception as error:
-            raise SourceError(
-                f"{self.name}: {_described(error)} (in read() of the source {self._scheme!r})"
-            ) from error
-        if frame is None or isinstance(frame, Frame):
-            return frame
-        what = type(frame).__qualname__
-        raise SourceError(
-            f"{self.name}: read() of the source {self._scheme!r} returned {what}: return "
-            f"edge_sim.Frame(pixels, captured_at_s, unix_time_s, index, name), or None at the end"
-        )
+        return self._frame_of("read", self._source.read)
 
     def close(self) -> None:
         """Close the source."""
         self._source.close()
+
+    def _frame_of(self, member: str, take: Callable[[], Any]) -> Frame | None:
+        frame = self._called(member, take)
+        if isinstance(frame, Frame) or (frame is None and member == "read"):
+            return frame
+        what = type(frame).__qualname__
+        end = ", or None at the end" if member == "read" else ""
+        raise SourceError(
+            f"{self.name}: {member}() of the source {self._scheme!r} returned {what}: return "
+            f"edge_sim.Frame(pixels, captured_at_s, unix_time_s, index, name){end}"
+        )
+
+    def _called(self, member: str, function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except EdgeSimError:
+            raise
+        except Exception as error:
+            raise SourceError(
+                f"{self.name}: {_described(error)} (in {member}() of the source {self._scheme!r})"
+            ) from error
 
 
 def _described(error: Exception) -> str:

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -229,3 +229,45 @@ def test_the_verb_lists_cameras(
     assert seen[-1] == CameraLogin("me", "secret")
     assert main(["discover", "--user", "me", "--json"]) == 0
     assert '"streams"' in capsys.readouterr().out
+
+
+def test_a_camera_with_many_profiles_is_asked_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = FakeCamera()
+    many = "".join(f'<Profiles token="p{number}"/>' for number in range(100))
+    answer = camera.answer
+    monkeypatch.setattr(
+        camera,
+        "answer",
+        lambda body: (200, ENVELOPE.format(many)) if "GetProfiles" in body else answer(body),
+    )
+    with serving(camera):
+        found = with_streams(NetworkCamera("127.0.0.1", camera.service, ""))
+    assert len(found.streams) == camera.asked.count("GetStreamUri") == 16
+
+
+def test_a_camera_that_answers_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_sim.io.sources.discovery._HTTP_S", 0.3)
+    given_up = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20.0)
+
+        def drip() -> None:
+            with closing(server.accept()[0]) as connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\nX: ")
+                while not given_up.wait(0.02):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        service = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        found = with_streams(NetworkCamera("127.0.0.1", service, ""))
+        given_up.set()
+        thread.join(20.0)
+    assert found.streams == ()
+    assert found.error
+
+
+def test_no_camera_is_asked_for_longer_than_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_sim.io.sources.discovery._CAMERA_S", 0.0)
+    found = with_streams(NetworkCamera("127.0.0.1", "http://127.0.0.1:9/", ""))
+    assert found.error == "it answers too slowly"

@@ -102,3 +102,40 @@ def test_a_right_source_passes_with_its_optional_members() -> None:
     assert source.name == "mine"
     assert getattr(source, "pause_s", None) == 7.0
     assert not hasattr(source, "grab")
+
+
+class Grabbing(Given):
+    """Source that separates taking from decoding, and decodes at a part of the size."""
+
+    part = 1
+
+    def grab(self) -> Any:
+        return 1.0
+
+    def retrieve(self) -> Any:
+        return self.read()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PIXELS, r"retrieve\(\) of the source 'given-source' returned ndarray"),
+        (None, r"retrieve\(\) of the source 'given-source' returned NoneType"),
+        (KeyError("shape"), r"KeyError: 'shape' \(in retrieve\(\)"),
+    ],
+)
+def test_what_is_retrieved_is_checked_as_what_is_read(given: Any, message: str) -> None:
+    GIVEN["x"] = Grabbing(given)
+    source: Any = open_source("given-source:x")
+    assert source.grab() == 1.0
+    with pytest.raises(SourceError, match=message):
+        source.retrieve()
+
+
+def test_the_part_that_is_set_reaches_the_source() -> None:
+    own = Grabbing(None)
+    GIVEN["x"] = own
+    source: Any = open_source("given-source:x")
+    assert hasattr(source, "part")
+    source.part = 4
+    assert own.part == 4
