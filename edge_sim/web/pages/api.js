@@ -3,7 +3,7 @@
 
 import { t } from "./i18n.js";
 
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, message, detail) {
     super(message);
     this.status = status;
@@ -46,7 +46,7 @@ export const remove = (address) => request("DELETE", address);
 
 async function request(method, address, body, options = {}) {
   let response = await send(method, address, body, options);
-  if (response.status === 403 && method !== "GET" && !options.again) {
+  if (response.status === 403 && method !== "GET") {
     // A session that the server began anew has another token; what it refuses then, it means.
     const known = session.csrf;
     await loadSession();
@@ -88,13 +88,7 @@ async function errorOf(response) {
 
 // A picture and its ETag; null where it is still the one with `etag`, a null blob where there is none yet.
 export async function fetchPicture(address, etag, signal) {
-  let response;
-  try {
-    response = await fetch(address, { cache: "no-cache", credentials: "same-origin", signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, t("error.offline"));
-  }
+  const response = await send("GET", address, undefined, { signal });
   if (!response.ok) throw await errorOf(response);
   if (response.status === 204) return { blob: null, etag: null };
   const found = response.headers.get("etag");

@@ -52,14 +52,7 @@ function scoreBar(states, state, score, threshold, probability) {
 
 export const percent = (share) => `${(Math.min(1, Math.max(0, share)) * 100).toFixed(2)}%`;
 
-// A picture of fixed proportions; `region` [x, y, w, h] in fractions is framed on it.
-export function picture({ src, alt, region, ratio, children }) {
-  const image = h("img", { src, alt: alt ?? "", decoding: "async", draggable: "false" });
-  const figure = h("div", { class: "picture" }, image, region ? regionBox(region) : null, children);
-  if (ratio) figure.style.setProperty("aspect-ratio", String(ratio));
-  return figure;
-}
-
+// A frame on a picture; the region is [x, y, w, h] in fractions of it.
 export function regionBox([x, y, width, height]) {
   const style = { left: percent(x), top: percent(y), width: percent(width), height: percent(height) };
   return h("span", { class: "region-box", style, "aria-hidden": "true" });

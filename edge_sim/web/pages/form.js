@@ -14,7 +14,7 @@ export function configForm(schema, values, changed) {
 }
 
 // A node of the schema with what it refers to; of a choice with null, the other one.
-export function refer(schema, node) {
+function refer(schema, node) {
   const other = node.anyOf?.find((one) => one.type !== "null") ?? node;
   const target = other.$ref?.replace(/^#\//, "").split("/").reduce((at, part) => at?.[part], schema);
   return { ...other, ...target, ...node, nullable: Boolean(node.anyOf?.some((one) => one.type === "null")) };

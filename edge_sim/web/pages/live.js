@@ -127,7 +127,7 @@ function noteTexts(watch) {
   return notes;
 }
 
-export function statesWithoutReferences({ states = [], references }) {
+function statesWithoutReferences({ states = [], references }) {
   if (!references) return [];
   return states.filter((name) => !Object.values(references[name] ?? {}).some((n) => n > 0));
 }

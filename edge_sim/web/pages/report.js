@@ -20,12 +20,8 @@ export async function showReport(main, report) {
   if (report.blocks.some(({ kind }) => kind === "timeline")) await loadCharts();
   const lines = (report.facts ?? []).map((line) => h("p", { class: "muted" }, line));
   fill(main, h("header", {}, h("h1", {}, report.title), lines));
-  for (const block of report.blocks) main.append(reportBlock(block));
+  for (const block of report.blocks) main.append(BLOCKS[block.kind](block));
   if (report.footer) main.append(h("section", { class: "muted" }, h("p", {}, report.footer)));
-}
-
-export function reportBlock(block) {
-  return BLOCKS[block.kind](block);
 }
 
 function title({ heading, note }) {
@@ -49,7 +45,7 @@ function gridBlock(block) {
 }
 
 // A picture with lines under it; `mark` is "good", "warn" or "wrong" for a frame of that meaning.
-export function pictureCard({ picture, lines, mark }) {
+function pictureCard({ picture, lines, mark }) {
   const [first, ...rest] = lines.length ? lines : [""];
   const shown = picture ? h("img", { src: picture, alt: first, loading: "lazy" }) : h("span", { class: "none" }, t("report.nopicture"));
   return h("li", { class: mark ? `marked ${mark}` : "" }, h("figure", {}, shown, h("figcaption", {}, h("b", {}, first), rest.map((line) => [h("br"), line]))));

@@ -101,7 +101,6 @@ export const german = {
   "watch.numbers": "Zahlen",
   "watch.margin": "Vorsprung vor dem zweiten",
   "watch.novelty": "Neuheit",
-  "watch.novelty.of": "{value}, unbekannt ab {level}",
   "watch.revision": "Stand der Galerie",
   "watch.observations": "Auswertungen",
   "watch.state": "Zustand",

@@ -101,7 +101,6 @@ export const english = {
   "watch.numbers": "Numbers",
   "watch.margin": "lead over the second",
   "watch.novelty": "novelty",
-  "watch.novelty.of": "{value}, unknown from {level}",
   "watch.revision": "gallery revision",
   "watch.observations": "observations",
   "watch.state": "state",

@@ -134,8 +134,7 @@ function stateCard(watch, state, signal) {
 
 // Why a picture was not kept: a reason that is known is said in the language of the page.
 function refusalText({ reason, refused, text, like }) {
-  const key = `refusal.${reason}`;
-  return t(key) === key ? refused ?? text ?? t("teach.notkept") : t(key, { like: like ?? "" });
+  return worded("refusal", reason, { like: like ?? "" }, refused ?? text ?? t("teach.notkept"));
 }
 
 // Calls `action` at once and again while it is held with a pointer or a key; a plain click calls it once.

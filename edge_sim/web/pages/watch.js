@@ -27,7 +27,7 @@ export async function watchPage({ main, parts, signal, go }) {
       h("h2", {}, t("watch.numbers")),
       facts([
         [t("watch.margin"), formatNumber(changed.margin)],
-        changed.novelty && [t("watch.novelty"), noveltyText(changed.novelty)],
+        changed.novelty && [t("watch.novelty"), formatNumber(changed.novelty.value)],
         [t("watch.revision"), String(changed.gallery_revision ?? "–")],
         [t("watch.observations"), formatNumber(changed.observations, 0)],
       ]),
@@ -70,11 +70,6 @@ function settings(watch, go) {
     h("p", {}, h("label", { for: "private" }, hidden, " ", t("watch.private"))),
     h("p", { class: "actions" }, drop),
   );
-}
-
-function noveltyText({ value, level }) {
-  if (level === null || level === undefined) return formatNumber(value);
-  return t("watch.novelty.of", { value: formatNumber(value), level: formatNumber(level) });
 }
 
 // References per state and light, with the levels in force.

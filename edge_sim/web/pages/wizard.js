@@ -11,7 +11,7 @@ const STEPS = ["source", "region", "states", "teach", "ready"];
 const FRAME_EVERY_MS = 400;
 const FRAME_PX = 960;
 
-export function stepsHeader(current, links = {}) {
+function stepsHeader(current, links = {}) {
   return h(
     "ol",
     { class: "steps", "aria-label": t("wizard.steps") },
@@ -280,7 +280,7 @@ function request(name, made, states) {
 }
 
 // A name as the device takes it: letters, digits, _ and -; others are replaced by what comes nearest.
-export function plainName(text) {
+function plainName(text) {
   const pairs = { ä: "ae", ö: "oe", ü: "ue", ß: "ss" };
   return text
     .trim()
