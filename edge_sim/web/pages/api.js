@@ -21,7 +21,9 @@ export function may(role) {
 
 export async function loadSession() {
   Object.assign(session, await request("GET", "api/session"));
-  return session;
+  if (!session.needs_login) return openStream();
+  closeStream();
+  setStatus("idle"); // it is not lost: nobody is signed in
 }
 
 // URL of a path whose parts come from data: `path("api/watches", name, "teach")`.
@@ -107,6 +109,7 @@ let latestDevice = null; // sent every ten seconds: who listens later gets it at
 // a lost connection: what was missed must be read again) or "status" ("open", "lost", "idle").
 // Ends with `signal`, or by the function that is returned.
 export function subscribe(kind, handler, signal) {
+  if (signal?.aborted) return () => {};
   if (!listeners.has(kind)) listeners.set(kind, new Set());
   listeners.get(kind).add(handler);
   if (kind === "device" && latestDevice) handler(latestDevice);
@@ -133,7 +136,7 @@ function setStatus(next) {
 
 function openStream() {
   const wanted = KINDS.some((name) => listeners.get(name)?.size);
-  if (source || document.hidden || !wanted) return;
+  if (source || document.hidden || !wanted || session.needs_login) return;
   source = new EventSource("api/stream");
   source.addEventListener("open", () => setStatus("open"));
   source.addEventListener("error", () => {
