@@ -207,6 +207,25 @@ def test_files_and_stills_teach_too(open_page: OpenPage, serve: Serve, tmp_path:
     assert asked(device, "POST", "api/watches/bowl/proposals") == [{"id": "0", "state": "empty"}]
 
 
+def test_a_still_that_was_refused_can_be_given_to_another_state(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_wizard(several())
+    path = "api/watches/bowl/proposals"
+    refused = {"kept": False, "refused": [{"reason": "conflict", "like": "empty-3"}]}
+    device.route("POST", path, lambda *_: refused)
+    page = open_page(serve(device) + "#/edit/bowl/teach")
+    still = page.locator(".still").first
+    still.click()
+    page.get_by_text("It looks like another state (empty-3).").wait_for()
+    kept = {"kept": True, "refused": [], "references": {"empty": {"day": 7}}}
+    device.route("POST", path, lambda *_: kept)
+    page.get_by_role("group", name="These are").get_by_role("button", name="empty").click()
+    still.click()
+    still.locator(".badge", has_text="empty").wait_for()
+    assert [body["state"] for body in asked(device, "POST", path)] == ["food", "empty"]
+
+
 def test_a_camera_that_gives_no_picture_is_explained_and_can_be_corrected(
     open_page: OpenPage, serve: Serve, device: FakeDevice
 ) -> None:

@@ -1,11 +1,11 @@
 // From a camera's address to a watch: source, region, states; then teaching (teach.js).
 
-import { fetchPicture, get, may, patch, path, post, remove, withQuery } from "./api.js";
+import { get, may, patch, path, post, remove, withQuery } from "./api.js";
 import { banner, busy, button, field, heading, progress, showBlob, toast, toastError } from "./components.js";
 import { fill, h, throttle } from "./dom.js";
 import { t } from "./i18n.js";
 import { regionEditor } from "./region.js";
-import { readyStep, teachStep } from "./teach.js";
+import { followPicture, readyStep, teachStep } from "./teach.js";
 
 const STEPS = ["source", "region", "states", "teach", "ready"];
 const FRAME_EVERY_MS = 400;
@@ -202,35 +202,24 @@ function regionStep({ body, made, signal, back, next, label, maskUrl = null }) {
       ),
     ),
   );
-  follow(editor.image, made, stop, showModel, problem);
-}
-
-// Show pictures one after the other, until `stop`; a hidden tab fetches none. The device closes a
-// preview that is not asked for pictures, as then or while states are named: it is opened again.
-async function follow(image, made, stop, shown, problem) {
-  let etag = null;
+  // The device closes a preview that is not asked for pictures, as while the tab is hidden or states
+  // are named: it is opened again.
   let closed = false;
-  while (!stop.aborted) {
-    let pause = FRAME_EVERY_MS;
-    try {
-      if (closed) made.preview = await post("api/preview", made.asked, { signal: stop });
-      const address = path("api/preview", made.preview.id, "frame.jpg");
-      const found = document.hidden ? null : await fetchPicture(withQuery(address, { w: FRAME_PX }), etag, stop);
-      closed = false;
-      if (found?.blob) {
-        etag = found.etag;
-        showBlob(image, found.blob);
-        shown();
-      }
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      pause = error.status === 422 && !closed ? 0 : LOST_MS;
-      if (pause) fill(problem, banner("warn", error.message));
-      closed = error.status === 422;
-      etag = null; // the next picture is shown whatever it is, and takes the words away
-    }
-    await new Promise((resolve) => setTimeout(resolve, pause));
-  }
+  const address = async () => {
+    if (closed) made.preview = await post("api/preview", made.asked, { signal: stop });
+    return withQuery(path("api/preview", made.preview.id, "frame.jpg"), { w: FRAME_PX });
+  };
+  const shown = () => {
+    closed = false;
+    showModel();
+  };
+  followPicture(editor.image, address, FRAME_EVERY_MS, stop, shown, (error) => {
+    const first = !closed;
+    closed = error.status === 422;
+    if (closed && first) return 0;
+    fill(problem, banner("warn", error.message));
+    return LOST_MS;
+  });
 }
 
 // Step 3: names of the states and of the watch.
