@@ -1,7 +1,7 @@
 // Blocks of a report: what the command line writes as one self-contained file, and what the pages show
 // of the same kind. A block is {kind, ...}; texts come from the device as they are.
 
-import { facts, scoreBars, stateColour } from "./components.js";
+import { facts, scoreBars, stateColour, stateText } from "./components.js";
 import { loadCharts, timelineChart } from "./chart.js";
 import { diagram } from "./diagram.js";
 import { fill, h } from "./dom.js";
@@ -95,7 +95,6 @@ function eventTable(block, rows, sinceText) {
 
 function eventRow(event, { states }, since) {
   const reason = event.reason ? ` (${named("reason.short", event.reason)})` : "";
-  const after = event.after === "unknown" ? t("state.unknown") : event.after;
   const levels = Object.fromEntries(Object.entries(event.levels ?? {}).map(([state, [enter, leave]]) => [state, { enter, leave }]));
   return h(
     "tr",
@@ -103,7 +102,7 @@ function eventRow(event, { states }, since) {
     h("td", {}, h("span", { class: `badge c-${stateColour(states, event.after)}` }, String(event.number))),
     h("td", { class: "event-picture" }, event.picture ? h("img", { src: event.picture, alt: t("report.picture", { n: event.number }), loading: "lazy" }) : null),
     h("td", { class: "event-time" }, since, h("br"), h("small", {}, formatTime(event.at), h("br"), named("light", event.light))),
-    h("td", { class: "event-change" }, h("span", { class: "muted" }, `${event.before ?? t("report.start")} → `), h("b", {}, after), reason),
+    h("td", { class: "event-change" }, h("span", { class: "muted" }, `${stateText(event.before ?? t("report.start"))} → `), h("b", {}, stateText(event.after)), reason),
     h("td", { class: "event-confidence" }, formatNumber(event.confidence)),
     h("td", { class: "event-bars" }, Object.keys(event.scores ?? {}).length ? scoreBars(states, event.scores, levels) : null),
   );
