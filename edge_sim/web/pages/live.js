@@ -295,6 +295,7 @@ function snapshot(watch, signal, large) {
     observer.disconnect();
     clearInterval(again);
     fetchNow.cancel();
+    visible = false; // nor is it loaded after a picture that is on its way
   };
   signal.addEventListener("abort", end, { once: true });
   const update = (next) => {
