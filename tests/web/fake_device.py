@@ -70,7 +70,7 @@ def watch(name: str, states: tuple[str, ...], **changes: Any) -> dict[str, Any]:
         "similarity": {state: 0.96 - 0.27 * place for place, state in enumerate(states)},
         "margin": 0.9,
         "thresholds": {state: level for state in states},
-        "novelty": {"value": 0.2, "level": 0.5},
+        "novelty": {"value": 0.2},
         "familiar": True,
         "light": "day",
         "gate": {"open": False, "share_open": 0.04},

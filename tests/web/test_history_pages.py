@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.web.conftest import OpenPage
-from tests.web.fake_device import FakeDevice, error, watch
-from tests.web.fake_history import with_history
+from tests.web.fake_device import PATIENCE_S, FakeDevice, error, watch
+from tests.web.fake_history import decided, event, with_history
 
 pytestmark = pytest.mark.browser
 Serve = Callable[[FakeDevice], str]
@@ -40,6 +42,23 @@ def test_the_slider_shows_events_that_would_come_and_keeps_the_setting(
     page.get_by_role("button", name="Use this sensitivity").click()
     page.get_by_text("The sensitivity is changed.").wait_for()
     assert asked(device, "PATCH") == [("api/watches/bowl", {"sensitivity": 0.8})]
+
+
+def test_an_event_that_comes_leaves_the_slider_where_it_is(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_history()
+    page = open_page(serve(device) + "#/time/bowl")
+    slider = page.get_by_role("slider", name="Sensitivity")
+    slider.fill("0.8")
+    page.get_by_role("heading", name="gained").wait_for()
+    slider.focus()
+    events = [event(0, time.time())]
+    device.route("GET", "api/events", lambda *_: events)
+    device.send("event", events[0])
+    page.wait_for_function("() => document.querySelectorAll('.event-row').length === 1")
+    page.locator("#sensitivity:focus").wait_for()
+    assert slider.input_value() == "0.8"
 
 
 def test_without_a_score_log_events_are_listed_and_the_key_is_named(
@@ -158,6 +177,64 @@ def test_a_viewer_sees_no_button_that_changes_anything(open_page: OpenPage, serv
     assert page.get_by_role("textbox").count() == 0
     page.goto(address + "#/review")
     page.get_by_text("This needs an account with the role operator.").wait_for()
+
+
+def test_one_frame_is_decided_at_a_time_and_a_key_held_down_decides_once(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_history()
+    may_answer = threading.Event()
+
+    def answer(body: dict[str, Any], *_: Any) -> Any:
+        may_answer.wait(PATIENCE_S)
+        return decided(body, time.time())
+
+    device.route("POST", "api/review", answer)
+    page = open_page(serve(device) + "#/review")
+    frames = page.locator(".review-grid li")
+    frames.first.wait_for()
+    page.keyboard.down("1")
+    page.keyboard.press("2")  # not answered yet
+    may_answer.set()
+    page.wait_for_function("() => document.querySelectorAll('.review-grid li').length === 4")
+    page.keyboard.down("1")  # as a keyboard repeats it
+    page.keyboard.up("1")
+    page.keyboard.press("u")
+    page.wait_for_function("() => document.querySelectorAll('.review-grid li').length === 3")
+    decisions = [body["decisions"] for _, body in asked(device, "POST")]
+    assert decisions == [[{"id": "bowl/f0", "as": "food"}], [{"id": "bowl/f1", "as": "unknown"}]]
+
+
+def test_a_setting_of_a_watch_that_is_not_taken_shows_what_is_in_force(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_history()
+    device.route("PATCH", "api/watches/bowl", lambda *_: error(422, "it cannot be written"))
+    page = open_page(serve(device) + "#/watch/bowl", tolerate=("422",))
+    private = page.get_by_label("Private: states without pictures")
+    private.click()
+    page.locator("#private:not(:checked)").wait_for()
+    page.get_by_text("it cannot be written").wait_for()
+    slider = page.get_by_role("slider", name="Sensitivity")
+    slider.fill("0.8")
+    page.wait_for_function("slider => slider.value === '0.5'", arg=slider.element_handle())
+    page.locator("output", has_text="0.50").wait_for()
+    assert asked(device, "PATCH")[-1] == ("api/watches/bowl", {"sensitivity": 0.8})
+
+
+def test_text_that_is_not_saved_stays_when_a_field_is_written(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_history()
+    page = open_page(serve(device) + "#/settings")
+    text = page.get_by_label("config.yaml")
+    text.fill("# Mine.\n")
+    page.locator("summary", has_text="watches.bowl:").click()
+    for wanted in (True, False):  # the second is sent after all that follows the first
+        with page.expect_response("**/api/config"):
+            page.get_by_label("private").set_checked(wanted)
+    assert [path for path, _ in asked(device, "GET")].count("api/config") == 1
+    assert text.input_value() == "# Mine.\n"
 
 
 @pytest.mark.parametrize("place", ["time/bowl", "review", "gallery/bowl", "settings"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -48,6 +48,62 @@ def test_a_change_arrives_without_reloading_and_brings_its_picture(
     page.wait_for_function(
         "([image, before]) => image.src !== before", arg=[image.element_handle(), before]
     )
+
+
+def test_a_picture_that_was_missing_is_shown_again_and_its_button_keeps_the_focus(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    page = open_page(serve(device))
+    bowl = page.get_by_role("article", name="bowl")
+    image = bowl.get_by_role("img", name="Picture of bowl")
+    page.wait_for_function("i => i.naturalWidth > 0", arg=image.element_handle())
+    bowl.get_by_role("button", name="whole picture").focus()
+    picture = device.pictures.pop("bowl")
+    device.add(watch("bowl", ("food", "empty")))
+    bowl.get_by_text("No picture yet.").wait_for()
+    device.pictures["bowl"] = picture
+    device.add(watch("bowl", ("food", "empty")))
+    image.wait_for()
+    page.locator("button:focus", has_text="whole picture").wait_for()
+
+
+def test_a_watch_that_becomes_private_shows_no_picture_from_then_on(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    page = open_page(serve(device))
+    bowl = page.get_by_role("article", name="bowl")
+    bowl.get_by_role("img", name="Picture of bowl").wait_for()
+    device.add(watch("bowl", ("food", "empty"), private=True))
+    bowl.get_by_text("Private: no pictures are shown.").wait_for()
+    device.add(watch("bowl", ("food", "empty")))
+    bowl.get_by_role("img", name="Picture of bowl").wait_for()
+
+
+def test_who_has_signed_out_is_told_nothing_until_somebody_signs_in(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = several()
+    signed_in = {"user": "ada", "role": "admin", "needs_login": False}
+    nobody = {"user": None, "role": "nobody", "needs_login": True}
+    device.session |= signed_in
+    device.route("POST", r"api/logout", lambda *_: take(nobody))
+    device.route("POST", r"api/login", lambda *_: take(signed_in))
+
+    def take(session: dict[str, Any]) -> dict[str, Any]:
+        device.session |= session
+        return {}
+
+    page = open_page(serve(device))
+    device.wait_for_readers(1)
+    page.get_by_role("button", name="Sign out").click()
+    device.wait_for_readers(0)
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("secret")
+    page.keyboard.press("Enter")
+    page.get_by_role("article", name="bowl").wait_for()
+    device.wait_for_readers(1)
 
 
 def test_a_wrong_state_is_corrected_in_two_clicks_and_taken_back_in_one(
@@ -142,10 +198,13 @@ def test_a_hidden_tab_listens_to_nothing_and_catches_up_when_it_is_shown(
     asked = len(device.asked)
     state = {"name": "empty", "reason": None, "since": "2026-01-01T13:00:00Z", "in_state_s": 1}
     device.add(watch("bowl", ("food", "empty"), state=state))
+    del device.watches["gate"]
     hide(page, hidden=False)
     page.get_by_role("article", name="bowl").locator(".badge", has_text="empty").wait_for()
+    page.get_by_role("article", name="gate").wait_for(state="detached")
     device.wait_for_readers(1)
-    assert [path for _, path, _ in device.asked[asked:] if "snapshot" not in path] == []
+    paths = [path for _, path, _ in device.asked[asked:] if "snapshot" not in path]
+    assert paths == ["api/watches"]
 
 
 def hide(page: Page, *, hidden: bool) -> None:

@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 
+from edge_sim.core.types import UnknownReason
 from tests.web.fake_device import PAGES
 
 MODULES = sorted(PAGES.glob("*.js"))
@@ -33,17 +34,24 @@ def test_both_languages_have_the_same_keys_and_placeholders() -> None:
 
 
 def test_every_text_that_a_page_names_exists_and_every_text_is_used() -> None:
-    sources = "\n".join(module.read_text(encoding="utf-8") for module in MODULES)
-    sources = re.sub(r"^.*export const (?:english|german) = [^}]*?\n};", "", sources, flags=re.S)
+    pages = [module for module in MODULES if not module.name.startswith("strings.")]
+    sources = "\n".join(module.read_text(encoding="utf-8") for module in pages)
     used = set(re.findall(r'\bt\("([^"]+)"', sources))
     english = strings("en")
     assert used - english.keys() == set()
-    prefixes = set(re.findall(r'\bnamed\("([^"]+)"', sources))
+    prefixes = set(re.findall(r'\b(?:named|worded)\("([^"]+)"', sources))
     prefixes |= {key.rstrip(".") for key in re.findall(r"\bt\(`([\w.]+)\$\{", sources)}
     labels = set(re.findall(r'"((?:[a-z]+\.)[\w.]+)"', sources))
     for key in english:
         plain = key.removesuffix(".one")
         assert plain in used | labels or plain.rpartition(".")[0] in prefixes, f"{key}: not used"
+
+
+def test_every_reason_has_a_sentence_and_a_word() -> None:
+    english = strings("en")
+    for reason in UnknownReason:
+        assert f"reason.{reason.value}" in english
+        assert english[f"reason.short.{reason.value}"] == reason.value.replace("_", " ")
 
 
 def test_every_module_that_is_imported_exists() -> None:

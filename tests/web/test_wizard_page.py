@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.pictures import picture, write
 from tests.web.conftest import OpenPage
-from tests.web.fake_device import FakeDevice, error, several, with_wizard
+from tests.web.fake_device import PATIENCE_S, FakeDevice, error, several, with_wizard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,6 +207,25 @@ def test_files_and_stills_teach_too(open_page: OpenPage, serve: Serve, tmp_path:
     assert asked(device, "POST", "api/watches/bowl/proposals") == [{"id": "0", "state": "empty"}]
 
 
+def test_a_still_that_was_refused_can_be_given_to_another_state(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    device = with_wizard(several())
+    path = "api/watches/bowl/proposals"
+    refused = {"kept": False, "refused": [{"reason": "conflict", "like": "empty-3"}]}
+    device.route("POST", path, lambda *_: refused)
+    page = open_page(serve(device) + "#/edit/bowl/teach")
+    still = page.locator(".still").first
+    still.click()
+    page.get_by_text("It looks like another state (empty-3).").wait_for()
+    kept = {"kept": True, "refused": [], "references": {"empty": {"day": 7}}}
+    device.route("POST", path, lambda *_: kept)
+    page.get_by_role("group", name="These are").get_by_role("button", name="empty").click()
+    still.click()
+    still.locator(".badge", has_text="empty").wait_for()
+    assert [body["state"] for body in asked(device, "POST", path)] == ["food", "empty"]
+
+
 def test_a_camera_that_gives_no_picture_is_explained_and_can_be_corrected(
     open_page: OpenPage, serve: Serve, device: FakeDevice
 ) -> None:
@@ -233,6 +253,74 @@ def test_found_cameras_are_offered_and_what_hinders_one_is_said(
     page.get_by_role("button", name="USB camera").click()
     page.locator(".stage").wait_for()
     assert asked(device, "POST", "api/preview") == [{"uri": "/dev/v4l/by-id/usb-cam"}]
+
+
+def test_the_login_of_a_found_camera_goes_into_its_watch(
+    open_page: OpenPage, serve: Serve, device: FakeDevice
+) -> None:
+    login = {"address": "192.168.1.20", "uri": "rtsp://192.168.1.20/1", "error": None}
+    device.route("POST", r"api/cameras", lambda *_: login)
+    page = open_page(serve(device) + "#/new")
+    page.get_by_text("It asks for a user").click()
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill("secret")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Door").click()
+    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Show the picture").click()
+    page.get_by_role("button", name="Next").click()
+    create_watch(page)
+    source = {"uri": "rtsp://192.168.1.20/1", "user": "ada", "password": "secret"}
+    assert asked(device, "POST", "api/preview") == [source, source]
+    assert asked(device, "POST", "api/watches")[0]["source"] == source
+
+
+def create_watch(page: Page) -> None:
+    page.get_by_role("button", name="on / off").click()
+    page.get_by_role("button", name="Create the watch").click()
+    page.get_by_role("button", name="Hold while it is on").wait_for()
+
+
+def test_of_two_cameras_that_are_being_opened_the_last_counts(
+    open_page: OpenPage, serve: Serve, device: FakeDevice
+) -> None:
+    device.device["sources"] = [{"name": name, "up": True} for name in ("slow", "fast")]
+    may_open = threading.Event()
+
+    def opened(body: dict[str, Any], *_: Any) -> Any:
+        if body["source"] == "slow":
+            may_open.wait(PATIENCE_S)
+        return {"id": "p1", "width": 640, "height": 480, "light": "day"}
+
+    device.route("POST", r"api/preview", opened)
+    page = open_page(serve(device) + "#/new")
+    page.get_by_role("button", name="slow").click()
+    with page.expect_event("requestfailed"):
+        page.get_by_role("button", name="fast").click()
+    may_open.set()
+    page.get_by_role("button", name="Next").click()
+    create_watch(page)
+    assert asked(device, "POST", "api/watches")[0]["source"] == {"name": "fast"}
+
+
+def test_a_preview_that_was_closed_meanwhile_is_opened_again_and_the_region_stays(
+    open_page: OpenPage, serve: Serve, device: FakeDevice
+) -> None:
+    page = open_page(serve(device) + "#/new", tolerate=("422",))
+    show_picture(page)
+    drag(page, (0.2, 0.3), (0.7, 0.8))
+    again = {"id": "p2", "width": 640, "height": 480, "light": "day"}
+    frame = device.answer("GET", "api/preview/p1/frame.jpg", None)
+    device.route("POST", r"api/preview", lambda *_: again)
+    device.route("GET", r"api/preview/p2/frame\.jpg", lambda *_: frame)
+    device.route("POST", r"api/preview/p2/model", lambda *_: frame)
+    device.route("DELETE", r"api/preview/p2", lambda *_: {})
+    with page.expect_response("**/api/preview/p2/model"):
+        device.route("GET", r"api/preview/p1/.*", lambda *_: error(422, "not open any more"))
+    assert asked(device, "POST", "api/preview") == [{"uri": CAMERA}, {"uri": CAMERA}]
+    assert region(page) == pytest.approx([20, 30, 50, 50], abs=0.5)
+    page.get_by_role("button", name="Next").click()
+    create_watch(page)
 
 
 def test_a_pasted_address_shows_its_picture_at_once(

@@ -3,7 +3,7 @@
 
 import { t } from "./i18n.js";
 
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, message, detail) {
     super(message);
     this.status = status;
@@ -21,7 +21,9 @@ export function may(role) {
 
 export async function loadSession() {
   Object.assign(session, await request("GET", "api/session"));
-  return session;
+  if (!session.needs_login) return openStream();
+  closeStream();
+  setStatus("idle"); // it is not lost: nobody is signed in
 }
 
 // URL of a path whose parts come from data: `path("api/watches", name, "teach")`.
@@ -46,7 +48,7 @@ export const remove = (address) => request("DELETE", address);
 
 async function request(method, address, body, options = {}) {
   let response = await send(method, address, body, options);
-  if (response.status === 403 && method !== "GET" && !options.again) {
+  if (response.status === 403 && method !== "GET") {
     // A session that the server began anew has another token; what it refuses then, it means.
     const known = session.csrf;
     await loadSession();
@@ -88,13 +90,7 @@ async function errorOf(response) {
 
 // A picture and its ETag; null where it is still the one with `etag`, a null blob where there is none yet.
 export async function fetchPicture(address, etag, signal) {
-  let response;
-  try {
-    response = await fetch(address, { cache: "no-cache", credentials: "same-origin", signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, t("error.offline"));
-  }
+  const response = await send("GET", address, undefined, { signal });
   if (!response.ok) throw await errorOf(response);
   if (response.status === 204) return { blob: null, etag: null };
   const found = response.headers.get("etag");
@@ -113,6 +109,7 @@ let latestDevice = null; // sent every ten seconds: who listens later gets it at
 // a lost connection: what was missed must be read again) or "status" ("open", "lost", "idle").
 // Ends with `signal`, or by the function that is returned.
 export function subscribe(kind, handler, signal) {
+  if (signal?.aborted) return () => {};
   if (!listeners.has(kind)) listeners.set(kind, new Set());
   listeners.get(kind).add(handler);
   if (kind === "device" && latestDevice) handler(latestDevice);
@@ -139,7 +136,7 @@ function setStatus(next) {
 
 function openStream() {
   const wanted = KINDS.some((name) => listeners.get(name)?.size);
-  if (source || document.hidden || !wanted) return;
+  if (source || document.hidden || !wanted || session.needs_login) return;
   source = new EventSource("api/stream");
   source.addEventListener("open", () => setStatus("open"));
   source.addEventListener("error", () => {

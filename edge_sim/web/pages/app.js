@@ -31,7 +31,7 @@ let leaving = new AbortController();
 let first = true;
 
 // Open an address; `instead` leaves no way back to the present one, which only leads there.
-export function go(address, { instead = false } = {}) {
+function go(address, { instead = false } = {}) {
   if (location.hash === `#/${address}`) show();
   else if (instead) location.replace(`#/${address}`);
   else location.hash = `#/${address}`;

@@ -5,7 +5,7 @@
 // `margin` and `luma` ([value per t] or absent), `spans` ([{start, end, state, reason}]), `truth`,
 // `wrong` ({start, end, state}), `lights` ([{start, end, light}]), `events` ([{number, at, after}]).
 
-import { stateColour } from "./components.js";
+import { stateColour, stateText } from "./components.js";
 import { append, fill, h } from "./dom.js";
 import { formatDuration, formatNumber, formatTime, language, named, t } from "./i18n.js";
 
@@ -117,8 +117,8 @@ export function timelineChart(place, data, { elapsed = false, onPick, onTime, la
   function bands(u) {
     laneName(u, t("chart.state"), STATE_LANE / 2);
     if (data.truth?.length) laneName(u, t("chart.truth"), STATE_LANE + GAP + TRUTH_LANE / 2);
-    drawBand(u, data.spans ?? [], 0, STATE_LANE, (span) => stateColour(data.states, span.state), (span) => (span.reason ? named("reason.short", span.reason) : span.state), true);
-    if (data.truth?.length) drawBand(u, data.truth, STATE_LANE + GAP, TRUTH_LANE, (span) => stateColour(data.states, span.state), (span) => span.state);
+    drawBand(u, data.spans ?? [], 0, STATE_LANE, (span) => stateColour(data.states, span.state), (span) => (span.reason ? named("reason.short", span.reason) : stateText(span.state)), true);
+    if (data.truth?.length) drawBand(u, data.truth, STATE_LANE + GAP, TRUTH_LANE, (span) => stateColour(data.states, span.state), (span) => stateText(span.state));
     const { ctx, bbox } = u;
     ctx.fillStyle = paint("wrong");
     for (const { start: from, end: to } of data.wrong ?? []) {
@@ -188,7 +188,7 @@ export function timelineChart(place, data, { elapsed = false, onPick, onTime, la
       let row = rows.findIndex((right) => x - right >= MARKER);
       if (row < 0) row = rows.length < 3 ? rows.length : rows.indexOf(Math.min(...rows));
       rows[row] = x;
-      const name = t("chart.event", { n: event.number, time: clock(event.at), state: event.after });
+      const name = t("chart.event", { n: event.number, time: clock(event.at), state: stateText(event.after) });
       const style = { left: `${x}px`, top: `${row * (MARKER + 2)}px` };
       return h("button", { type: "button", class: `marker c-${stateColour(data.states, event.after)}`, style, title: name, "aria-label": name, onclick: () => onPick?.(event) }, String(event.number));
     }));
@@ -201,7 +201,7 @@ export function timelineChart(place, data, { elapsed = false, onPick, onTime, la
     const second = data.t[at];
     const span = (data.spans ?? []).find((one) => one.start <= second && second <= one.end);
     const parts = [clock(second)];
-    if (span) parts.push(span.reason ? `${span.state === "unknown" ? t("state.unknown") : span.state} (${named("reason.short", span.reason)})` : span.state);
+    if (span) parts.push(stateText(span.state) + (span.reason ? ` (${named("reason.short", span.reason)})` : ""));
     for (const state of data.states) if (data.scores?.[state]) parts.push(`${state} ${formatNumber(data.scores[state][at], 3)}`);
     if (data.margin) parts.push(`${t("chart.margin")} ${formatNumber(data.margin[at])}`);
     fill(readout, parts.join(" · "));

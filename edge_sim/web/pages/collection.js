@@ -23,8 +23,17 @@ export async function collectionPage({ main, query, signal, go }) {
   const tabs = VIEWS.map((name) => button(t(`collection.${name}`), () => go(address({ view: name })), { class: "small", "aria-pressed": String(name === view) }));
   const body = h("div");
   const actions = h("div", { class: "gallery-actions", "aria-live": "polite" });
-  const tagActions = () => (may("operator") ? drawTagActions(actions, chosen, overview.tags, () => show().catch(toastError)) : null);
+  const tagActions = () => (may("operator") ? drawTagActions(actions, chosen, overview.tags, untick, () => redo().catch(toastError)) : null);
   fill(main, heading(t("collection.title"), h("div", { class: "actions" }, tabs)), facts([[t("collection.count"), formatNumber(overview.pictures, 0)], [t("collection.kind"), overview.kind], [t("settings.model"), overview.model]]), overview.ready ? null : banner("warn", overview.reason), view === "pictures" ? filterForm(overview, wanted, (changes) => go(address(changes)), upload) : null, actions, body);
+
+  let redo = show; // what fetched the pictures that are shown
+
+  // A map draws what is chosen; elsewhere boxes alone change, and pictures that were loaded stay.
+  function untick() {
+    chosen.clear();
+    if (view === "map") redo().catch(toastError);
+    else body.querySelectorAll("input").forEach((box) => (box.checked = false));
+  }
 
   async function show() {
     if (view === "map") return showMap(body, chosen, tagActions, signal);
@@ -49,14 +58,11 @@ export async function collectionPage({ main, query, signal, go }) {
     }
   }
 
-  async function upload(file) {
+  function upload(file) {
     const form = new FormData();
     form.append("file", file);
-    try {
-      showPictures(await post(withQuery("api/collection/search", { filter: wanted.filter, k: SHOWN }), form, { signal }));
-    } catch (error) {
-      toastError(error);
-    }
+    redo = async () => showPictures(await post(withQuery("api/collection/search", { filter: wanted.filter, k: SHOWN }), form, { signal }));
+    redo().catch(toastError);
   }
 
   tagActions();
@@ -118,18 +124,19 @@ function chooseRegion(item, search) {
   });
   frame.addEventListener("pointermove", (event) => start && draw(region(start, at(event))));
   frame.addEventListener("pointerup", (event) => {
+    if (!start) return; // it was pressed elsewhere
     const found = region(start, at(event));
     start = null;
     if (found[2] < 0.03 || found[3] < 0.03) return;
     element.close();
-    search({ id: item.id, region: found.map((value) => value.toFixed(4)).join(","), order: null });
+    search({ id: item.id, region: found.map((value) => value.toFixed(4)).join(","), order: null, text: null });
   });
   element.addEventListener("close", () => element.remove());
   document.body.append(element);
   element.showModal();
 }
 
-function drawTagActions(place, chosen, tags, changed) {
+function drawTagActions(place, chosen, tags, untick, changed) {
   if (!chosen.size) return fill(place);
   const ids = [...chosen];
   const name = h("input", { placeholder: t("gallery.tag"), "aria-label": t("gallery.tag"), list: "known-tags", maxlength: "64", onkeydown: (event) => {
@@ -138,8 +145,7 @@ function drawTagActions(place, chosen, tags, changed) {
   const known = h("datalist", { id: "known-tags" }, Object.keys(tags).map((tag) => h("option", { value: tag })));
   const drop = h("select", { "aria-label": t("collection.untag"), onchange: () => drop.value && change({ drop: [drop.value] }) }, h("option", { value: "" }, t("collection.untag")), Object.keys(tags).map((tag) => h("option", { value: tag }, tag)));
   fill(place, h("b", {}, t("review.chosen", { n: ids.length })), name, known, drop, button(t("gallery.none"), () => {
-    chosen.clear();
-    changed();
+    untick();
     fill(place);
   }, { class: "link" }));
 

@@ -9,10 +9,11 @@ export function stateColour(states, state) {
   return place < 0 ? "unknown" : `state${place % 8}`;
 }
 
+// Name of a state: only `unknown` is a word of the device and has a translation.
+export const stateText = (state) => (state === "unknown" ? t("state.unknown") : state ?? t("state.none"));
+
 export function stateBadge(states, state) {
-  const colour = stateColour(states, state);
-  const text = state === "unknown" ? t("state.unknown") : state ?? t("state.none");
-  return h("span", { class: `badge c-${colour}` }, text);
+  return h("span", { class: `badge c-${stateColour(states, state)}` }, stateText(state));
 }
 
 // One row per state: name, bar with the enter (thick) and leave (thin) levels, score, and the
@@ -52,23 +53,18 @@ function scoreBar(states, state, score, threshold, probability) {
 
 export const percent = (share) => `${(Math.min(1, Math.max(0, share)) * 100).toFixed(2)}%`;
 
-// A picture of fixed proportions; `region` [x, y, w, h] in fractions is framed on it.
-export function picture({ src, alt, region, ratio, children }) {
-  const image = h("img", { src, alt: alt ?? "", decoding: "async", draggable: "false" });
-  const figure = h("div", { class: "picture" }, image, region ? regionBox(region) : null, children);
-  if (ratio) figure.style.setProperty("aspect-ratio", String(ratio));
-  return figure;
-}
-
+// A frame on a picture; the region is [x, y, w, h] in fractions of it.
 export function regionBox([x, y, width, height]) {
   const style = { left: percent(x), top: percent(y), width: percent(width), height: percent(height) };
   return h("span", { class: "region-box", style, "aria-hidden": "true" });
 }
 
-// Show a picture that was fetched, and release the one before.
+// Show a picture that was fetched; it is released once it is shown, or when the next one comes first.
 export function showBlob(image, blob) {
   const old = image.src;
-  image.src = URL.createObjectURL(blob);
+  const url = URL.createObjectURL(blob);
+  image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+  image.src = url;
   if (old.startsWith("blob:")) URL.revokeObjectURL(old);
 }
 

@@ -2,7 +2,7 @@
 // written at once. Lists of sections (sinks) and tables (rules) are edited in the text.
 
 import { patch } from "./api.js";
-import { field, toast } from "./components.js";
+import { field, toast, toastError } from "./components.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
 
@@ -14,7 +14,7 @@ export function configForm(schema, values, changed) {
 }
 
 // A node of the schema with what it refers to; of a choice with null, the other one.
-export function refer(schema, node) {
+function refer(schema, node) {
   const other = node.anyOf?.find((one) => one.type !== "null") ?? node;
   const target = other.$ref?.replace(/^#\//, "").split("/").reduce((at, part) => at?.[part], schema);
   return { ...other, ...target, ...node, nullable: Boolean(node.anyOf?.some((one) => one.type === "null")) };
@@ -58,7 +58,7 @@ function control(form, node, value, keys) {
       const answer = await patch("api/config", { path, value: wanted });
       before = wanted;
       toast(t(answer?.restarts ? "form.restarts" : "settings.saved"));
-      form.changed(answer);
+      form.changed(answer).catch(toastError);
     } catch (error) {
       fault.textContent = error.detail?.errors?.[0]?.text ?? error.message;
     } finally {

@@ -1,7 +1,7 @@
 // All watches at a glance: picture, state, scores, what is wrong, and the correction in two clicks.
 
 import { fetchPicture, get, may, path, post, subscribe, withQuery } from "./api.js";
-import { button, empty, facts, heading, reasonText, regionBox, scoreBars, stateBadge, toast, toastError } from "./components.js";
+import { button, empty, facts, heading, reasonText, regionBox, scoreBars, showBlob, stateBadge, toast, toastError } from "./components.js";
 import { fill, fillWhenChanged, h, throttle } from "./dom.js";
 import { formatDuration, formatPercent, formatTime, named, t } from "./i18n.js";
 
@@ -48,6 +48,15 @@ export async function livePage({ main, signal }) {
   watches.forEach(show);
   show({ removed: true });
   subscribe("watch", show, signal);
+  // The stream tells again of every watch that there is, and not of one that is gone.
+  subscribe("resumed", async () => {
+    try {
+      const left = (await get("api/watches", { signal })).map(({ name }) => name);
+      for (const name of [...cards.keys()]) if (!left.includes(name)) show({ name, removed: true });
+    } catch (error) {
+      toastError(error);
+    }
+  }, signal);
   subscribe("device", ({ sources = [] }) => cards.forEach((card) => card.camera(sources)), signal);
   const clock = setInterval(() => cards.forEach((card) => card.tick()), 1000);
   signal.addEventListener("abort", () => clearInterval(clock));
@@ -83,7 +92,7 @@ export function watchCard(first, signal, { large = false } = {}) {
     element,
     watch: first,
     update(watch) {
-      if (watch.picture !== card.watch.picture) shot.changed();
+      shot.update(watch);
       card.watch = watch;
       card.at = performance.now();
       const { states, similarity, thresholds, scores } = watch;
@@ -127,7 +136,7 @@ function noteTexts(watch) {
   return notes;
 }
 
-export function statesWithoutReferences({ states = [], references }) {
+function statesWithoutReferences({ states = [], references }) {
   if (!references) return [];
   return states.filter((name) => !Object.values(references[name] ?? {}).some((n) => n > 0));
 }
@@ -209,53 +218,61 @@ function letterboxed([x, y, width, height], ratio, frameRatio) {
 }
 
 // The watch's picture, fetched only while it can be seen and only when it changed.
-function snapshot(first, signal, large) {
-  const image = h("img", { alt: t("live.alt", { watch: first.name }), decoding: "async" });
-  const frame = h("div", { class: "picture live-picture" }, image);
-  const message = h("p", { class: "no-picture muted" });
+function snapshot(watch, signal, large) {
+  const image = h("img", { alt: t("live.alt", { watch: watch.name }), decoding: "async", onload: drawBox });
+  const box = h("span");
+  const message = h("p", { class: "no-picture muted", hidden: true });
   let view = large ? "frame" : "region";
   let etag = null;
-  let shownUrl = null;
   let visible = false;
   let running = false;
+  let late = false;
 
-  const load = () => visible && !document.hidden && fetchNow();
+  function load() {
+    if (watch.private) missing(403);
+    else if (visible && !document.hidden) fetchNow();
+  }
+
   const fetchNow = throttle(PICTURE_EVERY_MS, async () => {
+    late = running; // what is asked for meanwhile comes after it
     if (running || signal.aborted) return;
     running = true;
     const asked = view;
     try {
-      const address = withQuery(path("api/watches", first.name, "snapshot.jpg"), { view: asked, w: large ? 600 : 360 });
+      const address = withQuery(path("api/watches", watch.name, "snapshot.jpg"), { view: asked, w: large ? 600 : 360 });
       const found = await fetchPicture(address, etag, signal);
-      if (found && asked === view) {
+      if (found && asked === view && !watch.private) {
         etag = found.etag;
-        if (found.blob) show(found.blob);
-        else missing({});
+        if (found.blob) showBlob(image, found.blob);
+        else missing();
       }
     } catch (error) {
-      if (error.name !== "AbortError") missing(error);
+      if (error.name !== "AbortError") missing(error.status);
     } finally {
       running = false;
+      if (late) load();
     }
   });
-
-  function show(blob) {
-    if (shownUrl) URL.revokeObjectURL(shownUrl);
-    shownUrl = URL.createObjectURL(blob);
-    image.onload = drawBox;
-    image.src = shownUrl;
-  }
 
   function drawBox() {
     const ratio = image.naturalWidth / image.naturalHeight;
     if (large) frame.style.setProperty("aspect-ratio", String(ratio));
-    const region = view === "frame" ? first.region : null;
-    fill(frame, image, region ? regionBox(large ? region : letterboxed(region, ratio, CARD_RATIO)) : null, toggle);
+    const region = view === "frame" ? watch.region : null;
+    fill(box, region ? regionBox(large ? region : letterboxed(region, ratio, CARD_RATIO)) : null);
+    show(true);
   }
 
-  function missing(error) {
-    message.textContent = error.status === 403 ? t("live.private") : t("live.nopicture");
-    fill(frame, message, error.status === 403 ? null : toggle);
+  // Elements are hidden and stay where they are, so that the button keeps the focus.
+  function show(seen, hidden = false) {
+    image.hidden = box.hidden = !seen;
+    message.hidden = seen;
+    toggle.hidden = hidden;
+  }
+
+  function missing(status) {
+    etag = null; // the same picture is shown again when it is back
+    message.textContent = t(status === 403 ? "live.private" : "live.nopicture");
+    show(false, status === 403);
   }
 
   const toggle = button(t("live.whole"), () => {
@@ -266,20 +283,25 @@ function snapshot(first, signal, large) {
   }, { class: "small view-toggle" });
   if (large) toggle.textContent = t("live.region");
 
-  if (first.private) missing({ status: 403 });
-  else fill(frame, image, toggle);
+  const frame = h("div", { class: "picture live-picture" }, image, box, message, toggle);
+  load();
   const observer = new IntersectionObserver((entries) => {
     visible = entries.some((entry) => entry.isIntersecting);
-    if (visible && !first.private) load();
+    load();
   }, { rootMargin: "100px" });
   observer.observe(frame);
-  const again = setInterval(() => !first.private && load(), PICTURE_AGAIN_MS);
+  const again = setInterval(load, PICTURE_AGAIN_MS);
   const end = () => {
     observer.disconnect();
     clearInterval(again);
     fetchNow.cancel();
-    if (shownUrl) URL.revokeObjectURL(shownUrl);
+    visible = false; // nor is it loaded after a picture that is on its way
   };
   signal.addEventListener("abort", end, { once: true });
-  return { element: frame, changed: () => !first.private && load(), end };
+  const update = (next) => {
+    const changed = ["picture", "private", "region"].some((key) => String(next[key]) !== String(watch[key]));
+    watch = next;
+    if (changed) load();
+  };
+  return { element: frame, update, end };
 }

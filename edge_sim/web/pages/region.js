@@ -103,7 +103,7 @@ function inside([x, y, width, height], [px, py]) {
 }
 
 // The region while it is dragged: a corner or edge, the whole of it, or a new one from its first corner.
-export function dragged({ edge, start, region: [x, y, width, height] }, px, py) {
+function dragged({ edge, start, region: [x, y, width, height] }, px, py) {
   if (edge === "move") {
     return [clamp(x + px - start[0], 0, 1 - width), clamp(y + py - start[1], 0, 1 - height), width, height];
   }

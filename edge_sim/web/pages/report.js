@@ -1,7 +1,7 @@
 // Blocks of a report: what the command line writes as one self-contained file, and what the pages show
 // of the same kind. A block is {kind, ...}; texts come from the device as they are.
 
-import { facts, scoreBars, stateColour } from "./components.js";
+import { facts, scoreBars, stateColour, stateText } from "./components.js";
 import { loadCharts, timelineChart } from "./chart.js";
 import { diagram } from "./diagram.js";
 import { fill, h } from "./dom.js";
@@ -20,12 +20,8 @@ export async function showReport(main, report) {
   if (report.blocks.some(({ kind }) => kind === "timeline")) await loadCharts();
   const lines = (report.facts ?? []).map((line) => h("p", { class: "muted" }, line));
   fill(main, h("header", {}, h("h1", {}, report.title), lines));
-  for (const block of report.blocks) main.append(reportBlock(block));
+  for (const block of report.blocks) main.append(BLOCKS[block.kind](block));
   if (report.footer) main.append(h("section", { class: "muted" }, h("p", {}, report.footer)));
-}
-
-export function reportBlock(block) {
-  return BLOCKS[block.kind](block);
 }
 
 function title({ heading, note }) {
@@ -49,7 +45,7 @@ function gridBlock(block) {
 }
 
 // A picture with lines under it; `mark` is "good", "warn" or "wrong" for a frame of that meaning.
-export function pictureCard({ picture, lines, mark }) {
+function pictureCard({ picture, lines, mark }) {
   const [first, ...rest] = lines.length ? lines : [""];
   const shown = picture ? h("img", { src: picture, alt: first, loading: "lazy" }) : h("span", { class: "none" }, t("report.nopicture"));
   return h("li", { class: mark ? `marked ${mark}` : "" }, h("figure", {}, shown, h("figcaption", {}, h("b", {}, first), rest.map((line) => [h("br"), line]))));
@@ -99,7 +95,6 @@ function eventTable(block, rows, sinceText) {
 
 function eventRow(event, { states }, since) {
   const reason = event.reason ? ` (${named("reason.short", event.reason)})` : "";
-  const after = event.after === "unknown" ? t("state.unknown") : event.after;
   const levels = Object.fromEntries(Object.entries(event.levels ?? {}).map(([state, [enter, leave]]) => [state, { enter, leave }]));
   return h(
     "tr",
@@ -107,7 +102,7 @@ function eventRow(event, { states }, since) {
     h("td", {}, h("span", { class: `badge c-${stateColour(states, event.after)}` }, String(event.number))),
     h("td", { class: "event-picture" }, event.picture ? h("img", { src: event.picture, alt: t("report.picture", { n: event.number }), loading: "lazy" }) : null),
     h("td", { class: "event-time" }, since, h("br"), h("small", {}, formatTime(event.at), h("br"), named("light", event.light))),
-    h("td", { class: "event-change" }, h("span", { class: "muted" }, `${event.before ?? t("report.start")} → `), h("b", {}, after), reason),
+    h("td", { class: "event-change" }, h("span", { class: "muted" }, `${stateText(event.before ?? t("report.start"))} → `), h("b", {}, stateText(event.after)), reason),
     h("td", { class: "event-confidence" }, formatNumber(event.confidence)),
     h("td", { class: "event-bars" }, Object.keys(event.scores ?? {}).length ? scoreBars(states, event.scores, levels) : null),
   );

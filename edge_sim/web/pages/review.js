@@ -1,7 +1,7 @@
 // Frames that the device was unsure of: one key or click each, many at once, and their undo.
 
 import { get, path, post, withQuery } from "./api.js";
-import { banner, button, empty, heading, stateBadge, toast, toastError } from "./components.js";
+import { banner, button, empty, heading, stateBadge, stateText, toast, toastError } from "./components.js";
 import { fill, h } from "./dom.js";
 import { formatPercent, formatTime, t, worded } from "./i18n.js";
 
@@ -28,7 +28,7 @@ export async function reviewPage({ main, query, signal, go }) {
   }
 
   function draw() {
-    current = Math.min(current, frames.length - 1);
+    current = Math.max(0, Math.min(current, frames.length - 1));
     if (!frames.length) {
       fill(actions);
       return fill(grid, h("li", { class: "muted" }, t("review.done")));
@@ -61,8 +61,11 @@ export async function reviewPage({ main, query, signal, go }) {
 
   const focusCurrent = () => grid.children[current]?.focus({ preventScroll: false });
 
+  // One decision at a time: what it is about is seen once the one before has been answered.
   async function decide(as) {
     const about = selected();
+    if (waiting || !about.length) return;
+    waiting = true;
     try {
       const found = await post("api/review", { decisions: about.map(({ id }) => ({ id, as })) }, { signal });
       const refused = new Set(found.refused.map(({ id }) => id));
@@ -77,10 +80,13 @@ export async function reviewPage({ main, query, signal, go }) {
       focusCurrent();
     } catch (error) {
       toastError(error);
+    } finally {
+      waiting = false;
     }
   }
 
   let last = null;
+  let waiting = false;
 
   function showOutcome({ refused, duplicates, changed, enrolled, discarded, undo }) {
     const parts = [t("review.outcome", { enrolled, discarded })];
@@ -89,12 +95,13 @@ export async function reviewPage({ main, query, signal, go }) {
       outcome,
       refused.length ? banner("warn", h("ul", {}, refused.map(({ id, reason, text }) => h("li", {}, `${id}: ${worded("refusal", reason, {}, text)}`)))) : null,
       duplicates.length ? banner("info", h("ul", {}, duplicates.map(({ id, text }) => h("li", {}, `${id}: ${worded("refusal", "duplicate", {}, text)}`)))) : null,
-      changed.length ? banner("good", t("review.changed", { n: changed.length }), h("ul", {}, changed.slice(0, 8).map((event) => h("li", {}, h("a", { href: `#/${withQuery(path("time", event.watch), { event: event.event })}` }, formatTime(event.at)), ` ${event.from || "–"} → ${event.to || "–"}`)))) : null,
+      changed.length ? banner("good", t("review.changed", { n: changed.length }), h("ul", {}, changed.slice(0, 8).map((event) => h("li", {}, h("a", { href: `#/${withQuery(path("time", event.watch), { event: event.event })}` }, formatTime(event.at)), ` ${stateText(event.from || "–")} → ${stateText(event.to || "–")}`)))) : null,
     );
   }
 
   async function takeBack() {
-    if (!last) return;
+    if (!last || waiting) return;
+    waiting = true;
     try {
       await post("api/review/undo", { undo: last }, { signal });
       last = null;
@@ -104,6 +111,8 @@ export async function reviewPage({ main, query, signal, go }) {
       toast(t("undone"));
     } catch (error) {
       toastError(error);
+    } finally {
+      waiting = false;
     }
   }
 
@@ -111,11 +120,12 @@ export async function reviewPage({ main, query, signal, go }) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
     const states = offered();
     const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns() };
+    if (event.repeat && /^[1-9uxz]$/i.test(event.key)) return; // held down it decides once
     if (/^[1-9]$/.test(event.key) && states[event.key - 1]) decide(states[event.key - 1]);
     else if (event.key.toLowerCase() === "u") decide("unknown");
     else if (event.key.toLowerCase() === "x") decide("discard");
     else if (event.key.toLowerCase() === "z") takeBack();
-    else if (event.key in moves) {
+    else if (event.key in moves && frames.length) {
       current = Math.max(0, Math.min(frames.length - 1, current + moves[event.key]));
       if (event.shiftKey) chosen.add(frames[current]?.id);
       draw();

@@ -55,7 +55,10 @@ async function configPart(signal) {
   const save = button(t("settings.save"), () => busy(save, async () => {
     fill(problems);
     try {
-      const answer = await put("api/config", { text: text.value });
+      const sent = text.value;
+      const answer = await put("api/config", { text: sent, version });
+      version = answer?.version;
+      known = sent;
       toast(t(answer?.restarts ? "form.restarts" : "settings.saved"));
     } catch (error) {
       const lines = error.detail?.errors ?? [{ text: error.message }];
@@ -65,7 +68,17 @@ async function configPart(signal) {
       } }, t("settings.line", { line })) : null, line ? ": " : null, words)))));
     }
   }), { class: "primary" });
-  const reread = async () => (text.value = (await get("api/config", { signal })).text);
+  let known = text.value;
+  let version = config.version;
+  // What was typed and is not saved stays, with the version that it was made from: saving it says so.
+  const reread = async () => {
+    if (text.value !== known) return;
+    const now = await get("api/config", { signal });
+    if (text.value !== known) return;
+    text.value = now.text;
+    known = text.value;
+    version = now.version;
+  };
   const form = h("section", { class: "config-form" }, h("h2", {}, t("form.title")), configForm(schema, config.values ?? {}, reread));
   return [form, h("section", {}, h("h2", {}, t("settings.config")), field(config.path ?? t("settings.config"), text, t("settings.config.hint")), help, problems, save)];
 }

@@ -43,28 +43,30 @@ function presentView(watch, signal) {
     fillWhenChanged(bars, [similarity, thresholds], () => scoreBars(states, similarity, thresholds));
   };
   update(watch);
-  if (!watch.private) repeat(signal, PICTURE_MS, refresher(image, withQuery(path("api/watches", watch.name, "snapshot.jpg"), { view: "region", w: 640 }), signal));
+  const address = withQuery(path("api/watches", watch.name, "snapshot.jpg"), { view: "region", w: 640 });
+  if (!watch.private) followPicture(image, () => address, PICTURE_MS, signal);
   return { element, update };
 }
 
-function refresher(image, address, signal) {
+// Show pictures one after the other until `signal`; a hidden tab fetches none. `address` may take
+// time; `failed(error)` may return another pause than `interval`.
+export async function followPicture(image, address, interval, signal, shown, failed) {
   let etag = null;
-  return async () => {
-    const found = await fetchPicture(address, etag, signal);
-    if (!found?.blob) return;
-    etag = found.etag;
-    showBlob(image, found.blob);
-  };
-}
-
-async function repeat(signal, interval, action) {
   while (!signal.aborted) {
+    let pause = interval;
     try {
-      if (!document.hidden) await action();
+      const found = document.hidden ? null : await fetchPicture(await address(), etag, signal);
+      if (found?.blob) {
+        etag = found.etag;
+        showBlob(image, found.blob);
+        shown?.();
+      }
     } catch (error) {
       if (error.name === "AbortError") return;
+      etag = null; // the next picture is shown whatever it is
+      pause = failed?.(error) ?? interval;
     }
-    await new Promise((resolve) => setTimeout(resolve, interval));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
@@ -91,9 +93,8 @@ function stateCard(watch, state, signal) {
       kept.prepend(thumbnail(answer));
       while (kept.children.length > 8) kept.lastChild.remove();
     } catch (error) {
-      if (error.name === "AbortError") return;
-      message.textContent = error.message;
-      throw error;
+      if (error.name !== "AbortError") message.textContent = error.message;
+      throw error; // which ends the holding
     }
   }
 
@@ -134,8 +135,7 @@ function stateCard(watch, state, signal) {
 
 // Why a picture was not kept: a reason that is known is said in the language of the page.
 function refusalText({ reason, refused, text, like }) {
-  const key = `refusal.${reason}`;
-  return t(key) === key ? refused ?? text ?? t("teach.notkept") : t(key, { like: like ?? "" });
+  return worded("refusal", reason, { like: like ?? "" }, refused ?? text ?? t("teach.notkept"));
 }
 
 // Calls `action` at once and again while it is held with a pointer or a key; a plain click calls it once.
@@ -258,11 +258,13 @@ async function showStills({ element, watch, signal, taught }) {
   function still({ id, at, picture }) {
     const item = button([h("img", { src: picture, alt: t("teach.still", { time: formatTime(at) }), loading: "lazy" }), h("small", {}, formatTime(at))], async () => {
       item.disabled = true;
+      const asked = state; // another may be chosen until the answer is there
       try {
-        const answer = await post(address, { id, state });
+        const answer = await post(address, { id, state: asked });
         const refused = (answer.refused ?? [])[0];
         if (refused) toast(refusalText(refused), { kind: "error" });
-        else fill(item, item.firstChild, stateBadge(watch.states, state));
+        else fill(item, item.firstChild, stateBadge(watch.states, asked));
+        item.disabled = !refused;
         taught(answer.references);
       } catch (error) {
         toastError(error);

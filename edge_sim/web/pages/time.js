@@ -18,16 +18,18 @@ export async function timePage({ main, parts, query, signal, go }) {
   const range = query.get("range") in RANGES ? query.get("range") : "day";
   const place = h("div");
   const why = h("div", { class: "why", "aria-live": "polite" });
+  const tune = h("div");
   const choice = h("select", { "aria-label": t("time.watch"), onchange: () => go(withQuery(path("time", choice.value), { range })) }, watches.map(({ name }) => h("option", { value: name, selected: name === watch.name }, name)));
   const ranges = Object.keys(RANGES).map((name) => button(t(`time.range.${name}`), () => go(withQuery(path("time", watch.name), { range: name })), { class: "small", "aria-pressed": String(name === range) }));
-  fill(main, heading(t("time.title", { watch: watch.name }), choice, h("div", { class: "actions" }, ranges)), place);
+  fill(main, heading(t("time.title", { watch: watch.name }), choice, h("div", { class: "actions" }, ranges)), place, tune);
   let chart = null;
   let shown = null;
   let wanted = query.get("event");
 
+  const since = () => Date.now() / 1000 - RANGES[range];
+
   async function load() {
-    const since = Date.now() / 1000 - RANGES[range];
-    const [scores, events] = await Promise.all([scoresSince(watch.name, since, signal), get(withQuery("api/events", { watch: watch.name, since, limit: 500 }), { signal })]);
+    const [scores, events] = await Promise.all([scoresSince(watch.name, since(), signal), get(withQuery("api/events", { watch: watch.name, since: since(), limit: 500 }), { signal })]);
     await loadCharts();
     if (signal.aborted) return;
     shown = timelineOf(watch, scores, events);
@@ -37,7 +39,8 @@ export async function timePage({ main, parts, query, signal, go }) {
     if (!shown.t.length && !shown.events.length) return place.append(empty(t("time.none"), t("time.none.text")));
     if (shown.t.length) chart = timelineChart(place, shown, { onPick: ({ id }) => showWhy(id), onTime: (second) => showWhyAt(second), label: t("chart.of", { watch: watch.name }) });
     place.append(why, eventList(shown, showWhy));
-    if (shown.t.length) place.append(sensitivity(watch, since, signal, load));
+    // Made once: an event that comes while it is moved does not take it away.
+    if (shown.t.length && !tune.firstChild) fill(tune, sensitivity(watch, since, signal, load));
     if (wanted) showWhy(wanted);
     wanted = null;
   }
@@ -57,11 +60,12 @@ export async function timePage({ main, parts, query, signal, go }) {
 
   await load();
   let timer = null;
-  subscribe("event", (event) => {
-    if (event.watch !== watch.name) return;
+  const reload = () => {
     clearTimeout(timer);
     timer = setTimeout(() => load().catch(toastError), 1500);
-  }, signal);
+  };
+  subscribe("event", (event) => event.watch === watch.name && reload(), signal);
+  subscribe("resumed", reload, signal);
   signal.addEventListener("abort", () => {
     clearTimeout(timer);
     chart?.end();
@@ -159,27 +163,31 @@ function whyPictures({ event, has_picture: seen, regions }, watch, states) {
 
 // A slider that decides the log again: events gained and lost, and the button that keeps the setting.
 function sensitivity(watch, since, signal, changed) {
-  const now = watch.sensitivity ?? 0.5;
+  const now = () => watch.sensitivity ?? 0.5;
+  let asking = null;
   const result = h("div", { "aria-live": "polite" }, h("p", { class: "muted" }, t("time.sensitivity.hint")));
-  const value = h("output", {}, formatNumber(now));
+  const value = h("output", {}, formatNumber(now()));
   const keep = button(t("time.sensitivity.keep"), () => busy(keep, async () => {
     await patch(path("api/watches", watch.name), { sensitivity: Number(slider.value) });
     watch.sensitivity = Number(slider.value);
+    keep.hidden = true;
     toast(t("time.sensitivity.kept"));
     await changed();
   }), { class: "primary", hidden: true });
   const slider = h("input", {
-    type: "range", id: "sensitivity", min: "0", max: "1", step: "0.05", value: String(now),
+    type: "range", id: "sensitivity", min: "0", max: "1", step: "0.05", value: String(now()),
     oninput: () => fill(value, formatNumber(Number(slider.value))),
     onchange: () => decideAgain(),
   });
 
   async function decideAgain() {
     fill(result, h("p", { class: "muted" }, t("time.sensitivity.busy")));
+    asking?.abort(); // the last place of the slider counts
+    asking = new AbortController();
     try {
-      const found = await post("api/replay", { watch: watch.name, since, sensitivity: Number(slider.value) }, { signal });
+      const found = await post("api/replay", { watch: watch.name, since: since(), sensitivity: Number(slider.value) }, { signal: AbortSignal.any([signal, asking.signal]) });
       fill(result, replayResult(found, watch));
-      keep.hidden = !may("admin") || Number(slider.value) === now;
+      keep.hidden = !may("admin") || Number(slider.value) === now();
     } catch (error) {
       if (error.name !== "AbortError") fill(result, banner("warn", error.message));
     }

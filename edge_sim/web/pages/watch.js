@@ -15,7 +15,7 @@ export async function watchPage({ main, parts, signal, go }) {
   const beside = h("div");
   const link = (start, text, ...rest) => h("a", { class: "button small", href: `#/${path(start, name, ...rest)}` }, t(text));
   const links = [link("time", "nav.time"), link("gallery", "nav.gallery"), may("admin") ? link("edit", "watch.region", "region") : null];
-  fill(main, heading(name, links), h("div", { class: "watch-large" }, card.element, h("div", {}, beside, may("admin") ? settings(watch, go) : null)));
+  fill(main, heading(name, links), h("div", { class: "watch-large" }, card.element, h("div", {}, beside, may("admin") ? settings({ ...watch }, go) : null)));
 
   function show(changed) {
     if (changed.name !== name) return;
@@ -27,7 +27,7 @@ export async function watchPage({ main, parts, signal, go }) {
       h("h2", {}, t("watch.numbers")),
       facts([
         [t("watch.margin"), formatNumber(changed.margin)],
-        changed.novelty && [t("watch.novelty"), noveltyText(changed.novelty)],
+        changed.novelty && [t("watch.novelty"), formatNumber(changed.novelty.value)],
         [t("watch.revision"), String(changed.gallery_revision ?? "–")],
         [t("watch.observations"), formatNumber(changed.observations, 0)],
       ]),
@@ -47,9 +47,13 @@ function settings(watch, go) {
   const change = async (body) => {
     try {
       await patch(address, body);
+      Object.assign(watch, body);
       toast(t("watch.saved"));
     } catch (error) {
       toastError(error);
+      hidden.checked = watch.private; // what is in force is shown
+      slider.value = watch.sensitivity ?? 0.5;
+      value.textContent = formatNumber(watch.sensitivity);
     }
   };
   const hidden = h("input", { type: "checkbox", id: "private", checked: watch.private, onchange: () => change({ private: hidden.checked }) });
@@ -70,11 +74,6 @@ function settings(watch, go) {
     h("p", {}, h("label", { for: "private" }, hidden, " ", t("watch.private"))),
     h("p", { class: "actions" }, drop),
   );
-}
-
-function noveltyText({ value, level }) {
-  if (level === null || level === undefined) return formatNumber(value);
-  return t("watch.novelty.of", { value: formatNumber(value), level: formatNumber(level) });
 }
 
 // References per state and light, with the levels in force.

@@ -1,17 +1,18 @@
 // From a camera's address to a watch: source, region, states; then teaching (teach.js).
 
-import { fetchPicture, get, may, patch, path, post, remove, withQuery } from "./api.js";
+import { get, may, patch, path, post, remove, withQuery } from "./api.js";
 import { banner, busy, button, field, heading, progress, showBlob, toast, toastError } from "./components.js";
 import { fill, h, throttle } from "./dom.js";
 import { t } from "./i18n.js";
 import { regionEditor } from "./region.js";
-import { readyStep, teachStep } from "./teach.js";
+import { followPicture, readyStep, teachStep } from "./teach.js";
 
 const STEPS = ["source", "region", "states", "teach", "ready"];
 const FRAME_EVERY_MS = 400;
+const LOST_MS = 3000;
 const FRAME_PX = 960;
 
-export function stepsHeader(current, links = {}) {
+function stepsHeader(current, links = {}) {
   return h(
     "ol",
     { class: "steps", "aria-label": t("wizard.steps") },
@@ -25,7 +26,7 @@ export function stepsHeader(current, links = {}) {
 
 export async function wizardPage({ main, query, signal, go }) {
   const watches = await get("api/watches", { signal });
-  const made = { preview: null, region: null, mask: null, uri: query.get("uri") ?? "", source: null };
+  const made = { preview: null, region: null, mask: null, asked: { uri: query.get("uri") ?? "" } };
   const header = h("div");
   const body = h("div");
   fill(main, heading(t("wizard.title")), header, body);
@@ -61,35 +62,46 @@ function sourceStep({ body, made, signal, next }) {
   const input = h("input", {
     id: "uri",
     type: "text",
-    value: made.uri,
+    value: made.asked.uri ?? "",
     inputmode: "url",
     autocomplete: "off",
     autocapitalize: "none",
     spellcheck: "false",
     placeholder: "rtsp://user:password@address/path",
-    onpaste: () => setTimeout(() => look(submit, { uri: input.value.trim() })),
+    onpaste: () => setTimeout(() => look(submit, typed())),
   });
   const submit = h("button", { class: "primary" }, t("source.look"));
   const form = h("form", { class: "source-form", onsubmit: (event) => {
     event.preventDefault();
-    look(submit, { uri: input.value.trim() });
+    look(submit, typed());
   } }, field(t("source.address"), input, t("source.hint")), h("p", { class: "actions" }, submit));
   const known = h("div");
   const found = h("div", {}, progress(null, t("source.searching")));
+  let looking = null;
 
-  async function look(element, request) {
-    if (!request.source && !request.uri) return input.focus();
+  // The address in the field; the one that was looked at keeps the login that was given for it.
+  function typed() {
+    const uri = input.value.trim();
+    return uri === made.asked.uri ? made.asked : { uri };
+  }
+
+  // Open a camera; `asked` is {source} or {uri, user, password}. Only the one asked for last counts.
+  async function look(element, asked) {
+    if (!asked.source && !asked.uri) return input.focus();
+    looking?.abort();
+    looking = new AbortController();
     fill(problem, progress(null, t("source.opening")));
     element.disabled = true;
     try {
-      const preview = await post("api/preview", request, { signal });
-      Object.assign(made, { preview, uri: request.uri ?? "", source: request.source ?? null, region: null, mask: null });
+      const preview = await post("api/preview", asked, { signal: AbortSignal.any([signal, looking.signal]) });
+      Object.assign(made, { preview, asked, region: null, mask: null });
       next();
     } catch (error) {
       if (error.name === "AbortError") return;
       fill(problem, banner("error", h("strong", {}, t("source.failed")), " ", error.message));
-      element.disabled = false;
       input.focus();
+    } finally {
+      element.disabled = false;
     }
   }
 
@@ -190,32 +202,30 @@ function regionStep({ body, made, signal, back, next, label, maskUrl = null }) {
       ),
     ),
   );
-  follow(editor.image, path("api/preview", made.preview.id, "frame.jpg"), stop, showModel, problem);
-}
-
-// Show pictures one after the other, until `stop`; a hidden tab fetches none.
-async function follow(image, address, stop, shown, problem) {
-  let etag = null;
-  while (!stop.aborted) {
-    try {
-      const found = document.hidden ? null : await fetchPicture(withQuery(address, { w: FRAME_PX }), etag, stop);
-      if (found?.blob) {
-        etag = found.etag;
-        showBlob(image, found.blob);
-        shown();
-      }
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      fill(problem, banner("warn", error.message));
-    }
-    await new Promise((resolve) => setTimeout(resolve, FRAME_EVERY_MS));
-  }
+  // The device closes a preview that is not asked for pictures, as while the tab is hidden or states
+  // are named: it is opened again.
+  let closed = false;
+  const address = async () => {
+    if (closed) made.preview = await post("api/preview", made.asked, { signal: stop });
+    return withQuery(path("api/preview", made.preview.id, "frame.jpg"), { w: FRAME_PX });
+  };
+  const shown = () => {
+    closed = false;
+    showModel();
+  };
+  followPicture(editor.image, address, FRAME_EVERY_MS, stop, shown, (error) => {
+    const first = !closed;
+    closed = error.status === 422;
+    if (closed && first) return 0;
+    fill(problem, banner("warn", error.message));
+    return LOST_MS;
+  });
 }
 
 // Step 3: names of the states and of the watch.
 function statesStep({ body, made, watches, back, next }) {
   const taken = watches.map((watch) => watch.name);
-  const name = h("input", { id: "watch-name", value: freeName(made.source ?? "watch", taken), autocomplete: "off" });
+  const name = h("input", { id: "watch-name", value: freeName(made.asked.source ?? "watch", taken), autocomplete: "off" });
   const list = h("div", { class: "state-list" });
   const problem = h("div");
   const create = h("button", { class: "primary" }, t("states.create"));
@@ -274,13 +284,13 @@ async function attempt(problem, element, action) {
 }
 
 function request(name, made, states) {
-  const source = made.source ? { name: made.source } : { uri: made.uri };
+  const source = made.asked.source ? { name: made.asked.source } : made.asked;
   const body = { name, source, region: made.region ?? [0, 0, 1, 1], states };
   return made.mask ? { ...body, mask_png: made.mask } : body;
 }
 
 // A name as the device takes it: letters, digits, _ and -; others are replaced by what comes nearest.
-export function plainName(text) {
+function plainName(text) {
   const pairs = { ä: "ae", ö: "oe", ü: "ue", ß: "ss" };
   return text
     .trim()
@@ -326,9 +336,9 @@ function tabs(current, links) {
 
 async function editRegion({ body, watch, signal, go }) {
   fill(body, progress(null, t("source.opening")));
-  const made = { preview: null, region: watch.region, mask: null, source: watch.source };
+  const made = { preview: null, region: watch.region, mask: null, asked: { source: watch.source } };
   signal.addEventListener("abort", () => drop(made));
-  made.preview = await post("api/preview", { source: watch.source }, { signal });
+  made.preview = await post("api/preview", made.asked, { signal });
   const maskUrl = watch.has_mask ? path("api/watches", watch.name, "mask.png") : null;
   const save = async (element) => {
     const change = { region: made.region };
