@@ -286,6 +286,19 @@ def test_kinds_are_measured_and_planned(index: Path, run: Run) -> None:
     assert "500 synthetic rows on this machine" in err
 
 
+def test_a_graph_is_measured_after_a_picture_came(
+    photos: Path, index: Path, tmp_path: Path, run: Run
+) -> None:
+    pytest.importorskip("usearch", reason="usearch is not installed: edge_sim[search]")
+    again = ("index", "build", photos, "--out", index, "--model", "thumbnail", "--kind", "hnsw")
+    assert run(*again)[0] == 0
+    write(photos / "new.png", picture(60))
+    assert run("index", "add", index, photos / "new.png")[0] == 0
+    code, out, err = run("index", "measure", index, "--json")
+    assert (code, err) == (0, "")
+    assert {item["recall"] for item in json.loads(out)["kinds"]} == {1.0}
+
+
 def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> None:
     code, out, _ = run("index", "map", index, tmp_path / "m.csv", "--groups", "2")
     assert (code, out) == (0, f"{tmp_path / 'm.csv'}: 6 pictures in 2 groups\n")
