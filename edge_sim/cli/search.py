@@ -239,7 +239,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Collection that is searched, and functions that show and tag its hits."""
+    """Collection that is searched, and functions that show and tag its hits.
+
+    Args:
+        collection: The collection.
+        embedder: Its model.
+        head: Learned likeness to search by; None for that of the model.
+        picture: Function that returns the picture of a hit.
+        tag: Function that tags pictures by their names, and returns the number of new tags.
+        known: Function that returns a picture by its name; None if there is none.
+        cut_bars: Whether bars were cut off its pictures.
+    """
 
     collection: Collection
     embedder: Embedder
@@ -247,6 +257,7 @@ class _Opened:
     picture: Callable[[Hit], BgrImage | None]
     tag: Callable[[list[str], str], int]
     known: Callable[[str], BgrImage | None]
+    cut_bars: bool
 
 
 def search(args: argparse.Namespace) -> int:
@@ -281,7 +292,9 @@ def search(args: argparse.Namespace) -> int:
     with _opened(args) as opened:
         collection = opened.collection
         query = _in_words(args, opened) if args.text is not None else None
-        query = query or query_of(args.query, opened.embedder, opened.known, roi=region)
+        query = query or query_of(
+            args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
+        )
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
@@ -352,6 +365,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
                 lambda hit: known(hit.name),
                 lambda names, tag: index.tag(map(Path, names), tag),
                 known,
+                index.plan.cuts_bars,
             )
         return
     with GalleryStore.open(args.gallery, read_only=args.tag_hits is None) as store:
@@ -371,6 +385,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
             lambda hit: decode(store.crop(hit.name)),
             mark,
             known_reference,
+            cut_bars=False,  # a reference is embedded as its camera sees it
         )
 
 

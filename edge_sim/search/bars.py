@@ -10,13 +10,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.types import BgrImage
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import BgrImage, Embedding
 
 TOLERANCE = 12
 """Largest difference of one channel from the colour of a bar: JPEG leaves ripples in it."""
 MOST = 0.45
 """Largest part of a side that one bar may take."""
 _LEAST_PX = 16
+
+
+def embedding_of(pixels: BgrImage, embedder: Embedder, *, cut_bars: bool) -> Embedding:
+    """Return the embedding of a picture for a search.
+
+    Args:
+        pixels: The picture.
+        embedder: Model of the pictures that are searched.
+        cut_bars: Whether bars are cut off first. A query and what is searched must be treated
+            alike: the rest of a letterboxed picture is unlike the whole.
+
+    Raises:
+        ModelError: The model cannot embed it.
+    """
+    shown = without_bars(pixels) if cut_bars else pixels
+    return embedder.embed(np.ascontiguousarray(shown))
 
 
 def without_bars(pixels: BgrImage) -> BgrImage:

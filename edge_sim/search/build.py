@@ -23,8 +23,6 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from edge_sim.core.exif import exif_facts
 from edge_sim.core.files import exists, is_dir
 from edge_sim.core.images import ReducedPicture, decode_reduced, measure
@@ -35,14 +33,14 @@ from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
-from edge_sim.search.bars import without_bars
+from edge_sim.search.bars import embedding_of
 from edge_sim.search.colours import colour_cells
 from edge_sim.search.rows import (
     LEFT_OUT,
     EmbeddedFile,
+    IndexPlan,
     Known,
     Unread,
-    VectorScale,
     one_vector,
     shrunk_thumbnail,
 )
@@ -292,7 +290,7 @@ def _embed(
     report: UpdateReport,
 ) -> Iterator[Path]:
     """Yield the paths as they are done; finished ones are kept, however this ends."""
-    root, scale = store.plan.root, store.plan.scale
+    plan = store.plan
     # Looking a few up, one by one, is quicker than reading all.
     hashes = {} if len(todo) <= FEW_FILES else dict(store.hashes())
     batch: list[EmbeddedFile | Known] = []
@@ -301,14 +299,14 @@ def _embed(
         store.put([], progress=(0, len(todo)))
     try:
         side_px = max(embedder.input_px, THUMBNAIL_PX)
-        for before, read in _read_ahead(root, todo, hashes, side_px):
+        for before, read in _read_ahead(plan.root, todo, hashes, side_px):
             item: EmbeddedFile | Known = read.known
             if len(todo) <= FEW_FILES:
                 hashes.update(store.hashes([read.sha256]))
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
             elif read.picture is not None:
-                item = _embedded(read, embedder, scale)
+                item = _embedded(read, embedder, plan)
             _count(report, item, before)
             batch.append(item)
             if len(batch) >= BATCH:
@@ -321,12 +319,12 @@ def _embed(
             store.put(batch, progress=(done + len(batch), len(todo)))
 
 
-def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFile | Known:
+def _embedded(read: _Read, embedder: Embedder, plan: IndexPlan) -> EmbeddedFile | Known:
     picture = read.picture
     if picture is None or read.measured is None:
         raise ValueError("there is nothing to embed")
     try:
-        embedding = embedder.embed(np.ascontiguousarray(without_bars(picture.pixels)))
+        embedding = embedding_of(picture.pixels, embedder, cut_bars=plan.cuts_bars)
     except ModelError as error:
         return replace(read.known, fault=str(error))
     small, quality = read.measured
@@ -337,7 +335,7 @@ def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFi
         sharpness=quality.sharpness,
         contrast=quality.contrast,
         thumbnail=shrunk_thumbnail(small),
-        vector=one_vector(embedding, scale),
+        vector=one_vector(embedding, plan.scale),
         dimension=embedding.vector.size,
         colours=colour_cells(picture.pixels),
         exif=read.exif,

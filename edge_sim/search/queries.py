@@ -23,7 +23,7 @@ from edge_sim.errors import SearchError, SourceError
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.io.sources.video import open_video
-from edge_sim.search.bars import without_bars
+from edge_sim.search.bars import embedding_of
 from edge_sim.search.searcher import Query
 
 MAX_QUERIES = 100
@@ -33,7 +33,12 @@ Known = Callable[[str], BgrImage | None]
 
 
 def query_of(
-    names: Sequence[str], embedder: Embedder, known: Known, *, roi: Roi | None = None
+    names: Sequence[str],
+    embedder: Embedder,
+    known: Known,
+    *,
+    cut_bars: bool,
+    roi: Roi | None = None,
 ) -> Query:
     """Return the query of one picture, or of several: the mean of their embeddings.
 
@@ -41,6 +46,7 @@ def query_of(
         names: Queries as in the module's description, 1 to 100.
         embedder: Model of the pictures that are searched.
         known: Function that finds a picture of the collection by its name.
+        cut_bars: Whether bars were cut off the pictures that are searched; see `bars.embedding_of`.
         roi: Region of each picture that is searched for; None takes all of it.
 
     Raises:
@@ -55,9 +61,17 @@ def query_of(
         pixels = picture_of(name, known, side_px=None if roi is not None else side_px)
         if roi is not None:
             pixels = _cropped(pixels, roi, name)
-        shown = np.ascontiguousarray(without_bars(pixels))
-        found.append(Query(embedder.embed(shown), thumbnail(pixels)))
+        found.append(query_of_pixels(pixels, embedder, cut_bars=cut_bars))
     return found[0] if len(found) == 1 else _mean(found)
+
+
+def query_of_pixels(pixels: BgrImage, embedder: Embedder, *, cut_bars: bool) -> Query:
+    """Return a picture as a query; the arguments are those of `query_of`.
+
+    Raises:
+        ModelError: The model cannot embed it.
+    """
+    return Query(embedding_of(pixels, embedder, cut_bars=cut_bars), thumbnail(pixels))
 
 
 def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrImage:

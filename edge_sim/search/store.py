@@ -206,7 +206,8 @@ class IndexStore:
 
         Args:
             path: Folder of the index.
-            create: Settings of a new index, made if there is none; an existing one must match.
+            create: Settings of a new index, made if there is none; an existing one must match, but
+                keeps its own way with bars.
 
         Raises:
             SearchError: No index, damaged, of a newer edge_sim, or made for another folder.
@@ -250,6 +251,7 @@ class IndexStore:
                 model=os.fsdecode(bytes.fromhex(found["model"])),
                 scale=VectorScale(found["scale"]),
                 kind=str(found["kind"]),
+                cuts_bars=rows.cuts_bars(connection),
             )
 
     def check_model(self, model_id: str) -> None:
@@ -535,6 +537,7 @@ class IndexStore:
         connection = self._open_connection()
         with translated(self.path / NAME), writing(connection):
             attributes.migrate(connection)
+            rows.record_bars(connection)
             yield connection
 
     def _open_connection(self) -> sqlite3.Connection:

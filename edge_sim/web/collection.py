@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
 from edge_sim.core.files import printable
-from edge_sim.core.images import decode, encode_jpeg, thumbnail
+from edge_sim.core.images import decode, encode_jpeg
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage, Roi
 from edge_sim.io.sources.pictures import read_picture
-from edge_sim.search.bars import without_bars
 from edge_sim.search.duplicates import THRESHOLD, distinct_files, duplicate_groups
 from edge_sim.search.filters import Filter, parse_filter
 from edge_sim.search.picture_map import picture_map
+from edge_sim.search.queries import query_of_pixels
 from edge_sim.search.searcher import Answer, Query, Searcher, SearchFilter, collection_of_index
 from edge_sim.search.store import NAME, IndexStore
 from edge_sim.search.words import open_words
@@ -99,8 +98,7 @@ class CollectionView:
         """Return a picture as a query; to be called under the lock."""
         if self._embedder is None:
             self._embedder = open_embedder(self.plan.model)
-        shown = np.ascontiguousarray(without_bars(pixels))
-        return Query(self._embedder.embed(shown), thumbnail(pixels))
+        return query_of_pixels(pixels, self._embedder, cut_bars=self.plan.cuts_bars)
 
     def described(self, row: int) -> dict[str, Any]:
         """Return a picture as the page shows it."""

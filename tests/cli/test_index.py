@@ -138,6 +138,19 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_letterboxed_reference_is_found_by_its_own_picture(
+    photos: Path, tmp_path: Path, run: Run
+) -> None:
+    wide = cv2.copyMakeBorder(picture(8), 40, 40, 0, 0, cv2.BORDER_CONSTANT)
+    shown = write(photos / "wide.png", np.asarray(wide, np.uint8))
+    gallery = ("--gallery", tmp_path / "gallery.db", "--model", "thumbnail")
+    assert run("gallery", "add", shown, *gallery, "--watch", "bowl", "--state", "full")[0] == 0
+    code, out, _ = run("search", "--query", shown, *gallery, "--json")
+    assert code == 0
+    (hit,) = json.loads(out)["hits"]
+    assert hit["score"] == pytest.approx(1.0, abs=1e-5)
+
+
 def test_a_filter_that_matches_nothing_is_said(index: Path, photos: Path, run: Run) -> None:
     query = ("search", "--query", photos / "a" / "1.png", "--index", index)
     code, out, err = run(*query, "--state", "nowhere")

@@ -10,8 +10,10 @@ import pytest
 
 from edge_sim.search.build import update
 from edge_sim.search.rows import IndexPlan
+from edge_sim.search.searcher import SearchFilter
 from edge_sim.search.store import IndexStore
 from edge_sim.vision.embedders import open_embedder
+from edge_sim.web.collection import CollectionView
 from tests.pictures import picture, write
 from tests.web.conftest import OpenPage
 from tests.web.devices import RECORDED, LampDevice, serving_lamp
@@ -110,6 +112,20 @@ def test_pictures_are_given_by_ids_only(lamp: LampDevice) -> None:
     status, headers, body = lamp.page.raw(f"/api/collection/{wanted}.jpg?w=32")
     assert (status, headers["content-type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
     assert lamp.page.raw("/api/collection/..%2F..%2Fetc.jpg")[0] == 404
+
+
+def test_a_query_keeps_its_bars_where_the_index_keeps_them(tmp_path: Path) -> None:
+    barred = picture(3)
+    barred[:30] = barred[-30:] = 0
+    write(tmp_path / "photos" / "barred.png", barred)
+    embedder = open_embedder("thumbnail")
+    plan = IndexPlan(tmp_path / "photos", embedder.model_id, "thumbnail", cuts_bars=False)
+    with IndexStore.open(tmp_path / "photos.index", create=plan) as store:
+        update(store, embedder)
+    view = CollectionView(tmp_path / "photos.index")
+    query = view.query(view.pixels(0))
+    (hit,) = view.searcher.search(query, SearchFilter()).hits
+    assert hit.score == pytest.approx(1.0, abs=1e-5)
 
 
 def test_without_a_collection_the_key_is_named(tmp_path: Path) -> None:
