@@ -16,8 +16,9 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice
@@ -230,10 +231,12 @@ def update(
         report = UpdateReport(unread=list(found.unread), videos=found.videos)
         named = [path.relative_to(root) for path in starts]
         todo = _todo(found, known, named, report)
-        done = _embed(store, embedder, todo, report)
-        for _ in done if progress is None else progress(done, len(todo)):
-            pass
+        # The progress kept in the index is that of the whole folder, which a part does not end.
+        with closing(_embed(store, embedder, todo, report, is_whole=not starts)) as done:
+            for _ in done if progress is None else progress(done, len(todo)):
+                pass
         if not starts:
+            store.end_progress()
             # Last, so that a file that was moved finds its vector.
             report.gone = _forget_gone(store, found, known)
         store.sweep([known.content for _, _, known in todo if known] if starts else None)
@@ -288,15 +291,31 @@ def _embed(
     embedder: Embedder,
     todo: Sequence[tuple[Path, FileState, Known | None]],
     report: UpdateReport,
-) -> Iterator[Path]:
-    """Yield the paths as they are done; finished ones are kept, however this ends."""
+    *,
+    is_whole: bool,
+) -> Generator[Path, None, None]:
+    """Yield the paths as they are done; finished ones are kept, however this ends.
+
+    Args:
+        store: Open index.
+        embedder: Embedder of its model.
+        todo: Files to read, with their states and their entries.
+        report: Report to fill.
+        is_whole: Whether these are all files of the folder that are to be read; then the index
+            keeps how many are done.
+    """
     plan = store.plan
     # Looking a few up, one by one, is quicker than reading all.
     hashes = {} if len(todo) <= FEW_FILES else dict(store.hashes())
     batch: list[EmbeddedFile | Known] = []
     done = 0
+
+    def keep() -> None:
+        progress = (done, len(todo)) if is_whole else None
+        hashes.update(store.put(batch, progress=progress))
+
     if len(todo) > BATCH:
-        store.put([], progress=(0, len(todo)))
+        keep()
     try:
         side_px = max(embedder.input_px, THUMBNAIL_PX)
         for before, read in _read_ahead(plan.root, todo, hashes, side_px):
@@ -311,12 +330,13 @@ def _embed(
             batch.append(item)
             if len(batch) >= BATCH:
                 done += len(batch)
-                hashes.update(store.put(batch, progress=(done, len(todo))))
+                keep()
                 batch = []
             yield read.known.path
     finally:
         if batch or done:
-            store.put(batch, progress=(done + len(batch), len(todo)))
+            done += len(batch)
+            keep()
 
 
 def _embedded(read: _Read, embedder: Embedder, plan: IndexPlan) -> EmbeddedFile | Known:

@@ -278,10 +278,15 @@ _PROGRESS = "progress"
 def set_progress(connection: sqlite3.Connection, done: int, total: int) -> None:
     """Write how far an update is; equal numbers are its end."""
     if done >= total:
-        connection.execute("DELETE FROM settings WHERE name = ?", (_PROGRESS,))
+        end_progress(connection)
         return
     values = (_PROGRESS, f"{done}/{total}")
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+
+
+def end_progress(connection: sqlite3.Connection) -> None:
+    """Write that no update is under way."""
+    connection.execute("DELETE FROM settings WHERE name = ?", (_PROGRESS,))
 
 
 def progress(connection: sqlite3.Connection) -> tuple[int, int] | None:

@@ -376,6 +376,14 @@ class IndexStore:
                 rows.set_progress(connection, *progress)
         return new
 
+    def end_progress(self) -> None:
+        """Write that the update of the folder is at its end."""
+        # No change of the pictures: files made from them stay as good as they were.
+        with self._reading() as connection:
+            if rows.progress(connection) is not None:
+                with transaction(connection, writes=True):
+                    rows.end_progress(connection)
+
     def sweep(self, contents: Iterable[int | None] | None = None) -> None:
         """Delete those of some contents, or of all, that no path has any more."""
         with self._reading() as connection, transaction(connection, writes=True):
