@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_sim.core.files import is_file, printable, read_bounded, size_of
+from edge_sim.core.files import is_file, is_text, printable, read_bounded, size_of
 from edge_sim.core.sqlite import transaction
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.errors import DataError, SearchError
@@ -189,7 +189,8 @@ def read_attributes(path: Path) -> dict[str, dict[str, str]]:
     files to objects of attributes.
 
     Raises:
-        DataError: It cannot be read, has no such column, or an attribute has a built-in name.
+        DataError: It cannot be read, has no such column, or an attribute has a built-in name, is
+            too long or no text.
     """
     rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     found: dict[str, dict[str, str]] = {}
@@ -200,6 +201,9 @@ def read_attributes(path: Path) -> dict[str, dict[str, str]]:
         too_long = [key for key, value in facts.items() if max(len(key), len(value)) > MAX_VALUE]
         if too_long:
             raise DataError(f"{place}: {too_long[0][:40]!a} is longer than {MAX_VALUE} characters")
+        broken = [key for key, value in facts.items() if not is_text(key + value)]
+        if broken:
+            raise DataError(f"{place}: {broken[0][:40]!a} holds half of a surrogate pair")
         found.setdefault(name_key(name), {}).update(facts)
     return found
 
@@ -238,7 +242,9 @@ def _json_rows(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
         column = next((key for key in FILE_COLUMNS if isinstance(item.get(key), str)), None)
         if column is None:
             raise DataError(f"{place}: names no file; add `file`")
-        facts = {key: _plain(value, place) for key, value in item.items() if key != column}
+        facts = {
+            key: _plain(value, place) for key, value in item.items() if key not in ("", column)
+        }
         yield place, item[column], facts
 
 

@@ -130,6 +130,8 @@ def test_a_table_in_the_folder_gives_attributes(store: IndexStore, photos: Path,
         ("t.json", "[1]", "wants a list of objects"),
         ("t.json", '[{"place": "yard"}]', "entry 1: names no file"),
         ("t.json", '[{"file": "1.png", "place": [1]}]', "entry 1: an attribute is text"),
+        ("t.json", '{"1.png": {"place": "\\ud800"}}', "entry 1: 'place' holds half of a surrogate"),
+        ("t.json", '{"1.png": {"\\udfff": 1}}', "entry 1: '\\udfff' holds half of a surrogate"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_told_where(
@@ -140,6 +142,11 @@ def test_a_table_that_cannot_be_used_is_told_where(
         read_attributes(tmp_path / name)
     assert words in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_an_attribute_without_a_name_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"1.png": {"": "yard", "place": "\\ud83d\\ude00"}}')
+    assert read_attributes(tmp_path / "t.json") == {"1.png": {"place": "\N{GRINNING FACE}"}}
 
 
 def exif(order: str, model: bytes, taken: bytes) -> bytes:
