@@ -56,7 +56,7 @@ def check_options(args: argparse.Namespace) -> None:
     asked = args.from_watched is not None or args.bad is not None
     if asked and args.gallery is None:
         raise DataError("--from-watched and --bad go with --gallery")
-    if asked and (args.plot or args.precision or args.fpr or args.recall):
+    if asked and (args.plot is not None or _has_target(args)):
         raise DataError("--from-watched and --bad take no target and give no curve")
     if (args.all_normal or args.not_normal) and args.from_watched is None:
         raise DataError("--all-normal and --not-normal say what of --from-watched is normal")
@@ -67,12 +67,16 @@ def check_options(args: argparse.Namespace) -> None:
         )
 
 
+def _has_target(args: argparse.Namespace) -> bool:
+    return any(value is not None for value in (args.precision, args.fpr, args.recall))
+
+
 def calibrate(args: argparse.Namespace, gallery: Gallery, watch: str) -> int:
     """Show the most novel pictures, and set and keep the levels."""
     from edge_sim.analysis import watched_calibration as calibration
     from edge_sim.gallery.calibrations import keep_calibration
 
-    if args.precision or args.fpr or args.recall or args.plot:
+    if args.plot is not None or _has_target(args):
         raise DataError(
             f"watch {watch!r} has one state, so that there is nothing to tell apart: leave the "
             "target out, or name pictures with --bad and --from-watched"
