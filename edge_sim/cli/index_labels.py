@@ -240,21 +240,19 @@ def draw_map(args: argparse.Namespace) -> int:
 
 
 def _write_points(path: Path, entries: Sequence[IndexEntry], found: PictureMap) -> None:
-    import csv
-    from io import StringIO
-
-    from edge_sim.core.files import write_whole
     from edge_sim.errors import DataError
+    from edge_sim.search.export import write_csv
 
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "x", "y", "group", "typical", "odd"])
     typical, odd = set(found.typical), set(found.odd)
-    for row, (entry, (x, y)) in enumerate(zip(entries, found.points, strict=True)):
-        place = (f"{x:.4f}", f"{y:.4f}", int(found.groups[row]) + 1)
-        writer.writerow([printable(entry.path), *place, int(row in typical), int(row in odd)])
+
+    def fields(row: int) -> tuple[str, ...]:
+        x, y = found.points[row]
+        marks = (int(found.groups[row]) + 1, int(row in typical), int(row in odd))
+        return printable(entries[row].path), f"{x:.4f}", f"{y:.4f}", *map(str, marks)
+
+    header = ("file", "x", "y", "group", "typical", "odd")
     try:
-        write_whole(path, text.getvalue().encode())
+        write_csv(path, header, map(fields, range(len(entries))))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 

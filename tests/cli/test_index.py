@@ -320,8 +320,20 @@ def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> 
     assert len(lines) == 7
     assert run("index", "map", index, tmp_path / "m.html")[0] == 0
     assert "data:image/jpeg;base64" in (tmp_path / "m.html").read_text()
-    code, _, err = run("index", "map", index, tmp_path / "m.png")
-    assert (code, err.count("\n")) == (1, 1)
+    (tmp_path / "folder.csv").mkdir()
+    for place in ("m.png", "folder.csv", "no/m.csv"):
+        code, _, err = run("index", "map", index, tmp_path / place)
+        assert (code, err.count("\n")) == (1, 1)
+
+
+def test_the_table_of_a_map_holds_no_formula(tmp_path: Path, run: Run) -> None:
+    for name in ("=1+1.png", "@a.png", "b.png"):
+        write(tmp_path / "photos" / name, picture(len(name)))
+    index = ("index", "build", tmp_path / "photos", "--out", tmp_path / "i")
+    assert run(*index, "--model", "thumbnail")[0] == 0
+    assert run("index", "map", tmp_path / "i", tmp_path / "m.csv", "--groups", "1")[0] == 0
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    assert sorted(line.split(",")[0] for line in lines[1:]) == ["'=1+1.png", "'@a.png", "b.png"]
 
 
 def test_words_search_an_index_of_the_default_model(photos: Path, tmp_path: Path, run: Run) -> None:

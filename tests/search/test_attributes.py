@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,15 @@ def test_a_table_has_a_column_per_attribute_and_no_formula(
         "b/2.png,b,,64,,,",
         "c/0.png,,x,,,,",
     ]
+
+
+def test_the_header_of_a_table_holds_no_formula(
+    tmp_path: Path, exported: list[ExportedPicture]
+) -> None:
+    pictures = [replace(item, facts={"=1+1": "x"}) for item in exported]
+    export(pictures, tmp_path / "out.csv", "csv")
+    header = (tmp_path / "out.csv").read_text().splitlines()[0]
+    assert header.endswith(",'=1+1")
 
 
 def test_a_folder_per_tag_holds_copies_under_free_names(
