@@ -58,11 +58,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="csv and jsonl are tables; folders has one folder per tag",
     )
     export.set_defaults(handler=export_pictures)
-    register_map(verbs)
+    _register_map(verbs)
 
 
-def register_map(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb that draws the map."""
+def _register_map(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser(
         "map",
         help="draw a map of all pictures, in groups of similar ones",

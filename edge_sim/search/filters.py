@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -178,12 +178,6 @@ class AttributeTable:
     def keys(self) -> tuple[str, ...]:
         """Keys, sorted."""
         return tuple(sorted(self._columns))
-
-    def counts(self, key: str) -> Mapping[str, int]:
-        """Return the number of pictures with each value of a key, sorted by value."""
-        column = self._column(key)
-        masks = {value: column.mask(self._count, value.__eq__) for value in sorted(column.numbers)}
-        return {value: int(mask.sum()) for value, mask in masks.items()}
 
     def mask(self, wanted: Filter) -> RowMask:
         """Return (N,) bool, the rows that pass.

@@ -126,10 +126,6 @@ def test_a_quoted_value_that_no_picture_has_word_for_word_is_named() -> None:
     ]
 
 
-def test_counts_are_those_of_the_pictures() -> None:
-    assert TABLE.counts("tag") == {"blurred": 1, "dark": 2}
-
-
 @given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=20))
 def test_every_value_can_be_asked_for(value: str) -> None:
     table = AttributeTable([[("name", value)], [("name", value + "x")]])
