@@ -198,9 +198,6 @@ def shrunk_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
 CALIBRATION = "calibration"
 """Name of the setting that holds the threshold of near-duplicates."""
 LEFT_OUT = "left out by hand"
-_BARS = "bars"
-"""Name of the setting that says what is done with bars: `CUT` or `WHOLE`."""
-CUT, WHOLE = "cut", "whole"
 _LAST_CONTENT = "last_content"
 """Name of the setting that holds the greatest number a content ever had."""
 
@@ -304,28 +301,8 @@ def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
         "model_id": plan.model_id,
         "scale": plan.scale.value,
         "kind": plan.kind,
-        _BARS: CUT if plan.cuts_bars else WHOLE,
     }
     connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())
-
-
-def cuts_bars(connection: sqlite3.Connection) -> bool:
-    """Return whether the pictures of the index were embedded without their bars.
-
-    Older indexes do not record it. Those of edge_sim 0.1, whose first content has no colours, hold
-    whole pictures.
-    """
-    kept = settings(connection).get(_BARS)
-    if kept is not None:
-        return {CUT: True, WHOLE: False}[kept]
-    first = connection.execute("SELECT length(look) FROM contents ORDER BY id LIMIT 1").fetchone()
-    return first is None or int(first[0]) > _GREY_BYTES
-
-
-def record_bars(connection: sqlite3.Connection) -> None:
-    """Write the answer of `cuts_bars`, which the contents no longer give once they change."""
-    values = (_BARS, CUT if cuts_bars(connection) else WHOLE)
-    connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", values)
 
 
 def set_kind(connection: sqlite3.Connection, kind: str) -> None:

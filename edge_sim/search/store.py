@@ -23,7 +23,7 @@ from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
 from edge_sim.errors import EdgeSimError, ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.search import attributes, index_files, rows
+from edge_sim.search import attributes, bars, index_files, rows
 from edge_sim.search.colours import Colours
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.ivf import FileProgress
@@ -251,7 +251,7 @@ class IndexStore:
                 model=os.fsdecode(bytes.fromhex(found["model"])),
                 scale=VectorScale(found["scale"]),
                 kind=str(found["kind"]),
-                cuts_bars=rows.cuts_bars(connection),
+                cuts_bars=bars.are_cut(connection),
             )
 
     def check_model(self, model_id: str) -> None:
@@ -509,6 +509,7 @@ class IndexStore:
             # All settings or none: half of them would be no index and no new one.
             with self._changing() as connection:
                 rows.settle(connection, plan)
+                bars.record(connection, cut=plan.cuts_bars)
             return
         own = self.plan
         if own.root != plan.root:
@@ -545,7 +546,8 @@ class IndexStore:
         connection = self._open_connection()
         with translated(self.path / NAME), writing(connection):
             attributes.migrate(connection)
-            rows.record_bars(connection)
+            # Before the first change, after which the contents may not tell it any more.
+            bars.record(connection, cut=bars.are_cut(connection))
             yield connection
 
     def _open_connection(self) -> sqlite3.Connection:

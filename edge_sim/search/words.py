@@ -37,7 +37,7 @@ _EMPTY = frozenset(
     }
 )
 _DAMAGE = (BadZipFile, LZMAError, struct.error, zlib.error)
-"""What a damaged archive raises besides; `RuntimeError` where it asks for another way to unpack."""
+"""Errors of a damaged archive; it raises `RuntimeError` where it asks for another way to unpack."""
 _PLURALS = (("ies", "y"), ("ves", "f"), ("es", ""), ("s", ""), ("men", "man"))
 
 
