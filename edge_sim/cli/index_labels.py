@@ -140,14 +140,14 @@ def show_tags(args: argparse.Namespace) -> int:
     with IndexStore.open(args.index) as store:
         if args.rename is not None:
             before, after = args.rename
-            present = store.info().tags
+            present = store.tags()
             if before not in present:
                 raise SearchError(
                     f"{args.index}: no tag {printable(before)!r}; there are "
                     f"{', '.join(map(printable, present)) or 'none'}"
                 )
             store.rename_tag(before, after)
-        tags = store.info().tags
+        tags = store.tags()
     if args.json:
         print_json({"schema": SCHEMA, "index": str(args.index), "tags": tags})
     elif tags:

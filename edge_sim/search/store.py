@@ -270,8 +270,7 @@ class IndexStore:
             counts = rows.counts(connection)
             made = index_files.current(connection, self.path)
             found = rows.settings(connection)
-            tags = attributes.tag_counts(connection)
-            is_ready = made is not None and index_files.lag(connection, made).is_small
+            is_ready = made is not None and _is_near(connection, made)
             dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
         kind, reason = ("none", "not finished; build it again") if made is None else made.why
         return Info(
@@ -288,10 +287,15 @@ class IndexStore:
             reason=reason,
             bytes_on_disk=sum(map(size_of, entries(self.path))),
             ready=is_ready,
-            tags=tags,
+            tags=self.tags(),
             left_out=counts.left_out,
             update=self.update_state(),
         )
+
+    def tags(self) -> Mapping[str, int]:
+        """Return the number of files with each tag, sorted by tag."""
+        with self._reading() as connection:
+            return attributes.tag_counts(connection)
 
     def update_state(self) -> BuildProgress | None:
         """Return the update that is running or was stopped; None if the last one ended."""
@@ -554,3 +558,11 @@ class IndexStore:
         if self._connection is None:
             raise SearchError(f"{self.path}: the index is closed")
         return self._connection
+
+
+def _is_near(connection: sqlite3.Connection, made: index_files.Made) -> bool:
+    """Return whether files are near the contents; False where they are damaged."""
+    try:
+        return index_files.lag(connection, made).is_small
+    except SearchError:
+        return False

@@ -196,7 +196,7 @@ def change_tags(asked: ApiRequest) -> Mapping[str, Any]:
     with IndexStore.open(view.place) as store:
         added = sum(store.tag(paths, tag) for tag in wanted.add)
         dropped = sum(store.untag(paths, tag) for tag in wanted.drop)
-        tags = store.info().tags
+        tags = store.tags()
     asked.context.shared.pop("collection", None)
     return {"added": added, "dropped": dropped, "tags": tags}
 
