@@ -29,13 +29,14 @@ from edge_sim.core.files import exists, is_dir
 from edge_sim.core.images import ReducedPicture, decode_reduced, measure
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.tables import name_key
-from edge_sim.core.types import THUMBNAIL_PX, GrayImage, Quality
+from edge_sim.core.types import GrayImage, Quality
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
 from edge_sim.search.bars import embedding_of
 from edge_sim.search.colours import colour_cells
+from edge_sim.search.queries import enough_px
 from edge_sim.search.rows import (
     LEFT_OUT,
     EmbeddedFile,
@@ -317,8 +318,7 @@ def _embed(
     if len(todo) > BATCH:
         keep()
     try:
-        side_px = max(embedder.input_px, THUMBNAIL_PX)
-        for before, read in _read_ahead(plan.root, todo, hashes, side_px):
+        for before, read in _read_ahead(plan.root, todo, hashes, enough_px(embedder)):
             item: EmbeddedFile | Known = read.known
             if len(todo) <= FEW_FILES:
                 hashes.update(store.hashes([read.sha256]))

@@ -138,6 +138,15 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_large_photo_of_an_index_scores_1_by_its_path(tmp_path: Path, run: Run) -> None:
+    write(tmp_path / "photos" / "large.jpg", picture(9, width=1203, height=1601))
+    index = ("--model", "thumbnail")
+    assert run("index", "build", tmp_path / "photos", "--out", tmp_path / "i", *index)[0] == 0
+    code, out, _ = run("search", "--index", tmp_path / "i", "--query", "large.jpg", "--json")
+    assert code == 0
+    assert json.loads(out)["hits"][0]["score"] == pytest.approx(1.0, abs=1e-6)
+
+
 def test_a_letterboxed_reference_is_found_by_its_own_picture(
     photos: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -89,7 +89,7 @@ def likeness_of_the_barred(store: IndexStore, folder: Path) -> float:
     query = query_of(
         [str(folder / "photos" / "barred.png")],
         EMBEDDER,
-        lambda name: None,
+        lambda name, side_px: None,
         cut_bars=store.plan.cuts_bars,
     )
     (hit,) = Searcher(collection_of_index(store)).search(query, SearchFilter(top_k=1)).hits

@@ -17,7 +17,7 @@ from tests.pictures import picture, write
 EMBEDDER = open_embedder("thumbnail")
 
 
-def known(name: str) -> BgrImage | None:
+def known(name: str, _: int | None) -> BgrImage | None:
     return picture(3) if name == "r3" else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_sim.search.build import update
@@ -17,6 +18,7 @@ from edge_sim.web.collection import CollectionView
 from tests.pictures import picture, write
 from tests.web.conftest import OpenPage
 from tests.web.devices import RECORDED, LampDevice, serving_lamp
+from tests.web.wizard_device import multipart
 
 WEB = "web: {listen: '127.0.0.1:0', requests_per_s: 1000000"
 
@@ -126,6 +128,23 @@ def test_a_query_keeps_its_bars_where_the_index_keeps_them(tmp_path: Path) -> No
     query = view.query(view.pixels(0))
     (hit,) = view.searcher.search(query, SearchFilter()).hits
     assert hit.score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_large_photo_is_searched_by_as_it_was_indexed(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1601, 1203, 3)).astype(np.uint8)
+    photo = write(tmp_path / "photos" / "large.jpg", noise)
+    embedder = open_embedder("thumbnail")
+    plan = IndexPlan(tmp_path / "photos", embedder.model_id, "thumbnail")
+    with IndexStore.open(tmp_path / "photos.index", create=plan) as store:
+        update(store, embedder)
+    kind, body = multipart({"large.jpg": photo.read_bytes()})
+    with serving_lamp(tmp_path, RECORDED.replace(WEB, WEB + ", collection: photos.index")) as lamp:
+        by_id = found(lamp, f"/search?id={id_of(lamp, 'large.jpg')}")
+        headers = {"Content-Type": kind}
+        status, by_file = lamp.page.ask("/api/collection/search", body, headers=headers)
+    assert status == 200
+    scores = [answer["pictures"][0]["score"] for answer in (by_id, by_file)]
+    assert scores == [1.0, 1.0]
 
 
 def test_without_a_collection_the_key_is_named(tmp_path: Path) -> None:
