@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_sim.core.files import is_file, is_text, printable, read_bounded, size_of
-from edge_sim.core.sqlite import transaction
+from edge_sim.core.sqlite import kept_path, transaction
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.errors import DataError, SearchError
 
@@ -159,6 +159,29 @@ def content_of(connection: sqlite3.Connection, path: Path) -> bytes:
     if found is None:
         raise SearchError(f"{printable(path)!r} is not in the index")
     return bytes(memoryview(found[0]))  # of a number `bytes` would be that many zeros
+
+
+def contents_of_paths(connection: sqlite3.Connection) -> dict[Path, bytes]:
+    """Return the SHA-256 of the content of every picture."""
+    found = connection.execute(
+        "SELECT path, sha256 FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+    )
+    return {kept_path(path): bytes(memoryview(sha256)) for path, sha256 in found}
+
+
+def replace_own(connection: sqlite3.Connection, wanted: Mapping[bytes, Mapping[str, str]]) -> None:
+    """Give contents these attributes of the table, and all others none; equal ones stay as is."""
+    present: dict[bytes, dict[str, str]] = {}
+    query = "SELECT sha256, key, value FROM attributes WHERE origin = ?"
+    for sha256, key, value in connection.execute(query, (OWN,)):
+        present.setdefault(sha256, {})[key] = value
+    changed = [
+        (sha256, wanted.get(sha256, {}))
+        for sha256 in {**present, **wanted}
+        if present.get(sha256, {})
+        != {key: value for key, value in wanted.get(sha256, {}).items() if value}
+    ]
+    put_attributes(connection, changed, origin=OWN)
 
 
 def put_attributes(

@@ -282,7 +282,8 @@ def _describe(
     store: IndexStore, facts: Mapping[str, Mapping[str, str]], report: UpdateReport
 ) -> None:
     """Give the pictures the attributes of the table; note the names that are no picture."""
-    paths = {name_key(os.fsdecode(entry.path)): entry.path for entry in store.entries()}
+    read = [item.path for item in store.known().values() if item.content is not None]
+    paths = {name_key(os.fsdecode(path)): path for path in read}
     store.put_attributes({paths[name]: own for name, own in facts.items() if name in paths})
     report.unmatched = [name for name in facts if name not in paths]
 

@@ -440,19 +440,16 @@ class IndexStore:
     def put_attributes(self, facts: Mapping[Path, Mapping[str, str]]) -> None:
         """Replace the attributes of pictures that a table gives; other pictures keep none.
 
+        Only what differs is written. Of several files with one content, the last one counts.
+
         Args:
             facts: Attributes by path, relative to the root; paths that are not read are skipped.
         """
         with self._reading() as connection, transaction(connection, writes=True):
             attributes.migrate(connection)
-            connection.execute("DELETE FROM attributes WHERE origin = ?", (attributes.OWN,))
-            known = rows.known(connection)
-            values = [
-                (attributes.content_of(connection, path), own)
-                for path, own in facts.items()
-                if path in known and known[path].content is not None
-            ]
-            attributes.put_attributes(connection, values, origin=attributes.OWN)
+            contents = attributes.contents_of_paths(connection)
+            wanted = {contents[path]: own for path, own in facts.items() if path in contents}
+            attributes.replace_own(connection, wanted)
 
     def prepare(self, progress: FileProgress | None = None, *, checked: bool = True) -> None:
         """Make the files that a search maps, if many pictures came or went since.

@@ -120,6 +120,18 @@ def test_a_table_in_the_folder_gives_attributes(store: IndexStore, photos: Path,
     assert own == {"a/0.png": {"place": "yard", "sunny": "yes"}}
 
 
+def test_attributes_that_stay_are_not_written_again(store: IndexStore, photos: Path) -> None:
+    facts = {Path("a/0.png"): {"place": "yard", "sunny": ""}, Path("b/2.png"): {"place": "hall"}}
+    store.put_attributes(facts)
+    log = store.path / "index.db-wal"
+    written = log.read_bytes()
+    store.put_attributes(facts)
+    assert log.read_bytes() == written
+    store.put_attributes({Path("a/0.png"): {"place": "attic"}, Path("a/none.png"): {"x": "y"}})
+    own = {str(entry.path): entry.own for entry in store.entries() if entry.own}
+    assert own == {"a/0.png": {"place": "attic"}}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
