@@ -349,9 +349,6 @@ class _Judged:
     def own(self) -> float:
         return self.probabilities[self.reference.state]
 
-    def probability_of(self, state: str) -> float:
-        return self.probabilities.get(state, 0.0)
-
     @property
     def rival(self) -> str:
         others = (state for state in self.probabilities if state != self.reference.state)

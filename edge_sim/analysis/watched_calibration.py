@@ -78,16 +78,22 @@ class NoveltyTrial:
     found: int
 
 
-def levels_for(gallery: Gallery) -> dict[str, Level]:
-    """Return the levels of the states of a gallery as its references say, nothing calibrated."""
-    plain = Gallery(gallery.references, revision=gallery.revision)
-    return levels_of(plain, GalleryScorer(plain).leave_one_out())
+def levels_for(gallery: Gallery, left_out: Sequence[Match | None]) -> dict[str, Level]:
+    """Return the levels of the states of a gallery as its references say, nothing calibrated.
+
+    Args:
+        gallery: References of the watch.
+        left_out: Matches of `leave_one_out` of their scorer.
+    """
+    return levels_of(Gallery(gallery.references, revision=gallery.revision), left_out)
 
 
-def left_out_pictures(gallery: Gallery) -> list[WatchedPicture]:
-    """Return the references, each left out of the others; none of states of a single moment."""
+def left_out_pictures(gallery: Gallery, left_out: Sequence[Match | None]) -> list[WatchedPicture]:
+    """Return the references, each left out of the others; none of states of a single moment.
+
+    The arguments are those of `levels_for`.
+    """
     found = []
-    left_out = GalleryScorer(gallery).leave_one_out()
     for reference, match in zip(gallery.references, left_out, strict=True):
         for item in () if match is None else match.states:
             if item.state == reference.state and item.score.novelty is not None:
@@ -139,17 +145,18 @@ def watched_in_log(
     raise DataError(f"the log has no observation of {watch!r}")
 
 
-def watched_among(probes: Iterable[tuple[str, Probe]], gallery: Gallery) -> list[WatchedPicture]:
+def watched_among(
+    probes: Iterable[tuple[str, Probe]], scorer: GalleryScorer
+) -> list[WatchedPicture]:
     """Return pictures of the region of a watch as it sees them.
 
     Args:
         probes: (file, probe) of each picture.
-        gallery: References of the watch.
+        scorer: Scorer of the references of the watch.
 
     Raises:
         ModelError: They were embedded with another model than the references.
     """
-    scorer = GalleryScorer(gallery)
     found = []
     for key, probe in probes:
         match = scorer.best_match(probe)

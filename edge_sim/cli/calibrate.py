@@ -75,12 +75,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def calibrate(args: argparse.Namespace) -> int:
     """Find, print, plot and keep the thresholds."""
     _check(args)
-    if args.gallery is not None:
-        watch, gallery = _gallery_of(args)
+    found = None if args.gallery is None else _gallery_of(args)
+    if found is not None:
+        watch, gallery = found
         if calibrate_novelty.wants_novelty(args, len(gallery.states)):
             return calibrate_novelty.calibrate(args, gallery, watch)
     target = _target(args)
-    sample = sample_of(args)
+    if found is not None:
+        sample = _of_gallery(args, *found)
+    else:
+        sample = _of_table(args) if args.pairs is not None else _of_folder(args)
     kept = _kept(args, sample, target)
     if args.write:
         _write(args, kept)
@@ -244,13 +248,6 @@ class Sample:
     remarks: list[str] = field(default_factory=list)
 
 
-def sample_of(args: argparse.Namespace) -> Sample:
-    """Return the scores that the options name."""
-    if args.pairs is not None:
-        return _of_table(args)
-    return _of_folder(args) if args.folder is not None else _of_gallery(args)
-
-
 def _of_table(args: argparse.Namespace) -> Sample:
     import numpy as np
 
@@ -330,11 +327,10 @@ def _gallery_of(args: argparse.Namespace) -> tuple[str, Gallery]:
         return watch, store.gallery(watch)
 
 
-def _of_gallery(args: argparse.Namespace) -> Sample:
+def _of_gallery(args: argparse.Namespace, watch: str, gallery: Gallery) -> Sample:
     from edge_sim.analysis.calibration import curve_of, state_trials
     from edge_sim.decision.scorer import GalleryScorer
 
-    watch, gallery = _gallery_of(args)
     words = f"{len(gallery)} references of {watch}"
     model = str(gallery.model_id)
     if args.score == "cosine":

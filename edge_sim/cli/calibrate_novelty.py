@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from edge_sim.errors import DataError
 
 if TYPE_CHECKING:
     from edge_sim.analysis.watched_calibration import NoveltyTrial, WatchedPicture
-    from edge_sim.core.types import Probe
+    from edge_sim.core.types import Match, Probe
+    from edge_sim.decision.scorer import GalleryScorer
     from edge_sim.gallery.gallery import Gallery
 
 SCHEMA = 1
@@ -56,7 +57,7 @@ def check_options(args: argparse.Namespace) -> None:
     asked = args.from_watched is not None or args.bad is not None
     if asked and args.gallery is None:
         raise DataError("--from-watched and --bad go with --gallery")
-    if asked and (args.plot or args.precision or args.fpr or args.recall):
+    if asked and (args.plot is not None or _has_target(args)):
         raise DataError("--from-watched and --bad take no target and give no curve")
     if (args.all_normal or args.not_normal) and args.from_watched is None:
         raise DataError("--all-normal and --not-normal say what of --from-watched is normal")
@@ -67,18 +68,26 @@ def check_options(args: argparse.Namespace) -> None:
         )
 
 
+def _has_target(args: argparse.Namespace) -> bool:
+    return any(value is not None for value in (args.precision, args.fpr, args.recall))
+
+
 def calibrate(args: argparse.Namespace, gallery: Gallery, watch: str) -> int:
     """Show the most novel pictures, and set and keep the levels."""
     from edge_sim.analysis import watched_calibration as calibration
+    from edge_sim.decision.scorer import MOST_LEFT_OUT, GalleryScorer
     from edge_sim.gallery.calibrations import keep_calibration
 
-    if args.precision or args.fpr or args.recall or args.plot:
+    if args.plot is not None or _has_target(args):
         raise DataError(
             f"watch {watch!r} has one state, so that there is nothing to tell apart: leave the "
             "target out, or name pictures with --bad and --from-watched"
         )
-    levels = calibration.levels_for(gallery)
-    watched, words = _watched(args, gallery, watch)
+    # As the watch itself does: of a large gallery, all left out would take minutes.
+    scorer = GalleryScorer(gallery, most_left_out=MOST_LEFT_OUT)
+    left_out = scorer.leave_one_out()
+    levels = calibration.levels_for(gallery, left_out)
+    watched, words = _watched(args, gallery, watch, scorer, left_out)
     if not watched:
         raise DataError(
             f"{args.gallery}: the references of {watch!r} say nothing of how it varies: they were "
@@ -88,7 +97,7 @@ def calibrate(args: argparse.Namespace, gallery: Gallery, watch: str) -> int:
     ranked = calibration.most_novel(watched, levels)
     numbered = [(number, *item) for number, item in enumerate(ranked, start=1)]
     wrong = _not_normal(args.not_normal, [picture.key for _, picture, _ in numbered])
-    faulty, remarks = _bad(args, gallery)
+    faulty, remarks = _bad(args, gallery, scorer)
     trials = calibration.calibrated_novelty(
         [*watched, *faulty], {*wrong, *(picture.key for picture in faulty)}, levels
     )
@@ -141,7 +150,11 @@ def _print(
 
 
 def _watched(
-    args: argparse.Namespace, gallery: Gallery, watch: str
+    args: argparse.Namespace,
+    gallery: Gallery,
+    watch: str,
+    scorer: GalleryScorer,
+    left_out: Sequence[Match | None],
 ) -> tuple[list[WatchedPicture], str]:
     from edge_sim.analysis import watched_calibration as calibration
     from edge_sim.core.files import is_dir, is_file
@@ -149,11 +162,11 @@ def _watched(
 
     place: Path | None = args.from_watched
     if place is None:
-        left_out = calibration.left_out_pictures(gallery)
-        return left_out, f"{len(left_out)} references of {watch}, each left out"
+        pictures = calibration.left_out_pictures(gallery, left_out)
+        return pictures, f"{len(pictures)} references of {watch}, each left out"
     if is_dir(place):
         remarks: list[str] = []
-        found = calibration.watched_among(_probes(args, place, gallery, remarks), gallery)
+        found = calibration.watched_among(_probes(args, place, gallery, remarks), scorer)
         for remark in remarks:
             note(remark)
         return found, f"{len(found)} pictures of {place.name}"
@@ -166,13 +179,15 @@ def _watched(
     return found, f"{len(found)} observations in {place.name}"
 
 
-def _bad(args: argparse.Namespace, gallery: Gallery) -> tuple[list[WatchedPicture], list[str]]:
+def _bad(
+    args: argparse.Namespace, gallery: Gallery, scorer: GalleryScorer
+) -> tuple[list[WatchedPicture], list[str]]:
     from edge_sim.analysis.watched_calibration import watched_among
 
     remarks: list[str] = []
     if args.bad is None:
         return [], remarks
-    return watched_among(_probes(args, args.bad, gallery, remarks), gallery), remarks
+    return watched_among(_probes(args, args.bad, gallery, remarks), scorer), remarks
 
 
 def _probes(

@@ -18,7 +18,7 @@ from edge_sim.core.files import is_dir, printable
 if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
-    from edge_sim.search.rows import BuildProgress
+    from edge_sim.search.rows import BuildProgress, Info
     from edge_sim.search.store import IndexStore
 
 
@@ -222,19 +222,19 @@ def _update(
     show = partial(watched, label="index")
     report = update(store, embedder, starts=starts, table=table, progress=show)
     seconds = time.monotonic() - started_s
-    _print_report(args, store, report, seconds)
-    if not store.info().pictures:
+    found = store.info()
+    _print_report(args, found, report, seconds)
+    if not found.pictures:
         videos = f"; {VIDEO_ADVICE.format(report.videos)}" if report.videos else ""
-        raise SearchError(f"{store.plan.root}: no picture that can be read{videos}")
+        raise SearchError(f"{found.root}: no picture that can be read{videos}")
     if report.videos and not args.json:
         note(VIDEO_ADVICE.format(report.videos))
     return 0
 
 
 def _print_report(
-    args: argparse.Namespace, store: IndexStore, report: UpdateReport, seconds: float
+    args: argparse.Namespace, found: Info, report: UpdateReport, seconds: float
 ) -> None:
-    found = store.info()
     if args.json:
         names = (
             "new", "changed", "unchanged", "gone", "embedded", "left_out", "unmatched", "videos"
@@ -242,7 +242,7 @@ def _print_report(
         print_json(
             {
                 "schema": SCHEMA,
-                "index": str(store.path),
+                "index": str(found.path),
                 "root": printable(found.root),
                 "model_id": found.model_id,
                 "pictures": found.pictures,
@@ -267,7 +267,7 @@ def _print_report(
     if not found.pictures:
         return  # the error that follows says so
     say(
-        f"{store.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
+        f"{found.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"
     )
 

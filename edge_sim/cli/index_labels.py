@@ -58,11 +58,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="csv and jsonl are tables; folders has one folder per tag",
     )
     export.set_defaults(handler=export_pictures)
-    register_map(verbs)
+    _register_map(verbs)
 
 
-def register_map(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb that draws the map."""
+def _register_map(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser(
         "map",
         help="draw a map of all pictures, in groups of similar ones",
@@ -141,14 +140,14 @@ def show_tags(args: argparse.Namespace) -> int:
     with IndexStore.open(args.index) as store:
         if args.rename is not None:
             before, after = args.rename
-            present = store.info().tags
+            present = store.tags()
             if before not in present:
                 raise SearchError(
                     f"{args.index}: no tag {printable(before)!r}; there are "
                     f"{', '.join(map(printable, present)) or 'none'}"
                 )
             store.rename_tag(before, after)
-        tags = store.info().tags
+        tags = store.tags()
     if args.json:
         print_json({"schema": SCHEMA, "index": str(args.index), "tags": tags})
     elif tags:
@@ -240,21 +239,19 @@ def draw_map(args: argparse.Namespace) -> int:
 
 
 def _write_points(path: Path, entries: Sequence[IndexEntry], found: PictureMap) -> None:
-    import csv
-    from io import StringIO
-
-    from edge_sim.core.files import write_whole
     from edge_sim.errors import DataError
+    from edge_sim.search.export import write_csv
 
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "x", "y", "group", "typical", "odd"])
     typical, odd = set(found.typical), set(found.odd)
-    for row, (entry, (x, y)) in enumerate(zip(entries, found.points, strict=True)):
-        place = (f"{x:.4f}", f"{y:.4f}", int(found.groups[row]) + 1)
-        writer.writerow([printable(entry.path), *place, int(row in typical), int(row in odd)])
+
+    def fields(row: int) -> tuple[str, ...]:
+        x, y = found.points[row]
+        marks = (int(found.groups[row]) + 1, int(row in typical), int(row in odd))
+        return printable(entries[row].path), f"{x:.4f}", f"{y:.4f}", *map(str, marks)
+
+    header = ("file", "x", "y", "group", "typical", "odd")
     try:
-        write_whole(path, text.getvalue().encode())
+        write_csv(path, header, map(fields, range(len(entries))))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_sim.gallery.calibrations import KeptCalibration
     from edge_sim.gallery.head import Head
     from edge_sim.gallery.store import GalleryStore
+    from edge_sim.search.queries import Known
     from edge_sim.search.searcher import Answer, Collection, Hit, Query, SearchFilter
 
 
@@ -239,14 +240,25 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Collection that is searched, and functions that show and tag its hits."""
+    """Collection that is searched, and functions that show and tag its hits.
+
+    Args:
+        collection: The collection.
+        embedder: Its model.
+        head: Learned likeness to search by; None for that of the model.
+        picture: Function that returns the picture of a hit.
+        tag: Function that tags pictures by their names, and returns the number of new tags.
+        known: Function that returns a picture by its name, see `queries.Known`.
+        cut_bars: Whether bars were cut off its pictures.
+    """
 
     collection: Collection
     embedder: Embedder
     head: Head | None
     picture: Callable[[Hit], BgrImage | None]
     tag: Callable[[list[str], str], int]
-    known: Callable[[str], BgrImage | None]
+    known: Known
+    cut_bars: bool
 
 
 def search(args: argparse.Namespace) -> int:
@@ -281,7 +293,9 @@ def search(args: argparse.Namespace) -> int:
     with _opened(args) as opened:
         collection = opened.collection
         query = _in_words(args, opened) if args.text is not None else None
-        query = query or query_of(args.query, opened.embedder, opened.known, roi=region)
+        query = query or query_of(
+            args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
+        )
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
@@ -318,15 +332,17 @@ def _in_words(args: argparse.Namespace, opened: _Opened) -> Query:
     return query
 
 
-def _picture_of_index(root: Path, paths: set[str], name: str) -> BgrImage | None:
+def _picture_of_index(
+    root: Path, paths: set[str], name: str, side_px: int | None = None
+) -> BgrImage | None:
     """Return a picture of an index by its path in it; None if it is not there or cannot be read."""
     from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture
+    from edge_sim.io.sources.pictures import read_picture, read_reduced
 
     if name not in paths:
         return None
     try:
-        return read_picture(root / name)
+        return read_picture(root / name) if side_px is None else read_reduced(root / name, side_px)
     except SourceError:
         return None
 
@@ -352,6 +368,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
                 lambda hit: known(hit.name),
                 lambda names, tag: index.tag(map(Path, names), tag),
                 known,
+                index.plan.cuts_bars,
             )
         return
     with GalleryStore.open(args.gallery, read_only=args.tag_hits is None) as store:
@@ -361,7 +378,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
         def mark(names: list[str], tag: str) -> int:
             return len(store.tag(names, add=[tag]).altered)
 
-        def known_reference(name: str) -> BgrImage | None:
+        def known_reference(name: str, _: int | None) -> BgrImage | None:
             return decode(store.crop(name)) if name in ids else None
 
         yield _Opened(
@@ -371,6 +388,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
             lambda hit: decode(store.crop(hit.name)),
             mark,
             known_reference,
+            cut_bars=False,  # a reference is embedded as its camera sees it
         )
 
 

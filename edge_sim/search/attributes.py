@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_sim.core.files import is_file, printable, read_bounded, size_of
-from edge_sim.core.sqlite import transaction
+from edge_sim.core.files import is_file, is_text, printable, read_bounded, size_of
+from edge_sim.core.sqlite import kept_path, transaction
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.errors import DataError, SearchError
 
@@ -161,6 +161,29 @@ def content_of(connection: sqlite3.Connection, path: Path) -> bytes:
     return bytes(memoryview(found[0]))  # of a number `bytes` would be that many zeros
 
 
+def contents_of_paths(connection: sqlite3.Connection) -> dict[Path, bytes]:
+    """Return the SHA-256 of the content of every picture."""
+    found = connection.execute(
+        "SELECT path, sha256 FROM files JOIN contents ON contents.id = content ORDER BY files.id"
+    )
+    return {kept_path(path): bytes(memoryview(sha256)) for path, sha256 in found}
+
+
+def replace_own(connection: sqlite3.Connection, wanted: Mapping[bytes, Mapping[str, str]]) -> None:
+    """Give contents these attributes of the table, and all others none; equal ones stay as is."""
+    present: dict[bytes, dict[str, str]] = {}
+    query = "SELECT sha256, key, value FROM attributes WHERE origin = ?"
+    for sha256, key, value in connection.execute(query, (OWN,)):
+        present.setdefault(sha256, {})[key] = value
+    changed = [
+        (sha256, wanted.get(sha256, {}))
+        for sha256 in {**present, **wanted}
+        if present.get(sha256, {})
+        != {key: value for key, value in wanted.get(sha256, {}).items() if value}
+    ]
+    put_attributes(connection, changed, origin=OWN)
+
+
 def put_attributes(
     connection: sqlite3.Connection,
     values: Iterable[tuple[bytes, Mapping[str, str]]],
@@ -189,7 +212,8 @@ def read_attributes(path: Path) -> dict[str, dict[str, str]]:
     files to objects of attributes.
 
     Raises:
-        DataError: It cannot be read, has no such column, or an attribute has a built-in name.
+        DataError: It cannot be read, has no such column, or an attribute has a built-in name, is
+            too long or no text.
     """
     rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     found: dict[str, dict[str, str]] = {}
@@ -200,6 +224,9 @@ def read_attributes(path: Path) -> dict[str, dict[str, str]]:
         too_long = [key for key, value in facts.items() if max(len(key), len(value)) > MAX_VALUE]
         if too_long:
             raise DataError(f"{place}: {too_long[0][:40]!a} is longer than {MAX_VALUE} characters")
+        broken = [key for key, value in facts.items() if not is_text(key + value)]
+        if broken:
+            raise DataError(f"{place}: {broken[0][:40]!a} holds half of a surrogate pair")
         found.setdefault(name_key(name), {}).update(facts)
     return found
 
@@ -238,7 +265,9 @@ def _json_rows(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
         column = next((key for key in FILE_COLUMNS if isinstance(item.get(key), str)), None)
         if column is None:
             raise DataError(f"{place}: names no file; add `file`")
-        facts = {key: _plain(value, place) for key, value in item.items() if key != column}
+        facts = {
+            key: _plain(value, place) for key, value in item.items() if key not in ("", column)
+        }
         yield place, item[column], facts
 
 

@@ -7,16 +7,57 @@ and all of them without the bars.
 
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.types import BgrImage
+from edge_sim.core.protocols import Embedder
+from edge_sim.core.types import BgrImage, Embedding
+from edge_sim.search import rows
 
 TOLERANCE = 12
 """Largest difference of one channel from the colour of a bar: JPEG leaves ripples in it."""
 MOST = 0.45
 """Largest part of a side that one bar may take."""
 _LEAST_PX = 16
+_SETTING, _CUT, _WHOLE = "bars", "cut", "whole"
+"""Setting of an index that says what is done with bars, and its values."""
+
+
+def embedding_of(pixels: BgrImage, embedder: Embedder, *, cut_bars: bool) -> Embedding:
+    """Return the embedding of a picture for a search.
+
+    Args:
+        pixels: The picture.
+        embedder: Model of the pictures that are searched.
+        cut_bars: Whether bars are cut off first. A query and what is searched must be treated
+            alike: the rest of a letterboxed picture is unlike the whole.
+
+    Raises:
+        ModelError: The model cannot embed it.
+    """
+    shown = without_bars(pixels) if cut_bars else pixels
+    return embedder.embed(np.ascontiguousarray(shown))
+
+
+def are_cut(connection: sqlite3.Connection) -> bool:
+    """Return whether the pictures of an index were embedded without their bars.
+
+    Older indexes do not record it. Those of edge_sim 0.1, whose first content has no colours, hold
+    whole pictures.
+    """
+    kept = rows.settings(connection).get(_SETTING)
+    if kept is not None:
+        return {_CUT: True, _WHOLE: False}[kept]
+    first = connection.execute("SELECT length(look) FROM contents ORDER BY id LIMIT 1").fetchone()
+    return first is None or int(first[0]) > rows.INDEX_THUMBNAIL_PX**2
+
+
+def record(connection: sqlite3.Connection, *, cut: bool) -> None:
+    """Write in an index whether bars are cut off."""
+    values = (_SETTING, _CUT if cut else _WHOLE)
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
 
 
 def without_bars(pixels: BgrImage) -> BgrImage:
@@ -25,12 +66,12 @@ def without_bars(pixels: BgrImage) -> BgrImage:
     Bars come in pairs of one colour: a picture whose object stands before a plain wall at one side
     is left as it is, and so is one that would have fewer than 16 pixels.
     """
-    rows, columns = pixels.shape[:2]
+    height, width = pixels.shape[:2]
     top, bottom = _pair(pixels)
     left, right = _pair(pixels.transpose(1, 0, 2))
-    if rows - top - bottom < _LEAST_PX or columns - left - right < _LEAST_PX:
+    if height - top - bottom < _LEAST_PX or width - left - right < _LEAST_PX:
         return pixels
-    return pixels[top : rows - bottom, left : columns - right]
+    return pixels[top : height - bottom, left : width - right]
 
 
 def _pair(lines: NDArray[np.uint8]) -> tuple[int, int]:

@@ -16,33 +16,33 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from edge_sim.core.exif import exif_facts
 from edge_sim.core.files import exists, is_dir
 from edge_sim.core.images import ReducedPicture, decode_reduced, measure
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.tables import name_key
-from edge_sim.core.types import THUMBNAIL_PX, GrayImage, Quality
+from edge_sim.core.types import GrayImage, Quality
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
-from edge_sim.search.bars import without_bars
+from edge_sim.search.bars import embedding_of
 from edge_sim.search.colours import colour_cells
+from edge_sim.search.queries import enough_px
 from edge_sim.search.rows import (
     LEFT_OUT,
     EmbeddedFile,
+    IndexPlan,
     Known,
     Unread,
-    VectorScale,
     one_vector,
     shrunk_thumbnail,
 )
@@ -232,10 +232,12 @@ def update(
         report = UpdateReport(unread=list(found.unread), videos=found.videos)
         named = [path.relative_to(root) for path in starts]
         todo = _todo(found, known, named, report)
-        done = _embed(store, embedder, todo, report)
-        for _ in done if progress is None else progress(done, len(todo)):
-            pass
+        # The progress kept in the index is that of the whole folder, which a part does not end.
+        with closing(_embed(store, embedder, todo, report, is_whole=not starts)) as done:
+            for _ in done if progress is None else progress(done, len(todo)):
+                pass
         if not starts:
+            store.end_progress()
             # Last, so that a file that was moved finds its vector.
             report.gone = _forget_gone(store, found, known)
         store.sweep([known.content for _, _, known in todo if known] if starts else None)
@@ -280,7 +282,8 @@ def _describe(
     store: IndexStore, facts: Mapping[str, Mapping[str, str]], report: UpdateReport
 ) -> None:
     """Give the pictures the attributes of the table; note the names that are no picture."""
-    paths = {name_key(os.fsdecode(entry.path)): entry.path for entry in store.entries()}
+    read = [item.path for item in store.known().values() if item.content is not None]
+    paths = {name_key(os.fsdecode(path)): path for path in read}
     store.put_attributes({paths[name]: own for name, own in facts.items() if name in paths})
     report.unmatched = [name for name in facts if name not in paths]
 
@@ -290,43 +293,59 @@ def _embed(
     embedder: Embedder,
     todo: Sequence[tuple[Path, FileState, Known | None]],
     report: UpdateReport,
-) -> Iterator[Path]:
-    """Yield the paths as they are done; finished ones are kept, however this ends."""
-    root, scale = store.plan.root, store.plan.scale
+    *,
+    is_whole: bool,
+) -> Generator[Path, None, None]:
+    """Yield the paths as they are done; finished ones are kept, however this ends.
+
+    Args:
+        store: Open index.
+        embedder: Embedder of its model.
+        todo: Files to read, with their states and their entries.
+        report: Report to fill.
+        is_whole: Whether these are all files of the folder that are to be read; then the index
+            keeps how many are done.
+    """
+    plan = store.plan
     # Looking a few up, one by one, is quicker than reading all.
     hashes = {} if len(todo) <= FEW_FILES else dict(store.hashes())
     batch: list[EmbeddedFile | Known] = []
     done = 0
+
+    def keep() -> None:
+        progress = (done, len(todo)) if is_whole else None
+        hashes.update(store.put(batch, progress=progress))
+
     if len(todo) > BATCH:
-        store.put([], progress=(0, len(todo)))
+        keep()
     try:
-        side_px = max(embedder.input_px, THUMBNAIL_PX)
-        for before, read in _read_ahead(root, todo, hashes, side_px):
+        for before, read in _read_ahead(plan.root, todo, hashes, enough_px(embedder)):
             item: EmbeddedFile | Known = read.known
             if len(todo) <= FEW_FILES:
                 hashes.update(store.hashes([read.sha256]))
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
             elif read.picture is not None:
-                item = _embedded(read, embedder, scale)
+                item = _embedded(read, embedder, plan)
             _count(report, item, before)
             batch.append(item)
             if len(batch) >= BATCH:
                 done += len(batch)
-                hashes.update(store.put(batch, progress=(done, len(todo))))
+                keep()
                 batch = []
             yield read.known.path
     finally:
         if batch or done:
-            store.put(batch, progress=(done + len(batch), len(todo)))
+            done += len(batch)
+            keep()
 
 
-def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFile | Known:
+def _embedded(read: _Read, embedder: Embedder, plan: IndexPlan) -> EmbeddedFile | Known:
     picture = read.picture
     if picture is None or read.measured is None:
         raise ValueError("there is nothing to embed")
     try:
-        embedding = embedder.embed(np.ascontiguousarray(without_bars(picture.pixels)))
+        embedding = embedding_of(picture.pixels, embedder, cut_bars=plan.cuts_bars)
     except ModelError as error:
         return replace(read.known, fault=str(error))
     small, quality = read.measured
@@ -337,7 +356,7 @@ def _embedded(read: _Read, embedder: Embedder, scale: VectorScale) -> EmbeddedFi
         sharpness=quality.sharpness,
         contrast=quality.contrast,
         thumbnail=shrunk_thumbnail(small),
-        vector=one_vector(embedding, scale),
+        vector=one_vector(embedding, plan.scale),
         dimension=embedding.vector.size,
         colours=colour_cells(picture.pixels),
         exif=read.exif,

@@ -9,7 +9,7 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -69,13 +69,25 @@ def export(pictures: Sequence[ExportedPicture], place: Path, form: str) -> int:
 
 def _csv(pictures: Sequence[ExportedPicture], place: Path) -> None:
     keys = sorted({key for item in pictures for key in item.facts} - {*_FIRST_COLUMNS, "path"})
+
+    def row(item: ExportedPicture) -> tuple[str, ...]:
+        rest = (item.facts.get(key, "") for key in (*_FIRST_COLUMNS[3:], *keys))
+        return item.name, item.state, " ".join(item.tags), *rest
+
+    write_csv(place, (*_FIRST_COLUMNS, *keys), map(row, pictures))
+
+
+def write_csv(place: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Write a table whose fields no spreadsheet runs as formulas.
+
+    Raises:
+        SearchError: The place is a folder.
+        OSError: It cannot be written.
+    """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_FIRST_COLUMNS, *keys])
-    for item in pictures:
-        first = [item.name, item.state, " ".join(item.tags)]
-        rest = (item.facts.get(key, "") for key in (*_FIRST_COLUMNS[3:], *keys))
-        writer.writerow([_harmless(value) for value in (*first, *rest)])
+    for row in (header, *rows):
+        writer.writerow(map(_harmless, row))
     _write_table(place, text.getvalue())
 
 

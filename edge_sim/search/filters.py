@@ -1,6 +1,6 @@
 """Filter language of searches and lists, and its evaluation over the attributes of pictures.
 
-    state = gate_open and not tag in (blurred, "to check")
+    state = "gate open" and not tag in (blurred, dark)
     taken in 2026-03..2026-05-15 or width >= 1920
     path = garden/*
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -49,7 +49,8 @@ class Comparison:
     Args:
         key: Key of the attribute.
         text: The comparison as it was written, for messages.
-        values: Values that are named, for hints about misspelt ones; empty for bounds.
+        values: Values that are named, each with the function that returns whether a value equals
+            it, for hints about misspelt ones; empty for bounds.
         matches: Function that returns whether a value fulfils it.
         negated: Whether a picture passes if none of its values matches.
         bound: Whether the values must be numbers or dates.
@@ -57,7 +58,7 @@ class Comparison:
 
     key: str
     text: str
-    values: tuple[str, ...]
+    values: tuple[tuple[str, Matcher], ...]
     matches: Matcher
     negated: bool = False
     bound: str | None = None
@@ -112,7 +113,8 @@ def parse_filter(text: str) -> Filter:
 def equals(key: str, value: str) -> Filter:
     """Return the filter `key = value`, whatever signs the value holds."""
     text = f"{key} = {quoted(value)}"
-    return Filter(text, Comparison(key, text, (value,), lambda other: other == value))
+    matches = _equal_to(value, False)
+    return Filter(text, Comparison(key, text, ((value, matches),), matches))
 
 
 def quoted(value: str) -> str:
@@ -177,12 +179,6 @@ class AttributeTable:
         """Keys, sorted."""
         return tuple(sorted(self._columns))
 
-    def counts(self, key: str) -> Mapping[str, int]:
-        """Return the number of pictures with each value of a key, sorted by value."""
-        column = self._column(key)
-        masks = {value: column.mask(self._count, value.__eq__) for value in sorted(column.numbers)}
-        return {value: int(mask.sum()) for value, mask in masks.items()}
-
     def mask(self, wanted: Filter) -> RowMask:
         """Return (N,) bool, the rows that pass.
 
@@ -197,8 +193,8 @@ class AttributeTable:
         comparisons = list(wanted.comparisons())
         for comparison in comparisons:
             present = self._column(comparison.key).numbers
-            for value in comparison.values:
-                if value.endswith("*") or value in present:
+            for value, equal in comparison.values:
+                if value.endswith("*") or value in present or any(map(equal, present)):
                     continue
                 near = difflib.get_close_matches(value, present, 1)
                 hint = f"; did you mean {quoted(near[0])}?" if near else ""
@@ -318,7 +314,8 @@ class _Parser:
         value, is_plain = self._value(key)
         text = self._source(start)
         if sign in ("=", "!="):
-            return Comparison(key, text, (value,), _equal_to(value, is_plain), negated=sign == "!=")
+            equal = _equal_to(value, is_plain)
+            return Comparison(key, text, ((value, equal),), equal, negated=sign == "!=")
         if not _is_number(value) and not _is_date(value):
             self._fail(f"{value!r} is neither a number nor a date, which {sign} needs")
         return Comparison(key, text, (), _ordered(sign, value), bound=value)
@@ -341,15 +338,15 @@ class _Parser:
             found.append(self._value(key))
         if not self._take(")"):
             self._fail("a comma or a closing parenthesis is missing")
-        matchers = [_equal_to(value, is_plain) for value, is_plain in found]
-        plain = frozenset(value for value, is_plain in found)
-        if not any(is_plain and value.endswith("*") for value, is_plain in found):
-            matchers = [plain.__contains__]
+        values = tuple((value, _equal_to(value, is_plain)) for value, is_plain in found)
+        exact = frozenset(value for value, _ in found)
+        # One look-up for the values that equal nothing but themselves, which may be thousands.
+        wide = [_equal_to(*item) for item in found if not _is_exact(*item)]
         return Comparison(
             key,
             self._source(start),
-            tuple(value for value, _ in found),
-            lambda own: any(matches(own) for matches in matchers),
+            values,
+            lambda own: own in exact or any(equal(own) for equal in wide),
         )
 
     def _value(self, key: str) -> tuple[str, bool]:
@@ -401,14 +398,21 @@ def _leaves(part: Comparison | Combination) -> Iterator[Comparison]:
             yield from _leaves(item)
 
 
+def _is_exact(value: str, is_plain: bool) -> bool:
+    """Return whether a value equals nothing but itself."""
+    return not is_plain or not (value.endswith("*") or _is_number(value) or _is_date(value))
+
+
 def _equal_to(value: str, is_plain: bool) -> Matcher:
-    if is_plain and value.endswith("*"):
+    if _is_exact(value, is_plain):
+        return lambda own: own == value
+    if value.endswith("*"):
         start = value[:-1]
         return lambda own: own.startswith(start)
-    if not is_plain or not _is_number(value):
-        return lambda own: own == value or (is_plain and _is_date(value) and _same_day(own, value))
-    number = float(value)
-    return lambda own: own == value or (_is_number(own) and float(own) == number)
+    if _is_number(value):
+        number = float(value)
+        return lambda own: own == value or (_is_number(own) and float(own) == number)
+    return lambda own: own == value or _same_day(own, value)
 
 
 def _same_day(own: str, value: str) -> bool:

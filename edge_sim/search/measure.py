@@ -16,9 +16,9 @@ from edge_sim.core.protocols import Index
 from edge_sim.core.ranking import Metric, Rows
 from edge_sim.core.vectors import normalised
 from edge_sim.errors import SearchError
-from edge_sim.search.exact import ExactIndex
-from edge_sim.search.indexes import KINDS, HnswIndex, is_available, open_graph
+from edge_sim.search.indexes import KINDS, HnswIndex, is_available, open_graph, open_index
 from edge_sim.search.ivf import LEAST_ROWS, is_installed
+from edge_sim.search.segments import SegmentedIndex, SegmentedRows
 
 WIDTHS = (64, 128, 256, 512)
 """Widths of a search of the graph that are compared."""
@@ -72,11 +72,11 @@ def measure(
     other work may slow down.
 
     Args:
-        rows: Rows in memory or mapped from a file.
+        rows: Rows in memory or mapped from a file, perhaps in two segments.
         kinds: Keys of `indexes.KINDS`.
         k: Number of neighbours, at least 1.
         queries: Number of searches, at least 1.
-        graph: Kind that has a file already, and the file.
+        graph: Kind that has a file already, and the file, of the first segment of the rows.
 
     Raises:
         SearchError: Too few rows, or a kind that is not installed.
@@ -84,7 +84,7 @@ def measure(
     if len(rows) < 2:
         raise SearchError(f"a measurement needs 2 pictures, the index has {len(rows)}")
     chosen = np.random.default_rng(0).permutation(len(rows))[:queries]
-    exact = ExactIndex(rows, unit=True)
+    exact = open_index("exact", rows)
     wanted = [_others(exact, rows, row, k) for row in chosen]
     for kind in kinds:
         with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def measure(
             made_s = time.process_time() - started_s
             build_s = made_s if own is None and path is not None else None
             memory = _memory_bytes(kind, rows, path)
-            for setting, index in _opened(kind, rows, path):
+            for setting, index in _opened(kind, rows, path, is_kept=own is not None):
                 found, times = [], []
                 for row in chosen:
                     at_s = time.perf_counter()
@@ -215,12 +215,31 @@ def _made(kind: str, rows: Rows, folder: Path) -> Path | None:
     return path
 
 
-def _opened(kind: str, rows: Rows, path: Path | None) -> Iterator[tuple[str, Index]]:
-    """Yield the index by its default setting, then by others."""
-    yield "", KINDS[kind].open(rows, path, Metric.COSINE)
-    if kind == "hnsw" and path is not None:
-        for width in WIDTHS:
-            yield f"width {width}", HnswIndex(open_graph(path, rows), rows, width=width)
+def _opened(
+    kind: str, rows: Rows, path: Path | None, *, is_kept: bool
+) -> Iterator[tuple[str, Index]]:
+    """Yield the index by its default setting, then by others.
+
+    Args:
+        kind: A key of `indexes.KINDS`.
+        rows: Rows of unit length.
+        path: File of the kind.
+        is_kept: Whether the file was there before: then it is of the first segment of the rows
+            alone, otherwise of all of them.
+    """
+    if path is None or is_kept:
+        yield "", open_index(kind, rows, graph=path)
+    else:
+        yield "", KINDS[kind].open(rows, path, Metric.COSINE)
+    if kind != "hnsw" or path is None:
+        return
+    segments = rows if is_kept and isinstance(rows, SegmentedRows) else None
+    base = rows if segments is None else segments.base
+    for width in WIDTHS:
+        found: Index = HnswIndex(open_graph(path, base), base, width=width)
+        if segments is not None:
+            found = SegmentedIndex(segments, found, metric=Metric.COSINE)
+        yield f"width {width}", found
 
 
 def _memory_bytes(kind: str, rows: Rows, path: Path | None) -> int:

@@ -23,17 +23,23 @@ from edge_sim.errors import SearchError, SourceError
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.io.sources.video import open_video
-from edge_sim.search.bars import without_bars
+from edge_sim.search.bars import embedding_of
 from edge_sim.search.searcher import Query
 
 MAX_QUERIES = 100
 _FRAME = re.compile(r"(?P<file>.+)#t=(?P<time>\d{1,7}(?:\.\d{1,6})?)")
-Known = Callable[[str], BgrImage | None]
-"""Function that returns the picture of a name in the collection; None if it has none."""
+Known = Callable[[str, int | None], BgrImage | None]
+"""Function that returns the picture of a name in the collection, at a size that is enough to squash
+it to so many pixels, or whole; None if it has none."""
 
 
 def query_of(
-    names: Sequence[str], embedder: Embedder, known: Known, *, roi: Roi | None = None
+    names: Sequence[str],
+    embedder: Embedder,
+    known: Known,
+    *,
+    cut_bars: bool,
+    roi: Roi | None = None,
 ) -> Query:
     """Return the query of one picture, or of several: the mean of their embeddings.
 
@@ -41,6 +47,7 @@ def query_of(
         names: Queries as in the module's description, 1 to 100.
         embedder: Model of the pictures that are searched.
         known: Function that finds a picture of the collection by its name.
+        cut_bars: Whether bars were cut off the pictures that are searched; see `bars.embedding_of`.
         roi: Region of each picture that is searched for; None takes all of it.
 
     Raises:
@@ -49,15 +56,32 @@ def query_of(
     """
     if not 1 <= len(names) <= MAX_QUERIES:
         raise SearchError(f"give 1 to {MAX_QUERIES} pictures to search by, got {len(names)}")
-    side_px = max(embedder.input_px, THUMBNAIL_PX)
+    side_px = enough_px(embedder)
     found = []
     for name in names:
         pixels = picture_of(name, known, side_px=None if roi is not None else side_px)
         if roi is not None:
             pixels = _cropped(pixels, roi, name)
-        shown = np.ascontiguousarray(without_bars(pixels))
-        found.append(Query(embedder.embed(shown), thumbnail(pixels)))
+        found.append(query_of_pixels(pixels, embedder, cut_bars=cut_bars))
     return found[0] if len(found) == 1 else _mean(found)
+
+
+def query_of_pixels(pixels: BgrImage, embedder: Embedder, *, cut_bars: bool) -> Query:
+    """Return a picture as a query; the arguments are those of `query_of`.
+
+    Raises:
+        ModelError: The model cannot embed it.
+    """
+    return Query(embedding_of(pixels, embedder, cut_bars=cut_bars), thumbnail(pixels))
+
+
+def enough_px(embedder: Embedder) -> int:
+    """Return the side to which a picture can be squashed without a loss for a search, pixels.
+
+    An index reads its pictures at this size, and so must the queries to it: squashed in two steps,
+    the same picture has a slightly different embedding.
+    """
+    return max(embedder.input_px, THUMBNAIL_PX)
 
 
 def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrImage:
@@ -79,7 +103,7 @@ def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrIma
     frame = _FRAME.fullmatch(name)
     if frame is not None:
         return frame_of_video(Path(frame["file"]), float(frame["time"]))
-    pixels = known(name)
+    pixels = known(name, side_px)
     if pixels is None:
         raise SearchError(
             f"{printable(name)}: no such file, and none of the pictures that are searched; a frame "

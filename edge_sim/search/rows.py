@@ -53,6 +53,7 @@ class IndexPlan:
         model: Spec that opens the same embedder again: `default`, `thumbnail` or a path.
         scale: Part of the embeddings that is kept; `both` can be searched in all three ways.
         kind: Key of `edge_sim.search.indexes.KINDS`, or `auto`: chosen by size.
+        cuts_bars: Whether pictures are embedded without their bars; see `edge_sim.search.bars`.
     """
 
     root: Path
@@ -60,6 +61,7 @@ class IndexPlan:
     model: str = "default"
     scale: VectorScale = VectorScale.GLOBAL
     kind: str = "auto"
+    cuts_bars: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +275,15 @@ _PROGRESS = "progress"
 def set_progress(connection: sqlite3.Connection, done: int, total: int) -> None:
     """Write how far an update is; equal numbers are its end."""
     if done >= total:
-        connection.execute("DELETE FROM settings WHERE name = ?", (_PROGRESS,))
+        end_progress(connection)
         return
     values = (_PROGRESS, f"{done}/{total}")
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+
+
+def end_progress(connection: sqlite3.Connection) -> None:
+    """Write that no update is under way."""
+    connection.execute("DELETE FROM settings WHERE name = ?", (_PROGRESS,))
 
 
 def progress(connection: sqlite3.Connection) -> tuple[int, int] | None:

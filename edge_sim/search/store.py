@@ -23,7 +23,7 @@ from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
 from edge_sim.errors import EdgeSimError, ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.search import attributes, index_files, rows
+from edge_sim.search import attributes, bars, index_files, rows
 from edge_sim.search.colours import Colours
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.ivf import FileProgress
@@ -206,7 +206,8 @@ class IndexStore:
 
         Args:
             path: Folder of the index.
-            create: Settings of a new index, made if there is none; an existing one must match.
+            create: Settings of a new index, made if there is none; an existing one must match, but
+                keeps its own way with bars.
 
         Raises:
             SearchError: No index, damaged, of a newer edge_sim, or made for another folder.
@@ -250,6 +251,7 @@ class IndexStore:
                 model=os.fsdecode(bytes.fromhex(found["model"])),
                 scale=VectorScale(found["scale"]),
                 kind=str(found["kind"]),
+                cuts_bars=bars.are_cut(connection),
             )
 
     def check_model(self, model_id: str) -> None:
@@ -268,8 +270,7 @@ class IndexStore:
             counts = rows.counts(connection)
             made = index_files.current(connection, self.path)
             found = rows.settings(connection)
-            tags = attributes.tag_counts(connection)
-            is_ready = made is not None and index_files.lag(connection, made).is_small
+            is_ready = made is not None and _is_near(connection, made)
             dimension, whole = int(found.get("dimension", 0)), int(found.get("width", 0))
         kind, reason = ("none", "not finished; build it again") if made is None else made.why
         return Info(
@@ -286,10 +287,15 @@ class IndexStore:
             reason=reason,
             bytes_on_disk=sum(map(size_of, entries(self.path))),
             ready=is_ready,
-            tags=tags,
+            tags=self.tags(),
             left_out=counts.left_out,
             update=self.update_state(),
         )
+
+    def tags(self) -> Mapping[str, int]:
+        """Return the number of files with each tag, sorted by tag."""
+        with self._reading() as connection:
+            return attributes.tag_counts(connection)
 
     def update_state(self) -> BuildProgress | None:
         """Return the update that is running or was stopped; None if the last one ended."""
@@ -374,6 +380,14 @@ class IndexStore:
                 rows.set_progress(connection, *progress)
         return new
 
+    def end_progress(self) -> None:
+        """Write that the update of the folder is at its end."""
+        # No change of the pictures: files made from them stay as good as they were.
+        with self._reading() as connection:
+            if rows.progress(connection) is not None:
+                with transaction(connection, writes=True):
+                    rows.end_progress(connection)
+
     def sweep(self, contents: Iterable[int | None] | None = None) -> None:
         """Delete those of some contents, or of all, that no path has any more."""
         with self._reading() as connection, transaction(connection, writes=True):
@@ -426,19 +440,16 @@ class IndexStore:
     def put_attributes(self, facts: Mapping[Path, Mapping[str, str]]) -> None:
         """Replace the attributes of pictures that a table gives; other pictures keep none.
 
+        Only what differs is written. Of several files with one content, the last one counts.
+
         Args:
             facts: Attributes by path, relative to the root; paths that are not read are skipped.
         """
         with self._reading() as connection, transaction(connection, writes=True):
             attributes.migrate(connection)
-            connection.execute("DELETE FROM attributes WHERE origin = ?", (attributes.OWN,))
-            known = rows.known(connection)
-            values = [
-                (attributes.content_of(connection, path), own)
-                for path, own in facts.items()
-                if path in known and known[path].content is not None
-            ]
-            attributes.put_attributes(connection, values, origin=attributes.OWN)
+            contents = attributes.contents_of_paths(connection)
+            wanted = {contents[path]: own for path, own in facts.items() if path in contents}
+            attributes.replace_own(connection, wanted)
 
     def prepare(self, progress: FileProgress | None = None, *, checked: bool = True) -> None:
         """Make the files that a search maps, if many pictures came or went since.
@@ -499,6 +510,7 @@ class IndexStore:
             # All settings or none: half of them would be no index and no new one.
             with self._changing() as connection:
                 rows.settle(connection, plan)
+                bars.record(connection, cut=plan.cuts_bars)
             return
         own = self.plan
         if own.root != plan.root:
@@ -535,9 +547,19 @@ class IndexStore:
         connection = self._open_connection()
         with translated(self.path / NAME), writing(connection):
             attributes.migrate(connection)
+            # Before the first change, after which the contents may not tell it any more.
+            bars.record(connection, cut=bars.are_cut(connection))
             yield connection
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise SearchError(f"{self.path}: the index is closed")
         return self._connection
+
+
+def _is_near(connection: sqlite3.Connection, made: index_files.Made) -> bool:
+    """Return whether files are near the contents; False where they are damaged."""
+    try:
+        return index_files.lag(connection, made).is_small
+    except SearchError:
+        return False

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import struct
+import zlib
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -33,6 +36,8 @@ _EMPTY = frozenset(
         *("image", "images", "photo", "photos", "picture", "pictures"),
     }
 )
+_DAMAGE = (BadZipFile, LZMAError, struct.error, zlib.error)
+"""Errors of a damaged archive; it raises `RuntimeError` where it asks for another way to unpack."""
 _PLURALS = (("ies", "y"), ("ves", "f"), ("es", ""), ("s", ""), ("men", "man"))
 
 
@@ -150,7 +155,7 @@ def open_words(model_id: str, path: Path | None = None) -> WordEncoder:
             )
     except FileNotFoundError as error:
         raise SearchError(f"{place}: the words to search by are missing") from error
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, *_DAMAGE) as error:
         raise SearchError(f"{place}: not a file of words ({error})") from error
     if found.model_id != model_id:
         raise ModelError(

@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
 from edge_sim.core.files import printable
-from edge_sim.core.images import decode, encode_jpeg, thumbnail
+from edge_sim.core.images import decode, decode_reduced, encode_jpeg
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage, Roi
-from edge_sim.io.sources.pictures import read_picture
-from edge_sim.search.bars import without_bars
+from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.search.duplicates import THRESHOLD, distinct_files, duplicate_groups
 from edge_sim.search.filters import Filter, parse_filter
 from edge_sim.search.picture_map import picture_map
+from edge_sim.search.queries import enough_px, query_of_pixels
 from edge_sim.search.searcher import Answer, Query, Searcher, SearchFilter, collection_of_index
 from edge_sim.search.store import NAME, IndexStore
 from edge_sim.search.words import open_words
@@ -91,16 +90,21 @@ class CollectionView:
             raise HTTPException(404, f"the collection has no picture {name[:40]!r}")
         return self.rows[name]
 
-    def pixels(self, row: int) -> BgrImage:
-        """Return a picture, read from its file."""
-        return read_picture(self.plan.root / self.entries[row].path)
+    def pixels(self, row: int, side_px: int | None = None) -> BgrImage:
+        """Return a picture, read from its file, whole or large enough to squash it to `side_px`."""
+        path = self.plan.root / self.entries[row].path
+        return read_picture(path) if side_px is None else read_reduced(path, side_px)
+
+    @property
+    def embedder(self) -> Embedder:
+        """Model for queries, opened when first needed; to be used under the lock."""
+        if self._embedder is None:
+            self._embedder = open_embedder(self.plan.model)
+        return self._embedder
 
     def query(self, pixels: BgrImage) -> Query:
         """Return a picture as a query; to be called under the lock."""
-        if self._embedder is None:
-            self._embedder = open_embedder(self.plan.model)
-        shown = np.ascontiguousarray(without_bars(pixels))
-        return Query(self._embedder.embed(shown), thumbnail(pixels))
+        return query_of_pixels(pixels, self.embedder, cut_bars=self.plan.cuts_bars)
 
     def described(self, row: int) -> dict[str, Any]:
         """Return a picture as the page shows it."""
@@ -173,8 +177,8 @@ def search(asked: ApiRequest) -> Mapping[str, Any]:
     if text:
         query, unknown = open_words(view.plan.model_id).query(text)
         return {**_found(asked, view, query), "unknown": [str(word) for word in unknown]}
-    pixels = view.pixels(view.row(asked.query.get("id") or ""))
-    return _searched(asked, view, _cropped(asked, pixels))
+    row = view.row(asked.query.get("id") or "")
+    return _searched(asked, view, _cropped(asked, view.pixels(row, _side_px(asked, view))))
 
 
 def search_upload(asked: ApiRequest) -> Mapping[str, Any]:
@@ -183,7 +187,8 @@ def search_upload(asked: ApiRequest) -> Mapping[str, Any]:
     if len(asked.files) != 1:
         raise HTTPException(422, "send one picture")
     try:
-        pixels = decode(asked.files[0].file.read())
+        data, side_px = asked.files[0].file.read(), _side_px(asked, view)
+        pixels = decode(data) if side_px is None else decode_reduced(data, side_px).pixels
     except ValueError as error:
         raise HTTPException(422, f"the picture cannot be read: {error}") from error
     return _searched(asked, view, _cropped(asked, pixels))
@@ -198,7 +203,7 @@ def change_tags(asked: ApiRequest) -> Mapping[str, Any]:
     with IndexStore.open(view.place) as store:
         added = sum(store.tag(paths, tag) for tag in wanted.add)
         dropped = sum(store.untag(paths, tag) for tag in wanted.drop)
-        tags = store.info().tags
+        tags = store.tags()
     asked.context.shared.pop("collection", None)
     return {"added": added, "dropped": dropped, "tags": tags}
 
@@ -283,6 +288,14 @@ def _filter_of(asked: ApiRequest) -> Filter | None:
 
 def _count(asked: ApiRequest) -> int:
     return int(min(max(asked.number("k", 60) or 1, 1), MOST_SHOWN))
+
+
+def _side_px(asked: ApiRequest, view: CollectionView) -> int | None:
+    """Return the size at which a picture is read to be searched by; None if only a region is."""
+    if asked.query.get("region"):
+        return None
+    with view.lock:
+        return enough_px(view.embedder)
 
 
 def _cropped(asked: ApiRequest, pixels: BgrImage) -> BgrImage:

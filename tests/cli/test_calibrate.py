@@ -337,6 +337,8 @@ def test_one_state_is_calibrated_from_its_references_and_from_a_few_bad_pictures
         (["--gallery", "line.db", "--from-watched", "log.jsonl"], "no observation of 'line'"),
         (["--gallery", "line.db", "--from-watched", "watched"], "name it with --model"),
         (["--gallery", "line.db", "--precision", "0.9"], "has one state"),
+        (["--gallery", "line.db", "--fpr", "0"], "has one state"),
+        ([*WATCHED, "--fpr", "0"], "take no target"),
         (["--folder", "good", "--bad", "bad"], "go with --gallery"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

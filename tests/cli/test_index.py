@@ -138,6 +138,28 @@ def test_a_mistake_is_one_line(
     assert err.count("\n") == 1
 
 
+def test_a_large_photo_of_an_index_scores_1_by_its_path(tmp_path: Path, run: Run) -> None:
+    write(tmp_path / "photos" / "large.jpg", picture(9, width=1203, height=1601))
+    index = ("--model", "thumbnail")
+    assert run("index", "build", tmp_path / "photos", "--out", tmp_path / "i", *index)[0] == 0
+    code, out, _ = run("search", "--index", tmp_path / "i", "--query", "large.jpg", "--json")
+    assert code == 0
+    assert json.loads(out)["hits"][0]["score"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_letterboxed_reference_is_found_by_its_own_picture(
+    photos: Path, tmp_path: Path, run: Run
+) -> None:
+    wide = cv2.copyMakeBorder(picture(8), 40, 40, 0, 0, cv2.BORDER_CONSTANT)
+    shown = write(photos / "wide.png", np.asarray(wide, np.uint8))
+    gallery = ("--gallery", tmp_path / "gallery.db", "--model", "thumbnail")
+    assert run("gallery", "add", shown, *gallery, "--watch", "bowl", "--state", "full")[0] == 0
+    code, out, _ = run("search", "--query", shown, *gallery, "--json")
+    assert code == 0
+    (hit,) = json.loads(out)["hits"]
+    assert hit["score"] == pytest.approx(1.0, abs=1e-5)
+
+
 def test_a_filter_that_matches_nothing_is_said(index: Path, photos: Path, run: Run) -> None:
     query = ("search", "--query", photos / "a" / "1.png", "--index", index)
     code, out, err = run(*query, "--state", "nowhere")
@@ -286,6 +308,19 @@ def test_kinds_are_measured_and_planned(index: Path, run: Run) -> None:
     assert "500 synthetic rows on this machine" in err
 
 
+def test_a_graph_is_measured_after_a_picture_came(
+    photos: Path, index: Path, tmp_path: Path, run: Run
+) -> None:
+    pytest.importorskip("usearch", reason="usearch is not installed: edge_sim[search]")
+    again = ("index", "build", photos, "--out", index, "--model", "thumbnail", "--kind", "hnsw")
+    assert run(*again)[0] == 0
+    write(photos / "new.png", picture(60))
+    assert run("index", "add", index, photos / "new.png")[0] == 0
+    code, out, err = run("index", "measure", index, "--json")
+    assert (code, err) == (0, "")
+    assert {item["recall"] for item in json.loads(out)["kinds"]} == {1.0}
+
+
 def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> None:
     code, out, _ = run("index", "map", index, tmp_path / "m.csv", "--groups", "2")
     assert (code, out) == (0, f"{tmp_path / 'm.csv'}: 6 pictures in 2 groups\n")
@@ -294,8 +329,20 @@ def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> 
     assert len(lines) == 7
     assert run("index", "map", index, tmp_path / "m.html")[0] == 0
     assert "data:image/jpeg;base64" in (tmp_path / "m.html").read_text()
-    code, _, err = run("index", "map", index, tmp_path / "m.png")
-    assert (code, err.count("\n")) == (1, 1)
+    (tmp_path / "folder.csv").mkdir()
+    for place in ("m.png", "folder.csv", "no/m.csv"):
+        code, _, err = run("index", "map", index, tmp_path / place)
+        assert (code, err.count("\n")) == (1, 1)
+
+
+def test_the_table_of_a_map_holds_no_formula(tmp_path: Path, run: Run) -> None:
+    for name in ("=1+1.png", "@a.png", "b.png"):
+        write(tmp_path / "photos" / name, picture(len(name)))
+    index = ("index", "build", tmp_path / "photos", "--out", tmp_path / "i")
+    assert run(*index, "--model", "thumbnail")[0] == 0
+    assert run("index", "map", tmp_path / "i", tmp_path / "m.csv", "--groups", "1")[0] == 0
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    assert sorted(line.split(",")[0] for line in lines[1:]) == ["'=1+1.png", "'@a.png", "b.png"]
 
 
 def test_words_search_an_index_of_the_default_model(photos: Path, tmp_path: Path, run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,18 @@ def test_a_table_in_the_folder_gives_attributes(store: IndexStore, photos: Path,
     assert own == {"a/0.png": {"place": "yard", "sunny": "yes"}}
 
 
+def test_attributes_that_stay_are_not_written_again(store: IndexStore, photos: Path) -> None:
+    facts = {Path("a/0.png"): {"place": "yard", "sunny": ""}, Path("b/2.png"): {"place": "hall"}}
+    store.put_attributes(facts)
+    log = store.path / "index.db-wal"
+    written = log.read_bytes()
+    store.put_attributes(facts)
+    assert log.read_bytes() == written
+    store.put_attributes({Path("a/0.png"): {"place": "attic"}, Path("a/none.png"): {"x": "y"}})
+    own = {str(entry.path): entry.own for entry in store.entries() if entry.own}
+    assert own == {"a/0.png": {"place": "attic"}}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
@@ -130,6 +143,8 @@ def test_a_table_in_the_folder_gives_attributes(store: IndexStore, photos: Path,
         ("t.json", "[1]", "wants a list of objects"),
         ("t.json", '[{"place": "yard"}]', "entry 1: names no file"),
         ("t.json", '[{"file": "1.png", "place": [1]}]', "entry 1: an attribute is text"),
+        ("t.json", '{"1.png": {"place": "\\ud800"}}', "entry 1: 'place' holds half of a surrogate"),
+        ("t.json", '{"1.png": {"\\udfff": 1}}', "entry 1: '\\udfff' holds half of a surrogate"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_told_where(
@@ -140,6 +155,11 @@ def test_a_table_that_cannot_be_used_is_told_where(
         read_attributes(tmp_path / name)
     assert words in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_an_attribute_without_a_name_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"1.png": {"": "yard", "place": "\\ud83d\\ude00"}}')
+    assert read_attributes(tmp_path / "t.json") == {"1.png": {"place": "\N{GRINNING FACE}"}}
 
 
 def exif(order: str, model: bytes, taken: bytes) -> bytes:
@@ -205,6 +225,15 @@ def test_a_table_has_a_column_per_attribute_and_no_formula(
         "b/2.png,b,,64,,,",
         "c/0.png,,x,,,,",
     ]
+
+
+def test_the_header_of_a_table_holds_no_formula(
+    tmp_path: Path, exported: list[ExportedPicture]
+) -> None:
+    pictures = [replace(item, facts={"=1+1": "x"}) for item in exported]
+    export(pictures, tmp_path / "out.csv", "csv")
+    header = (tmp_path / "out.csv").read_text().splitlines()[0]
+    assert header.endswith(",'=1+1")
 
 
 def test_a_folder_per_tag_holds_copies_under_free_names(

@@ -158,6 +158,17 @@ def test_values_of_another_type_are_damage_in_one_line(
                 store.entries()
 
 
+def test_an_index_whose_file_of_keys_is_damaged_can_be_described(photos: Path, place: Path) -> None:
+    built(photos, place)
+    (keys,) = place.glob("keys-*.npy")
+    keys.write_bytes(b"no keys")
+    with IndexStore.open(place) as store:
+        store.tag([store.entries()[0].path], "odd")
+        info = store.info()
+        assert (info.ready, info.tags, info.pictures > 0) == (False, {"odd": 1}, True)
+        assert store.tags() == {"odd": 1}
+
+
 def test_an_index_without_its_settings_is_damaged(photos: Path, place: Path) -> None:
     built(photos, place)
     with closing(sqlite3.connect(place / "index.db")) as connection, connection:

@@ -50,6 +50,9 @@ def passing(text: str) -> list[int]:
         ("taken in 2026-03-31..2026-04-01", [1, 2]),
         ("taken >= '2026-03-31 23:59'", [1, 2]),
         ("taken != 2026-03", [2, 3]),
+        ("width in (1920, 80)", [1, 2, 3]),
+        ("width in ('1920', '80')", [1, 3]),
+        ("taken in (2026-04, '2026-03')", [2]),
         ("camera = x", []),
         ("state = open or state = closed and width = 640", [0, 2]),
         ("(state = open or state = closed) and width = 640", [0]),
@@ -102,8 +105,25 @@ def test_a_value_that_no_picture_has_is_named_with_the_nearest() -> None:
     ]
 
 
-def test_counts_are_those_of_the_pictures() -> None:
-    assert TABLE.counts("tag") == {"blurred": 1, "dark": 2}
+@pytest.mark.parametrize(
+    "text",
+    [
+        "taken = 2026-03 and state = open",
+        "width = 1920.00 or width in (80.0, 640)",
+        "taken in (2026-04, 2026-03-31)",
+        "state in (half*, open) and tag != dark",
+    ],
+)
+def test_a_value_that_matches_a_picture_is_not_called_missing(text: str) -> None:
+    assert TABLE.mask(parse_filter(text)).any()
+    assert TABLE.hints(parse_filter(text)) == []
+
+
+def test_a_quoted_value_that_no_picture_has_word_for_word_is_named() -> None:
+    wanted = parse_filter("taken = '2026-03-01T08' and state = open")
+    assert TABLE.hints(wanted) == [
+        "no picture has taken = 2026-03-01T08; did you mean 2026-03-01T08:00:00?"
+    ]
 
 
 @given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=20))

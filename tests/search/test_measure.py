@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from edge_sim.errors import SearchError
+from edge_sim.search.indexes import KINDS
 from edge_sim.search.measure import available_kinds, forecast, grouped_rows, measure
+from edge_sim.search.segments import joined
 
 
 def test_an_exact_search_finds_all_and_the_others_say_what_they_find() -> None:
@@ -28,6 +32,26 @@ def test_the_widths_of_a_graph_are_compared() -> None:
     ]  # fmt: skip
     assert found[-1].recall >= found[1].recall
     assert found[0].memory_bytes > 1500 * 16
+
+
+@pytest.mark.parametrize(("own", "library"), [("hnsw", "usearch"), ("ivf-flat", "faiss")])
+def test_rows_that_came_and_went_since_the_file_was_made_are_measured_with_it(
+    tmp_path: Path, own: str, library: str
+) -> None:
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    whole = grouped_rows(4300, 16)
+    base, recent = whole[:4250], whole[4250:]
+    write = KINDS[own].write
+    assert write is not None
+    write(base, tmp_path / "file")
+    places = np.concatenate([np.arange(7, len(whole)), [20, 20]])  # some are gone, one is copied
+    rows = joined(base, recent, places)
+    measures = measure(rows, available_kinds(), queries=20, graph=(own, tmp_path / "file"))
+    found = {(item.kind, item.setting): item for item in measures}
+    assert found["exact", ""].recall == found["exact-int8", ""].recall == 1.0
+    assert found[own, ""].build_cpu_s is None
+    for item in found.values():
+        assert item.recall > 0.9, item
 
 
 def test_a_single_picture_has_no_neighbours_to_measure() -> None:

@@ -17,7 +17,7 @@ from tests.pictures import picture, write
 EMBEDDER = open_embedder("thumbnail")
 
 
-def known(name: str) -> BgrImage | None:
+def known(name: str, _: int | None) -> BgrImage | None:
     return picture(3) if name == "r3" else None
 
 
@@ -65,10 +65,10 @@ def test_a_region_is_the_query_of_its_pixels() -> None:
     whole = picture(3)
     rows, columns = whole.shape[:2]
     wanted = EMBEDDER.embed(np.ascontiguousarray(whole[: rows // 2, columns // 2 :]))
-    found = query_of(["r3"], EMBEDDER, known, roi=Roi(0.5, 0.0, 1.0, 0.5))
+    found = query_of(["r3"], EMBEDDER, known, cut_bars=True, roi=Roi(0.5, 0.0, 1.0, 0.5))
     assert np.allclose(found.embedding.vector, wanted.vector)
     with pytest.raises(SearchError, match="smaller than two pixels"):
-        query_of(["r3"], EMBEDDER, known, roi=Roi(0.5, 0.0, 0.501, 0.5))
+        query_of(["r3"], EMBEDDER, known, cut_bars=True, roi=Roi(0.5, 0.0, 0.501, 0.5))
 
 
 def test_several_pictures_are_searched_by_their_mean(tmp_path: Path) -> None:
@@ -76,12 +76,14 @@ def test_several_pictures_are_searched_by_their_mean(tmp_path: Path) -> None:
     for number in (1, 2):
         write(tmp_path / f"{number}.png", picture(number))
         names.append(str(tmp_path / f"{number}.png"))
-    each = [query_of([name], EMBEDDER, known).embedding.vector for name in names]
-    both = query_of(names, EMBEDDER, known).embedding.vector
+    each = [query_of([name], EMBEDDER, known, cut_bars=True).embedding.vector for name in names]
+    both = query_of(names, EMBEDDER, known, cut_bars=True).embedding.vector
     mean = (each[0] + each[1]) / 2
     assert np.allclose(both, mean / np.linalg.norm(mean), atol=1e-6)
     assert np.allclose(
-        query_of([names[0]] * 3, EMBEDDER, known).embedding.vector, each[0], atol=1e-6
+        query_of([names[0]] * 3, EMBEDDER, known, cut_bars=True).embedding.vector,
+        each[0],
+        atol=1e-6,
     )
     with pytest.raises(SearchError, match="1 to 100"):
-        query_of(names * 60, EMBEDDER, known)
+        query_of(names * 60, EMBEDDER, known, cut_bars=True)

@@ -71,6 +71,55 @@ def test_an_update_that_was_stopped_is_named_until_it_went_on(
         assert store.update_state() is None
 
 
+def stopped(place: Path, plan: IndexPlan) -> BuildProgress:
+    """Stop the build of an index after six pictures; return its state."""
+
+    def stop(done: Iterator[Path], total: int) -> Iterable[Path]:
+        for number, path in enumerate(done):
+            if number == 5:
+                raise KeyboardInterrupt
+            yield path
+
+    with IndexStore.open(place, create=plan) as store:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            update(store, EMBEDDER, progress=stop)
+        state = store.update_state()
+    assert caught.tb is not None, "the frames of the build are still there"
+    assert state is not None
+    return state
+
+
+def test_what_was_embedded_is_kept_before_the_index_is_closed(
+    tmp_path: Path, plan: IndexPlan
+) -> None:
+    assert stopped(tmp_path / "index", plan).done == 6
+
+
+def test_a_build_is_at_its_end_where_the_rest_of_the_pictures_is_gone(
+    tmp_path: Path, plan: IndexPlan
+) -> None:
+    place = tmp_path / "index"
+    stopped(place, plan)
+    with IndexStore.open(place) as store:
+        for path in plan.root.iterdir():
+            if path.relative_to(plan.root) not in store.known():
+                path.unlink()
+        update(store, EMBEDDER)
+        assert store.update_state() is None
+
+
+def test_one_picture_does_not_end_a_build_that_was_stopped(tmp_path: Path, plan: IndexPlan) -> None:
+    place = tmp_path / "index"
+    state = stopped(place, plan)
+    with IndexStore.open(place) as store:
+        update(store, EMBEDDER, starts=[plan.root / "9.png"])
+        assert store.update_state() == state
+        update(store, EMBEDDER, starts=[plan.root])
+        assert len(store.entries()) == PICTURES
+        update(store, EMBEDDER)
+        assert store.update_state() is None
+
+
 def test_a_small_update_is_not_worth_a_word(tmp_path: Path, plan: IndexPlan) -> None:
     place = tmp_path / "index"
     with IndexStore.open(place, create=plan) as store:

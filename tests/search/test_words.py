@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_sim.core.images import decode
+from edge_sim.core.resources import default_model_path
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.search.words import WordEncoder, open_words
 from edge_sim.vision.embedders import open_embedder
@@ -76,9 +77,36 @@ def test_words_of_another_model_and_damaged_files_are_refused(tmp_path: Path) ->
         open_words("m", tmp_path / "none.npz")
 
 
-def test_the_file_is_small() -> None:
-    from edge_sim.core.resources import default_model_path
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(8, 9), (8, 14), (6, 1), (6, 32)],
+    ids=["not supported", "lzma", "encrypted", "patched"],
+)
+def test_a_file_of_words_in_another_packing_is_one_line(
+    tmp_path: Path, at: int, value: int
+) -> None:
+    data = bytearray(default_model_path().with_suffix(".words.npz").read_bytes())
+    # The field of the first file, in the list at the end as well.
+    data[at] = data[data.index(b"PK\x01\x02") + at + 2] = value
+    assert "\n" not in refusal(tmp_path, data)
 
+
+@pytest.mark.parametrize("at", [2_000, 20_000, 100_000, 300_000])
+def test_a_damaged_file_of_words_is_one_line(tmp_path: Path, at: int) -> None:
+    data = bytearray(default_model_path().with_suffix(".words.npz").read_bytes())
+    data[at : at + 64] = b"\xff" * 64
+    assert "\n" not in refusal(tmp_path, data)
+
+
+def refusal(folder: Path, data: bytes | bytearray) -> str:
+    """Return the words by which a file of words is refused."""
+    (folder / "w.npz").write_bytes(data)
+    with pytest.raises(SearchError, match="not a file of words") as caught:
+        open_words("m", folder / "w.npz")
+    return str(caught.value)
+
+
+def test_the_file_is_small() -> None:
     assert default_model_path().with_suffix(".words.npz").stat().st_size < LIMIT_BYTES
 
 

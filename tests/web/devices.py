@@ -65,13 +65,13 @@ class PageClient:
         method: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers and body of an answer."""
+        """Return status, headers and body of an answer; bytes are sent as they are."""
         sent = dict(self.headers)
         content = None
         method = method or ("GET" if body is None else "POST")
         if method != "GET":
             sent |= {"Origin": self.origin, "X-CSRF-Token": self.csrf or self.session()["csrf"]}
-            content = json.dumps(body).encode()
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
         try:

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_sim.search.build import update
 from edge_sim.search.rows import IndexPlan
+from edge_sim.search.searcher import SearchFilter
 from edge_sim.search.store import IndexStore
 from edge_sim.vision.embedders import open_embedder
+from edge_sim.web.collection import CollectionView
 from tests.pictures import picture, write
 from tests.web.conftest import OpenPage
 from tests.web.devices import RECORDED, LampDevice, serving_lamp
+from tests.web.wizard_device import multipart
 
 WEB = "web: {listen: '127.0.0.1:0', requests_per_s: 1000000"
 
@@ -110,6 +114,37 @@ def test_pictures_are_given_by_ids_only(lamp: LampDevice) -> None:
     status, headers, body = lamp.page.raw(f"/api/collection/{wanted}.jpg?w=32")
     assert (status, headers["content-type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
     assert lamp.page.raw("/api/collection/..%2F..%2Fetc.jpg")[0] == 404
+
+
+def test_a_query_keeps_its_bars_where_the_index_keeps_them(tmp_path: Path) -> None:
+    barred = picture(3)
+    barred[:30] = barred[-30:] = 0
+    write(tmp_path / "photos" / "barred.png", barred)
+    embedder = open_embedder("thumbnail")
+    plan = IndexPlan(tmp_path / "photos", embedder.model_id, "thumbnail", cuts_bars=False)
+    with IndexStore.open(tmp_path / "photos.index", create=plan) as store:
+        update(store, embedder)
+    view = CollectionView(tmp_path / "photos.index")
+    query = view.query(view.pixels(0))
+    (hit,) = view.searcher.search(query, SearchFilter()).hits
+    assert hit.score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_large_photo_is_searched_by_as_it_was_indexed(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1601, 1203, 3)).astype(np.uint8)
+    photo = write(tmp_path / "photos" / "large.jpg", noise)
+    embedder = open_embedder("thumbnail")
+    plan = IndexPlan(tmp_path / "photos", embedder.model_id, "thumbnail")
+    with IndexStore.open(tmp_path / "photos.index", create=plan) as store:
+        update(store, embedder)
+    kind, body = multipart({"large.jpg": photo.read_bytes()})
+    with serving_lamp(tmp_path, RECORDED.replace(WEB, WEB + ", collection: photos.index")) as lamp:
+        by_id = found(lamp, f"/search?id={id_of(lamp, 'large.jpg')}")
+        headers = {"Content-Type": kind}
+        status, by_file = lamp.page.ask("/api/collection/search", body, headers=headers)
+    assert status == 200
+    scores = [answer["pictures"][0]["score"] for answer in (by_id, by_file)]
+    assert scores == [1.0, 1.0]
 
 
 def test_without_a_collection_the_key_is_named(tmp_path: Path) -> None:
