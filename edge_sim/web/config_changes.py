@@ -67,13 +67,14 @@ def take_over(device: DeviceAccess, file: ConfigFile, written: Written) -> bool:
 def _take_over_later(device: DeviceAccess, file: ConfigFile, written: Written) -> None:
     try:
         _take_over_now(device, file, written)
-    except EdgeSimError as error:
-        logger.error("the new configuration is taken back: %s", error)
+    except Exception as error:  # the edge of the thread
+        trace = None if isinstance(error, EdgeSimError) else error
+        logger.error("the new configuration is taken back: %s", error, exc_info=trace)
 
 
 def _take_over_now(device: DeviceAccess, file: ConfigFile, written: Written) -> None:
     try:
         device.reload(RELOAD_S)
-    except EdgeSimError:
+    except Exception:
         file.restore(written)
         raise

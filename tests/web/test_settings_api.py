@@ -36,6 +36,17 @@ def config_of(lamp: WizardBench) -> str:
     return (lamp.folder / "config.yaml").read_text()
 
 
+def held_timers(monkeypatch: pytest.MonkeyPatch) -> list[threading.Timer]:
+    """Timers that were started since, for the test to run."""
+    timers: list[threading.Timer] = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer))
+    return timers
+
+
+def run(timer: threading.Timer) -> None:
+    timer.function(*timer.args, **timer.kwargs)
+
+
 def test_the_schema_describes_every_key(lamp: WizardBench) -> None:
     parts = lamp.get("/api/schema")["$defs"]
     assert parts["WatchConfig"]["properties"]["interval_s"]["unit"] == "seconds"
@@ -122,6 +133,23 @@ def test_a_rejected_configuration_is_taken_back(lamp: WizardBench) -> None:
     answer = lamp.send("PUT", "/api/config", {"text": before + "daemon: {nice: 3}\n"}, 422)
     assert answer["errors"][0]["line"] == 3
     assert config_of(lamp) == before
+
+
+def test_a_configuration_that_breaks_the_device_is_taken_back(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(limit_s: float = 30.0) -> object:
+        raise KeyError("half way")
+
+    monkeypatch.setattr(lamp.device, "reload", broken)
+    before = config_of(lamp)
+    lamp.send("PUT", "/api/config", {"text": before + "daemon: {nice: 3}\n"}, 500)
+    assert config_of(lamp) == before
+    timers = held_timers(monkeypatch)
+    lamp.send("PATCH", "/api/config", {"path": "web.requests_per_s", "value": 5000})
+    run(timers.pop())
+    assert config_of(lamp) == before
+    assert "taken back: 'half way'" in caplog.text
 
 
 def test_checks_and_a_single_sink(lamp: WizardBench) -> None:

@@ -170,7 +170,7 @@ class Daemon:
 
         Args:
             job: Function of the present device.
-            limit_s: Longest wait, seconds.
+            limit_s: Longest wait for the job to begin, seconds.
 
         Raises:
             CommandError: Too many jobs wait, or the daemon did not get to it in time.
@@ -179,7 +179,8 @@ class Daemon:
         try:
             return future.result(limit_s)
         except (futures.TimeoutError, futures.CancelledError) as error:
-            future.cancel()
+            if not future.cancel():
+                return future.result()  # it has begun: what it does comes into force
             raise CommandError("the daemon is busy or about to end; try again") from error
 
     def reload(self, limit_s: float = 30.0) -> Config:
