@@ -135,20 +135,21 @@ class ConfigFile:
                 )
             return self._put(before, text)
 
-    def restore(self, written: Written) -> None:
-        """Take a change back, unless the file was changed again since.
+    def restore(self, written: Written) -> bool:
+        """Take a change back, unless the file was changed again since; return whether it did.
 
         Raises:
             ConfigError: The file cannot be written.
         """
         with self._lock:
             if self.text() != written.after:
-                return
-            if not written.before:
+                return False
+            if written.before:
+                self._write(written.before)
+            else:
                 with suppress(OSError):
                     self.path.unlink(missing_ok=True)
-                return
-            self._write(written.before)
+            return True
 
     def _put(self, before: str, after: str) -> Written:
         config = self.checked(after)

@@ -212,11 +212,7 @@ def take_archive(asked: ApiRequest) -> Mapping[str, Any]:
     finally:
         _delete(path)
     wanted = imported.written.config
-    try:
-        restarts = take_over(context.device, file, imported.written)
-    except EdgeSimError:
-        imported.undoing.close()
-        raise
+    restarts = take_over(context.device, file, imported.written, imported.undoing.close)
     return {
         "revision": imported.revision,
         "watches": list(wanted.watches),

@@ -290,6 +290,47 @@ def test_an_import_that_the_device_rejects_is_taken_back_whole(lamp: WizardBench
         assert len(store.records()) == 9
 
 
+def test_an_import_that_is_rejected_after_the_answer_is_taken_back_whole(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp.send("PATCH", "/api/watches/lamp", {"mask_png": half_mask()})
+    (mask,) = (lamp.folder / "masks").iterdir()
+    before = mask.read_bytes()
+    changes: dict[str, bytes | None] = {
+        f"masks/{mask.name}": b"another picture",
+        "config.yaml": config_of(lamp).replace("100000", "5000").encode(),
+    }
+    archive = repacked(exported(lamp), changes, resum=True)
+    first = lamp.get("/api/watches/lamp/gallery")["references"][0]["id"]
+    lamp.post("/api/watches/lamp/gallery", {"op": "remove", "ids": [first]})
+    text, timers = config_of(lamp), held_timers(monkeypatch)
+    lamp.device.rejects = "web.listen: cannot listen there"
+    assert lamp.post("/api/import", files={"device.zip": archive})["restarts"]
+    run(timers.pop())
+    assert config_of(lamp) == text
+    assert mask.read_bytes() == before
+    with lamp.store() as store:
+        assert len(store.records()) == 9
+
+
+def test_an_import_stays_whole_under_a_later_change_of_the_file(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = config_of(lamp).replace("100000", "5000")
+    archive = repacked(exported(lamp), {"config.yaml": text.encode()}, resum=True)
+    first = lamp.get("/api/watches/lamp/gallery")["references"][0]["id"]
+    lamp.post("/api/watches/lamp/gallery", {"op": "remove", "ids": [first]})
+    timers = held_timers(monkeypatch)
+    lamp.post("/api/import", files={"device.zip": archive})
+    later = text + "daemon: {nice: 99}\n"
+    (lamp.folder / "config.yaml").write_text(later)
+    lamp.device.rejects = "daemon.nice: must be 0 to 19"
+    run(timers.pop())
+    assert config_of(lamp) == later
+    with lamp.store() as store:
+        assert len(store.records()) == 10
+
+
 @pytest.mark.parametrize("fault", ["gallery", "device"])
 def test_masks_of_an_import_that_is_rejected_are_as_they_were(
     lamp: WizardBench, fault: str
