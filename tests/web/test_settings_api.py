@@ -207,6 +207,22 @@ def test_everything_travels_in_one_archive_and_back(lamp: WizardBench, tmp_path:
         assert not any(name.startswith((".edge_sim", ".import")) for name in left)
 
 
+def test_a_mask_of_two_watches_travels_once(lamp: WizardBench) -> None:
+    lamp.send("PATCH", "/api/watches/lamp", {"mask_png": half_mask()})
+    (mask,) = (lamp.folder / "masks").iterdir()
+    text = config_of(lamp)
+    shared = f"  second: {{roi: [0.0, 0.0, 1.0, 1.0], mask: ./masks/{mask.name}}}\n"
+    text = text.replace("watches:\n", f"watches:\n{shared}")
+    lamp.send("PUT", "/api/config", {"text": text})
+    archive = exported(lamp)
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.namelist().count(f"masks/{mask.name}") == 1
+    mask.unlink()
+    answer = lamp.post("/api/import", files={"device.zip": archive})
+    assert set(answer["watches"]) == {"lamp", "second"}
+    assert lamp.get("/api/watches/second/mask.png") == lamp.get("/api/watches/lamp/mask.png")
+
+
 def repacked(archive: bytes, changes: dict[str, bytes | None], *, resum: bool = False) -> bytes:
     """An archive with files replaced, added, or left out; `resum` adjusts the manifest."""
     target = io.BytesIO()
