@@ -52,8 +52,11 @@ _MAX_UNSENT = 10_000
 _LEAVE_S = 0.3
 
 
-class _StopRequestedError(Exception):
+class _StopRequestedError(CommandError):
     """The daemon is to end, while it waits for the fit of a gallery."""
+
+    def __init__(self) -> None:
+        super().__init__("the daemon is about to end")
 
 
 class Daemon:
