@@ -18,7 +18,7 @@ from edge_sim.core.files import printable
 from edge_sim.core.images import decode
 from edge_sim.core.picture_header import read_header
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.types import BgrImage
+from edge_sim.core.types import BgrImage, Roi
 from edge_sim.errors import CommandError, GalleryError
 from edge_sim.gallery.candidates import CandidateResult, EnrolmentCandidate, Unreadable
 from edge_sim.gallery.enrolment import EnrolmentPlan, EnrolmentReport, enrol_batches
@@ -212,8 +212,7 @@ class Enrolments:
     ) -> EnrolmentReport:
         metadata = {"taught": "yes"}
         if not labelled:  # the region of an earlier picture is not known
-            roi = assembly.region_of(config, watch).roi
-            metadata[REGION] = region_text(roi)
+            metadata[REGION] = region_text(Roi(*config.watches[watch].roi))
         plans = [
             (_plan(watch, state, metadata, force, labelled), candidates)
             for state, candidates in batches

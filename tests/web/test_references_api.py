@@ -176,6 +176,14 @@ def test_proposed_stills_are_shown_and_picked(lamp: WizardBench) -> None:
     assert [item["id"] for item in lamp.get(f"{WATCH}/proposals")] == [second["id"]]
 
 
+def test_a_still_is_picked_though_the_mask_is_gone(lamp: WizardBench) -> None:
+    fill_stills(lamp)
+    watch = msgspec.structs.replace(lamp.device.config.watches["lamp"], mask="gone.png")
+    lamp.device.config = msgspec.structs.replace(lamp.device.config, watches={"lamp": watch})
+    still = lamp.get(f"{WATCH}/proposals")[0]["id"]
+    assert lamp.post(f"{WATCH}/proposals", {"id": still, "state": "dim"})["kept"] == 1
+
+
 def test_pictures_of_a_private_watch_are_shown_to_nobody(lamp: WizardBench) -> None:
     fill_stills(lamp)
     keep_for_review(lamp, 1)

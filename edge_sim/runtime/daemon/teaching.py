@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_sim.core.events import StateChanged, unix_time_s
 from edge_sim.core.images import decode
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.types import Frame, Observation, Probe
+from edge_sim.core.types import Frame, Observation, Probe, Roi
 from edge_sim.decision.pipeline import Watch
 from edge_sim.errors import AgainstEvidenceError, CommandError, DataError
 from edge_sim.gallery.candidates import EnrolmentCandidate
@@ -276,7 +276,7 @@ def teach_picture(
         raise CommandError(
             f"watch {command.watch} has no state {command.state!r}{nearest(command.state, states)}"
         )
-    roi = assembly.region_of(config, command.watch).roi
+    roi = Roi(*config.watches[command.watch].roi)
     metadata = {"taught": "yes", REGION: region_text(roi)}
     evidence = evidence_against(config, embedder, command, candidate)
     if evidence is not None:
