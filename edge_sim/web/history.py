@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from edge_sim.analysis.explain import account_of, as_builtins
-from edge_sim.core.events import Event, StateChanged, tag_of, utc_text
+from edge_sim.core.events import Event, StateChanged, tag_of
 from edge_sim.core.images import decode
 from edge_sim.core.types import BgrImage
 from edge_sim.errors import DataError, GalleryError
@@ -21,7 +22,7 @@ from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.daemon.teaching import explanations_path
 from edge_sim.runtime.explanations import Explanation, find_explanation, from_event
 from edge_sim.vision.locate import locate
-from edge_sim.web.answers import JPEG, ApiRequest, route
+from edge_sim.web.answers import FIRST, JPEG, LAST, ApiRequest, route, time_text
 from edge_sim.web.context import WebContext
 from edge_sim.web.live import at_most_wide
 
@@ -71,9 +72,8 @@ def events(asked: ApiRequest) -> list[dict[str, Any]]:
     watch = asked.query.get("watch") or None
     if watch is not None:
         context.watch(watch)
-    since_s, until_s = asked.time("since"), asked.time("until")
-    since = "" if since_s is None else utc_text(max(since_s, 0.0))
-    until = "9999" if until_s is None else utc_text(min(max(until_s, 0.0), 4e9))
+    since = time_text(asked.time("since"), FIRST)
+    until = time_text(asked.time("until"), LAST)
     limit = int(min(max(asked.number("limit", DEFAULT_LIMIT) or 1, 1), MOST_EVENTS))
     known = {row["id"]: row for row in _kept_events(context)}
     for event in recent_events(context):
@@ -158,7 +158,7 @@ def event_picture(asked: ApiRequest) -> Response:
     headers = {"Cache-Control": "private, max-age=3600"}
     if width_px is None and encoded[:3] != b"\x89PN":
         return Response(encoded, media_type=JPEG, headers=headers)
-    pixels = at_most_wide(decode(encoded), width_px)
+    pixels = at_most_wide(_decoded(event_id, encoded), width_px)
     done = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
     return Response(done.tobytes(), media_type=JPEG, headers=headers)
 
@@ -183,11 +183,25 @@ def explain(asked: ApiRequest) -> dict[str, Any]:
     is_visible = known is not None and not known.private
     in_memory = context.device.event_picture(event.id)
     encoded = in_memory[1] if in_memory is not None else explanation.picture
-    facts["has_picture"] = is_visible and encoded is not None
-    facts["regions"] = []
+    picture = None
     if is_visible and encoded is not None:
-        facts["regions"] = _regions(context, explanation, decode(encoded))
+        with suppress(DataError):
+            picture = _decoded(event.id, encoded)
+    facts["has_picture"] = picture is not None
+    facts["regions"] = [] if picture is None else _regions(context, explanation, picture)
     return facts
+
+
+def _decoded(event_id: str, encoded: bytes) -> BgrImage:
+    """Return the kept picture of an event.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        return decode(encoded)
+    except ValueError as error:
+        raise DataError(f"the picture of the event {event_id} is damaged: {error}") from error
 
 
 def _explanation(asked: ApiRequest) -> Explanation:
@@ -207,8 +221,7 @@ def _event_before(asked: ApiRequest) -> str:
     """Return the id of the last change of a watch at or before a time."""
     context, watch = asked.context, asked.query.get("watch") or ""
     context.watch(watch)
-    at_s = asked.time("at")
-    at = "9999" if at_s is None else utc_text(min(max(at_s, 0.0), 4e9))
+    at = time_text(asked.time("at"), LAST)
     rows = [row for row in _kept_events(context) if row["watch"] == watch]
     rows += [
         event_row(event) for event in recent_events(context) if isinstance(event, StateChanged)

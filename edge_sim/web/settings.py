@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, BinaryIO
@@ -163,20 +163,14 @@ def export(asked: ApiRequest) -> Response:
     """Return configuration, masks, gallery and model card as one archive."""
     context = asked.context
     config = context.config
-    descriptor, name = mkstemp(
-        ".zip", ".edge_sim-export-", dir=config.path(config.gallery.path).parent
-    )
-    os.close(descriptor)
-    path = Path(name)
     try:
-        export_to(path, config, config_file(context), now_s=time.time())
-        archive = path.open("rb")
+        with _temporary_file(config, ".edge_sim-export-") as path:
+            export_to(path, config, config_file(context), now_s=time.time())
+            archive = path.open("rb")  # what is open can still be sent
     except OSError as error:
         if isinstance(error, EdgeSimError):
             raise
         raise DataError(f"the archive cannot be written ({error.strerror})") from error
-    finally:
-        _delete(path)  # what is open can still be sent, and nothing stays whatever happens
     day = time.strftime("%Y%m%d", time.gmtime())
     headers = {
         "Content-Length": str(os.fstat(archive.fileno()).st_size),
@@ -197,20 +191,15 @@ def take_archive(asked: ApiRequest) -> Mapping[str, Any]:
         raise HTTPException(422, "send the archive as one file")
     context = asked.context
     config, file = context.config, config_file(context)
-    descriptor, name = mkstemp(
-        ".zip", ".edge_sim-import-", dir=config.path(config.gallery.path).parent
-    )
-    path = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as target:
-            shutil.copyfileobj(asked.files[0].file, target)
-        imported = import_from(path, config, file)
+        with _temporary_file(config, ".edge_sim-import-") as path:
+            with path.open("wb") as target:
+                shutil.copyfileobj(asked.files[0].file, target)
+            imported = import_from(path, config, file)
     except OSError as error:
         if isinstance(error, EdgeSimError):
             raise
         raise DataError(f"the archive cannot be unpacked ({error.strerror})") from error
-    finally:
-        _delete(path)
     wanted = imported.written.config
     restarts = take_over(context.device, file, imported.written, imported.undoing.close)
     return {
@@ -299,6 +288,14 @@ def _frames_of(device: DeviceAccess) -> ReadFrame:
     return read
 
 
-def _delete(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+@contextmanager
+def _temporary_file(config: Config, prefix: str) -> Iterator[Path]:
+    """Provide an empty file beside the gallery, which is deleted after the block."""
+    folder = config.path(config.gallery.path).parent
+    descriptor, name = mkstemp(".zip", prefix, dir=folder)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        with suppress(OSError):
+            Path(name).unlink()

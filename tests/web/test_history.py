@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -112,6 +113,38 @@ def test_nonsense_gives_one_line(lamp: LampDevice, path: str, status: int) -> No
     found, body = lamp.page.ask(path)
     assert found == status
     assert "\n" not in (body["error"] if isinstance(body, dict) else body.decode().strip())
+
+
+MILLISECONDS = 1_700_000_000_000
+
+
+@pytest.mark.parametrize("path", ["/api/events?watch=lamp", "/api/scores?watch=lamp"])
+def test_a_time_in_milliseconds_is_far_in_the_future(lamp: LampDevice, path: str) -> None:
+    found = lamp.page.ask(f"{path}&since={MILLISECONDS}")
+    assert found[0] == 200
+    assert not (found[1] if isinstance(found[1], list) else found[1]["t"])
+
+
+def test_a_replay_since_a_time_in_milliseconds_has_no_event(lamp: LampDevice) -> None:
+    body = {"watch": "lamp", "sensitivity": 0.5, "since": MILLISECONDS}
+    status, found = lamp.page.ask("/api/replay", body)
+    assert (status, found["events"], found["logged"]) == (200, [], [])
+
+
+def test_a_damaged_picture_of_an_event_is_named(tmp_path: Path) -> None:
+    with serving_lamp(tmp_path) as lamp:
+        show(lamp.daemon, lamp.camera, lamp.frames, "on")
+        (event,) = await_events(lamp.daemon, 1)
+    kept = tmp_path / "explanations.jsonl"
+    text, count = re.subn(r'"picture":"[^"]+"', '"picture":"bm8gcGljdHVyZQ=="', kept.read_text())
+    assert count == 1
+    kept.write_text(text)
+    with serving_lamp(tmp_path) as lamp:
+        status, answer = lamp.page.ask(f"/api/events/{event.id}/picture.jpg?w=64")
+        assert status == 422
+        assert f"the picture of the event {event.id} is damaged: " in answer["error"]
+        found = lamp.page.ask(f"/api/explain?event={event.id}")[1]
+        assert (found["has_picture"], found["regions"]) == (False, [])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from edge_sim.errors import EdgeSimError
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.log_tail import LOG_TAIL
-from edge_sim.web import archives
+from edge_sim.web import archives, settings
 from edge_sim.web.config_file import ConfigFile
 from tests.web.test_setup import half_mask
 from tests.web.wizard_device import WizardBench, lamp_bench
@@ -205,6 +205,20 @@ def test_everything_travels_in_one_archive_and_back(lamp: WizardBench, tmp_path:
         assert other.get("/api/watches/lamp/mask.png")
         left = [path.name for path in other.folder.iterdir()]
         assert not any(name.startswith((".edge_sim", ".import")) for name in left)
+
+
+def test_a_folder_that_takes_no_archive_is_one_line(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(settings, "mkstemp", fail)
+    for answer in (
+        lamp.get("/api/export", 422),
+        lamp.post("/api/import", files={"device.zip": b""}, status=422),
+    ):
+        assert answer["error"].endswith("(Read-only file system)")
 
 
 def test_a_mask_of_two_watches_travels_once(lamp: WizardBench) -> None:
