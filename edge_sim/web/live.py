@@ -18,6 +18,7 @@ from edge_sim.core.events import utc_text
 from edge_sim.core.images import crop, encode_jpeg
 from edge_sim.core.types import BgrImage, Match, Roi, UnknownReason
 from edge_sim.errors import GalleryError
+from edge_sim.gallery.database import stamp_of
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.access import DeviceAccess, WatchPicture
@@ -216,8 +217,12 @@ def watch_views(access: DeviceAccess) -> dict[str, dict[str, Any]]:
 
 
 @lru_cache(maxsize=2)
-def _references_of(path: Path, revision: int) -> dict[str, dict[str, dict[str, int]]]:  # noqa: ARG001
-    """Return the number of references by watch, state and light; `revision` names the content."""
+def _references_of(
+    path: Path,
+    revision: int,  # noqa: ARG001 - names the content, with the stamps
+    stamps: tuple[tuple[int, int], ...],  # noqa: ARG001 - an import may bring the same revision
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Return the number of references by watch, state and light."""
     counts: dict[str, dict[str, dict[str, int]]] = {}
     with GalleryStore.open(path, read_only=True) as store:
         for record in store.records():
@@ -228,8 +233,10 @@ def _references_of(path: Path, revision: int) -> dict[str, dict[str, dict[str, i
 
 def references_of(config: Config, revision: int) -> dict[str, dict[str, dict[str, int]]]:
     """Return the number of references by watch, state and light; none if they cannot be read."""
+    path = config.path(config.gallery.path)
+    stamps = tuple(stamp_of(Path(f"{path}{suffix}")) for suffix in ("", "-wal"))
     try:
-        return _references_of(config.path(config.gallery.path), revision)
+        return _references_of(path, revision, stamps)
     except GalleryError:
         return {}
 

@@ -108,7 +108,8 @@ def replace_configuration(asked: ApiRequest) -> Any:
     """Replace the text of the configuration; the device goes on with it at once."""
     wanted = asked.read(NewText)
     file = config_file(asked.context)
-    return _changed(asked.context, file, wanted.text, wanted.version, dry_run=wanted.dry_run)
+    before, version = file.text(), wanted.version
+    return _changed(asked.context, file, before, wanted.text, version, dry_run=wanted.dry_run)
 
 
 def set_key(asked: ApiRequest) -> Any:
@@ -116,11 +117,12 @@ def set_key(asked: ApiRequest) -> Any:
     wanted = asked.read(NewValue)
     file = config_file(asked.context)
     edit: ConfigEdit = set_value(wanted.path, wanted.value)
+    before = file.text()
     try:
-        text = edited_text(file.text(), edit)
+        text = edited_text(before, edit)
     except ConfigError as error:
         return _rejected(error)
-    return _changed(asked.context, file, text, wanted.version)
+    return _changed(asked.context, file, before, text, wanted.version)
 
 
 def check(asked: ApiRequest) -> Mapping[str, Any]:
@@ -241,13 +243,16 @@ def _masked(value: Any, key: str = "") -> Any:
 def _changed(
     context: WebContext,
     file: ConfigFile,
+    before: str,
     text: str,
     version: str | None,
     *,
     dry_run: bool = False,
 ) -> Any:
-    """Write a text and let the device take it over; the errors in it are listed by line."""
-    before = file.text()
+    """Write a text made from that before and let the device take it over.
+
+    The errors in it are listed by line.
+    """
     if version is not None and version != version_of(before):
         raise HTTPException(409, "the configuration was changed meanwhile; read it again")
     try:

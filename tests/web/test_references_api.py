@@ -20,6 +20,7 @@ from edge_sim.core.images import decode
 from edge_sim.core.types import BgrImage, Frame
 from edge_sim.decision.pipeline import Outcome
 from edge_sim.errors import DataError
+from edge_sim.gallery.copies import back_up, restore
 from edge_sim.gallery.enrolment import as_stored
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.records import REGION, region_text
@@ -29,6 +30,7 @@ from edge_sim.runtime.loop import Step
 from edge_sim.runtime.review_queue import ReviewFolder
 from edge_sim.vision.probe import make_probe
 from edge_sim.web import enrolments
+from edge_sim.web.live import references_of
 from edge_sim.web.readiness import audited, readiness_of
 from tests.gallery.pictures import scene
 from tests.runtime.daemon.test_doubts import TORN, looked
@@ -272,6 +274,22 @@ def test_references_are_moved_removed_tagged_and_brought_back(lamp: WizardBench)
         assert lamp.post(f"{WATCH}/gallery", body, 422)["error"]
     lamp.post(f"{WATCH}/revisions/999", status=422)
     lamp.post(f"{WATCH}/revisions/x", status=422)
+
+
+def test_another_gallery_of_the_same_revision_is_counted_anew(lamp: WizardBench) -> None:
+    path, copy = lamp.folder / "gallery.db", lamp.folder / "copy.db"
+    back_up(path, copy)
+    counts = []
+    for state in ("on", "off"):
+        restore(path, copy)
+        with lamp.store() as store:
+            store.remove([store.records(state=state)[0].reference_id])
+            revision = store.revision
+        found = references_of(lamp.device.config, revision)["lamp"]
+        counts.append((revision, sum(found["on"].values()), sum(found["off"].values())))
+    (first, *on_removed), (second, *off_removed) = counts
+    assert first == second
+    assert (on_removed, off_removed) == ([4, 5], [5, 4])
 
 
 def outcome_of_lamp(at_s: float = 0.0) -> Outcome:

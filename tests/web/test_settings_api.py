@@ -18,7 +18,7 @@ from edge_sim.errors import EdgeSimError
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.log_tail import LOG_TAIL
 from edge_sim.web import archives, settings
-from edge_sim.web.config_file import ConfigFile
+from edge_sim.web.config_file import ConfigEdit, ConfigFile, edited_text
 from tests.web.test_setup import half_mask
 from tests.web.wizard_device import WizardBench, lamp_bench
 
@@ -102,6 +102,21 @@ def test_one_key_is_set_and_the_comments_stay(lamp: WizardBench) -> None:
         {"value": 1},
     ):
         assert lamp.send("PATCH", "/api/config", body, 422)["error"]
+
+
+def test_a_change_at_the_same_time_is_not_lost(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = lamp.folder / "config.yaml"
+
+    def edited_meanwhile(text: str, edit: ConfigEdit) -> str:
+        path.write_text(text + "daemon: {nice: 3}\n")
+        return edited_text(text, edit)
+
+    monkeypatch.setattr(settings, "edited_text", edited_meanwhile)
+    body = {"path": "watches.lamp.sensitivity", "value": 0.7}
+    assert "somebody else" in lamp.send("PATCH", "/api/config", body, 422)["error"]
+    assert config_of(lamp).endswith("daemon: {nice: 3}\n")
 
 
 def test_other_settings_of_the_server_are_taken_over_after_the_answer(lamp: WizardBench) -> None:
