@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -15,12 +14,13 @@ from starlette.routing import Route
 
 from edge_sim.analysis.explain import account_of, as_builtins
 from edge_sim.core.events import Event, StateChanged, tag_of
-from edge_sim.core.images import decode
+from edge_sim.core.files import reading_opener
+from edge_sim.core.images import decode, encode_jpeg
 from edge_sim.core.types import BgrImage
 from edge_sim.errors import DataError, GalleryError
-from edge_sim.gallery.store import GalleryStore
+from edge_sim.runtime import assembly
 from edge_sim.runtime.daemon.teaching import explanations_path
-from edge_sim.runtime.explanations import Explanation, find_explanation, from_event
+from edge_sim.runtime.explanations import Explanation, find_explanation, from_event, older_part
 from edge_sim.vision.locate import locate
 from edge_sim.web.answers import FIRST, JPEG, LAST, ApiRequest, route, time_text
 from edge_sim.web.context import WebContext
@@ -114,13 +114,13 @@ def _with_states(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _kept_events(context: WebContext) -> Iterator[dict[str, Any]]:
     path = explanations_path(context.config)
-    for part in () if path is None else (path.with_name(f"{path.name}.1"), path):
+    for part in () if path is None else (older_part(path), path):
         yield from _events_of(part)
 
 
 def _events_of(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        with path.open("rb") as lines:
+        with open(path, "rb", opener=reading_opener) as lines:
             for raw in lines:
                 try:
                     kept = _DECODER.decode(raw)
@@ -130,7 +130,7 @@ def _events_of(path: Path) -> Iterator[dict[str, Any]]:
                 has_picture = bytes(kept.picture) != b"null"
                 yield {"type": "state_changed", **facts, "has_picture": has_picture}
     except OSError:
-        return  # nothing is kept yet
+        return  # nothing is kept yet, or what is there is no file
 
 
 def _without_hidden_picture(context: WebContext, row: dict[str, Any]) -> dict[str, Any]:
@@ -159,8 +159,7 @@ def event_picture(asked: ApiRequest) -> Response:
     if width_px is None and encoded[:3] != b"\x89PN":
         return Response(encoded, media_type=JPEG, headers=headers)
     pixels = at_most_wide(_decoded(event_id, encoded), width_px)
-    done = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-    return Response(done.tobytes(), media_type=JPEG, headers=headers)
+    return Response(encode_jpeg(pixels, 85), media_type=JPEG, headers=headers)
 
 
 def _kept_explanation(context: WebContext, wanted: str) -> Explanation:
@@ -262,9 +261,7 @@ def _regions(
 def reference_pictures(context: WebContext, watch: str, state: str) -> list[BgrImage]:
     """Return the latest pictures of a state; none where one cannot be read."""
     try:
-        with GalleryStore.open(
-            context.config.path(context.config.gallery.path), read_only=True
-        ) as store:
+        with assembly.open_gallery(context.config) as store:
             records = store.records(watch=watch, state=state)
             latest = records[-_MOST_REFERENCES:]
             return [decode(store.crop(record.reference_id)) for record in latest]

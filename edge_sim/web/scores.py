@@ -20,6 +20,7 @@ from starlette.routing import Route
 from edge_sim.analysis.replay import Overrides, Reading, ReplayRun, as_replayed, compared
 from edge_sim.analysis.replay_summary import log_state
 from edge_sim.core.events import unix_time_s
+from edge_sim.core.files import reading_opener
 from edge_sim.core.types import UNKNOWN
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.score_log import DeciderLine, ScoreLine, parts_of, read_lines
@@ -201,7 +202,7 @@ def lines_between(path: Path, watch: str, since_s: float, until_s: float) -> Ite
     since, until = time_text(since_s, FIRST), time_text(until_s, LAST)
     for part in parts_of(path):
         try:
-            with part.open("rb") as file:
+            with open(part, "rb", opener=reading_opener) as file:
                 _seek(file, since.encode())
                 while raw := file.readline(_MAX_LINE_BYTES):
                     if wanted not in raw:

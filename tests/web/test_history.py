@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from starlette.exceptions import HTTPException
 
 from edge_sim.core.types import BgrImage
 from edge_sim.vision.probe import FrameFeatures
@@ -145,6 +147,22 @@ def test_a_damaged_picture_of_an_event_is_named(tmp_path: Path) -> None:
         assert f"the picture of the event {event.id} is damaged: " in answer["error"]
         found = lamp.page.ask(f"/api/explain?event={event.id}")[1]
         assert (found["has_picture"], found["regions"]) == (False, [])
+
+
+def test_a_pipe_in_the_place_of_kept_explanations_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "explanations.jsonl.1")
+    with serving_lamp(tmp_path) as lamp:
+        show(lamp.daemon, lamp.camera, lamp.frames, "on")
+        (event,) = await_events(lamp.daemon, 1)
+        status, events = lamp.page.ask("/api/events")
+        assert (status, [item["id"] for item in events]) == (200, [event.id])
+
+
+def test_a_pipe_in_the_place_of_the_score_log_is_not_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "scores.jsonl"
+    os.mkfifo(log)
+    with pytest.raises(HTTPException, match="not a regular file"):
+        list(lines_between(log, "lamp", 0.0, 4e9))
 
 
 @pytest.mark.parametrize(
