@@ -229,7 +229,7 @@ def edited_text(text: str, change: ConfigEdit, *, where: str = "configuration") 
     change(commented)
     stream = io.StringIO()
     handler.dump(commented, stream)
-    result = head + _in_place(text, stream.getvalue()) if not head else head + stream.getvalue()
+    result = head + stream.getvalue() if head else _in_place(text, stream.getvalue())
     if _as_written(_plain_table(result, where)) != _as_written(wanted):
         raise ConfigError(
             f"{where}: the change cannot be made without changing other parts; edit it by hand"

@@ -136,7 +136,7 @@ async def events(request: Request) -> Response:
     async def chunks() -> AsyncIterator[bytes]:
         shared["streams"] = shared.get("streams", 0) + 1
         try:
-            async for chunk in _events_after(context.device, number, context.broadcast.stopped):
+            async for chunk in _events_after(context.device, number):
                 yield chunk
         finally:
             shared["streams"] -= 1
@@ -144,9 +144,7 @@ async def events(request: Request) -> Response:
     return StreamingResponse(chunks(), headers={"Content-Type": EVENT_STREAM})
 
 
-async def _events_after(
-    device: DeviceAccess, number: int, stopped: asyncio.Event
-) -> AsyncIterator[bytes]:
+async def _events_after(device: DeviceAccess, number: int) -> AsyncIterator[bytes]:
     board = device.board
     loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
@@ -157,7 +155,7 @@ async def _events_after(
     unsubscribe = board.subscribe(notify)
     try:
         yield b": edge_sim\n\n"
-        while not (stopped.is_set() or board.closed):
+        while not board.closed:
             found = board.events_after(number, 0.0) or []
             if found:
                 number = found[-1][0]

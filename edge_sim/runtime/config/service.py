@@ -141,11 +141,13 @@ def _is_network(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens on `host`."""
+    """Return whether `host` is this machine itself, as nothing but this machine can reach it."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        number = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost"
+    mapped = getattr(number, "ipv4_mapped", None)  # of a client that a socket for IPv6 took
+    return (mapped or number).is_loopback
 
 
 class ExplanationsConfig(Options, frozen=True):
