@@ -201,8 +201,7 @@ def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
     from edge_sim.gallery.candidates import EnrolmentCandidate
     from edge_sim.runtime import assembly
 
-    section = config.watches[watch]
-    name = section.source or next(iter(config.sources))
+    name = config.source_of(watch)
     with closing(assembly.open_configured(config, name, threaded=True)) as source:
         frame = source.read()
     if frame is None:

@@ -10,7 +10,6 @@ from starlette.routing import Route
 
 from edge_sim.core.types import is_reserved
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime.fitting import LOCKED_S
 from edge_sim.web.answers import ApiRequest, route
@@ -52,9 +51,8 @@ def teach(asked: ApiRequest) -> dict[str, Any]:
 def undo(asked: ApiRequest) -> dict[str, Any]:
     """Take back the change that gave a revision, if it is the last one."""
     request = asked.read(RevertRequest)
-    config = asked.context.config
     asked.context.watch(asked.path["watch"])
-    with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:
+    with asked.context.open_gallery(LOCKED_S) as store:
         if store.revision != request.revision:
             raise HTTPException(
                 409,

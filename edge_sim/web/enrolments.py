@@ -98,7 +98,7 @@ class Enrolments:
             GalleryError: The gallery cannot be written.
         """
         config = self.checked(watch, state)
-        source = config.watches[watch].source or next(iter(config.sources))
+        source = config.source_of(watch)
         lost = next(
             (item for item in self._device.board.sources if item.name == source and not item.up),
             None,
