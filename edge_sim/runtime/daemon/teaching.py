@@ -211,6 +211,8 @@ class Teacher:
         watch = _watch_of(device, command)
         candidate = self._candidate(device, watch, command)
         lesson = teach_picture(device.config, device.embedder, command, candidate, self._now)
+        if not self._pictures.get(watch.name):
+            return lesson  # no event that could be decided again: no frame waits for a fit
         with assembly.open_gallery(device.config) as store:
             gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
         return replace(lesson, flips=self.flips(device.config, watch.name, gallery))
@@ -225,9 +227,12 @@ class Teacher:
             watch: Name of the watch.
             gallery: References to decide with.
         """
+        pictures = tuple(self._pictures.get(watch, ()))
+        if not pictures:
+            return ()
         scorer = stages_of(config, config.watches[watch]).scorer(gallery)
         flips = []
-        for picture in tuple(self._pictures.get(watch, ())):
+        for picture in pictures:
             observation = picture.observation
             match = scorer.best_match(picture.probe, observation.condition)
             before = "" if observation.match is None else observation.match.best.state
