@@ -8,7 +8,6 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from edge_sim.core.types import is_reserved
 from edge_sim.gallery.gallery import checked_name
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime.fitting import LOCKED_S
@@ -40,8 +39,6 @@ def teach(asked: ApiRequest) -> dict[str, Any]:
     """Enrol the present picture of a watch, or that of an event, as a reference."""
     request, watch = asked.read(CorrectionRequest), asked.path["watch"]
     asked.context.watch(watch)
-    if is_reserved(request.state):
-        raise HTTPException(422, f"the name {request.state!r} is reserved")
     checked_name("state", request.state)
     lesson = asked.context.device.teach(Teach(watch, request.state, request.event))
     facts: dict[str, Any] = msgspec.to_builtins(lesson)

@@ -14,7 +14,6 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from edge_sim.core.events import Event, tag_of, utc_text
-from edge_sim.core.types import is_reserved
 from edge_sim.decision.drift import DriftReading
 from edge_sim.errors import AgainstEvidenceError, CommandError
 from edge_sim.gallery.gallery import checked_name
@@ -114,9 +113,6 @@ def taught(device: DeviceAccess, body: bytes) -> object:
         request = msgspec.json.decode(body, type=TeachRequest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"the body is no teach request: {error}") from error
-    for name in (request.watch, request.state):
-        if is_reserved(name):
-            raise CommandError(f"the name {name!r} is reserved")
     checked_name("state", request.state)
     lesson = device.teach(Teach(request.watch, request.state, request.event, request.force))
     return msgspec.to_builtins(lesson)
