@@ -257,4 +257,4 @@ def _source_of(context: Context, watch: str) -> str:
     """Return the name of the source that the configuration has for a watch."""
     if context.config is None:
         raise GalleryError("say which source, or give a configuration with -c that names it")
-    return context.config.watches[watch].source or next(iter(context.config.sources))
+    return context.config.source_of(watch)

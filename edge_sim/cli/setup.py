@@ -171,19 +171,17 @@ def page_of(config: Config) -> str:
     Raises:
         ConfigError: None is served.
     """
-    address = config.web.address
+    address = config.web.local_address
     if address is None:
         raise ConfigError("web.listen: no address is configured")
-    host = "127.0.0.1" if address[0] in ("0.0.0.0", "::") else address[0]
-    host = f"[{host}]" if ":" in host else host
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
     scheme = "http" if config.web.certificate is None else "https"
     return f"{scheme}://{host}:{address[1]}/"
 
 
 def _is_answered(config: Config) -> bool:
-    assert config.web.address is not None
-    host, port = config.web.address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    with suppress(OSError), socket.create_connection((host, port), _CONNECT_S):
+    address = config.web.local_address
+    assert address is not None
+    with suppress(OSError), socket.create_connection(address, _CONNECT_S):
         return True
     return False

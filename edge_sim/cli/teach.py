@@ -123,11 +123,11 @@ def _confirmed(question: str) -> bool:
 
 def _taught_by_daemon(config: Config, command: Teach) -> TaughtView | None:
     """Return what the daemon made of it; None if there is no daemon to ask."""
-    address, token = config.web.address, config.web.token
+    address, token = config.web.local_address, config.web.token
     if address is None or token is None:
         return None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
-    connection = _connection(config, host, address[1])
+    host, port = address
+    connection = _connection(config, host, port)
     body = msgspec.json.encode(
         {
             "watch": command.watch,
@@ -144,8 +144,7 @@ def _taught_by_daemon(config: Config, command: Teach) -> TaughtView | None:
     except ConnectionRefusedError:
         return None
     except (OSError, http.client.HTTPException) as error:
-        place = f"{host}:{address[1]}"
-        raise CommandError(f"the daemon at {place} does not answer ({error})") from error
+        raise CommandError(f"the daemon at {host}:{port} does not answer ({error})") from error
     finally:
         connection.close()
     try:
@@ -153,7 +152,7 @@ def _taught_by_daemon(config: Config, command: Teach) -> TaughtView | None:
             return msgspec.json.decode(content, type=TaughtView)
         refusal = msgspec.json.decode(content, type=_Refusal)
     except msgspec.DecodeError:
-        reason = f"{host}:{address[1]} answers {answer.status} {answer.reason}"
+        reason = f"{host}:{port} answers {answer.status} {answer.reason}"
         raise CommandError(reason) from None
     if refusal.against_evidence:
         raise AgainstEvidenceError(refusal.error)
@@ -202,8 +201,7 @@ def _seen_now(config: Config, watch: str) -> EnrolmentCandidate:
     from edge_sim.gallery.candidates import EnrolmentCandidate
     from edge_sim.runtime import assembly
 
-    section = config.watches[watch]
-    name = section.source or next(iter(config.sources))
+    name = config.source_of(watch)
     with closing(assembly.open_configured(config, name, threaded=True)) as source:
         frame = source.read()
     if frame is None:

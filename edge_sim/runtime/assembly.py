@@ -468,10 +468,9 @@ def watches_by_source(config: Config) -> Mapping[str, Mapping[str, WatchConfig]]
     if not config.sources or not config.watches:
         missing = "sources" if not config.sources else "watches"
         raise ConfigError(f"nothing to watch: the configuration has no {missing}")
-    only = next(iter(config.sources))
     by_source: dict[str, dict[str, WatchConfig]] = {}
     for name, watch in config.watches.items():
-        by_source.setdefault(watch.source or only, {})[name] = watch
+        by_source.setdefault(config.source_of(name), {})[name] = watch
     return by_source
 
 
@@ -530,11 +529,10 @@ def source_options(config: Config, name: str) -> SourceOptions:
     A camera that gives single pictures is asked at the shortest interval of its watches.
     """
     source = config.sources[name]
-    only = next(iter(config.sources))
     intervals_s = [
         watch.interval_s
-        for watch in config.watches.values()
-        if (watch.source or only) == name and watch.interval_s > 0
+        for watch_name, watch in config.watches.items()
+        if config.source_of(watch_name) == name and watch.interval_s > 0
     ]
     return msgspec.structs.replace(
         source,

@@ -14,7 +14,7 @@ import msgspec
 
 from edge_sim.core.files import is_dir, is_file, write_private
 from edge_sim.core.images import crop
-from edge_sim.core.types import BgrImage, Frame
+from edge_sim.core.types import BgrImage, Frame, Roi
 from edge_sim.decision.scorer import size_warning
 from edge_sim.decision.thresholds import one_moment_text, states_of_one_moment
 from edge_sim.errors import DataError, EdgeSimError, SourceError
@@ -170,7 +170,7 @@ def _gallery_finding(
     levels = [*_lacking(gallery), *_calibration(store, name, gallery)]
     wrong = [str(found) for found in conflicts(gallery)]
     advice = ["remove the wrong ones with `edge-sim gallery rm`"] if wrong else []
-    moved = moved_region(gallery, assembly.region_of(config, name).roi)
+    moved = moved_region(gallery, Roi(*config.watches[name].roi))
     wrong += [] if moved is None else [moved]
     large = size_warning(gallery)
     advice += [] if large is None else [large]
@@ -285,7 +285,7 @@ def _source_text(
     frame, remark = read_frame(config, name)
     sizes = []
     for watch_name in assembly.watches_by_source(config)[name]:
-        pixels = crop(frame.pixels, assembly.region_of(config, watch_name).roi)
+        pixels = crop(frame.pixels, Roi(*config.watches[watch_name].roi))
         regions[watch_name] = pixels
         if min(pixels.shape[:2]) < LEAST_SIDE_PX:
             raise config.error(

@@ -237,7 +237,7 @@ class ExplanationFile:
         try:
             if self._fits(line):
                 return
-            self._path.replace(_older(self._path))
+            self._path.replace(older_part(self._path))
             write_private(self._path, line)
         except OSError as error:
             raise DataError(f"{self._path}: cannot append ({error.strerror})") from error
@@ -320,7 +320,7 @@ def choose(ids: Sequence[str], wanted: str, place: str) -> str:
 
 
 def _stored_lines(path: Path) -> Iterator[bytes]:
-    older = _older(path)
+    older = older_part(path)
     if not exists(path) and not exists(older):
         raise DataError(
             f"{path}: nothing is kept there yet; `edge-sim run` and `edge-sim daemon` write "
@@ -345,7 +345,8 @@ def _closing(path: Path, end: int) -> bytes:
         return b"" if stream.read(1) == b"\n" else b"\n"
 
 
-def _older(path: Path) -> Path:
+def older_part(path: Path) -> Path:
+    """Return the path of the earlier explanations, to which a full file is renamed."""
     return path.with_name(f"{path.name}.1")
 
 

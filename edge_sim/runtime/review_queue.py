@@ -140,9 +140,13 @@ class ReviewFolder:
         Raises:
             DataError: There is no frame of this id.
         """
-        for item in self.items():
-            if item.review_id == review_id:
-                return item
+        watch, _, name = review_id.partition("/")
+        if _NAME.fullmatch(name):  # and so no path to elsewhere
+            with _as_data_error(self.root):
+                for folder in self._folders():
+                    path = folder / f"{name}{_FACTS}"
+                    if folder.name == watch and _is_whole(path):
+                        return _item(path)
         raise DataError(
             f"{self.root}: no kept frame {review_id!r}; `edge-sim gallery review` lists them"
         )
@@ -202,14 +206,19 @@ class ReviewFolder:
             return sorted(path.name for path in (self.root / _DECIDED).iterdir())
         return []
 
+    def _folders(self) -> Iterator[Path]:
+        """Yield the folder of every watch."""
+        with suppress(FileNotFoundError):
+            for folder in sorted(self.root.iterdir()):
+                if not folder.is_symlink() and folder.is_dir():
+                    yield folder
+
     def _places(self) -> Iterator[Path]:
         """Yield the .json of every whole frame."""
         with suppress(FileNotFoundError):
-            for folder in sorted(self.root.iterdir()):
-                if folder.is_symlink() or not folder.is_dir():
-                    continue
+            for folder in self._folders():
                 for path in sorted(folder.glob(f"*{_FACTS}")):
-                    if _NAME.fullmatch(path.stem) and path.with_suffix(_PICTURE).is_file():
+                    if _NAME.fullmatch(path.stem) and _is_whole(path):
                         yield path
 
     def _sweep(self, folder: Path) -> None:
@@ -279,6 +288,10 @@ def _facts(outcome: Outcome) -> KeptFrame:
             for item in states
         ),
     )
+
+
+def _is_whole(facts: Path) -> bool:
+    return facts.is_file() and facts.with_suffix(_PICTURE).is_file()
 
 
 def _item(path: Path) -> ReviewItem:

@@ -186,5 +186,4 @@ def _view_of(config: Config, name: str) -> object:
     watch = config.watches.get(name)
     if watch is None:
         return None
-    source = watch.source or next(iter(config.sources))
-    return config.sources[source], watch.roi, watch.mask
+    return config.sources[config.source_of(name)], watch.roi, watch.mask

@@ -194,7 +194,7 @@ class Watcher:
             hint = nearest(watch, config.watches)
             raise ConfigError(f"the configuration has no watch {watch!r}{hint}")
         section = config.watches[watch]
-        source = section.source or next(iter(config.sources))
+        source = config.source_of(watch)
         alone = msgspec.structs.replace(
             config, sources={source: config.sources[source]}, watches={watch: section}, sinks=()
         )

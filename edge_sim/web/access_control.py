@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge_sim.runtime.config.service import WebConfig
+from edge_sim.runtime.config.service import WebConfig, is_loopback
 from edge_sim.web.answers import error_response
 from edge_sim.web.callers import Caller, Role
 from edge_sim.web.limits import AddressLimits
@@ -247,17 +247,7 @@ def host_name(host: str) -> str:
 
 def is_local(host: str) -> bool:
     """Return whether a Host header names this machine as only this machine can."""
-    return is_loopback(host_name(host)) or host_name(host) == "localhost"
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether an address is of this machine itself."""
-    try:
-        number = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(number, "ipv4_mapped", None)
-    return (mapped or number).is_loopback
+    return is_loopback(host_name(host))
 
 
 def _last(headers: Headers, name: str) -> str:

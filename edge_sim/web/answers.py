@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge_sim.core.events import unix_time_s
+from edge_sim.core.events import unix_time_s, utc_text
 from edge_sim.errors import AccessError, EdgeSimError
 from edge_sim.web.callers import Caller, Role
 
@@ -27,6 +27,9 @@ JSON = "application/json"
 JPEG = "image/jpeg"
 MAX_JSON_BYTES = 1_000_000
 MAX_FILES = 500
+FIRST, LAST = "", "9999"
+"""Texts before and after every time."""
+_LAST_S = 4e9  # in 2096; a text of a time has four digits for the year
 
 
 class JsonResponse(Response):
@@ -109,6 +112,14 @@ class ApiRequest:
             return unix_time_s(text) if "-" in text[1:] else self.number(name)
         except (ValueError, OverflowError) as error:
             raise HTTPException(422, f"{name}: {text[:40]!r} is no time") from error
+
+
+def time_text(at_s: float | None, default: str) -> str:
+    """Return a time of a request as lines of logs have it; `default` for None.
+
+    One before 1970 or after 2096, as of milliseconds for seconds, is moved to there.
+    """
+    return default if at_s is None else utc_text(min(max(at_s, 0.0), _LAST_S))
 
 
 Handler = Callable[[ApiRequest], Any]

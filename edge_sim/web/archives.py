@@ -189,9 +189,9 @@ def _files(config: Config, file: ConfigFile, folder: Path) -> Iterator[tuple[str
     if exists(gallery):
         back_up(gallery, folder / GALLERY)
         yield GALLERY, folder / GALLERY
-    for watch in config.watches.values():
-        name = watch.mask
-        if name is not None and _is_own_mask(name) and is_file(config.path(name)):
+    masks = (watch.mask for watch in config.watches.values() if watch.mask is not None)
+    for name in dict.fromkeys(str(PurePosixPath(mask)) for mask in masks):  # watches may share one
+        if _is_own_mask(name) and is_file(config.path(name)):
             yield name, config.path(name)
     spec = config.model.path
     if spec != "thumbnail":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 
@@ -46,34 +47,52 @@ def change_config(context: WebContext, edit: ConfigEdit) -> Written:
     return written
 
 
-def take_over(device: DeviceAccess, file: ConfigFile, written: Written) -> bool:
+def take_over(
+    device: DeviceAccess,
+    file: ConfigFile,
+    written: Written,
+    take_back: Callable[[], object] = lambda: None,
+) -> bool:
     """Let the device read its configuration again; return whether its web server restarts for it.
 
     With other settings of the web server the change is taken over a moment later, so that the
     answer leaves before.
 
+    Args:
+        device: Access to the daemon.
+        file: Its configuration file.
+        written: Change of the file.
+        take_back: Function that takes back what else belongs to the change, called after the file
+            was restored.
+
     Raises:
         EdgeSimError: The device cannot use it; the file is as it was.
     """
     if written.config.web != device.config.web:
-        timer = threading.Timer(_REPLY_S, _take_over_later, (device, file, written))
+        timer = threading.Timer(_REPLY_S, _take_over_later, (device, file, written, take_back))
         timer.daemon = True
         timer.start()
         return True
-    _take_over_now(device, file, written)
+    _take_over_now(device, file, written, take_back)
     return False
 
 
-def _take_over_later(device: DeviceAccess, file: ConfigFile, written: Written) -> None:
+def _take_over_later(
+    device: DeviceAccess, file: ConfigFile, written: Written, take_back: Callable[[], object]
+) -> None:
     try:
-        _take_over_now(device, file, written)
-    except EdgeSimError as error:
-        logger.error("the new configuration is taken back: %s", error)
+        _take_over_now(device, file, written, take_back)
+    except Exception as error:  # the edge of the thread
+        trace = None if isinstance(error, EdgeSimError) else error
+        logger.error("the new configuration is taken back: %s", error, exc_info=trace)
 
 
-def _take_over_now(device: DeviceAccess, file: ConfigFile, written: Written) -> None:
+def _take_over_now(
+    device: DeviceAccess, file: ConfigFile, written: Written, take_back: Callable[[], object]
+) -> None:
     try:
         device.reload(RELOAD_S)
-    except EdgeSimError:
-        file.restore(written)
+    except Exception:
+        if file.restore(written):  # a later change may need what belongs to this one
+            take_back()
         raise

@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import difflib
 import io
+import itertools
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from edge_sim.core.files import PRIVATE_MODE, is_file, read_bounded, sync_folder
 from edge_sim.errors import ConfigError
 from edge_sim.io.sources.uri import masked
 from edge_sim.runtime.config import Config, parse_config
-from edge_sim.runtime.config.yaml_reader import MAX_TEXT, compose
+from edge_sim.runtime.config.yaml_reader import MAX_PARTS, MAX_TEXT, compose
 from edge_sim.secrets import mask_secrets
 
 Table = MutableMapping[str, Any]
@@ -135,20 +136,21 @@ class ConfigFile:
                 )
             return self._put(before, text)
 
-    def restore(self, written: Written) -> None:
-        """Take a change back, unless the file was changed again since.
+    def restore(self, written: Written) -> bool:
+        """Take a change back, unless the file was changed again since; return whether it did.
 
         Raises:
             ConfigError: The file cannot be written.
         """
         with self._lock:
             if self.text() != written.after:
-                return
-            if not written.before:
+                return False
+            if written.before:
+                self._write(written.before)
+            else:
                 with suppress(OSError):
                     self.path.unlink(missing_ok=True)
-                return
-            self._write(written.before)
+            return True
 
     def _put(self, before: str, after: str) -> Written:
         config = self.checked(after)
@@ -227,7 +229,7 @@ def edited_text(text: str, change: ConfigEdit, *, where: str = "configuration") 
     change(commented)
     stream = io.StringIO()
     handler.dump(commented, stream)
-    result = head + _in_place(text, stream.getvalue()) if not head else head + stream.getvalue()
+    result = head + stream.getvalue() if head else _in_place(text, stream.getvalue())
     if _as_written(_plain_table(result, where)) != _as_written(wanted):
         raise ConfigError(
             f"{where}: the change cannot be made without changing other parts; edit it by hand"
@@ -300,11 +302,30 @@ def _plain_table(text: str, where: str) -> dict[str, Any]:
         table = yaml.load(text, Loader=yaml.BaseLoader)
         if not isinstance(table, dict):
             raise ConfigError(f"{where}: needs `key: value` lines")
-        return dict(copy.deepcopy(table))
+        unshared: dict[str, Any] = _unshared(table, itertools.count(), where)
+        return unshared
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{where}: cannot be changed here ({_line_of(error)})") from error
+
+
+def _unshared(value: Any, parts: Iterator[int], where: str) -> Any:
+    """Return a copy in which what aliases share is written out, as the reader takes it.
+
+    A change of a shared table would otherwise be wanted at every place of it.
+
+    Raises:
+        ConfigError: It has more parts than any configuration: a few aliases of aliases stand for
+            millions.
+    """
+    if next(parts) > MAX_PARTS:
+        raise ConfigError(f"{where}: more than {MAX_PARTS} keys and values")
+    if isinstance(value, dict):
+        return {key: _unshared(item, parts, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unshared(item, parts, where) for item in value]
+    return value
 
 
 def _as_written(value: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 
+from edge_sim.gallery.database import BUSY_TIMEOUT_S
+from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.daemon.access import DeviceAccess
@@ -39,6 +41,18 @@ class WebContext:
     def config(self) -> Config:
         """Configuration in force."""
         return self.device.config
+
+    def open_gallery(self, timeout_s: float = BUSY_TIMEOUT_S) -> GalleryStore:
+        """Return the gallery of the device, open for changes.
+
+        Args:
+            timeout_s: Longest wait for another process that is writing, seconds.
+
+        Raises:
+            GalleryError: There is none, or it cannot be used.
+        """
+        path = self.config.path(self.config.gallery.path)
+        return GalleryStore.open(path, timeout_s=timeout_s)
 
     def watch(self, name: str) -> WatchConfig:
         """Return the configuration of a watch.

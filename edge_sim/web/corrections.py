@@ -8,9 +8,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from edge_sim.core.types import is_reserved
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.gallery.store import GalleryStore
 from edge_sim.io.sinks.capabilities import Teach
 from edge_sim.runtime.fitting import LOCKED_S
 from edge_sim.web.answers import ApiRequest, route
@@ -41,8 +39,6 @@ def teach(asked: ApiRequest) -> dict[str, Any]:
     """Enrol the present picture of a watch, or that of an event, as a reference."""
     request, watch = asked.read(CorrectionRequest), asked.path["watch"]
     asked.context.watch(watch)
-    if is_reserved(request.state):
-        raise HTTPException(422, f"the name {request.state!r} is reserved")
     checked_name("state", request.state)
     lesson = asked.context.device.teach(Teach(watch, request.state, request.event))
     facts: dict[str, Any] = msgspec.to_builtins(lesson)
@@ -52,9 +48,8 @@ def teach(asked: ApiRequest) -> dict[str, Any]:
 def undo(asked: ApiRequest) -> dict[str, Any]:
     """Take back the change that gave a revision, if it is the last one."""
     request = asked.read(RevertRequest)
-    config = asked.context.config
     asked.context.watch(asked.path["watch"])
-    with GalleryStore.open(config.path(config.gallery.path), timeout_s=LOCKED_S) as store:
+    with asked.context.open_gallery(LOCKED_S) as store:
         if store.revision != request.revision:
             raise HTTPException(
                 409,

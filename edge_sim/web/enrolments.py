@@ -18,10 +18,11 @@ from edge_sim.core.files import printable
 from edge_sim.core.images import decode
 from edge_sim.core.picture_header import read_header
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.types import BgrImage
+from edge_sim.core.types import BgrImage, Roi
 from edge_sim.errors import CommandError, GalleryError
 from edge_sim.gallery.candidates import CandidateResult, EnrolmentCandidate, Unreadable
 from edge_sim.gallery.enrolment import EnrolmentPlan, EnrolmentReport, enrol_batches
+from edge_sim.gallery.gallery import checked_name
 from edge_sim.gallery.records import REGION, region_text
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime import assembly
@@ -96,8 +97,8 @@ class Enrolments:
             CommandError: There is no such watch or state, or its camera gives no picture.
             GalleryError: The gallery cannot be written.
         """
-        config = self._checked(watch, state)
-        source = config.watches[watch].source or next(iter(config.sources))
+        config = self.checked(watch, state)
+        source = config.source_of(watch)
         lost = next(
             (item for item in self._device.board.sources if item.name == source and not item.up),
             None,
@@ -121,7 +122,7 @@ class Enrolments:
             CommandError: There is no such watch, state or still.
             GalleryError: The gallery cannot be written.
         """
-        config = self._checked(watch, state)
+        config = self.checked(watch, state)
         still = self._device.stills.still(watch, still_id)
         candidate = EnrolmentCandidate(
             f"still {still_id}", decode(still.jpeg), still.unix_time_s or None
@@ -154,7 +155,7 @@ class Enrolments:
             CommandError: There is no such watch or state.
             GalleryError: The gallery cannot be written.
         """
-        config = self._checked(watch, state)
+        config = self.checked(watch, state)
         region = assembly.region_of(config, watch)
         picture = self._device.picture(watch)
         frame = None if picture is None else picture.frame.pixels
@@ -181,7 +182,7 @@ class Enrolments:
             GalleryError: The gallery cannot be written.
         """
         for state, _ in batches:
-            config = self._checked(watch, state)
+            config = self.checked(watch, state)
         with self._lock:
             return self._report(config, watch, batches, labelled=True)
 
@@ -211,8 +212,7 @@ class Enrolments:
     ) -> EnrolmentReport:
         metadata = {"taught": "yes"}
         if not labelled:  # the region of an earlier picture is not known
-            roi = assembly.region_of(config, watch).roi
-            metadata[REGION] = region_text(roi)
+            metadata[REGION] = region_text(Roi(*config.watches[watch].roi))
         plans = [
             (_plan(watch, state, metadata, force, labelled), candidates)
             for state, candidates in batches
@@ -222,7 +222,13 @@ class Enrolments:
         with GalleryStore.open(path, create=True, timeout_s=_LOCKED_S) as store:
             return enrol_batches(store, embedder, plans, now=self._now)
 
-    def _checked(self, watch: str, state: str) -> Config:
+    def checked(self, watch: str, state: str) -> Config:
+        """Return the configuration in force, in which a watch may have references of a state.
+
+        Raises:
+            CommandError: There is no such watch or state.
+            GalleryError: The state has no valid name.
+        """
         config = self._device.config
         known = config.watches.get(watch)
         if known is None:
@@ -231,6 +237,7 @@ class Enrolments:
             raise CommandError(
                 f"watch {watch} has no state {state!r}{nearest(state, known.states)}"
             )
+        checked_name("state", state)
         return config
 
     def _embedder_of(self, config: Config) -> Embedder:

@@ -13,10 +13,8 @@ from starlette.routing import Route
 from edge_sim.core.images import decode
 from edge_sim.core.types import Roi
 from edge_sim.errors import GalleryError
-from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime import assembly
 from edge_sim.web.answers import JPEG, ApiRequest, route
-from edge_sim.web.context import WebContext
 from edge_sim.web.enrolments import checked_undo
 from edge_sim.web.gallery_views import (
     GalleryChange,
@@ -88,14 +86,14 @@ def change(asked: ApiRequest) -> Mapping[str, Any]:
     """Move, remove or tag references."""
     name = asked.path["watch"]
     watch, wanted = asked.context.watch(name), asked.read(GalleryChange)
-    with _opened(asked.context) as store:
+    with asked.context.open_gallery() as store:
         return {"revision": change_gallery(store, name, watch.states, wanted)}
 
 
 def undo(asked: ApiRequest) -> Mapping[str, Any]:
     """Take the last change back, if it is the one that the page knows."""
     asked.context.watch(asked.path["watch"])
-    with _opened(asked.context) as store:
+    with asked.context.open_gallery() as store:
         return {"revision": checked_undo(store, asked.read(UndoChange).revision)}
 
 
@@ -112,7 +110,7 @@ def roll_back(asked: ApiRequest) -> Mapping[str, Any]:
     number = asked.path["number"]
     if not number.isascii() or not number.isdecimal() or len(number) > 9:
         raise HTTPException(422, f"{number[:40]!r} is no revision")
-    with _opened(asked.context) as store:
+    with asked.context.open_gallery() as store:
         return {"revision": store.rollback(int(number)).number}
 
 
@@ -126,8 +124,3 @@ def _stored(asked: ApiRequest) -> bytes:
         if record is None or record.watch != name:
             raise HTTPException(404, f"watch {name} has no reference {reference_id[:40]!r}")
         return store.crop(reference_id)
-
-
-def _opened(context: WebContext) -> GalleryStore:
-    config = context.config
-    return GalleryStore.open(config.path(config.gallery.path))

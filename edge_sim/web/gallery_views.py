@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -24,8 +24,19 @@ from edge_sim.gallery.store import GalleryStore
 from edge_sim.web.watch_edits import CornerAndSize, region_of_roi
 
 MAX_IDS = 1000
+Counts = dict[str, dict[str, int]]
+"""Number of references of each state in each light."""
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
+
+
+def counts_of(records: Iterable[ReferenceRecord]) -> Counts:
+    """Return the counts of the references of one watch."""
+    counts: Counts = {}
+    for record in records:
+        lights = counts.setdefault(record.state, {})
+        lights[record.condition] = lights.get(record.condition, 0) + 1
+    return counts
 
 
 class GalleryFinding(msgspec.Struct, frozen=True):

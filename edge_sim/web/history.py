@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
 from edge_sim.analysis.explain import account_of, as_builtins
-from edge_sim.core.events import Event, StateChanged, tag_of, utc_text
-from edge_sim.core.images import decode
+from edge_sim.core.events import Event, StateChanged, tag_of
+from edge_sim.core.files import reading_opener
+from edge_sim.core.images import decode, encode_jpeg
 from edge_sim.core.types import BgrImage
 from edge_sim.errors import DataError, GalleryError
-from edge_sim.gallery.store import GalleryStore
+from edge_sim.runtime import assembly
 from edge_sim.runtime.daemon.teaching import explanations_path
-from edge_sim.runtime.explanations import Explanation, find_explanation, from_event
+from edge_sim.runtime.explanations import Explanation, find_explanation, from_event, older_part
 from edge_sim.vision.locate import locate
-from edge_sim.web.answers import JPEG, ApiRequest, route
+from edge_sim.web.answers import FIRST, JPEG, LAST, ApiRequest, route, time_text
 from edge_sim.web.context import WebContext
 from edge_sim.web.live import at_most_wide
 
@@ -71,9 +72,8 @@ def events(asked: ApiRequest) -> list[dict[str, Any]]:
     watch = asked.query.get("watch") or None
     if watch is not None:
         context.watch(watch)
-    since_s, until_s = asked.time("since"), asked.time("until")
-    since = "" if since_s is None else utc_text(max(since_s, 0.0))
-    until = "9999" if until_s is None else utc_text(min(max(until_s, 0.0), 4e9))
+    since = time_text(asked.time("since"), FIRST)
+    until = time_text(asked.time("until"), LAST)
     limit = int(min(max(asked.number("limit", DEFAULT_LIMIT) or 1, 1), MOST_EVENTS))
     known = {row["id"]: row for row in _kept_events(context)}
     for event in recent_events(context):
@@ -114,13 +114,13 @@ def _with_states(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _kept_events(context: WebContext) -> Iterator[dict[str, Any]]:
     path = explanations_path(context.config)
-    for part in () if path is None else (path.with_name(f"{path.name}.1"), path):
+    for part in () if path is None else (older_part(path), path):
         yield from _events_of(part)
 
 
 def _events_of(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        with path.open("rb") as lines:
+        with open(path, "rb", opener=reading_opener) as lines:
             for raw in lines:
                 try:
                     kept = _DECODER.decode(raw)
@@ -130,7 +130,7 @@ def _events_of(path: Path) -> Iterator[dict[str, Any]]:
                 has_picture = bytes(kept.picture) != b"null"
                 yield {"type": "state_changed", **facts, "has_picture": has_picture}
     except OSError:
-        return  # nothing is kept yet
+        return  # nothing is kept yet, or what is there is no file
 
 
 def _without_hidden_picture(context: WebContext, row: dict[str, Any]) -> dict[str, Any]:
@@ -158,9 +158,8 @@ def event_picture(asked: ApiRequest) -> Response:
     headers = {"Cache-Control": "private, max-age=3600"}
     if width_px is None and encoded[:3] != b"\x89PN":
         return Response(encoded, media_type=JPEG, headers=headers)
-    pixels = at_most_wide(decode(encoded), width_px)
-    done = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-    return Response(done.tobytes(), media_type=JPEG, headers=headers)
+    pixels = at_most_wide(_decoded(event_id, encoded), width_px)
+    return Response(encode_jpeg(pixels, 85), media_type=JPEG, headers=headers)
 
 
 def _kept_explanation(context: WebContext, wanted: str) -> Explanation:
@@ -183,11 +182,25 @@ def explain(asked: ApiRequest) -> dict[str, Any]:
     is_visible = known is not None and not known.private
     in_memory = context.device.event_picture(event.id)
     encoded = in_memory[1] if in_memory is not None else explanation.picture
-    facts["has_picture"] = is_visible and encoded is not None
-    facts["regions"] = []
+    picture = None
     if is_visible and encoded is not None:
-        facts["regions"] = _regions(context, explanation, decode(encoded))
+        with suppress(DataError):
+            picture = _decoded(event.id, encoded)
+    facts["has_picture"] = picture is not None
+    facts["regions"] = [] if picture is None else _regions(context, explanation, picture)
     return facts
+
+
+def _decoded(event_id: str, encoded: bytes) -> BgrImage:
+    """Return the kept picture of an event.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        return decode(encoded)
+    except ValueError as error:
+        raise DataError(f"the picture of the event {event_id} is damaged: {error}") from error
 
 
 def _explanation(asked: ApiRequest) -> Explanation:
@@ -207,8 +220,7 @@ def _event_before(asked: ApiRequest) -> str:
     """Return the id of the last change of a watch at or before a time."""
     context, watch = asked.context, asked.query.get("watch") or ""
     context.watch(watch)
-    at_s = asked.time("at")
-    at = "9999" if at_s is None else utc_text(min(max(at_s, 0.0), 4e9))
+    at = time_text(asked.time("at"), LAST)
     rows = [row for row in _kept_events(context) if row["watch"] == watch]
     rows += [
         event_row(event) for event in recent_events(context) if isinstance(event, StateChanged)
@@ -249,9 +261,7 @@ def _regions(
 def reference_pictures(context: WebContext, watch: str, state: str) -> list[BgrImage]:
     """Return the latest pictures of a state; none where one cannot be read."""
     try:
-        with GalleryStore.open(
-            context.config.path(context.config.gallery.path), read_only=True
-        ) as store:
+        with assembly.open_gallery(context.config) as store:
             records = store.records(watch=watch, state=state)
             latest = records[-_MOST_REFERENCES:]
             return [decode(store.crop(record.reference_id)) for record in latest]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from edge_sim.core.events import utc_text
 from edge_sim.core.images import crop, encode_jpeg
 from edge_sim.core.types import BgrImage, Match, Roi, UnknownReason
 from edge_sim.errors import GalleryError
+from edge_sim.gallery.database import stamp_of
+from edge_sim.gallery.records import ReferenceRecord
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.access import DeviceAccess, WatchPicture
@@ -26,6 +29,7 @@ from edge_sim.runtime.health.status import SourceStatus, WatchStatus
 from edge_sim.secrets import mask_secrets
 from edge_sim.version import __version__
 from edge_sim.web.answers import JPEG, ApiRequest, error_response, route
+from edge_sim.web.gallery_views import Counts, counts_of
 
 _JPEG_QUALITY = 75
 _MAX_WIDTH_PX = 1920
@@ -106,11 +110,10 @@ def picture_response(
 
 def private_rois(config: Config, source: str) -> list[Roi]:
     """Return the regions of the private watches of a source."""
-    only = next(iter(config.sources), None)
     return [
         Roi(*watch.roi)
-        for watch in config.watches.values()
-        if watch.private and (watch.source or only) == source
+        for name, watch in config.watches.items()
+        if watch.private and config.source_of(name) == source
     ]
 
 
@@ -216,20 +219,25 @@ def watch_views(access: DeviceAccess) -> dict[str, dict[str, Any]]:
 
 
 @lru_cache(maxsize=2)
-def _references_of(path: Path, revision: int) -> dict[str, dict[str, dict[str, int]]]:  # noqa: ARG001
-    """Return the number of references by watch, state and light; `revision` names the content."""
-    counts: dict[str, dict[str, dict[str, int]]] = {}
+def _references_of(
+    path: Path,
+    revision: int,  # noqa: ARG001 - names the content, with the stamps
+    stamps: tuple[tuple[int, int], ...],  # noqa: ARG001 - an import may bring the same revision
+) -> dict[str, Counts]:
+    """Return the number of references by watch, state and light."""
+    by_watch: defaultdict[str, list[ReferenceRecord]] = defaultdict(list)
     with GalleryStore.open(path, read_only=True) as store:
         for record in store.records():
-            lights = counts.setdefault(record.watch, {}).setdefault(record.state, {})
-            lights[record.condition] = lights.get(record.condition, 0) + 1
-    return counts
+            by_watch[record.watch].append(record)
+    return {watch: counts_of(records) for watch, records in by_watch.items()}
 
 
-def references_of(config: Config, revision: int) -> dict[str, dict[str, dict[str, int]]]:
+def references_of(config: Config, revision: int) -> dict[str, Counts]:
     """Return the number of references by watch, state and light; none if they cannot be read."""
+    path = config.path(config.gallery.path)
+    stamps = tuple(stamp_of(Path(f"{path}{suffix}")) for suffix in ("", "-wal"))
     try:
-        return _references_of(config.path(config.gallery.path), revision)
+        return _references_of(path, revision, stamps)
     except GalleryError:
         return {}
 

@@ -14,7 +14,6 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from edge_sim.core.events import Event, tag_of, utc_text
-from edge_sim.core.types import is_reserved
 from edge_sim.decision.drift import DriftReading
 from edge_sim.errors import AgainstEvidenceError, CommandError
 from edge_sim.gallery.gallery import checked_name
@@ -114,9 +113,6 @@ def taught(device: DeviceAccess, body: bytes) -> object:
         request = msgspec.json.decode(body, type=TeachRequest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CommandError(f"the body is no teach request: {error}") from error
-    for name in (request.watch, request.state):
-        if is_reserved(name):
-            raise CommandError(f"the name {name!r} is reserved")
     checked_name("state", request.state)
     lesson = device.teach(Teach(request.watch, request.state, request.event, request.force))
     return msgspec.to_builtins(lesson)
@@ -136,7 +132,7 @@ async def events(request: Request) -> Response:
     async def chunks() -> AsyncIterator[bytes]:
         shared["streams"] = shared.get("streams", 0) + 1
         try:
-            async for chunk in _events_after(context.device, number, context.broadcast.stopped):
+            async for chunk in _events_after(context.device, number):
                 yield chunk
         finally:
             shared["streams"] -= 1
@@ -144,9 +140,7 @@ async def events(request: Request) -> Response:
     return StreamingResponse(chunks(), headers={"Content-Type": EVENT_STREAM})
 
 
-async def _events_after(
-    device: DeviceAccess, number: int, stopped: asyncio.Event
-) -> AsyncIterator[bytes]:
+async def _events_after(device: DeviceAccess, number: int) -> AsyncIterator[bytes]:
     board = device.board
     loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
@@ -157,7 +151,7 @@ async def _events_after(
     unsubscribe = board.subscribe(notify)
     try:
         yield b": edge_sim\n\n"
-        while not (stopped.is_set() or board.closed):
+        while not board.closed:
             found = board.events_after(number, 0.0) or []
             if found:
                 number = found[-1][0]

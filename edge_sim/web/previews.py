@@ -27,6 +27,7 @@ from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.uri import masked
 from edge_sim.vision.light import condition_of
 from edge_sim.vision.probe import Region, RegionFeatures
+from edge_sim.web.live import at_most_wide
 
 MAX_PREVIEWS = 4
 IDLE_S = 30.0
@@ -38,7 +39,6 @@ FRAME_S = 0.1
 OPEN_S = 12.0
 _DEVICE = re.compile(r"/dev/(?:video\d+|v4l/by-(?:id|path)/[^/\0]+)|\d{1,3}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-_WIDEST_PX = 1920
 MAX_ADDRESS = 2000
 _PLAYED = frozenset({"synthetic"})
 """Schemes that are not live, and name no file."""
@@ -276,12 +276,7 @@ def model_png(pixels: BgrImage, region: Region, embedder: Embedder) -> bytes:
 
 def jpeg_of(pixels: BgrImage, width: int | None = None, quality: int = 85) -> bytes:
     """Return a picture as JPEG, at most `width` pixels wide."""
-    limit = _WIDEST_PX if width is None else max(16, min(width, _WIDEST_PX))
-    height_px, width_px = pixels.shape[:2]
-    if width_px > limit:
-        size = (limit, max(1, round(height_px * limit / width_px)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return encode_jpeg(pixels, quality)
+    return encode_jpeg(at_most_wide(pixels, width), quality)
 
 
 def light_of(pixels: BgrImage) -> str:

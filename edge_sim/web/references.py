@@ -13,7 +13,6 @@ from starlette.routing import Route
 from edge_sim.core.events import utc_text
 from edge_sim.core.options import Name
 from edge_sim.errors import CommandError, GalleryError
-from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime import assembly
 from edge_sim.runtime.stills import Still
 from edge_sim.web.answers import JPEG, ApiRequest, route
@@ -24,6 +23,7 @@ from edge_sim.web.enrolments import (
     Enrolments,
     UploadedPicture,
 )
+from edge_sim.web.gallery_views import counts_of
 from edge_sim.web.readiness import audited, readiness_of
 
 MAX_UPLOAD_BYTES = 128_000_000
@@ -103,12 +103,12 @@ def enrol_present(asked: ApiRequest) -> Mapping[str, Any]:
 def undo_reference(asked: ApiRequest) -> Mapping[str, Any]:
     """Remove a reference that was just added."""
     watch, wanted = _watch(asked), asked.read(UndoneReference)
-    with _opened(asked.context) as store:
+    with asked.context.open_gallery() as store:
         record = store.record(wanted.reference_id)
         if record.watch != watch:
             raise GalleryError(f"watch {watch} has no reference {wanted.reference_id!r}")
         revision = store.remove([wanted.reference_id]).number
-        references = _references(store, watch)
+        references = counts_of(store.records(watch=watch))
     count = sum(references.get(record.state, {}).values())
     return {"revision": revision, "count": count, "references": references}
 
@@ -165,7 +165,7 @@ def enrol_proposals(asked: ApiRequest) -> Mapping[str, Any]:
                 {"id": pick.id, "reason": picture.refused, "text": refusal_text(picture)}
             )
     with assembly.open_gallery(asked.context.config) as store:
-        references = _references(store, watch)
+        references = counts_of(store.records(watch=watch))
     return {"kept": kept, "refused": refused, "references": references}
 
 
@@ -174,7 +174,7 @@ def readiness(asked: ApiRequest) -> Mapping[str, Any]:
     name, context = _watch(asked), asked.context
     with assembly.open_gallery(context.config) as store:
         gallery = store.gallery(name)
-        references = _references(store, name)
+        references = counts_of(store.records(watch=name))
     found = readiness_of(name, context.watch(name), gallery, audited(name, gallery))
     return {**msgspec.to_builtins(found), "references": references}
 
@@ -211,20 +211,6 @@ def _proposal(still: Still) -> dict[str, Any]:
         "guess": still.best,
         "picture": f"api/watches/{still.watch}/proposals/{still.still_id}.jpg",
     }
-
-
-def _references(store: GalleryStore, watch: str) -> dict[str, dict[str, int]]:
-    """Return the number of references of each state in each light."""
-    counts: dict[str, dict[str, int]] = {}
-    for record in store.records(watch=watch):
-        lights = counts.setdefault(record.state, {})
-        lights[record.condition] = lights.get(record.condition, 0) + 1
-    return counts
-
-
-def _opened(context: WebContext) -> GalleryStore:
-    config = context.config
-    return GalleryStore.open(config.path(config.gallery.path))
 
 
 def _watch(asked: ApiRequest) -> str:

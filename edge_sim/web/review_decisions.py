@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -137,9 +138,10 @@ class ReviewDecisions:
         """Carry decisions out: enrol what shows a state, and take what is decided off the queue.
 
         Raises:
+            EdgeSimError: Nothing is decided.
             CommandError: A frame is named twice, or a state is none of its watch.
             DataError: A frame is not there any more.
-            GalleryError: The gallery cannot be written; nothing is decided.
+            GalleryError: The gallery cannot be written.
         """
         if len({item.id for item in decisions}) != len(decisions) or len(decisions) > MAX_DECISIONS:
             raise CommandError(f"decide on each frame once, and on {MAX_DECISIONS} at most")
@@ -176,22 +178,27 @@ class ReviewDecisions:
         folder = self._folder()
         items = {item.id: folder.item(item.id) for item in decisions}
         batches = _batches(config, decisions, items)
+        for watch, states in batches.items():
+            for state in states:
+                self._enrolments.checked(watch, state)
         revisions: list[int] = []
         outcomes: list[EnrolledPicture] = []
-        for watch, states in batches.items():
-            labelled = [
-                (state, [_candidate(items[name]) for name in names])
-                for state, names in states.items()
-            ]
-            report = self._enrolments.regions(watch, labelled)
-            outcomes += pictures_of(report)
-            if report.revision is not None:
-                revisions.append(report.revision)
-        duplicates = tuple(item for item in outcomes if item.refused == Refusal.DUPLICATE.value)
-        refused = tuple(item for item in outcomes if item.refused and item not in duplicates)
-        stay = {item.name for item in refused}
-        decided = tuple(item for name, item in items.items() if name not in stay)
-        token = self._remember(folder, decided, revisions) if decided else None
+        with _all_or_nothing(config, revisions):
+            for watch, states in batches.items():
+                labelled = [
+                    (state, [_candidate(items[name]) for name in names])
+                    for state, names in states.items()
+                ]
+                report = self._enrolments.regions(watch, labelled)
+                outcomes += pictures_of(report)
+                if report.revision is not None:
+                    revisions.append(report.revision)
+            duplicates = tuple(item for item in outcomes if item.refused == Refusal.DUPLICATE.value)
+            refused = tuple(item for item in outcomes if item.refused and item not in duplicates)
+            stay = {item.name for item in refused}
+            decided = tuple(item for name, item in items.items() if name not in stay)
+            changed = tuple(self._changed(config, batches)) if revisions else ()
+            token = self._remember(folder, decided, revisions) if decided else None
         enrolled = sum(item.reference_id is not None for item in outcomes)
         return ReviewResult(
             revisions[-1] if revisions else None,
@@ -200,7 +207,7 @@ class ReviewDecisions:
             len(decided) - enrolled - len(duplicates),
             duplicates,
             refused,
-            tuple(self._changed(config, batches)) if revisions else (),
+            changed,
         )
 
     def _remember(
@@ -227,6 +234,24 @@ class ReviewDecisions:
                 "no uncertain frames are kept: set review.path in the configuration to a folder"
             )
         return ReviewFolder(config.path(config.review.path), config.review)
+
+
+@contextmanager
+def _all_or_nothing(config: Config, revisions: Sequence[int]) -> Iterator[None]:
+    """Take the revisions back that were made inside the block, if it raises."""
+    try:
+        yield
+    except Exception:
+        if revisions:
+            with GalleryStore.open(config.path(config.gallery.path)) as store:
+                # Somebody else's change between them, or after them, is not taken back too.
+                if store.revision != revisions[0] + len(revisions) - 1:
+                    raise GalleryError(
+                        "a part of the decisions is in the gallery, which was changed meanwhile: "
+                        f"it is at revision {store.revision}, and was at {revisions[0] - 1}"
+                    ) from None
+                store.rollback(revisions[0] - 1)
+        raise
 
 
 def _batches(

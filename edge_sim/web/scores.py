@@ -19,11 +19,12 @@ from starlette.routing import Route
 
 from edge_sim.analysis.replay import Overrides, Reading, ReplayRun, as_replayed, compared
 from edge_sim.analysis.replay_summary import log_state
-from edge_sim.core.events import unix_time_s, utc_text
+from edge_sim.core.events import unix_time_s
+from edge_sim.core.files import reading_opener
 from edge_sim.core.types import UNKNOWN
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.score_log import DeciderLine, ScoreLine, parts_of, read_lines
-from edge_sim.web.answers import ApiRequest, route
+from edge_sim.web.answers import FIRST, LAST, ApiRequest, route, time_text
 from edge_sim.web.callers import Role
 
 DAY_S = 86_400.0
@@ -198,10 +199,10 @@ def _rounded(value: float) -> float | None:
 def lines_between(path: Path, watch: str, since_s: float, until_s: float) -> Iterator[_LoggedLine]:
     """Yield the observations of a watch in a log whose lines are in the order of time."""
     wanted = b'"watch":' + msgspec.json.encode(watch)
-    since, until = utc_text(max(since_s, 0.0)), utc_text(min(max(until_s, 0.0), 4e9))
+    since, until = time_text(since_s, FIRST), time_text(until_s, LAST)
     for part in parts_of(path):
         try:
-            with part.open("rb") as file:
+            with open(part, "rb", opener=reading_opener) as file:
                 _seek(file, since.encode())
                 while raw := file.readline(_MAX_LINE_BYTES):
                     if wanted not in raw:
@@ -292,8 +293,7 @@ def replayed(path: Path, request: ReplayRequest) -> dict[str, Any]:
             else "it holds no observation of this watch yet"
         )
         raise HTTPException(422, f"the score log cannot be replayed: {reason}")
-    since = "" if request.since is None else utc_text(max(request.since, 0.0))
-    until = "9999" if request.until is None else utc_text(min(max(request.until, 0.0), 4e9))
+    since, until = time_text(request.since, FIRST), time_text(request.until, LAST)
     compare = compared(
         [item for item in reading.logged if since <= item[1].at <= until],
         [item for item in run.events if since <= item[1].at <= until],

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, BinaryIO
@@ -108,7 +108,8 @@ def replace_configuration(asked: ApiRequest) -> Any:
     """Replace the text of the configuration; the device goes on with it at once."""
     wanted = asked.read(NewText)
     file = config_file(asked.context)
-    return _changed(asked.context, file, wanted.text, wanted.version, dry_run=wanted.dry_run)
+    before, version = file.text(), wanted.version
+    return _changed(asked.context, file, before, wanted.text, version, dry_run=wanted.dry_run)
 
 
 def set_key(asked: ApiRequest) -> Any:
@@ -116,11 +117,12 @@ def set_key(asked: ApiRequest) -> Any:
     wanted = asked.read(NewValue)
     file = config_file(asked.context)
     edit: ConfigEdit = set_value(wanted.path, wanted.value)
+    before = file.text()
     try:
-        text = edited_text(file.text(), edit)
+        text = edited_text(before, edit)
     except ConfigError as error:
         return _rejected(error)
-    return _changed(asked.context, file, text, wanted.version)
+    return _changed(asked.context, file, before, text, wanted.version)
 
 
 def check(asked: ApiRequest) -> Mapping[str, Any]:
@@ -163,20 +165,14 @@ def export(asked: ApiRequest) -> Response:
     """Return configuration, masks, gallery and model card as one archive."""
     context = asked.context
     config = context.config
-    descriptor, name = mkstemp(
-        ".zip", ".edge_sim-export-", dir=config.path(config.gallery.path).parent
-    )
-    os.close(descriptor)
-    path = Path(name)
     try:
-        export_to(path, config, config_file(context), now_s=time.time())
-        archive = path.open("rb")
+        with _temporary_file(config, ".edge_sim-export-") as path:
+            export_to(path, config, config_file(context), now_s=time.time())
+            archive = path.open("rb")  # what is open can still be sent
     except OSError as error:
         if isinstance(error, EdgeSimError):
             raise
         raise DataError(f"the archive cannot be written ({error.strerror})") from error
-    finally:
-        _delete(path)  # what is open can still be sent, and nothing stays whatever happens
     day = time.strftime("%Y%m%d", time.gmtime())
     headers = {
         "Content-Length": str(os.fstat(archive.fileno()).st_size),
@@ -197,26 +193,17 @@ def take_archive(asked: ApiRequest) -> Mapping[str, Any]:
         raise HTTPException(422, "send the archive as one file")
     context = asked.context
     config, file = context.config, config_file(context)
-    descriptor, name = mkstemp(
-        ".zip", ".edge_sim-import-", dir=config.path(config.gallery.path).parent
-    )
-    path = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as target:
-            shutil.copyfileobj(asked.files[0].file, target)
-        imported = import_from(path, config, file)
+        with _temporary_file(config, ".edge_sim-import-") as path:
+            with path.open("wb") as target:
+                shutil.copyfileobj(asked.files[0].file, target)
+            imported = import_from(path, config, file)
     except OSError as error:
         if isinstance(error, EdgeSimError):
             raise
         raise DataError(f"the archive cannot be unpacked ({error.strerror})") from error
-    finally:
-        _delete(path)
     wanted = imported.written.config
-    try:
-        restarts = take_over(context.device, file, imported.written)
-    except EdgeSimError:
-        imported.undoing.close()
-        raise
+    restarts = take_over(context.device, file, imported.written, imported.undoing.close)
     return {
         "revision": imported.revision,
         "watches": list(wanted.watches),
@@ -256,13 +243,16 @@ def _masked(value: Any, key: str = "") -> Any:
 def _changed(
     context: WebContext,
     file: ConfigFile,
+    before: str,
     text: str,
     version: str | None,
     *,
     dry_run: bool = False,
 ) -> Any:
-    """Write a text and let the device take it over; the errors in it are listed by line."""
-    before = file.text()
+    """Write a text made from that before and let the device take it over.
+
+    The errors in it are listed by line.
+    """
     if version is not None and version != version_of(before):
         raise HTTPException(409, "the configuration was changed meanwhile; read it again")
     try:
@@ -303,6 +293,14 @@ def _frames_of(device: DeviceAccess) -> ReadFrame:
     return read
 
 
-def _delete(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+@contextmanager
+def _temporary_file(config: Config, prefix: str) -> Iterator[Path]:
+    """Provide an empty file beside the gallery, which is deleted after the block."""
+    folder = config.path(config.gallery.path).parent
+    descriptor, name = mkstemp(".zip", prefix, dir=folder)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        with suppress(OSError):
+            Path(name).unlink()

@@ -44,7 +44,6 @@ class Broadcast:
         watches: Callable[[], Mapping[str, Mapping[str, Any]]],
         about: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.stopped = asyncio.Event()
         self._device = device
         self._worker = Workers(1)  # not kept waiting by long requests
         self._watches = watches
@@ -72,7 +71,7 @@ class Broadcast:
             yield message("device", await self._worker.run(self._about))
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._run())
-            while not self.stopped.is_set():
+            while True:
                 try:
                     chunk = await asyncio.wait_for(unsent.get(), KEEP_ALIVE_S)
                 except asyncio.TimeoutError:

@@ -71,6 +71,19 @@ def test_the_hidden_share_is_reported(
     assert f"hides {share} of the region" in line
 
 
+def test_a_mask_that_is_missing_is_one_finding_and_all_else_is_checked(
+    checked: tuple[Path, Path], capsys: Captured
+) -> None:
+    config, mask = checked
+    assert main(["check", "-c", str(config)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (failed,) = [line for line in lines if line.startswith("FAIL")]
+    assert "mask of lamp" in failed
+    assert mask.name in failed
+    assert any("gallery of lamp" in line for line in lines)
+    assert any("regions: lamp" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("pixels", "words"),
     [

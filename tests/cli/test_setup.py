@@ -103,6 +103,7 @@ def test_a_broken_configuration_is_an_error_with_its_line(
     ("web", "page"),
     [
         ("listen: '0.0.0.0:80', token: 0123456789abcdef", "http://127.0.0.1:80/"),
+        ("listen: '[::]:80', token: 0123456789abcdef", "http://[::1]:80/"),
         ("listen: '[::1]:81'", "http://[::1]:81/"),
         ("listen: 'shed.local:82', certificate: a, key: b", "https://shed.local:82/"),
     ],

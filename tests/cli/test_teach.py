@@ -134,6 +134,13 @@ def test_an_event_of_a_former_run_can_be_taught_without_a_daemon(
         assert like.metadata["from"] == f"event {event}"
 
 
+def test_the_picture_of_an_event_needs_no_mask_any_more(tmp_path: Path) -> None:
+    event = told_by_a_former_daemon(tmp_path, "explanations: {pictures: true}\n")
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("{roi:", "{mask: gone.png, roi:"))
+    assert main(["teach", "lamp", "glowing", "-c", str(path), "--event", event]) == 0
+
+
 def test_an_event_whose_picture_was_not_kept_is_told_as_that(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

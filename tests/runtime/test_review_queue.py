@@ -136,6 +136,33 @@ def test_an_id_that_is_not_there_is_an_error_that_names_it(tmp_path: Path, name:
         folder.item(name)
 
 
+def test_one_frame_is_read_without_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ReviewFolder(tmp_path)
+    kept = [folder.keep(look(number), pictured.picture("left", 1)) for number in range(4)]
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    assert folder.item(kept[2]).review_id == kept[2]
+    assert read == [tmp_path / f"{kept[2]}.json"]
+
+
+def test_a_frame_below_a_link_to_elsewhere_is_none(tmp_path: Path) -> None:
+    elsewhere, folder = ReviewFolder(tmp_path / "other"), ReviewFolder(tmp_path / "review")
+    kept = elsewhere.keep(look(1), pictured.picture("left", 1))
+    folder.keep(look(1, watch="gate"), pictured.picture("left", 1))
+    (folder.root / "bowl").symlink_to(elsewhere.root / "bowl")
+    for name in (kept, f"../other/{kept}", f"gate/../../other/{kept}"):
+        with pytest.raises(DataError, match="no kept frame"):
+            folder.item(name)
+
+
 def test_a_damaged_picture_is_an_error_of_one_line(tmp_path: Path) -> None:
     folder = ReviewFolder(tmp_path)
     item = folder.item(folder.keep(look(1), pictured.picture("left", 1)))

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from edge_sim.errors import ConfigError
 from edge_sim.runtime.config import load_config
-from edge_sim.web.config_file import ConfigFile, diff_of, edited_text, faults_of, masked_text
+from edge_sim.web.config_file import (
+    ConfigEdit,
+    ConfigFile,
+    diff_of,
+    edited_text,
+    faults_of,
+    masked_text,
+)
 from edge_sim.web.watch_edits import (
     NewSource,
     NewWatch,
@@ -155,6 +162,47 @@ def test_what_cannot_be_leaves_the_file_alone(tmp_path: Path, edit: object, mess
         file.edit(edit)  # type: ignore[arg-type]
     assert file.path.read_text() == TEXT
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+SHARED = TEXT.replace("  bowl:\n", "  bowl: &same\n").replace("food]\n", "food]\n  shed: *same\n")
+BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]\n" for old, new in ("ab", "bc", "cd", "de")
+)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        changed_watch("shed", WatchChange(sensitivity=0.7)),
+        set_value("watches.bowl.private", "true"),
+    ],
+)
+def test_a_change_of_a_watch_that_shares_its_lines_changes_no_other(
+    tmp_path: Path, edit: ConfigEdit
+) -> None:
+    file = ConfigFile(tmp_path / "config.yaml")
+    file.path.write_text(SHARED)
+    assert set(file.checked(SHARED).watches) == {"bowl", "shed"}
+    with pytest.raises(ConfigError, match="without changing other parts; edit it by hand"):
+        file.edit(edit)
+    assert file.path.read_text() == SHARED
+
+
+def test_what_a_watch_shares_can_be_replaced_for_it_alone(tmp_path: Path) -> None:
+    file = ConfigFile(tmp_path / "config.yaml")
+    text = TEXT.replace("roi: [", "roi: &middle [").replace(
+        "food]\n", "food]\n  shed: {roi: *middle}\n"
+    )
+    file.path.write_text(text)
+    written = file.edit(changed_watch("shed", WatchChange(region=(0.0, 0.0, 0.5, 0.5))))
+    assert written.config.watches["shed"].roi == (0.0, 0.0, 0.5, 0.5)
+    assert written.config.watches["bowl"].roi == (0.1, 0.2, 0.9, 1.0)
+
+
+@pytest.mark.parametrize("text", [BOMB, "watches: &a {bowl: *a}\n"], ids=["aliases", "circle"])
+def test_aliases_without_end_are_not_followed(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"more than 20000 keys|cannot be changed here"):
+        edited_text(text, set_value("device", "shed"))
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [", "watches: 3\n", "watches: {bowl: &a {}, x: *a}"])

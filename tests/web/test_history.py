@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from starlette.exceptions import HTTPException
 
 from edge_sim.core.types import BgrImage
 from edge_sim.vision.probe import FrameFeatures
@@ -112,6 +115,54 @@ def test_nonsense_gives_one_line(lamp: LampDevice, path: str, status: int) -> No
     found, body = lamp.page.ask(path)
     assert found == status
     assert "\n" not in (body["error"] if isinstance(body, dict) else body.decode().strip())
+
+
+MILLISECONDS = 1_700_000_000_000
+
+
+@pytest.mark.parametrize("path", ["/api/events?watch=lamp", "/api/scores?watch=lamp"])
+def test_a_time_in_milliseconds_is_far_in_the_future(lamp: LampDevice, path: str) -> None:
+    found = lamp.page.ask(f"{path}&since={MILLISECONDS}")
+    assert found[0] == 200
+    assert not (found[1] if isinstance(found[1], list) else found[1]["t"])
+
+
+def test_a_replay_since_a_time_in_milliseconds_has_no_event(lamp: LampDevice) -> None:
+    body = {"watch": "lamp", "sensitivity": 0.5, "since": MILLISECONDS}
+    status, found = lamp.page.ask("/api/replay", body)
+    assert (status, found["events"], found["logged"]) == (200, [], [])
+
+
+def test_a_damaged_picture_of_an_event_is_named(tmp_path: Path) -> None:
+    with serving_lamp(tmp_path) as lamp:
+        show(lamp.daemon, lamp.camera, lamp.frames, "on")
+        (event,) = await_events(lamp.daemon, 1)
+    kept = tmp_path / "explanations.jsonl"
+    text, count = re.subn(r'"picture":"[^"]+"', '"picture":"bm8gcGljdHVyZQ=="', kept.read_text())
+    assert count == 1
+    kept.write_text(text)
+    with serving_lamp(tmp_path) as lamp:
+        status, answer = lamp.page.ask(f"/api/events/{event.id}/picture.jpg?w=64")
+        assert status == 422
+        assert f"the picture of the event {event.id} is damaged: " in answer["error"]
+        found = lamp.page.ask(f"/api/explain?event={event.id}")[1]
+        assert (found["has_picture"], found["regions"]) == (False, [])
+
+
+def test_a_pipe_in_the_place_of_kept_explanations_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "explanations.jsonl.1")
+    with serving_lamp(tmp_path) as lamp:
+        show(lamp.daemon, lamp.camera, lamp.frames, "on")
+        (event,) = await_events(lamp.daemon, 1)
+        status, events = lamp.page.ask("/api/events")
+        assert (status, [item["id"] for item in events]) == (200, [event.id])
+
+
+def test_a_pipe_in_the_place_of_the_score_log_is_not_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "scores.jsonl"
+    os.mkfifo(log)
+    with pytest.raises(HTTPException, match="not a regular file"):
+        list(lines_between(log, "lamp", 0.0, 4e9))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from edge_sim.core.events import SourceLost
 from edge_sim.core.images import decode
 from edge_sim.core.types import BgrImage, Frame
 from edge_sim.decision.pipeline import Outcome
+from edge_sim.errors import DataError
+from edge_sim.gallery.copies import back_up, restore
 from edge_sim.gallery.enrolment import as_stored
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.gallery.records import REGION, region_text
@@ -28,6 +30,7 @@ from edge_sim.runtime.loop import Step
 from edge_sim.runtime.review_queue import ReviewFolder
 from edge_sim.vision.probe import make_probe
 from edge_sim.web import enrolments
+from edge_sim.web.live import references_of
 from edge_sim.web.readiness import audited, readiness_of
 from tests.gallery.pictures import scene
 from tests.runtime.daemon.test_doubts import TORN, looked
@@ -175,6 +178,14 @@ def test_proposed_stills_are_shown_and_picked(lamp: WizardBench) -> None:
     assert [item["id"] for item in lamp.get(f"{WATCH}/proposals")] == [second["id"]]
 
 
+def test_a_still_is_picked_though_the_mask_is_gone(lamp: WizardBench) -> None:
+    fill_stills(lamp)
+    watch = msgspec.structs.replace(lamp.device.config.watches["lamp"], mask="gone.png")
+    lamp.device.config = msgspec.structs.replace(lamp.device.config, watches={"lamp": watch})
+    still = lamp.get(f"{WATCH}/proposals")[0]["id"]
+    assert lamp.post(f"{WATCH}/proposals", {"id": still, "state": "dim"})["kept"] == 1
+
+
 def test_pictures_of_a_private_watch_are_shown_to_nobody(lamp: WizardBench) -> None:
     fill_stills(lamp)
     keep_for_review(lamp, 1)
@@ -265,6 +276,22 @@ def test_references_are_moved_removed_tagged_and_brought_back(lamp: WizardBench)
     lamp.post(f"{WATCH}/revisions/x", status=422)
 
 
+def test_another_gallery_of_the_same_revision_is_counted_anew(lamp: WizardBench) -> None:
+    path, copy = lamp.folder / "gallery.db", lamp.folder / "copy.db"
+    back_up(path, copy)
+    counts = []
+    for state in ("on", "off"):
+        restore(path, copy)
+        with lamp.store() as store:
+            store.remove([store.records(state=state)[0].reference_id])
+            revision = store.revision
+        found = references_of(lamp.device.config, revision)["lamp"]
+        counts.append((revision, sum(found["on"].values()), sum(found["off"].values())))
+    (first, *on_removed), (second, *off_removed) = counts
+    assert first == second
+    assert (on_removed, off_removed) == ([4, 5], [5, 4])
+
+
 def outcome_of_lamp(at_s: float = 0.0) -> Outcome:
     return replace(looked(TORN, at_s), watch="lamp")
 
@@ -353,6 +380,81 @@ def test_decisions_that_cannot_be_change_nothing(lamp: WizardBench, decisions: o
     body = json.loads(json.dumps({"decisions": decisions}).replace('"A"', f'"{known}"'))
     assert lamp.post("/api/review", body, 422)["error"]
     assert [item["id"] for item in lamp.get("/api/review")] == [known]
+
+
+@pytest.fixture
+def lamps(lamp: WizardBench) -> WizardBench:
+    """Two watches with one frame each in the queue; the second knows the states `on` and `off`."""
+    watch = lamp.device.config.watches["lamp"]
+    second = msgspec.structs.replace(watch, states=("on", "off"))
+    lamp.device.config = msgspec.structs.replace(
+        lamp.device.config, watches={"lamp": watch, "second": second}
+    )
+    folder = ReviewFolder(lamp.folder / "review")
+    for name in ("lamp", "second"):
+        folder.keep(replace(outcome_of_lamp(), watch=name), scene(len(name), shape=(96, 96)))
+    return lamp
+
+
+def decisions_of(lamps: WizardBench, **states: str) -> dict[str, object]:
+    ids = {item["watch"]: item["id"] for item in lamps.get("/api/review")}
+    return {"decisions": [{"id": ids[watch], "as": state} for watch, state in states.items()]}
+
+
+def test_a_state_that_the_second_watch_lacks_changes_nothing_of_the_first(
+    lamps: WizardBench,
+) -> None:
+    with lamps.store() as store:
+        before = store.revision
+    wanted = decisions_of(lamps, lamp="dim", second="dim")
+    assert "no state 'dim'" in lamps.post("/api/review", wanted, 422)["error"]
+    assert len(lamps.get("/api/review")) == 2
+    with lamps.store() as store:
+        assert store.revision == before
+
+
+@pytest.mark.parametrize("fails", ["second watch", "queue"])
+def test_decisions_that_fail_half_way_are_taken_back(
+    lamps: WizardBench, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    regions = enrolments.Enrolments.regions
+
+    def full(*_: object) -> str:
+        raise DataError("No space left on device")
+
+    def some(self: enrolments.Enrolments, watch: str, batches: Any) -> Any:
+        return full() if watch == "second" else regions(self, watch, batches)
+
+    if fails == "queue":
+        monkeypatch.setattr(ReviewFolder, "take_out", full)
+    else:
+        monkeypatch.setattr(enrolments.Enrolments, "regions", some)
+    wanted = decisions_of(lamps, lamp="dim", second="on")
+    assert "No space" in lamps.post("/api/review", wanted, 422)["error"]
+    assert len(lamps.get("/api/review")) == 2
+    with lamps.store() as store:
+        assert store.records(state="dim") == ()
+        assert len(store.records(watch="second")) == 0
+
+
+def test_what_cannot_be_taken_back_without_a_later_change_is_named(
+    lamps: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regions = enrolments.Enrolments.regions
+
+    def changed(self: enrolments.Enrolments, watch: str, batches: Any) -> Any:
+        if watch == "lamp":
+            return regions(self, watch, batches)
+        with lamps.store() as store:
+            store.remove([store.records(state="on")[0].reference_id])
+        raise DataError("No space left on device")
+
+    monkeypatch.setattr(enrolments.Enrolments, "regions", changed)
+    wanted = decisions_of(lamps, lamp="dim", second="on")
+    assert "a part of the decisions" in lamps.post("/api/review", wanted, 422)["error"]
+    with lamps.store() as store:
+        assert len(store.records(state="dim")) == 1
+        assert len(store.records(state="on")) == 4
 
 
 def test_without_a_folder_nothing_waits(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 from edge_sim.errors import EdgeSimError
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.log_tail import LOG_TAIL
-from edge_sim.web import archives
-from edge_sim.web.config_file import ConfigFile
+from edge_sim.web import archives, settings
+from edge_sim.web.config_file import ConfigEdit, ConfigFile, edited_text
 from tests.web.test_setup import half_mask
 from tests.web.wizard_device import WizardBench, lamp_bench
 
@@ -34,6 +34,17 @@ def lamp(tmp_path: Path) -> Iterator[WizardBench]:
 
 def config_of(lamp: WizardBench) -> str:
     return (lamp.folder / "config.yaml").read_text()
+
+
+def held_timers(monkeypatch: pytest.MonkeyPatch) -> list[threading.Timer]:
+    """Timers that were started since, for the test to run."""
+    timers: list[threading.Timer] = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer))
+    return timers
+
+
+def run(timer: threading.Timer) -> None:
+    timer.function(*timer.args, **timer.kwargs)
 
 
 def test_the_schema_describes_every_key(lamp: WizardBench) -> None:
@@ -93,6 +104,21 @@ def test_one_key_is_set_and_the_comments_stay(lamp: WizardBench) -> None:
         assert lamp.send("PATCH", "/api/config", body, 422)["error"]
 
 
+def test_a_change_at_the_same_time_is_not_lost(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = lamp.folder / "config.yaml"
+
+    def edited_meanwhile(text: str, edit: ConfigEdit) -> str:
+        path.write_text(text + "daemon: {nice: 3}\n")
+        return edited_text(text, edit)
+
+    monkeypatch.setattr(settings, "edited_text", edited_meanwhile)
+    body = {"path": "watches.lamp.sensitivity", "value": 0.7}
+    assert "somebody else" in lamp.send("PATCH", "/api/config", body, 422)["error"]
+    assert config_of(lamp).endswith("daemon: {nice: 3}\n")
+
+
 def test_other_settings_of_the_server_are_taken_over_after_the_answer(lamp: WizardBench) -> None:
     reloaded = threading.Event()
     plain = lamp.device.reload
@@ -122,6 +148,23 @@ def test_a_rejected_configuration_is_taken_back(lamp: WizardBench) -> None:
     answer = lamp.send("PUT", "/api/config", {"text": before + "daemon: {nice: 3}\n"}, 422)
     assert answer["errors"][0]["line"] == 3
     assert config_of(lamp) == before
+
+
+def test_a_configuration_that_breaks_the_device_is_taken_back(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(limit_s: float = 30.0) -> object:
+        raise KeyError("half way")
+
+    monkeypatch.setattr(lamp.device, "reload", broken)
+    before = config_of(lamp)
+    lamp.send("PUT", "/api/config", {"text": before + "daemon: {nice: 3}\n"}, 500)
+    assert config_of(lamp) == before
+    timers = held_timers(monkeypatch)
+    lamp.send("PATCH", "/api/config", {"path": "web.requests_per_s", "value": 5000})
+    run(timers.pop())
+    assert config_of(lamp) == before
+    assert "taken back: 'half way'" in caplog.text
 
 
 def test_checks_and_a_single_sink(lamp: WizardBench) -> None:
@@ -177,6 +220,36 @@ def test_everything_travels_in_one_archive_and_back(lamp: WizardBench, tmp_path:
         assert other.get("/api/watches/lamp/mask.png")
         left = [path.name for path in other.folder.iterdir()]
         assert not any(name.startswith((".edge_sim", ".import")) for name in left)
+
+
+def test_a_folder_that_takes_no_archive_is_one_line(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(settings, "mkstemp", fail)
+    for answer in (
+        lamp.get("/api/export", 422),
+        lamp.post("/api/import", files={"device.zip": b""}, status=422),
+    ):
+        assert answer["error"].endswith("(Read-only file system)")
+
+
+def test_a_mask_of_two_watches_travels_once(lamp: WizardBench) -> None:
+    lamp.send("PATCH", "/api/watches/lamp", {"mask_png": half_mask()})
+    (mask,) = (lamp.folder / "masks").iterdir()
+    text = config_of(lamp)
+    shared = f"  second: {{roi: [0.0, 0.0, 1.0, 1.0], mask: ./masks/{mask.name}}}\n"
+    text = text.replace("watches:\n", f"watches:\n{shared}")
+    lamp.send("PUT", "/api/config", {"text": text})
+    archive = exported(lamp)
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert opened.namelist().count(f"masks/{mask.name}") == 1
+    mask.unlink()
+    answer = lamp.post("/api/import", files={"device.zip": archive})
+    assert set(answer["watches"]) == {"lamp", "second"}
+    assert lamp.get("/api/watches/second/mask.png") == lamp.get("/api/watches/lamp/mask.png")
 
 
 def repacked(archive: bytes, changes: dict[str, bytes | None], *, resum: bool = False) -> bytes:
@@ -260,6 +333,47 @@ def test_an_import_that_the_device_rejects_is_taken_back_whole(lamp: WizardBench
     assert "not verified" in answer["error"]
     with GalleryStore.open(lamp.folder / "gallery.db") as store:
         assert len(store.records()) == 9
+
+
+def test_an_import_that_is_rejected_after_the_answer_is_taken_back_whole(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp.send("PATCH", "/api/watches/lamp", {"mask_png": half_mask()})
+    (mask,) = (lamp.folder / "masks").iterdir()
+    before = mask.read_bytes()
+    changes: dict[str, bytes | None] = {
+        f"masks/{mask.name}": b"another picture",
+        "config.yaml": config_of(lamp).replace("100000", "5000").encode(),
+    }
+    archive = repacked(exported(lamp), changes, resum=True)
+    first = lamp.get("/api/watches/lamp/gallery")["references"][0]["id"]
+    lamp.post("/api/watches/lamp/gallery", {"op": "remove", "ids": [first]})
+    text, timers = config_of(lamp), held_timers(monkeypatch)
+    lamp.device.rejects = "web.listen: cannot listen there"
+    assert lamp.post("/api/import", files={"device.zip": archive})["restarts"]
+    run(timers.pop())
+    assert config_of(lamp) == text
+    assert mask.read_bytes() == before
+    with lamp.store() as store:
+        assert len(store.records()) == 9
+
+
+def test_an_import_stays_whole_under_a_later_change_of_the_file(
+    lamp: WizardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = config_of(lamp).replace("100000", "5000")
+    archive = repacked(exported(lamp), {"config.yaml": text.encode()}, resum=True)
+    first = lamp.get("/api/watches/lamp/gallery")["references"][0]["id"]
+    lamp.post("/api/watches/lamp/gallery", {"op": "remove", "ids": [first]})
+    timers = held_timers(monkeypatch)
+    lamp.post("/api/import", files={"device.zip": archive})
+    later = text + "daemon: {nice: 99}\n"
+    (lamp.folder / "config.yaml").write_text(later)
+    lamp.device.rejects = "daemon.nice: must be 0 to 19"
+    run(timers.pop())
+    assert config_of(lamp) == later
+    with lamp.store() as store:
+        assert len(store.records()) == 10
 
 
 @pytest.mark.parametrize("fault", ["gallery", "device"])

@@ -45,8 +45,7 @@ class WizardDevice(FakeDevice):
         self.flipped: tuple[Flip, ...] = ()
 
     def picture(self, watch: str) -> WatchPicture | None:
-        config = self.config.watches[watch]
-        frame = self.frames.get(config.source or next(iter(self.config.sources)))
+        frame = self.frames.get(self.config.source_of(watch))
         if frame is None:
             return None
         return WatchPicture(frame, assembly.region_of(self.config, watch), self.embedder)

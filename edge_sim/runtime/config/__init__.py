@@ -233,6 +233,10 @@ class Config(Options, frozen=True):
         """True if pages are served, on which watches can be added and taught."""
         return self.web.address is not None
 
+    def source_of(self, watch: str) -> str:
+        """Return the name of the source of a watch: the only one, where it names none."""
+        return self.watches[watch].source or next(iter(self.sources), "")
+
     def path(self, text: str) -> Path:
         """Return a path of the configuration, relative ones from the file's folder."""
         return Path(self.folder, text).absolute() if text else Path(self.folder)

@@ -91,6 +91,15 @@ class WebConfig(Options, frozen=True):
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
 
+    @property
+    def local_address(self) -> tuple[str, int] | None:
+        """Host and port by which this machine itself reaches the server; None without one."""
+        if self.address is None:
+            return None
+        host, port = self.address
+        # One that listens on every address of a family does so on its loopback, and on no other.
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
 
 def check_review(review: ReviewConfig, *, on_disk: bool, reader: YamlReader) -> None:
     """Raise `ConfigError` for pictures on disk where the outbox is in memory."""
@@ -132,11 +141,13 @@ def _is_network(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens on `host`."""
+    """Return whether `host` is this machine itself, as nothing but this machine can reach it."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        number = ipaddress.ip_address(host)
     except ValueError:
         return host == "localhost"
+    mapped = getattr(number, "ipv4_mapped", None)  # of a client that a socket for IPv6 took
+    return (mapped or number).is_loopback
 
 
 class ExplanationsConfig(Options, frozen=True):

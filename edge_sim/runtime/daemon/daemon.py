@@ -52,8 +52,11 @@ _MAX_UNSENT = 10_000
 _LEAVE_S = 0.3
 
 
-class _StopRequestedError(Exception):
+class _StopRequestedError(CommandError):
     """The daemon is to end, while it waits for the fit of a gallery."""
+
+    def __init__(self) -> None:
+        super().__init__("the daemon is about to end")
 
 
 class Daemon:
@@ -170,7 +173,7 @@ class Daemon:
 
         Args:
             job: Function of the present device.
-            limit_s: Longest wait, seconds.
+            limit_s: Longest wait for the job to begin, seconds.
 
         Raises:
             CommandError: Too many jobs wait, or the daemon did not get to it in time.
@@ -179,7 +182,8 @@ class Daemon:
         try:
             return future.result(limit_s)
         except (futures.TimeoutError, futures.CancelledError) as error:
-            future.cancel()
+            if not future.cancel():
+                return future.result()  # it has begun: what it does comes into force
             raise CommandError("the daemon is busy or about to end; try again") from error
 
     def reload(self, limit_s: float = 30.0) -> Config:

@@ -55,8 +55,10 @@ class CommandQueue:
             return True
         try:
             future.set_result(job())
-        except Exception as error:  # noqa: BLE001 - raised by the future
-            future.set_exception(error)
+        except BaseException as error:
+            future.set_exception(error)  # raised where the job was queued
+            if not isinstance(error, Exception):
+                raise
         return True
 
     def cancel_all(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_sim.core.events import StateChanged, unix_time_s
 from edge_sim.core.images import decode
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.types import Frame, Observation, Probe
+from edge_sim.core.types import Frame, Observation, Probe, Roi
 from edge_sim.decision.pipeline import Watch
 from edge_sim.errors import AgainstEvidenceError, CommandError, DataError
 from edge_sim.gallery.candidates import EnrolmentCandidate
@@ -211,6 +211,8 @@ class Teacher:
         watch = _watch_of(device, command)
         candidate = self._candidate(device, watch, command)
         lesson = teach_picture(device.config, device.embedder, command, candidate, self._now)
+        if not self._pictures.get(watch.name):
+            return lesson  # no event that could be decided again: no frame waits for a fit
         with assembly.open_gallery(device.config) as store:
             gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
         return replace(lesson, flips=self.flips(device.config, watch.name, gallery))
@@ -225,9 +227,12 @@ class Teacher:
             watch: Name of the watch.
             gallery: References to decide with.
         """
+        pictures = tuple(self._pictures.get(watch, ()))
+        if not pictures:
+            return ()
         scorer = stages_of(config, config.watches[watch]).scorer(gallery)
         flips = []
-        for picture in tuple(self._pictures.get(watch, ())):
+        for picture in pictures:
             observation = picture.observation
             match = scorer.best_match(picture.probe, observation.condition)
             before = "" if observation.match is None else observation.match.best.state
@@ -276,7 +281,7 @@ def teach_picture(
         raise CommandError(
             f"watch {command.watch} has no state {command.state!r}{nearest(command.state, states)}"
         )
-    roi = assembly.region_of(config, command.watch).roi
+    roi = Roi(*config.watches[command.watch].roi)
     metadata = {"taught": "yes", REGION: region_text(roi)}
     evidence = evidence_against(config, embedder, command, candidate)
     if evidence is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from edge_sim.errors import CommandError
 from edge_sim.runtime import assembly
 from edge_sim.runtime.daemon.daemon import Daemon
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
@@ -77,3 +79,16 @@ def test_a_stop_while_a_reload_fits_the_gallery_is_obeyed(gate: Gate, tmp_path: 
         daemon.request_reload()
         assert gate.begun.wait(LIMIT_S)
     assert not gate.opened.is_set()
+
+
+def test_a_caller_whose_reload_a_stop_cuts_short_is_told_so(gate: Gate, tmp_path: Path) -> None:
+    gate.holds = False
+    config, camera = lamp_config(tmp_path), Camera()
+    with ThreadPoolExecutor(1) as caller:
+        with running(config, {"camera": camera}, config) as daemon:
+            show(daemon, camera, Show(), "on")
+            gate.holds = True
+            reload = caller.submit(daemon.reload, LIMIT_S)
+            assert gate.begun.wait(LIMIT_S)
+        with pytest.raises(CommandError, match=r"^the daemon is about to end$"):
+            reload.result(LIMIT_S)

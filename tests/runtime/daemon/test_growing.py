@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from edge_sim.errors import ConfigError
+from edge_sim.errors import CommandError, ConfigError
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.runtime.config import Config, parse_config
 from edge_sim.runtime.daemon.daemon import Daemon
 from edge_sim.web.server import open_server
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 from tests.runtime.daemon.test_service import await_events, changes, running, show, written
+from tests.runtime.daemon.test_supervision import Running
 
 SERVED = "web: {listen: '127.0.0.1:0'}\n"
 
@@ -81,3 +85,48 @@ def test_a_configuration_that_cannot_be_used_is_an_error_of_the_caller(tmp_path:
         with pytest.raises(ConfigError, match="wtches"):
             daemon.reload(LIMIT_S)
         assert watches_of(daemon) == ["lamp"]
+
+
+def test_a_reload_that_has_begun_is_waited_for_however_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, given_up = threading.Event(), threading.Event()
+
+    class Watched(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            assert begun.wait(LIMIT_S)
+            return super().result(timeout)
+
+        def cancel(self) -> bool:
+            found = super().cancel()
+            given_up.set()
+            return found
+
+    config = lamp_config(tmp_path)
+    changed = msgspec.structs.replace(config, device="renamed")
+
+    def reload() -> Config:
+        begun.set()
+        assert given_up.wait(LIMIT_S)
+        return changed
+
+    camera = Camera()
+    daemon = Daemon(config, reload=reload, environment=world_of({"camera": camera}))
+    with Running(daemon):
+        show(daemon, camera, Show(), "on", 1)
+        monkeypatch.setattr("edge_sim.runtime.daemon.supervision.Future", Watched)
+        assert daemon.reload(0.0) is changed
+        assert daemon.config is changed
+
+
+def test_a_job_that_has_not_begun_in_time_is_never_run(tmp_path: Path) -> None:
+    camera, frames = Camera(), Show()
+    config = lamp_config(tmp_path)
+    daemon = Daemon(config, reload=lambda: config, environment=world_of({"camera": camera}))
+    done: list[str] = []
+    with pytest.raises(CommandError, match="busy or about to end"):
+        daemon.call(lambda _: done.append("late"), 0.0)
+    with Running(daemon):
+        show(daemon, camera, frames, "on", 1)
+        daemon.call(lambda _: done.append("in time"), LIMIT_S)
+    assert done == ["in time"]

@@ -142,6 +142,19 @@ def test_pictures_of_events_are_kept_in_bounded_memory(
         assert sum(len(kept) for kept in teacher._pictures.values()) == 1, "the newest stays"
 
 
+def test_a_lesson_before_the_first_event_fits_no_gallery_for_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: object) -> None:
+        raise AssertionError("there is nothing to decide again")
+
+    camera, frames = Camera(), Show()
+    with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
+        show(daemon, camera, frames, "on", 1)
+        monkeypatch.setattr("edge_sim.runtime.daemon.teaching.stages_of", fit)
+        assert daemon.teach(Teach("lamp", "dim")).flips == ()
+
+
 def test_a_locked_gallery_rejects_a_lesson_soon(tmp_path: Path) -> None:
     camera, frames = Camera(), Show()
     with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
