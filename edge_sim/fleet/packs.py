@@ -287,6 +287,8 @@ class OpenPack:
         data = self._read(MANIFEST, _MAX_MANIFEST_BYTES)
         try:
             found = msgspec.json.decode(data, type=PackManifest)
+            # The name becomes that of a file where the pack is published.
+            PackPlan(found.name, found.version, found.previous, found.target)
             for watch, states in found.states.items():
                 checked_name("watch", watch)
                 for state in states:

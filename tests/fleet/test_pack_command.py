@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,57 @@ def test_a_pack_that_its_own_pictures_speak_against_is_not_built(
     assert pack("build", base / "x.pack", *words, "--picture", pinned) == 1
     assert f"shows {first.state}; 1 pinned pictures fail" in capsys.readouterr().err
     assert not (base / "x.pack").exists()
+
+
+def manifest_with(path: Path, **fields: object) -> Path:
+    """A pack with other fields in its list, as somebody else may hand it over."""
+    out = path.with_name(f"other-{path.name}")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(out, "w") as other:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == "pack.json":
+                content = json.dumps(json.loads(content) | fields).encode()
+            other.writestr(name, content)
+    return out
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "../lamp"},
+        {"name": "root/lamp"},
+        {"name": "la\nmp"},
+        {"target": "p/anel"},
+        {"version": -1},
+        {"version": 1, "previous": 1},
+        {"version": 2**31},
+    ],
+    ids=lambda fields: "-".join(fields),
+)
+def test_a_pack_with_a_name_or_version_that_none_has_is_not_published(
+    depot: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, object]
+) -> None:
+    foreign = manifest_with(built(depot), **fields)
+    before = sorted(depot.parent.rglob("*"))
+    capsys.readouterr()
+    assert pack("publish", depot, foreign, "--key", depot.parent / "a.key") == 1
+    error = capsys.readouterr().err
+    assert "pack.json is no list of a pack" in error
+    assert error.count("\n") == 1
+    assert sorted(depot.parent.rglob("*")) == before
+
+
+def test_a_new_key_leaves_the_public_key_of_another_alone(
+    depot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = depot.parent
+    kept = (base / "a.key.pub").read_bytes()
+    (base / "a.key").rename(base / "safe.key")
+    capsys.readouterr()
+    assert pack("key", "new", base / "a.key") == 1
+    assert f"{base / 'a.key.pub'} exists; a key is never overwritten" in capsys.readouterr().err
+    assert (base / "a.key.pub").read_bytes() == kept
+    assert not (base / "a.key").exists()
 
 
 @pytest.mark.parametrize(
