@@ -8,6 +8,7 @@ event is stored once by its id. Several collectors of one group share the messag
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,20 +67,27 @@ class Collector:
     Args:
         options: Settings.
         clock: Clock that returns seconds since 1970.
+        monotonic: Clock that returns monotonic seconds.
     """
 
     def __init__(
-        self, options: CollectorOptions, *, clock: Callable[[], float] = time.time
+        self,
+        options: CollectorOptions,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stored = 0
         self.rejected = 0
         self._options = options
         self._clock = clock
+        self._monotonic = monotonic
         self._waiting: list[tuple[int, Received]] = []
         self._collection: SiteCollection | None = None
         self._failures = 0
         self._retry_s = 0.0
-        self._silence_s = 0.0
+        self._listening_s = -math.inf
+        self._silence_s = -math.inf
         self._refused = ""
         self._client = self._make_client()
 
@@ -108,25 +116,43 @@ class Collector:
             CollectionError: The first connection to the database fails.
             SinkError: The first connection to the broker fails.
         """
-        self._collection = SiteCollection(self._options.database)
-        self._connect()
+        self.start()
         try:
             while not is_stopped():
                 self.step()
         finally:
-            self._client.disconnect()
-            self._client.loop(0.0)
-            if self._collection is not None:
-                self._collection.close()
+            self.close()
+
+    def start(self) -> None:
+        """Connect, before the first step.
+
+        Raises:
+            CollectionError: There is no database.
+            SinkError: There is no broker.
+        """
+        self._collection = SiteCollection(self._options.database)
+        try:
+            self._connect()
+        except SinkError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Disconnect. Safe to call twice."""
+        self._client.disconnect()
+        self._client.loop(0.0)
+        if self._collection is not None:
+            self._collection.close()
+        self._collection = None
 
     def step(self) -> None:
         """Take messages for a moment, store them, and acknowledge them."""
         code = self._client.loop(_WAIT_S)
-        until_s = time.monotonic() + _BATCH_S
+        until_s = self._monotonic() + _BATCH_S
         count = -1
         while code == MQTTErrorCode.MQTT_ERR_SUCCESS and count < len(self._waiting) < _BATCH:
             count = len(self._waiting)
-            if not count or time.monotonic() > until_s:
+            if not count or self._monotonic() > until_s:
                 break
             code = self._client.loop(0.0)
         if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -194,7 +220,7 @@ class Collector:
 
     def _flush(self) -> None:
         """Store what waits, and acknowledge it; without a database it goes on waiting."""
-        if not self._waiting or time.monotonic() < self._retry_s:
+        if not self._waiting or self._monotonic() < self._retry_s:
             return
         items = [item for _, item in self._waiting]
         try:
@@ -214,11 +240,19 @@ class Collector:
         self._waiting.clear()
 
     def _note_silence(self) -> None:
-        now_s = time.monotonic()
-        if self._collection is None or now_s < self._silence_s:
+        """Add the devices that fell silent while the collector heard all that they published."""
+        if self._collection is None or not self._client.is_connected():
             return
-        self._silence_s = now_s + min(_SILENCE_CHECK_S, self._options.silent_after_s / 4)
-        options = self._options
+        options, now_s = self._options, self._monotonic()
+        pause_s = now_s - self._listening_s
+        self._listening_s = now_s
+        if pause_s > max(options.silent_after_s / 4, _SILENCE_CHECK_S):
+            # The collector, the broker or the database was away, and what devices published since
+            # is on its way: only from now on does it mean something to hear nothing.
+            self._silence_s = now_s + options.silent_after_s
+        if now_s < self._silence_s:
+            return
+        self._silence_s = now_s + min(_SILENCE_CHECK_S, options.silent_after_s / 4)
         try:
             self._collection.note_silence(options.site, self._clock(), options.silent_after_s)
         except CollectionError as error:
@@ -226,7 +260,7 @@ class Collector:
 
     def _lose_database(self, error: CollectionError) -> None:
         logger.warning("%s; trying again", error)
-        self._retry_s = time.monotonic() + self._options.broker.backoff_s[0]
+        self._retry_s = self._monotonic() + self._options.broker.backoff_s[0]
         if self._collection is not None:
             self._collection.close()
         self._collection = None
