@@ -262,6 +262,75 @@ def test_nobody_is_silent_because_collector_broker_or_database_was_away(
         assert stepped.changes() == ["device_returned barn", "device_returned shed", *silent]
 
 
+def test_a_password_that_is_put_right_is_taken_at_the_next_connection(
+    broker: Broker, database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    login = {"password": None, "password_file": str(password)}
+    with SteppedCollector(broker, database, "east", **login) as stepped:
+        for _ in range(9):
+            stepped.step()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "the broker refuses" in caplog.text
+        password.write_text(f"{PASSWORD}\n")
+        stepped.hear("barn")
+
+
+def test_a_collector_stops_at_once_while_it_waits_for_the_broker(
+    broker: Broker, database: Database
+) -> None:
+    stepped = SteppedCollector(broker, database, "west", backoff_s=(3600.0,))
+    steps = 0
+
+    def is_stopped() -> bool:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            broker.kill()
+        return steps > 5
+
+    stepped.collector.run(is_stopped)
+    broker.start()
+    assert stepped.clock() < stepped.collector._connect_s
+
+
+def test_a_database_that_is_away_is_logged_once(
+    broker: Broker, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SteppedCollector(broker, database, "south") as stepped:
+        stepped.hear("barn")
+        for _ in range(2):
+            database.stop()
+            with closing(Publisher(broker)) as publisher:
+                publisher.say(f"{stepped.prefix}/barn/stats", b"{}")
+            caplog.clear()
+            stepped.step_until(lambda: stepped.collector._collection is None)
+            for _ in range(5):
+                stepped.step(10.0)
+            first, *more = [record.getMessage() for record in caplog.records]
+            assert first.startswith("the database: ")
+            assert len(more) <= 1  # lost, and then not there
+            database.start()
+            stepped.hear("barn")
+
+
+def test_a_message_that_is_too_large_is_not_read(
+    broker: Broker,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with SteppedCollector(broker, database, "centre") as stepped:
+        stepped.hear("barn")
+        with monkeypatch.context() as patched, closing(Publisher(broker)) as publisher:
+            # Lower than what the broker was told at the connection, so that it sends one.
+            patched.setattr("edge_sim.io.sinks.mqtt.client.MAX_PACKET_BYTES", 1000)
+            publisher.say(f"{stepped.prefix}/barn/note", bytes(5000))
+            stepped.step_until(lambda: "a message of 50" in caplog.text)
+        stepped.hear("barn")
+
+
 def test_a_broker_that_refuses_or_is_not_there_is_one_line(
     broker: Broker, database: Database, tmp_path: Path
 ) -> None:
