@@ -8,7 +8,7 @@ import signal
 import socket
 from pathlib import Path
 
-from edge_sim.cli.options import positive, seconds
+from edge_sim.cli.options import add_verb, positive, seconds
 from edge_sim.cli.output import note, print_json, print_table, say
 from edge_sim.cli.parser import UsageError
 
@@ -24,22 +24,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "Needs the extra `collect`.",
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    run = verbs.add_parser("run", help="collect until it is stopped")
+    run = add_verb(verbs, "run", _run, "collect until it is stopped")
     _database_option(run)
     _broker_options(run)
-    run.set_defaults(handler=_run)
-    status = verbs.add_parser("status", help="list the devices and their states, worst first")
+    status = add_verb(verbs, "status", _status, "list the devices and their states, worst first")
     _database_option(status)
     status.add_argument("--site", metavar="NAME", help="only this site")
     status.add_argument("--json", action="store_true", help="print the result as JSON")
-    status.set_defaults(handler=_status)
-    events = verbs.add_parser("events", help="list the last events, the newest first")
+    events = add_verb(verbs, "events", _events, "list the last events, the newest first")
     _database_option(events)
     for name in ("site", "device", "watch"):
         events.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")
     events.add_argument("--limit", type=positive, default=100, metavar="N", help="(default: 100)")
     events.add_argument("--json", action="store_true", help="print the result as JSON")
-    events.set_defaults(handler=_events)
 
 
 def _database_option(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,11 @@ _EVENT_FIGURES = (
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb and its kinds."""
-    parser = commands.add_parser("evaluate", help="measure states, events or retrieval")
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure states, events or retrieval",
+        description="Measure on labelled pictures how often states, events or searches are right.",
+    )
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     _add_states(kinds)
     _add_events(kinds)

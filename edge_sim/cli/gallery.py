@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from edge_sim.cli import gallery_edit, gallery_enrol, gallery_review, gallery_show
 from edge_sim.cli.options import (
+    Handler,
+    Verbs,
+    add_verb,
     gallery_options,
     picture_options,
     positive,
@@ -16,8 +18,6 @@ from edge_sim.cli.options import (
     where_options,
     whole,
 )
-
-Handler = Callable[[argparse.Namespace], int]
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,16 +38,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _copy(verbs)
 
 
-Verbs = argparse._SubParsersAction
-
-
 def _verb(
     verbs: Verbs[argparse.ArgumentParser], name: str, handler: Handler, *, help_text: str
 ) -> argparse.ArgumentParser:
-    text = help_text[0].upper() + help_text[1:] + "."
-    parser = verbs.add_parser(name, help=help_text, description=text)
+    parser = add_verb(verbs, name, handler, help_text)
     gallery_options(parser)
-    parser.set_defaults(handler=handler)
     return parser
 
 

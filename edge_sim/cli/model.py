@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge_sim.cli.options import context_of, gallery_options, only_watch
+from edge_sim.cli.options import Handler, Verbs, add_verb, context_of, gallery_options, only_watch
 from edge_sim.cli.output import byte_progress, note, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
@@ -20,14 +19,12 @@ if TYPE_CHECKING:
     from edge_sim.vision.embedders.tflite import TensorPlan
 
 
-Handler = Callable[[argparse.Namespace], int]
-Verbs = argparse._SubParsersAction
-
-
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
     parser = commands.add_parser(
-        "model", help="list, inspect, verify, fetch, import and adapt models"
+        "model",
+        help="list, inspect, verify, fetch, import and adapt models",
+        description="The models that embed pictures: those at hand, their facts and their checks.",
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     listing = _verb(verbs, "list", show_list, "list the models at hand")
@@ -60,9 +57,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _verb(
     verbs: Verbs[argparse.ArgumentParser], name: str, handler: Handler, text: str
 ) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(name, help=text, description=text.capitalize() + ".")
+    parser = add_verb(verbs, name, handler, text)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(handler=handler)
     return parser
 
 

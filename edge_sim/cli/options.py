@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,10 +51,23 @@ def load(path: Path, *, source: str | None = None) -> Config:
     )
 
 
+Handler = Callable[[argparse.Namespace], int]
+Verbs = argparse._SubParsersAction
+
 DEFAULT_GALLERY = Path("gallery.db")
 SCHEMA = 1
 """Version of the JSON that the verbs print; raised when a field changes or goes."""
 MOST_THREADS = 64
+
+
+def add_verb(
+    verbs: Verbs[argparse.ArgumentParser], name: str, handler: Handler, help_text: str
+) -> argparse.ArgumentParser:
+    """Add a verb that is described by the same text in the list of verbs and in its own help."""
+    text = f"{help_text[0].upper()}{help_text[1:]}."
+    parser = verbs.add_parser(name, help=help_text, description=text)
+    parser.set_defaults(handler=handler)
+    return parser
 
 
 def gallery_options(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from edge_sim.cli.options import context_of, gallery_options, only_watch, positive, whole
+from edge_sim.cli.options import (
+    Verbs,
+    add_verb,
+    context_of,
+    gallery_options,
+    only_watch,
+    positive,
+    print_result,
+    whole,
+)
 from edge_sim.cli.output import note, print_json, print_table, say
 from edge_sim.cli.parser import UsageError
 
@@ -22,10 +29,9 @@ if TYPE_CHECKING:
     from edge_sim.fleet.updates import UpdateState
 
 _LIST_DAYS, _ROOT_DAYS = 30, 365
-_Verbs = argparse._SubParsersAction
 
 
-def register(commands: _Verbs[argparse.ArgumentParser]) -> None:
+def register(commands: Verbs[argparse.ArgumentParser]) -> None:
     """Add the verb and its own verbs."""
     parser = commands.add_parser(
         "pack",
@@ -41,7 +47,7 @@ def register(commands: _Verbs[argparse.ArgumentParser]) -> None:
     _add_key(verbs)
 
 
-def _add_build(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+def _add_build(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "build",
         help="make a pack of the references of a gallery",
@@ -71,7 +77,7 @@ def _add_build(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     parser.set_defaults(handler=_build)
 
 
-def _add_publish(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+def _add_publish(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "publish",
         help="put packs into a folder that an HTTP server hands out",
@@ -92,22 +98,21 @@ def _add_publish(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     parser.set_defaults(handler=_publish)
 
 
-def _add_folder_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
-    sign = verbs.add_parser("sign", help="add signatures of keys that are here to a signed file")
+def _add_folder_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    sign = add_verb(verbs, "sign", _sign, "add signatures of keys that are here to a signed file")
     sign.add_argument("file", type=Path, metavar="FILE", help="packs.json of a folder")
     _key_option(sign)
-    sign.set_defaults(handler=_sign)
     for name, text in (
         ("verify", "check a folder as a device does; exit code 1 if devices reject it"),
         ("status", "list the packs of a folder, their rollout and what expires when"),
     ):
-        parser = verbs.add_parser(name, help=text)
+        parser = add_verb(verbs, name, _status, text)
         parser.add_argument("folder", type=Path, metavar="FOLDER")
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
-        parser.set_defaults(handler=_status, is_verdict=name == "verify")
+        parser.set_defaults(is_verdict=name == "verify")
 
 
-def _add_apply(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+def _add_apply(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "apply",
         help="on a device: take what a folder or address offers",
@@ -132,12 +137,15 @@ def _add_apply(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     parser.set_defaults(handler=_apply, gallery=None)
 
 
-def _add_key(verbs: _Verbs[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser("key", help="make keys, and the root that names them")
+def _add_key(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "key",
+        help="make keys, and the root that names them",
+        description="Make keys, and the root that names them.",
+    )
     keys = parser.add_subparsers(metavar="VERB", required=True)
-    new = keys.add_parser("new", help="make a private key in FILE, its public one in FILE.pub")
+    new = add_verb(keys, "new", _new_key, "make a private key in FILE, its public one in FILE.pub")
     new.add_argument("file", type=Path, metavar="FILE")
-    new.set_defaults(handler=_new_key)
     root = keys.add_parser(
         "root",
         help="write the first root of a folder, or the next one with other keys",
@@ -199,7 +207,9 @@ def _keys(paths: Sequence[Path]) -> list[Ed25519PrivateKey]:
 
 
 def _until(days: int) -> float:
-    return time.time() + days * 86_400.0
+    from edge_sim.fleet.publishing import DAY_S
+
+    return time.time() + days * DAY_S
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -309,8 +319,7 @@ def _apply(args: argparse.Namespace) -> int:
     first = _first(args)
     outcomes = update(PackFetcher(args.place), policy, first)
     if args.json:
-        found = [msgspec.to_builtins(item) for item in outcomes]
-        print_json({"schema": 1, "gallery": str(context.gallery), "packs": found})
+        print_result(context, packs=outcomes)
         return 0
     for item in outcomes:
         made = "" if item.revision is None else f", revision {item.revision}"

@@ -15,7 +15,9 @@ IDS = "urn:edge-sim:schema:"
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
     parser = commands.add_parser(
-        "schema", help="print the JSON schema of events, configuration, explanations or score logs"
+        "schema",
+        help="print the JSON schema of events, configuration, explanations or score logs",
+        description="Print the JSON schema of something that edge_sim reads or writes.",
     )
     parser.add_argument("what", choices=["event", "config", "explanation", "replay", "score-log"])
     parser.set_defaults(handler=_schema)

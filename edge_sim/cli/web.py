@@ -8,6 +8,7 @@ from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_sim.cli.options import add_verb
 from edge_sim.cli.output import note, print_json, print_table, say
 from edge_sim.errors import ConfigError
 
@@ -38,19 +39,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     _add_place(passwd)
     passwd.set_defaults(handler=_passwd)
-    users = verbs.add_parser("users", help="list the accounts")
+    users = add_verb(verbs, "users", _users, "list the accounts")
     _add_place(users)
     users.add_argument("--json", action="store_true", help="print the result as JSON")
-    users.set_defaults(handler=_users)
-    role = verbs.add_parser("role", help="give an account another role")
+    role = add_verb(verbs, "role", _role, "give an account another role")
     role.add_argument("name", metavar="NAME", help="name of the account")
     role.add_argument("role", choices=ROLES, metavar="ROLE", help="viewer, operator or admin")
     _add_place(role)
-    role.set_defaults(handler=_role)
-    remove = verbs.add_parser("remove", help="remove an account; its sessions end")
+    remove = add_verb(verbs, "remove", _remove, "remove an account; its sessions end")
     remove.add_argument("name", metavar="NAME", help="name of the account")
     _add_place(remove)
-    remove.set_defaults(handler=_remove)
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,7 @@ SILENT, RETURNED = "device_silent", "device_returned"
 CONNECT_TIMEOUT_S = 10
 MAX_PAYLOAD_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAX_ID = 64
 _LOCK = 0x65646765  # any number of our own: two collectors make the tables one after the other
 
 # One entry a version, never changed after a release: an older database gets those it lacks.
@@ -252,12 +253,18 @@ class SiteCollection:
 
     def _put_event(self, site: str, device: str, payload: bytes) -> bool:
         text = _text_of_json(payload)
+        if text is None:  # first: what is nested too deeply ends the other decoding as well
+            return False
         try:
             event = msgspec.json.decode(payload, type=ReceivedEvent)
             unix_time_s(event.at)
         except (msgspec.MsgspecError, ValueError):
             return False
-        if text is None or not event.id or len(event.id) > 64:
+        # Both are part of a key: PostgreSQL fails on a long one as it does when it is away, and the
+        # message would be tried for ever.
+        if not 1 <= len(event.id) <= _MAX_ID:
+            return False
+        if event.watch is not None and not _NAME.fullmatch(event.watch):
             return False
         key = (site, device)
         self._connection.execute(_EVENT, (*key, event.id, event.type, event.watch, event.at, text))
@@ -349,7 +356,8 @@ def _text(at: datetime) -> str:
 
 def _text_of_json(payload: bytes) -> str | None:
     try:
-        msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+        # Values, too: PostgreSQL stores numbers so long that Python does not read them again.
+        msgspec.json.decode(payload, type=dict[str, Any])
         return payload.decode()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

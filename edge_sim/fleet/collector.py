@@ -8,21 +8,20 @@ event is stored once by its id. Several collectors of one group share the messag
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_sim.core.backoff import BACKOFF_S
+from edge_sim.core.backoff import pause_s
 from edge_sim.errors import CollectionError, SinkError
 from edge_sim.fleet.collection import Received, SiteCollection
-from edge_sim.io.sinks.mqtt.client import MAX_PACKET_BYTES, tls_context
+from edge_sim.io.sinks.mqtt.client import MAX_PACKET_BYTES, BoundedClient, tls_context
 from edge_sim.io.sinks.options import MqttOptions
 
 try:
     import paho.mqtt.client as paho
-    from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
+    from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
     from paho.mqtt.subscribeoptions import SubscribeOptions
 except ImportError as missing:
     raise CollectionError(
@@ -66,40 +65,31 @@ class Collector:
     Args:
         options: Settings.
         clock: Clock that returns seconds since 1970.
+        monotonic: Clock that returns monotonic seconds.
     """
 
     def __init__(
-        self, options: CollectorOptions, *, clock: Callable[[], float] = time.time
+        self,
+        options: CollectorOptions,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stored = 0
         self.rejected = 0
         self._options = options
         self._clock = clock
+        self._monotonic = monotonic
         self._waiting: list[tuple[int, Received]] = []
         self._collection: SiteCollection | None = None
+        self._tls = tls_context(options.broker)
+        self._client: BoundedClient | None = None
         self._failures = 0
-        self._retry_s = 0.0
-        self._silence_s = 0.0
-        self._refused = ""
-        self._client = self._make_client()
-
-    def _make_client(self) -> paho.Client:
-        broker = self._options.broker
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=broker.own_client_id,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        client.connect_timeout = broker.timeout_s
-        client.username_pw_set(broker.username, broker.current_password())
-        tls = tls_context(broker)
-        if tls is not None:
-            client.tls_set_context(tls)
-        client.on_connect = self._connected
-        client.on_message = self._received
-        return client
+        self._connect_s = -math.inf
+        self._retry_s = -math.inf
+        self._listening_s = -math.inf
+        self._silence_s = -math.inf
+        self._trouble = ""
 
     def run(self, is_stopped: Callable[[], bool]) -> None:
         """Collect until `is_stopped`; a lost broker or database is waited for.
@@ -108,71 +98,117 @@ class Collector:
             CollectionError: The first connection to the database fails.
             SinkError: The first connection to the broker fails.
         """
-        self._collection = SiteCollection(self._options.database)
-        self._connect()
+        self.start()
         try:
             while not is_stopped():
                 self.step()
         finally:
-            self._client.disconnect()
-            self._client.loop(0.0)
-            if self._collection is not None:
-                self._collection.close()
+            self.close()
+
+    def start(self) -> None:
+        """Connect, before the first step.
+
+        Raises:
+            CollectionError: There is no database.
+            SinkError: There is no broker.
+        """
+        self._collection = SiteCollection(self._options.database)
+        try:
+            self._connect()
+        except SinkError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Disconnect. Safe to call twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+            client.loop(0.0)
+        if self._collection is not None:
+            self._collection.close()
+        self._collection = None
 
     def step(self) -> None:
         """Take messages for a moment, store them, and acknowledge them."""
-        code = self._client.loop(_WAIT_S)
-        until_s = time.monotonic() + _BATCH_S
+        client = self._client
+        if client is None:
+            self._reconnect()
+            return
+        code = client.loop(_WAIT_S)
+        until_s = self._monotonic() + _BATCH_S
         count = -1
         while code == MQTTErrorCode.MQTT_ERR_SUCCESS and count < len(self._waiting) < _BATCH:
             count = len(self._waiting)
-            if not count or time.monotonic() > until_s:
+            if not count or self._monotonic() > until_s:
                 break
-            code = self._client.loop(0.0)
-        if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._flush()
+            code = client.loop(0.0)
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._lose_broker(client)
+            return
+        self._flush(client)
+        if client.is_connected():
             self._note_silence()
-        else:
-            self._reconnect()
 
     def _connect(self) -> None:
+        """Connect with the password as it is now.
+
+        Raises:
+            SinkError: No connection.
+        """
         broker = self._options.broker
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = self._options.session_s
-        properties.MaximumPacketSize = MAX_PACKET_BYTES
-        self._waiting.clear()  # comes again on the new connection
+        protocol = MQTTProtocolVersion.MQTTv5
+        client = BoundedClient.of(
+            broker, self._tls, broker.own_client_id, protocol, manual_ack=True
+        )
+        client.on_connect = self._connected
+        client.on_message = self._received
         try:
-            self._client.connect(
-                broker.host,
-                broker.broker_port,
-                broker.keepalive_s,
-                clean_start=False,
-                properties=properties,
-            )
+            client.reach(broker, session_s=self._options.session_s)
         except (OSError, ValueError) as error:
             raise SinkError(f"{broker.name}: cannot connect ({error})") from error
+        self._waiting.clear()  # comes again on the new connection
+        self._client = client
 
     def _reconnect(self) -> None:
-        """Connect again, after a pause that grows with each failure."""
-        pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
-        pauses = self._options.broker.backoff_s or (pause_s,)
-        time.sleep(pauses[min(self._failures, len(pauses) - 1)])
-        self._failures += 1
+        """Connect if the pause is over, else wait for a moment: a signal is obeyed in between."""
+        left_s = self._connect_s - self._monotonic()
+        if left_s > 0:
+            time.sleep(min(left_s, _WAIT_S))
+            return
         try:
             self._connect()
         except SinkError as error:
-            if self._failures == 1:
-                logger.warning("%s; trying again", error)
+            self._report(f"{error}; trying again")
+            self._lose_broker(None)
+
+    def _lose_broker(self, client: BoundedClient | None) -> None:
+        """Give a connection up; the pause before the next grows with each failure."""
+        if client is not None and client.rejected_bytes:
+            self._report(
+                f"{self._options.broker.name}: a message of {client.rejected_bytes} bytes, at most "
+                f"{MAX_PACKET_BYTES} are read; remove it from the broker"
+            )
+        self._client = None
+        self._failures += 1
+        self._connect_s = self._monotonic() + pause_s(
+            self._failures, self._options.broker.backoff_s
+        )
+
+    def _report(self, trouble: str, level: int = logging.WARNING) -> None:
+        """Log what is wrong, but not again at every attempt that fails alike."""
+        if trouble != self._trouble:
+            logger.log(level, "%s", trouble)
+        self._trouble = trouble
 
     def _connected(
         self, client: paho.Client, _data: object, _flags: object, reason: object, _props: object
     ) -> None:
         if getattr(reason, "is_failure", False):
-            if str(reason) != self._refused:
-                self._refused = str(reason)
-                logger.error("%s: the broker refuses (%s)", self._options.broker.name, reason)
+            name = self._options.broker.name
+            self._report(f"{name}: the broker refuses ({reason}); trying again", logging.ERROR)
             return
-        self._failures, self._refused = 0, ""
+        self._failures = 0
         prefix = self._options.broker.topic_prefix
         # A shared subscription gets nothing that is retained, so that which devices there are
         # comes by one of its own.
@@ -192,9 +228,9 @@ class Collector:
         item = Received(topic, bytes(message.payload), self._clock(), message.retain)
         self._waiting.append((message.mid if message.qos else 0, item))
 
-    def _flush(self) -> None:
+    def _flush(self, client: BoundedClient) -> None:
         """Store what waits, and acknowledge it; without a database it goes on waiting."""
-        if not self._waiting or time.monotonic() < self._retry_s:
+        if not self._waiting or self._monotonic() < self._retry_s:
             return
         items = [item for _, item in self._waiting]
         try:
@@ -204,29 +240,38 @@ class Collector:
         except CollectionError as error:
             self._lose_database(error)
             return
+        self._trouble = ""
         if rejected:
             logger.warning("%d of %d messages are none of a device", rejected, len(items))
         self.rejected += rejected
         self.stored += len(items) - rejected
         for number, _ in self._waiting:
             if number:
-                self._client.ack(number, 1)
+                client.ack(number, 1)
         self._waiting.clear()
 
     def _note_silence(self) -> None:
-        now_s = time.monotonic()
-        if self._collection is None or now_s < self._silence_s:
+        """Add the devices that fell silent while the collector heard all that they published."""
+        if self._collection is None:
             return
-        self._silence_s = now_s + min(_SILENCE_CHECK_S, self._options.silent_after_s / 4)
-        options = self._options
+        options, now_s = self._options, self._monotonic()
+        away_s = now_s - self._listening_s
+        self._listening_s = now_s
+        if away_s > max(options.silent_after_s / 4, _SILENCE_CHECK_S):
+            # The collector, the broker or the database was away, and what devices published since
+            # is on its way: only from now on does it mean something to hear nothing.
+            self._silence_s = now_s + options.silent_after_s
+        if now_s < self._silence_s:
+            return
+        self._silence_s = now_s + min(_SILENCE_CHECK_S, options.silent_after_s / 4)
         try:
             self._collection.note_silence(options.site, self._clock(), options.silent_after_s)
         except CollectionError as error:
             self._lose_database(error)
 
     def _lose_database(self, error: CollectionError) -> None:
-        logger.warning("%s; trying again", error)
-        self._retry_s = time.monotonic() + self._options.broker.backoff_s[0]
+        self._report(f"{error}; trying again")
+        self._retry_s = self._monotonic() + self._options.broker.backoff_s[0]
         if self._collection is not None:
             self._collection.close()
         self._collection = None

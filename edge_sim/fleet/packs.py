@@ -8,16 +8,18 @@ signed itself; the list of packs holds its length and digest, and that list is (
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import msgspec
 
-from edge_sim.core.files import write_private
+from edge_sim.core.archives import ZIP_FAULTS, EntryTooLargeError, copy_entry
+from edge_sim.core.files import private_opener
 from edge_sim.core.images import decode
 from edge_sim.core.protocols import Embedder
 from edge_sim.decision.scorer import GalleryScorer
@@ -258,7 +260,7 @@ class OpenPack:
             self._archive = zipfile.ZipFile(path)
         except OSError as error:
             raise PackError(f"{path}: cannot read ({error.strerror or error})") from error
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        except ZIP_FAULTS as error:
             raise PackError(f"{path}: is cut off, damaged, or no pack") from error
         try:
             self.manifest = self._read_manifest()
@@ -279,7 +281,8 @@ class OpenPack:
     def unpack_gallery(self, path: Path) -> None:
         """Write the gallery of the pack to `path`."""
         try:
-            write_private(path, self._read(GALLERY, MAX_PACK_BYTES))
+            with open(path, "wb", opener=private_opener) as file:
+                self._copy(GALLERY, file, MAX_PACK_BYTES)
         except OSError as error:
             raise PackError(f"{path}: cannot write ({error.strerror or error})") from error
 
@@ -287,6 +290,8 @@ class OpenPack:
         data = self._read(MANIFEST, _MAX_MANIFEST_BYTES)
         try:
             found = msgspec.json.decode(data, type=PackManifest)
+            # The name becomes that of a file where the pack is published.
+            PackPlan(found.name, found.version, found.previous, found.target)
             for watch, states in found.states.items():
                 checked_name("watch", watch)
                 for state in states:
@@ -302,17 +307,21 @@ class OpenPack:
         return found
 
     def _read(self, name: str, limit: int) -> bytes:
-        """Return an entry; the size that the archive states is not trusted."""
+        content = io.BytesIO()
+        self._copy(name, content, limit)
+        return content.getvalue()
+
+    def _copy(self, name: str, stream: BinaryIO, limit: int) -> None:
         try:
-            with self._archive.open(name) as file:
-                data = file.read(limit + 1)
+            copy_entry(self._archive, name, stream, limit)
         except KeyError as error:
             raise PackError(f"{self.path}: there is no {name[:80]} in it") from error
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        except EntryTooLargeError as error:
+            raise PackError(
+                f"{self.path}: {name[:80]} unpacks to more than {limit} bytes"
+            ) from error
+        except ZIP_FAULTS as error:
             raise PackError(f"{self.path}: {name[:80]} is damaged ({error})") from error
-        if len(data) > limit:
-            raise PackError(f"{self.path}: {name[:80]} unpacks to more than {limit} bytes")
-        return data
 
 
 def digest_of(path: Path) -> tuple[int, str]:

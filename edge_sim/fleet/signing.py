@@ -33,6 +33,7 @@ MAX_VERSION = 2**31 - 1
 _CONTEXT = "edge_sim signed metadata 1"
 _KEY_BYTES = 32
 _KEY_MODE = 0o600
+_PUBLIC_MODE = 0o666  # less what the umask takes away
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,21 +118,30 @@ def new_key(path: Path) -> str:
     """Make a private key in `path` and its public key in `path` + `.pub`; return the id.
 
     Raises:
-        PackError: `path` exists, or cannot be written.
+        PackError: One of the two exists, or cannot be written; then neither is made.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes_raw()
+    made: list[Path] = []
     try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags, _KEY_MODE), "w", encoding="ascii") as file:
-            file.write(f"{key.private_bytes_raw().hex()}\n")
-        Path(f"{path}.pub").write_text(f"{public.hex()}\n", encoding="ascii")
-    except FileExistsError as error:
-        raise PackError(f"{path} exists; a key is never overwritten, name another file") from error
+        for place, content, mode in (
+            (path, key.private_bytes_raw(), _KEY_MODE),
+            (Path(f"{path}.pub"), public, _PUBLIC_MODE),
+        ):
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+            with os.fdopen(os.open(place, flags, mode), "w", encoding="ascii") as file:
+                made.append(place)
+                file.write(f"{content.hex()}\n")
     except OSError as error:
-        raise PackError(f"{path}: cannot write ({error.strerror or error})") from error
+        for done in made:  # half a pair is of no use, and would be in the way of the next try
+            done.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise PackError(
+                f"{place} exists; a key is never overwritten, name another file"
+            ) from error
+        raise PackError(f"{place}: cannot write ({error.strerror or error})") from error
     return key_id_of(public.hex())
 
 

@@ -40,6 +40,7 @@ from edge_sim.vision.embedders.model_pull import Limits, download
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _DETAIL = re.compile(r"([A-Za-z0-9_-]+) version ([0-9]{1,10}) \(")
 _MOST_ROOTS = 1000
+_CHUNK_BYTES = 1 << 20
 _ADVICE = "check the network, or copy the folder here and name that"
 
 
@@ -112,10 +113,12 @@ class PackFetcher:
         except OSError as error:
             raise PackError(f"{path}: cannot read ({error.strerror or error})") from error
         with source, out.open("wb") as target:
-            data = source.read(limit + 1)
-            if len(data) > limit:
-                raise PackError(f"{path}: larger than {limit} bytes; not read on")
-            target.write(data)
+            left = limit
+            while block := source.read(_CHUNK_BYTES):
+                left -= len(block)
+                if left < 0:
+                    raise PackError(f"{path}: larger than {limit} bytes; not read on")
+                target.write(block)
         return True
 
 

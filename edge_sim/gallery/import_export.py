@@ -13,13 +13,10 @@ counted while unpacking (the figures in the archive are not trusted), and links 
 
 from __future__ import annotations
 
-import lzma
 import re
 import stat
-import struct
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +26,10 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from edge_sim.core.archives import ZIP_FAULTS, EntryTooLargeError, copy_entry
 from edge_sim.core.files import entries, is_dir, is_file, printable, size_of, write_private
 from edge_sim.core.picture_header import read_header
-from edge_sim.errors import AccessError, GalleryError, SourceError
+from edge_sim.errors import AccessError, EdgeSimError, GalleryError, SourceError
 from edge_sim.gallery.candidates import (
     CandidateResult,
     ReferenceOrigin,
@@ -222,7 +220,6 @@ def _origin(path: Path, item: _Listed) -> ReferenceOrigin:
     return ReferenceOrigin(metadata, item.enrolled_at, tags)
 
 
-_CHUNK_BYTES = 1 << 20
 _START_BYTES = 512  # enough to recognise a picture
 _DEEPEST = 8  # folders; no layout needs more than three
 _ENCRYPTED = 0x1  # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.4.4
@@ -262,17 +259,14 @@ def unpacked(path: Path, limits: ArchiveLimits | None = None) -> Iterator[Path]:
             root.mkdir()
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, root, path, limits or ArchiveLimits())
+        except EdgeSimError:
+            raise
         except OSError as error:
-            if isinstance(error, SourceError):
-                raise
             raise SourceError(f"{path}: cannot unpack ({error.strerror or error})") from error
-        except (
-            *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeError),
-            *(struct.error, OverflowError),
-        ) as error:
-            raise SourceError(f"{path}: is no zip, or damaged ({error})") from error
         except NotImplementedError as error:  # patches, and encryption of other kinds
             raise SourceError(f"{path}: cannot be unpacked ({error})") from error
+        except ZIP_FAULTS as error:
+            raise SourceError(f"{path}: is no zip, or damaged ({error})") from error
         yield _inner(root, path)
 
 
@@ -324,17 +318,13 @@ def _wanted(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, inner: PurePosixPa
 
 
 def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, limit: int) -> int:
-    written = 0
-    with archive.open(entry) as source, target.open("xb") as file:
-        while chunk := source.read(_CHUNK_BYTES):
-            written += len(chunk)
-            if written > limit:
-                raise SourceError(
-                    f"{archive.filename}: {entry.filename[:80]!a} unpacks to more than "
-                    f"{limit} bytes"
-                )
-            file.write(chunk)
-    return written
+    try:
+        with target.open("xb") as file:
+            return copy_entry(archive, entry, file, limit)
+    except EntryTooLargeError as error:
+        raise SourceError(
+            f"{archive.filename}: {entry.filename[:80]!a} unpacks to more than {limit} bytes"
+        ) from error
 
 
 def _inner(root: Path, path: Path) -> Path:

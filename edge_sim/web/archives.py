@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import lzma
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from edge_sim.core.archives import ZIP_FAULTS, EntryTooLargeError, copy_entry
 from edge_sim.core.events import utc_text
 from edge_sim.core.files import exists, is_file, read_bounded
 from edge_sim.core.resources import default_model_path
@@ -236,10 +234,7 @@ def _unpack(archive: Path, folder: Path) -> Iterator[str]:
         if error.errno not in (None, errno.EINVAL):  # a place before the start, or no bzip2
             raise
         raise DataError("this archive is damaged") from error
-    except (
-        *(zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError),
-        *(zlib.error, lzma.LZMAError, struct.error, OverflowError),
-    ) as error:
+    except ZIP_FAULTS as error:
         raise DataError(f"this is no archive of a device ({error})") from error
 
 
@@ -272,13 +267,11 @@ def _limit_of(name: str) -> int | None:
 
 def _extract(opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, limit: int) -> None:
     target.parent.mkdir(exist_ok=True)
-    left = limit  # what the archive says of its sizes may be wrong
-    with opened.open(info) as stream, target.open("wb") as written:
-        while part := stream.read(_CHUNK):
-            left -= len(part)
-            if left < 0:
-                raise DataError(f"the archive is too large: {info.filename}")
-            written.write(part)
+    try:
+        with target.open("wb") as written:
+            copy_entry(opened, info, written, limit)
+    except EntryTooLargeError as error:
+        raise DataError(f"the archive is too large: {info.filename}") from error
 
 
 def _keep_mask(path: Path, content: bytes) -> None:

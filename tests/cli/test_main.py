@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,18 @@ def test_the_general_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -
         main(["--help"])
     text = capsys.readouterr().out
     assert [verb for verb in VERBS if f"  {verb}" not in text] == []
+
+
+def test_every_verb_within_a_verb_is_described_in_its_own_help() -> None:
+    assert [parser.prog for parser in all_parsers(build_parser()) if not parser.description] == []
+
+
+def all_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from all_parsers(child)
 
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["run"], ["schema", "nothing"]], ids=str)

@@ -15,6 +15,7 @@ from edge_sim.fleet.collection import MIGRATIONS, Received, SiteCollection
 from tests.fleet.database import Database
 
 AT_S = 1_800_000_000.0
+NESTED = b"[" * 5000 + b"]" * 5000
 
 
 @pytest.fixture
@@ -68,14 +69,20 @@ def test_the_state_is_that_of_the_latest_event_in_whatever_order(
         changed(9, note="\ud800"),
         Received("porch/stats", b'{"n": 1e999999}', AT_S),
         Received("porch/bowl/event", changed(9).payload.replace(b"state_changed", b"\\u0000"), 1.0),
+        Received("porch/bowl/event", changed(9).payload[:-1] + b', "x": %s}' % NESTED, AT_S),
+        changed(9, watch="".join(map(chr, range(0x4E00, 0x9FFF)))),
+        changed(9, id="9" * 65),
+        Received("porch/stats", b'{"n": 1e5000}', AT_S),
+        Received("porch/bowl/event", changed(9).payload[:-1] + b', "x": -1e5000}', AT_S),
     ],
-    ids=range(12),
+    ids=range(17),
 )
 def test_what_is_no_message_of_a_device_keeps_no_other_from_being_stored(
     collection: SiteCollection, bad: Received
 ) -> None:
     assert collection.store("yard", [changed(1), bad, changed(2)]) == 1
     assert len(collection.events()) == 2
+    assert [item.device for item in collection.status()] == ["porch"]
 
 
 def test_a_silent_device_is_an_event_once_and_so_is_its_return(collection: SiteCollection) -> None:

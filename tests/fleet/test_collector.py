@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
 
 from edge_sim.core.events import StateChanged
-from edge_sim.fleet.collection import SiteCollection
+from edge_sim.fleet.collection import Received, SiteCollection
+from edge_sim.fleet.collector import Collector, CollectorOptions
 from edge_sim.io.sinks.mqtt.topics import Topics, messages_of
+from edge_sim.io.sinks.options import MqttOptions
 from tests.conftest import REPOSITORY
 from tests.fleet.database import Database
 from tests.io.outbox.events import changed
@@ -156,6 +158,177 @@ def test_two_collectors_share_the_messages_and_one_takes_over(
         wait_until(lambda: stored(database, "shed") == expected)
         stop(again)
         assert second.poll() is None
+
+
+class Clock:
+    """Both clocks of a collector: it goes on a little with every step, and further when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class SteppedCollector:
+    """A collector in this process, of a site of its own."""
+
+    def __init__(self, broker: Broker, database: Database, site: str, **more: object) -> None:
+        self.prefix = f"edge_sim/{site}"
+        self.clock = Clock()
+        self.site, self._broker, self._database = site, broker, database
+        self._heard = 0
+        settings = broker.options(topic_prefix=self.prefix, client_id=site, **more)
+        options = CollectorOptions(MqttOptions(**settings), database.address, site, group=site)
+        self.collector = Collector(options, clock=self.clock, monotonic=self.clock)
+
+    def __enter__(self) -> SteppedCollector:
+        self.collector.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.collector.close()
+
+    def step(self, step_s: float = 0.1) -> None:
+        self.clock.now_s += step_s
+        self.collector.step()
+
+    def step_until(self, condition: Callable[[], bool]) -> None:
+        wait_until(lambda: self.step() or condition())  # type: ignore[func-returns-value]
+
+    def listen(self, seconds: float) -> None:
+        for _ in range(round(seconds / 20)):
+            self.step(20.0)
+
+    def hear(self, *devices: str) -> None:
+        """Let devices publish, and take it; also after the broker has forgotten the collector."""
+        self._heard += 1
+        before = self.collector.stored
+        with closing(Publisher(self._broker)) as publisher:
+            # Retained: comes as soon as the collector is subscribed.
+            publisher.say(f"{self.prefix}/{devices[0]}/available", b"online", retain=True)
+            self.step_until(lambda: self.collector.stored > before)
+            for device in devices:
+                publisher.say(f"{self.prefix}/{device}/stats", b'{"frames": %d}' % self._heard)
+        self.step_until(lambda: self._stats() == dict.fromkeys(devices, self._heard))
+
+    def _stats(self) -> dict[str, int]:
+        with SiteCollection(self._database.address) as collection:
+            return {
+                item.device: item.stats["frames"]
+                for item in collection.status(self.site)
+                if item.stats
+            }
+
+    def changes(self) -> list[str]:
+        """Return what the collector itself has added: who fell silent, and who returned."""
+        with SiteCollection(self._database.address) as collection:
+            found = collection.events(site=self.site)
+        return sorted(f"{item.event['type']} {item.device}" for item in found)
+
+
+def test_nobody_is_silent_because_collector_broker_or_database_was_away(
+    broker: Broker, database: Database
+) -> None:
+    away_s = 7200.0
+    stepped = SteppedCollector(broker, database, "north")
+    with SiteCollection(database.address) as collection:
+        collection.store("north", [Received("barn/available", b"online", stepped.clock())])
+    stepped.clock.now_s += away_s
+    with stepped:
+        stepped.hear("shed")
+        assert stepped.changes() == []
+        stepped.hear("barn", "shed")
+        broker.kill()
+        stepped.step()
+        stepped.clock.now_s += away_s
+        broker.start()
+        stepped.hear("shed", "barn")
+        assert stepped.changes() == []
+        database.stop()
+        with closing(Publisher(broker)) as publisher:
+            publisher.say(f"{stepped.prefix}/shed/stats", b"{}")
+        stepped.step_until(lambda: stepped.collector._collection is None)
+        stepped.clock.now_s += away_s
+        database.start()
+        stepped.hear("shed", "barn")
+        assert stepped.changes() == []
+        # Who is not heard from then on is silent all the same.
+        stepped.listen(200.0)
+        silent = ["device_silent barn", "device_silent shed"]
+        assert stepped.changes() == silent
+        stepped.hear("barn", "shed")
+        stepped.listen(20.0)
+        assert stepped.changes() == ["device_returned barn", "device_returned shed", *silent]
+
+
+def test_a_password_that_is_put_right_is_taken_at_the_next_connection(
+    broker: Broker, database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    login = {"password": None, "password_file": str(password)}
+    with SteppedCollector(broker, database, "east", **login) as stepped:
+        for _ in range(9):
+            stepped.step()
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "the broker refuses" in caplog.text
+        password.write_text(f"{PASSWORD}\n")
+        stepped.hear("barn")
+
+
+def test_a_collector_stops_at_once_while_it_waits_for_the_broker(
+    broker: Broker, database: Database
+) -> None:
+    stepped = SteppedCollector(broker, database, "west", backoff_s=(3600.0,))
+    steps = 0
+
+    def is_stopped() -> bool:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            broker.kill()
+        return steps > 5
+
+    stepped.collector.run(is_stopped)
+    broker.start()
+    assert stepped.clock() < stepped.collector._connect_s
+
+
+def test_a_database_that_is_away_is_logged_once(
+    broker: Broker, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SteppedCollector(broker, database, "south") as stepped:
+        stepped.hear("barn")
+        for _ in range(2):
+            database.stop()
+            with closing(Publisher(broker)) as publisher:
+                publisher.say(f"{stepped.prefix}/barn/stats", b"{}")
+            caplog.clear()
+            stepped.step_until(lambda: stepped.collector._collection is None)
+            for _ in range(5):
+                stepped.step(10.0)
+            first, *more = [record.getMessage() for record in caplog.records]
+            assert first.startswith("the database: ")
+            assert len(more) <= 1  # lost, and then not there
+            database.start()
+            stepped.hear("barn")
+
+
+def test_a_message_that_is_too_large_is_not_read(
+    broker: Broker,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with SteppedCollector(broker, database, "centre") as stepped:
+        stepped.hear("barn")
+        with monkeypatch.context() as patched, closing(Publisher(broker)) as publisher:
+            # Lower than what the broker was told at the connection, so that it sends one.
+            patched.setattr("edge_sim.io.sinks.mqtt.client.MAX_PACKET_BYTES", 1000)
+            publisher.say(f"{stepped.prefix}/barn/note", bytes(5000))
+            stepped.step_until(lambda: "a message of 50" in caplog.text)
+        stepped.hear("barn")
 
 
 def test_a_broker_that_refuses_or_is_not_there_is_one_line(

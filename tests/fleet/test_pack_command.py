@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ pytest.importorskip("cryptography", reason="cryptography is not installed: pip i
 import cv2
 
 from edge_sim.cli.main import main
+from edge_sim.fleet.packs import OpenPack
+from edge_sim.fleet.updates import PackFetcher
 from edge_sim.gallery.store import GalleryStore
 from tests.devices import make_device
 
@@ -85,6 +90,131 @@ def test_a_pack_that_its_own_pictures_speak_against_is_not_built(
     assert pack("build", base / "x.pack", *words, "--picture", pinned) == 1
     assert f"shows {first.state}; 1 pinned pictures fail" in capsys.readouterr().err
     assert not (base / "x.pack").exists()
+
+
+def foreign(
+    path: Path, fields: Mapping[str, object] | None = None, *, kind: int = zipfile.ZIP_STORED
+) -> Path:
+    """The same pack by another program, or with other fields in its list."""
+    out = path.with_name(f"other-{path.name}")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(out, "w", kind) as other:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == "pack.json":
+                content = json.dumps(json.loads(content) | dict(fields or {})).encode()
+            other.writestr(name, content)
+    return out
+
+
+def damaged(path: Path, entry: str, at: int) -> Path:
+    """The same pack with a byte changed, `at` bytes into an entry as it is packed."""
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo(entry).header_offset + 30 + len(entry)
+    content = bytearray(path.read_bytes())
+    content[start + at] ^= 0xFF
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "../lamp"},
+        {"name": "root/lamp"},
+        {"name": "la\nmp"},
+        {"target": "p/anel"},
+        {"version": -1},
+        {"version": 1, "previous": 1},
+        {"version": 2**31},
+    ],
+    ids=lambda fields: "-".join(fields),
+)
+def test_a_pack_with_a_name_or_version_that_none_has_is_not_published(
+    depot: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, object]
+) -> None:
+    other = foreign(built(depot), fields)
+    before = sorted(depot.parent.rglob("*"))
+    capsys.readouterr()
+    assert pack("publish", depot, other, "--key", depot.parent / "a.key") == 1
+    error = capsys.readouterr().err
+    assert "pack.json is no list of a pack" in error
+    assert error.count("\n") == 1
+    assert sorted(depot.parent.rglob("*")) == before
+
+
+KINDS = pytest.mark.parametrize(
+    "kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+
+
+@KINDS
+def test_a_pack_with_a_damaged_list_is_not_published(
+    depot: Path, capsys: pytest.CaptureFixture[str], kind: int
+) -> None:
+    path = damaged(foreign(built(depot), kind=kind), "pack.json", 9)
+    capsys.readouterr()
+    assert pack("publish", depot, path, "--key", depot.parent / "a.key") == 1
+    error = capsys.readouterr().err
+    assert "pack.json is damaged" in error
+    assert error.count("\n") == 1
+    assert not list(depot.glob("*.pack"))
+
+
+@KINDS
+def test_a_pack_with_a_damaged_gallery_is_one_line_on_the_device(
+    depot: Path, capsys: pytest.CaptureFixture[str], kind: int
+) -> None:
+    base = depot.parent
+    path = foreign(built(depot), kind=kind)
+    keys = ["--key", base / "a.key", "--key", base / "b.key"]
+    assert pack("publish", depot, damaged(path, "gallery.db", 9), *keys) == 0
+    assert pack("verify", depot) == 0
+    capsys.readouterr()
+    words = ["--root", depot / "root/1.json", "--target", "panel"]
+    assert pack("apply", depot, "-c", base / "config.yaml", *words) == 1
+    error = capsys.readouterr().err
+    assert "gallery.db is damaged" in error
+    assert error.count("\n") == 1
+
+
+def test_a_large_gallery_is_not_held_in_memory(depot: Path) -> None:
+    path = built(depot)
+    size = 40_000_000
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("gallery.db", bytes(size), zipfile.ZIP_DEFLATED)
+    out = depot / "gallery.db"
+    with OpenPack(path) as opened:
+        tracemalloc.start()
+        opened.unpack_gallery(out)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert out.stat().st_size == size
+    assert out.stat().st_mode & 0o007 == 0
+    assert most < size / 4
+
+
+def test_a_large_file_of_a_folder_is_not_held_in_memory(tmp_path: Path) -> None:
+    size = 40_000_000
+    (tmp_path / "a").write_bytes(bytes(size))
+    tracemalloc.start()
+    assert PackFetcher(str(tmp_path)).fetch("a", tmp_path / "b", size)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "b").stat().st_size == size
+    assert most < size / 4
+
+
+def test_a_new_key_leaves_the_public_key_of_another_alone(
+    depot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = depot.parent
+    kept = (base / "a.key.pub").read_bytes()
+    (base / "a.key").rename(base / "safe.key")
+    capsys.readouterr()
+    assert pack("key", "new", base / "a.key") == 1
+    assert f"{base / 'a.key.pub'} exists; a key is never overwritten" in capsys.readouterr().err
+    assert (base / "a.key.pub").read_bytes() == kept
+    assert not (base / "a.key").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event as Signal
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 from edge_sim.errors import SinkError
 from edge_sim.io.sinks.mqtt.topics import Message
@@ -307,8 +307,12 @@ class BoundedClient(paho.Client):
         tls: ssl.SSLContext | None,
         client_id: str,
         protocol: MQTTProtocolVersion,
+        *,
+        manual_ack: bool = False,
     ) -> BoundedClient:
         """Return a client with login and encryption set up, not connected yet.
+
+        With `manual_ack` the caller acknowledges what is received.
 
         Raises:
             SinkError: The password cannot be read.
@@ -318,6 +322,7 @@ class BoundedClient(paho.Client):
             client_id=client_id,
             protocol=protocol,
             reconnect_on_failure=False,
+            manual_ack=manual_ack,
         )
         client.connect_timeout = options.timeout_s
         client.username_pw_set(options.username, options.current_password())
@@ -325,18 +330,30 @@ class BoundedClient(paho.Client):
             client.tls_set_context(tls)
         return client
 
-    def reach(self, options: MqttOptions) -> None:
+    def reach(self, options: MqttOptions, *, session_s: int | None = None) -> None:
         """Connect; a broker of version 5 is requested not to send larger messages.
+
+        With `session_s` a broker of version 5 goes on with the session of this client id, and keeps
+        it for so long after the connection.
 
         Raises:
             OSError: No connection.
         """
         properties = None
+        clean_start: bool | Literal[3] = paho.MQTT_CLEAN_START_FIRST_ONLY
         if self.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.MaximumPacketSize = MAX_PACKET_BYTES
-        port = options.broker_port
-        self.connect(options.host, port, options.keepalive_s, properties=properties)
+            if session_s is not None:
+                properties.SessionExpiryInterval = session_s
+                clean_start = False
+        self.connect(
+            options.host,
+            options.broker_port,
+            options.keepalive_s,
+            clean_start=clean_start,
+            properties=properties,
+        )
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Read at most `bufsize` bytes, the rest of a message; paho reads nothing otherwise."""
