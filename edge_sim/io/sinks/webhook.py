@@ -162,8 +162,10 @@ class WebhookSink:
                 raise TimeoutError
             return answer.status, answer.getheader("Location")
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            reason = f"no answer within {self._timeout_s:g} s" if expired.is_set() else None
-            raise SinkError(f"{self.name}: {reason or self._reason(error)}") from error
+            # The socket has the same limit as the deadline: either may come first.
+            late = expired.is_set() or isinstance(error, TimeoutError)
+            reason = f"no answer within {self._timeout_s:g} s" if late else self._reason(error)
+            raise SinkError(f"{self.name}: {reason}") from error
         finally:
             deadline.cancel()
             with self._lock:
