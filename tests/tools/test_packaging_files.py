@@ -50,6 +50,30 @@ def test_the_app_has_the_documented_keys(app: Path) -> None:
     assert config["version"] == __version__
 
 
+# As the supervisor reads them: supervisor/addons/options.py and validate.py.
+OPTION = re.compile(
+    r"(bool|email|url|port|device(\(.+\))?|match\(.+\)|list\(.+\)|(str|password)(\(\d*,\d*\))?"
+    r"|(int|float)(\([\d.]*,[\d.]*\))?)\??"
+)
+WATCHDOG = re.compile(r"(https?|\[PROTO:\w+\]|tcp)://\[HOST\]:(\[PORT:\d+\]|\d+).*")
+
+
+def test_the_values_of_the_app_are_those_that_the_supervisor_takes(app: Path) -> None:
+    config = read(app / "config.yaml")
+    assert re.fullmatch(r"[-_.A-Za-z0-9]+", config["slug"])
+    assert re.fullmatch(r"20\d\d\.\d+\.\d+", config["homeassistant"])
+    assert tuple(map(int, config["homeassistant"].split("."))) >= (2024, 11), "by device"
+    assert WATCHDOG.fullmatch(config["watchdog"])
+    assert config["ingress_port"] in {int(port.partition("/")[0]) for port in config["ports"]}
+    assert re.fullmatch(r"mdi:[a-z-]+", config["panel_icon"])
+    for name, kind in config["schema"].items():
+        assert OPTION.fullmatch(kind), f"{name}: {kind}"
+    pattern = config["schema"]["device"].removeprefix("match(").removesuffix(")")
+    assert re.match(pattern, config["options"]["device"])
+    assert (app / "DOCS.md").is_file()
+    assert {"name"} <= read(app.parent / "repository.yaml").keys() <= {"name", "url", "maintainer"}
+
+
 def test_every_option_has_a_type_and_a_text_in_each_language(app: Path) -> None:
     config = read(app / "config.yaml")
     assert config["options"].keys() == config["schema"].keys()
