@@ -149,11 +149,25 @@ def test_the_container_runs_without_root_on_a_read_only_file_system(repository: 
     text = (repository / "Dockerfile").read_text()
     assert "\nHEALTHCHECK " in text
     last = [line for line in text.splitlines() if line.startswith("USER ")][-1]
-    assert last == "USER edge_sim"
+    # A number, which the host can compare with; with a group it would not be in `video`.
+    assert last == "USER 990"
+    assert "--uid 990 --groups video" in text
     service = read(repository / "compose.yaml")["services"]["edge_sim"]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["image"] == f"edge_sim:{__version__}"
+
+
+def test_the_image_gets_all_that_its_build_reads(repository: Path) -> None:
+    """The files that hatchling asks for, and libraries in both stages."""
+    ignored = (repository / ".dockerignore").read_text().splitlines()
+    assert ignored[0] == "*"
+    project = (repository / "pyproject.toml").read_text().partition("license-files = [")[2]
+    for name in re.findall(r'"([^"*]+)', project.partition("]")[0]):
+        top = name.partition("/")[0]
+        assert f"!{name}" in ignored or f"!{top}" in ignored, name
+    stages = (repository / "Dockerfile").read_text().split("\nFROM ")
+    assert all("liblapack3" in stage for stage in stages[-2:])
 
 
 def test_the_blueprint_uses_only_inputs_that_it_has(repository: Path) -> None:
