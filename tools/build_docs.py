@@ -126,8 +126,8 @@ def write_pages(folder: Path) -> None:
         ValueError: A document is in no section, or a section names none.
     """
     shutil.copytree(ROOT / "docs", folder)
-    for name, page in WHOLE.items():
-        (folder / page).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    for name, made in WHOLE.items():
+        (folder / made).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     listed = {page for pages in NAV.values() for page in pages} | {"index"}
     places = {f"docs/{path.name}": path.name for path in folder.glob("*.md")} | WHOLE
     for page in sorted(folder.glob("*.md")):

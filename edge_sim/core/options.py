@@ -161,9 +161,9 @@ def _unit_of(key: str) -> str:
     return next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
 
 
-def structs_in(kind: Any) -> set[type]:
+def structs_in(kind: Any) -> set[type[msgspec.Struct]]:
     """Return all structs that values of a kind may hold."""
-    found: set[type] = set()
+    found: set[type[msgspec.Struct]] = set()
     waiting = [kind]
     while waiting:
         each = waiting.pop()
