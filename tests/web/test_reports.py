@@ -104,7 +104,7 @@ def test_grids_tables_texts_and_diagrams_are_drawn(open_page: OpenPage, tmp_path
     page.get_by_text("the end").wait_for()
     assert page.locator("img").count() == 1
     assert page.locator(".marked.warn").count() == 1
-    assert page.get_by_text("cannot be read").count() == 1
+    assert page.get_by_text("no picture").count() == 1
     assert page.get_by_role("cell", name=EVIL).count() == 1
     assert page.get_by_role("img", name="ROC: false, found").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

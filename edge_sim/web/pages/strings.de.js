@@ -240,7 +240,7 @@ export const german = {
   "chart.truth": "Wahrheit",
   "chart.margin": "Abstand",
   "chart.luma": "Licht",
-  "report.nopicture": "nicht lesbar",
+  "report.nopicture": "kein Bild",
   "report.nothing": "Es wurde nichts gesehen, also gibt es nichts zu zeichnen.",
   "report.noevents": "Keine Ereignisse.",
   "report.time": "Zeit",

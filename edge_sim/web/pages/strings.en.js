@@ -240,7 +240,7 @@ export const english = {
   "chart.truth": "truth",
   "chart.margin": "margin",
   "chart.luma": "light",
-  "report.nopicture": "cannot be read",
+  "report.nopicture": "no picture",
   "report.nothing": "Nothing was seen, so there is nothing to draw.",
   "report.noevents": "No events.",
   "report.time": "time",
