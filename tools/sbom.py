@@ -20,6 +20,8 @@ from typing import Any
 import check_artifacts
 
 ROOT = check_artifacts.ROOT
+INSTALLERS = frozenset({"pip", "setuptools"})
+"""Packages that an environment begins with, and edge_sim does not need."""
 SPDX = frozenset({"Apache-2.0", "MIT"})
 """Licences of parts that have an SPDX identifier; others are named."""
 
@@ -72,15 +74,24 @@ def with_parts(
         root: Checkout with the files of the parts.
     """
     made = [_component(part, root) for part in parts]
-    main = listed["metadata"]["component"]["bom-ref"]
-    edges = [dict(edge) for edge in listed.get("dependencies", [])]
+    version = check_artifacts.version_of(root)
+    root_part = {
+        **listed["metadata"]["component"],
+        "version": version,
+        "purl": f"pkg:pypi/edge-sim@{version}",
+    }
+    main = root_part["bom-ref"]
+    found = listed.get("components", [])
+    tools = {part["bom-ref"] for part in found if part["name"] in INSTALLERS}
+    edges = [dict(edge) for edge in listed.get("dependencies", []) if edge["ref"] not in tools]
     for edge in edges:
         if edge["ref"] == main:
             held = [component["bom-ref"] for component in made]
             edge["dependsOn"] = sorted([*edge.get("dependsOn", []), *held])
     edges += [{"ref": component["bom-ref"]} for component in made]
-    components = [*listed.get("components", []), *made]
-    return {**listed, "components": components, "dependencies": edges}
+    components = [*(part for part in found if part["bom-ref"] not in tools), *made]
+    metadata = {**listed["metadata"], "component": root_part}
+    return {**listed, "metadata": metadata, "components": components, "dependencies": edges}
 
 
 def _component(part: check_artifacts.Part, root: Path) -> dict[str, Any]:

@@ -106,8 +106,14 @@ def listed() -> dict[str, Any]:
         "metadata": {
             "component": {"type": "library", "name": "edge_sim", "bom-ref": "root-component"}
         },
-        "components": [{"type": "library", "name": "numpy", "bom-ref": "numpy"}],
-        "dependencies": [{"ref": "root-component", "dependsOn": ["numpy"]}, {"ref": "numpy"}],
+        "components": [
+            {"type": "library", "name": name, "bom-ref": name} for name in ("numpy", "pip")
+        ],
+        "dependencies": [
+            {"ref": "root-component", "dependsOn": ["numpy"]},
+            {"ref": "numpy"},
+            {"ref": "pip"},
+        ],
     }
 
 
@@ -119,7 +125,8 @@ def test_the_list_of_parts_has_what_the_wheel_holds() -> None:
     assert all(len(file["hashes"][0]["content"]) == 64 for file in found["uPlot"]["components"])
     edge = next(edge for edge in made["dependencies"] if edge["ref"] == "root-component")
     assert set(edge["dependsOn"]) == {"numpy", "vendored:uPlot", "vendored:WordNet"}
-    assert listed()["components"] == [found["numpy"]]
+    assert "pip" not in {edge["ref"] for edge in made["dependencies"]}
+    assert made["metadata"]["component"]["version"] == __version__
 
 
 def test_the_list_of_a_bare_environment_is_valid(tmp_path: Path) -> None:
