@@ -189,7 +189,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     asked.add_argument(
         "--text",
         metavar="WORDS",
-        help="search in words, as in 'brown dog': English nouns, with the default model",
+        help="search in words, as in 'brown dog': by the text model of the index, or by English "
+        "nouns with the default model",
+    )
+    parser.add_argument(
+        "--words",
+        action="store_true",
+        help="--text by the nouns that edge_sim knows, also where the index has a text model",
     )
     asked.add_argument(
         "--query",
@@ -292,10 +298,12 @@ def search(args: argparse.Namespace) -> int:
     region = None if args.roi is None else Roi(*args.roi)
     with _opened(args) as opened:
         collection = opened.collection
-        query = _in_words(args, opened) if args.text is not None else None
-        query = query or query_of(
-            args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
-        )
+        if args.text is not None:
+            collection, query = _in_words(args, opened)
+        else:
+            query = query_of(
+                args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
+            )
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
@@ -322,14 +330,19 @@ def _check_text(args: argparse.Namespace) -> None:
     args.plain = True
 
 
-def _in_words(args: argparse.Namespace, opened: _Opened) -> Query:
-    """Return the query of --text, and say which words are not known."""
+def _in_words(args: argparse.Namespace, opened: _Opened) -> tuple[Collection, Query]:
+    """Return what --text searches, and its query; say which words are not known."""
+    from edge_sim.cli.index_text import text_search
     from edge_sim.search.words import open_words
 
+    if args.index is not None and not args.words:
+        found = text_search(args.index, opened.collection, args.text)
+        if found is not None:
+            return found
     query, unknown = open_words(opened.embedder.model_id).query(args.text)
     for word in unknown:
         note(str(word))
-    return query
+    return opened.collection, query
 
 
 def _picture_of_index(

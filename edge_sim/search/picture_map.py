@@ -246,7 +246,7 @@ def _k_means(rows: FloatMatrix, groups: int) -> NDArray[np.intp]:
     _, labels, _ = cv2.kmeans(
         np.ascontiguousarray(rows), groups, None, criteria, 2, cv2.KMEANS_PP_CENTERS
     )  # type: ignore[call-overload]
-    return labels.reshape(-1).astype(np.intp)
+    return np.asarray(labels.reshape(-1), np.intp)
 
 
 def _scaled(points: FloatMatrix) -> FloatMatrix:
