@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edge_sim.analysis.evaluation.datasets import read_tar
 from edge_sim.analysis.evaluation.metrics import average_precision
-from edge_sim.core.types import FloatMatrix
-from edge_sim.errors import SearchError
+from edge_sim.cli.model import user_models
+from edge_sim.core.types import FloatMatrix, FloatVector
+from edge_sim.errors import ModelError, SearchError
 from edge_sim.search.bars import embedding_of
 from edge_sim.search.picture_map import (
     GROUPINGS,
@@ -36,9 +37,12 @@ from edge_sim.search.picture_map import (
     picture_map,
 )
 from edge_sim.search.words import open_words
+from edge_sim.vision.dual_encoders.install import encoder_folder
+from edge_sim.vision.dual_encoders.onnx_encoder import open_dual_encoder
 from edge_sim.vision.embedders import open_embedder
 
 Names = npt.NDArray[np.str_]
+Query = Callable[[str], FloatVector]
 
 COARSE = {
     "apple": "Golden-Delicious Granny-Smith Pink-Lady Red-Delicious Royal-Gala",
@@ -84,22 +88,37 @@ def embedded(path: Path) -> tuple[FloatMatrix, Names]:
     return np.stack(vectors), np.array(names)
 
 
-def measure_words(path: Path) -> None:
-    """Print the figures of each class name as a query."""
-    rows, fine = embedded(path)
-    names = np.array([coarse(name) for name in fine.tolist()])
+def by_text_model(folder: Path, path: Path) -> tuple[FloatMatrix, Names, Query]:
+    """Return the vectors of a dual encoder, the classes, and a function from words to a vector."""
+    encoder = open_dual_encoder(folder)
+    vectors, names = [], []
+    for name, pixels in read_tar(path):
+        vectors.append(encoder.embed_picture(pixels))
+        names.append(name)
+    return np.stack(vectors), np.array(names), encoder.embed_text
+
+
+def by_nouns(path: Path) -> tuple[FloatMatrix, Names, Query]:
+    """Return the same of the default model and the nouns that come with edge_sim."""
     words = open_words(open_embedder("default").model_id)
+    return *embedded(path), lambda name: words.query(name)[0].embedding.vector
+
+
+def measure_words(path: Path, text_model: Path | None) -> None:
+    """Print the figures of each class name as a query."""
+    rows, fine, query = by_nouns(path) if text_model is None else by_text_model(text_model, path)
+    names = np.array([coarse(name) for name in fine.tolist()])
     firsts, averages, unknown = [], [], []
     print(f"{path.stem}: {len(rows)} pictures, {len(np.unique(names))} names")
     for name in np.unique(names).tolist():
         try:
-            query, _ = words.query(name)
-        except SearchError:
+            vector = query(name)
+        except (SearchError, ModelError):
             unknown.append(name)
             firsts.append(0.0)
             averages.append(0.0)
             continue
-        relevant = names[np.argsort(-(rows @ query.embedding.vector), kind="stable")] == name
+        relevant = names[np.argsort(-(rows @ vector), kind="stable")] == name
         firsts.append(float(relevant[:10].mean()))
         averages.append(average_precision(relevant))
         print(f"  {name:<20} precision@10 {firsts[-1]:.2f}  AP {averages[-1]:.3f}")
@@ -132,9 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("words", "groups"))
     parser.add_argument("tars", nargs="+", type=Path, metavar="TAR")
+    parser.add_argument("--text-model", metavar="NAME", help="words by a dual encoder")
     args = parser.parse_args(arguments)
+    folder = None if args.text_model is None else encoder_folder(args.text_model, user_models())
     for path in args.tars:
-        measure_words(path) if args.what == "words" else measure_groups(path)
+        measure_words(path, folder) if args.what == "words" else measure_groups(path)
 
 
 if __name__ == "__main__":

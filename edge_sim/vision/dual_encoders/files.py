@@ -79,7 +79,7 @@ class TextSettings(msgspec.Struct, frozen=True):
 
     @property
     def is_canonical(self) -> bool:
-        """Whether texts are taken without punctuation and in lower case, as SigLIP does."""
+        """True if texts are taken without punctuation and in lower case, as SigLIP does."""
         return self.tokenizer_kwargs.get("clean") == "canonicalize"
 
 

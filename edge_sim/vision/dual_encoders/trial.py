@@ -44,7 +44,7 @@ class DualEncoderFacts(msgspec.Struct, frozen=True):
     peak_mb: float
 
 
-class _Outcome(msgspec.Struct, frozen=True):
+class _EncoderOutcome(msgspec.Struct, frozen=True):
     facts: DualEncoderFacts | None = None
     error: str | None = None
 
@@ -60,7 +60,7 @@ def try_dual_encoder(folder: Path, *, timeout_s: float = TIMEOUT_S) -> DualEncod
         ModelError: It cannot be used, or ends the process that runs it.
     """
     outcome = msgspec.json.decode(
-        child_line(__name__, [str(folder)], folder, timeout_s), type=_Outcome
+        child_line(__name__, [str(folder)], folder, timeout_s), type=_EncoderOutcome
     )
     if outcome.facts is None:
         raise ModelError(outcome.error or f"{folder}: the trial of the model gave no result")
@@ -94,9 +94,9 @@ def main(arguments: list[str]) -> int:
     """Try a dual encoder in this process and print the outcome as one line of JSON."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here: no core file
     try:
-        outcome = _Outcome(facts=_trial(Path(arguments[0])))
+        outcome = _EncoderOutcome(facts=_trial(Path(arguments[0])))
     except ModelError as error:
-        outcome = _Outcome(error=str(error))
+        outcome = _EncoderOutcome(error=str(error))
     sys.stdout.buffer.write(b"\n" + msgspec.json.encode(outcome) + b"\n")
     sys.stdout.flush()
     # Past the clean-up of the runtime, which a hostile model may have prepared for.
