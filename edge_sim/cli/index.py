@@ -191,7 +191,7 @@ def verify(args: argparse.Namespace) -> int:
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
-        problems = store.problems()
+        problems = (*store.problems(), *index_text.problems(store.path))
     if args.json:
         found = {"index": str(args.index), "sound": not problems, "problems": problems}
         print_json({"schema": SCHEMA, **found})

@@ -138,6 +138,21 @@ def described(store: IndexStore) -> TextFacts | None:
         return TextFacts(column.model_id, printable(column.model_folder), pictures, missing)
 
 
+def problems(index: Path) -> tuple[str, ...]:
+    """Return the faults of the text column of an index, a line each."""
+    from edge_sim.errors import SearchError
+    from edge_sim.search.text_column import open_text_column
+
+    try:
+        column = open_text_column(index)
+        if column is None:
+            return ()
+        with column:
+            return column.problems()
+    except SearchError as error:
+        return (str(error),)
+
+
 def text_search(index: Path, pictures: Collection, text: str) -> tuple[Collection, Query] | None:
     """Return pictures and query of a search by the text model of an index; None if it has none.
 

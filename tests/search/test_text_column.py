@@ -185,6 +185,22 @@ def test_a_damaged_column_is_one_line(store: IndexStore, tmp_path: Path, damage:
     assert "\n" not in str(caught.value)
 
 
+def test_a_sound_column_has_no_problems_and_a_damaged_vector_is_one(
+    store: IndexStore, tmp_path: Path
+) -> None:
+    fill_text_column(store, MeanColour(), tmp_path)
+    column = open_text_column(store.path)
+    assert column is not None
+    with column:
+        assert column.problems() == ()
+        connection = sqlite3.connect(column.path)
+        connection.execute("UPDATE vectors SET vector = x'00ff' WHERE rowid = 1")
+        connection.commit()
+        connection.close()
+        (problem,) = column.problems()
+        assert "damaged" in problem
+
+
 @pytest.mark.parametrize(
     "content", [b"no database at all, " * 90, b"SQLite format 3\0" + b"x" * 99]
 )
