@@ -291,6 +291,8 @@ def search(args: argparse.Namespace) -> int:
         min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=VectorScale(args.scale),
     )
+    if args.words and args.text is None:
+        raise SearchError("--words goes with --text")
     if args.text is not None:
         _check_text(args)
     if len(args.query) > 1 and args.metric in PIXEL_METRICS:
@@ -315,7 +317,9 @@ def search(args: argparse.Namespace) -> int:
         tagged = opened.tag(names, args.tag_hits) if args.tag_hits is not None and names else 0
         if args.report is not None:
             _write_report(args, answer, opened)
-    _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
+    text_model = collection.model_id if args.text is not None else None
+    by = _Manner(learned=opened.head is not None, text_model=text_model)
+    _print(args, answer, wanted, by, tagged=tagged)
     return 0
 
 
@@ -405,8 +409,16 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """Likeness of a search: learned or not, and the model of the texts where it is in words."""
+
+    learned: bool
+    text_model: str | None
+
+
 def _print(
-    args: argparse.Namespace, answer: Answer, wanted: SearchFilter, *, tagged: int, learned: bool
+    args: argparse.Namespace, answer: Answer, wanted: SearchFilter, by: _Manner, *, tagged: int
 ) -> None:
     if args.json:
         print_json(
@@ -418,7 +430,8 @@ def _print(
                 "metric": wanted.metric,
                 "scale": wanted.scale.value,
                 "least": wanted.least,
-                "learned": learned,
+                "learned": by.learned,
+                "text_model": by.text_model,
                 "index": answer.kind,
                 "pictures": answer.pictures,
                 "eligible": answer.eligible,
@@ -429,8 +442,10 @@ def _print(
         return
     if answer.hits:
         _print_hits(args, answer)
-    by = f"{answer.kind}, by the learned likeness" if learned else answer.kind
-    note(f"{len(answer.hits)} of {answer.pictures} pictures ({by}){_remark(answer, wanted)}")
+    manner = f"{answer.kind}, by the learned likeness" if by.learned else answer.kind
+    if by.text_model is not None:
+        manner = f"{manner}, in words by {by.text_model}"
+    note(f"{len(answer.hits)} of {answer.pictures} pictures ({manner}){_remark(answer, wanted)}")
     if args.tag_hits is not None:
         note(f"{tagged} newly tagged {args.tag_hits}")
 

@@ -215,7 +215,9 @@ def open_text_column(index: Path) -> TextColumn | None:
                 connection.close()
                 return None
             if (foreign := _KNOWN.foreign(connection)) is not None:
-                raise SearchError(f"{path}: holds the {foreign}; it is not read")
+                raise SearchError(
+                    f"{path}: holds the {foreign} and is not read; {TEXT_COLUMN.remedy}"
+                )
             if missing := _KNOWN.missing(connection):
                 raise sqlite3.DatabaseError(f"malformed: no {', '.join(missing)}")
         return TextColumn(connection, path)

@@ -62,6 +62,7 @@ def test_an_index_with_a_text_model_is_searched_in_its_words(
     assert code == 0
     assert "in words by colours@" in out
     code, out, _ = run("search", "--text", "Blue thing", "--index", place, "--json")
+    assert json.loads(out)["text_model"].startswith("colours@")
     hits = json.loads(out)["hits"]
     assert (code, hits[0]["name"], hits[0]["facts"]["state"]) == (0, "blue/2.png", "blue")
     code, out, _ = run(
@@ -69,6 +70,7 @@ def test_an_index_with_a_text_model_is_searched_in_its_words(
     )
     assert {hit["name"] for hit in json.loads(out)["hits"]} == {"red/0.png", "green/1.png"}
     assert run("search", "--text", "blue", "--index", place, "--words")[0] == 1
+    assert run("search", "--query", photos / "red/0.png", "--index", place, "--words")[0] == 1
     code, out, _ = run("index", "info", place, "--json")
     text = json.loads(out)["text"]
     assert (text["pictures"], text["missing"]) == (4, 0)
