@@ -153,7 +153,8 @@ def import_folder(
             (made / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, made / file)
         (made / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
-        facts = try_dual_encoder(made)
+        with _named(made, str(source)):
+            facts = try_dual_encoder(made)
         made.rename(out)
     return ImportedEncoder(out, card, was_there=False, facts=facts)
 
@@ -207,9 +208,10 @@ def pull_archive(
             )
         unpacked = workspace / "unpacked"
         _unpack(archive, unpacked, address)
-        return import_folder(
-            unpacked, models, name=name, license_name=license_name, address=address
-        )
+        with _named(unpacked, address):
+            return import_folder(
+                unpacked, models, name=name, license_name=license_name, address=address
+            )
 
 
 @contextmanager
@@ -222,6 +224,15 @@ def _workspace(parent: Path, size: int) -> Iterator[Path]:
             yield Path(place)
     except OSError as error:
         raise ModelError(f"{parent}: cannot write ({error.strerror or error})") from error
+
+
+@contextmanager
+def _named(place: Path, name: str) -> Iterator[None]:
+    """Name in errors what the user gave, in place of a folder that is removed."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(str(error).replace(str(place), name)) from error
 
 
 def _check_room(place: Path, size: int) -> None:

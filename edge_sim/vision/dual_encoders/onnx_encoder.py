@@ -202,6 +202,7 @@ def _session(path: Path) -> Any:
     # Threads that spin while they wait would take the cores from everything else.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
+    onnxruntime.set_default_logger_severity(4)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

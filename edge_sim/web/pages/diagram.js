@@ -79,7 +79,7 @@ export function pointMap({ x, y, groups, label, isChosen, choose }) {
     places.forEach(([left, top], at) => {
       brush.fillStyle = colour(isChosen(at) ? "ink" : groups[at] < 0 ? "muted" : `state${groups[at] % 8}`);
       brush.beginPath();
-      brush.arc(left, top, isChosen(at) ? 5 : 3, 0, 7);
+      brush.arc(left, top, isChosen(at) ? 5 : groups[at] < 0 ? 2 : 3, 0, 7);
       brush.fill();
     });
     brush.strokeStyle = colour("accent");

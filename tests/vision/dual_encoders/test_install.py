@@ -118,6 +118,7 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(
     with pytest.raises(ModelError) as caught:
         import_folder(source, tmp_path / "models")
     assert "\n" not in str(caught.value)
+    assert ".new-" not in str(caught.value)
     assert list((tmp_path / "models").rglob("*.*")) == []
 
 
@@ -242,6 +243,7 @@ def test_what_was_fetched_in_vain_is_one_line_and_leaves_nothing(
     with pytest.raises(ModelError) as caught:
         pull_archive(str(tmp_path / "a.tgz"), digest, tmp_path / "models", opener=OPENER)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith((str(tmp_path / "a.tgz"), "--sha256"))
     assert list((tmp_path / "models").rglob("*.*")) == []
 
 
