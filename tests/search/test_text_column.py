@@ -185,6 +185,14 @@ def test_a_damaged_column_is_one_line(store: IndexStore, tmp_path: Path, damage:
     assert "\n" not in str(caught.value)
 
 
+def test_a_column_that_was_cut_off_at_its_beginning_is_none(
+    store: IndexStore, tmp_path: Path
+) -> None:
+    (store.path / NAME).write_bytes(b"")
+    assert open_text_column(store.path) is None
+    assert fill_text_column(store, MeanColour(), tmp_path).embedded == 4
+
+
 def test_a_sound_column_has_no_problems_and_a_damaged_vector_is_one(
     store: IndexStore, tmp_path: Path
 ) -> None:
