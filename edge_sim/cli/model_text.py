@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli.options import Verbs, add_verb
 from edge_sim.cli.output import byte_progress, note, print_json, say
+from edge_sim.cli.parser import UsageError
 from edge_sim.core.files import is_file
+from edge_sim.errors import AccessError
 
 if TYPE_CHECKING:
     from edge_sim.vision.dual_encoders.install import ImportedEncoder
@@ -32,7 +35,9 @@ def register(verbs: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
 
 def pull_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a text model to `pull`."""
-    parser.add_argument("--sha256", metavar="HEX", help="of the archive at the URL; it must match")
+    parser.add_argument(
+        "--sha256", type=sum_digits, metavar="HEX", help="of the archive at the URL; it must match"
+    )
     parser.add_argument(
         "--name",
         dest="name_of_text_model",
@@ -48,17 +53,34 @@ def pulled_name(text: str) -> str:
     Raises:
         ArgumentTypeError: It is none of them.
     """
+    from edge_sim.runtime.config.yaml_reader import nearest
     from edge_sim.vision.embedders.model_pull import PUBLIC
 
-    if text in PUBLIC or is_place(text):
-        return text
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is no public model ({', '.join(sorted(PUBLIC))}), address or file"
-    )
+    try:
+        if text in PUBLIC or is_place(text):
+            return text
+    except AccessError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    raise argparse.ArgumentTypeError(f"no model {text!r}{nearest(text, sorted(PUBLIC))}")
+
+
+def sum_digits(text: str) -> str:
+    """Return a SHA-256 in lower case.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r}: 64 hexadecimal digits are wanted")
+    return text.lower()
 
 
 def is_place(text: str) -> bool:
-    """Return whether a text is an address or a file, rather than the name of a public model."""
+    """Return whether a text is an address or a file, rather than the name of a public model.
+
+    Raises:
+        AccessError: It cannot be found out whether there is such a file.
+    """
     from edge_sim.vision.embedders.model_pull import PUBLIC
 
     return text not in PUBLIC and ("://" in text or is_file(text))
@@ -78,17 +100,17 @@ def pull_encoder(args: argparse.Namespace, models: Path) -> int:
     """Fetch an archive with a dual encoder and import it.
 
     Raises:
-        ModelError: The address has no --sha256, or the archive cannot be used.
+        UsageError: The address has no --sha256, or has --from.
+        ModelError: The archive cannot be used.
     """
     import urllib.request
 
-    from edge_sim.errors import ModelError
     from edge_sim.vision.dual_encoders.install import pull_archive
 
     if args.source is not None:
-        raise ModelError("--from goes with the name of a public model, not with an address")
+        raise UsageError("--from goes with the name of a public model, not with an address")
     if args.sha256 is None:
-        raise ModelError(
+        raise UsageError(
             f"{args.name}: an address needs --sha256, that of the archive as its publisher states "
             f"it; what is fetched without it could be anything"
         )
@@ -107,12 +129,10 @@ def pull_encoder(args: argparse.Namespace, models: Path) -> int:
 
 
 def check_plain_pull(args: argparse.Namespace) -> None:
-    """Raise `ModelError` where options of a text model are given with a public model."""
-    from edge_sim.errors import ModelError
-
+    """Raise `UsageError` where options of a text model are given with a public model."""
     given = (args.sha256, args.license, args.name_of_text_model)
     if any(item is not None for item in given):
-        raise ModelError("--sha256, --license and --name go with the address of a text model")
+        raise UsageError("--sha256, --license and --name go with the address of a text model")
 
 
 def rows(models: Path) -> tuple[list[tuple[object, ...]], list[str]]:

@@ -135,7 +135,6 @@ def test_text_models_are_listed(imported: Path, run: Run) -> None:
     "arguments",
     [
         ("https://127.0.0.1/x.tgz",),
-        ("https://127.0.0.1/x.tgz", "--sha256", "abc"),
         ("https://127.0.0.1/x.tgz", "--sha256", "0" * 64, "--from", "x"),
         ("v3-small", "--sha256", "0" * 64),
     ],
@@ -144,4 +143,11 @@ def test_a_pull_without_its_sum_or_with_the_wrong_options_is_one_line(
     arguments: tuple[str, ...], run: Run
 ) -> None:
     code, _, err = run("model", "pull", *arguments)
-    assert (code, err.count("\n")) == (1, 1)
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_a_sum_that_is_none_is_wrong_usage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("model", "pull", "https://127.0.0.1/x.tgz", "--sha256", "abc")
+    assert caught.value.code == 2
+    assert "64 hexadecimal digits" in capsys.readouterr().err.splitlines()[-1]
