@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core import sqlite
-from edge_sim.core.files import is_file
+from edge_sim.core.files import is_file, write_whole
 from edge_sim.core.protocols import DualEncoder
 from edge_sim.core.sqlite import FileKind, Schema, kept_path, transaction
 from edge_sim.core.types import THUMBNAIL_PX, Embedding, FloatMatrix, FloatVector
@@ -238,6 +238,18 @@ def drop_text_column(index: Path) -> bool:
         for ending in ("", "-wal", "-shm", "-journal"):
             path.with_name(NAME + ending).unlink(missing_ok=True)
     return found
+
+
+def carry_text_column(source: Path, target: Path) -> None:
+    """Copy the text column of an index to another of the same pictures, if it has one.
+
+    Raises:
+        SearchError: It cannot be read or written.
+    """
+    path = source / NAME
+    if is_file(path):
+        with sqlite.translated(target / NAME, TEXT_COLUMN):
+            write_whole(target / NAME, path.read_bytes())
 
 
 def fill_text_column(

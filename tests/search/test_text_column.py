@@ -18,6 +18,7 @@ from edge_sim.search.searcher import Searcher, SearchFilter, collection_of_index
 from edge_sim.search.store import IndexStore
 from edge_sim.search.text_column import (
     NAME,
+    carry_text_column,
     drop_text_column,
     fill_text_column,
     open_text_column,
@@ -191,6 +192,23 @@ def test_a_column_that_was_cut_off_at_its_beginning_is_none(
     (store.path / NAME).write_bytes(b"")
     assert open_text_column(store.path) is None
     assert fill_text_column(store, MeanColour(), tmp_path).embedded == 4
+
+
+def test_a_column_is_carried_to_another_index_of_the_pictures(
+    store: IndexStore, photos: Path, tmp_path: Path
+) -> None:
+    embedder = open_embedder("thumbnail")
+    with IndexStore.open(
+        tmp_path / "j", create=IndexPlan(photos, embedder.model_id, "thumbnail")
+    ) as other:
+        update(other, embedder)
+        carry_text_column(store.path, other.path)
+        assert open_text_column(other.path) is None
+        encoder = MeanColour()
+        fill_text_column(store, encoder, tmp_path)
+        carry_text_column(store.path, other.path)
+        assert fill_text_column(other, encoder, tmp_path).embedded == 0
+        assert found(other, "blue", encoder)[0] == "2-blue.png"
 
 
 def test_a_sound_column_has_no_problems_and_a_damaged_vector_is_one(
