@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli import index_labels, index_measure
+from edge_sim.cli import index_labels, index_measure, index_text
 from edge_sim.cli.index_labels import pictures_below
 from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, print_table, progress, say
 from edge_sim.core.files import is_dir, printable
 
 if TYPE_CHECKING:
+    from edge_sim.cli.index_text import TextFacts
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
     from edge_sim.search.rows import BuildProgress, Info
@@ -58,6 +59,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="CSV or JSON with a column `file` and one per attribute, for filters (default: "
         "attributes.csv or attributes.json in DIR)",
     )
+    index_text.text_option(build)
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
     build.set_defaults(handler=build_index)
     for name, handler, text in (
@@ -98,6 +100,7 @@ def build_index(args: argparse.Namespace) -> int:
 
     if not is_dir(args.folder):
         raise SearchError(f"{args.folder}: no such folder")
+    index_text.check_text_model(args.text_model)
     embedder = open_embedder(args.model)
     plan = IndexPlan(
         root=absolute(args.folder),
@@ -107,7 +110,7 @@ def build_index(args: argparse.Namespace) -> int:
         kind=args.kind,
     )
     with IndexStore.open(args.out, create=plan) as store:
-        return _update(args, store, embedder, table=args.attributes)
+        return _update(args, store, embedder, table=args.attributes, text_model=args.text_model)
 
 
 def add(args: argparse.Namespace) -> int:
@@ -143,6 +146,7 @@ def info(args: argparse.Namespace) -> int:
 
     with IndexStore.open(args.index) as store:
         found, unread = store.info(), store.unread()
+        texts = index_text.described(store)
     if args.json:
         names = (
             "model_id", "scale", "dimension", "spatial_dimension", "pictures", "left_out", "kind"
@@ -157,6 +161,7 @@ def info(args: argparse.Namespace) -> int:
                 "unread": _plain(unread),
                 "bytes_on_disk": found.bytes_on_disk,
                 "update": None if found.update is None else _plain_update(found.update),
+                "text": texts,
                 **facts,
             }
         )
@@ -172,6 +177,8 @@ def info(args: argparse.Namespace) -> int:
         ("left out", str(found.left_out)),
         ("tags", ", ".join(f"{name} {count}" for name, count in found.tags.items()) or "-"),
     ]
+    if texts is not None:
+        rows.append(("in words", str(texts)))
     if found.update is not None:
         rows.append(("update", str(found.update)))
     print_table([f"{found.pictures} pictures", ""], rows)
@@ -184,7 +191,7 @@ def verify(args: argparse.Namespace) -> int:
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
-        problems = store.problems()
+        problems = (*store.problems(), *index_text.problems(store.path))
     if args.json:
         found = {"index": str(args.index), "sound": not problems, "problems": problems}
         print_json({"schema": SCHEMA, **found})
@@ -214,16 +221,19 @@ def _update(
     embedder: Embedder,
     starts: Sequence[Path] = (),
     table: Path | None = None,
+    text_model: str | None = None,
 ) -> int:
     from edge_sim.errors import SearchError
     from edge_sim.search.build import update
 
     started_s = time.monotonic()
+    text_encoder = index_text.planned(store, text_model)
     show = partial(watched, label="index")
     report = update(store, embedder, starts=starts, table=table, progress=show)
-    seconds = time.monotonic() - started_s
     found = store.info()
-    _print_report(args, found, report, seconds)
+    texts = index_text.fill(store, text_encoder) if found.pictures else None
+    seconds = time.monotonic() - started_s
+    _print_report(args, found, report, seconds, texts)
     if not found.pictures:
         videos = f"; {VIDEO_ADVICE.format(report.videos)}" if report.videos else ""
         raise SearchError(f"{found.root}: no picture that can be read{videos}")
@@ -233,7 +243,11 @@ def _update(
 
 
 def _print_report(
-    args: argparse.Namespace, found: Info, report: UpdateReport, seconds: float
+    args: argparse.Namespace,
+    found: Info,
+    report: UpdateReport,
+    seconds: float,
+    texts: TextFacts | None,
 ) -> None:
     if args.json:
         names = (
@@ -250,6 +264,7 @@ def _print_report(
                 "reason": found.reason,
                 "unread": _plain(report.unread),
                 "seconds": round(seconds, 3),
+                "text": texts,
                 **{name: getattr(report, name) for name in names},
             }
         )
@@ -270,6 +285,8 @@ def _print_report(
         f"{found.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"
     )
+    if texts is not None:
+        say(f"{found.path}: in words by {texts}")
 
 
 def _plain_update(state: BuildProgress) -> dict[str, int | bool]:

@@ -189,7 +189,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     asked.add_argument(
         "--text",
         metavar="WORDS",
-        help="search in words, as in 'brown dog': English nouns, with the default model",
+        help="search in words, as in 'brown dog': by the text model of the index, or by English "
+        "nouns with the default model",
+    )
+    parser.add_argument(
+        "--words",
+        action="store_true",
+        help="--text by the nouns that edge_sim knows, also where the index has a text model",
     )
     asked.add_argument(
         "--query",
@@ -285,6 +291,8 @@ def search(args: argparse.Namespace) -> int:
         min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=VectorScale(args.scale),
     )
+    if args.words and args.text is None:
+        raise SearchError("--words goes with --text")
     if args.text is not None:
         _check_text(args)
     if len(args.query) > 1 and args.metric in PIXEL_METRICS:
@@ -292,10 +300,12 @@ def search(args: argparse.Namespace) -> int:
     region = None if args.roi is None else Roi(*args.roi)
     with _opened(args) as opened:
         collection = opened.collection
-        query = _in_words(args, opened) if args.text is not None else None
-        query = query or query_of(
-            args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
-        )
+        if args.text is not None:
+            collection, query = _in_words(args, opened)
+        else:
+            query = query_of(
+                args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
+            )
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
@@ -307,7 +317,9 @@ def search(args: argparse.Namespace) -> int:
         tagged = opened.tag(names, args.tag_hits) if args.tag_hits is not None and names else 0
         if args.report is not None:
             _write_report(args, answer, opened)
-    _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
+    text_model = collection.model_id if args.text is not None else None
+    by = _Manner(learned=opened.head is not None, text_model=text_model)
+    _print(args, answer, wanted, by, tagged=tagged)
     return 0
 
 
@@ -322,14 +334,19 @@ def _check_text(args: argparse.Namespace) -> None:
     args.plain = True
 
 
-def _in_words(args: argparse.Namespace, opened: _Opened) -> Query:
-    """Return the query of --text, and say which words are not known."""
+def _in_words(args: argparse.Namespace, opened: _Opened) -> tuple[Collection, Query]:
+    """Return what --text searches, and its query; say which words are not known."""
+    from edge_sim.cli.index_text import text_search
     from edge_sim.search.words import open_words
 
+    if args.index is not None and not args.words:
+        found = text_search(args.index, opened.collection, args.text)
+        if found is not None:
+            return found
     query, unknown = open_words(opened.embedder.model_id).query(args.text)
     for word in unknown:
         note(str(word))
-    return query
+    return opened.collection, query
 
 
 def _picture_of_index(
@@ -392,8 +409,16 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """Likeness of a search: learned or not, and the model of the texts where it is in words."""
+
+    learned: bool
+    text_model: str | None
+
+
 def _print(
-    args: argparse.Namespace, answer: Answer, wanted: SearchFilter, *, tagged: int, learned: bool
+    args: argparse.Namespace, answer: Answer, wanted: SearchFilter, by: _Manner, *, tagged: int
 ) -> None:
     if args.json:
         print_json(
@@ -405,7 +430,8 @@ def _print(
                 "metric": wanted.metric,
                 "scale": wanted.scale.value,
                 "least": wanted.least,
-                "learned": learned,
+                "learned": by.learned,
+                "text_model": by.text_model,
                 "index": answer.kind,
                 "pictures": answer.pictures,
                 "eligible": answer.eligible,
@@ -416,8 +442,10 @@ def _print(
         return
     if answer.hits:
         _print_hits(args, answer)
-    by = f"{answer.kind}, by the learned likeness" if learned else answer.kind
-    note(f"{len(answer.hits)} of {answer.pictures} pictures ({by}){_remark(answer, wanted)}")
+    manner = f"{answer.kind}, by the learned likeness" if by.learned else answer.kind
+    if by.text_model is not None:
+        manner = f"{manner}, in words by {by.text_model}"
+    note(f"{len(answer.hits)} of {answer.pictures} pictures ({manner}){_remark(answer, wanted)}")
     if args.tag_hits is not None:
         note(f"{tagged} newly tagged {args.tag_hits}")
 

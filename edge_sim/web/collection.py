@@ -222,7 +222,7 @@ def points(asked: ApiRequest) -> Mapping[str, Any]:
         "x": [round(float(value), 4) for value in found.points[:, 0]],
         "y": [round(float(value), 4) for value in found.points[:, 1]],
         "groups": found.groups.tolist(),
-        "typical": [view.described(row) for row in found.typical],
+        "typical": [view.described(row) for row, *_ in found.typical],
     }
 
 

@@ -325,14 +325,34 @@ def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> 
     code, out, _ = run("index", "map", index, tmp_path / "m.csv", "--groups", "2")
     assert (code, out) == (0, f"{tmp_path / 'm.csv'}: 6 pictures in 2 groups\n")
     lines = (tmp_path / "m.csv").read_text().splitlines()
-    assert lines[0] == "file,x,y,group,typical,odd"
+    assert lines[0] == "file,x,y,group,distance,typical,odd"
     assert len(lines) == 7
+    ranks = [line.split(",")[3::2] for line in lines[1:]]
+    assert sorted(rank for group, rank in ranks if group == "1")[0] == "1"
     assert run("index", "map", index, tmp_path / "m.html")[0] == 0
-    assert "data:image/jpeg;base64" in (tmp_path / "m.html").read_text()
+    page = (tmp_path / "m.html").read_text()
+    assert "data:image/jpeg;base64" in page
+    assert f"xargs -d '\\\\n' edge-sim index tag {index} --add TAG" in page
     (tmp_path / "folder.csv").mkdir()
     for place in ("m.png", "folder.csv", "no/m.csv"):
         code, _, err = run("index", "map", index, tmp_path / place)
         assert (code, err.count("\n")) == (1, 1)
+
+
+def test_a_map_in_dense_groups_names_pictures_in_none(
+    index: Path, tmp_path: Path, run: Run
+) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: edge_sim[map]")
+    dense = ("--layout", "tsne", "--grouping", "hdbscan")
+    code, out, _ = run("index", "map", index, tmp_path / "m.html", *dense)
+    assert (code, out) == (0, f"{tmp_path / 'm.html'}: 6 pictures in 0 groups, 6 in none\n")
+    assert "In no group" in (tmp_path / "m.html").read_text()
+    assert run("index", "map", index, tmp_path / "m.csv", *dense)[0] == 0
+    assert {line.split(",")[3] for line in (tmp_path / "m.csv").read_text().splitlines()[1:]} == {
+        ""
+    }
+    code, _, err = run("index", "map", index, tmp_path / "m.csv", *dense, "--groups", "2")
+    assert (code, err.count("\n")) == (1, 1)
 
 
 def test_the_table_of_a_map_holds_no_formula(tmp_path: Path, run: Run) -> None:
