@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from edge_sim.core.raw_pictures import (
 )
 from edge_sim.core.types import BgrImage, Frame, Roi
 from edge_sim.vision.embedders import open_embedder
-from tests.core.test_raw_pictures import planes_of
+from tests.core.test_raw_pictures import packed_of, planes_of
 from tests.golden.cases import Decision, DemoCase
 from tests.golden.comparing import WITH_MODEL, differences
 
@@ -34,7 +35,14 @@ def jpeg_of(pixels: BgrImage, roi: Roi) -> RawPicture:
     return JpegPicture(encode_jpeg(np.asarray(large, np.uint8)), gate_part_of(size, roi))
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "planes"])
+MAKERS: dict[str, Callable[[BgrImage, Roi], RawPicture]] = {
+    "planes": lambda pixels, _: planes_of(pixels),
+    "packed": lambda pixels, _: packed_of(pixels),
+    "jpeg": jpeg_of,
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize(
     "case",
     [
@@ -51,7 +59,7 @@ def test_events_are_those_of_frames_that_were_converted_whole(
     def played(*, raw: bool) -> list[Decision]:
         def view(frame: Frame, roi: Roi, side_px: int) -> LazyRegion:
             pixels = frame.pixels
-            picture = jpeg_of(pixels, roi) if kind == "jpeg" else planes_of(pixels)
+            picture = MAKERS[kind](pixels, roi)
             moment = frame.captured_at_s, frame.unix_time_s, frame.index, frame.source
             seen = RawFrame(picture, *moment) if raw else Frame(picture.pixels(), *moment)
             return LazyRegion(seen, roi, side_px)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.files import exists, is_dir
 from edge_sim.core.protocols import FrameSource
-from edge_sim.core.raw_pictures import JpegPicture, RawPicture
+from edge_sim.core.raw_pictures import JpegPicture, PackedPicture, RawPicture
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources.capture import VideoCapture
 from edge_sim.io.sources.live import open_live
@@ -22,6 +23,7 @@ from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.uri import label, local_path
 
 _MJPEG = int.from_bytes(b"MJPG", "little")
+_YUYV = int.from_bytes(b"YUYV", "little")
 DEFAULT_WIDTH_PX = 640
 DEFAULT_HEIGHT_PX = 480
 
@@ -199,14 +201,15 @@ class OpenCvCamera:
         ):
             if value is not None:
                 self._capture.set(prop, value)
-        # JPEG as the camera sends it: decoded here, at the size that the watches need.
-        self._gives_jpeg = round(self._capture.get(cv2.CAP_PROP_FOURCC)) == _MJPEG and bool(
-            self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        )
+        # As the camera sends it: decoded or converted here, where and as large as it is needed.
+        sent_as = round(self._capture.get(cv2.CAP_PROP_FOURCC))
+        as_sent = sent_as in (_MJPEG, _YUYV) and self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        self._sent_as = sent_as if as_sent else None
         self.part = 1
         """Divisor of both sides at which JPEG pictures are decoded, see `JpegPicture`."""
         width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self._size = width, height
         if (options.width or width, options.height or height) != (width, height):
             logger.warning(
                 "%s: %s x %s is configured, the camera gives %d x %d",
@@ -228,12 +231,23 @@ class OpenCvCamera:
     def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last `grab`, converted; None if it cannot be."""
         done, pixels = self._capture.retrieve()
-        if not done or not self._gives_jpeg:
+        if not done or self._sent_as is None:
             return pixels if done else None
+        if self._sent_as == _YUYV:
+            return self._packed(pixels)
         try:
             return JpegPicture(pixels.tobytes(), self.part)
         except ValueError:
             return None
+
+    def _packed(self, pixels: NDArray[Any]) -> RawPicture | None:
+        width, height = self._size
+        if pixels.dtype == np.uint8 and pixels.size == 2 * width * height and width % 2 == 0:
+            return PackedPicture(pixels.reshape(height, width, 2))
+        # Not the bytes that belong to this size: OpenCV shall convert those to come.
+        self._sent_as = None
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 1)
+        return None
 
     def release(self) -> None:
         """Release the device."""

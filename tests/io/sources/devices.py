@@ -111,12 +111,26 @@ class Device:
 
 
 class V4l2Layer:
-    """Stands for `cv2.VideoCapture` with the V4L2 backend: called to open, keeps what was set."""
+    """Stands for `cv2.VideoCapture` with the V4L2 backend: called to open, keeps what was set.
 
-    def __init__(self, *, opens: bool = True, jpeg: bytes | None = None) -> None:
+    Without `jpeg` or `yuyv` the camera sends BGR, grey levels that rise from frame to frame.
+    """
+
+    def __init__(
+        self,
+        *,
+        opens: bool = True,
+        jpeg: bytes | None = None,
+        yuyv: NDArray[np.uint8] | None = None,
+    ) -> None:
         self.opens = opens
-        self._jpeg = jpeg
-        self._fourcc = int.from_bytes(b"YUYV" if jpeg is None else b"MJPG", "little")
+        self.sent: NDArray[np.uint8] | None = yuyv
+        format_name = b"BGR3" if yuyv is None else b"YUYV"
+        if jpeg is not None:
+            format_name = b"MJPG"
+            self.sent = np.frombuffer(jpeg, np.uint8).reshape(1, -1)
+        self._size = (640.0, 480.0) if yuyv is None else (yuyv.shape[1], yuyv.shape[0])
+        self._fourcc = int.from_bytes(format_name, "little")
         self.asked: list[tuple[str, int]] = []
         self.settings: dict[int, float] = {}
         self.released = 0
@@ -135,7 +149,8 @@ class V4l2Layer:
         return True
 
     def get(self, prop: int) -> float:
-        size = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
+        width, height = self._size
+        size = {cv2.CAP_PROP_FRAME_WIDTH: width, cv2.CAP_PROP_FRAME_HEIGHT: height}
         return float(self._fourcc) if prop == cv2.CAP_PROP_FOURCC else size[prop]
 
     def grab(self) -> bool:
@@ -145,8 +160,8 @@ class V4l2Layer:
     def retrieve(self) -> tuple[bool, NDArray[np.uint8] | None]:
         self.converted += 1
         if self.settings.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
-            assert self._jpeg is not None
-            return True, np.frombuffer(self._jpeg, np.uint8).reshape(1, -1)
+            assert self.sent is not None
+            return True, self.sent.copy()
         return True, flat(self._level)
 
     def release(self) -> None:
