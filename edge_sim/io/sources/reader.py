@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.core.protocols import FrameSource, GrabbingSource
-from edge_sim.core.raw_pictures import RawFrame, RawPicture
+from edge_sim.core.raw_pictures import RawPicture
 from edge_sim.core.types import Frame
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, upright
+from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, frame_of
 from edge_sim.io.sources.first_frames import FreezeDetector, WarmUp
 from edge_sim.io.sources.options import SourceOptions
 
@@ -318,18 +317,14 @@ class CaptureSource:
             raise NoPictureError(f"{self._name}: no picture")
         moment = self._at_s, self._unix_s, self._index, self._name
         self._index += 1
-        if not isinstance(raw, np.ndarray):
-            if not self._rotate:
-                return RawFrame(raw, *moment)
-            raw = raw.pixels()
         try:
-            return Frame(upright(raw, self._rotate), *moment)
+            return frame_of(raw, self._rotate, moment)
         except ValueError as error:
             raise NoPictureError(f"{self._name}: not a picture: {error}") from error
 
     def _set_part(self, capture: Capture) -> None:
         if hasattr(capture, "part"):
-            capture.part = 1 if self._rotate else self.part
+            capture.part = self.part
 
     def close(self) -> None:
         """Release the device. Safe to call twice."""
