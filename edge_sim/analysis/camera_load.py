@@ -43,10 +43,10 @@ class CameraLoad(msgspec.Struct, frozen=True):
     Args:
         name: How often the watch observes.
         percent_of_core: Processor time of the whole process per second, percent.
-        frames_per_s: Frames that the camera gave.
+        frames_per_s: Frames that the decoder gave; PyAV leaves out some while none is due.
         converted_per_s: Frames of which pixels were made.
         observed_per_s: Observations.
-        ms_per_frame: Processor time per frame of the camera, milliseconds.
+        ms_per_frame: Processor time per frame of the decoder, milliseconds.
     """
 
     name: str

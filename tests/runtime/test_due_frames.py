@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +148,30 @@ def test_one_frame_in_25_is_converted_for_a_watch_of_one_observation_a_second(
     )
     camera.end()
     source.close()
+
+
+def test_a_device_is_told_from_when_on_a_frame_is_wanted() -> None:
+    class Told(Camera):
+        wanted_at_s = 0.0
+
+        def __init__(self) -> None:
+            super().__init__(faults=frozenset({30}))
+            self.told: list[float] = []
+
+        def grab(self) -> bool:
+            self.told.append(self.wanted_at_s)
+            return super().grab()
+
+    camera = Told()
+    source = live(camera)
+    play(camera, watched(source, 1.0), 33)
+    camera.end()
+    source.close()
+    # Every frame until the first one was observed, and at once after a loss.
+    assert camera.told[:2] == [-math.inf] * 2
+    assert camera.told[2:26] == pytest.approx([1.04] * 24, abs=2e-3)
+    assert camera.told[27:30] == pytest.approx([2.04] * 3, abs=2e-3)
+    assert camera.told[30] == -math.inf
 
 
 def test_the_watch_that_observes_most_often_decides(camera: Camera) -> None:

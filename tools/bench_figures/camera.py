@@ -6,6 +6,7 @@ import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +21,7 @@ from bench_figures import Effort
 from edge_sim.analysis.benchmark import Figure
 from edge_sim.analysis.camera_load import INTERVALS_S, measure_camera
 from edge_sim.core.images import encode_jpeg
+from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import Roi
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.options import SourceOptions
@@ -45,31 +47,58 @@ def measure(effort: Effort) -> Sequence[Figure]:
     """
     if shutil.which("ffmpeg") is None:
         raise FileNotFoundError("needs ffmpeg; apt install ffmpeg")
-    found: list[Figure] = []
     embedder = open_embedder("default")
+    found: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         for rate, way in RATES.items():
             film = _film(Path(folder), rate)
             for decoder in ("opencv", "pyav"):
-                loads, ratios = [], []
-                for _ in range(max(effort.repeats, 1)):
-                    alone_ms = _decoding_ms(film)
-                    with _served(film) as uri:
-                        load = measure_camera(
-                            uri,
-                            SourceOptions(name="bench", decoder=decoder),
-                            embedder,
-                            roi=REGION,
-                            seconds=SECONDS,
-                            intervals_s={way: INTERVALS_S[way]},
-                        )[0]
-                    loads.append(load.percent_of_core)
-                    ratios.append(load.ms_per_frame / alone_ms)
-                name = f"1080p, {rate} frames/s, {way}, {decoder}"
-                found.append(Figure(name, round(statistics.median(loads), 2), "% of a core"))
-                ratio = round(statistics.median(ratios), 3)
-                found.append(Figure(f"{name} / decoding alone", ratio, "ratio", GOALS[way]))
+                found += _loads(effort, film, rate, way, decoder, embedder)
     return [*found, *_latency()]
+
+
+def _loads(
+    effort: Effort, film: Path, rate: int, way: str, decoder: str, embedder: Embedder
+) -> Sequence[Figure]:
+    """Return the load of a camera, beside decoding its film and beside PyAV that reads it alone."""
+    loads, beside_film, beside_alone = [], [], []
+    for _ in range(max(effort.repeats, 1)):
+        film_percent = rate * _decoding_ms(film) / 10.0
+        with _served(film) as uri:
+            load = measure_camera(
+                uri,
+                SourceOptions(name="bench", decoder=decoder),  # type: ignore[arg-type]
+                embedder,
+                roi=REGION,
+                seconds=SECONDS,
+                intervals_s={way: INTERVALS_S[way]},
+            )[0].percent_of_core
+        with _served(film) as uri:
+            alone_percent = _alone_percent(uri)
+        loads.append(load)
+        beside_film.append(load / film_percent)
+        beside_alone.append(load / alone_percent)
+    name, goal = f"1080p, {rate} frames/s, {way}, {decoder}", GOALS[way]
+    return [
+        Figure(name, round(statistics.median(loads), 2), "% of a core"),
+        Figure(
+            f"{name} / decoding the file", round(statistics.median(beside_film), 3), "ratio", goal
+        ),
+        Figure(
+            f"{name} / PyAV alone on the camera",
+            round(statistics.median(beside_alone), 3),
+            "ratio",
+            goal,
+        ),
+    ]
+
+
+def _alone_percent(uri: str) -> float:
+    """Return the load of PyAV that reads and decodes a camera, percent of a core."""
+    command = [sys.executable, "-m", "bench_figures.alone", uri, str(SECONDS)]
+    where = Path(__file__).parent.parent
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=where)
+    return float(done.stdout)
 
 
 def _film(folder: Path, rate: int) -> Path:

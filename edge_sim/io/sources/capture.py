@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -29,9 +30,10 @@ class Capture(Protocol):
 
     Optional attributes: `pause_s` and `due_in_s` of a device that is polled; `silence_hint`,
     advice for one that gives no picture; of a stream, `received_s`, monotonic time of its last
-    bytes, and `interrupt()`, which ends a read from another thread. A device with `grab` and
-    `retrieve` (see `GrabbingCapture`) is asked for the pixels of those pictures only that are
-    looked at.
+    bytes, and `interrupt()`, which ends a read from another thread; `wanted_at_s`, set to the
+    monotonic time from which a picture is wanted: earlier ones may be left out. A device with
+    `grab` and `retrieve` (see `GrabbingCapture`) is asked for the pixels of those pictures only
+    that are looked at.
     """
 
     def read(self) -> NDArray[Any] | RawPicture | None:
@@ -49,6 +51,22 @@ class GrabbingCapture(Capture, Protocol):
 
     def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last `grab`; None if it is none."""
+
+
+class VideoWrapper:
+    """Device that reads a video, to which it hands on what is wished."""
+
+    _video: GrabbingCapture
+
+    @property
+    def wanted_at_s(self) -> float:
+        """Time from which a picture is wanted, monotonic seconds."""
+        return getattr(self._video, "wanted_at_s", -math.inf)
+
+    @wanted_at_s.setter
+    def wanted_at_s(self, at_s: float) -> None:
+        if hasattr(self._video, "wanted_at_s"):
+            self._video.wanted_at_s = at_s
 
 
 VideoCapture = Callable[[str, int], Any]

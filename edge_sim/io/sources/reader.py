@@ -119,14 +119,18 @@ class Mailbox:
             self._put(frame)
 
     def wants(self, at_s: float) -> bool:
-        """Return whether a frame captured at `at_s` is to be delivered.
+        """Return whether a frame captured at `at_s` is to be delivered."""
+        ran_back = self._delivered_at_s is not None and at_s < self._delivered_at_s
+        return ran_back or at_s >= self.wanted_at_s
 
-        The first one and the first one after a loss always are.
-        """
+    @property
+    def wanted_at_s(self) -> float:
+        """Capture time from which a frame is to be delivered; the first one and the first one
+        after a loss always are."""
         last_s = self._delivered_at_s
-        if last_s is None or self.last_fault is not None or at_s >= self.due_at_s:
-            return True
-        return not 0.0 <= at_s - last_s < self._longest_skip_s
+        if last_s is None or self.last_fault is not None:
+            return -math.inf
+        return min(self.due_at_s, last_s + self._longest_skip_s)
 
     def skip(self) -> None:
         """Count a frame that was not due."""
@@ -238,6 +242,8 @@ class CaptureSource:
         self._at_s = self._unix_s = 0.0
         self.part = 1
         """Divisor of both sides at which JPEG pictures are decoded: 1, 2, 4 or 8."""
+        self.wanted_at_s = -math.inf
+        """Time from which a picture is wanted, monotonic seconds."""
         self._rotate = options.rotate
         self._name = options.name or "camera"
         self._clocks = clocks or Clocks()
@@ -289,6 +295,8 @@ class CaptureSource:
         if capture is None:
             raise SourceError(f"{self._name}: read after close")
         self._set_part(capture)
+        if hasattr(capture, "wanted_at_s"):
+            capture.wanted_at_s = self.wanted_at_s
         if self._grabs:
             taken = capture.grab()  # type: ignore[attr-defined]
         else:
@@ -521,6 +529,8 @@ class Reader:
         if not _can_grab(source):
             return True, source.read()
         self._ask_for_part(source)
+        if isinstance(source, CaptureSource):
+            source.wanted_at_s = -math.inf if warm_up.pending else self._mailbox.wanted_at_s
         at_s = source.grab()
         if at_s is None:
             return True, None
