@@ -8,7 +8,7 @@ another case, then right after itself. `--cpu-time` counts the
 processor's time instead of the clock's, for a machine that does other things as well. `--figures`
 adds figures of whole processes: `start`, `video` (needs ffmpeg), `memory` (minutes), `jpeg`
 (photos), `usb` (cameras that send JPEG or YUYV), `camera` (a 1080p camera on loopback; needs
-ffmpeg).
+ffmpeg), `latency` (from the shutter to the event).
 """
 
 from __future__ import annotations

@@ -41,4 +41,5 @@ FIGURES: Mapping[str, Measure] = {
     "jpeg": _prepared("jpeg"),
     "usb": _prepared("usb"),
     "camera": _prepared("camera"),
+    "latency": _prepared("latency"),
 }

@@ -1,4 +1,4 @@
-"""A 1080p camera on loopback, 25 and 5 frames a second: its load, and the latency of JPEG."""
+"""The load of a 1080p camera on loopback, 25 and 5 frames a second."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from bench_figures import Effort
 from edge_sim.analysis.benchmark import Figure
 from edge_sim.analysis.camera_load import INTERVALS_S, measure_camera
-from edge_sim.core.images import encode_jpeg
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import Roi
-from edge_sim.io.sources import open_source
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.synthetic.source import render
 from edge_sim.vision.embedders import open_embedder
@@ -34,12 +30,10 @@ REGION = Roi(1 / 3, 10 / 36, 2 / 3, 26 / 36)
 EVERY, EACH_SECOND = "all frames", "1 observation a second"
 GOALS = {EVERY: 1.5, EACH_SECOND: 1.15}
 RATES = {5: EVERY, 25: EACH_SECOND}
-_BITS = 40
-_BLOCK_PX = 16
 
 
 def measure(effort: Effort) -> Sequence[Figure]:
-    """Return load in percent of a core, its ratio to decoding alone, and the latency.
+    """Return load in percent of a core, and its ratio to decoding alone.
 
     Raises:
         FileNotFoundError: ffmpeg is not installed.
@@ -54,7 +48,7 @@ def measure(effort: Effort) -> Sequence[Figure]:
             film = _film(Path(folder), rate)
             for decoder in ("opencv", "pyav"):
                 found += _loads(effort, film, rate, way, decoder, embedder)
-    return [*found, *_latency()]
+    return found
 
 
 def _loads(
@@ -145,49 +139,3 @@ def _free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def _latency() -> Sequence[Figure]:
-    """Return the time from drawing a picture, with a clock in it, to having its pixels."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        thread = threading.Thread(target=_send_clocks, args=(server,), daemon=True)
-        thread.start()
-        uri = f"http://127.0.0.1:{server.getsockname()[1]}/v"
-        found_ms: list[float] = []
-        with closing(open_source(uri, SourceOptions(name="bench"))) as source:
-            while len(found_ms) < 100:
-                frame = source.read()
-                assert frame is not None
-                found_ms.append(1000.0 * (time.monotonic() - _clock_in(frame.pixels)))
-    name = "a picture drawn, sent as JPEG over loopback and read"
-    return [
-        Figure(f"{name}, median", round(statistics.median(found_ms), 1), "ms"),
-        Figure(f"{name}, 95 of 100", round(sorted(found_ms)[94], 1), "ms"),
-    ]
-
-
-def _send_clocks(server: socket.socket) -> None:
-    """Send 1280x720 pictures, 25 a second, each with the monotonic clock in its first rows."""
-    still = np.asarray(cv2.resize(render("parking", "free"), (1280, 720)), np.uint8)
-    with suppress(OSError):
-        connection = server.accept()[0]
-        connection.recv(4096)
-        connection.sendall(
-            b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
-        )
-        while True:
-            picture, ticks = still.copy(), round(time.monotonic() * 1e4)
-            for bit in range(_BITS):
-                left = bit * _BLOCK_PX
-                picture[:_BLOCK_PX, left : left + _BLOCK_PX] = 255 if ticks >> bit & 1 else 0
-            body = encode_jpeg(picture)
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
-            connection.sendall(head.encode() + body + b"\r\n")
-            time.sleep(0.04)
-
-
-def _clock_in(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
-    """Return the monotonic seconds that are drawn in a picture."""
-    middle = _BLOCK_PX // 2
-    levels = pixels[middle, middle : _BITS * _BLOCK_PX : _BLOCK_PX, 0]
-    return sum(1 << bit for bit, level in enumerate(levels) if level > 127) / 1e4
