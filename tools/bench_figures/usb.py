@@ -72,12 +72,12 @@ class StillCamera:
         return True
 
     def retrieve(self) -> tuple[bool, NDArray[Any]]:
-        shot = next(self._shots)
-        if not self._converts:
-            return True, shot.copy()
-        if self._kind == "MJPG":
-            return True, cv2.imdecode(shot, cv2.IMREAD_COLOR)
-        return True, cv2.cvtColor(shot, cv2.COLOR_YUV2BGR_YUYV)
+        frame = next(self._shots)
+        if self._converts and self._kind == "MJPG":
+            frame = np.asarray(cv2.imdecode(frame, cv2.IMREAD_COLOR), np.uint8)
+        elif self._converts:
+            frame = np.asarray(cv2.cvtColor(frame, cv2.COLOR_YUV2BGR_YUYV), np.uint8)
+        return True, frame.copy()  # as OpenCV, which keeps its own
 
     def release(self) -> None:
         return
