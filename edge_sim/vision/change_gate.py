@@ -88,9 +88,9 @@ def _worst_block(a: GrayImage, b: GrayImage) -> float:
     if height % _BLOCKS or width % _BLOCKS:
         # Blocks of parts of pixels: OpenCV's area averages take three times as long.
         blocks = _shares(height) @ difference @ _shares(width).T
-    else:
-        blocks = cv2.resize(difference, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA)
-    return cv2.norm(blocks, cv2.NORM_INF)
+        return cv2.norm(blocks, cv2.NORM_INF)
+    means = cv2.resize(difference, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA)
+    return cv2.norm(means, cv2.NORM_INF)
 
 
 @lru_cache(maxsize=32)

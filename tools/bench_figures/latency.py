@@ -136,7 +136,8 @@ def _send(connection: socket.socket, stills: Sequence[NDArray[np.uint8]]) -> Non
         time.sleep(next_s - time.monotonic() if next_s > time.monotonic() else 0.0)
         shutter_s = time.monotonic()
         still = stills[int(shutter_s // STAY_S) % len(stills)]
-        body = encode_jpeg(_with_clock(cv2.add(still, grain[number % 8]), shutter_s))
+        shown = np.asarray(cv2.add(still, grain[number % 8]), np.uint8)
+        body = encode_jpeg(_with_clock(shown, shutter_s))
         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body + b"\r\n")
 
