@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli import index_labels, index_measure
+from edge_sim.cli import index_labels, index_measure, index_shards
 from edge_sim.cli.index_labels import pictures_below
 from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, print_table, progress, say
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
     from edge_sim.search.rows import BuildProgress, Info
+    from edge_sim.search.shards import Shard
     from edge_sim.search.store import IndexStore
 
 
@@ -59,6 +60,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "attributes.csv or attributes.json in DIR)",
     )
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
+    index_shards.shard_option(build)
     build.set_defaults(handler=build_index)
     for name, handler, text in (
         ("add", add, "bring an index up to date, or only some of its files"),
@@ -78,6 +80,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb.set_defaults(handler=handler)
     index_labels.register(verbs)
     index_measure.register(verbs)
+    index_shards.register(verbs, KINDS)
     for verb in verbs.choices.values():
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -104,10 +107,10 @@ def build_index(args: argparse.Namespace) -> int:
         model_id=embedder.model_id,
         model=stored_model(args.model),
         scale=VectorScale(args.scale),
-        kind=args.kind,
+        kind="exact" if args.shard and args.kind == "auto" else args.kind,
     )
     with IndexStore.open(args.out, create=plan) as store:
-        return _update(args, store, embedder, table=args.attributes)
+        return _update(args, store, embedder, table=args.attributes, shard=args.shard)
 
 
 def add(args: argparse.Namespace) -> int:
@@ -139,6 +142,7 @@ def remove(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Print what an index holds, and its kind of search with the reason."""
+    from edge_sim.search.shards import read_manifest
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
@@ -174,6 +178,9 @@ def info(args: argparse.Namespace) -> int:
     ]
     if found.update is not None:
         rows.append(("update", str(found.update)))
+    if (manifest := read_manifest(found.path)) is not None:
+        state = "complete" if manifest.complete else "not finished; `edge-sim index build` goes on"
+        rows.append(("shard", f"{manifest.part}, {state}"))
     print_table([f"{found.pictures} pictures", ""], rows)
     _show_unread(unread)
     return 0
@@ -214,17 +221,18 @@ def _update(
     embedder: Embedder,
     starts: Sequence[Path] = (),
     table: Path | None = None,
+    shard: Shard | None = None,
 ) -> int:
     from edge_sim.errors import SearchError
     from edge_sim.search.build import update
 
     started_s = time.monotonic()
     show = partial(watched, label="index")
-    report = update(store, embedder, starts=starts, table=table, progress=show)
+    report = update(store, embedder, starts=starts, table=table, progress=show, shard=shard)
     seconds = time.monotonic() - started_s
     found = store.info()
     _print_report(args, found, report, seconds)
-    if not found.pictures:
+    if not found.pictures and report.shard is None:
         videos = f"; {VIDEO_ADVICE.format(report.videos)}" if report.videos else ""
         raise SearchError(f"{found.root}: no picture that can be read{videos}")
     if report.videos and not args.json:
@@ -250,6 +258,7 @@ def _print_report(
                 "reason": found.reason,
                 "unread": _plain(report.unread),
                 "seconds": round(seconds, 3),
+                "shard": None if report.shard is None else str(report.shard),
                 **{name: getattr(report, name) for name in names},
             }
         )
@@ -264,10 +273,11 @@ def _print_report(
         f"{report.new} new, {report.changed} changed, {report.gone} gone, "
         f"{len(report.unread)} not read{left_out}"
     )
-    if not found.pictures:
+    if not found.pictures and report.shard is None:
         return  # the error that follows says so
+    part = f", shard {report.shard}" if report.shard else ""
     say(
-        f"{found.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
+        f"{found.path}: ready{part}, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"
     )
 

@@ -46,6 +46,7 @@ from edge_sim.search.rows import (
     one_vector,
     shrunk_thumbnail,
 )
+from edge_sim.search.shards import Shard, finish_shard, start_shard
 from edge_sim.search.store import IndexStore
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg"})
@@ -76,7 +77,13 @@ class Scan:
     videos: int = 0
 
 
-def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -> Scan:
+def scan(
+    root: Path,
+    starts: Iterable[Path] = (),
+    *,
+    skip: Path | None = None,
+    shard: Shard | None = None,
+) -> Scan:
     """Return the pictures under `root`, or under `starts` inside it.
 
     Links to files are followed, links to folders are not, so a loop of links ends. A file that is
@@ -86,9 +93,11 @@ def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -
         root: An absolute folder.
         starts: Absolute files or folders under the root; none means all.
         skip: An absolute folder that is left out: the index itself.
+        shard: Part of the files to take; None takes all.
 
     Raises:
-        SearchError: There is no such folder, or a start is not there or not under the root.
+        SearchError: There is no such folder, or a start is not there, not under the root, or in
+            another shard.
     """
     if not is_dir(root):
         raise SearchError(f"{root}: no such folder")
@@ -99,10 +108,13 @@ def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -
             raise SearchError(f"{start}: not under {root}, which is the folder of this index")
         if not exists(start):
             raise SearchError(f"{start}: no such file or folder")
+        if shard and not is_dir(start) and not shard.holds(start.relative_to(root)):
+            raise SearchError(f"{start}: belongs to another shard than {shard}")
     for start in chosen or [root]:
         paths = _walk(start, root, found, skip) if is_dir(start) else iter([start])
         for path in paths:
-            _record_file(path, root, found)
+            if shard is None or shard.holds(path.relative_to(root)):
+                _record_file(path, root, found)
     found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}
     return found
 
@@ -174,6 +186,7 @@ class UpdateReport:
         left_out: Pictures that stay left out by hand.
         unmatched: Names in the table of attributes that are no picture of the index.
         videos: Number of videos in the folder, which are not indexed.
+        shard: Part of the folder that the index is; None for all of it.
     """
 
     new: int = 0
@@ -185,6 +198,7 @@ class UpdateReport:
     left_out: int = 0
     unmatched: list[str] = field(default_factory=list)
     videos: int = 0
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +219,7 @@ def update(
     starts: Sequence[Path] = (),
     table: Path | None = None,
     progress: ProgressWrapper | None = None,
+    shard: Shard | None = None,
 ) -> UpdateReport:
     """Bring the index up to date with its folder, and make it ready for searches.
 
@@ -216,10 +231,13 @@ def update(
         table: Table of attributes, see `attributes.read_attributes`; None takes the one in the
             folder, if there is one.
         progress: Wrapper that shows the progress.
+        shard: Part of the folder that a new index takes; None for the whole folder, or for the
+            part that the index is.
 
     Raises:
         ModelError: The index was made with another model.
-        SearchError: The folder is not there, the disk is full, or another process updates it.
+        SearchError: The folder is not there, the disk is full, another process updates it, or it
+            is another shard.
         DataError: The table of attributes cannot be used.
     """
     store.check_model(embedder.model_id)
@@ -227,9 +245,12 @@ def update(
     table = found_table(root) if table is None else table
     facts = None if table is None else read_attributes(table)
     with store.exclusive():
-        found = scan(root, starts, skip=store.path)
         known = store.known()
-        report = UpdateReport(unread=list(found.unread), videos=found.videos)
+        shard = start_shard(
+            store.path, shard, embedder.model_id, root, is_new=not known, is_whole=not starts
+        )
+        found = scan(root, starts, skip=store.path, shard=shard)
+        report = UpdateReport(unread=list(found.unread), videos=found.videos, shard=shard)
         named = [path.relative_to(root) for path in starts]
         todo = _todo(found, known, named, report)
         # The progress kept in the index is that of the whole folder, which a part does not end.
@@ -243,7 +264,12 @@ def update(
         store.sweep([known.content for _, _, known in todo if known] if starts else None)
         if facts is not None:
             _describe(store, facts, report)
+            if shard is not None:  # the others have the rest of the names
+                report.unmatched = [name for name in report.unmatched if shard.holds(Path(name))]
         store.prepare(checked=not starts)
+        if shard is not None and not starts:
+            counts = store.info()
+            finish_shard(store.path, pictures=counts.pictures, unread=counts.unread)
     return report
 
 
