@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli import index_labels, index_measure, index_shards
+from edge_sim.cli import index_labels, index_measure, index_ray, index_shards
 from edge_sim.cli.index_labels import pictures_below
 from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, print_table, progress, say
@@ -48,7 +48,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="index a folder, or bring its index up to date",
         description=build_index.__doc__,
     )
-    build.add_argument("folder", type=Path, metavar="DIR", help="pictures, subfolders included")
+    build.add_argument("folder", metavar="DIR", help="pictures, subfolders included")
     build.add_argument("--out", type=Path, required=True, metavar="INDEX", help="the index folder")
     model_options(build)
     build.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
@@ -61,6 +61,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
     index_shards.shard_option(build)
+    index_ray.ray_options(build)
     build.set_defaults(handler=build_index)
     for name, handler, text in (
         ("add", add, "bring an index up to date, or only some of its files"),
@@ -99,16 +100,20 @@ def build_index(args: argparse.Namespace) -> int:
     from edge_sim.search.store import IndexStore
     from edge_sim.vision.embedders import open_embedder
 
-    if not is_dir(args.folder):
-        raise SearchError(f"{args.folder}: no such folder")
+    index_ray.check_ray_options(args)
+    folder = Path(args.folder)
+    if args.ray is None and not is_dir(folder):
+        raise SearchError(f"{folder}: no such folder")
     embedder = open_embedder(args.model)
     plan = IndexPlan(
-        root=absolute(args.folder),
+        root=absolute(folder),
         model_id=embedder.model_id,
         model=stored_model(args.model),
         scale=VectorScale(args.scale),
         kind="exact" if args.shard and args.kind == "auto" else args.kind,
     )
+    if args.ray is not None:
+        return index_ray.build_on_ray(args, plan, _print_report)
     with IndexStore.open(args.out, create=plan) as store:
         return _update(args, store, embedder, table=args.attributes, shard=args.shard)
 

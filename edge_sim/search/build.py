@@ -111,15 +111,17 @@ def scan(
         if shard and not is_dir(start) and not shard.holds(start.relative_to(root)):
             raise SearchError(f"{start}: belongs to another shard than {shard}")
     for start in chosen or [root]:
-        paths = _walk(start, root, found, skip) if is_dir(start) else iter([start])
+        paths = walk(start, root, found, skip) if is_dir(start) else iter([start])
         for path in paths:
             if shard is None or shard.holds(path.relative_to(root)):
-                _record_file(path, root, found)
+                record_file(path, root, found)
     found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}
     return found
 
 
-def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[Path]:
+def walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[Path]:
+    """Yield the pictures under a folder; note in `found` what cannot be opened, and the videos."""
+
     def closed(error: OSError) -> None:
         folder = Path(os.fsdecode(error.filename)).relative_to(root)
         found.closed.add(folder)
@@ -145,7 +147,8 @@ def is_made_by_programs(name: str) -> bool:
     return name.startswith(".") or name.lower() in _PROGRAM_FOLDERS
 
 
-def _record_file(path: Path, root: Path, found: Scan) -> None:
+def record_file(path: Path, root: Path, found: Scan) -> None:
+    """Add a file to those found: with its state, or with the reason why it cannot be read."""
     inside = path.relative_to(root)
     try:
         state = path.stat()
@@ -263,7 +266,7 @@ def update(
             report.gone = _forget_gone(store, found, known)
         store.sweep([known.content for _, _, known in todo if known] if starts else None)
         if facts is not None:
-            _describe(store, facts, report)
+            describe(store, facts, report)
             if shard is not None:  # the others have the rest of the names
                 report.unmatched = [name for name in report.unmatched if shard.holds(Path(name))]
         store.prepare(checked=not starts)
@@ -304,7 +307,7 @@ def _forget_gone(store: IndexStore, found: Scan, known: Mapping[Path, Known]) ->
     return store.forget(gone) if gone else 0
 
 
-def _describe(
+def describe(
     store: IndexStore, facts: Mapping[str, Mapping[str, str]], report: UpdateReport
 ) -> None:
     """Give the pictures the attributes of the table; note the names that are no picture."""
@@ -429,8 +432,32 @@ def _read(
     root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int], side_px: int
 ) -> _Read:
     known = Known(path, state.size, state.mtime_ns)
+    return _content(known, lambda: picture_bytes(root / path), hashes, side_px)
+
+
+def embedded_file(
+    known: Known, read: Callable[[], bytes], embedder: Embedder, plan: IndexPlan
+) -> EmbeddedFile | Known:
+    """Return the entry of a picture from anywhere.
+
+    Args:
+        known: Entry without a content.
+        read: Function that returns the bytes, or raises `OSError` or `ValueError`.
+        embedder: Embedder of the index.
+        plan: Settings of the index.
+
+    Raises:
+        SearchError: The scale needs cells, and the model has none.
+    """
+    found = _content(known, read, {}, enough_px(embedder))
+    return found.known if found.picture is None else _embedded(found, embedder, plan)
+
+
+def _content(
+    known: Known, read: Callable[[], bytes], hashes: Mapping[bytes, int], side_px: int
+) -> _Read:
     try:
-        data = picture_bytes(root / path)
+        data = read()
         digest = sha256(data).digest()
         if digest in hashes:
             return _Read(known, digest)

@@ -152,13 +152,17 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, name: str = "lock") -> Iterator[None]:
     """Hold the lock of an index; the system gives it back when the process ends, however it ends.
+
+    Args:
+        folder: Folder of the index.
+        name: Name of the file that is locked.
 
     Raises:
         SearchError: Another process holds it, or the folder cannot be written to.
     """
-    path = folder / "lock"
+    path = folder / name
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
