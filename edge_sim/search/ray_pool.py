@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_sim.core.files import printable
 from edge_sim.errors import SearchError
 from edge_sim.search.cluster import EmbeddingOrder, EmbeddingTask, EmbeddingWorker, TaskResult
 from edge_sim.secrets import mask_secrets
@@ -23,6 +26,7 @@ TASKS_PER_WORKER = 2
 LOCAL = "local"
 START_S = 300.0
 """Longest time without any worker."""
+CONNECT_S = 10.0
 _TICK_S = 1.0
 
 
@@ -172,6 +176,7 @@ class RayPool:
 
 
 def _connect(ray: Any, address: str) -> None:
+    _check_reachable(address)
     named: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == LOCAL:
         named["include_dashboard"] = False
@@ -181,6 +186,19 @@ def _connect(ray: Any, address: str) -> None:
     except Exception as error:  # of a start that took too long Ray raises no class of its own
         reason = _first_line(error)
         raise SearchError(mask_secrets(f"no Ray cluster at {address} ({reason})")) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `SearchError` if nothing listens at an address: Ray would try it for many minutes."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+)\]?:([0-9]{1,5})", address)
+    if match is None:
+        return
+    try:
+        with socket.create_connection((match[1], int(match[2])), timeout=CONNECT_S):
+            pass
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SearchError(f"no Ray cluster at {printable(address)} ({reason})") from error
 
 
 def _is_loss(ray: Any, error: BaseException) -> bool:

@@ -141,7 +141,7 @@ class TarStorage:
             with tarfile.open(self.root, "r:") as archive:
                 while (member := archive.next()) is not None:
                     # It keeps all members for a second pass, 1.5 kB each.
-                    archive.members.clear()
+                    archive.members.clear()  # type: ignore[attr-defined]
                     name = _relative(member.name)
                     if member.isreg() and not member.issparse() and name is not None:
                         mtime_ns = int(member.mtime * 1_000_000_000)

@@ -118,7 +118,7 @@ def test_a_cluster_that_is_not_there_is_one_line(
     command = build(photos, tmp_path / "index", "127.0.0.1:1")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "edge-sim: no Ray cluster at 127.0.0.1:1 " in done.stderr
+    assert "edge-sim: no Ray cluster at 127.0.0.1:1 (Connection refused)" in done.stderr
     assert "Traceback" not in done.stderr
 
 
