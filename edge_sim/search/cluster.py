@@ -214,7 +214,7 @@ def build_on_workers(
         report.gone = sink.remove(listing.changed(), listing.gone(closed))
         if counts.to_read:
             with open_pool() as pool:
-                run = _Run(sink, pool, report, counts.to_read)
+                run = _TaskQueue(sink, pool, report, counts.to_read)
                 with closing(run.embed(listing.to_read())) as done:
                     for _ in done if progress is None else progress(done, counts.to_read):
                         pass
@@ -222,7 +222,7 @@ def build_on_workers(
     return report
 
 
-class _Run:
+class _TaskQueue:
     """Tasks of one build, until all of them have ended."""
 
     def __init__(self, sink: RowSink, pool: WorkerPool, report: UpdateReport, total: int) -> None:

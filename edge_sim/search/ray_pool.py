@@ -27,6 +27,8 @@ LOCAL = "local"
 START_S = 300.0
 """Longest time without any worker."""
 CONNECT_S = 10.0
+MOST_LOST, MOST_LOST_PER_WORKER = 10, 3
+"""Workers that may be lost between two results; a node that goes takes many along."""
 _TICK_S = 1.0
 
 
@@ -69,6 +71,7 @@ class RayPool:
             self._idle_since_s = time.monotonic()
             self.lost = 0
             """Number of workers that were lost."""
+            self._lost_in_a_row = 0
             self._fill()
         except BaseException:
             ray.shutdown()
@@ -150,12 +153,19 @@ class RayPool:
             if isinstance(error, self._ray.exceptions.ObjectLostError):
                 return [TaskResult(actor.tasks.pop(reference), lost="its rows were lost")]
             return self._drop(actor, _first_line(error))
+        self._lost_in_a_row = 0
         return [TaskResult(actor.tasks.pop(reference), rows)]
 
     def _drop(self, actor: _Actor, reason: str = "") -> list[TaskResult]:
         """Give up a worker; return its tasks, of which it was at the first."""
         self._actors.remove(actor)
         self.lost += 1
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row > MOST_LOST_PER_WORKER * self.wanted + MOST_LOST:
+            raise SearchError(
+                f"{self._lost_in_a_row} workers ended without a result ({reason}); `ray logs` has "
+                f"more"
+            )
         logging.getLogger(__name__).info("a worker was lost: %s", reason)
         self._ray.kill(actor.handle)
         return [
