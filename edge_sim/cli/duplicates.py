@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_sim.analysis.report.pages import CaptionedPicture, Mark, PictureRow
     from edge_sim.search.duplicates import Distinct, Group
-    from edge_sim.search.rows import IndexEntry
+    from edge_sim.search.entries import IndexEntry
     from edge_sim.search.store import IndexStore
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli import index_labels, index_measure
+from edge_sim.cli import index_import, index_labels, index_measure
 from edge_sim.cli.index_labels import pictures_below
 from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, print_table, progress, say
@@ -76,6 +76,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb = verbs.add_parser(name, help=text, description=handler.__doc__)
         verb.add_argument("index", type=Path, metavar="INDEX")
         verb.set_defaults(handler=handler)
+    index_import.register(verbs)
     index_labels.register(verbs)
     index_measure.register(verbs)
     for verb in verbs.choices.values():
@@ -116,6 +117,7 @@ def add(args: argparse.Namespace) -> int:
     from edge_sim.vision.embedders import open_embedder
 
     with IndexStore.open(args.index) as store:
+        store.check_pictures()
         embedder = open_embedder(store.plan.model)
         starts = [absolute(path) for path in args.paths]
         return _update(args, store, embedder, starts)

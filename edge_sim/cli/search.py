@@ -244,7 +244,7 @@ class _Opened:
 
     Args:
         collection: The collection.
-        embedder: Its model.
+        embedder: Its model; None for imported vectors.
         head: Learned likeness to search by; None for that of the model.
         picture: Function that returns the picture of a hit.
         tag: Function that tags pictures by their names, and returns the number of new tags.
@@ -253,20 +253,24 @@ class _Opened:
     """
 
     collection: Collection
-    embedder: Embedder
+    embedder: Embedder | None
     head: Head | None
     picture: Callable[[Hit], BgrImage | None]
     tag: Callable[[list[str], str], int]
     known: Known
     cut_bars: bool
 
+    @property
+    def model_id(self) -> str:
+        """Model of the queries."""
+        own = self.collection.model_id if self.embedder is None else self.embedder.model_id
+        return own or ""
+
 
 def search(args: argparse.Namespace) -> int:
     """Find and print; exit code 0 also where nothing is found."""
-    from edge_sim.core.types import Roi
     from edge_sim.errors import DataError
     from edge_sim.gallery.gallery import checked_name
-    from edge_sim.search.queries import query_of
     from edge_sim.search.rows import VectorScale
     from edge_sim.search.searcher import Searcher, SearchFilter, adapted, adapted_query
 
@@ -289,18 +293,14 @@ def search(args: argparse.Namespace) -> int:
         _check_text(args)
     if len(args.query) > 1 and args.metric in PIXEL_METRICS:
         raise SearchError(f"--metric {args.metric} compares pixels: give one --query")
-    region = None if args.roi is None else Roi(*args.roi)
     with _opened(args) as opened:
         collection = opened.collection
-        query = _in_words(args, opened) if args.text is not None else None
-        query = query or query_of(
-            args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
-        )
+        query = _query_of(args, opened)
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
         learned = opened.head is not None
-        least = resolved_least(args, opened.embedder.model_id, learned=learned)
+        least = resolved_least(args, opened.model_id, learned=learned)
         wanted = replace(wanted, min_score=least)
         answer = Searcher(collection).search(query, wanted)
         names = [hit.name for hit in answer.hits]
@@ -309,6 +309,23 @@ def search(args: argparse.Namespace) -> int:
             _write_report(args, answer, opened)
     _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
     return 0
+
+
+def _query_of(args: argparse.Namespace, opened: _Opened) -> Query:
+    from edge_sim.core.types import Roi
+    from edge_sim.search.queries import query_of, query_of_vectors
+
+    if args.text is not None:
+        return _in_words(args, opened)
+    if opened.embedder is None:
+        if args.roi is not None or args.metric in PIXEL_METRICS:
+            raise SearchError(
+                f"{args.index}: holds imported vectors, no pictures: search it without --roi and "
+                f"--metric {'|'.join(PIXEL_METRICS)}"
+            )
+        return query_of_vectors(args.query, opened.collection)
+    region = None if args.roi is None else Roi(*args.roi)
+    return query_of(args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region)
 
 
 def _check_text(args: argparse.Namespace) -> None:
@@ -326,7 +343,7 @@ def _in_words(args: argparse.Namespace, opened: _Opened) -> Query:
     """Return the query of --text, and say which words are not known."""
     from edge_sim.search.words import open_words
 
-    query, unknown = open_words(opened.embedder.model_id).query(args.text)
+    query, unknown = open_words(opened.model_id).query(args.text)
     for word in unknown:
         note(str(word))
     return query
@@ -363,7 +380,9 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
             known = partial(_picture_of_index, index.plan.root, set(collection.names))
             yield _Opened(
                 collection,
-                open_embedder(args.model or index.plan.model),
+                None
+                if index.plan.is_imported and args.model is None
+                else open_embedder(args.model or index.plan.model),
                 head_for_index(args),
                 lambda hit: known(hit.name),
                 lambda names, tag: index.tag(map(Path, names), tag),

@@ -222,6 +222,7 @@ def update(
         SearchError: The folder is not there, the disk is full, or another process updates it.
         DataError: The table of attributes cannot be used.
     """
+    store.check_pictures()
     store.check_model(embedder.model_id)
     root = store.plan.root
     table = found_table(root) if table is None else table

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import natural_key
 from edge_sim.search.colours import APART, Colours, colour_distances, differ_in_colour
-from edge_sim.search.rows import INDEX_THUMBNAIL_PX, IndexEntry
+from edge_sim.search.entries import IndexEntry
+from edge_sim.search.rows import INDEX_THUMBNAIL_PX
 
 THRESHOLD = 0.82
 """From the measurement above; 0.75 gives 0.991 and 0.988, 0.90 gives 0.918 and 0.998."""

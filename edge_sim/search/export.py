@@ -109,7 +109,7 @@ def _without_path(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _folders(pictures: Sequence[ExportedPicture], place: Path) -> None:
-    _new_folder(place)
+    new_folder(place)
     for item in pictures:
         for tag in item.tags or (UNTAGGED,):
             folder = place / tag
@@ -123,7 +123,7 @@ def _label_studio(pictures: Sequence[ExportedPicture], place: Path) -> None:
     Layout: https://labelstud.io/guide/tasks and .../guide/predictions (local files are addressed
     relative to the document root of the storage).
     """
-    _new_folder(place)
+    new_folder(place)
     tasks = []
     for item, file in _copied(pictures, place / "pictures"):
         task: dict[str, object] = {
@@ -162,7 +162,7 @@ def _fiftyone(pictures: Sequence[ExportedPicture], place: Path) -> None:
     Layout: https://docs.voxel51.com/user_guide/import_datasets.html, the type of that name. Tags
     and attributes are those of the label, so a picture without a state has none.
     """
-    _new_folder(place)
+    new_folder(place)
     labels: dict[str, dict[str, object] | None] = {}
     for item, file in _copied(pictures, place / "data"):
         facts = {_field_name(key): value for key, value in _without_path(item.facts).items()}
@@ -207,7 +207,7 @@ def _write_table(place: Path, text: str) -> None:
     write_whole(place, text.encode("utf-8", "backslashreplace"))
 
 
-def _new_folder(place: Path) -> None:
+def new_folder(place: Path) -> None:
     if exists(place) and (not is_dir(place) or any(True for _ in entries(place))):
         raise SearchError(f"{place}: is there already; name a new or empty folder")
     place.mkdir(parents=True, exist_ok=True)

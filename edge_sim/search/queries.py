@@ -4,6 +4,7 @@ cat.jpg                 a picture file
 clip.mp4#t=12.5         the frame of a video at 12.5 s from its start
 r7f3a                   a reference of the gallery that is searched, by its id
 cats/1.jpg              a picture of the index that is searched, by its path in it
+vector.npy              a vector, where imported vectors are searched
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.io.sources.video import open_video
 from edge_sim.search.bars import embedding_of
-from edge_sim.search.searcher import Query
+from edge_sim.search.searcher import Collection, Query
 
 MAX_QUERIES = 100
 _FRAME = re.compile(r"(?P<file>.+)#t=(?P<time>\d{1,7}(?:\.\d{1,6})?)")
@@ -64,6 +65,46 @@ def query_of(
             pixels = _cropped(pixels, roi, name)
         found.append(query_of_pixels(pixels, embedder, cut_bars=cut_bars))
     return found[0] if len(found) == 1 else _mean(found)
+
+
+def query_of_vectors(names: Sequence[str], own: Collection) -> Query:
+    """Return the query of one vector, or of several: their mean. No model is needed.
+
+    Args:
+        names: Pictures of the collection, or .npy files that hold one vector each, 1 to 100.
+        own: Collection that is searched.
+
+    Raises:
+        SearchError: There is no such picture or file, or it holds no vector of this length.
+    """
+    if not 1 <= len(names) <= MAX_QUERIES:
+        raise SearchError(f"give 1 to {MAX_QUERIES} ids to search by, got {len(names)}")
+    blank = np.zeros((THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    found = [
+        Query(Embedding(_vector_of(name, own), None, own.model_id or ""), blank) for name in names
+    ]
+    return found[0] if len(found) == 1 else _mean(found)
+
+
+def _vector_of(name: str, own: Collection) -> FloatVector:
+    if name in own.names:
+        return np.array(own.vectors[own.names.index(name)][: own.dimension], np.float32)
+    path = Path(name)
+    if path.suffix.lower() != ".npy" or not is_file(path):
+        raise SearchError(
+            f"{printable(name)}: none of the ids that are searched, and no .npy file; these are "
+            f"imported vectors, which have no model for pictures"
+        )
+    try:
+        vector = np.lib.format.open_memmap(path, mode="r")
+        if vector.size != own.dimension or vector.dtype.kind not in "fiu":
+            raise ValueError(f"not one vector of {own.dimension} numbers")
+        unit = normalised(np.array(vector, np.float32).reshape(1, -1))[0]
+    except (OSError, ValueError, EOFError, OverflowError) as error:
+        raise SearchError(f"{printable(name)}: cannot be searched by ({error})") from error
+    if not unit.any():
+        raise SearchError(f"{printable(name)}: cannot be searched by (it is all zeros)")
+    return unit
 
 
 def query_of_pixels(pixels: BgrImage, embedder: Embedder, *, cut_bars: bool) -> Query:

@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 from edge_sim.core.files import printable
 from edge_sim.core.images import measure, squash
 from edge_sim.core.ranking import Rows
-from edge_sim.core.sqlite import kept_figure, kept_path, transaction
+from edge_sim.core.sqlite import kept_path, transaction
 from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
 from edge_sim.search import attributes
 from edge_sim.search.colours import COLOUR_BYTES, SIDE, Colours
+from edge_sim.search.entries import IndexEntry
 
 INDEX_THUMBNAIL_PX = 48
 """Side of the grey thumbnails that near-duplicates are found by, pixels."""
 _GREY_BYTES = INDEX_THUMBNAIL_PX * INDEX_THUMBNAIL_PX
+IMPORTED = "imported"
+"""Spec of the model of an index of imported vectors, which no embedder has."""
 
 
 class VectorScale(str, Enum):
@@ -50,7 +53,8 @@ class IndexPlan:
     Args:
         root: Folder of the pictures.
         model_id: Model of the embedder.
-        model: Spec that opens the same embedder again: `default`, `thumbnail` or a path.
+        model: Spec that opens the same embedder again: `default`, `thumbnail` or a path; `imported`
+            for vectors without a model.
         scale: Part of the embeddings that is kept; `both` can be searched in all three ways.
         kind: Key of `edge_sim.search.indexes.KINDS`, or `auto`: chosen by size.
         cuts_bars: Whether pictures are embedded without their bars; see `edge_sim.search.bars`.
@@ -63,56 +67,10 @@ class IndexPlan:
     kind: str = "auto"
     cuts_bars: bool = True
 
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """Picture in the index.
-
-    Args:
-        path: Path relative to the root.
-        width: Width, pixels.
-        height: Height, pixels.
-        file_bytes: Size of the file, bytes.
-        sharpness: Sharpness, as in `Quality`.
-        contrast: Contrast, as in `Quality`.
-        content: Number of the content, equal for files that are byte for byte the same.
-        tags: Sorted tags.
-        own: Attributes from the table of the folder and from EXIF.
-    """
-
-    path: Path
-    width: int
-    height: int
-    file_bytes: int
-    sharpness: float
-    contrast: float
-    content: int
-    tags: tuple[str, ...] = ()
-    own: Mapping[str, str] = field(default_factory=dict)
-
     @property
-    def state(self) -> str:
-        """Name of the folder that the picture lies in; empty directly under the root."""
-        return self.path.parent.name
-
-    @property
-    def attributes(self) -> Mapping[str, str]:
-        """Attributes for filters, besides tags."""
-        return {
-            **self.own,
-            "path": printable(self.path),
-            "folder": self.path.parent.as_posix(),
-            "state": self.state,
-            "suffix": self.path.suffix.lower().lstrip("."),
-            "width": str(self.width),
-            "height": str(self.height),
-            "bytes": str(self.file_bytes),
-        }
-
-    def facts(self) -> Iterator[tuple[str, str]]:
-        """Yield the (key, value) pairs that filters see: the attributes, and each tag as `tag`."""
-        yield from self.attributes.items()
-        yield from ((attributes.TAG, tag) for tag in self.tags)
+    def is_imported(self) -> bool:
+        """True if the index holds imported vectors, and no pictures."""
+        return self.model == IMPORTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +108,19 @@ class BuildProgress:
         done: Number of files that are in the index.
         total: Number of files to read.
         is_running: Whether a process is at work on it.
+        verb: Verb of `edge-sim index` that goes on with it.
     """
 
     done: int
     total: int
     is_running: bool
+    verb: str = "build"
 
     def __str__(self) -> str:
         share = f"{100 * self.done // max(1, self.total)} %, {self.done} of {self.total} files"
         if self.is_running:
             return f"being built by another process: {share}"
-        return f"stopped at {share}; `edge-sim index build` goes on"
+        return f"stopped at {share}; `edge-sim index {self.verb}` goes on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,28 +278,6 @@ def counts(connection: sqlite3.Connection) -> Counts:
     return Counts(read, every - read - left_out, left_out)
 
 
-def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
-    """Yield the pictures in order of their rows."""
-    marked = attributes.tags_of_files(connection)
-    own = attributes.attributes_of_files(connection)
-    found = connection.execute(
-        "SELECT files.id, path, bytes, width, height, sharpness, contrast, content "
-        "FROM files JOIN contents ON contents.id = content ORDER BY files.id"
-    )
-    for number, path, size, width, height, sharpness, contrast, content in found:
-        yield IndexEntry(
-            path=kept_path(path),
-            width=int(width),
-            height=int(height),
-            file_bytes=int(size),
-            sharpness=kept_figure(sharpness),
-            contrast=kept_figure(contrast),
-            content=int(content),
-            tags=marked.get(number, ()),
-            own=own.get(number, {}),
-        )
-
-
 def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
     """Yield the files that cannot be searched, less those that were left out by hand."""
     found = connection.execute(
@@ -384,7 +322,7 @@ def keep_derived(connection: sqlite3.Connection, text: str, last: int) -> None:
     """Write the entry of the files made from the contents, of which `last` was the last."""
     with transaction(connection, writes=True):
         connection.execute("INSERT OR REPLACE INTO settings VALUES ('derived', ?)", (text,))
-        _raise_last(connection, last)
+        raise_last(connection, last)
 
 
 def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
@@ -512,7 +450,7 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
         [("dimension", str(item.dimension)), ("width", str(item.vector.size))],
     )
     values = (
-        _next_number(connection),
+        next_number(connection),
         item.sha256,
         *item.shape,
         item.sharpness,
@@ -532,7 +470,7 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
     return int(found.fetchone()[0])
 
 
-def _next_number(connection: sqlite3.Connection) -> int:
+def next_number(connection: sqlite3.Connection) -> int:
     """Return a number that no content has or had: files made from contents name them by it."""
     found = connection.execute(
         "SELECT max(coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?), 0), "
@@ -540,11 +478,11 @@ def _next_number(connection: sqlite3.Connection) -> int:
         (_LAST_CONTENT,),
     )
     number = int(found.fetchone()[0]) + 1
-    _raise_last(connection, number)
+    raise_last(connection, number)
     return number
 
 
-def _raise_last(connection: sqlite3.Connection, number: int) -> None:
+def raise_last(connection: sqlite3.Connection, number: int) -> None:
     connection.execute(
         "INSERT INTO settings VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE "
         "SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",

@@ -5,10 +5,9 @@ One process at a time updates an index.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from os import PathLike
 from pathlib import Path
@@ -23,14 +22,16 @@ from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
 from edge_sim.errors import EdgeSimError, ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.search import attributes, bars, index_files, rows
+from edge_sim.search import attributes, bars, index_files, rows, vector_rows
+from edge_sim.search import entries as entry_rows
 from edge_sim.search.colours import Colours
+from edge_sim.search.entries import IndexEntry
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.ivf import FileProgress
+from edge_sim.search.locking import exclusive, is_locked
 from edge_sim.search.rows import (
     BuildProgress,
     EmbeddedFile,
-    IndexEntry,
     IndexPlan,
     Info,
     Known,
@@ -151,45 +152,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
     )
 
 
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the lock of an index; the system gives it back when the process ends, however it ends.
-
-    Raises:
-        SearchError: Another process holds it, or the folder cannot be written to.
-    """
-    path = folder / "lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise SearchError(f"{path}: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SearchError(
-                f"{folder}: another process is updating this index; wait until it is done"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether a process holds the lock of an index."""
-    try:
-        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 class IndexStore:
     """Open index. Use it from the thread that opened it; close it, or use `with`.
 
@@ -263,6 +225,14 @@ class IndexStore:
                 f"name that one with --model, or build another index"
             )
 
+    def check_pictures(self) -> None:
+        """Raise `SearchError` if the index holds imported vectors instead of pictures."""
+        if self.plan.is_imported:
+            raise SearchError(
+                f"{self.path}: holds imported vectors, no pictures; `edge-sim index import` "
+                f"updates it, and a search takes its ids or a .npy file as --query"
+            )
+
     def info(self) -> Info:
         """Return the description of the index."""
         plan = self.plan
@@ -301,12 +271,15 @@ class IndexStore:
         """Return the update that is running or was stopped; None if the last one ended."""
         with self._reading() as connection:
             found = rows.progress(connection)
-        return None if found is None else BuildProgress(*found, is_locked(self.path))
+        if found is None:
+            return None
+        verb = "import" if self.plan.is_imported else "build"
+        return BuildProgress(*found, is_locked(self.path), verb)
 
     def entries(self) -> tuple[IndexEntry, ...]:
         """Return the pictures, in order of their rows."""
         with self._reading() as connection:
-            return tuple(rows.entries(connection))
+            return tuple(entry_rows.entries(connection))
 
     def unread(self) -> tuple[Unread, ...]:
         """Return the files that cannot be searched, by path."""
@@ -328,7 +301,7 @@ class IndexStore:
     def _table(self, connection: sqlite3.Connection) -> PictureTable:
         # In one snapshot: a content that is listed is there when its vector is read.
         with transaction(connection, writes=False):
-            found = tuple(rows.entries(connection))
+            found = tuple(entry_rows.entries(connection))
             dimension = int(rows.settings(connection).get("dimension", 0))
             made = index_files.current(connection, self.path)
             if made is None:
@@ -340,6 +313,7 @@ class IndexStore:
 
     def thumbnails(self) -> NDArray[np.uint8]:
         """Return (N, 48, 48) uint8 grey thumbnails, in order of the rows."""
+        self.check_pictures()
         with self._reading() as connection:
             return rows.small_pictures(connection)[0]
 
@@ -379,6 +353,37 @@ class IndexStore:
             if progress is not None:
                 rows.set_progress(connection, *progress)
         return new
+
+    def put_vectors(
+        self,
+        batch: Sequence[vector_rows.ImportedRow],
+        report: vector_rows.ImportReport,
+        *,
+        progress: tuple[int, int],
+    ) -> None:
+        """Write imported rows, in one transaction, and count them.
+
+        Args:
+            batch: The rows, one or more.
+            report: Counts to raise.
+            progress: Number of rows that are done with these, and of how many.
+        """
+        with self._changing() as connection:
+            vector_rows.put(connection, batch, report)
+            rows.set_progress(connection, *progress)
+
+    def describe_vectors(
+        self, facts: Mapping[str, Mapping[str, str]], tags: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Give imported rows their attributes, all others none, and add tags, by their ids."""
+        with self._reading() as connection, transaction(connection, writes=True):
+            vector_rows.describe(connection, facts, tags)
+
+    def forget_but(self, names: Iterable[str]) -> int:
+        """Delete all ids but these from the index; return the number of those deleted."""
+        with self._reading() as connection:
+            gone = vector_rows.paths_but(connection, names)
+        return self.forget(gone) if gone else 0
 
     def end_progress(self) -> None:
         """Write that the update of the folder is at its end."""
@@ -517,6 +522,9 @@ class IndexStore:
             raise SearchError(
                 f"{self.path}: an index of {own.root}; give another --out for {plan.root}"
             )
+        if own.is_imported != plan.is_imported:
+            held, other = ("imported vectors", "pictures")[:: 1 if own.is_imported else -1]
+            raise SearchError(f"{self.path}: holds {held}; give another --out for {other}")
         if own.scale is not plan.scale:
             raise SearchError(
                 f"{self.path}: keeps the scale {own.scale.value}, not {plan.scale.value}; "

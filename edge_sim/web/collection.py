@@ -21,7 +21,7 @@ from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.search.duplicates import THRESHOLD, distinct_files, duplicate_groups
 from edge_sim.search.filters import Filter, parse_filter
 from edge_sim.search.picture_map import picture_map
-from edge_sim.search.queries import enough_px, query_of_pixels
+from edge_sim.search.queries import enough_px, query_of_pixels, query_of_vectors
 from edge_sim.search.searcher import Answer, Query, Searcher, SearchFilter, collection_of_index
 from edge_sim.search.store import NAME, IndexStore
 from edge_sim.search.words import open_words
@@ -99,6 +99,10 @@ class CollectionView:
     def embedder(self) -> Embedder:
         """Model for queries, opened when first needed; to be used under the lock."""
         if self._embedder is None:
+            if self.plan.is_imported:
+                raise HTTPException(
+                    422, "the collection holds imported vectors, which have no model for pictures"
+                )
             self._embedder = open_embedder(self.plan.model)
         return self._embedder
 
@@ -178,6 +182,8 @@ def search(asked: ApiRequest) -> Mapping[str, Any]:
         query, unknown = open_words(view.plan.model_id).query(text)
         return {**_found(asked, view, query), "unknown": [str(word) for word in unknown]}
     row = view.row(asked.query.get("id") or "")
+    if view.plan.is_imported:
+        return _found(asked, view, query_of_vectors([view.collection.names[row]], view.collection))
     return _searched(asked, view, _cropped(asked, view.pixels(row, _side_px(asked, view))))
 
 
