@@ -13,8 +13,8 @@ from edge_sim.core.files import printable
 
 if TYPE_CHECKING:
     from edge_sim.analysis.report.pages import CaptionedPicture
+    from edge_sim.search.entries import EntryTable, IndexEntry
     from edge_sim.search.picture_map import PictureMap
-    from edge_sim.search.entries import IndexEntry
     from edge_sim.search.store import IndexStore
 
 SCHEMA = 1
@@ -220,15 +220,12 @@ def _chosen(args: argparse.Namespace, store: IndexStore) -> list[IndexEntry]:
     return [found[row] for row in _passing(args, found)]
 
 
-def _passing(args: argparse.Namespace, found: Sequence[IndexEntry]) -> list[int]:
+def _passing(args: argparse.Namespace, found: EntryTable) -> list[int]:
     """Return the rows that pass the filter of the arguments."""
-    from edge_sim.search.attributes import TAG
-    from edge_sim.search.filters import AttributeTable
-
     where = combined_filter(args.where, state=args.state, tags=args.tag)
     if where is None or not found:
         return list(range(len(found)))
-    table = AttributeTable((item.facts() for item in found), keys=(TAG,))
+    table = found.attribute_table()
     mask = table.mask(where)
     for hint in table.hints(where):
         note(printable(hint))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -350,7 +350,7 @@ def _in_words(args: argparse.Namespace, opened: _Opened) -> Query:
 
 
 def _picture_of_index(
-    root: Path, paths: set[str], name: str, side_px: int | None = None
+    root: Path, paths: Sequence[str], name: str, side_px: int | None = None
 ) -> BgrImage | None:
     """Return a picture of an index by its path in it; None if it is not there or cannot be read."""
     from edge_sim.errors import SourceError
@@ -377,7 +377,7 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
             if (state := index.update_state()) is not None:
                 note(f"{args.index}: {state}")
             collection = collection_of_index(index)
-            known = partial(_picture_of_index, index.plan.root, set(collection.names))
+            known = partial(_picture_of_index, index.plan.root, collection.names)
             yield _Opened(
                 collection,
                 None

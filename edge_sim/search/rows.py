@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.files import printable
 from edge_sim.core.images import measure, squash
 from edge_sim.core.ranking import Rows
 from edge_sim.core.sqlite import kept_path, transaction
@@ -26,7 +25,7 @@ from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
 from edge_sim.search import attributes
 from edge_sim.search.colours import COLOUR_BYTES, SIDE, Colours
-from edge_sim.search.entries import IndexEntry
+from edge_sim.search.entries import EntryTable
 
 INDEX_THUMBNAIL_PX = 48
 """Side of the grey thumbnails that near-duplicates are found by, pixels."""
@@ -93,7 +92,7 @@ class PictureTable:
         graph: File that the kind has beside the vectors; None where there is none.
     """
 
-    entries: tuple[IndexEntry, ...]
+    entries: EntryTable
     vectors: Rows
     dimension: int
     kind: str
@@ -222,6 +221,11 @@ class Counts:
 def settings(connection: sqlite3.Connection) -> dict[str, str]:
     """Return all settings."""
     return dict(connection.execute("SELECT name, value FROM settings"))
+
+
+def is_imported(connection: sqlite3.Connection) -> bool:
+    """Return whether an index holds imported vectors."""
+    return bytes.fromhex(settings(connection).get("model", "")) == IMPORTED.encode()
 
 
 def set_calibration(connection: sqlite3.Connection, text: str) -> None:

@@ -38,6 +38,7 @@ class Collection:
         thumbnail: Function that returns the (96, 96) thumbnail of a row, None if unreadable.
         kind: Kind of index, a key of `indexes.KINDS`.
         graph: File that the kind has beside the global vectors.
+        attributes: Function that returns the facts by key; None makes them from `facts`.
     """
 
     names: Sequence[str]
@@ -48,6 +49,7 @@ class Collection:
     thumbnail: Callable[[int], GrayImage | None]
     kind: str = "exact"
     graph: Path | None = None
+    attributes: Callable[[], AttributeTable] | None = None
 
 
 def collection_of_store(store: GalleryStore, *, watch: str | None = None) -> Collection:
@@ -92,7 +94,7 @@ def collection_of_index(store: IndexStore) -> Collection:
             return None
 
     return Collection(
-        names=[str(entry.path) for entry in entries],
+        names=entries.names,
         vectors=table.vectors,
         dimension=table.dimension,
         model_id=plan.model_id,
@@ -100,6 +102,7 @@ def collection_of_index(store: IndexStore) -> Collection:
         thumbnail=small,
         kind=table.kind,
         graph=table.graph,
+        attributes=entries.attribute_table,
     )
 
 
@@ -286,8 +289,11 @@ class Searcher:
         """Attributes of the pictures, read when first needed."""
         if self._attributes is None:
             own = self.collection
-            facts = (own.facts(row) for row in range(len(own.names)))
-            self._attributes = AttributeTable(facts, keys=(TAG,))
+            if own.attributes is not None:
+                self._attributes = own.attributes()
+            else:
+                facts = (own.facts(row) for row in range(len(own.names)))
+                self._attributes = AttributeTable(facts, keys=(TAG,))
         return self._attributes
 
     def search(self, query: Query, search_filter: SearchFilter) -> Answer:
@@ -307,7 +313,7 @@ class Searcher:
         where = search_filter.where
         among = None if where is None or not total else self.attributes.mask(where)
         hints = () if where is None or not total else tuple(self.attributes.hints(where))
-        eligible = total if among is None else int(among.sum())
+        eligible = total if among is None else int(np.count_nonzero(among))
         if not eligible:
             return Answer((), total, 0, own.kind, hints=hints)
         by_pixels = search_filter.metric in (SSIM, FUSED)

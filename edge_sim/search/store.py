@@ -25,7 +25,7 @@ from edge_sim.gallery.gallery import checked_name
 from edge_sim.search import attributes, bars, index_files, rows, vector_rows
 from edge_sim.search import entries as entry_rows
 from edge_sim.search.colours import Colours
-from edge_sim.search.entries import IndexEntry
+from edge_sim.search.entries import EntryTable
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.ivf import FileProgress
 from edge_sim.search.locking import exclusive, is_locked
@@ -276,10 +276,11 @@ class IndexStore:
         verb = "import" if self.plan.is_imported else "build"
         return BuildProgress(*found, is_locked(self.path), verb)
 
-    def entries(self) -> tuple[IndexEntry, ...]:
+    def entries(self) -> EntryTable:
         """Return the pictures, in order of their rows."""
+        imported = self.plan.is_imported
         with self._reading() as connection:
-            return tuple(entry_rows.entries(connection))
+            return entry_rows.entries(connection, imported=imported)
 
     def unread(self) -> tuple[Unread, ...]:
         """Return the files that cannot be searched, by path."""
@@ -301,13 +302,13 @@ class IndexStore:
     def _table(self, connection: sqlite3.Connection) -> PictureTable:
         # In one snapshot: a content that is listed is there when its vector is read.
         with transaction(connection, writes=False):
-            found = tuple(entry_rows.entries(connection))
+            imported = rows.is_imported(connection)
+            found = entry_rows.entries(connection, imported=imported)
             dimension = int(rows.settings(connection).get("dimension", 0))
             made = index_files.current(connection, self.path)
             if made is None:
                 return PictureTable(found, rows.all_vectors(connection), dimension, "exact")
-            contents = np.asarray([entry.content for entry in found], np.int64)
-            vectors = index_files.all_rows(connection, made, contents)
+            vectors = index_files.all_rows(connection, made, found.contents)
         index_files.check_graph(made)
         return PictureTable(found, vectors, dimension, made.kind, made.graph)
 
