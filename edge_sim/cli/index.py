@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 SHOWN_FAULTS = 20
 SCHEMA = 1
 LINES_S = 10.0
-VIDEO_ADVICE = (
-    "videos are not indexed ({}); `edge-sim capture VIDEO --out DIR --count all --every 5` makes "
-    "pictures of one"
-)
 KINDS = ("auto", "exact", "exact-int8", "hnsw", "ivf-flat", "ivf-pq")
 SCALES = ("global", "spatial", "both")
 
@@ -57,6 +53,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="FILE",
         help="CSV or JSON with a column `file` and one per attribute, for filters (default: "
         "attributes.csv or attributes.json in DIR)",
+    )
+    build.add_argument(
+        "--every",
+        metavar="SECONDS",
+        help="a frame of a video every so many seconds; `key`: its key frames (default for a new "
+        "index, else as before)",
     )
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
     build.set_defaults(handler=build_index)
@@ -93,6 +95,7 @@ def model_options(parser: argparse.ArgumentParser) -> None:
 def build_index(args: argparse.Namespace) -> int:
     """Index the pictures in a folder; what is indexed already and did not change is kept."""
     from edge_sim.errors import SearchError
+    from edge_sim.search.frames import checked_sampling
     from edge_sim.search.rows import IndexPlan, VectorScale
     from edge_sim.search.store import IndexStore
     from edge_sim.vision.embedders import open_embedder
@@ -106,6 +109,7 @@ def build_index(args: argparse.Namespace) -> int:
         model=stored_model(args.model),
         scale=VectorScale(args.scale),
         kind=args.kind,
+        frames="" if args.every is None else checked_sampling(args.every),
     )
     with IndexStore.open(args.out, create=plan) as store:
         return _update(args, store, embedder, table=args.attributes)
@@ -227,10 +231,7 @@ def _update(
     found = store.info()
     _print_report(args, found, report, seconds)
     if not found.pictures:
-        videos = f"; {VIDEO_ADVICE.format(report.videos)}" if report.videos else ""
-        raise SearchError(f"{found.root}: no picture that can be read{videos}")
-    if report.videos and not args.json:
-        note(VIDEO_ADVICE.format(report.videos))
+        raise SearchError(f"{found.root}: no picture or video that can be read")
     return 0
 
 

@@ -203,12 +203,17 @@ def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
         SearchError: There is none at or below one of them.
     """
     from edge_sim.errors import SearchError
+    from edge_sim.search.frames import file_of
 
     root = store.plan.root
-    present = [entry.path for entry in store.entries()]
+    present = [Path(name) for name in store.entries().names]
     found: dict[Path, None] = {}
     for path in map(absolute, paths):
-        chosen = [item for item in present if (root / item).is_relative_to(path)]
+        chosen = [
+            item
+            for item in present
+            if (root / item).is_relative_to(path) or root / file_of(item) == path
+        ]
         if not chosen:
             raise SearchError(f"{printable(path)}: no such picture in {store.path}")
         found.update(dict.fromkeys(chosen))
@@ -311,11 +316,11 @@ def _map_cards(
 ) -> Iterator[CaptionedPicture]:
     from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture
+    from edge_sim.search.frames import read_entry
 
     for row in dict.fromkeys(rows):
         try:
-            pixels = read_picture(root / entries[row].path)
+            pixels = read_entry(root / entries[row].path)
         except SourceError:
             pixels = None
         yield CaptionedPicture(pixels, (printable(entries[row].path),))

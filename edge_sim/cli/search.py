@@ -354,12 +354,12 @@ def _picture_of_index(
 ) -> BgrImage | None:
     """Return a picture of an index by its path in it; None if it is not there or cannot be read."""
     from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture, read_reduced
+    from edge_sim.search.frames import read_entry
 
     if name not in paths:
         return None
     try:
-        return read_picture(root / name) if side_px is None else read_reduced(root / name, side_px)
+        return read_entry(root / name, side_px)
     except SourceError:
         return None
 

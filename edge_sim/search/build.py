@@ -36,9 +36,11 @@ from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
 from edge_sim.search.bars import embedding_of
 from edge_sim.search.colours import colour_cells
+from edge_sim.search.frames import file_of
 from edge_sim.search.queries import enough_px
 from edge_sim.search.rows import (
     LEFT_OUT,
+    VIDEO,
     EmbeddedFile,
     IndexPlan,
     Known,
@@ -47,6 +49,7 @@ from edge_sim.search.rows import (
     shrunk_thumbnail,
 )
 from edge_sim.search.store import IndexStore
+from edge_sim.search.videos import FrameReport, embed_videos, video_tasks
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg"})
 
@@ -67,17 +70,17 @@ class Scan:
         files: Path relative to the root -> state, in natural order.
         unread: Files and folders that cannot be accessed.
         closed: Folders among them; their content is unknown.
-        videos: Number of files that are named like videos; they are not indexed.
+        videos: Path relative to the root -> state of the files that are named like videos.
     """
 
     files: dict[Path, FileState] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
     closed: set[Path] = field(default_factory=set)
-    videos: int = 0
+    videos: dict[Path, FileState] = field(default_factory=dict)
 
 
 def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -> Scan:
-    """Return the pictures under `root`, or under `starts` inside it.
+    """Return the pictures and videos under `root`, or under `starts` inside it.
 
     Links to files are followed, links to folders are not, so a loop of links ends. A file that is
     named itself is taken whatever its suffix.
@@ -104,6 +107,7 @@ def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -
         for path in paths:
             _record_file(path, root, found)
     found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}
+    found.videos = {path: found.videos[path] for path in sorted(found.videos, key=natural_key)}
     return found
 
 
@@ -119,10 +123,13 @@ def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[P
             name for name in below if here / name != skip and not is_made_by_programs(name)
         )
         for name in names:
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                found.videos += 1
-            elif belongs_to_pictures(here / name):
+            if is_video(here / name) or belongs_to_pictures(here / name):
                 yield here / name
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is named like a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_made_by_programs(name: str) -> bool:
@@ -144,7 +151,8 @@ def _record_file(path: Path, root: Path, found: Scan) -> None:
         # Opening a pipe or a device that is named like a picture could block for ever.
         found.unread.append(Unread(inside, "not a regular file"))
         return
-    found.files[inside] = FileState(state.st_size, state.st_mtime_ns)
+    kind = found.videos if is_video(path) else found.files
+    kind[inside] = FileState(state.st_size, state.st_mtime_ns)
 
 
 _PROGRAM_FOLDERS = frozenset(
@@ -173,7 +181,7 @@ class UpdateReport:
         embedded: Contents that went through the model.
         left_out: Pictures that stay left out by hand.
         unmatched: Names in the table of attributes that are no picture of the index.
-        videos: Number of videos in the folder, which are not indexed.
+        videos: Number of videos, whose frames count as pictures above.
     """
 
     new: int = 0
@@ -230,13 +238,24 @@ def update(
     with store.exclusive():
         found = scan(root, starts, skip=store.path)
         known = store.known()
-        report = UpdateReport(unread=list(found.unread), videos=found.videos)
+        report = UpdateReport(unread=list(found.unread), videos=len(found.videos))
         named = [path.relative_to(root) for path in starts]
         todo = _todo(found, known, named, report)
+        frames = FrameReport()
+        states = {path: Known(path, *_plain(state)) for path, state in found.videos.items()}
+        tasks = video_tasks(states, known, store.plan.frames, named, frames)
         # The progress kept in the index is that of the whole folder, which a part does not end.
-        with closing(_embed(store, embedder, todo, report, is_whole=not starts)) as done:
-            for _ in done if progress is None else progress(done, len(todo)):
+        total = None if starts else len(todo) + len(tasks)
+
+        def embedded() -> Generator[Path, None, None]:
+            yield from _embed(store, embedder, todo, report, total=total)
+            begun = None if total is None else (len(todo), total)
+            yield from embed_videos(store, embedder, tasks, frames, progress=begun)
+
+        with closing(embedded()) as done:
+            for _ in done if progress is None else progress(done, len(todo) + len(tasks)):
                 pass
+        _add_frames(report, frames)
         if not starts:
             store.end_progress()
             # Last, so that a file that was moved finds its vector.
@@ -246,6 +265,16 @@ def update(
             _describe(store, facts, report)
         store.prepare(checked=not starts)
     return report
+
+
+def _plain(state: FileState) -> tuple[int, int]:
+    return state.size, state.mtime_ns
+
+
+def _add_frames(report: UpdateReport, frames: FrameReport) -> None:
+    for name in ("new", "changed", "unchanged", "embedded", "left_out"):
+        setattr(report, name, getattr(report, name) + getattr(frames, name))
+    report.unread.extend(Unread(path, reason) for path, reason in frames.unread)
 
 
 def _todo(
@@ -270,22 +299,33 @@ def _todo(
 
 
 def _forget_gone(store: IndexStore, found: Scan, known: Mapping[Path, Known]) -> int:
+    present = found.files.keys() | found.videos.keys()
     # It is unknown whether files below a folder that cannot be opened are gone.
     gone = [
         path
         for path in known
-        if path not in found.files and not any(path.is_relative_to(item) for item in found.closed)
+        if file_of(path) not in present
+        and not any(path.is_relative_to(item) for item in found.closed)
     ]
-    return store.forget(gone) if gone else 0
+    videos = sum((known[path].fault or "").startswith(VIDEO) for path in gone)
+    return store.forget(gone) - videos if gone else 0
 
 
 def _describe(
     store: IndexStore, facts: Mapping[str, Mapping[str, str]], report: UpdateReport
 ) -> None:
     """Give the pictures the attributes of the table; note the names that are no picture."""
-    read = [item.path for item in store.known().values() if item.content is not None]
-    paths = {name_key(os.fsdecode(path)): path for path in read}
-    store.put_attributes({paths[name]: own for name, own in facts.items() if name in paths})
+    paths: dict[str, list[Path]] = {}
+    for item in store.known().values():
+        if item.content is not None:
+            # What is said of a video is said of all its frames.
+            for path in {file_of(item.path), item.path}:
+                paths.setdefault(name_key(os.fsdecode(path)), []).append(item.path)
+    own: dict[Path, dict[str, str]] = {}
+    for name in sorted(facts, key=len):  # the name of a frame is longer than that of its video
+        for path in paths.get(name, ()):
+            own.setdefault(path, {}).update(facts[name])
+    store.put_attributes(own)
     report.unmatched = [name for name in facts if name not in paths]
 
 
@@ -295,7 +335,7 @@ def _embed(
     todo: Sequence[tuple[Path, FileState, Known | None]],
     report: UpdateReport,
     *,
-    is_whole: bool,
+    total: int | None,
 ) -> Generator[Path, None, None]:
     """Yield the paths as they are done; finished ones are kept, however this ends.
 
@@ -304,8 +344,8 @@ def _embed(
         embedder: Embedder of its model.
         todo: Files to read, with their states and their entries.
         report: Report to fill.
-        is_whole: Whether these are all files of the folder that are to be read; then the index
-            keeps how many are done.
+        total: Number of all files of the folder that are to be read, of which the index keeps how
+            many are done; None keeps it as it is.
     """
     plan = store.plan
     # Looking a few up, one by one, is quicker than reading all.
@@ -314,7 +354,7 @@ def _embed(
     done = 0
 
     def keep() -> None:
-        progress = (done, len(todo)) if is_whole else None
+        progress = None if total is None else (done, total)
         hashes.update(store.put(batch, progress=progress))
 
     if len(todo) > BATCH:

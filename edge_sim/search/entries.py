@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_sim.core.files import printable
 from edge_sim.search import attributes
 from edge_sim.search.filters import AttributeTable, Column
+from edge_sim.search.frames import file_of, split_frame
 
 _CHUNK_ROWS = 16_384
 _MOST_FIGURE = 1e9
@@ -56,15 +57,20 @@ class IndexEntry:
     def attributes(self) -> Mapping[str, str]:
         """Attributes for filters, besides tags."""
         return {
+            **self._place_in_video(),
             **self.own,
             "path": printable(self.path),
             "folder": self.path.parent.as_posix(),
             "state": self.state,
-            "suffix": self.path.suffix.lower().lstrip("."),
+            "suffix": file_of(self.path).suffix.lower().lstrip("."),
             "width": str(self.width),
             "height": str(self.height),
             "bytes": str(self.file_bytes),
         }
+
+    def _place_in_video(self) -> dict[str, str]:
+        found = split_frame(os.fsdecode(self.path))
+        return {} if found is None else {"video": printable(found[0]), "second": f"{found[1]:g}"}
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield the (key, value) pairs that filters see: the attributes, and each tag as `tag`."""
@@ -138,6 +144,12 @@ class EntryTable(Sequence[IndexEntry]):
             attributes.TAG: self._tag_column,
         }
         own = {key: partial(_itself, column) for key, column in self._own.items()}
+        rows = [row for row, path in enumerate(self.paths) if b"#t=" in path]
+        if rows:
+            names = [split_frame(os.fsdecode(self.paths[row])) or ("", 0.0) for row in rows]
+            videos = Column.of_texts((printable(name) for name, _ in names), rows)
+            seconds = Column.of_texts((f"{at_s:g}" for _, at_s in names), rows)
+            own = {"video": partial(_itself, videos), "second": partial(_itself, seconds), **own}
         return AttributeTable.of_columns(len(self), {**own, **makers})
 
     def _tag_column(self) -> Column:
@@ -244,4 +256,4 @@ def _state(path: bytes) -> str:
 
 
 def _suffix(path: bytes) -> str:
-    return Path(os.fsdecode(path.rpartition(b"/")[2])).suffix.lower().lstrip(".")
+    return file_of(Path(os.fsdecode(path.rpartition(b"/")[2]))).suffix.lower().lstrip(".")

@@ -16,9 +16,12 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from edge_sim.core.files import entries, exists, is_dir, printable, write_whole
-from edge_sim.errors import SearchError
+from edge_sim.core.images import encode_jpeg
+from edge_sim.errors import SearchError, SourceError
+from edge_sim.search.frames import file_of, read_entry
 
 UNTAGGED = "untagged"
+_FRAME_QUALITY = 92
 _LABEL_FIELDS = frozenset({"id", "name", "tags", "label", "confidence", "logits"})
 _FIRST_COLUMNS = ("file", "state", "tags", "width", "height", "bytes")
 
@@ -114,7 +117,7 @@ def _folders(pictures: Sequence[ExportedPicture], place: Path) -> None:
         for tag in item.tags or (UNTAGGED,):
             folder = place / tag
             folder.mkdir(exist_ok=True)
-            shutil.copyfile(item.file, folder / _free_name(folder, Path(item.name).name))
+            _copy(item, folder / _free_name(folder, _file_name(item)))
 
 
 def _label_studio(pictures: Sequence[ExportedPicture], place: Path) -> None:
@@ -196,9 +199,25 @@ def _copied(
     folder.mkdir()
     digits = len(str(len(pictures)))
     for number, item in enumerate(pictures, 1):
-        name = f"{number:0{digits}d}{item.file.suffix.lower()}"
-        shutil.copyfile(item.file, folder / name)
+        name = f"{number:0{digits}d}{Path(_file_name(item)).suffix.lower()}"
+        _copy(item, folder / name)
         yield item, name
+
+
+def _file_name(item: ExportedPicture) -> str:
+    """Return the name of the file that a picture is exported as; a frame becomes a JPEG."""
+    name = Path(item.name).name
+    return name if file_of(item.file) == item.file else f"{name.replace('#t=', '_')}s.jpg"
+
+
+def _copy(item: ExportedPicture, target: Path) -> None:
+    if file_of(item.file) == item.file:
+        shutil.copyfile(item.file, target)
+        return
+    try:
+        target.write_bytes(encode_jpeg(read_entry(item.file), _FRAME_QUALITY))
+    except SourceError as error:
+        raise SearchError(str(error)) from error
 
 
 def _write_table(place: Path, text: str) -> None:

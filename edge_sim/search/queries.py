@@ -9,7 +9,6 @@ vector.npy              a vector, where imported vectors are searched
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,15 +19,13 @@ from edge_sim.core.images import thumbnail
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import THUMBNAIL_PX, BgrImage, Embedding, FloatVector, Roi
 from edge_sim.core.vectors import normalised
-from edge_sim.errors import SearchError, SourceError
-from edge_sim.io.sources.options import SourceOptions
+from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import read_picture, read_reduced
-from edge_sim.io.sources.video import open_video
 from edge_sim.search.bars import embedding_of
+from edge_sim.search.frames import read_frame, split_frame
 from edge_sim.search.searcher import Collection, Query
 
 MAX_QUERIES = 100
-_FRAME = re.compile(r"(?P<file>.+)#t=(?P<time>\d{1,7}(?:\.\d{1,6})?)")
 Known = Callable[[str, int | None], BgrImage | None]
 """Function that returns the picture of a name in the collection, at a size that is enough to squash
 it to so many pixels, or whole; None if it has none."""
@@ -141,9 +138,9 @@ def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrIma
     path = Path(name)
     if is_file(path):
         return read_picture(path) if side_px is None else read_reduced(path, side_px)
-    frame = _FRAME.fullmatch(name)
-    if frame is not None:
-        return frame_of_video(Path(frame["file"]), float(frame["time"]))
+    frame = split_frame(name)
+    if frame is not None and is_file(frame[0]):
+        return read_frame(Path(frame[0]), frame[1])
     pixels = known(name, side_px)
     if pixels is None:
         raise SearchError(
@@ -151,26 +148,6 @@ def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrIma
             f"of a video is FILE#t=SECONDS"
         )
     return pixels
-
-
-def frame_of_video(path: Path, at_s: float) -> BgrImage:
-    """Return the first frame of a video at or after `at_s` seconds from its start.
-
-    Raises:
-        SourceError: The video cannot be read, or ends before.
-    """
-    source = open_video(str(path), SourceOptions(name=printable(path)))
-    start_s = last_s = None
-    try:
-        while (frame := source.read()) is not None:
-            start_s = frame.captured_at_s if start_s is None else start_s
-            last_s = frame.captured_at_s - start_s
-            if last_s >= at_s - 1e-6:
-                return frame.pixels
-    finally:
-        source.close()
-    length = "no frame" if last_s is None else f"{last_s:.1f} s"
-    raise SourceError(f"{printable(path)}: has no frame at {at_s:g} s; it has {length}")
 
 
 def _cropped(pixels: BgrImage, roi: Roi, name: str) -> BgrImage:

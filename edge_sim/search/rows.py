@@ -26,6 +26,7 @@ from edge_sim.gallery.head import unit_cells
 from edge_sim.search import attributes
 from edge_sim.search.colours import COLOUR_BYTES, SIDE, Colours
 from edge_sim.search.entries import EntryTable
+from edge_sim.search.frames import KEY_FRAMES
 
 INDEX_THUMBNAIL_PX = 48
 """Side of the grey thumbnails that near-duplicates are found by, pixels."""
@@ -57,6 +58,8 @@ class IndexPlan:
         scale: Part of the embeddings that is kept; `both` can be searched in all three ways.
         kind: Key of `edge_sim.search.indexes.KINDS`, or `auto`: chosen by size.
         cuts_bars: Whether pictures are embedded without their bars; see `edge_sim.search.bars`.
+        frames: Frames of videos that are taken, see `frames.checked_sampling`; empty takes key
+            frames in a new index, and those of before in another.
     """
 
     root: Path
@@ -65,6 +68,7 @@ class IndexPlan:
     scale: VectorScale = VectorScale.GLOBAL
     kind: str = "auto"
     cuts_bars: bool = True
+    frames: str = ""
 
     @property
     def is_imported(self) -> bool:
@@ -157,6 +161,8 @@ def shrunk_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
 CALIBRATION = "calibration"
 """Name of the setting that holds the threshold of near-duplicates."""
 LEFT_OUT = "left out by hand"
+VIDEO = "video: "
+"""Beginning of the fault of a video, which is no fault: its frames are rows of their own."""
 _LAST_CONTENT = "last_content"
 """Name of the setting that holds the greatest number a content ever had."""
 
@@ -233,6 +239,8 @@ def set_calibration(connection: sqlite3.Connection, text: str) -> None:
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
 
 
+FRAMES = "frames"
+"""Name of the setting that says which frames of videos are taken."""
 _PROGRESS = "progress"
 
 
@@ -265,8 +273,14 @@ def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
         "model_id": plan.model_id,
         "scale": plan.scale.value,
         "kind": plan.kind,
+        FRAMES: plan.frames or KEY_FRAMES,
     }
     connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())
+
+
+def set_frames(connection: sqlite3.Connection, frames: str) -> None:
+    """Write which frames of videos are taken."""
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (FRAMES, frames))
 
 
 def set_kind(connection: sqlite3.Connection, kind: str) -> None:
@@ -276,17 +290,20 @@ def set_kind(connection: sqlite3.Connection, kind: str) -> None:
 
 def counts(connection: sqlite3.Connection) -> Counts:
     """Return the numbers of files."""
-    read, every, left_out = connection.execute(
-        "SELECT count(content), count(*), count(nullif(fault = ?, 0)) FROM files", (LEFT_OUT,)
+    read, every, left_out, videos = connection.execute(
+        "SELECT count(content), count(*), count(nullif(fault = ?, 0)), "
+        "count(nullif(substr(fault, 1, ?) = ?, 0)) FROM files",
+        (LEFT_OUT, len(VIDEO), VIDEO),
     ).fetchone()
-    return Counts(read, every - read - left_out, left_out)
+    return Counts(read, every - read - left_out - videos, left_out)
 
 
 def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
     """Yield the files that cannot be searched, less those that were left out by hand."""
     found = connection.execute(
-        "SELECT path, fault FROM files WHERE content IS NULL AND fault != ? ORDER BY path",
-        (LEFT_OUT,),
+        "SELECT path, fault FROM files WHERE content IS NULL AND fault != ? "
+        "AND substr(fault, 1, ?) != ? ORDER BY path",
+        (LEFT_OUT, len(VIDEO), VIDEO),
     )
     for path, fault in found:
         yield Unread(kept_path(path), str(fault))

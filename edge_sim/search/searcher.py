@@ -17,9 +17,9 @@ from edge_sim.core.vectors import ssim_between, ssim_planes
 from edge_sim.errors import ModelError, SearchError, SourceError
 from edge_sim.gallery.head import Head
 from edge_sim.gallery.store import GalleryStore
-from edge_sim.io.sources.pictures import read_reduced
 from edge_sim.search.attributes import TAG
 from edge_sim.search.filters import AttributeTable, Filter
+from edge_sim.search.frames import read_entry
 from edge_sim.search.indexes import open_index
 from edge_sim.search.rows import VectorScale, one_vector, part_of
 from edge_sim.search.store import IndexStore
@@ -89,7 +89,7 @@ def collection_of_index(store: IndexStore) -> Collection:
 
     def small(row: int) -> GrayImage | None:
         try:
-            return thumbnail(read_reduced(plan.root / entries[row].path, THUMBNAIL_PX))
+            return thumbnail(read_entry(plan.root / entries[row].path, THUMBNAIL_PX))
         except SourceError:
             return None
 

@@ -26,6 +26,7 @@ from edge_sim.search import attributes, bars, index_files, rows, vector_rows
 from edge_sim.search import entries as entry_rows
 from edge_sim.search.colours import Colours
 from edge_sim.search.entries import EntryTable
+from edge_sim.search.frames import KEY_FRAMES
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.ivf import FileProgress
 from edge_sim.search.locking import exclusive, is_locked
@@ -214,6 +215,7 @@ class IndexStore:
                 scale=VectorScale(found["scale"]),
                 kind=str(found["kind"]),
                 cuts_bars=bars.are_cut(connection),
+                frames=found.get(rows.FRAMES, KEY_FRAMES),
             )
 
     def check_model(self, model_id: str) -> None:
@@ -535,6 +537,9 @@ class IndexStore:
         if plan.kind not in (AUTO, own.kind):
             with self._changing() as connection:
                 rows.set_kind(connection, plan.kind)
+        if plan.frames not in ("", own.frames):
+            with self._changing() as connection:
+                rows.set_frames(connection, plan.frames)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -17,9 +17,9 @@ from edge_sim.core.files import printable
 from edge_sim.core.images import decode, decode_reduced, encode_jpeg
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage, Roi
-from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.search.duplicates import THRESHOLD, distinct_files, duplicate_groups
 from edge_sim.search.filters import Filter, parse_filter
+from edge_sim.search.frames import read_entry
 from edge_sim.search.picture_map import picture_map
 from edge_sim.search.queries import enough_px, query_of_pixels, query_of_vectors
 from edge_sim.search.searcher import Answer, Query, Searcher, SearchFilter, collection_of_index
@@ -92,8 +92,7 @@ class CollectionView:
 
     def pixels(self, row: int, side_px: int | None = None) -> BgrImage:
         """Return a picture, read from its file, whole or large enough to squash it to `side_px`."""
-        path = self.plan.root / self.entries[row].path
-        return read_picture(path) if side_px is None else read_reduced(path, side_px)
+        return read_entry(self.plan.root / self.entries[row].path, side_px)
 
     @property
     def embedder(self) -> Embedder:
