@@ -60,6 +60,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="a frame of a video every so many seconds; `key`: its key frames (default for a new "
         "index, else as before)",
     )
+    build.add_argument(
+        "--regions",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="keep 16 regions of each picture: a part of it finds it (default: as before)",
+    )
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
     build.set_defaults(handler=build_index)
     for name, handler, text in (
@@ -109,6 +115,7 @@ def build_index(args: argparse.Namespace) -> int:
         model=stored_model(args.model),
         scale=VectorScale(args.scale),
         kind=args.kind,
+        regions=args.regions,
         frames="" if args.every is None else checked_sampling(args.every),
     )
     with IndexStore.open(args.out, create=plan) as store:
@@ -145,6 +152,7 @@ def remove(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Print what an index holds, and its kind of search with the reason."""
+    from edge_sim.search.regions import BOXES
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
@@ -153,7 +161,9 @@ def info(args: argparse.Namespace) -> int:
         names = (
             "model_id", "scale", "dimension", "spatial_dimension", "pictures", "left_out", "kind"
         )  # fmt: skip
-        facts = {name: getattr(found, name) for name in (*names, "reason", "ready", "tags")}
+        facts = {
+            name: getattr(found, name) for name in (*names, "reason", "ready", "tags", "regions")
+        }
         print_json(
             {
                 "schema": SCHEMA,
@@ -173,6 +183,7 @@ def info(args: argparse.Namespace) -> int:
         ("model", found.model_id),
         ("vectors", f"{found.dimension}{cells}, scale {found.scale.value}"),
         ("search", f"{found.kind}: {found.reason}"),
+        ("regions", f"{len(BOXES)} of each picture" if found.regions else "-"),
         ("on disk", f"{found.bytes_on_disk / 1e6:.1f} MB"),
         ("not read", str(found.unread)),
         ("left out", str(found.left_out)),

@@ -216,6 +216,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--metric", choices=METRICS, default="cosine")
     parser.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
     head_options(parser)
+    parser.add_argument(
+        "--whole", action="store_true", help="compare whole pictures, not the regions that are kept"
+    )
     parser.add_argument("--state", metavar="S", help="only of this state, or folder of an index")
     parser.add_argument(
         "--where",
@@ -288,6 +291,7 @@ def search(args: argparse.Namespace) -> int:
         where=where,
         min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=VectorScale(args.scale),
+        whole=args.whole or args.text is not None,
     )
     if args.text is not None:
         _check_text(args)
@@ -325,7 +329,14 @@ def _query_of(args: argparse.Namespace, opened: _Opened) -> Query:
             )
         return query_of_vectors(args.query, opened.collection)
     region = None if args.roi is None else Roi(*args.roi)
-    return query_of(args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region)
+    return query_of(
+        args.query,
+        opened.embedder,
+        opened.known,
+        cut_bars=opened.cut_bars,
+        roi=region,
+        regions=opened.collection.regions is not None,
+    )
 
 
 def _check_text(args: argparse.Namespace) -> None:
@@ -448,7 +459,12 @@ def _print_hits(args: argparse.Namespace, answer: Answer) -> None:
         [hit.rank, hit.score, *([] if score == "cosine" else [hit.cosine]), *_words(hit)]
         for hit in answer.hits
     ]
-    print_table([*heads, "state", "picture"], rows)
+    heads += ["state", "picture"]
+    if any(hit.region for hit in answer.hits):
+        heads.append("region x, y, w, h")
+        for row, hit in zip(rows, answer.hits, strict=True):
+            row.append("-" if hit.region is None else ", ".join(f"{part:g}" for part in hit.region))
+    print_table(heads, rows)
 
 
 def _words(hit: Hit) -> tuple[str, str]:

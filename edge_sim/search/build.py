@@ -34,10 +34,10 @@ from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
-from edge_sim.search.bars import embedding_of
-from edge_sim.search.colours import colour_cells
+from edge_sim.search.embedding import embedded_picture
 from edge_sim.search.frames import file_of
 from edge_sim.search.queries import enough_px
+from edge_sim.search.regions import reading_px
 from edge_sim.search.rows import (
     LEFT_OUT,
     VIDEO,
@@ -45,8 +45,6 @@ from edge_sim.search.rows import (
     IndexPlan,
     Known,
     Unread,
-    one_vector,
-    shrunk_thumbnail,
 )
 from edge_sim.search.store import IndexStore
 from edge_sim.search.videos import FrameReport, embed_videos, video_tasks
@@ -240,17 +238,18 @@ def update(
         known = store.known()
         report = UpdateReport(unread=list(found.unread), videos=len(found.videos))
         named = [path.relative_to(root) for path in starts]
-        todo = _todo(found, known, named, report)
+        bare = store.without_regions()
+        todo = _todo(found, known, named, report, bare)
         frames = FrameReport()
         states = {path: Known(path, *_plain(state)) for path, state in found.videos.items()}
-        tasks = video_tasks(states, known, store.plan.frames, named, frames)
+        tasks = video_tasks(states, known, store.plan, named, frames)
         # The progress kept in the index is that of the whole folder, which a part does not end.
         total = None if starts else len(todo) + len(tasks)
 
         def embedded() -> Generator[Path, None, None]:
-            yield from _embed(store, embedder, todo, report, total=total)
+            yield from _embed(store, embedder, todo, report, bare=bare, total=total)
             begun = None if total is None else (len(todo), total)
-            yield from embed_videos(store, embedder, tasks, frames, progress=begun)
+            yield from embed_videos(store, embedder, tasks, frames, bare=bare, progress=begun)
 
         with closing(embedded()) as done:
             for _ in done if progress is None else progress(done, len(todo) + len(tasks)):
@@ -278,7 +277,11 @@ def _add_frames(report: UpdateReport, frames: FrameReport) -> None:
 
 
 def _todo(
-    found: Scan, known: Mapping[Path, Known], named: Sequence[Path], report: UpdateReport
+    found: Scan,
+    known: Mapping[Path, Known],
+    named: Sequence[Path],
+    report: UpdateReport,
+    bare: set[int],
 ) -> list[tuple[Path, FileState, Known | None]]:
     todo = []
     for path, state in found.files.items():
@@ -289,7 +292,7 @@ def _todo(
                 report.left_out += 1
                 continue
             same = False
-        if before is not None and same:
+        if before is not None and same and before.content not in bare:
             report.unchanged += 1
             if before.fault is not None:
                 report.unread.append(Unread(path, before.fault))
@@ -335,6 +338,7 @@ def _embed(
     todo: Sequence[tuple[Path, FileState, Known | None]],
     report: UpdateReport,
     *,
+    bare: set[int],
     total: int | None,
 ) -> Generator[Path, None, None]:
     """Yield the paths as they are done; finished ones are kept, however this ends.
@@ -344,12 +348,14 @@ def _embed(
         embedder: Embedder of its model.
         todo: Files to read, with their states and their entries.
         report: Report to fill.
+        bare: Contents that lack their regions, to be embedded again.
         total: Number of all files of the folder that are to be read, of which the index keeps how
             many are done; None keeps it as it is.
     """
     plan = store.plan
     # Looking a few up, one by one, is quicker than reading all.
-    hashes = {} if len(todo) <= FEW_FILES else dict(store.hashes())
+    hashes = {} if len(todo) <= FEW_FILES else _complete(store.hashes(), bare)
+    side_px = reading_px(enough_px(embedder), regions=bool(plan.regions))
     batch: list[EmbeddedFile | Known] = []
     done = 0
 
@@ -360,10 +366,10 @@ def _embed(
     if len(todo) > BATCH:
         keep()
     try:
-        for before, read in _read_ahead(plan.root, todo, hashes, enough_px(embedder)):
+        for before, read in _read_ahead(plan.root, todo, hashes, side_px):
             item: EmbeddedFile | Known = read.known
             if len(todo) <= FEW_FILES:
-                hashes.update(store.hashes([read.sha256]))
+                hashes.update(_complete(store.hashes([read.sha256]), bare))
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
             elif read.picture is not None:
@@ -381,27 +387,27 @@ def _embed(
             keep()
 
 
+def _complete(hashes: Mapping[bytes, int], bare: set[int]) -> dict[bytes, int]:
+    return {sha256: number for sha256, number in hashes.items() if number not in bare}
+
+
 def _embedded(read: _Read, embedder: Embedder, plan: IndexPlan) -> EmbeddedFile | Known:
     picture = read.picture
     if picture is None or read.measured is None:
         raise ValueError("there is nothing to embed")
     try:
-        embedding = embedding_of(picture.pixels, embedder, cut_bars=plan.cuts_bars)
+        return embedded_picture(
+            replace(read.known, content=None),
+            read.sha256,
+            picture.pixels,
+            embedder,
+            plan,
+            shape=(picture.width, picture.height),
+            measured=read.measured,
+            exif=read.exif,
+        )
     except ModelError as error:
         return replace(read.known, fault=str(error))
-    small, quality = read.measured
-    return EmbeddedFile(
-        known=read.known,
-        sha256=read.sha256,
-        shape=(picture.width, picture.height),
-        sharpness=quality.sharpness,
-        contrast=quality.contrast,
-        thumbnail=shrunk_thumbnail(small),
-        vector=one_vector(embedding, plan.scale),
-        dimension=embedding.vector.size,
-        colours=colour_cells(picture.pixels),
-        exif=read.exif,
-    )
 
 
 def _count(report: UpdateReport, item: EmbeddedFile | Known, before: Known | None) -> None:

@@ -23,6 +23,7 @@ from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.search.bars import embedding_of
 from edge_sim.search.frames import read_frame, split_frame
+from edge_sim.search.regions import reading_px
 from edge_sim.search.searcher import Collection, Query
 
 MAX_QUERIES = 100
@@ -38,6 +39,7 @@ def query_of(
     *,
     cut_bars: bool,
     roi: Roi | None = None,
+    regions: bool = False,
 ) -> Query:
     """Return the query of one picture, or of several: the mean of their embeddings.
 
@@ -47,6 +49,7 @@ def query_of(
         known: Function that finds a picture of the collection by its name.
         cut_bars: Whether bars were cut off the pictures that are searched; see `bars.embedding_of`.
         roi: Region of each picture that is searched for; None takes all of it.
+        regions: Whether the collection keeps regions, and was read larger for them.
 
     Raises:
         SearchError: There is no such picture, or their number is out of range.
@@ -54,7 +57,7 @@ def query_of(
     """
     if not 1 <= len(names) <= MAX_QUERIES:
         raise SearchError(f"give 1 to {MAX_QUERIES} pictures to search by, got {len(names)}")
-    side_px = enough_px(embedder)
+    side_px = reading_px(enough_px(embedder), regions=regions)
     found = []
     for name in names:
         pixels = picture_of(name, known, side_px=None if roi is not None else side_px)

@@ -23,7 +23,7 @@ from edge_sim.core.sqlite import kept_path, transaction
 from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
-from edge_sim.search import attributes
+from edge_sim.search import attributes, regions
 from edge_sim.search.colours import COLOUR_BYTES, SIDE, Colours
 from edge_sim.search.entries import EntryTable
 from edge_sim.search.frames import KEY_FRAMES
@@ -60,6 +60,8 @@ class IndexPlan:
         cuts_bars: Whether pictures are embedded without their bars; see `edge_sim.search.bars`.
         frames: Frames of videos that are taken, see `frames.checked_sampling`; empty takes key
             frames in a new index, and those of before in another.
+        regions: Whether regions of the pictures are kept, see `edge_sim.search.regions`; None takes
+            none in a new index, and does as before in another.
     """
 
     root: Path
@@ -69,6 +71,7 @@ class IndexPlan:
     kind: str = "auto"
     cuts_bars: bool = True
     frames: str = ""
+    regions: bool | None = None
 
     @property
     def is_imported(self) -> bool:
@@ -146,6 +149,7 @@ class Info:
     tags: Mapping[str, int] = field(default_factory=dict)
     left_out: int = 0
     update: BuildProgress | None = None
+    regions: bool = False
 
 
 def index_thumbnail(pixels: BgrImage) -> NDArray[np.uint8]:
@@ -201,6 +205,7 @@ class EmbeddedFile:
         dimension: Length of the global part of `vector`.
         colours: Result of `colours.colour_cells`.
         exif: Time and camera, see `core.exif`.
+        regions: Result of `regions.region_vectors`; None where none are kept.
     """
 
     known: Known
@@ -213,6 +218,7 @@ class EmbeddedFile:
     dimension: int
     colours: Colours
     exif: Mapping[str, str] = field(default_factory=dict)
+    regions: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +247,8 @@ def set_calibration(connection: sqlite3.Connection, text: str) -> None:
 
 FRAMES = "frames"
 """Name of the setting that says which frames of videos are taken."""
+REGIONS = "regions"
+"""Name of the setting that says whether regions are kept: `yes` or `no`."""
 _PROGRESS = "progress"
 
 
@@ -274,8 +282,18 @@ def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
         "scale": plan.scale.value,
         "kind": plan.kind,
         FRAMES: plan.frames or KEY_FRAMES,
+        REGIONS: "yes" if plan.regions else "no",
     }
+    if plan.regions:
+        regions.create(connection)
     connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())
+
+
+def set_regions(connection: sqlite3.Connection, *, kept: bool) -> None:
+    """Write whether regions are kept; those that are there go if they are not."""
+    values = (REGIONS, "yes" if kept else "no")
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+    (regions.create if kept else regions.drop)(connection)
 
 
 def set_frames(connection: sqlite3.Connection, frames: str) -> None:
@@ -440,12 +458,15 @@ def sweep(connection: sqlite3.Connection, contents: Iterable[int | None] | None)
             "DELETE FROM contents WHERE id IN (SELECT id FROM contents EXCEPT "
             "SELECT content FROM files WHERE content IS NOT NULL)"
         )
+        regions.sweep(connection, None)
         return
+    numbers = [number for number in contents if number is not None]
     connection.executemany(
         "DELETE FROM contents WHERE id = ? AND id NOT IN (SELECT content FROM files "
         "WHERE content = contents.id)",
-        ((number,) for number in contents if number is not None),
+        ((number,) for number in numbers),
     )
+    regions.sweep(connection, numbers)
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
@@ -488,7 +509,10 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
     )
     attributes.put_attributes(connection, [(item.sha256, item.exif)], origin=attributes.EXIF)
     found = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (item.sha256,))
-    return int(found.fetchone()[0])
+    number = int(found.fetchone()[0])
+    if item.regions is not None:
+        regions.put(connection, number, item.regions)
+    return number
 
 
 def next_number(connection: sqlite3.Connection) -> int:

@@ -22,7 +22,7 @@ from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
 from edge_sim.errors import EdgeSimError, ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.search import attributes, bars, index_files, rows, vector_rows
+from edge_sim.search import attributes, bars, index_files, regions, rows, vector_rows
 from edge_sim.search import entries as entry_rows
 from edge_sim.search.colours import Colours
 from edge_sim.search.entries import EntryTable
@@ -78,7 +78,7 @@ CREATE TABLE files (
 CREATE INDEX files_content ON files (content);
 """
 
-_KNOWN = Schema(_SCHEMA, optional=attributes.SCHEMA + attributes.EARLIER_SCHEMA)
+_KNOWN = Schema(_SCHEMA, optional=attributes.SCHEMA + attributes.EARLIER_SCHEMA + regions.SCHEMA)
 
 
 def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
@@ -216,6 +216,7 @@ class IndexStore:
                 kind=str(found["kind"]),
                 cuts_bars=bars.are_cut(connection),
                 frames=found.get(rows.FRAMES, KEY_FRAMES),
+                regions=found.get(rows.REGIONS) == "yes",
             )
 
     def check_model(self, model_id: str) -> None:
@@ -262,6 +263,7 @@ class IndexStore:
             tags=self.tags(),
             left_out=counts.left_out,
             update=self.update_state(),
+            regions=bool(plan.regions),
         )
 
     def tags(self) -> Mapping[str, int]:
@@ -324,6 +326,23 @@ class IndexStore:
         """Return (N, 8, 8, 2) uint8 colours, in order of the rows; zeros where none are kept."""
         with self._reading() as connection:
             return rows.small_pictures(connection)[1]
+
+    def without_regions(self) -> set[int]:
+        """Return the numbers of the contents whose regions are to be kept, and are not there."""
+        if not self.plan.regions:
+            return set()
+        with self._reading() as connection:
+            return regions.without(connection)
+
+    def regions(self, contents: NDArray[np.int64], dimension: int) -> regions.RegionRows | None:
+        """Return the regions of pictures; None if the index keeps none.
+
+        Args:
+            contents: (N,) number of the content of each picture.
+            dimension: Length of a global vector.
+        """
+        with self._reading() as connection:
+            return regions.load(connection, contents, dimension)
 
     def known(self) -> Mapping[Path, Known]:
         """Return the entry of each path, read or not."""
@@ -540,6 +559,9 @@ class IndexStore:
         if plan.frames not in ("", own.frames):
             with self._changing() as connection:
                 rows.set_frames(connection, plan.frames)
+        if plan.regions not in (None, own.regions):
+            with self._changing() as connection:
+                rows.set_regions(connection, kept=bool(plan.regions))
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

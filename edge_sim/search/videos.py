@@ -14,20 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from edge_sim.core.files import printable
-from edge_sim.core.images import measure
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage
 from edge_sim.errors import AccessError, ModelError, SourceError
-from edge_sim.search.bars import embedding_of
-from edge_sim.search.colours import colour_cells
+from edge_sim.search.embedding import embedded_picture
 from edge_sim.search.frames import file_of, frame_path, sampled_frames
 from edge_sim.search.rows import (
     LEFT_OUT,
     VIDEO,
     EmbeddedFile,
+    IndexPlan,
     Known,
-    one_vector,
-    shrunk_thumbnail,
 )
 from edge_sim.search.store import IndexStore
 
@@ -74,7 +71,7 @@ class FrameReport:
 def video_tasks(
     videos: Mapping[Path, Known],
     known: Mapping[Path, Known],
-    sampling: str,
+    plan: IndexPlan,
     named: Sequence[Path],
     report: FrameReport,
 ) -> list[VideoTask]:
@@ -83,7 +80,7 @@ def video_tasks(
     Args:
         videos: Entries of the videos of the folder, without a fault.
         known: All entries of the index.
-        sampling: Result of `frames.checked_sampling`.
+        plan: Settings of the index.
         named: Files and folders that were asked for.
         report: Counts to raise.
     """
@@ -99,7 +96,7 @@ def video_tasks(
         is_named = any(path.is_relative_to(item) for item in named)
         same = before is not None and (before.size, before.mtime_ns) == (now.size, now.mtime_ns)
         fault = "" if before is None else before.fault or ""
-        is_done = fault == VIDEO + sampling or (bool(fault) and not fault.startswith(VIDEO))
+        is_done = fault == done_mark(plan) or (bool(fault) and not fault.startswith(VIDEO))
         if not same or not is_done or (is_named and left_out):
             tasks.append(VideoTask(now, own, is_named))
             continue
@@ -116,6 +113,7 @@ def embed_videos(
     tasks: Sequence[VideoTask],
     report: FrameReport,
     *,
+    bare: set[int],
     progress: tuple[int, int] | None,
 ) -> Generator[Path, None, None]:
     """Yield the videos as they are done; frames that were read are kept, however this ends.
@@ -125,13 +123,14 @@ def embed_videos(
         embedder: Embedder of its model.
         tasks: Videos to read.
         report: Counts to raise.
+        bare: Contents that lack their regions, to be embedded again.
         progress: Number of files that were done before, and of all; None keeps no progress.
     """
     for number, task in enumerate(tasks, 1):
         kept = set()
-        fault = VIDEO + store.plan.frames
+        fault = done_mark(store.plan)
         known = task.known
-        frames = _embedded_frames(store, embedder, task, report)
+        frames = _embedded_frames(store, embedder, task, report, bare)
         try:
             for batch in _batches(frames):
                 kept.update(_path_of(item) for item in batch)
@@ -149,7 +148,7 @@ def embed_videos(
 
 
 def _embedded_frames(
-    store: IndexStore, embedder: Embedder, task: VideoTask, report: FrameReport
+    store: IndexStore, embedder: Embedder, task: VideoTask, report: FrameReport, bare: set[int]
 ) -> Iterator[EmbeddedFile | Known]:
     plan = store.plan
     found = sampled_frames(plan.root / task.known.path, plan.frames)
@@ -169,23 +168,17 @@ def _embedded_frames(
             report.unchanged += 1
         else:
             report.changed += 1
-        if content is not None:
+        if content is not None and content not in bare:
             yield replace(known, content=content)
             continue
         report.embedded += 1
-        embedding = embedding_of(pixels, embedder, cut_bars=plan.cuts_bars)
-        small, quality = measure(pixels)
-        yield EmbeddedFile(
-            known=known,
-            sha256=digest,
-            shape=(pixels.shape[1], pixels.shape[0]),
-            sharpness=quality.sharpness,
-            contrast=quality.contrast,
-            thumbnail=shrunk_thumbnail(small),
-            vector=one_vector(embedding, plan.scale),
-            dimension=embedding.vector.size,
-            colours=colour_cells(pixels),
-        )
+        shape = pixels.shape[1], pixels.shape[0]
+        yield embedded_picture(known, digest, pixels, embedder, plan, shape=shape)
+
+
+def done_mark(plan: IndexPlan) -> str:
+    """Return what the entry of a video holds as its fault when its frames are in the index."""
+    return f"{VIDEO}{plan.frames}{' with regions' if plan.regions else ''}"
 
 
 def _batches(

@@ -22,6 +22,7 @@ from edge_sim.search.filters import Filter, parse_filter
 from edge_sim.search.frames import read_entry
 from edge_sim.search.picture_map import picture_map
 from edge_sim.search.queries import enough_px, query_of_pixels, query_of_vectors
+from edge_sim.search.regions import reading_px
 from edge_sim.search.searcher import Answer, Query, Searcher, SearchFilter, collection_of_index
 from edge_sim.search.store import NAME, IndexStore
 from edge_sim.search.words import open_words
@@ -179,7 +180,8 @@ def search(asked: ApiRequest) -> Mapping[str, Any]:
     text = (asked.query.get("text") or "").strip()
     if text:
         query, unknown = open_words(view.plan.model_id).query(text)
-        return {**_found(asked, view, query), "unknown": [str(word) for word in unknown]}
+        found = _found(asked, view, query, whole=True)
+        return {**found, "unknown": [str(word) for word in unknown]}
     row = view.row(asked.query.get("id") or "")
     if view.plan.is_imported:
         return _found(asked, view, query_of_vectors([view.collection.names[row]], view.collection))
@@ -300,7 +302,7 @@ def _side_px(asked: ApiRequest, view: CollectionView) -> int | None:
     if asked.query.get("region"):
         return None
     with view.lock:
-        return enough_px(view.embedder)
+        return reading_px(enough_px(view.embedder), regions=view.collection.regions is not None)
 
 
 def _cropped(asked: ApiRequest, pixels: BgrImage) -> BgrImage:
@@ -327,11 +329,14 @@ def _searched(asked: ApiRequest, view: CollectionView, pixels: BgrImage) -> Mapp
     return _found(asked, view, query)
 
 
-def _found(asked: ApiRequest, view: CollectionView, query: Query) -> dict[str, Any]:
+def _found(
+    asked: ApiRequest, view: CollectionView, query: Query, *, whole: bool = False
+) -> dict[str, Any]:
     wanted = SearchFilter(
         top_k=_count(asked),
         least=asked.query.get("order") == "least",
         where=_filter_of(asked),
+        whole=whole,
     )
     with view.lock:
         answer: Answer = view.searcher.search(query, wanted)
