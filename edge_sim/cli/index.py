@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from edge_sim.cli import index_import, index_labels, index_measure
 from edge_sim.cli.index_labels import pictures_below
+from edge_sim.cli.index_ready import check_config, config_option, send_ready
 from edge_sim.cli.options import absolute
-from edge_sim.cli.output import note, print_json, print_table, progress, say
+from edge_sim.cli.output import (
+    graph_progress,
+    note,
+    print_json,
+    print_table,
+    progress,
+    say,
+)
 from edge_sim.core.files import is_dir, printable
 
 if TYPE_CHECKING:
@@ -67,6 +75,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="keep 16 regions of each picture: a part of it finds it (default: as before)",
     )
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
+    config_option(build)
     build.set_defaults(handler=build_index)
     for name, handler, text in (
         ("add", add, "bring an index up to date, or only some of its files"),
@@ -76,6 +85,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb.add_argument("index", type=Path, metavar="INDEX")
         many = "*" if name == "add" else "+"
         verb.add_argument("paths", nargs=many, type=Path, metavar="PATH", help="file or folder")
+        if name == "add":
+            config_option(verb)
         verb.set_defaults(handler=handler)
     for name, handler, text in (
         ("info", info, "print what an index holds, and its kind of search with the reason"),
@@ -106,6 +117,7 @@ def build_index(args: argparse.Namespace) -> int:
     from edge_sim.search.store import IndexStore
     from edge_sim.vision.embedders import open_embedder
 
+    check_config(args)
     if not is_dir(args.folder):
         raise SearchError(f"{args.folder}: no such folder")
     embedder = open_embedder(args.model)
@@ -127,6 +139,7 @@ def add(args: argparse.Namespace) -> int:
     from edge_sim.search.store import IndexStore
     from edge_sim.vision.embedders import open_embedder
 
+    check_config(args)
     with IndexStore.open(args.index) as store:
         store.check_pictures()
         embedder = open_embedder(store.plan.model)
@@ -237,12 +250,20 @@ def _update(
 
     started_s = time.monotonic()
     show = partial(watched, label="index")
-    report = update(store, embedder, starts=starts, table=table, progress=show)
+    report = update(
+        store,
+        embedder,
+        starts=starts,
+        table=table,
+        progress=show,
+        graph_progress=graph_progress(every_s=LINES_S),
+    )
     seconds = time.monotonic() - started_s
     found = store.info()
     _print_report(args, found, report, seconds)
     if not found.pictures:
         raise SearchError(f"{found.root}: no picture or video that can be read")
+    send_ready(args, found, new=report.new, took_s=seconds)
     return 0
 
 
@@ -286,8 +307,13 @@ def _print_report(
     )
 
 
-def _plain_update(state: BuildProgress) -> dict[str, int | bool]:
-    return {"done": state.done, "total": state.total, "running": state.is_running}
+def _plain_update(state: BuildProgress) -> dict[str, int | bool | str]:
+    return {
+        "done": state.done,
+        "total": state.total,
+        "running": state.is_running,
+        "stage": state.stage,
+    }
 
 
 def _plain(unread: Sequence[Any]) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from edge_sim.cli.index_ready import check_config, config_option, send_ready
 from edge_sim.cli.options import absolute
 from edge_sim.cli.output import graph_progress, print_json, progress, say
 from edge_sim.core.files import printable
@@ -49,6 +50,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     verb.add_argument(
         "--add", action="store_true", help="keep ids that are not in IDS.csv; else they are removed"
     )
+    config_option(verb)
     verb.set_defaults(handler=import_index)
 
 
@@ -67,6 +69,7 @@ def import_index(args: argparse.Namespace) -> int:
     from edge_sim.search.rows import IMPORTED, IndexPlan
     from edge_sim.search.store import IndexStore
 
+    check_config(args)
     root = args.ids.parent if args.root is None else args.root
     model_id = checked_model_id(args.model_id)
     rows, named = open_vectors(args.vectors), read_ids(args.ids)
@@ -89,6 +92,7 @@ def import_index(args: argparse.Namespace) -> int:
         found = store.info()
     seconds = time.monotonic() - started_s
     names = ("new", "changed", "unchanged", "gone", "left_out")
+    send_ready(args, found, new=report.new, took_s=seconds)
     counts = {name: getattr(report, name) for name in names}
     if args.json:
         facts = {"rows": found.pictures, "dimension": found.dimension, "kind": found.kind}

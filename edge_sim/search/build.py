@@ -36,6 +36,7 @@ from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
 from edge_sim.search.embedding import embedded_picture
 from edge_sim.search.frames import file_of
+from edge_sim.search.ivf import FileProgress
 from edge_sim.search.queries import enough_px
 from edge_sim.search.regions import reading_px
 from edge_sim.search.rows import (
@@ -211,6 +212,8 @@ def update(
     starts: Sequence[Path] = (),
     table: Path | None = None,
     progress: ProgressWrapper | None = None,
+    graph_progress: FileProgress | None = None,
+    with_videos: bool = True,
 ) -> UpdateReport:
     """Bring the index up to date with its folder, and make it ready for searches.
 
@@ -222,6 +225,8 @@ def update(
         table: Table of attributes, see `attributes.read_attributes`; None takes the one in the
             folder, if there is one.
         progress: Wrapper that shows the progress.
+        graph_progress: Called with (done, total) rows while a graph is made.
+        with_videos: Whether videos are read; those that are in the index stay.
 
     Raises:
         ModelError: The index was made with another model.
@@ -242,7 +247,7 @@ def update(
         todo = _todo(found, known, named, report, bare)
         frames = FrameReport()
         states = {path: Known(path, *_plain(state)) for path, state in found.videos.items()}
-        tasks = video_tasks(states, known, store.plan, named, frames)
+        tasks = video_tasks(states if with_videos else {}, known, store.plan, named, frames)
         # The progress kept in the index is that of the whole folder, which a part does not end.
         total = None if starts else len(todo) + len(tasks)
 
@@ -262,7 +267,7 @@ def update(
         store.sweep([known.content for _, _, known in todo if known] if starts else None)
         if facts is not None:
             _describe(store, facts, report)
-        store.prepare(checked=not starts)
+        store.prepare(graph_progress, checked=not starts)
     return report
 
 

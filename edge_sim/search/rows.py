@@ -111,19 +111,23 @@ class BuildProgress:
     """Update that is running, or that was stopped before its end.
 
     Args:
-        done: Number of files that are in the index.
-        total: Number of files to read.
+        done: Number of files that are in the index, or of rows that are in its graph.
+        total: Number of files to read, or of rows.
         is_running: Whether a process is at work on it.
         verb: Verb of `edge-sim index` that goes on with it.
+        stage: `GRAPH` while the file of the kind of index is made; empty before.
     """
 
     done: int
     total: int
     is_running: bool
     verb: str = "build"
+    stage: str = ""
 
     def __str__(self) -> str:
         share = f"{100 * self.done // max(1, self.total)} %, {self.done} of {self.total} files"
+        if self.stage == GRAPH:
+            share = share.removesuffix("files") + "rows in the graph"
         if self.is_running:
             return f"being built by another process: {share}"
         return f"stopped at {share}; `edge-sim index {self.verb}` goes on"
@@ -252,12 +256,16 @@ REGIONS = "regions"
 _PROGRESS = "progress"
 
 
-def set_progress(connection: sqlite3.Connection, done: int, total: int) -> None:
-    """Write how far an update is; equal numbers are its end."""
+GRAPH = "graph"
+"""Stage of an update in which the file of the kind of index is made from the rows."""
+
+
+def set_progress(connection: sqlite3.Connection, done: int, total: int, stage: str = "") -> None:
+    """Write how far an update, or a stage of it, is; equal numbers are its end."""
     if done >= total:
         end_progress(connection)
         return
-    values = (_PROGRESS, f"{done}/{total}")
+    values = (_PROGRESS, f"{done}/{total}/{stage}")
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
 
 
@@ -266,10 +274,10 @@ def end_progress(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM settings WHERE name = ?", (_PROGRESS,))
 
 
-def progress(connection: sqlite3.Connection) -> tuple[int, int] | None:
-    """Return how many files of an update are done, and of how many; None at its end."""
-    done, _, total = settings(connection).get(_PROGRESS, "").partition("/")
-    return (int(done), int(total)) if done.isdecimal() and total.isdecimal() else None
+def progress(connection: sqlite3.Connection) -> tuple[int, int, str] | None:
+    """Return how much of an update is done, of how much, and its stage; None at its end."""
+    done, total, stage = [*settings(connection).get(_PROGRESS, "").split("/"), "", ""][:3]
+    return (int(done), int(total), stage) if done.isdecimal() and total.isdecimal() else None
 
 
 def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:

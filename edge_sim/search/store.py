@@ -278,7 +278,8 @@ class IndexStore:
         if found is None:
             return None
         verb = "import" if self.plan.is_imported else "build"
-        return BuildProgress(*found, is_locked(self.path), verb)
+        done, total, stage = found
+        return BuildProgress(done, total, is_locked(self.path), verb, stage)
 
     def entries(self) -> EntryTable:
         """Return the pictures, in order of their rows."""
@@ -487,7 +488,17 @@ class IndexStore:
         """
         plan = self.plan
         with self._reading() as connection:
-            index_files.make(connection, self.path, plan.kind, progress, checked=checked)
+
+            def show(done: int, total: int) -> bool | None:
+                with transaction(connection, writes=True):
+                    rows.set_progress(connection, done, total, rows.GRAPH)
+                return None if progress is None else progress(done, total)
+
+            index_files.make(connection, self.path, plan.kind, show, checked=checked)
+            state = rows.progress(connection)
+            if state is not None and state[2] == rows.GRAPH:
+                with transaction(connection, writes=True):
+                    rows.end_progress(connection)
 
     def calibration(self) -> KeptCalibration | None:
         """Return the calibrated threshold of near-duplicates, if one was kept."""

@@ -154,6 +154,14 @@ def overview(asked: ApiRequest) -> Mapping[str, Any]:
         "kind": info.kind,
         "reason": info.reason,
         "ready": info.ready,
+        "update": None
+        if info.update is None
+        else {
+            "done": info.update.done,
+            "total": info.update.total,
+            "running": info.update.is_running,
+            "stage": info.update.stage,
+        },
         "tags": info.tags,
         "keys": view.searcher.attributes.keys,
     }
