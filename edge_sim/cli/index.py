@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from edge_sim.core.files import is_dir, printable
 if TYPE_CHECKING:
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
-    from edge_sim.search.rows import BuildProgress, Info
+    from edge_sim.search.rows import BuildProgress, IndexPlan, Info
     from edge_sim.search.store import IndexStore
 
 
@@ -34,6 +35,7 @@ SHOWN_FAULTS = 20
 SCHEMA = 1
 LINES_S = 10.0
 KINDS = ("auto", "exact", "exact-int8", "hnsw", "ivf-flat", "ivf-pq")
+DEFAULT_MODEL = "default"
 SCALES = ("global", "spatial", "both")
 
 
@@ -105,7 +107,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose the model."""
     parser.add_argument(
-        "--model", default="default", metavar="SPEC", help="a .tflite file, `default`, `thumbnail`"
+        "--model",
+        metavar="SPEC",
+        help="a .tflite file, `default`, `thumbnail` (default: that of the index); another than "
+        "before fills a second index, which takes the place of the first when it is complete",
     )
 
 
@@ -120,6 +125,9 @@ def build_index(args: argparse.Namespace) -> int:
     check_config(args)
     if not is_dir(args.folder):
         raise SearchError(f"{args.folder}: no such folder")
+    present = _present_plan(args.out)
+    if args.model is None:
+        args.model = DEFAULT_MODEL if present is None else present.model
     embedder = open_embedder(args.model)
     plan = IndexPlan(
         root=absolute(args.folder),
@@ -130,8 +138,45 @@ def build_index(args: argparse.Namespace) -> int:
         regions=args.regions,
         frames="" if args.every is None else checked_sampling(args.every),
     )
+    if present is not None and present.model_id != plan.model_id:
+        return _replace(args, plan, embedder)
     with IndexStore.open(args.out, create=plan) as store:
         return _update(args, store, embedder, table=args.attributes)
+
+
+def _present_plan(place: Path) -> IndexPlan | None:
+    """Return the settings of the index that is there; None if there is none."""
+    from edge_sim.core.files import is_file
+    from edge_sim.search.store import NAME, IndexStore
+
+    if not is_file(place / NAME):
+        return None
+    with IndexStore.open(place) as store:
+        store.check_pictures()
+        return store.plan
+
+
+def _replace(args: argparse.Namespace, plan: IndexPlan, embedder: Embedder) -> int:
+    """Fill a second index for another model, and put it in the place of the first at the end."""
+    from edge_sim.search.store import IndexStore
+    from edge_sim.search.successor import open_successor, take_place
+
+    with IndexStore.open(args.out) as old:
+        note(
+            f"{args.out}: made with the model {old.plan.model_id}; an index for {plan.model_id} is "
+            f"made beside it, and this one is searched until that is complete"
+        )
+        store = open_successor(old, plan)
+    place = absolute(args.out)
+    with store:
+        return _update(
+            args,
+            store,
+            embedder,
+            table=args.attributes,
+            finish=lambda: take_place(place),
+            place=place,
+        )
 
 
 def add(args: argparse.Namespace) -> int:
@@ -167,9 +212,11 @@ def info(args: argparse.Namespace) -> int:
     """Print what an index holds, and its kind of search with the reason."""
     from edge_sim.search.regions import BOXES
     from edge_sim.search.store import IndexStore
+    from edge_sim.search.successor import successor_of
 
     with IndexStore.open(args.index) as store:
         found, unread = store.info(), store.unread()
+    successor = successor_of(found.path)
     if args.json:
         names = (
             "model_id", "scale", "dimension", "spatial_dimension", "pictures", "left_out", "kind"
@@ -186,6 +233,14 @@ def info(args: argparse.Namespace) -> int:
                 "unread": _plain(unread),
                 "bytes_on_disk": found.bytes_on_disk,
                 "update": None if found.update is None else _plain_update(found.update),
+                "successor": None
+                if successor is None
+                else {
+                    "index": str(successor.path),
+                    "model_id": successor.model_id,
+                    "pictures": successor.pictures,
+                    "update": successor.update and _plain_update(successor.update),
+                },
                 **facts,
             }
         )
@@ -204,6 +259,8 @@ def info(args: argparse.Namespace) -> int:
     ]
     if found.update is not None:
         rows.append(("update", str(found.update)))
+    if successor is not None:
+        rows.append(("to be replaced by", str(successor)))
     print_table([f"{found.pictures} pictures", ""], rows)
     _show_unread(unread)
     return 0
@@ -244,7 +301,10 @@ def _update(
     embedder: Embedder,
     starts: Sequence[Path] = (),
     table: Path | None = None,
+    finish: Callable[[], None] | None = None,
+    place: Path | None = None,
 ) -> int:
+    """Update an index and print the outcome; `finish` then puts it in its `place`."""
     from edge_sim.errors import SearchError
     from edge_sim.search.build import update
 
@@ -260,6 +320,10 @@ def _update(
     )
     seconds = time.monotonic() - started_s
     found = store.info()
+    if finish is not None and place is not None and found.pictures:
+        store.close()
+        finish()
+        found = replace(found, path=place)
     _print_report(args, found, report, seconds)
     if not found.pictures:
         raise SearchError(f"{found.root}: no picture or video that can be read")

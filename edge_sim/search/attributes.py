@@ -75,6 +75,41 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("DROP TABLE tags")
 
 
+def facts_by_content(
+    connection: sqlite3.Connection,
+) -> tuple[list[tuple[bytes, str]], list[tuple[bytes, str, str]]]:
+    """Return every tag with its content, and the own attributes as (content, key, value)."""
+    present = _tables(connection)
+    tags: list[tuple[bytes, str]] = []
+    if "content_tags" in present:
+        tags.extend(connection.execute("SELECT sha256, tag FROM content_tags"))
+    if "tags" in present:  # an index of edge_sim 0.1
+        tags.extend(
+            connection.execute(
+                "SELECT contents.sha256, tags.tag FROM tags JOIN files ON files.id = tags.file "
+                "JOIN contents ON contents.id = files.content"
+            )
+        )
+    own: list[tuple[bytes, str, str]] = []
+    if "attributes" in present:
+        query = "SELECT sha256, key, value FROM attributes WHERE origin = ?"
+        own.extend(connection.execute(query, (OWN,)))
+    return tags, own
+
+
+def add_facts(
+    connection: sqlite3.Connection,
+    tags: Iterable[tuple[bytes, str]],
+    own: Iterable[tuple[bytes, str, str]],
+) -> None:
+    """Add tags and own attributes of contents; attributes that are there stay."""
+    connection.executemany("INSERT OR IGNORE INTO content_tags VALUES (?, ?)", tags)
+    connection.executemany(
+        "INSERT OR IGNORE INTO attributes (sha256, origin, key, value) VALUES (?, ?, ?, ?)",
+        ((sha256, OWN, key, value) for sha256, key, value in own),
+    )
+
+
 def tags_of_files(connection: sqlite3.Connection) -> dict[int, tuple[str, ...]]:
     """Return the sorted tags of each file that has any, by the number of the file."""
     present = _tables(connection)

@@ -162,7 +162,7 @@ class Column:
         at = int(np.searchsorted(self.rows, row))
         if at == len(self.rows) or self.rows[at] != row:
             return None
-        return self.values[self.codes[at]]
+        return str(self.values[int(self.codes[at])])
 
     def mask(self, count: int, matches: Matcher) -> RowMask:
         """Return (count,) bool, the rows with a value that matches."""

@@ -254,8 +254,6 @@ FRAMES = "frames"
 REGIONS = "regions"
 """Name of the setting that says whether regions are kept: `yes` or `no`."""
 _PROGRESS = "progress"
-
-
 GRAPH = "graph"
 """Stage of an update in which the file of the kind of index is made from the rows."""
 

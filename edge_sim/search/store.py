@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -355,6 +356,22 @@ class IndexStore:
         with self._reading() as connection:
             return attributes.rename_tag(connection, before, after)
 
+    def keep_out(self, items: Iterable[Known]) -> None:
+        """Leave out paths that another index left out, whether they are in this one or not yet."""
+        with self._changing() as connection:
+            _keep_out(connection, items)
+
+    def take_facts(self, other: IndexStore) -> None:
+        """Take tags, own attributes, left-out paths and calibration from another index."""
+        with other._reading() as connection:
+            tags, own = attributes.facts_by_content(connection)
+        left_out = [item for item in other.known().values() if item.fault == rows.LEFT_OUT]
+        with self._changing() as connection:
+            attributes.add_facts(connection, tags, own)
+            _keep_out(connection, left_out)
+        if (kept := other.calibration()) is not None:
+            self.keep_calibration(kept)
+
     def put_attributes(self, facts: Mapping[Path, Mapping[str, str]]) -> None:
         """Replace the attributes of pictures that a table gives; other pictures keep none.
 
@@ -492,6 +509,16 @@ class IndexStore:
         if self._connection is None:
             raise SearchError(f"{self.path}: the index is closed")
         return self._connection
+
+
+def _keep_out(connection: sqlite3.Connection, items: Iterable[Known]) -> None:
+    for item in items:
+        name = os.fsencode(item.path)
+        found = connection.execute("SELECT content FROM files WHERE path = ?", (name,)).fetchone()
+        if found is None:
+            rows.put(connection, replace(item, content=None, fault=rows.LEFT_OUT))
+        elif found[0] is not None:
+            rows.leave_out(connection, [item.path])
 
 
 def _is_near(connection: sqlite3.Connection, made: index_files.Made) -> bool:
