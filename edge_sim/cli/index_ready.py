@@ -43,6 +43,7 @@ def send_ready(args: argparse.Namespace, found: Info, *, new: int, took_s: float
     event = IndexReady(
         id=event_id(args.loaded.device, "index_ready", place, repr(now_s)),
         device=args.loaded.device,
+        source=printable(found.root),
         at=utc_text(now_s),
         index=place,
         pictures=found.pictures,

@@ -227,6 +227,7 @@ class IndexReady(msgspec.Struct, frozen=True, tag="index_ready", tag_field="type
     """An index of pictures is complete after `edge-sim index build`, `add` or `import`.
 
     Args:
+        source: Folder of the pictures.
         index: Folder of the index.
         pictures: Number of pictures and frames that can be searched.
         new: Number of them that were not in it before.
@@ -237,6 +238,7 @@ class IndexReady(msgspec.Struct, frozen=True, tag="index_ready", tag_field="type
 
     id: str
     device: str
+    source: str
     at: str
     index: str
     pictures: int

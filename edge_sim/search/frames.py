@@ -166,7 +166,7 @@ def _sought(path: Path, at_s: float) -> BgrImage | None:
     import av
 
     try:
-        with path.open("rb") as file, av.open(file) as container:
+        with path.open("rb") as file, av.open(file, "r") as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             first = next(container.decode(stream))

@@ -178,8 +178,8 @@ def unit_rows(rows: Rows, names: Sequence[str], place: str) -> NDArray[np.float3
     """
     with np.errstate(over="ignore"):
         whole = np.asarray(rows, np.float32)
-    finite = np.isfinite(whole).all(axis=1)
-    usable = finite & whole.any(axis=1)
+    finite = np.asarray(np.isfinite(whole).all(axis=1), np.bool_)
+    usable = np.asarray(finite & whole.any(axis=1), np.bool_)
     if not usable.all():
         at = int(np.flatnonzero(~usable)[0])
         fault = "is all zeros" if finite[at] else "holds NaN, infinity or a number beyond float32"

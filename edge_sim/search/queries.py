@@ -99,7 +99,7 @@ def _vector_of(name: str, own: Collection) -> FloatVector:
         vector = np.lib.format.open_memmap(path, mode="r")
         if vector.size != own.dimension or vector.dtype.kind not in "fiu":
             raise ValueError(f"not one vector of {own.dimension} numbers")
-        unit = normalised(np.array(vector, np.float32).reshape(1, -1))[0]
+        unit: FloatVector = normalised(np.array(vector, np.float32).reshape(1, -1))[0]
     except (OSError, ValueError, EOFError, OverflowError) as error:
         raise SearchError(f"{printable(name)}: cannot be searched by ({error})") from error
     if not unit.any():

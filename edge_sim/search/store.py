@@ -396,7 +396,7 @@ class IndexStore:
         plan = self.plan
         with self._reading() as connection:
 
-            def show(done: int, total: int) -> bool | None:
+            def show(done: int, total: int) -> object:
                 with transaction(connection, writes=True):
                     rows.set_progress(connection, done, total, rows.GRAPH)
                 return None if progress is None else progress(done, total)

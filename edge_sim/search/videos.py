@@ -127,7 +127,7 @@ def embed_videos(
         progress: Number of files that were done before, and of all; None keeps no progress.
     """
     for number, task in enumerate(tasks, 1):
-        kept = set()
+        kept: set[Path] = set()
         fault = done_mark(store.plan)
         known = task.known
         frames = _embedded_frames(store, embedder, task, report, bare)

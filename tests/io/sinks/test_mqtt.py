@@ -128,7 +128,9 @@ def test_states_are_retained_and_events_are_not(sink: MqttSink, broker: Broker) 
 def test_an_event_from_beside_the_device_leaves_it_connected(
     sink: MqttSink, broker: Broker, listener: Listener
 ) -> None:
-    event = IndexReady("1" * 16, "porch", "2026-01-31T12:00:00.000Z", "/i", 9, 9, "m", "exact", 1.0)
+    event = IndexReady(
+        "1" * 16, "porch", "/p", "2026-01-31T12:00:00.000Z", "/i", 9, 9, "m", "exact", 1.0
+    )
     options = MqttOptions(**broker.options())
     publish_once(options, messages_of(event, Topics(options.topic_prefix, options.device)))
     assert listener.wait(lambda: bool(listener.on(f"{BASE}/event")))
