@@ -52,8 +52,10 @@ def check_ray_options(args: argparse.Namespace) -> None:
                 raise UsageError(f"--{name} goes with --ray")
     elif args.shard is not None:
         raise UsageError("--shard goes without --ray, which divides the work itself")
-    elif args.parquet and (args.attributes is not None or args.kind != "auto"):
-        raise UsageError("--attributes and --kind go without --parquet")
+    elif args.every is not None:
+        raise UsageError("--every goes without --ray, which reads no videos")
+    elif args.parquet and (args.attributes is not None or args.kind != "auto" or args.regions):
+        raise UsageError("--attributes, --kind and --regions go without --parquet")
 
 
 def build_on_ray(args: argparse.Namespace, plan: IndexPlan, print_report: Printer) -> int:
@@ -99,6 +101,7 @@ def _into_index(
         raise SearchError(f"{args.out}: is shard {manifest.part}; give another --out")
     started_s = time.monotonic()
     with IndexStore.open(args.out, create=plan) as store, store.exclusive():
+        store.check_pictures()
         order = EmbeddingOrder(args.folder, store.plan)
         report = _run(args, storage, IndexSink(store), order)
         if facts is not None:
@@ -113,8 +116,8 @@ def _into_index(
 def _into_parquet(args: argparse.Namespace, storage: PictureStorage, plan: IndexPlan) -> int:
     from edge_sim.errors import SearchError
     from edge_sim.search.cluster import EmbeddingOrder
+    from edge_sim.search.locking import exclusive
     from edge_sim.search.row_sinks import PARQUET_LOCK, ParquetSink
-    from edge_sim.search.store import exclusive
 
     out: Path = args.out
     started_s = time.monotonic()

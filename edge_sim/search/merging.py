@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,16 +21,11 @@ from edge_sim.core.files import is_dir, printable
 from edge_sim.core.sqlite import kept_path
 from edge_sim.errors import ModelError, SearchError
 from edge_sim.search import attributes, bars, rows
+from edge_sim.search.index_database import open_database, translated, writing
+from edge_sim.search.locking import exclusive, is_locked
 from edge_sim.search.rows import LEFT_OUT, IndexPlan
 from edge_sim.search.shards import NAME, Shard, ShardManifest, read_manifest, shard_number
-from edge_sim.search.store import (
-    IndexStore,
-    exclusive,
-    is_locked,
-    open_database,
-    translated,
-    writing,
-)
+from edge_sim.search.store import IndexStore
 
 _MERGED = "merged"
 """Name of the setting that holds the merged shards."""
@@ -99,11 +94,11 @@ def merge(
         given.sort(key=lambda item: item.manifest.part)
         _check_fit(given, root)
         first = given[0].plan
-        plan = IndexPlan(
-            root or first.root, first.model_id, first.model, first.scale, kind, first.cuts_bars
-        )
+        plan = replace(first, root=root or first.root, kind=kind)
         _check_place(out)
         before = _merged_before(out, given[0].manifest.of)
+        if before:
+            _check_settings(out, first)
         missing = _missing(given, before)
         if missing and not partial:
             raise SearchError(_missing_text(missing, given[0].manifest.of))
@@ -118,8 +113,6 @@ def _merge_into(
     progress: Callable[[Shard], None] | None,
 ) -> MergeReport:
     report = MergeReport(missing=missing, of=given[0].manifest.of)
-    if store.plan.cuts_bars != given[0].plan.cuts_bars:
-        raise SearchError(f"{store.path}: treats bars otherwise than the shards; merge into a new")
     with closing(open_database(store.path, create=False)) as connection:
         for item in given:
             with _attached(connection, item.folder), translated(store.path):
@@ -187,6 +180,8 @@ def _check_fit(given: Sequence[_Given], root: Path | None) -> None:
             )
         if item.plan.cuts_bars != first.plan.cuts_bars:
             raise SearchError(f"{both}: one embeds pictures with their bars, the other without")
+        if (item.plan.regions, item.plan.frames) != (first.plan.regions, first.plan.frames):
+            raise SearchError(f"{both}: other --regions or --every")
         if root is None and item.plan.root != first.plan.root:
             raise SearchError(
                 f"{both}: of {printable(first.plan.root)} and {printable(item.plan.root)}; "
@@ -198,6 +193,17 @@ def _check_place(out: Path) -> None:
     manifest = read_manifest(out)
     if manifest is not None:
         raise SearchError(f"{printable(out)}: is shard {manifest.part} itself; name a new folder")
+
+
+def _check_settings(out: Path, plan: IndexPlan) -> None:
+    """Raise `SearchError` unless an index keeps what the shards keep."""
+    with IndexStore.open(out) as store:
+        own = store.plan
+    if (own.cuts_bars, own.regions, own.frames) != (plan.cuts_bars, plan.regions, plan.frames):
+        raise SearchError(
+            f"{printable(out)}: has other settings of bars, regions or video frames than the "
+            f"shards; name a new folder"
+        )
 
 
 def _merged_before(out: Path, of: int) -> frozenset[int]:
@@ -306,6 +312,12 @@ def _take(connection: sqlite3.Connection, item: _Given) -> tuple[int, int]:
     (after,) = connection.execute("SELECT count(*) FROM main.files").fetchone()
     gone = _forget_gone(connection, item.manifest.part)
     _take_marks(connection)
+    if item.plan.regions:
+        connection.execute(
+            "INSERT OR REPLACE INTO main.regions (content, vectors) SELECT own.id, r.vectors "
+            "FROM shard.regions AS r JOIN shard.contents AS c ON c.id = r.content "
+            "JOIN main.contents AS own ON own.sha256 = c.sha256"
+        )
     connection.execute(
         "INSERT OR IGNORE INTO main.settings SELECT name, value FROM shard.settings "
         "WHERE name IN ('dimension', 'width')"

@@ -15,9 +15,12 @@ import numpy as np
 from edge_sim.core.files import entries, printable, sync_folder
 from edge_sim.core.sqlite import kept_path
 from edge_sim.errors import SearchError
+from edge_sim.search.build import is_video
 from edge_sim.search.cluster import Row, path_of
+from edge_sim.search.frames import file_of
+from edge_sim.search.index_database import open_database, translated
 from edge_sim.search.rows import EmbeddedFile, IndexPlan, Known
-from edge_sim.search.store import IndexStore, open_database, translated
+from edge_sim.search.store import IndexStore
 
 PART_ROWS = 8192
 """Rows per Parquet file: the most that a kill can lose."""
@@ -34,13 +37,15 @@ class IndexSink:
         self._store = store
 
     def present(self) -> Iterator[Known]:
-        """Yield the entries of the index."""
+        """Yield the entries of the index, less those of videos, which no worker reads."""
         place = self._store.path
         with closing(open_database(place, create=False)) as connection, translated(place):
             for path, size, mtime_ns, content, fault in connection.execute(
                 "SELECT path, bytes, mtime_ns, content, fault FROM files"
             ):
-                yield Known(kept_path(path), int(size), int(mtime_ns), content, fault)
+                name = kept_path(path)
+                if not is_video(file_of(name)):
+                    yield Known(name, int(size), int(mtime_ns), content, fault)
 
     def remove(self, changed: Iterable[Path], gone: Iterable[Path]) -> int:  # noqa: ARG002
         """Delete what is gone; what changed is replaced when it comes."""

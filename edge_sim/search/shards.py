@@ -20,6 +20,7 @@ import msgspec
 
 from edge_sim.core.files import is_file, printable, read_bounded, write_whole
 from edge_sim.errors import SearchError
+from edge_sim.search.frames import file_of
 
 NAME = "shard.json"
 SCHEMA = 1
@@ -69,9 +70,10 @@ class Shard:
 def shard_number(path: Path, of: int) -> int:
     """Return the number, 1 to `of`, of the shard that a relative path belongs to.
 
-    The first 8 bytes of the SHA-256 of its bytes, as a big-endian number, modulo `of`, plus 1.
+    The first 8 bytes of the SHA-256 of its bytes, as a big-endian number, modulo `of`, plus 1. The
+    frames of a video belong to the shard of the video.
     """
-    digest = sha256(os.fsencode(path)).digest()
+    digest = sha256(os.fsencode(file_of(path))).digest()
     return int.from_bytes(digest[:8], "big") % of + 1
 
 

@@ -119,6 +119,7 @@ class FolderStorage:
             for inside, state in found.files.items():
                 yield StoredPicture(inside, state.size, state.mtime_ns)
             found.files.clear()
+            found.videos.clear()
         self.unread = found.unread
 
     def read(self, item: StoredPicture) -> bytes:

@@ -396,7 +396,7 @@ COMMAND = """
 import os, signal, sys
 from edge_sim.cli.main import main
 from edge_sim.core import sqlite
-from edge_sim.search import build, merging, store
+from edge_sim.search import build, index_database, store
 build.BATCH = 2
 left = int(sys.argv[1])
 transaction = sqlite.transaction
@@ -408,7 +408,7 @@ def counted(connection, *, writes):
         os.kill(os.getpid(), signal.SIGKILL)
     return transaction(connection, writes=writes)
 
-store.transaction = counted
+store.transaction = index_database.transaction = counted
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -442,6 +442,37 @@ def test_kills_leave_every_picture_in_the_merged_index_exactly_once(
         paths = sorted(str(entry.path) for entry in store.entries())
         assert store.problems() == ()
     assert paths == sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+
+
+def test_regions_of_shards_are_merged(photos: Path, tmp_path: Path) -> None:
+    embedder = open_embedder("default")
+
+    def build_one(place: Path, shard: Shard | None = None, *, regions: bool = True) -> Path:
+        plan = IndexPlan(photos, embedder.model_id, regions=regions)
+        with IndexStore.open(place, create=plan) as store:
+            update(store, embedder, shard=shard)
+        return place
+
+    folders = [build_one(tmp_path / str(number), Shard(number, 2)) for number in (1, 2)]
+    merge(tmp_path / "merged", folders)
+    build_one(tmp_path / "whole")
+    assert regions_in(tmp_path / "merged") == regions_in(tmp_path / "whole") != {}
+    other = build_one(tmp_path / "other", Shard(2, 2), regions=False)
+    with pytest.raises(SearchError, match="other --regions or --every"):
+        merge(tmp_path / "new", [folders[0], other])
+    with pytest.raises(SearchError, match="other settings of bars, regions or video frames"):
+        merge(tmp_path / "merged", [other])
+
+
+def regions_in(place: Path) -> dict[bytes, bytes]:
+    with closing(sqlite3.connect(place / "index.db")) as raw:
+        query = "SELECT sha256, vectors FROM regions JOIN contents ON contents.id = content"
+        return dict(raw.execute(query))
+
+
+def test_frames_belong_to_the_shard_of_their_video() -> None:
+    video = shard_number(Path("a/clip.mp4"), 1000)
+    assert shard_number(Path("a/clip.mp4#t=12.5"), 1000) == video
 
 
 def test_two_workers_never_write_one_shard(photos: Path, shards: list[Path]) -> None:
