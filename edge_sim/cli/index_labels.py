@@ -13,13 +13,13 @@ from edge_sim.core.files import printable
 
 if TYPE_CHECKING:
     from edge_sim.analysis.report.pages import CaptionedPicture
+    from edge_sim.search.entries import EntryTable, IndexEntry
     from edge_sim.search.picture_map import PictureMap
-    from edge_sim.search.rows import IndexEntry
     from edge_sim.search.store import IndexStore
 
 SCHEMA = 1
 MANY_FOR_TSNE = 20_000
-FORMS = ("csv", "jsonl", "folders", "fiftyone", "label-studio")
+FORMS = ("csv", "jsonl", "folders", "fiftyone", "label-studio", "vectors")
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,7 +56,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--format",
         choices=FORMS,
         default="csv",
-        help="csv and jsonl are tables; folders has one folder per tag",
+        help="csv and jsonl are tables; folders has one folder per tag; vectors is for `import`",
     )
     export.set_defaults(handler=export_pictures)
     _register_map(verbs)
@@ -188,6 +188,8 @@ def export_pictures(args: argparse.Namespace) -> int:
     from edge_sim.search.export import ExportedPicture, export
     from edge_sim.search.store import IndexStore
 
+    if args.format == "vectors":
+        return _export_vectors(args)
     with IndexStore.open(args.index) as store:
         root = store.plan.root
         pictures = [
@@ -202,6 +204,23 @@ def export_pictures(args: argparse.Namespace) -> int:
     return 0
 
 
+def _export_vectors(args: argparse.Namespace) -> int:
+    """Write `vectors.npy` and `ids.csv`, which `index import` reads."""
+    from edge_sim.search.imported import write_vectors
+    from edge_sim.search.store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        table, model_id = store.table(), store.plan.model_id
+    chosen = _passing(args, table.entries)
+    write_vectors(args.out, table.vectors[:, : table.dimension], table.entries, chosen)
+    if args.json:
+        facts = {"pictures": len(chosen), "model_id": model_id}
+        print_json({"schema": SCHEMA, "out": str(args.out), **facts})
+    else:
+        say(f"{args.out}: {len(chosen)} vectors written, of the model {model_id}")
+    return 0
+
+
 def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
     """Return the pictures of an index that are `paths`, or lie below them, relative to its root.
 
@@ -209,12 +228,17 @@ def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
         SearchError: There is none at or below one of them.
     """
     from edge_sim.errors import SearchError
+    from edge_sim.search.frames import file_of
 
     root = store.plan.root
-    present = [entry.path for entry in store.entries()]
+    present = [Path(name) for name in store.entries().names]
     found: dict[Path, None] = {}
     for path in map(absolute, paths):
-        chosen = [item for item in present if (root / item).is_relative_to(path)]
+        chosen = [
+            item
+            for item in present
+            if (root / item).is_relative_to(path) or root / file_of(item) == path
+        ]
         if not chosen:
             raise SearchError(f"{printable(path)}: no such picture in {store.path}")
         found.update(dict.fromkeys(chosen))
@@ -222,18 +246,20 @@ def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
 
 
 def _chosen(args: argparse.Namespace, store: IndexStore) -> list[IndexEntry]:
-    from edge_sim.search.attributes import TAG
-    from edge_sim.search.filters import AttributeTable
+    found = store.entries()
+    return [found[row] for row in _passing(args, found)]
 
+
+def _passing(args: argparse.Namespace, found: EntryTable) -> list[int]:
+    """Return the rows that pass the filter of the arguments."""
     where = combined_filter(args.where, state=args.state, tags=args.tag)
-    found = list(store.entries())
     if where is None or not found:
-        return found
-    table = AttributeTable((item.facts() for item in found), keys=(TAG,))
+        return list(range(len(found)))
+    table = found.attribute_table()
     mask = table.mask(where)
     for hint in table.hints(where):
         note(printable(hint))
-    return [item for item, passed in zip(found, mask, strict=True) if passed]
+    return [int(row) for row in mask.nonzero()[0]]
 
 
 def draw_map(args: argparse.Namespace) -> int:
@@ -336,11 +362,11 @@ def _map_cards(
 ) -> Iterator[CaptionedPicture]:
     from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture
+    from edge_sim.search.frames import read_entry
 
     for row in dict.fromkeys(rows):
         try:
-            pixels = read_picture(root / entries[row].path)
+            pixels = read_entry(root / entries[row].path)
         except SourceError:
             pixels = None
         yield CaptionedPicture(pixels, (printable(entries[row].path),))

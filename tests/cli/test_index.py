@@ -281,7 +281,7 @@ def test_pictures_are_exported_with_their_tags(
     assert (tmp_path / "t.csv").read_text().count(",b,good,") == 1
 
 
-def test_a_folder_of_videos_is_not_ready_but_an_error_with_the_way_out(
+def test_a_video_that_cannot_be_read_is_named_and_alone_is_no_index(
     photos: Path, tmp_path: Path, run: Run
 ) -> None:
     clips = tmp_path / "clips"
@@ -290,13 +290,14 @@ def test_a_folder_of_videos_is_not_ready_but_an_error_with_the_way_out(
     code, out, err = run(
         "index", "build", clips, "--out", tmp_path / "new", *("--model", "thumbnail")
     )
-    assert (code != 0, out, err.count("\n")) == (True, "", 1)
-    assert "videos are not indexed (1); `edge-sim capture VIDEO" in err
+    assert (code != 0, out, err.count("not read: a.MP4: ")) == (True, "", 1)
+    assert err.count("\n") == 2
+    assert "no picture or video that can be read" in err
     (photos / "clip.mp4").write_bytes(b"a video")
     code, _, err = run(
         "index", "build", photos, "--out", tmp_path / "more", *("--model", "thumbnail")
     )
-    assert (code, err.count("videos are not indexed (1)")) == (0, 1)
+    assert (code, err.count("not read: clip.mp4: ")) == (0, 1)
 
 
 def test_kinds_are_measured_and_planned(index: Path, run: Run) -> None:

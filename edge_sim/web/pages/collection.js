@@ -9,6 +9,28 @@ import { formatNumber, t } from "./i18n.js";
 const SHOWN = 60;
 const VIEWS = ["pictures", "map", "duplicates"];
 
+const BUILDING_MS = 5000;
+
+function stateOf({ update, ready, reason }) {
+  if (!update) return ready ? null : banner("warn", reason);
+  const share = formatNumber(Math.floor((100 * update.done) / Math.max(1, update.total)), 0);
+  return banner(update.running ? "info" : "warn", t(update.running ? "collection.building" : "collection.stopped", { share }));
+}
+
+// Show how far the index is, and open it anew at the end.
+function followBuild(state, signal, reopen) {
+  const clock = setInterval(async () => {
+    const overview = await get("api/collection", { signal }).catch(() => null);
+    if (!overview || signal.aborted) return;
+    fill(state, stateOf(overview));
+    if (overview.update?.running) return;
+    clearInterval(clock);
+    if (!overview.update && overview.ready) toast(t("collection.finished", { n: formatNumber(overview.pictures, 0) }));
+    reopen();
+  }, BUILDING_MS);
+  signal.addEventListener("abort", () => clearInterval(clock));
+}
+
 export async function collectionPage({ main, query, signal, go }) {
   let overview;
   try {
@@ -25,7 +47,9 @@ export async function collectionPage({ main, query, signal, go }) {
   const body = h("div");
   const actions = h("div", { class: "gallery-actions", "aria-live": "polite" });
   const tagActions = () => (may("operator") ? drawTagActions(actions, chosen, overview.tags, untick, () => redo().catch(toastError)) : null);
-  fill(main, heading(t("collection.title"), h("div", { class: "actions" }, tabs)), facts([[t("collection.count"), formatNumber(overview.pictures, 0)], [t("collection.kind"), overview.kind], [t("settings.model"), overview.model]]), overview.ready ? null : banner("warn", overview.reason), view === "pictures" ? filterForm(overview, wanted, (changes) => go(address(changes)), upload) : null, actions, body);
+  const state = h("div", {}, stateOf(overview));
+  if (overview.update?.running) followBuild(state, signal, () => go(address({})));
+  fill(main, heading(t("collection.title"), h("div", { class: "actions" }, tabs)), facts([[t("collection.count"), formatNumber(overview.pictures, 0)], [t("collection.kind"), overview.kind], [t("settings.model"), overview.model]]), state, view === "pictures" ? filterForm(overview, wanted, (changes) => go(address(changes)), upload) : null, actions, body);
 
   let redo = show; // what fetched the pictures that are shown
 
