@@ -138,12 +138,13 @@ def attributes_by_key(
     shared: dict[str, str] = {}
     query = (
         "SELECT files.id, key, value FROM attributes JOIN contents USING (sha256) "
-        f"JOIN files ON files.content = contents.id ORDER BY origin = '{OWN}'"
+        "JOIN files ON files.content = contents.id WHERE origin = ?"
     )
-    for number, key, value in connection.execute(query):
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError("an attribute is no text")
-        found.setdefault(key, {})[number] = shared.setdefault(value, value)
+    for origin in (EXIF, OWN):  # one after the other: to sort a million rows takes seconds
+        for number, key, value in connection.execute(query, (origin,)):
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise TypeError("an attribute is no text")
+            found.setdefault(key, {})[number] = shared.setdefault(value, value)
     columns = {}
     for key in sorted(found):
         own = found.pop(key)

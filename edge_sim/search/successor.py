@@ -136,9 +136,9 @@ def _exchange(first: Path, second: Path) -> None:
         _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE
     ):
         return
-    aside = second.with_name(f"{second.name}.old")
-    if exists(aside):
-        shutil.rmtree(aside)
-    second.rename(aside)
+    replaced = second.with_name(f"{second.name}.old")
+    if exists(replaced):
+        shutil.rmtree(replaced)
+    second.rename(replaced)
     first.rename(second)
-    aside.rename(first)
+    replaced.rename(first)

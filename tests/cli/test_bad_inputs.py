@@ -72,6 +72,8 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("gallery", "reembed", "--gallery", "{}", *THUMBNAIL),
     ("index", "build", "{}", "--out", "new", *THUMBNAIL),
     ("index", "build", "in", "--out", "{}/index", *THUMBNAIL),
+    ("index", "build", "in", "--out", "new", *THUMBNAIL, "--config", "{}"),
+    ("index", "import", "{}", "ids.csv", "--out", "new", "--model-id", "m"),
     ("index", "add", "{}"),
     ("index", "rm", "{}", "x"),
     ("index", "list", "{}"),
