@@ -26,12 +26,13 @@ USER = "postgres"
 MOST_PATH_BYTES = 80
 """Longest folder: the name of a socket has at most 107 bytes."""
 _START_S, _STOP_S, _MAKE_S = 120, 60, 300
+_EMPTY = "''"
+_RETRY_S = (0.5, 1.0, 2.0, 4.0, 0.0)
 _STARTING = 1  # exit code of pg_isready
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "fsync": "on",
-    "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "wal_compression": "on",
     "log_min_messages": "warning",
@@ -207,16 +208,19 @@ class EmbeddedServer:
             time.sleep(0.2)
 
     def _run(self, programs: Path) -> None:
-        settings = [f"-c {name}={value}" if value else f"-c {name}=''"
-                    for name, value in _SETTINGS.items()]  # fmt: skip
+        wanted = {**_SETTINGS, "shared_buffers": f"{_cache_mb()}MB"}
+        settings = [f"-c {name}={value or _EMPTY}" for name, value in wanted.items()]
         log = self._folder / "server.log"
         options = f"-k '{self._folder}' {' '.join(settings)}"
-        code, _ = self._call(
-            programs / "pg_ctl", "start", "-D", self._data, "-w", "-t", str(_START_S), "-s",
-            "-l", log, "-o", options, limit_s=_START_S + 10,
-        )  # fmt: skip
-        if code != 0:
-            raise CollectionError(f"{self._folder}: PostgreSQL does not start; see {log}")
+        for pause_s in _RETRY_S:
+            code, _ = self._call(
+                programs / "pg_ctl", "start", "-D", self._data, "-w", "-t", str(_START_S), "-s",
+                "-l", log, "-o", options, limit_s=_START_S + 10,
+            )  # fmt: skip
+            if code == 0:
+                return
+            time.sleep(pause_s)  # processes of a server that was killed still end
+        raise CollectionError(f"{self._folder}: PostgreSQL does not start; see {log}")
 
     def _call(
         self,
@@ -248,6 +252,12 @@ class EmbeddedServer:
             output.seek(0)
             lines = output.read().decode(errors="replace").split("\n")
         return done.returncode, " ".join(" ".join(lines[-8:]).split())
+
+
+def _cache_mb() -> int:
+    """Return a quarter of the memory of this machine, 128 to 2048 megabytes."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return max(128, min(2048, pages * size // 4_000_000))
 
 
 def _bundled_program() -> Path:
