@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge_sim.core.events import event_id, utc_text
-from edge_sim.errors import CollectionError, VectorError
+from edge_sim.errors import VectorError
 from edge_sim.fleet.database import OpenDatabase, open_vectors
 from edge_sim.fleet.messages import Batch, Received, ReceivedEvent, batch_of
 from edge_sim.fleet.pgvector import PgVectors, translated, translation
@@ -343,8 +343,9 @@ class SiteCollection:
             for site, rule in rules.items()
             if rule.keep_pictures_days is not None
         }
-        for site, before in aged.items():
-            self.vectors.forget(site, before)
+        if self._vectors_address or self._query("SELECT 1 FROM edge_sim_models LIMIT 1", {}):
+            for site, before in aged.items():
+                self.vectors.forget(site, before)
         return done
 
     def status(self, site: str | None = None) -> list[DeviceStatus]:
@@ -364,9 +365,7 @@ class SiteCollection:
         ):
             found = WatchStatus(state, reason, _text(at), drifting)
             watches.setdefault((place, device), {})[watch] = found
-        found_devices = [
-            _device_status(row, watches.get((row[0], row[1]), {})) for row in devices
-        ]
+        found_devices = [_device_status(row, watches.get((row[0], row[1]), {})) for row in devices]
         return sorted(found_devices, key=badness)
 
     def events(

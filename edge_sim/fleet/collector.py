@@ -35,6 +35,7 @@ _WAIT_S = 0.2
 _BATCH = 500
 _BATCH_S = 0.2
 _SILENCE_CHECK_S = 5.0
+_FORGET_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Collector:
         self._retry_s = -math.inf
         self._listening_s = -math.inf
         self._silence_s = -math.inf
+        self._forget_s = -math.inf
         self._trouble = ""
 
     def run(self, is_stopped: Callable[[], bool]) -> None:
@@ -158,6 +160,7 @@ class Collector:
         self._flush(client)
         if client.is_connected():
             self._note_silence()
+        self._forget_old()
 
     def _connect(self) -> None:
         """Connect with the password as it is now.
@@ -277,6 +280,22 @@ class Collector:
             self._collection.note_silence(options.site, self._clock(), options.silent_after_s)
         except CollectionError as error:
             self._lose_database(error)
+
+    def _forget_old(self) -> None:
+        """Delete once a day what the sites do not keep any longer."""
+        if self._collection is None or self._monotonic() < self._forget_s:
+            return
+        self._forget_s = self._monotonic() + _FORGET_S
+        try:
+            done = self._collection.forget_old()
+        except CollectionError as error:
+            self._lose_database(error)
+            return
+        if done.events or done.pictures or done.partitions:
+            logger.info(
+                "deleted as too old: %d events, %d pictures, %d whole months",
+                done.events, done.pictures, done.partitions,
+            )  # fmt: skip
 
     def _lose_database(self, error: CollectionError) -> None:
         self._report(f"{error}; trying again")

@@ -6,9 +6,11 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from edge_sim.core.events import unix_time_s
 from edge_sim.core.types import FloatVector
 from edge_sim.errors import CollectionError, VectorError
 from edge_sim.fleet.vectors import (
@@ -227,9 +229,13 @@ def _condition(where: VectorFilter | None) -> models.Filter | None:
         for name, value in where.equal.items()
     ]
     if where.since is not None or where.until is not None:
-        span = models.DatetimeRange(gte=where.since, lt=where.until)
+        span = models.DatetimeRange(gte=_moment(where.since), lt=_moment(where.until))
         conditions.append(models.FieldCondition(key="at", range=span))
     return models.Filter(must=conditions)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromtimestamp(unix_time_s(text), timezone.utc)
 
 
 def _found(payload: dict[str, Any], score: float) -> FoundVector:

@@ -73,11 +73,8 @@ class VectorFilter:
 
     def __post_init__(self) -> None:
         for text in (self.since, self.until):
-            try:
-                if text is not None:
-                    unix_time_s(text)
-            except (ValueError, OverflowError):
-                raise VectorError(f"{text[:40]!r} is no time: write 2026-01-31") from None
+            if text is not None:
+                _check_time(text)
 
     @property
     def equal(self) -> Mapping[str, str]:
@@ -85,6 +82,13 @@ class VectorFilter:
         names = [item.name for item in fields(self) if item.name not in ("since", "until")]
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _check_time(text: str) -> None:
+    try:
+        unix_time_s(text)
+    except (ValueError, OverflowError):
+        raise VectorError(f"{text[:40]!r} is no time: write 2026-01-31") from None
 
 
 @dataclass(frozen=True, slots=True)

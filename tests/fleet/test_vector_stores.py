@@ -128,7 +128,8 @@ def test_what_is_there_already_stays_as_it_is(store: VectorCollection) -> None:
     store.add([again])
     store.add([])
     (found,) = store.search(MODEL, first, 10)
-    assert (found.state, found.score) == ("open", pytest.approx(1.0, abs=HALF))
+    assert found.state == "open"
+    assert found.score == pytest.approx(1.0, abs=HALF)
 
 
 def test_models_never_meet(store: VectorCollection) -> None:

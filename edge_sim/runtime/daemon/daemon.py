@@ -106,9 +106,7 @@ class Daemon:
         self._loop = Loop(
             wakeup=self._wakeup, clock=self._environment.clock, on_fault=self._on_fault
         )
-        self._stats = ProcessStats(
-            self.board, folder=config.path(config.outbox.path).parent
-        )
+        self._stats = ProcessStats(self.board, folder=config.path(config.outbox.path).parent)
         state = config.daemon.state
         self._state_store = StateStore(None if state is None else config.path(state), self.board)
 
