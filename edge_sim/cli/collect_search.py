@@ -6,10 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge_sim.cli.collect_options import (
+    database_of,
     database_option,
     open_collection,
     place_options,
+    vectors_of,
     vectors_option,
 )
 from edge_sim.cli.options import add_verb, positive
@@ -18,6 +22,10 @@ from edge_sim.cli.parser import UsageError
 
 if TYPE_CHECKING:
     from edge_sim.core.types import FloatVector
+    from edge_sim.runtime.config import Config
+
+
+_LISTEN = "127.0.0.1:8090"
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,6 +53,53 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     search.add_argument("--json", action="store_true", help="print the result as JSON")
     database_option(search)
     vectors_option(search)
+    _register_serve(verbs)
+
+
+def _register_serve(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = add_verb(verbs, "serve", _serve, "serve the page and the JSON API over all devices")
+    serve.add_argument(
+        "-c", "--config", type=Path, metavar="FILE",
+        help="configuration whose section `web` says how the page is reached, and by whom; "
+        "`edge-sim web passwd NAME -c FILE` makes an account",
+    )  # fmt: skip
+    serve.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"(default: that of the file, or {_LISTEN})"
+    )
+    serve.add_argument(
+        "--model", default="default", help="for searches: a .tflite file or the default model"
+    )
+    database_option(serve)
+    vectors_option(serve)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from edge_sim.fleet.queries import QueryEncoder
+    from edge_sim.web.fleet_api import CollectionPool
+    from edge_sim.web.fleet_server import FleetServer
+
+    config = _web_config(args)
+    database, vectors = database_of(args), vectors_of(args)
+    pool = CollectionPool(database, vectors)
+    # Kept open: a server of the collection's own runs for as long as the page does.
+    with open_collection(args):
+        server = FleetServer(config, pool, QueryEncoder(args.model))
+        note(f"the page is at {server.address}")
+        server.run()
+    return 0
+
+
+def _web_config(args: argparse.Namespace) -> Config:
+    from edge_sim.runtime.config import load_config, parse_config
+
+    config = parse_config("", where="") if args.config is None else load_config(args.config)
+    listen = args.listen or config.web.listen or _LISTEN
+    web = msgspec.to_builtins(config.web) | {"listen": listen}
+    try:
+        changed = msgspec.convert(web, type(config.web))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"--listen: {error}") from error
+    return msgspec.structs.replace(config, web=changed)
 
 
 def _search(args: argparse.Namespace) -> int:

@@ -414,6 +414,20 @@ class SiteCollection:
         )
         return bytes(rows[0][0]) if rows else None
 
+    def with_pictures(self, events: Sequence[tuple[str, str, Any]]) -> set[tuple[str, str, str]]:
+        """Return those of some events, by site, device and id, that have a picture."""
+        rows = self._query(
+            "SELECT site, device, id FROM edge_sim_pictures "
+            "JOIN unnest(%(sites)s::text[], %(devices)s::text[], %(ids)s::text[]) "
+            "AS wanted (site, device, id) USING (site, device, id)",
+            {
+                "sites": [site for site, _, _ in events],
+                "devices": [device for _, device, _ in events],
+                "ids": [str(name) for _, _, name in events],
+            },
+        )
+        return {(site, device, name) for site, device, name in rows}
+
     def _query(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Any]:
         with translated(), self._connection.transaction():
             return self._connection.execute(statement, values).fetchall()

@@ -7,11 +7,14 @@ that pass; one that lets many through, and a search without one, by the index.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timezone
 from typing import Any
+
+import numpy as np
 
 from edge_sim.core.events import unix_time_s, utc_text
 from edge_sim.core.types import FloatVector
@@ -22,6 +25,7 @@ from edge_sim.fleet.vectors import (
     CollectedVector,
     FoundVector,
     VectorFilter,
+    check_model,
     checked_query,
     checked_rows,
     wrong_length,
@@ -230,6 +234,21 @@ class PgVectors:
                         max(-1.0, min(1.0, -distance)))
             for site, device, name, at, watch, state, distance in rows
         ]  # fmt: skip
+
+    def vector(self, model: str, site: str, device: str, name: str) -> FloatVector | None:
+        """Return the vector of an event, as `VectorCollection.vector`.
+
+        Raises:
+            CollectionError: As there.
+        """
+        with translated(), self._connection.transaction():
+            check_model(model, self._models())
+            row = self._connection.execute(
+                f"SELECT vector::text FROM {self._tables[model][0]} "
+                "WHERE site = %s AND device = %s AND id = %s".encode(),
+                (site, device, name),
+            ).fetchone()
+        return None if row is None else np.array(json.loads(row[0]), np.float32)
 
     def models(self) -> list[CollectedModel]:
         """Return the models; their numbers of vectors are those of the last analysis.

@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+
 from edge_sim.core.events import unix_time_s
 from edge_sim.core.types import FloatVector
 from edge_sim.errors import CollectionError, VectorError
@@ -18,6 +20,7 @@ from edge_sim.fleet.vectors import (
     CollectedVector,
     FoundVector,
     VectorFilter,
+    check_model,
     checked_query,
     checked_rows,
     wrong_length,
@@ -134,6 +137,19 @@ class QdrantVectors:
                 with_payload=True,
             )
         return [_found(item.payload or {}, item.score) for item in answer.points]
+
+    def vector(self, model: str, site: str, device: str, name: str) -> FloatVector | None:
+        """Return the vector of an event, as `VectorCollection.vector`.
+
+        Raises:
+            CollectionError: As there.
+        """
+        check_model(model, self.models())
+        with _translated():
+            rows = self._client.retrieve(
+                _name(model), [_uuid(site, device, name)], with_payload=False, with_vectors=True
+            )
+        return np.array(rows[0].vector, np.float32) if rows else None
 
     def models(self) -> list[CollectedModel]:
         """Return the models.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ _MAX_BYTES = 1_000_000
 
 
 class QueryEncoder:
-    """Turns pictures and words into vectors of one model, which is opened when first needed.
+    """Turns pictures and words into vectors of one model, opened when first needed; any thread.
 
     Args:
         model: A .tflite file, `default` or `thumbnail`.
@@ -27,6 +28,7 @@ class QueryEncoder:
     def __init__(self, model: str = "default") -> None:
         self._model = model
         self._embedder: Embedder | None = None
+        self._lock = threading.RLock()  # a model is used by one thread at a time
 
     @property
     def embedder(self) -> Embedder:
@@ -35,9 +37,10 @@ class QueryEncoder:
         Raises:
             ModelError: It cannot be opened.
         """
-        if self._embedder is None:
-            self._embedder = open_embedder(self._model)
-        return self._embedder
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = open_embedder(self._model)
+            return self._embedder
 
     def of_picture(self, pixels: BgrImage) -> Embedding:
         """Return the embedding of a picture, as a device makes it of a region.
@@ -45,7 +48,8 @@ class QueryEncoder:
         Raises:
             ModelError: The model cannot be opened, or cannot embed it.
         """
-        return self.embedder.embed(pixels)
+        with self._lock:
+            return self.embedder.embed(pixels)
 
     def of_text(self, text: str) -> tuple[Embedding, list[str]]:
         """Return the embedding of words, and a line about each word that is not known.

@@ -149,6 +149,13 @@ class VectorCollection(Protocol):
             VectorError: There is no such model, or the query is not valid.
         """
 
+    def vector(self, model: str, site: str, device: str, name: str) -> FloatVector | None:
+        """Return the vector of an event, (D,) float32 of length 1; None if there is none.
+
+        Raises:
+            CollectionError: There is no such model.
+        """
+
     def models(self) -> list[CollectedModel]:
         """Return the models, in the order of their ids."""
 
@@ -191,14 +198,24 @@ def checked_query(
     """
     if not 1 <= k <= MOST_FOUND:
         raise VectorError(f"1 to {MOST_FOUND} can be found at once, not {k}")
+    size = check_model(model, models)
+    unit = _unit(vector, "the query")
+    if unit.size != size:
+        raise VectorError(wrong_length(model, unit.size, size))
+    return unit
+
+
+def check_model(model: str, models: Sequence[CollectedModel]) -> int:
+    """Return the length of the vectors of a model.
+
+    Raises:
+        VectorError: There is no such model.
+    """
     known = {item.model: item.dimension for item in models}
     if model not in known:
         names = ", ".join(known) or "none"
         raise VectorError(f"the collection has no vectors of model {model} (known: {names})")
-    unit = _unit(vector, "the query")
-    if unit.size != known[model]:
-        raise VectorError(wrong_length(model, unit.size, known[model]))
-    return unit
+    return known[model]
 
 
 def wrong_length(model: str, given: int, known: int) -> str:
