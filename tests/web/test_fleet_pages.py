@@ -1,4 +1,4 @@
-"""The page and the API over all devices of a collection, with a real database and a real browser."""
+"""The page and the API over all devices, with a real database and a real browser."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_events_are_found_by_words_by_an_event_and_by_a_picture(server: FleetSer
     assert found["unknown"] == ["no word for: zzz"]
     assert {item["id"] for item in found["found"]} == {f"{1:016x}"}
     best = get(server, f"api/search?event=hall/shed/{2:016x}&site=yard")["found"]
-    assert [(item["device"], item["id"]) for item in best][0] == ("porch", f"{2:016x}")
+    assert (best[0]["device"], best[0]["id"]) == ("porch", f"{2:016x}")
     assert best[0]["score"] == pytest.approx(1.0, abs=2e-3)
     assert best[0]["picture"] == f"api/pictures/yard/porch/{2:016x}.jpg"
     session = httpx.get(f"{server.address}api/session").json()
@@ -226,14 +226,14 @@ def test_a_person_searches_by_words_and_by_a_picture(
     page = shown(open_page(f"{server.address}#/search"), "Search")
     page.get_by_label("Words").fill("zzz bowl")
     page.get_by_label("Site").select_option("yard")
-    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Search", exact=True).click()
     page.get_by_text("no word for: zzz").wait_for()
     page.get_by_text("3 events, the most alike first.").wait_for()
     file = tmp_path / "query.jpg"
     file.write_bytes(JPEG)
     page.get_by_label("State").fill("empty")
     page.get_by_label("Picture to search for").set_input_files(file)
-    page.get_by_role("button", name="Search").click()
+    page.get_by_role("button", name="Search", exact=True).click()
     page.get_by_text("1 events, the most alike first.").wait_for()
     assert serious_findings(page) == []
 
@@ -246,11 +246,8 @@ def test_the_page_fits_a_phone_in_german_in_the_dark(
         server.address, locale="de-AT", color_scheme="dark",
         viewport={"width": 360, "height": 740},
     )  # fmt: skip
-    for address, name in (
-        ("devices", "Geräte"),
-        ("device/yard/porch", "porch"),
-        ("search", "Suche"),
-    ):
+    pages = {"devices": "Geräte", "device/yard/porch": "porch", "search": "Suche"}
+    for address, name in pages.items():
         page.goto(f"{server.address}#/{address}")
         shown(page, name)
         assert_fits(page)
@@ -292,5 +289,4 @@ def test_the_files_of_the_page_stay_small_and_make_no_markup_from_text() -> None
         assert not re.search(r"\.(?:inner|outer)HTML|insertAdjacentHTML|\beval\(", text)
         assert not re.search(r"https?://", text)
         for name in re.findall(r'(?:from |import\()"(\.\.?/[^"]+)"', text):
-            place = name.replace("../", "edge_sim/web/").replace("./", "edge_sim/web/fleet_pages/")
-            assert Path(place).is_file(), f"{module.name} imports {name}"
+            assert (FLEET_FOLDER / name).resolve().is_file(), f"{module.name} imports {name}"
