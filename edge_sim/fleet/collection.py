@@ -399,10 +399,14 @@ class SiteCollection:
         watch: str | None = None,
     ) -> list[StateCount]:
         """Return the changes of state by day and state, in a span of time."""
-        rows = self._query(
-            _COUNTS,
-            {"since": since, "until": until, "site": site, "device": device, "watch": watch},
-        )
+        with translated(), self._connection.transaction():
+            # Nothing is known of how many days there are, and a million rows would be sorted.
+            self._connection.execute("SET LOCAL enable_sort = off")
+            rows = self._connection.execute(
+                _COUNTS,
+                {"since": since, "until": until, "site": site, "device": device, "watch": watch},
+                prepare=False,
+            ).fetchall()
         return [StateCount(f"{day:%Y-%m-%d}", state, count) for day, state, count in rows]
 
     def picture(self, site: str, device: str, name: str) -> bytes | None:

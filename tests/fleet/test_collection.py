@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from edge_sim.fleet.collection import SiteCollection
 from edge_sim.fleet.messages import Received
 from edge_sim.fleet.pgvector import PgVectors
 from edge_sim.fleet.schema import MIGRATIONS, Forgotten, Retention
+from tests.conftest import REPOSITORY
 from tests.fleet.database import Database
 
 AT_S = 1_800_000_000.0
@@ -389,3 +391,16 @@ def test_a_search_that_cannot_be_made_is_one_line(
     error = capsys.readouterr().err
     assert text in error
     assert error.count("\n") == 1
+
+
+def test_every_question_of_the_dashboard_is_answered(collection: SiteCollection) -> None:
+    collection.store("yard", [changed(1), Received("porch/stats", b'{"disk_free_mb": 9}', AT_S)])
+    dashboard = json.loads((REPOSITORY / "docs/fleet-dashboard.json").read_text())
+    variables = [item["query"] for item in dashboard["templating"]["list"][1:]]
+    panels = [target["rawSql"] for item in dashboard["panels"] for target in item["targets"]]
+    for text in [*variables, *panels]:
+        asked = text.replace("${site:sqlstring}", "'yard', 'hall'")
+        asked = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 > '2026-01-01'", asked)
+        asked = re.sub(r"\$__timeGroup\((\w+), '1h'\)", r"date_trunc('hour', \1)", asked)
+        assert "$" not in asked
+        assert collection._query(asked, {}), asked  # type: ignore[arg-type]
