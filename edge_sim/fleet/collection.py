@@ -77,7 +77,7 @@ _COUNTS = """
 """
 
 
-class WatchStatus(msgspec.Struct, frozen=True):
+class CollectedWatch(msgspec.Struct, frozen=True):
     """Last state of a watch; `drifting` if an event said so in the last days."""
 
     state: str
@@ -110,7 +110,7 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     states: dict[str, str]
     stats: Any = None
     problems: tuple[str, ...] = ()
-    watches: dict[str, WatchStatus] = {}
+    watches: dict[str, CollectedWatch] = {}
 
 
 class CollectedEvent(msgspec.Struct, frozen=True):
@@ -355,7 +355,7 @@ class SiteCollection:
             "WHERE %(site)s::text IS NULL OR site = %(site)s ORDER BY site, device",
             {"site": site},
         )
-        watches: dict[tuple[str, str], dict[str, WatchStatus]] = {}
+        watches: dict[tuple[str, str], dict[str, CollectedWatch]] = {}
         for place, device, watch, state, reason, at, drifting in self._query(
             "SELECT s.site, s.device, s.watch, s.state, s.reason, s.at, EXISTS (SELECT 1 FROM "
             "edge_sim_events e WHERE e.site = s.site AND e.device = s.device AND e.watch = s.watch "
@@ -363,7 +363,7 @@ class SiteCollection:
             "WHERE %(site)s::text IS NULL OR s.site = %(site)s ORDER BY s.watch",
             {"site": site, "since": utc_text(self._clock() - DRIFT_DAYS * 86_400.0)},
         ):
-            found = WatchStatus(state, reason, _text(at), drifting)
+            found = CollectedWatch(state, reason, _text(at), drifting)
             watches.setdefault((place, device), {})[watch] = found
         found_devices = [_device_status(row, watches.get((row[0], row[1]), {})) for row in devices]
         return sorted(found_devices, key=badness)
@@ -447,7 +447,7 @@ PROBLEMS = ("silent", "offline", "disk_full", "unknown", "drifting")
 """Problems of a device, the worst first."""
 
 
-def _device_status(row: Sequence[Any], watches: dict[str, WatchStatus]) -> DeviceStatus:
+def _device_status(row: Sequence[Any], watches: dict[str, CollectedWatch]) -> DeviceStatus:
     place, device, available, silent, seen, stats = row
     free_mb = stats.get("disk_free_mb") if isinstance(stats, dict) else None
     is_there = {

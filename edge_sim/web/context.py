@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ServerContext:
-    """What requests to any server share: that of a device, and that of a collection.
+    """Sessions and threads of a server, that of a device or that of a collection.
 
     Args:
         sessions: Sessions of people who have logged in.

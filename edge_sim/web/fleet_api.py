@@ -78,7 +78,7 @@ class CollectionPool:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class FleetContext(ServerContext):
-    """What requests to the server of a collection share.
+    """Collections, model and sessions of the server of a collection.
 
     Args:
         pool: Collections.
