@@ -14,14 +14,16 @@ import pytest
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
 
 import psycopg
+import yaml
 
-from edge_sim.cli.main import main
+from edge_sim.cli.main import build_parser, main
 from edge_sim.core.events import unix_time_s
 from edge_sim.errors import CollectionError, VectorError
 from edge_sim.fleet.collection import SiteCollection
 from edge_sim.fleet.messages import Received
 from edge_sim.fleet.pgvector import PgVectors
 from edge_sim.fleet.schema import MIGRATIONS, Forgotten, Retention
+from edge_sim.runtime.config import parse_config
 from tests.conftest import REPOSITORY
 from tests.fleet.database import Database
 
@@ -404,3 +406,18 @@ def test_every_question_of_the_dashboard_is_answered(collection: SiteCollection)
         asked = re.sub(r"\$__timeGroup\((\w+), '1h'\)", r"date_trunc('hour', \1)", asked)
         assert "$" not in asked
         assert collection._query(asked, {}), asked  # type: ignore[arg-type]
+
+
+def test_the_compose_file_starts_commands_that_there_are() -> None:
+    compose = yaml.safe_load((REPOSITORY / "docs/fleet-compose.yaml").read_text())
+    for name in ("collector", "page"):
+        program, *words = compose["services"][name]["command"]
+        assert program == "edge-sim"
+        assert build_parser(words).parse_args(words).handler
+    for text in (item["content"] for item in compose["configs"].values()):
+        assert text.strip()
+    fleet = parse_config(compose["configs"]["fleet"]["content"])
+    assert fleet.web.address == ("0.0.0.0", 8090)
+    documented = (REPOSITORY / "docs/fleet.md").read_text()
+    for line in compose["configs"]["access"]["content"].splitlines():
+        assert line in documented
