@@ -47,7 +47,7 @@ MOST_MODELS = 100
 _MOST_IN_INDEX = 1000  # numbers
 _GRAPH = "WITH (m = 24, ef_construction = 128)"
 """With the defaults of 16 and 64, pictures of one camera are islands that a search may miss."""
-_CANDIDATES = 400
+_CANDIDATES = 200
 """Length of the list that the index searches with: recall against time."""
 _MOST_CANDIDATES = 1000  # of pgvector
 

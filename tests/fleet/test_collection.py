@@ -405,7 +405,7 @@ def test_every_question_of_the_dashboard_is_answered(collection: SiteCollection)
         asked = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 > '2026-01-01'", asked)
         asked = re.sub(r"\$__timeGroup\((\w+), '1h'\)", r"date_trunc('hour', \1)", asked)
         assert "$" not in asked
-        assert collection._query(asked, {}), asked  # type: ignore[arg-type]
+        assert collection._query(asked, {}), asked
 
 
 def test_the_compose_file_starts_commands_that_there_are() -> None:
