@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -173,7 +173,7 @@ def _put_event(batch: Batch, device: str, payload: bytes) -> bool:
 def _put_embedding(batch: Batch, site: str, device: str, watch: str, payload: bytes) -> bool:
     try:
         found = msgspec.json.decode(payload, type=ReceivedEmbedding)
-        data = binascii.a2b_base64(found.vector, strict_mode=True)
+        data = base64.b64decode(found.vector, validate=True)
         at = utc_text(unix_time_s(found.at))
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return False
