@@ -98,7 +98,7 @@ def _web_config(args: argparse.Namespace) -> Config:
     try:
         changed = msgspec.convert(web, type(config.web))
     except msgspec.ValidationError as error:
-        raise UsageError(f"--listen: {error}") from error
+        raise UsageError(f"--listen: {listen!r} is no HOST:PORT") from error
     return msgspec.structs.replace(config, web=changed)
 
 
