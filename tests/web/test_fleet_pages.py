@@ -190,6 +190,9 @@ def test_who_has_no_account_sees_nothing_where_there_is_one(
         body = {"user": "ada", "password": "long enough password"}
         assert person.post("api/login", json=body, headers=origin).status_code == 200
         assert len(person.get("api/devices").json()["devices"]) == 3
+        headers = {**origin, "X-CSRF-Token": person.get("api/session").json()["csrf"]}
+        found = person.post("api/search", files={"file": JPEG}, headers=headers)
+        assert len(found.json()["found"]) == 6, "a viewer searches, too"
 
 
 def shown(page: Page, name: str) -> Page:
