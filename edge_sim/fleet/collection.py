@@ -455,7 +455,7 @@ def _device_status(row: Sequence[Any], watches: dict[str, CollectedWatch]) -> De
     free_mb = stats.get("disk_free_mb") if isinstance(stats, dict) else None
     is_there = {
         "silent": silent,
-        "offline": not available,
+        "offline": available is False,
         "disk_full": isinstance(free_mb, int | float) and free_mb < DISK_FULL_MB,
         "unknown": any(item.state == "unknown" for item in watches.values()),
         "drifting": any(item.drifting for item in watches.values()),

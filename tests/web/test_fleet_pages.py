@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,10 @@ class BrightnessQueries(QueryEncoder):
         return embedding(float(pixels.mean()) / 255.0)
 
     def of_text(self, text: str) -> tuple[Embedding, list[str]]:
-        return embedding(min(len(text) / 10.0, 1.0)), ["no word for: zzz"] if "zzz" in text else []
+        found = embedding(min(len(text) / 10.0, 1.0))
+        if text == "no such model":
+            found = replace(found, model_id="other@2")
+        return found, ["no word for: zzz"] if "zzz" in text else []
 
 
 def embedding(angle: float) -> Embedding:
@@ -226,7 +230,10 @@ def test_a_person_finds_the_worst_device_and_its_history(
 def test_a_person_searches_by_words_and_by_a_picture(
     open_page: OpenPage, server: FleetServer, tmp_path: Path
 ) -> None:
-    page = shown(open_page(f"{server.address}#/search"), "Search")
+    page = shown(open_page(f"{server.address}#/search", tolerate=("422",)), "Search")
+    page.get_by_label("Words").fill("no such model")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_role("alert").get_by_text("no vectors of model other@2").wait_for()
     page.get_by_label("Words").fill("zzz bowl")
     page.get_by_label("Site").select_option("yard")
     page.get_by_role("button", name="Search", exact=True).click()
