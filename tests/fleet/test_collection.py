@@ -421,3 +421,17 @@ def test_the_compose_file_starts_commands_that_there_are() -> None:
     documented = (REPOSITORY / "docs/fleet.md").read_text()
     for line in compose["configs"]["access"]["content"].splitlines():
         assert line in documented
+
+
+def test_the_site_leads_every_primary_key(collection: SiteCollection) -> None:
+    collection.store("yard", [changed(1), vector_of(1, [1, 0]), picture_of(1)])
+    rows = collection._query(
+        "SELECT conrelid::regclass::text, attname FROM pg_constraint JOIN pg_attribute "
+        "ON attrelid = conrelid AND attnum = conkey[1] WHERE contype = 'p' "
+        "AND conrelid::regclass::text LIKE 'edge_sim_%%'",
+        {},
+    )
+    others = {table for table, first in rows if first != "site"}
+    # Small and the same for all sites: Citus copies them to every server.
+    assert others == {"edge_sim_models", "edge_sim_schema"}
+    assert len(rows) > 8
