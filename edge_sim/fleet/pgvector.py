@@ -8,6 +8,7 @@ that pass; one that lets many through, and a search without one, by the index.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -108,9 +109,16 @@ class PgVectors:
                 raise VectorError(
                     "vectors need CREATE EXTENSION vector, once, by an owner of the database"
                 ) from error
+        row = self._connection.execute(
+            "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+        ).fetchone()
+        version = "gone" if row is None else str(row[0])
         kind = TypeInfo.fetch(self._connection, "halfvec")
-        if kind is None:
-            raise VectorError("pgvector is older than 0.7, which has no half precision")
+        if kind is None or [int(part) for part in re.findall(r"\d+", version)] < [0, 8]:
+            raise VectorError(
+                f"pgvector is {version}, vectors need 0.8 or later: install it on the server, then "
+                "ALTER EXTENSION vector UPDATE"
+            )
         kind.register(self._connection)
         dumper = type("HalfVectorDumper", (_HalfVectorDumper,), {"oid": kind.oid})
         self._connection.adapters.register_dumper(HalfVector, dumper)
