@@ -25,24 +25,11 @@ from edge_sim.fleet.pgvector import PgVectors
 from edge_sim.fleet.schema import MIGRATIONS, Forgotten, Retention
 from edge_sim.runtime.config import parse_config
 from tests.conftest import REPOSITORY
-from tests.fleet.database import Database
+from tests.fleet.database import Database, forget_everything
 
 AT_S = 1_800_000_000.0
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 NESTED = b"[" * 5000 + b"]" * 5000
-
-
-def forget_everything(opened: SiteCollection) -> None:
-    run = opened._connection.execute
-    names = ("events", "devices", "states", "pictures", "sites", "models")
-    parts = run(
-        "SELECT relname FROM pg_class WHERE relname ~ '^edge_sim_(vectors_[0-9]+|events_[0-9_]+)$' "
-        "AND relkind = 'r'"
-    ).fetchall()
-    for (part,) in parts:
-        run(f"DROP TABLE {part}".encode())
-    run(f"TRUNCATE {', '.join(f'edge_sim_{name}' for name in names)}".encode())
-    opened._connection.commit()
 
 
 @pytest.fixture

@@ -31,8 +31,7 @@ from edge_sim.web.accounts import Accounts
 from edge_sim.web.callers import Role
 from edge_sim.web.fleet_api import CollectionPool
 from edge_sim.web.fleet_server import FLEET_FOLDER, FleetServer
-from tests.fleet.database import Database
-from tests.fleet.test_collection import forget_everything
+from tests.fleet.database import Database, forget_everything
 from tests.web.conftest import OpenPage
 from tests.web.test_every_page import assert_fits, serious_findings
 
