@@ -72,6 +72,8 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("gallery", "reembed", "--gallery", "{}", *THUMBNAIL),
     ("index", "build", "{}", "--out", "new", *THUMBNAIL),
     ("index", "build", "in", "--out", "{}/index", *THUMBNAIL),
+    ("index", "build", "in", "--out", "new", *THUMBNAIL, "--config", "{}"),
+    ("index", "import", "{}", "ids.csv", "--out", "new", "--model-id", "m"),
     ("index", "add", "{}"),
     ("index", "rm", "{}", "x"),
     ("index", "list", "{}"),
@@ -124,7 +126,10 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("model", "info", "{}"),
     ("model", "verify", "{}"),
     ("model", "import", "{}", "--out", "out.tflite"),
+    ("model", "import-text", "{}"),
+    ("index", "build", "in", "--out", "new", *THUMBNAIL, "--text-model", "{}"),
     ("model", "pull", "v3-small", "--from", "{}", "--folder", "models"),
+    ("model", "pull", "{}", "--sha256", "0" * 64),
     ("model", "adapt", "--gallery", "{}"),
 )
 """Arguments of every verb that takes a path; `{}` is the bad one."""

@@ -7,6 +7,7 @@ import zlib
 
 import pytest
 
+from edge_sim.core.events import SceneProblem
 from edge_sim.core.types import UnknownReason
 from tests.web.fake_device import PAGES
 
@@ -52,6 +53,15 @@ def test_every_reason_has_a_sentence_and_a_word() -> None:
     for reason in UnknownReason:
         assert f"reason.{reason.value}" in english
         assert english[f"reason.short.{reason.value}"] == reason.value.replace("_", " ")
+
+
+def test_every_reason_and_problem_names_what_mends_it() -> None:
+    passing = {"starting", "lighting"}  # they end by themselves
+    for language in ("en", "de"):
+        known = strings(language)
+        for name in {*(each.value for each in (*UnknownReason, *SceneProblem))} - passing:
+            assert known[f"reason.{name}"]
+            assert known[f"fix.{name}"].endswith("."), f"{language}: {name}"
 
 
 def test_every_module_that_is_imported_exists() -> None:

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from edge_sim.core.events import Event, SceneProblem, SourceLost, StateChanged, WatchEvent, tag_of
+from edge_sim.core.events import (
+    Event,
+    IndexReady,
+    SceneProblem,
+    SourceLost,
+    StateChanged,
+    WatchEvent,
+    tag_of,
+)
 from edge_sim.core.protocols import FrameSource
 from edge_sim.decision.pipeline import Watch
 from edge_sim.io.outbox.queue import OutboxCounts
@@ -82,6 +90,9 @@ def log_event(event: Event) -> None:
     """Log an event in one line of `key=value`, for journald and grep."""
     if isinstance(event, WatchEvent):
         logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
+        return
+    if isinstance(event, IndexReady):
+        logger.info("index_ready index=%s pictures=%d id=%s", event.index, event.pictures, event.id)
         return
     if not isinstance(event, StateChanged):
         verb = "source_lost" if isinstance(event, SourceLost) else "source_restored"
