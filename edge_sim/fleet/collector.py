@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.errors import CollectionError, SinkError
-from edge_sim.fleet.collection import Received, SiteCollection
+from edge_sim.fleet.collection import SiteCollection
+from edge_sim.fleet.messages import Received
 from edge_sim.io.sinks.mqtt.client import MAX_PACKET_BYTES, BoundedClient, tls_context
 from edge_sim.io.sinks.options import MqttOptions
 
@@ -34,6 +35,7 @@ _WAIT_S = 0.2
 _BATCH = 500
 _BATCH_S = 0.2
 _SILENCE_CHECK_S = 5.0
+_FORGET_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class CollectorOptions:
         database: Address of the database.
         site: Name of the site in the collection.
         group: Collectors of one group share the messages.
+        vectors: Address of the vectors where they are kept elsewhere.
         silent_after_s: A device that publishes nothing for so long is silent; devices publish
             their figures every 60 s unless they are configured otherwise.
         session_s: Time for which the broker keeps messages for a collector that is away.
@@ -55,6 +58,7 @@ class CollectorOptions:
     database: str
     site: str
     group: str = "collect"
+    vectors: str | None = None
     silent_after_s: float = 180.0
     session_s: int = 7 * 86_400
 
@@ -89,6 +93,7 @@ class Collector:
         self._retry_s = -math.inf
         self._listening_s = -math.inf
         self._silence_s = -math.inf
+        self._forget_s = -math.inf
         self._trouble = ""
 
     def run(self, is_stopped: Callable[[], bool]) -> None:
@@ -112,12 +117,18 @@ class Collector:
             CollectionError: There is no database.
             SinkError: There is no broker.
         """
-        self._collection = SiteCollection(self._options.database)
+        self._collection = self._open_collection()
         try:
             self._connect()
         except SinkError:
             self.close()
             raise
+
+    def _open_collection(self) -> SiteCollection:
+        options = self._options
+        return SiteCollection(
+            options.database, vectors=options.vectors, create=True, clock=self._clock
+        )
 
     def close(self) -> None:
         """Disconnect. Safe to call twice."""
@@ -149,6 +160,7 @@ class Collector:
         self._flush(client)
         if client.is_connected():
             self._note_silence()
+        self._forget_old()
 
     def _connect(self) -> None:
         """Connect with the password as it is now.
@@ -235,7 +247,7 @@ class Collector:
         items = [item for _, item in self._waiting]
         try:
             if self._collection is None:
-                self._collection = SiteCollection(self._options.database)
+                self._collection = self._open_collection()
             rejected = self._collection.store(self._options.site, items)
         except CollectionError as error:
             self._lose_database(error)
@@ -268,6 +280,22 @@ class Collector:
             self._collection.note_silence(options.site, self._clock(), options.silent_after_s)
         except CollectionError as error:
             self._lose_database(error)
+
+    def _forget_old(self) -> None:
+        """Delete once a day what the sites do not keep any longer."""
+        if self._collection is None or self._monotonic() < self._forget_s:
+            return
+        self._forget_s = self._monotonic() + _FORGET_S
+        try:
+            done = self._collection.forget_old()
+        except CollectionError as error:
+            self._lose_database(error)
+            return
+        if done.events or done.pictures or done.partitions:
+            logger.info(
+                "deleted as too old: %d events, %d pictures, %d whole months",
+                done.events, done.pictures, done.partitions,
+            )  # fmt: skip
 
     def _lose_database(self, error: CollectionError) -> None:
         self._report(f"{error}; trying again")

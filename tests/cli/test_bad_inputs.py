@@ -93,6 +93,9 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("pack", "apply", "{}", "-c", "config.yaml"),
     ("pack", "key", "new", "{}/key"),
     ("pack", "key", "root", "{}", "--root", "in/a.png", "--packs", "in/a.png", "--key", "in/a.png"),
+    ("collect", "search", "{}", "--database", "host=/nowhere", *THUMBNAIL),
+    ("collect", "search", "--vector", "{}", "--database", "host=/nowhere", *THUMBNAIL),
+    ("collect", "serve", "-c", "{}", "--database", "host=/nowhere"),
     ("search", "--query", "{}", "--gallery", "gallery.db", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--gallery", "{}", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--index", "{}", *THUMBNAIL),
@@ -134,9 +137,13 @@ NOT_PATHS = frozenset(
     {
         *("schema", "discover", "setup", "index plan"),
         *("collect run", "collect status", "collect events"),  # addresses, and no file
+        *("collect counts", "collect keep"),
     }
 )
-REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {("index", "plan"): ("--rows", "10")}
+REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("index", "plan"): ("--rows", "10"),
+    ("collect", "keep"): ("--site", "yard"),
+}
 """Verbs without a path, and `setup`, which makes what is missing."""
 PATHS = {
     "missing": "no-such",

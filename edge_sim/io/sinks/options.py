@@ -108,6 +108,8 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
         discovery_mode: `device` announces all entities in one message, which needs Home Assistant
             2024.11 or later; `components` announces each on its own, for earlier versions.
         image: Show the region of a watch when it decides.
+        embeddings: Publish the embedding of every change of state, for a collector.
+        event_pictures: Publish the region at every change of state, for a collector.
         stats_interval_s: Between two reports of how the device does; 0 for none.
         device: Name of this device, in every topic.
         backoff_s: Pauses between attempts to connect, the last one repeated.
@@ -130,6 +132,8 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
     discovery_prefix: str = "homeassistant"
     discovery_mode: DiscoveryMode = "device"
     image: bool = False
+    embeddings: bool = False
+    event_pictures: bool = False
     stats_interval_s: Seconds = 60.0
     device: Annotated[str, INTERNAL] = ""
     backoff_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S

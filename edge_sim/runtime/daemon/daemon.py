@@ -25,7 +25,7 @@ from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.yaml_reader import nearest
 from edge_sim.runtime.daemon.access import OpenWebServer, RunningWebServer, WatchPicture
 from edge_sim.runtime.daemon.outputs import EventDispatcher, Outputs
-from edge_sim.runtime.daemon.recording import Recorders, show_pictures
+from edge_sim.runtime.daemon.recording import Recorders, attach_to_events, show_pictures
 from edge_sim.runtime.daemon.reporting import (
     ProcessStats,
     counts_of,
@@ -106,7 +106,7 @@ class Daemon:
         self._loop = Loop(
             wakeup=self._wakeup, clock=self._environment.clock, on_fault=self._on_fault
         )
-        self._stats = ProcessStats(self.board)
+        self._stats = ProcessStats(self.board, folder=config.path(config.outbox.path).parent)
         state = config.daemon.state
         self._state_store = StateStore(None if state is None else config.path(state), self.board)
 
@@ -323,6 +323,10 @@ class Daemon:
 
     def _report(self, step: Step) -> None:
         self._unsent.extend(step.events)
+        if step.events:  # before the outbox, which hands events on at once
+            self._supervisor.run(
+                "attachments", partial(attach_to_events, self._device, step, self._dispatcher)
+            )
         self._supervisor.run("outbox", self._put_unsent, rests=False)
         self._supervisor.run("reports", partial(self._show, step), rests=False)
         if self._environment.on_step is not None:
