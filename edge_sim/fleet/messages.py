@@ -65,7 +65,7 @@ class ReceivedEmbedding(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPicture:
+class EventPicture:
     """Picture of an event.
 
     Args:
@@ -102,7 +102,7 @@ class Batch:
     available: dict[str, bool] = field(default_factory=dict)
     stats: dict[str, str] = field(default_factory=dict)
     vectors: list[CollectedVector] = field(default_factory=list)
-    pictures: list[StoredPicture] = field(default_factory=list)
+    pictures: list[EventPicture] = field(default_factory=list)
     rejected: int = 0
 
     def states(self) -> dict[tuple[str, str], ReceivedEvent]:
@@ -198,7 +198,7 @@ def _put_picture(batch: Batch, device: str, watch: str, name: str, message: Rece
     is_sound = NAME.fullmatch(watch) and NAME.fullmatch(name) and message.payload.startswith(_JPEG)
     if is_sound:
         at = utc_text(message.at_s)
-        batch.pictures.append(StoredPicture(device, name, at, watch, message.payload))
+        batch.pictures.append(EventPicture(device, name, at, watch, message.payload))
     return bool(is_sound)
 
 
