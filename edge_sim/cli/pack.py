@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from edge_sim.fleet.packs import PinnedSource
     from edge_sim.fleet.publishing import FolderStatus
-    from edge_sim.fleet.updates import UpdateState
+    from edge_sim.fleet.update_state import UpdateOutcome, UpdateState
 
 _LIST_DAYS, _ROOT_DAYS = 30, 365
 
@@ -44,6 +44,7 @@ def register(commands: Verbs[argparse.ArgumentParser]) -> None:
     _add_publish(verbs)
     _add_folder_verbs(verbs)
     _add_apply(verbs)
+    _add_rollback(verbs)
     _add_key(verbs)
 
 
@@ -135,6 +136,19 @@ def _add_apply(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("--group", default="", metavar="NAME", help="canary group, at first")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=_apply, gallery=None)
+
+
+def _add_rollback(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "rollback",
+        help="on a device: take a pack back, without a network",
+        description="Give the gallery back what it was before a pack. The same version is not "
+        "taken again. Where references were changed since, use `edge-sim gallery undo` or "
+        "`gallery rollback`.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="(default: the one taken last)")
+    gallery_options(parser)
+    parser.set_defaults(handler=_rollback)
 
 
 def _add_key(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -308,30 +322,51 @@ def _print_status(found: FolderStatus) -> None:
 
 def _apply(args: argparse.Namespace) -> int:
     from edge_sim.fleet import signing
-    from edge_sim.fleet.updates import PackFetcher, UpdatePolicy, update
+    from edge_sim.fleet.fetching import PackFetcher
+    from edge_sim.fleet.trial import LastDayTrial
+    from edge_sim.fleet.update_state import REFUSED, UpdatePolicy
+    from edge_sim.fleet.updates import update
 
     signing.check_library()
     context = context_of(args)
     config = context.config
     assert config is not None
     watches = {name: tuple(watch.states) for name, watch in config.watches.items()}
-    policy = UpdatePolicy(context.gallery, config.device, context.embedder(), watches)
+    trial = LastDayTrial(config, None, time.time())
+    policy = UpdatePolicy(context.gallery, config.device, context.embedder, watches, trial)
     first = _first(args)
     outcomes = update(PackFetcher(args.place), policy, first)
     if args.json:
         print_result(context, packs=outcomes)
-        return 0
-    for item in outcomes:
-        made = "" if item.revision is None else f", revision {item.revision}"
-        say(f"{item.name} version {item.version}: {item.outcome}{made}")
-    if not outcomes:
-        say("no packs are offered")
+    else:
+        for item in outcomes:
+            (note if item.outcome == REFUSED else say)(_outcome_text(item))
+        if not outcomes:
+            say("no packs are offered")
+    return 1 if any(item.outcome == REFUSED for item in outcomes) else 0
+
+
+def _outcome_text(item: UpdateOutcome) -> str:
+    made = "" if item.revision is None else f", revision {item.revision}"
+    why = "" if item.reason is None else f": {item.reason}"
+    return f"{item.name} version {item.version}: {item.outcome}{made}{why}"
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    from edge_sim.fleet.installed import roll_back
+
+    context = context_of(args)
+    found, revision = roll_back(context.gallery, args.name)
+    if args.json:
+        print_result(context, pack=found, undone_by=revision)
+    else:
+        say(f"{found.name} version {found.version}: taken back, revision {revision}")
     return 0
 
 
 def _first(args: argparse.Namespace) -> UpdateState | None:
     """Return the state to begin with, from --root and --target; None without."""
-    from edge_sim.fleet.updates import first_state
+    from edge_sim.fleet.update_state import first_state
 
     if (args.root is None) != (args.target is None):
         raise UsageError("--root and --target belong together, at the first update of a device")

@@ -9,7 +9,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from edge_sim.core.events import Event, SceneProblem, SourceLost, StateChanged, WatchEvent, tag_of
+from edge_sim.core.events import (
+    Event,
+    PackReported,
+    SceneProblem,
+    SourceLost,
+    StateChanged,
+    WatchEvent,
+    tag_of,
+)
 from edge_sim.core.protocols import FrameSource
 from edge_sim.decision.pipeline import Watch
 from edge_sim.io.outbox.queue import OutboxCounts
@@ -81,6 +89,13 @@ def log_event(event: Event) -> None:
     """Log an event in one line of `key=value`, for journald and grep."""
     if isinstance(event, WatchEvent):
         logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
+        return
+    if isinstance(event, PackReported):
+        reason = f" reason={event.reason}" if event.reason else ""
+        logger.info(
+            "pack_reported pack=%s version=%d outcome=%s%s id=%s",
+            *(event.pack, event.version, event.outcome, reason, event.id),
+        )
         return
     if not isinstance(event, StateChanged):
         verb = "source_lost" if isinstance(event, SourceLost) else "source_restored"

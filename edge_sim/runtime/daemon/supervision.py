@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from edge_sim.core.backoff import pause_s
-from edge_sim.errors import CommandError, ConfigError
+from edge_sim.errors import CommandError, ConfigError, EdgeSimError
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import Wakeup
 
@@ -134,3 +135,16 @@ class Supervisor:
         for part, text in faults.items():
             self._board.show_fault(part, text)
         self._outputs = frozenset(faults)
+
+
+@contextmanager
+def enough_threads() -> Iterator[None]:
+    """Raise one line of error for a thread that cannot be started inside the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise EdgeSimError(
+            "no thread can be started: raise the limit of tasks (TasksMax= of the unit, ulimit -u)"
+        ) from error

@@ -20,6 +20,7 @@ import pytest
 
 from edge_sim.core.events import (
     Event,
+    PackReported,
     SceneProblem,
     SourceRestored,
     StateChanged,
@@ -130,6 +131,17 @@ def test_a_lost_source_comes_back(sink: MqttSink, listener: Listener) -> None:
     assert listener.wait_on(f"{BASE}/sources/yard/available", b"online")
     assert listener.wait(lambda: len(listener.on(f"{BASE}/event")) == 2)
     assert [from_json_line(line) for line in listener.on(f"{BASE}/event")] == [lost(1), back]
+
+
+def test_a_report_on_a_pack_is_an_event_and_is_kept(
+    sink: MqttSink, listener: Listener, broker: Broker
+) -> None:
+    report = PackReported(
+        "c" * 16, "d", "2026-01-31T12:00:09.000Z", "bowls", 3, "refused", "no such watch", None
+    )
+    sink.emit(report)
+    assert listener.wait_on(f"{BASE}/event", msgspec.json.encode(report))
+    assert from_json_line(retained(broker)[f"{BASE}/packs/bowls"]) == report
 
 
 def told_on(listener: Listener) -> list[Event]:
