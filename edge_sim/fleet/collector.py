@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.errors import CollectionError, SinkError
-from edge_sim.fleet.collection import Received, SiteCollection
+from edge_sim.fleet.collection import SiteCollection
+from edge_sim.fleet.messages import Received
 from edge_sim.io.sinks.mqtt.client import MAX_PACKET_BYTES, BoundedClient, tls_context
 from edge_sim.io.sinks.options import MqttOptions
 
@@ -46,6 +47,7 @@ class CollectorOptions:
         database: Address of the database.
         site: Name of the site in the collection.
         group: Collectors of one group share the messages.
+        vectors: Address of the vectors where they are kept elsewhere.
         silent_after_s: A device that publishes nothing for so long is silent; devices publish
             their figures every 60 s unless they are configured otherwise.
         session_s: Time for which the broker keeps messages for a collector that is away.
@@ -55,6 +57,7 @@ class CollectorOptions:
     database: str
     site: str
     group: str = "collect"
+    vectors: str | None = None
     silent_after_s: float = 180.0
     session_s: int = 7 * 86_400
 
@@ -112,12 +115,18 @@ class Collector:
             CollectionError: There is no database.
             SinkError: There is no broker.
         """
-        self._collection = SiteCollection(self._options.database)
+        self._collection = self._open_collection()
         try:
             self._connect()
         except SinkError:
             self.close()
             raise
+
+    def _open_collection(self) -> SiteCollection:
+        options = self._options
+        return SiteCollection(
+            options.database, vectors=options.vectors, create=True, clock=self._clock
+        )
 
     def close(self) -> None:
         """Disconnect. Safe to call twice."""
@@ -235,7 +244,7 @@ class Collector:
         items = [item for _, item in self._waiting]
         try:
             if self._collection is None:
-                self._collection = SiteCollection(self._options.database)
+                self._collection = self._open_collection()
             rejected = self._collection.store(self._options.site, items)
         except CollectionError as error:
             self._lose_database(error)

@@ -11,7 +11,9 @@ pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[
 
 from edge_sim.cli.main import main
 from edge_sim.errors import CollectionError
-from edge_sim.fleet.collection import MIGRATIONS, Received, SiteCollection
+from edge_sim.fleet.collection import SiteCollection
+from edge_sim.fleet.messages import Received
+from edge_sim.fleet.schema import MIGRATIONS
 from tests.fleet.database import Database
 
 AT_S = 1_800_000_000.0

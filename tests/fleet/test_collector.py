@@ -18,8 +18,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
 
 from edge_sim.core.events import StateChanged
-from edge_sim.fleet.collection import Received, SiteCollection
+from edge_sim.fleet.collection import SiteCollection
 from edge_sim.fleet.collector import Collector, CollectorOptions
+from edge_sim.fleet.messages import Received
 from edge_sim.io.sinks.mqtt.topics import Topics, messages_of
 from edge_sim.io.sinks.options import MqttOptions
 from tests.conftest import REPOSITORY

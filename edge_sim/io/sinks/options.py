@@ -105,6 +105,8 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
         discovery: Announce the device to Home Assistant.
         discovery_prefix: Topic prefix of these announcements.
         image: Show the region of a watch when it decides.
+        embeddings: Publish the embedding of every change of state, for a collector.
+        event_pictures: Publish the region at every change of state, for a collector.
         stats_interval_s: Between two reports of how the device does; 0 for none.
         device: Name of this device, in every topic.
         backoff_s: Pauses between attempts to connect, the last one repeated.
@@ -126,6 +128,8 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
     discovery: bool = True
     discovery_prefix: str = "homeassistant"
     image: bool = False
+    embeddings: bool = False
+    event_pictures: bool = False
     stats_interval_s: Seconds = 60.0
     device: Annotated[str, INTERNAL] = ""
     backoff_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S

@@ -31,7 +31,7 @@ from edge_sim.runtime.daemon.access import (
     WatchPicture,
 )
 from edge_sim.runtime.daemon.outputs import EventDispatcher, Outputs
-from edge_sim.runtime.daemon.recording import Recorders, show_pictures
+from edge_sim.runtime.daemon.recording import Recorders, attach_to_events, show_pictures
 from edge_sim.runtime.daemon.reporting import (
     ProcessStats,
     counts_of,
@@ -115,7 +115,9 @@ class Daemon:
         self._loop = Loop(
             wakeup=self._wakeup, clock=self._environment.clock, on_fault=self._on_fault
         )
-        self._stats = ProcessStats(self.board)
+        self._stats = ProcessStats(
+            self.board, folder=config.path(config.outbox.path).parent
+        )
         state = config.daemon.state
         self._state_store = StateStore(None if state is None else config.path(state), self.board)
 
@@ -348,6 +350,10 @@ class Daemon:
 
     def _report(self, step: Step) -> None:
         self._unsent.extend(step.events)
+        if step.events:  # before the outbox, which hands events on at once
+            self._supervisor.run(
+                "attachments", partial(attach_to_events, self._device, step, self._dispatcher)
+            )
         self._supervisor.run("outbox", self._put_unsent, rests=False)
         self._supervisor.run("reports", partial(self._show, step), rests=False)
         if self._environment.on_step is not None:

@@ -10,10 +10,12 @@ from edge_sim.core.protocols import EventSink
 from edge_sim.io.outbox.delivery import Delivery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import (
+    Attaching,
     Command,
     Dated,
     DeviceInfo,
     DeviceStats,
+    EventAttachment,
     Illustrated,
     Remote,
     Reporting,
@@ -57,6 +59,7 @@ class EventDispatcher:
         self._galleries = [
             sink for sink in sinks if isinstance(sink, Illustrated) and sink.wants_pictures
         ]
+        self._attaching = [sink for sink in sinks if isinstance(sink, Attaching)]
         self._reporting = [
             sink for sink in sinks if isinstance(sink, Reporting) and sink.stats_interval_s > 0.0
         ]
@@ -94,6 +97,21 @@ class EventDispatcher:
         """Send the picture of a watch to the sinks that show pictures."""
         for sink in self._galleries:
             sink.show_picture(watch, jpeg)
+
+    @property
+    def wants_embeddings(self) -> bool:
+        """True if a sink sends embeddings of events."""
+        return any(sink.wants_embeddings for sink in self._attaching)
+
+    @property
+    def wants_event_pictures(self) -> bool:
+        """True if a sink sends pictures of events."""
+        return any(sink.wants_event_pictures for sink in self._attaching)
+
+    def attach(self, attachment: EventAttachment) -> None:
+        """Give more of an event, which is not stored yet, to the sinks that send it."""
+        for sink in self._attaching:
+            sink.attach(attachment)
 
     def report(self, now_s: float, stats: Callable[[OutboxCounts], DeviceStats]) -> None:
         """Send statistics to the sinks for which they are due; `now_s` is monotonic."""

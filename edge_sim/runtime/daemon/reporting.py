@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -142,6 +143,7 @@ class ProcessStats:
         board: Status board of the daemon.
         used: CPU seconds of the whole process.
         memory_mb: Memory of the process, megabytes; None where the system does not report it.
+        folder: Folder whose disk is reported.
     """
 
     def __init__(
@@ -150,10 +152,12 @@ class ProcessStats:
         *,
         used: Callable[[], float] = time.process_time,
         memory_mb: Callable[[], float | None] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._board = board
         self._used = used
         self._memory_mb = memory_mb or resident_mb
+        self._folder = folder
         self._started_s = board.clock()
         self._last = (self._started_s, used())
 
@@ -175,7 +179,15 @@ class ProcessStats:
             outbox_waiting=counts.waiting,
             outbox_dropped=sum(counts.dropped.values()),
             written_mb_last_day=round(counts.written_bytes_last_day / _MEGABYTE, 3),
+            disk_free_mb=None if self._folder is None else free_mb(self._folder),
         )
+
+
+def free_mb(folder: Path) -> float | None:
+    """Return the free space of the disk of a folder, megabytes; None if it cannot be read."""
+    with suppress(OSError):
+        return round(shutil.disk_usage(folder).free / _MEGABYTE, 1)
+    return None
 
 
 def resident_mb() -> float | None:

@@ -20,8 +20,9 @@ from edge_sim.core.events import (
     StateOverdueCleared,
 )
 from edge_sim.errors import CommandError
-from edge_sim.io.sinks.capabilities import Command, DeviceInfo, DeviceStats
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, DeviceStats, EventAttachment
 from edge_sim.io.sinks.mqtt import discovery
+from edge_sim.io.sinks.mqtt.attachments import Attachments
 from edge_sim.io.sinks.mqtt.client import Connection, Handlers
 from edge_sim.io.sinks.mqtt.topics import (
     OFFLINE,
@@ -67,6 +68,7 @@ class MqttSink:
         self._own: set[str] = set()
         self._problems: dict[str, dict[str, str]] = {}
         self._rejections: Counter[str] = Counter()
+        self._attachments = Attachments(options, self._topics)
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
         self._former: bytes | None = None
@@ -111,6 +113,16 @@ class MqttSink:
         return self._options.image
 
     @property
+    def wants_embeddings(self) -> bool:
+        """True where the configuration publishes embeddings."""
+        return self._options.embeddings
+
+    @property
+    def wants_event_pictures(self) -> bool:
+        """True where the configuration publishes pictures of events."""
+        return self._options.event_pictures
+
+    @property
     def stats_interval_s(self) -> float:
         """Seconds between two reports; 0 wants none."""
         return self._options.stats_interval_s
@@ -131,7 +143,13 @@ class MqttSink:
                 self._own.add(self._topics.attributes(event.watch))
             messages = [*self._lasting(event), *messages_of(event, self._topics)]
             self._keep(message for message in messages if message.retain)
-        self._connection.publish(messages)
+        attached = self._attachments.of(event.id)
+        self._connection.publish([*messages, *attached])
+        self._attachments.drop(event.id)
+
+    def attach(self, attachment: EventAttachment) -> None:
+        """Keep embedding and picture of a change, as configured, until its event is confirmed."""
+        self._attachments.keep(attachment)
 
     def close(self) -> None:
         """Publish `offline` and disconnect."""

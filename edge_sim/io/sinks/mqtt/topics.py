@@ -94,6 +94,14 @@ class Topics:
         """The region when the watch last decided, JPEG, retained; only if that is configured."""
         return f"{self._base}/{_part(watch)}/image"
 
+    def embedding(self, watch: str) -> str:
+        """Embedding of a change of state, JSON, not retained; only if that is configured."""
+        return f"{self._base}/{_part(watch)}/embedding"
+
+    def picture(self, watch: str, event_id: str) -> str:
+        """The region at a change of state, JPEG, not retained; only if that is configured."""
+        return f"{self._base}/{_part(watch)}/picture/{_part(event_id)}"
+
     @property
     def stats(self) -> str:
         """Figures of the device, as JSON, retained."""
