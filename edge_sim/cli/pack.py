@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +25,12 @@ from edge_sim.cli.parser import UsageError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from edge_sim.fleet.pack_reports import PackCount
     from edge_sim.fleet.packs import PinnedSource
     from edge_sim.fleet.publishing import FolderStatus
     from edge_sim.fleet.update_state import UpdateOutcome, UpdateState
 
+_VARIABLE = "EDGE_SIM_DATABASE"
 _LIST_DAYS, _ROOT_DAYS = 30, 365
 
 
@@ -89,7 +92,10 @@ def _add_publish(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("packs", nargs="*", type=Path, metavar="PACK")
     _key_option(parser)
     parser.add_argument(
-        "--rollout", type=whole, default=100, metavar="PERCENT", help="share of the devices"
+        "--rollout",
+        type=whole,
+        metavar="PERCENT",
+        help="share of the devices (default: 0 with --canary, else 100)",
     )
     parser.add_argument(
         "--canary", action="append", default=[], metavar="GROUP", help="take it whatever the share"
@@ -110,7 +116,33 @@ def _add_folder_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
         parser = add_verb(verbs, name, _status, text)
         parser.add_argument("folder", type=Path, metavar="FOLDER")
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
-        parser.set_defaults(is_verdict=name == "verify")
+        parser.set_defaults(is_verdict=name == "verify", database=None, site=None, stop_above=None)
+        if name == "status":
+            _report_options(parser)
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--database",
+        metavar="ADDRESS",
+        help=f"database of the collector, with the reports of the devices (default: ${_VARIABLE})",
+    )
+    parser.add_argument("--site", metavar="NAME", help="reports of this site only")
+    parser.add_argument(
+        "--stop-above",
+        type=_share,
+        metavar="PERCENT",
+        help="stop the rollout of a version that more of the reporting devices refused or took "
+        "back; exit code 1 then",
+    )
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="private key to sign a stop with; several times",
+    )
 
 
 def _add_apply(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -213,6 +245,16 @@ def _pinned(text: str) -> tuple[str, str, Path]:
     return watch, state, Path(file)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 100")
+    return share
+
+
 def _keys(paths: Sequence[Path]) -> list[Ed25519PrivateKey]:
     from edge_sim.fleet import signing
 
@@ -259,7 +301,8 @@ def _source(watch: str, state: str, path: Path) -> PinnedSource:
 def _publish(args: argparse.Namespace) -> int:
     from edge_sim.fleet.publishing import Rollout, publish
 
-    rollout = Rollout(args.rollout, tuple(args.canary))
+    percent = args.rollout if args.rollout is not None else 0 if args.canary else 100
+    rollout = Rollout(percent, tuple(args.canary))
     keys = _keys(args.key)
     listing = publish(args.folder, args.packs, keys, rollout=rollout, expires_s=_until(args.days))
     if args.json:
@@ -279,10 +322,16 @@ def _sign(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     from edge_sim.fleet import signing
-    from edge_sim.fleet.publishing import status_of
+    from edge_sim.fleet.publishing import Rollout, set_rollouts, status_of
 
     signing.check_library()
     found = status_of(args.folder, time.time())
+    counts = _counts(args)
+    failed = _failed(args, found, counts)
+    if failed and args.key:
+        stopped = {name: Rollout(0) for name in failed}
+        set_rollouts(args.folder, stopped, _keys(args.key))
+        found = status_of(args.folder, time.time())
     if args.json:
         print_json(
             {
@@ -293,11 +342,68 @@ def _status(args: argparse.Namespace) -> int:
                 "needed": found.root.packs.threshold,
                 "listing": found.listing,
                 "problems": found.problems,
+                "reports": counts,
+                "stopped": sorted(failed) if args.key else [],
             }
         )
     else:
         _print_status(found)
-    return 1 if args.is_verdict and (found.problems or found.listing is None) else 0
+        _print_counts(counts)
+        for name, count in failed.items():
+            note(_failure_text(name, count, is_stopped=bool(args.key)))
+    is_rejected = args.is_verdict and (found.problems or found.listing is None)
+    return 1 if is_rejected or failed else 0
+
+
+def _counts(args: argparse.Namespace) -> list[PackCount]:
+    """Return the reports of the devices, where a database is named."""
+    address = None if args.is_verdict else args.database or os.environ.get(_VARIABLE) or None
+    if address is None:
+        if args.stop_above is not None:
+            raise UsageError(
+                "--stop-above needs the reports of the devices: name the database of the collector "
+                "with --database"
+            )
+        return []
+    from edge_sim.fleet.collection import SiteCollection
+
+    with SiteCollection(address, create=False) as collection:
+        return collection.pack_counts(args.site)
+
+
+def _failed(
+    args: argparse.Namespace, found: FolderStatus, counts: Sequence[PackCount]
+) -> dict[str, PackCount]:
+    """Return the listed versions that go on being rolled out although too many devices failed."""
+    if args.stop_above is None or found.listing is None:
+        return {}
+    reported = {(item.pack, item.version): item for item in counts}
+    return {
+        item.name: count
+        for item in found.listing.packs
+        if (count := reported.get((item.name, item.version))) is not None
+        and (item.rollout_percent or item.canary)
+        and count.failed_share * 100.0 > args.stop_above
+    }
+
+
+def _failure_text(name: str, count: PackCount, *, is_stopped: bool) -> str:
+    failed = count.refused + count.rolled_back
+    what = "its rollout is stopped" if is_stopped else "name a --key to stop its rollout"
+    return f"{name} version {count.version} failed on {failed} of {count.devices} devices; {what}"
+
+
+def _print_counts(counts: Sequence[PackCount]) -> None:
+    if not counts:
+        return
+    heads = ("pack", "version", "activated", "refused", "rolled back", "refused because")
+    rows = [
+        (item.pack, item.version, item.activated, item.refused, item.rolled_back,
+         next(iter(item.reasons), ""))
+        for item in counts
+    ]  # fmt: skip
+    say("")
+    print_table(heads, rows)
 
 
 def _print_status(found: FolderStatus) -> None:

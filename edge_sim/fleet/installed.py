@@ -35,6 +35,8 @@ class InstalledPack:
         version: The version.
         revision: Revision of the gallery that it made.
         observations: Observations of the device's own past that it was held against.
+        at_s: Time at which it was activated, or at which the gallery was last changed where it is
+            not in force any more; seconds since 1970.
         in_force: Whether the gallery still has any of its references.
     """
 
@@ -42,6 +44,7 @@ class InstalledPack:
     version: int
     revision: int
     observations: int
+    at_s: float
     in_force: bool
 
 
@@ -60,8 +63,9 @@ def installed_packs(gallery: Path) -> list[InstalledPack]:
         known, version = found.get(detail[1]), int(detail[2])
         if known is None or version > known.version:
             in_force = not present.isdisjoint(revision.appeared)
+            at_s = (revision if in_force else log[0]).at.timestamp()
             found[detail[1]] = InstalledPack(
-                detail[1], version, revision.number, int(detail[3] or 0), in_force
+                detail[1], version, revision.number, int(detail[3] or 0), at_s, in_force
             )
     return [found[name] for name in sorted(found)]
 
@@ -86,6 +90,7 @@ def standings(policy: UpdatePolicy) -> list[UpdateOutcome]:
             ACTIVATED if item.in_force else ROLLED_BACK,
             item.revision,
             observations=item.observations,
+            at_s=item.at_s,
         )
         for item in installed
     ]
@@ -93,7 +98,9 @@ def standings(policy: UpdatePolicy) -> list[UpdateOutcome]:
     state = read_state(policy.state_path)
     for name, past in {} if state is None else state.refused.items():
         if past.version > highest.get(name, 0):
-            found.append(UpdateOutcome(name, past.version, REFUSED, reason=past.reason))
+            found.append(
+                UpdateOutcome(name, past.version, REFUSED, reason=past.reason, at_s=past.at_s)
+            )
     return found
 
 

@@ -109,6 +109,7 @@ class UpdateOutcome:
         revision: Revision of the gallery that it made; None if it made none.
         reason: Reason of a refusal; None otherwise.
         observations: Observations of the device's own past that it was held against.
+        at_s: Time of the outcome, seconds since 1970; 0 where nothing became of the pack.
     """
 
     name: str
@@ -117,6 +118,7 @@ class UpdateOutcome:
     revision: int | None = None
     reason: str | None = None
     observations: int = 0
+    at_s: float = 0.0
 
 
 def first_state(root: bytes, target: str, group: str = "", *, name: str) -> UpdateState:

@@ -169,7 +169,7 @@ class Updater:
         return PackReported(
             id=event_id(device, "pack", item.name, key),
             device=device,
-            at=utc_text(self._clock()),
+            at=utc_text(item.at_s),  # as before if it is reported again after a power cut
             pack=item.name,
             version=item.version,
             outcome=item.outcome,

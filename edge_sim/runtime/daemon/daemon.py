@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -115,9 +113,7 @@ class Daemon:
         self._loop = Loop(
             wakeup=self._wakeup, clock=self._environment.clock, on_fault=self._on_fault
         )
-        self._stats = ProcessStats(
-            self.board, folder=config.path(config.outbox.path).parent
-        )
+        self._stats = ProcessStats(self.board, folder=config.path(config.outbox.path).parent)
         state = config.daemon.state
         self._state_store = StateStore(None if state is None else config.path(state), self.board)
 
@@ -138,7 +134,7 @@ class Daemon:
             EdgeSimError: The daemon cannot start, or a file that is played cannot be read.
         """
         self._notifier.status("starting")
-        with self._watched_threads(), enough_threads():
+        with self._supervisor.watched_threads(lambda: self._stop), enough_threads():
             self._outputs = Outputs(
                 self._config, self._on_command, self._opened_web_server, self._opened_updater
             )
@@ -535,24 +531,6 @@ class Daemon:
 
     def _on_fault(self, source: str, error: Exception | None) -> None:
         self._supervisor.report(f"source {source}", error)
-
-    @contextmanager
-    def _watched_threads(self) -> Iterator[None]:
-        """Report every thread that ends with an error inside the block."""
-        before = threading.excepthook
-
-        def died(args: threading.ExceptHookArgs) -> None:
-            name = "a thread" if args.thread is None else f"thread {args.thread.name}"
-            text = f"it has ended with {args.exc_type.__name__}: {args.exc_value}"
-            logger.error("%s: %s", name, text, exc_info=args.exc_value)
-            if not self._stop:
-                self.board.show_fault(name, text, for_good=True)
-
-        threading.excepthook = died
-        try:
-            yield
-        finally:
-            threading.excepthook = before
 
     def _on_command(self, command: Command) -> None:
         self._commands.submit(partial(self._execute, command))

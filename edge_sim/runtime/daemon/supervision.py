@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -127,6 +128,24 @@ class Supervisor:
             "%s failed (%d): %s; next try in %g s", part, failures, text, wait_s, exc_info=trace
         )
         self._board.show_fault(part, f"{text} (failure {failures})")
+
+    @contextmanager
+    def watched_threads(self, is_stopping: Callable[[], bool]) -> Iterator[None]:
+        """Report every thread that ends with an error inside the block."""
+        before = threading.excepthook
+
+        def died(args: threading.ExceptHookArgs) -> None:
+            name = "a thread" if args.thread is None else f"thread {args.thread.name}"
+            text = f"it has ended with {args.exc_type.__name__}: {args.exc_value}"
+            logger.error("%s: %s", name, text, exc_info=args.exc_value)
+            if not is_stopping():
+                self._board.show_fault(name, text, for_good=True)
+
+        threading.excepthook = died
+        try:
+            yield
+        finally:
+            threading.excepthook = before
 
     def show(self, faults: dict[str, str]) -> None:
         """Show the faults of parts that run in threads of their own and restart themselves."""
