@@ -6,6 +6,7 @@ import random
 import selectors
 import time
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import paho.mqtt.client as paho
@@ -80,8 +81,8 @@ class SimulatedDevice:
         self.topics = Topics(self.options.topic_prefix, self.options.device)
         self.tls = tls_context(self.options)
 
-    def connect(self) -> None:
-        """Connect as a new client, as the sink does; raises what that raises."""
+    def connected(self) -> BoundedClient:
+        """Return a new client that has shaken hands, as the sink makes one; in any thread."""
         client = BoundedClient.of(
             self.options, self.tls, self.options.own_client_id, MQTTProtocolVersion.MQTTv5
         )
@@ -89,7 +90,7 @@ class SimulatedDevice:
         client.on_connect = self._connected
         client.on_publish = self._confirmed
         client.reach(self.options)
-        self.client = client
+        return client
 
     def emit(self, event: StateChanged) -> None:
         """Publish an event, or keep it until there is a connection."""
@@ -156,6 +157,9 @@ class Crowd:
         self._rate, self._random = rate, random.Random(seed)
         self._selector = selectors.DefaultSelector()
         self._sockets: dict[int, object] = {}
+        # A handshake waits for the broker: many at once, as of devices of their own.
+        self._pool = ThreadPoolExecutor(64)
+        self._connecting: dict[int, tuple[SimulatedDevice, Future[BoundedClient]]] = {}
         self._next_event_s = self._next_misc_s = time.monotonic()
         self._misc_at = 0
         self.is_reporting = False
@@ -188,21 +192,26 @@ class Crowd:
         """Number of events that the broker has not confirmed."""
         return sum(len(item.waiting) for item in self.devices)
 
-    def _connect_some(self, now_s: float, most: int = 20) -> None:
+    def _connect_some(self, now_s: float) -> None:
+        for key, (device, future) in list(self._connecting.items()):
+            if future.done():
+                del self._connecting[key]
+                self._use(device, future, now_s)
         for device in self.devices:
-            if device.client is None and now_s >= device.connect_s:
-                try:
-                    device.connect()
-                except (OSError, ValueError, EdgeSimError):
-                    device.lose(now_s)
-                else:
-                    self.connects += 1
-                    assert device.client is not None
-                    self._selector.register(device.client.socket(), selectors.EVENT_READ, device)
-                    self._sockets[id(device)] = device.client.socket()
-                most -= 1
-                if not most:
-                    return
+            is_idle = device.client is None and id(device) not in self._connecting
+            if is_idle and now_s >= device.connect_s:
+                self._connecting[id(device)] = device, self._pool.submit(device.connected)
+
+    def _use(self, device: SimulatedDevice, future: Future[BoundedClient], now_s: float) -> None:
+        try:
+            client = future.result()
+            self._selector.register(client.socket(), selectors.EVENT_READ, device)
+        except (OSError, ValueError, EdgeSimError):
+            device.lose(now_s)
+            return
+        self.connects += 1
+        device.client = client
+        self._sockets[id(device)] = client.socket()
 
     def _read(self, device: SimulatedDevice) -> None:
         client = device.client
