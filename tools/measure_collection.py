@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,9 @@ class Rows:
         numbers = np.arange(start, end)
         devices = numbers * 7919 % DEVICES
         states = numbers // DEVICES % len(STATES)
-        noise = np.random.default_rng(start + 2).normal(scale=0.5 / SIZE**0.5, size=(end - start, SIZE))
+        noise = np.random.default_rng(start + 2).normal(
+            scale=0.5 / SIZE**0.5, size=(end - start, SIZE)
+        )
         return normalised(
             self._devices[devices] + self._states[devices * len(STATES) + states] + noise
         )
@@ -125,7 +128,7 @@ def main() -> int:
             ).fetchone()  # fmt: skip
             print(f"{name}: {int(size[0]) / 1e6:.0f} MB")  # type: ignore[index]
         measure_searches(collection.vectors, rows)
-        measure_counts(collection, rows)
+        measure_counts(collection)
         print(f"memory of the server: {memory_mb(args.folder):.0f} MB")
     return 0
 
@@ -258,18 +261,26 @@ def measure_searches(vectors: PgVectors, rows: Rows) -> None:
     queries = normalised(some + chance.normal(scale=0.2 / SIZE**0.5, size=some.shape))
     site = np.array([number * 7919 % DEVICES % SITES for number in range(rows.count)])
     scores = np.concatenate([queries @ block.T for _, block in blocks(rows)], axis=1)
-    for name, where, wanted in (
-        ("without a filter", None, np.ones(rows.count, bool)),
-        ("with a filter of 2 %", "site", None),
+    width = rows.count // 50
+    for name, kind in (
+        ("without a filter", ""),
+        ("of 2 %, a site", "site"),
+        ("of 2 %, a week", "at"),
     ):
         recalls, times = [], []
         for place, query in enumerate(queries):
-            chosen = f"site{place % SITES:02}" if where else None
-            mask = wanted if wanted is not None else site == place % SITES
+            where, mask = None, np.ones(rows.count, bool)
+            if kind == "site":
+                where, mask = VectorFilter(site=f"site{place % SITES:02}"), site == place % SITES
+            elif kind == "at":
+                first = int(chance.integers(0, rows.count - width))
+                mask = np.zeros(rows.count, bool)
+                mask[first : first + width] = True
+                where = VectorFilter(since=rows.place(first)[3], until=rows.place(first + width)[3])
             ranked = np.where(mask, scores[place], -2.0)
             best = np.argpartition(-ranked, 10)[:10]
             start = time.perf_counter()
-            found = vectors.search(MODEL, query, 10, VectorFilter(site=chosen) if chosen else None)
+            found = vectors.search(MODEL, query, 10, where)
             times.append(time.perf_counter() - start)
             recalls.append(len({f"{number:016x}" for number in best} & {item.id for item in found}))
         times.sort()
@@ -280,7 +291,7 @@ def measure_searches(vectors: PgVectors, rows: Rows) -> None:
         )
 
 
-def measure_counts(collection: SiteCollection, rows: Rows) -> None:
+def measure_counts(collection: SiteCollection) -> None:
     """Print the time of counts per state and day over a year."""
     now_s = time.time()
     for site in (None, "site07"):
@@ -288,7 +299,8 @@ def measure_counts(collection: SiteCollection, rows: Rows) -> None:
         found = collection.counts(utc_text(now_s - YEAR_S), utc_text(now_s), site=site)
         elapsed_ms = 1e3 * (time.perf_counter() - start)
         total = sum(item.changes for item in found)
-        print(f"counts of {site or 'all sites'}: {total} changes, {len(found)} rows, {elapsed_ms:.0f} ms")
+        name = site or "all sites"
+        print(f"counts of {name}: {total} changes, {len(found)} rows, {elapsed_ms:.0f} ms")
 
 
 def memory_mb(folder: Path) -> float:
@@ -296,13 +308,11 @@ def memory_mb(folder: Path) -> float:
     first = (folder / "data/postmaster.pid").read_text().split()[0]
     total = 0
     for status in Path("/proc").glob("[0-9]*/status"):
-        try:
+        with suppress(OSError):  # of a process that has ended
             text = status.read_text()
             if f"\nPPid:\t{first}\n" in text or status.parent.name == first:
                 rollup = (status.parent / "smaps_rollup").read_text()
                 total += int(rollup.partition("\nPss:")[2].split()[0])
-        except OSError:
-            continue
     return total / 1e3
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_sim.cli.collect_options import database_of, database_option
 from edge_sim.cli.options import (
     Verbs,
     add_verb,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from edge_sim.fleet.publishing import FolderStatus
     from edge_sim.fleet.update_state import UpdateOutcome, UpdateState
 
-_VARIABLE = "EDGE_SIM_DATABASE"
 _LIST_DAYS, _ROOT_DAYS = 30, 365
 
 
@@ -122,11 +121,7 @@ def _add_folder_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--database",
-        metavar="ADDRESS",
-        help=f"database of the collector, with the reports of the devices (default: ${_VARIABLE})",
-    )
+    database_option(parser)
     parser.add_argument("--site", metavar="NAME", help="reports of this site only")
     parser.add_argument(
         "--stop-above",
@@ -357,13 +352,13 @@ def _status(args: argparse.Namespace) -> int:
 
 def _counts(args: argparse.Namespace) -> list[PackCount]:
     """Return the reports of the devices, where a database is named."""
-    address = None if args.is_verdict else args.database or os.environ.get(_VARIABLE) or None
-    if address is None:
+    if args.is_verdict:
+        return []
+    try:
+        address = database_of(args)
+    except UsageError:
         if args.stop_above is not None:
-            raise UsageError(
-                "--stop-above needs the reports of the devices: name the database of the collector "
-                "with --database"
-            )
+            raise
         return []
     from edge_sim.fleet.collection import SiteCollection
 

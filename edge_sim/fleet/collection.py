@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge_sim.core.events import event_id, utc_text
-from edge_sim.errors import CollectionError, VectorError
+from edge_sim.errors import VectorError
 from edge_sim.fleet import pack_reports
 from edge_sim.fleet.database import OpenDatabase, open_vectors
 from edge_sim.fleet.messages import Batch, Received, ReceivedEvent, batch_of
@@ -78,7 +78,7 @@ _COUNTS = """
 """
 
 
-class WatchStatus(msgspec.Struct, frozen=True):
+class CollectedWatch(msgspec.Struct, frozen=True):
     """Last state of a watch; `drifting` if an event said so in the last days."""
 
     state: str
@@ -111,7 +111,7 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     states: dict[str, str]
     stats: Any = None
     problems: tuple[str, ...] = ()
-    watches: dict[str, WatchStatus] = {}
+    watches: dict[str, CollectedWatch] = {}
 
 
 class CollectedEvent(msgspec.Struct, frozen=True):
@@ -345,8 +345,9 @@ class SiteCollection:
             for site, rule in rules.items()
             if rule.keep_pictures_days is not None
         }
-        for site, before in aged.items():
-            self.vectors.forget(site, before)
+        if self._vectors_address or self._query("SELECT 1 FROM edge_sim_models LIMIT 1", {}):
+            for site, before in aged.items():
+                self.vectors.forget(site, before)
         return done
 
     def status(self, site: str | None = None) -> list[DeviceStatus]:
@@ -356,7 +357,7 @@ class SiteCollection:
             "WHERE %(site)s::text IS NULL OR site = %(site)s ORDER BY site, device",
             {"site": site},
         )
-        watches: dict[tuple[str, str], dict[str, WatchStatus]] = {}
+        watches: dict[tuple[str, str], dict[str, CollectedWatch]] = {}
         for place, device, watch, state, reason, at, drifting in self._query(
             "SELECT s.site, s.device, s.watch, s.state, s.reason, s.at, EXISTS (SELECT 1 FROM "
             "edge_sim_events e WHERE e.site = s.site AND e.device = s.device AND e.watch = s.watch "
@@ -364,11 +365,9 @@ class SiteCollection:
             "WHERE %(site)s::text IS NULL OR s.site = %(site)s ORDER BY s.watch",
             {"site": site, "since": utc_text(self._clock() - DRIFT_DAYS * 86_400.0)},
         ):
-            found = WatchStatus(state, reason, _text(at), drifting)
+            found = CollectedWatch(state, reason, _text(at), drifting)
             watches.setdefault((place, device), {})[watch] = found
-        found_devices = [
-            _device_status(row, watches.get((row[0], row[1]), {})) for row in devices
-        ]
+        found_devices = [_device_status(row, watches.get((row[0], row[1]), {})) for row in devices]
         return sorted(found_devices, key=badness)
 
     def events(
@@ -402,10 +401,14 @@ class SiteCollection:
         watch: str | None = None,
     ) -> list[StateCount]:
         """Return the changes of state by day and state, in a span of time."""
-        rows = self._query(
-            _COUNTS,
-            {"since": since, "until": until, "site": site, "device": device, "watch": watch},
-        )
+        with translated(), self._connection.transaction():
+            # Nothing is known of how many days there are, and a million rows would be sorted.
+            self._connection.execute("SET LOCAL enable_sort = off")
+            rows = self._connection.execute(
+                _COUNTS,
+                {"since": since, "until": until, "site": site, "device": device, "watch": watch},
+                prepare=False,
+            ).fetchall()
         return [StateCount(f"{day:%Y-%m-%d}", state, count) for day, state, count in rows]
 
     def picture(self, site: str, device: str, name: str) -> bytes | None:
@@ -422,6 +425,20 @@ class SiteCollection:
         with translated():
             return pack_reports.counts(self._connection, site)
 
+    def with_pictures(self, events: Sequence[tuple[str, str, Any]]) -> set[tuple[str, str, str]]:
+        """Return those of some events, by site, device and id, that have a picture."""
+        rows = self._query(
+            "SELECT site, device, id FROM edge_sim_pictures "
+            "JOIN unnest(%(sites)s::text[], %(devices)s::text[], %(ids)s::text[]) "
+            "AS wanted (site, device, id) USING (site, device, id)",
+            {
+                "sites": [site for site, _, _ in events],
+                "devices": [device for _, device, _ in events],
+                "ids": [str(name) for _, _, name in events],
+            },
+        )
+        return {(site, device, name) for site, device, name in rows}
+
     def _query(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Any]:
         with translated(), self._connection.transaction():
             return self._connection.execute(statement, values).fetchall()
@@ -437,7 +454,7 @@ PROBLEMS = ("silent", "offline", "disk_full", "unknown", "drifting")
 """Problems of a device, the worst first."""
 
 
-def _device_status(row: Sequence[Any], watches: dict[str, WatchStatus]) -> DeviceStatus:
+def _device_status(row: Sequence[Any], watches: dict[str, CollectedWatch]) -> DeviceStatus:
     place, device, available, silent, seen, stats = row
     free_mb = stats.get("disk_free_mb") if isinstance(stats, dict) else None
     is_there = {

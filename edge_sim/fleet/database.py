@@ -1,4 +1,4 @@
-"""Connection to the database of a collection: one by address, or a server of its own in a folder."""
+"""Connection to the database of a collection, by its address or the folder of its own server."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class EmbeddedServer:
     def _open_lock(self, name: str) -> IO[bytes]:
         path = self._folder / name
         try:
-            return open(path, "ab")  # noqa: SIM115 - kept open
+            return path.open("ab")
         except OSError as error:
             raise CollectionError(f"{path}: cannot be opened ({error.strerror})") from error
 
@@ -144,7 +144,7 @@ class EmbeddedServer:
         return lock
 
     def _programs(self) -> Path:
-        """Return the folder of PostgreSQL's programs, unpacked and with a cluster when first needed.
+        """Return the folder of PostgreSQL's programs; they and a cluster are made when needed.
 
         Those of the version that made the cluster are kept: another one could not read it.
         """
@@ -175,7 +175,7 @@ class EmbeddedServer:
                 if self._owner:
                     os.chown(made, self._owner["user"], self._owner["group"])
             with tempfile.TemporaryDirectory(dir=self._folder) as place:
-                os.chmod(place, 0o755)
+                Path(place).chmod(0o755)
                 # The owner may not be allowed into the folder of Python's packages.
                 copy = shutil.copy(program, place)
                 text = self._call(

@@ -195,9 +195,7 @@ def _put_embedding(batch: Batch, site: str, device: str, watch: str, payload: by
 
 
 def _put_picture(batch: Batch, device: str, watch: str, name: str, message: Received) -> bool:
-    is_sound = (
-        NAME.fullmatch(watch) and NAME.fullmatch(name) and message.payload.startswith(_JPEG)
-    )
+    is_sound = NAME.fullmatch(watch) and NAME.fullmatch(name) and message.payload.startswith(_JPEG)
     if is_sound:
         at = utc_text(message.at_s)
         batch.pictures.append(StoredPicture(device, name, at, watch, message.payload))

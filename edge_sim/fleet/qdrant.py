@@ -6,9 +6,13 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+
+from edge_sim.core.events import unix_time_s
 from edge_sim.core.types import FloatVector
 from edge_sim.errors import CollectionError, VectorError
 from edge_sim.fleet.vectors import (
@@ -16,6 +20,7 @@ from edge_sim.fleet.vectors import (
     CollectedVector,
     FoundVector,
     VectorFilter,
+    check_model,
     checked_query,
     checked_rows,
     wrong_length,
@@ -133,6 +138,19 @@ class QdrantVectors:
             )
         return [_found(item.payload or {}, item.score) for item in answer.points]
 
+    def vector(self, model: str, site: str, device: str, name: str) -> FloatVector | None:
+        """Return the vector of an event, as `VectorCollection.vector`.
+
+        Raises:
+            CollectionError: As there.
+        """
+        check_model(model, self.models())
+        with _translated():
+            rows = self._client.retrieve(
+                _name(model), [_uuid(site, device, name)], with_payload=False, with_vectors=True
+            )
+        return np.array(rows[0].vector, np.float32) if rows else None
+
     def models(self) -> list[CollectedModel]:
         """Return the models.
 
@@ -227,9 +245,13 @@ def _condition(where: VectorFilter | None) -> models.Filter | None:
         for name, value in where.equal.items()
     ]
     if where.since is not None or where.until is not None:
-        span = models.DatetimeRange(gte=where.since, lt=where.until)
+        span = models.DatetimeRange(gte=_moment(where.since), lt=_moment(where.until))
         conditions.append(models.FieldCondition(key="at", range=span))
     return models.Filter(must=conditions)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromtimestamp(unix_time_s(text), timezone.utc)
 
 
 def _found(payload: dict[str, Any], score: float) -> FoundVector:

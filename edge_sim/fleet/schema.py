@@ -171,7 +171,8 @@ def month_of(at: str, now_s: float) -> str | None:
     except (OverflowError, OSError, ValueError):
         return None
     latest = datetime.fromtimestamp(now_s, timezone.utc) + _AHEAD
-    return moment.strftime("%Y_%m") if _FIRST_YEAR <= moment.year and moment <= latest else None
+    is_possible = moment.year >= _FIRST_YEAR and moment <= latest
+    return moment.strftime("%Y_%m") if is_possible else None
 
 
 def make_months(connection: psycopg.Connection[Any], table: str, months: Iterable[str]) -> None:

@@ -73,11 +73,8 @@ class VectorFilter:
 
     def __post_init__(self) -> None:
         for text in (self.since, self.until):
-            try:
-                if text is not None:
-                    unix_time_s(text)
-            except (ValueError, OverflowError):
-                raise VectorError(f"{text[:40]!r} is no time: write 2026-01-31") from None
+            if text is not None:
+                _check_time(text)
 
     @property
     def equal(self) -> Mapping[str, str]:
@@ -85,6 +82,13 @@ class VectorFilter:
         names = [item.name for item in fields(self) if item.name not in ("since", "until")]
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _check_time(text: str) -> None:
+    try:
+        unix_time_s(text)
+    except (ValueError, OverflowError):
+        raise VectorError(f"{text[:40]!r} is no time: write 2026-01-31") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,13 @@ class VectorCollection(Protocol):
             VectorError: There is no such model, or the query is not valid.
         """
 
+    def vector(self, model: str, site: str, device: str, name: str) -> FloatVector | None:
+        """Return the vector of an event, (D,) float32 of length 1; None if there is none.
+
+        Raises:
+            CollectionError: There is no such model.
+        """
+
     def models(self) -> list[CollectedModel]:
         """Return the models, in the order of their ids."""
 
@@ -187,14 +198,24 @@ def checked_query(
     """
     if not 1 <= k <= MOST_FOUND:
         raise VectorError(f"1 to {MOST_FOUND} can be found at once, not {k}")
+    size = check_model(model, models)
+    unit = _unit(vector, "the query")
+    if unit.size != size:
+        raise VectorError(wrong_length(model, unit.size, size))
+    return unit
+
+
+def check_model(model: str, models: Sequence[CollectedModel]) -> int:
+    """Return the length of the vectors of a model.
+
+    Raises:
+        VectorError: There is no such model.
+    """
     known = {item.model: item.dimension for item in models}
     if model not in known:
         names = ", ".join(known) or "none"
         raise VectorError(f"the collection has no vectors of model {model} (known: {names})")
-    unit = _unit(vector, "the query")
-    if unit.size != known[model]:
-        raise VectorError(wrong_length(model, unit.size, known[model]))
-    return unit
+    return known[model]
 
 
 def wrong_length(model: str, given: int, known: int) -> str:

@@ -144,7 +144,7 @@ def test_a_new_version_goes_to_its_canaries_first(depot: Depot, database: Databa
     [
         (["--stop-above", "101"], "'101' is no number from 0 to 100"),
         (["--stop-above", "nan"], "'nan' is no number from 0 to 100"),
-        (["--stop-above", "5"], "name the database of the collector with --database"),
+        (["--stop-above", "5"], "name the database with --database"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -155,6 +155,7 @@ def test_a_mistake_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("EDGE_SIM_DATABASE", raising=False)
+    monkeypatch.chdir(depot.base)
     try:
         code = main(["pack", "status", str(depot.folder), *words])
     except SystemExit as ended:

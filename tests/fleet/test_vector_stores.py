@@ -127,8 +127,12 @@ def test_what_is_there_already_stays_as_it_is(store: VectorCollection) -> None:
     store.add([row, again])
     store.add([again])
     store.add([])
+    kept = store.vector(MODEL, "a", "b", "1")
+    assert kept == pytest.approx(first / np.linalg.norm(first), abs=HALF)
+    assert store.vector(MODEL, "a", "b", "2") is None
     (found,) = store.search(MODEL, first, 10)
-    assert (found.state, found.score) == ("open", pytest.approx(1.0, abs=HALF))
+    assert found.state == "open"
+    assert found.score == pytest.approx(1.0, abs=HALF)
 
 
 def test_models_never_meet(store: VectorCollection) -> None:
@@ -143,6 +147,8 @@ def test_models_never_meet(store: VectorCollection) -> None:
         store.search(MODEL, vectors(1, 8)[0])
     with pytest.raises(VectorError, match="8 numbers is none of model small@1"):
         store.add(rows(vectors(1, 8)))
+    with pytest.raises(VectorError, match="no vectors of model third"):
+        store.vector("third", "a", "b", "c")
     with pytest.raises(VectorError, match="no vectors of model third"):
         store.search("third", vectors(1)[0])
     assert len(store.search(MODEL, vectors(1)[0])) == 3

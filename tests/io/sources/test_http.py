@@ -451,7 +451,7 @@ def test_fields_that_are_converted_are_read(levels: list[int]) -> None:
 
 def test_a_play_list_without_new_segments_and_a_video_that_drips_end() -> None:
     page = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/v\n"
-    options = SourceOptions(open_timeout_s=0.2, read_timeout_s=0.2, name="yard", threaded=False)
+    options = SourceOptions(open_timeout_s=1.0, read_timeout_s=1.0, name="yard", threaded=False)
     with (
         site({"/v": reply(200, page, "application/x-mpegURL")}) as camera,
         pytest.raises(SourceError, match="names no new segment"),

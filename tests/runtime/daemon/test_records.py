@@ -19,7 +19,7 @@ from edge_sim.runtime.explanations import configuration_digest, find_explanation
 from edge_sim.runtime.score_log import ScoreLine, read_lines
 from tests.devices import make_device
 from tests.runtime.daemon.cameras import Camera, Show, lamp_config
-from tests.runtime.daemon.test_service import await_events, running, show
+from tests.runtime.daemon.test_service import await_commands, await_events, running, show
 
 
 def recorded(config: Config, *, frames: int = 60) -> list[StateChanged]:
@@ -130,6 +130,7 @@ def test_the_daemon_explains_with_the_sensitivity_that_was_set_before_its_restar
     with running(config, {"camera": camera}) as daemon:
         show(daemon, camera, frames, "on")
         daemon._on_command(SetSensitivity("lamp", 0.8))
+        await_commands(daemon)
         show(daemon, camera, frames, "on", 3)
     camera = Camera()
     with running(config, {"camera": camera}) as daemon:

@@ -72,6 +72,12 @@ def await_frames(daemon: Daemon, count: int) -> None:
     raise AssertionError(f"fewer than {count} frames")
 
 
+def await_commands(daemon: Daemon) -> None:
+    """Wait until requested reloads and commands are over; frames go on while they fit galleries."""
+    for _ in range(2):  # the first may be carried out just before a reload
+        daemon.call(lambda _: None, LIMIT_S)
+
+
 def show(daemon: Daemon, camera: Camera, show: Show, state: str, count: int = 5) -> None:
     """Give frames one by one, so that none is replaced by a newer one."""
     for frame in show.frames(state, count):
@@ -268,6 +274,7 @@ def test_a_bad_new_configuration_is_refused_and_the_old_one_kept(
     with running(lamp_config(tmp_path), {"camera": camera}) as daemon:
         show(daemon, camera, frames, "on")
         daemon.request_reload()
+        await_commands(daemon)
         show(daemon, camera, frames, "off")
         await_events(daemon, 2)
     assert "rejected, the old one stays in force: config.yaml:3: unknown key" in caplog.text
@@ -282,6 +289,7 @@ def test_a_reload_keeps_state_and_camera_and_sends_events_to_the_new_sinks(tmp_p
     with running(config, {"camera": camera}, reloaded=changed) as daemon:
         show(daemon, camera, frames, "on")
         daemon.request_reload()
+        await_commands(daemon)
         show(daemon, camera, frames, "off", 6)
         await_events(daemon, 2)
         assert not camera.closed
@@ -300,6 +308,7 @@ def test_a_new_configuration_whose_sink_cannot_open_is_refused_whole(
     with running(config, {"camera": camera}, reloaded=changed) as daemon:
         show(daemon, camera, frames, "on")
         daemon.request_reload()
+        await_commands(daemon)
         show(daemon, camera, frames, "off", 6)
         await_events(daemon, 2)
     assert "rejected, the old one stays in force" in caplog.text
@@ -319,6 +328,7 @@ def test_a_new_configuration_whose_server_cannot_listen_changes_no_sink(tmp_path
         with running(config, {"camera": camera}, reloaded=changed) as daemon:
             show(daemon, camera, frames, "on")
             daemon.request_reload()
+            await_commands(daemon)
             show(daemon, camera, frames, "off", 6)
             await_events(daemon, 2)
     assert changes(written(tmp_path)) == [(None, "on"), ("on", "off")]
@@ -330,6 +340,7 @@ def test_a_sensitivity_that_was_set_stays_over_a_restart(tmp_path: Path) -> None
     with running(config, {"camera": camera}) as daemon:
         show(daemon, camera, frames, "on")
         daemon._on_command(SetSensitivity("lamp", 0.8))
+        await_commands(daemon)
         show(daemon, camera, frames, "on", 3)
     camera, frames = Camera(), Show()
     with running(config, {"camera": camera}) as daemon:

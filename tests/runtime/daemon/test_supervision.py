@@ -24,6 +24,7 @@ from edge_sim.runtime.daemon.recording import Recorders
 from edge_sim.runtime.health.status import StatusBoard
 from tests.runtime.daemon.cameras import LIMIT_S, Camera, Show, lamp_config, world_of
 from tests.runtime.daemon.test_service import (
+    await_commands,
     await_events,
     await_log,
     changes,
@@ -63,6 +64,7 @@ def test_a_camera_that_is_added_is_watched_after_a_reload(tmp_path: Path) -> Non
     with running(config, cameras, reloaded=two_cameras(config)) as daemon:
         show(daemon, cameras["camera"], frames, "on")
         daemon.request_reload()
+        await_commands(daemon)
         show(daemon, cameras["second"], frames, "on", 5)
         show(daemon, cameras["camera"], frames, "off", 5)
         await_events(daemon, 3)
@@ -103,6 +105,7 @@ def test_any_error_while_reading_keeps_the_old_configuration(
     with Running(daemon):
         show(daemon, camera, frames, "on")
         daemon.request_reload()
+        await_commands(daemon)
         show(daemon, camera, frames, "off")
         await_events(daemon, 2)
     assert f"rejected, the old one stays in force: {type(error).__name__}: {error}" in caplog.text
@@ -142,6 +145,7 @@ def test_an_error_in_the_middle_of_a_reload_goes_back_to_the_old_configuration(
         show(daemon, camera, frames, "on")
         monkeypatch.setattr(Recorders, "use", fail_once)
         daemon.request_reload()
+        await_commands(daemon)
         show(daemon, camera, frames, "off")
         await_events(daemon, 2)
     assert "the old one stays in force: KeyError: 'half way'" in caplog.text
