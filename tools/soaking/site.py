@@ -28,7 +28,7 @@ SITE = "yard"
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SAMPLE_S = 5.0
-_SETTLED_S = 300.0
+_SETTLED_S = 600.0
 _DOWN_S = {"broker": (1.0, 5.0), "collector": (0.0, 10.0), "database": (0.0, 5.0)}
 
 
