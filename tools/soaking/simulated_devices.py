@@ -23,6 +23,7 @@ REPEAT_S = 600.0
 STATES = ("empty", "food", "unknown")
 _BACKOFF_S = (1.0, 5.0, 10.0)
 _STATS_S = 60.0
+_MISC_S = 0.25
 _STATS = (
     b'{"uptime_s":86400.0,"rss_mb":118.2,"cpu_share":0.021,"frames":432000,"observations":86400,'
     b'"events":120,"sources":1,"sources_up":1,"outbox_waiting":0,"outbox_dropped":0,'
@@ -164,10 +165,8 @@ class Crowd:
         self._misc_at = 0
         self.is_reporting = False
 
-    def turn(self, limit_s: float = 0.02) -> None:
+    def turn(self, limit_s: float = 0.05) -> None:
         """Serve connections for a moment, and let events happen."""
-        now_s = time.monotonic()
-        self._connect_some(now_s)
         for key, _ in self._selector.select(limit_s):
             self._read(key.data)
         now_s = time.monotonic()
@@ -180,7 +179,10 @@ class Crowd:
             device.emit(event)
         if not self.is_reporting:
             self._next_event_s = now_s
-        self._look_after_some(now_s)
+        if now_s >= self._next_misc_s:
+            self._next_misc_s = now_s + _MISC_S
+            self._connect_some(now_s)
+            self._look_after_some(now_s)
 
     @property
     def up(self) -> int:
