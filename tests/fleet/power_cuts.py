@@ -65,7 +65,7 @@ class KillSwitch:
             connection.set_trace_callback(lambda _statement: self._step())
             return connection
 
-        sqlite3.connect = watched
+        vars(sqlite3)["connect"] = watched
 
     def _heard(self, name: str, values: tuple[Any, ...]) -> None:
         if name in _OPERATIONS and any(self._is_below(value) for value in values):
@@ -122,7 +122,7 @@ def check(fleet: Fleet, folder: Path) -> None:
 
 def main(base: Path, every: int) -> int:
     """Try every step of that number; return how many were tried."""
-    updater.open_model = lambda _config: EMBEDDER
+    vars(updater)["open_model"] = lambda _config: EMBEDDER
     fleet = Fleet(base)
     device = base / "device"
     device.mkdir()

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
@@ -157,7 +158,7 @@ class Crowd:
         self.connects = 0
         self._rate, self._random = rate, random.Random(seed)
         self._selector = selectors.DefaultSelector()
-        self._sockets: dict[int, object] = {}
+        self._sockets: dict[int, Any] = {}
         # A handshake waits for the broker: many at once, as of devices of their own.
         self._pool = ThreadPoolExecutor(64)
         self._connecting: dict[int, tuple[SimulatedDevice, Future[BoundedClient]]] = {}
@@ -207,20 +208,21 @@ class Crowd:
     def _use(self, device: SimulatedDevice, future: Future[BoundedClient], now_s: float) -> None:
         try:
             client = future.result()
-            self._selector.register(client.socket(), selectors.EVENT_READ, device)
+            sock: Any = client.socket()
+            self._selector.register(sock, selectors.EVENT_READ, device)
         except (OSError, ValueError, EdgeSimError):
             device.lose(now_s)
             return
         self.connects += 1
         device.client = client
-        self._sockets[id(device)] = client.socket()
+        self._sockets[id(device)] = sock
 
     def _read(self, device: SimulatedDevice) -> None:
         client = device.client
         if client is None:
             return
         code = client.loop_read(100)
-        sock = client.socket()
+        sock: Any = client.socket()
         while code == MQTTErrorCode.MQTT_ERR_SUCCESS and sock is not None and sock.pending():
             code = client.loop_read(100)
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
@@ -229,7 +231,7 @@ class Crowd:
     def _lose(self, device: SimulatedDevice) -> None:
         sock = self._sockets.pop(id(device), None)
         if sock is not None:
-            self._selector.unregister(sock)  # type: ignore[arg-type]
+            self._selector.unregister(sock)
         device.lose(time.monotonic())
 
     def _look_after_some(self, now_s: float) -> None:
