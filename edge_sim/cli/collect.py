@@ -86,7 +86,9 @@ def _broker_options(parser: argparse.ArgumentParser) -> None:
         "--prefix", default="edge_sim", help="topic_prefix of the devices (default: edge_sim)"
     )
     parser.add_argument("--site", metavar="NAME", help="(default: last part of the prefix)")
-    parser.add_argument("--group", default="collect", help="collectors that share the messages")
+    parser.add_argument(
+        "--group", metavar="NAME", help="share the messages with others of it (default: take all)"
+    )
     parser.add_argument(
         "--client-id", metavar="ID", help="the same after a restart (default: from the host's name)"
     )

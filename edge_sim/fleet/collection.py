@@ -15,6 +15,7 @@ import msgspec
 
 from edge_sim.core.events import event_id, utc_text
 from edge_sim.errors import VectorError
+from edge_sim.fleet import pack_reports
 from edge_sim.fleet.database import OpenDatabase, open_vectors
 from edge_sim.fleet.messages import Batch, Received, ReceivedEvent, batch_of
 from edge_sim.fleet.pgvector import PgVectors, translated, translation
@@ -281,6 +282,7 @@ class SiteCollection:
                 for (device, watch), event in sorted(batch.states().items(), key=lambda row: row[0])
             ],
         )
+        pack_reports.put(cursor, site, batch.events)
 
     def _make_months(self, table: str, times: set[str]) -> None:
         now_s = self._clock()
@@ -420,6 +422,11 @@ class SiteCollection:
             {"site": site, "device": device, "id": name},
         )
         return bytes(rows[0][0]) if rows else None
+
+    def pack_counts(self, site: str | None = None) -> list[pack_reports.PackCount]:
+        """Return the numbers of devices by what became of each version of a pack."""
+        with translated():
+            return pack_reports.counts(self._connection, site)
 
     def with_pictures(self, events: Sequence[tuple[str, str, Any]]) -> set[tuple[str, str, str]]:
         """Return those of some events, by site, device and id, that have a picture."""

@@ -2,7 +2,8 @@
 
 Everything runs in one thread: a message is acknowledged on the connection that brought it, after
 the transaction that holds it. What a killed collector had not acknowledged comes again, and an
-event is stored once by its id. Several collectors of one group share the messages (MQTT 5, 4.8.2).
+event is stored once by its id. Several collectors store the same, one beside the other; those of
+one group share the messages instead (MQTT 5, 4.8.2).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _WAIT_S = 0.2
 _BATCH = 500
 _BATCH_S = 0.2
 _SILENCE_CHECK_S = 5.0
+_NOTHING_RETAINED = 2
 _FORGET_S = 86_400.0
 
 
@@ -47,7 +49,9 @@ class CollectorOptions:
             over restarts, since the broker keeps messages for it.
         database: Address of the database.
         site: Name of the site in the collection.
-        group: Collectors of one group share the messages.
+        group: Collectors of one group share the messages; None for each has all. A mosquitto of
+            version 2.0.11 that is started again keeps nothing for those of a group until they are
+            back.
         vectors: Address of the vectors where they are kept elsewhere.
         silent_after_s: A device that publishes nothing for so long is silent; devices publish
             their figures every 60 s unless they are configured otherwise.
@@ -57,7 +61,7 @@ class CollectorOptions:
     broker: MqttOptions
     database: str
     site: str
-    group: str = "collect"
+    group: str | None = None
     vectors: str | None = None
     silent_after_s: float = 180.0
     session_s: int = 7 * 86_400
@@ -222,11 +226,13 @@ class Collector:
             return
         self._failures = 0
         prefix = self._options.broker.topic_prefix
-        # A shared subscription gets nothing that is retained, so that which devices there are
-        # comes by one of its own.
+        group = self._options.group
+        everything = f"{prefix}/#" if group is None else f"$share/{group}/{prefix}/#"
+        # What is retained repeats what was stored, but for which devices there are: that comes by a
+        # subscription of its own.
         client.subscribe(
             [
-                (f"$share/{self._options.group}/{prefix}/#", SubscribeOptions(qos=1)),
+                (everything, SubscribeOptions(qos=1, retainHandling=_NOTHING_RETAINED)),
                 (f"{prefix}/+/available", SubscribeOptions(qos=1, retainHandling=0)),
             ]
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_sim.core.events import unix_time_s
 from edge_sim.errors import CollectionError
+from edge_sim.fleet import pack_reports
 
 if TYPE_CHECKING:
     import psycopg
@@ -120,6 +121,7 @@ MIGRATIONS: tuple[LiteralString, ...] = (
         FROM edge_sim_events_1;
     DROP TABLE edge_sim_events_1;
     """,
+    pack_reports.MIGRATION,
 )
 
 

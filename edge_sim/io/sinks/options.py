@@ -111,6 +111,9 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
         embeddings: Publish the embedding of every change of state, for a collector.
         event_pictures: Publish the region at every change of state, for a collector.
         stats_interval_s: Between two reports of how the device does; 0 for none.
+        repeat_s: Events of so many seconds before a new connection are published on it again, for
+            a collector, which stores each once: a broker that is killed may have confirmed some
+            that it did not keep. 0 repeats none.
         device: Name of this device, in every topic.
         backoff_s: Pauses between attempts to connect, the last one repeated.
     """
@@ -135,6 +138,7 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
     embeddings: bool = False
     event_pictures: bool = False
     stats_interval_s: Seconds = 60.0
+    repeat_s: Seconds = 0.0
     device: Annotated[str, INTERNAL] = ""
     backoff_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge_sim.core.events import (
     Event,
     IndexReady,
+    PackReported,
     SceneProblem,
     SourceLost,
     StateChanged,
@@ -93,6 +94,13 @@ def log_event(event: Event) -> None:
         return
     if isinstance(event, IndexReady):
         logger.info("index_ready index=%s pictures=%d id=%s", event.index, event.pictures, event.id)
+        return
+    if isinstance(event, PackReported):
+        reason = f" reason={event.reason}" if event.reason else ""
+        logger.info(
+            "pack_reported pack=%s version=%d outcome=%s%s id=%s",
+            *(event.pack, event.version, event.outcome, reason, event.id),
+        )
         return
     if not isinstance(event, StateChanged):
         verb = "source_lost" if isinstance(event, SourceLost) else "source_restored"

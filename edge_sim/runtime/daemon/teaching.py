@@ -217,6 +217,10 @@ class Teacher:
             gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
         return replace(lesson, flips=self.flips(device.config, watch.name, gallery))
 
+    def recent_pictures(self, watch: str) -> int:
+        """Return how many pictures of recent events of a watch are kept. Safe in any thread."""
+        return len(self._pictures.get(watch, ()))
+
     def flips(self, config: Config, watch: str, gallery: Gallery) -> tuple[Flip, ...]:
         """Return the recent events of a watch that would give another state with a gallery.
 

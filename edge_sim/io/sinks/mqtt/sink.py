@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
@@ -42,6 +43,7 @@ from edge_sim.io.sinks.options import MqttOptions
 logger = logging.getLogger(__name__)
 
 _MOST_REASONS = 50  # that are told apart; a flood of others is counted together
+_MOST_RECENT = 1000
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -63,6 +65,8 @@ class MqttSink:
         # Topic -> message, in the order of a new connection.
         self._retained: dict[str, Message] = {}
         self._keep([Message(self._topics.available, ONLINE, retain=True)])
+        # Event id -> time of its confirmation, monotonic seconds, and its messages.
+        self._recent: dict[str, tuple[float, list[Message]]] = {}
         # Topics with a time that was noted since the start.
         self._own: set[str] = set()
         self._problems: dict[str, dict[str, str]] = {}
@@ -75,7 +79,7 @@ class MqttSink:
         handlers = Handlers(
             will=Message(self._topics.available, OFFLINE, retain=True),
             subscriptions=self._subscriptions(),
-            initial=self.retained,
+            initial=self._initial,
             ready=self._ready,
             received=self._received,
         )
@@ -146,6 +150,8 @@ class MqttSink:
         attached = self._attachments.of(event.id)
         self._connection.publish([*messages, *attached])
         self._attachments.drop(event.id)
+        if self._options.repeat_s > 0.0:
+            self._note_recent(event.id, [item for item in messages if not item.retain])
 
     def attach(self, attachment: EventAttachment) -> None:
         """Keep embedding and picture of a change, as configured, until its event is confirmed."""
@@ -209,6 +215,24 @@ class MqttSink:
     def when_ready(self, on_ready: Callable[[], None]) -> None:
         """Call `on_ready` whenever a connection is made."""
         self._on_ready = on_ready
+
+    def _initial(self) -> list[Message]:
+        """Return the messages that a new connection begins with."""
+        oldest_s = time.monotonic() - self._options.repeat_s
+        with self._lock:
+            repeated = [
+                message
+                for at_s, messages in self._recent.values()
+                if at_s >= oldest_s
+                for message in messages
+            ]
+        return [*self.retained(), *repeated]
+
+    def _note_recent(self, event_id: str, messages: list[Message]) -> None:
+        with self._lock:
+            self._recent[event_id] = (time.monotonic(), messages)
+            if len(self._recent) > _MOST_RECENT:
+                del self._recent[next(iter(self._recent))]
 
     def _keep(self, messages: Iterable[Message]) -> None:
         self._retained.update((message.topic, message) for message in messages)
