@@ -77,6 +77,7 @@ def test_the_topics_are_those_listed(repository: Path) -> None:
         topics.available,
         topics.events,
         topics.stats,
+        topics.pack("bowl"),
         topics.source_available("yard"),
         *topics.of_watch("gate"),
         topics.event("gate"),
