@@ -7,7 +7,8 @@ ratio of two cases timed in turn in the same process on one thread, each twice: 
 another case, then right after itself. `--cpu-time` counts the
 processor's time instead of the clock's, for a machine that does other things as well. `--figures`
 adds figures of whole processes: `start`, `video` (needs ffmpeg), `memory` (minutes), `jpeg`
-(cameras and photos that are JPEG), `camera` (a 1080p camera on loopback; needs ffmpeg).
+(photos), `usb` (cameras that send JPEG or YUYV), `camera` (a 1080p camera on loopback; needs
+ffmpeg), `latency` (from the shutter to the event).
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ def make_bench(spec: str, *, threads: int = 1) -> Bench:
     """
     cv2.setNumThreads(threads)
     embedder = open_embedder(spec, threads=threads)
-    frames = _frames()
+    frames = bench_frames()
     gallery = _gallery(embedder)
     pictures = cycle(frames)
     still = frames[0]
@@ -309,7 +309,8 @@ def _ssim_cases(gallery: Gallery) -> dict[str, Case]:
     }
 
 
-def _frames() -> Sequence[Frame]:
+def bench_frames() -> Sequence[Frame]:
+    """Return the frames that every case is given: a drawn scene of 640x480 with noise."""
     uri = f"synthetic:{SCENE}?seed=1&frames={FRAMES}&nuisances=noise,shadow"
     with closing(open_source(uri)) as source:
         return list(iter(source.read, None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 import msgspec
@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_sim.core.images import crop
 from edge_sim.core.protocols import Embedder
+from edge_sim.core.raw_pictures import size_of
 from edge_sim.core.types import Frame, Roi
 from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
 from edge_sim.errors import SourceError
@@ -20,7 +21,7 @@ from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.sources import is_live, open_source
 from edge_sim.io.sources.live import LiveSource
 from edge_sim.io.sources.options import SourceOptions
-from edge_sim.io.sources.uri import masked
+from edge_sim.io.sources.uri import masked, split_uri
 from edge_sim.runtime.config import Config, WatchConfig
 from edge_sim.runtime.loop import Loop, SourceRunner, Wakeup
 from edge_sim.runtime.stages import stages_of
@@ -30,6 +31,8 @@ from edge_sim.vision.probe import Region
 _REFERENCES = 10
 """Pictures of each of two states: the camera's first frame and its mirror image, with noise."""
 SETTLING_S = 1.0
+DECODED = frozenset({"rtsp", "rtsps", "http", "https"})
+"""Schemes of streams, which a library decodes."""
 INTERVALS_S = {
     "decoding, nothing observed": math.inf,
     "1 observation a second": 1.0,
@@ -43,10 +46,12 @@ class CameraLoad(msgspec.Struct, frozen=True):
     Args:
         name: How often the watch observes.
         percent_of_core: Processor time of the whole process per second, percent.
-        frames_per_s: Frames that the camera gave.
+        frames_per_s: Frames that the decoder gave; PyAV leaves out some while none is due.
         converted_per_s: Frames of which pixels were made.
         observed_per_s: Observations.
-        ms_per_frame: Processor time per frame of the camera, milliseconds.
+        ms_per_frame: Processor time per frame of the decoder, milliseconds.
+        width: Width of a frame, pixels.
+        height: Height of a frame, pixels.
     """
 
     name: str
@@ -55,6 +60,8 @@ class CameraLoad(msgspec.Struct, frozen=True):
     converted_per_s: float
     observed_per_s: float
     ms_per_frame: float
+    width: int
+    height: int
 
 
 def measure_camera(
@@ -101,12 +108,17 @@ def measure_camera(
             runner = SourceRunner(source, pipeline, live=True, now=time.time)
             loop = Loop([runner], wakeup=wakeup)
             _run(loop, settling_s)
-            found.append(_load(name, source, loop, seconds, used))
+            found.append(_load(name, source, loop, seconds, used, size_of(first)))
         return tuple(found)
 
 
 def _load(
-    name: str, source: LiveSource, loop: Loop, seconds: float, used: Callable[[], float]
+    name: str,
+    source: LiveSource,
+    loop: Loop,
+    seconds: float,
+    used: Callable[[], float],
+    size: tuple[int, int],
 ) -> CameraLoad:
     """Run one way of watching, and return its load."""
     dropped, left_out = source.dropped, source.skipped
@@ -124,6 +136,8 @@ def _load(
         converted_per_s=round(converted / elapsed_s, 2),
         observed_per_s=round(observed / elapsed_s, 2),
         ms_per_frame=round(1000.0 * used_s / frames, 3),
+        width=size[0],
+        height=size[1],
     )
 
 
@@ -160,3 +174,20 @@ def _gallery(embedder: Embedder, frame: Frame, roi: Roi) -> Gallery:
             noisy = np.minimum(pixels, 246) + noise
             references.append(reference_of(embedder, noisy, f"{state}-{number}", state))
     return Gallery(references)
+
+
+def table_row(loads: Sequence[CameraLoad], uri: str, facts: Mapping[str, str], decoder: str) -> str:
+    """Return the row for the table of cameras in docs/benchmarks.md; it names no address.
+
+    Args:
+        loads: Result of `measure_camera`.
+        uri: Camera or stream.
+        facts: Result of `benchmark.machine`.
+        decoder: Decoder of a stream.
+    """
+    scheme, first = split_uri(uri)[0], loads[0]
+    kind = f"{scheme}, {decoder}" if scheme in DECODED else scheme
+    rate = max(load.frames_per_s for load in loads)
+    cells = [facts["cpu"], kind, f"{first.width}x{first.height}", f"{rate:.0f}"]
+    cells += [f"{load.percent_of_core:.1f} %" for load in loads]
+    return f"| {' | '.join(cells)} |"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edge_sim.cli.options import positive, roi, threads
+from edge_sim.cli.options import positive, roi, size, threads
 from edge_sim.cli.output import note, print_json, print_table, progress
 
 DECODERS = ("opencv", "pyav")
@@ -38,6 +38,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="region of the watch (0.25,0.25,0.75,0.75)",
     )
     camera.add_argument(
+        "--size", type=size, metavar="WxH", help="size that a USB or CSI camera is asked for"
+    )
+    camera.add_argument(
         "--decoder", choices=DECODERS, default="opencv", help="decoder of a stream (opencv)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -46,14 +49,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _camera(args: argparse.Namespace) -> int:
     from edge_sim.analysis.benchmark import machine
-    from edge_sim.analysis.camera_load import measure_camera
+    from edge_sim.analysis.camera_load import measure_camera, table_row
     from edge_sim.core.types import Roi
     from edge_sim.io.sources.options import SourceOptions
     from edge_sim.io.sources.uri import masked
     from edge_sim.vision.embedders import open_embedder
 
     embedder = open_embedder(args.model, threads=args.threads)
-    options = SourceOptions(name=masked(args.camera), decoder=args.decoder)
+    width, height = args.size or (None, None)
+    options = SourceOptions(
+        name=masked(args.camera), decoder=args.decoder, width=width, height=height
+    )
     note(f"{masked(args.camera)}: {args.seconds} s for each way of watching; keep it running alone")
     found = measure_camera(args.camera, options, embedder, roi=Roi(*args.roi), seconds=args.seconds)
     facts = machine(embedder, args.threads)
@@ -74,6 +80,8 @@ def _camera(args: argparse.Namespace) -> int:
     ]
     head = ["watched", "% of a core", "ms/frame", "frames/s", "converted/s", "observed/s"]
     print_table(head, rows)
+    note("as a row of the table in docs/benchmarks.md:")
+    note(table_row(found, args.camera, facts, args.decoder))
     return 0
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge_sim.fleet.collection import DeviceStatus
 
 _DAY_S = 86_400.0
+_MOST_DAYS = 1e6
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,11 +59,26 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     database_option(keep)
     vectors_option(keep)
     keep.add_argument("--site", metavar="NAME", required=True)
-    keep.add_argument("--days", type=seconds, metavar="N", help="events; without it for ever")
+    keep.add_argument("--days", type=_days, metavar="N", help="events; without it for ever")
     keep.add_argument(
-        "--picture-days", type=seconds, metavar="N", help="pictures and vectors (default: --days)"
+        "--picture-days", type=_days, metavar="N", help="pictures and vectors (default: --days)"
     )
     collect_search.register(verbs)
+
+
+def _days(text: str) -> float:
+    """Return a positive number of days.
+
+    Raises:
+        ArgumentTypeError: It is none; 0 would delete everything.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days above 0")
+    return value
 
 
 def _broker_options(parser: argparse.ArgumentParser) -> None:

@@ -98,7 +98,7 @@ def _web_config(args: argparse.Namespace) -> Config:
     try:
         changed = msgspec.convert(web, type(config.web))
     except msgspec.ValidationError as error:
-        raise UsageError(f"--listen: {error}") from error
+        raise UsageError(f"--listen: {listen!r} is no HOST:PORT") from error
     return msgspec.structs.replace(config, web=changed)
 
 
@@ -109,8 +109,8 @@ def _search(args: argparse.Namespace) -> int:
     if len(given) != 1:
         raise UsageError("give one query: PICTURE, --text or --vector")
     where = VectorFilter(args.site, args.device, args.watch, args.state, args.since, args.until)
+    model, vector = _query(args)
     with open_collection(args) as collection:
-        model, vector = _query(args)
         found = collection.vectors.search(model, vector, args.k, where)
         if args.save is not None:
             args.save.mkdir(parents=True, exist_ok=True)

@@ -140,6 +140,18 @@ def roi(text: str) -> tuple[float, ...]:
     return corners
 
 
+def size(text: str) -> tuple[int, int]:
+    """Return the two numbers of `640x480`.
+
+    Raises:
+        ArgumentTypeError: They are no size.
+    """
+    width, _, height = text.partition("x")
+    if not all(part.isascii() and part.isdecimal() and int(part) > 0 for part in (width, height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give width and height: 1920x1080")
+    return int(width), int(height)
+
+
 def key_and_value(text: str) -> tuple[str, str]:
     """Return the two parts of `key=value`.
 

@@ -247,10 +247,37 @@ class ScoresDrifted(WatchEvent, frozen=True, tag="drift", tag_field="type"):
     observations: int | None = None
 
 
+class IndexReady(msgspec.Struct, frozen=True, tag="index_ready", tag_field="type"):
+    """An index of pictures is complete after `edge-sim index build`, `add` or `import`.
+
+    Args:
+        source: Folder of the pictures.
+        index: Folder of the index.
+        pictures: Number of pictures and frames that can be searched.
+        new: Number of them that were not in it before.
+        model: Model of their embeddings.
+        kind: Kind of search, as in `edge-sim index info`.
+        took_s: Seconds that the update took.
+    """
+
+    id: str
+    device: str
+    source: str
+    at: str
+    index: str
+    pictures: int
+    new: int
+    model: str
+    kind: str
+    took_s: float
+    schema: int = SCHEMA
+
+
 Event: TypeAlias = (
     StateChanged
     | SourceLost
     | SourceRestored
+    | IndexReady
     | PackReported
     | SceneImpaired
     | SceneCleared

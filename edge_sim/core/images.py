@@ -75,7 +75,8 @@ DARK_LEVEL = 8
 BRIGHT_LEVEL = 247
 _NEUTRAL = np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 128, np.uint8)
 COARSE_ROWS = 96  # as many as the thumbnail has
-_LEAST_COARSE = 24
+LEAST_COARSE_PX = 24
+"""Least side of a coarse image, unless its region is smaller."""
 _LINEAR_AREA = 16.0
 _LINEAR_SIDE = 8.0
 """Pixels per pixel of the target, and per side, below which linear shrinking is good enough: half
@@ -292,7 +293,7 @@ def coarse_image(pixels: BgrImage) -> GrayImage:
     """
     rows = pixels[:: max(pixels.shape[0] // COARSE_ROWS, 1)]
     coarse = rows.reshape(rows.shape[0], -1)
-    while min(coarse.shape) >= 2 * _LEAST_COARSE:
+    while min(coarse.shape) >= 2 * LEAST_COARSE_PX:
         size = coarse.shape[1] // 2, coarse.shape[0] // 2
         even = coarse[: 2 * size[1], : 2 * size[0]]
         coarse = _u8(cv2.resize(even, size, interpolation=cv2.INTER_AREA))

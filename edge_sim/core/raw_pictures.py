@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_sim.core.images import (
     COARSE_ROWS,
+    LEAST_COARSE_PX,
     coarse_image,
     crop,
     decode_at,
@@ -41,7 +42,11 @@ def _matrix_of(scale: float, blue: float, red: float) -> NDArray[np.float64]:
 
 _FROM_VIDEO_RANGE = _matrix_of(255 / 219, 1.772 * 255 / 224, 1.402 * 255 / 224)
 _FROM_FULL_RANGE = _matrix_of(1.0, 1.772, 1.402)
+_FROM_PAIRS = _FROM_VIDEO_RANGE[:, [0, 1, 0, 2, 3]] * [0.5, 1.0, 0.5, 1.0, 1.0]
 _LEAST_PART = 8
+_SHRINKING = {1: (), 2: (2,), 4: (2, 2), 8: (2, 4)}
+"""Steps of shrinking by a factor. Halving is the fastest, but rounds up an eighth of a level each
+time: three times in a row would open a gate."""
 _SAMPLE_ROWS = 48
 _BLACK_LUMA = np.uint8(16)
 """Level of black where levels do not use the full range."""
@@ -179,6 +184,10 @@ def _some_rows(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels[:: max(pixels.shape[0] // _SAMPLE_ROWS, 1)]
 
 
+def _from_black(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.maximum(luma, _BLACK_LUMA) - _BLACK_LUMA
+
+
 def reduction_of(size: tuple[int, int], roi: Roi, side_px: int) -> int:
     """Return the part, 1 to 8, at which a picture may be decoded for a region of it.
 
@@ -195,6 +204,9 @@ def reduction_of(size: tuple[int, int], roi: Roi, side_px: int) -> int:
 def gate_part_of(size: tuple[int, int], roi: Roi) -> int:
     """Return the part, 1 to 8, of a picture that is enough for the coarse image of a region.
 
+    Halving ends at less than 48 rows in any case: a smaller picture of 24 and more has the same
+    coarse image but for rounding.
+
     Args:
         size: Width and height of the picture, pixels.
         roi: Region.
@@ -202,7 +214,8 @@ def gate_part_of(size: tuple[int, int], roi: Roi) -> int:
     left, right = span_of(roi.x1, roi.x2, size[0])
     top, bottom = span_of(roi.y1, roi.y2, size[1])
     part = 1
-    while part < _LEAST_PART and min(right - left, bottom - top) // (2 * part) >= COARSE_ROWS:
+    least = min(right - left, bottom - top)
+    while part < _LEAST_PART and least // (2 * part) >= LEAST_COARSE_PX:
         part *= 2
     return part
 
@@ -237,13 +250,17 @@ class JpegPicture:
 
     def coarse(self, roi: Roi) -> GrayImage:
         """Return the coarse image of a region, the same whatever was decoded but for rounding."""
-        pixels, part = crop(self._known[self._first], roi), self._first
-        wanted = gate_part_of(self.size, roi)
-        while part < wanted:
-            half = pixels.shape[1] // 2, pixels.shape[0] // 2
-            even = pixels[: 2 * half[1], : 2 * half[0]]
-            pixels = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)
-            part *= 2
+        wanted = max(gate_part_of(self.size, roi), self._first)
+        # Cropped along the pixels of the part that is wanted, so that the shape is always the same.
+        left, right = span_of(roi.x1, roi.x2, self.size[0] // wanted)
+        top, bottom = span_of(roi.y1, roi.y2, self.size[1] // wanted)
+        scale = wanted // self._first
+        pixels = self._known[self._first]
+        pixels = pixels[top * scale : bottom * scale, left * scale : right * scale]
+        for step in _SHRINKING[scale]:
+            scale //= step
+            size = (right - left) * scale, (bottom - top) * scale
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         return coarse_image(pixels)
 
     def sample(self) -> NDArray[np.uint8]:
@@ -309,7 +326,7 @@ class PlanarPicture:
     def sample(self) -> NDArray[np.uint8]:
         """Return some rows of the luma; levels from 16 are moved to 0."""
         luma = _some_rows(self.luma)
-        return luma if self.full_range else np.maximum(luma, _BLACK_LUMA) - _BLACK_LUMA
+        return luma if self.full_range else _from_black(luma)
 
     @property
     def _matrix(self) -> NDArray[np.float64]:
@@ -351,3 +368,66 @@ class PlanarPicture:
         return pixels[top - 2 * first_row :, left - 2 * first_column :][
             : bottom - top, : right - left
         ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedPicture:
+    """YUYV of a camera: luma in turn with half the columns of colour (4:2:2), ITU-R BT.601.
+
+    Args:
+        data: (H, W, 2) uint8, contiguous, of even width: luma, and Cb and Cr in turn.
+    """
+
+    data: NDArray[np.uint8]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.data.shape[1], self.data.shape[0]
+
+    def pixels(self) -> BgrImage:
+        """Return the whole picture."""
+        return np.asarray(cv2.cvtColor(self.data, cv2.COLOR_YUV2BGR_YUYV), np.uint8)
+
+    def region(self, roi: Roi, side_px: int) -> BgrImage:
+        """Return a region, at half its size where that is enough to squash it."""
+        left, right = span_of(roi.x1, roi.x2, self.data.shape[1])
+        top, bottom = span_of(roi.y1, roi.y2, self.data.shape[0])
+        if reduction_for(right - left, bottom - top, side_px) > 1:
+            return self._halved(top, bottom, left, right)
+        first, end = left // 2 * 2, (right + 1) // 2 * 2  # two pixels share their colour
+        pixels = cv2.cvtColor(self.data[top:bottom, first:end], cv2.COLOR_YUV2BGR_YUYV)
+        return np.asarray(pixels, np.uint8)[:, left - first : right - first]
+
+    def coarse(self, roi: Roi) -> GrayImage:
+        """Return the coarse image of a region, (h, 3 w) uint8: blue, green and red in turn."""
+        left, right = span_of(roi.x1, roi.x2, self.data.shape[1])
+        top, bottom = span_of(roi.y1, roi.y2, self.data.shape[0])
+        step = max((bottom - top) // COARSE_ROWS, 1)
+        pairs = self._pairs[top:bottom:step, left // 2 : (right + 1) // 2]
+        while min(pairs.shape[0], 3 * pairs.shape[1]) >= 2 * LEAST_COARSE_PX:
+            size = pairs.shape[1] // 2, pairs.shape[0] // 2
+            even = pairs[: 2 * size[1], : 2 * size[0]]
+            pairs = np.asarray(cv2.resize(even, size, interpolation=cv2.INTER_AREA), np.uint8)
+        levels = cv2.transform(pairs, _FROM_PAIRS)
+        return np.asarray(levels, np.uint8).reshape(levels.shape[0], -1)
+
+    def sample(self) -> NDArray[np.uint8]:
+        """Return some rows of the luma; levels from 16 are moved to 0."""
+        return _from_black(_some_rows(self.data)[:, :, 0])
+
+    @property
+    def _pairs(self) -> NDArray[np.uint8]:
+        """Pixels two by two: (H, W / 2, 4), luma, Cb, luma, Cr."""
+        height, width = self.data.shape[:2]
+        return self.data.reshape(height, width // 2, 4)
+
+    def _halved(self, top: int, bottom: int, left: int, right: int) -> BgrImage:
+        # One sample of colour for each mean of 2 x 2 of luma, from every other row.
+        top, left = top // 2, left // 2
+        bottom, right = max(bottom // 2, top + 1), max(right // 2, left + 1)
+        luma = cv2.extractChannel(self.data[2 * top : 2 * bottom, 2 * left : 2 * right], 0)
+        luma = cv2.resize(luma, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        pairs = self._pairs[2 * top : 2 * bottom : 2, left:right]
+        planes = [luma, cv2.extractChannel(pairs, 1), cv2.extractChannel(pairs, 3)]
+        return np.asarray(cv2.transform(cv2.merge(planes), _FROM_VIDEO_RANGE), np.uint8)

@@ -236,7 +236,12 @@ class SiteCollection:
             self._vectors.forget_tables()
 
     def _write(self, site: str, batch: Batch) -> None:
-        """Store what messages said; rows in one order, so that two collectors never block."""
+        """Store what messages said; rows in one order, so that two collectors never block.
+
+        New partitions come first: they wait for whoever writes to their table.
+        """
+        self._make_months("edge_sim_events", {event.at for _, event, _ in batch.events})
+        self._make_months("edge_sim_pictures", {item.at for item in batch.pictures})
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 _SEEN, [(site, name, utc_text(at_s)) for name, at_s in sorted(batch.seen.items())]
@@ -249,7 +254,6 @@ class SiteCollection:
                 _STATS, [(text, site, name) for name, text in sorted(batch.stats.items())]
             )
             if batch.pictures:
-                self._make_months("edge_sim_pictures", {item.at for item in batch.pictures})
                 cursor.executemany(
                     _PICTURE, [{"site": site, **_fields(item)} for item in batch.pictures]
                 )
@@ -264,7 +268,6 @@ class SiteCollection:
     def _write_events(self, cursor: psycopg.Cursor[Any], site: str, batch: Batch) -> None:
         if not batch.events:
             return
-        self._make_months("edge_sim_events", {event.at for _, event, _ in batch.events})
         cursor.executemany(
             _EVENT,
             [
@@ -459,7 +462,7 @@ def _device_status(row: Sequence[Any], watches: dict[str, CollectedWatch]) -> De
     free_mb = stats.get("disk_free_mb") if isinstance(stats, dict) else None
     is_there = {
         "silent": silent,
-        "offline": not available,
+        "offline": available is False,
         "disk_full": isinstance(free_mb, int | float) and free_mb < DISK_FULL_MB,
         "unknown": any(item.state == "unknown" for item in watches.values()),
         "drifting": any(item.drifting for item in watches.values()),

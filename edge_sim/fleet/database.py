@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from edge_sim.errors import CollectionError
@@ -19,6 +20,8 @@ except ImportError as missing:
     ) from missing
 
 CONNECT_TIMEOUT_S = 10
+# A connection that is lost within a transaction is told as an error of ours, in one line.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 class OpenDatabase:

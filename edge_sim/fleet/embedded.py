@@ -27,7 +27,7 @@ MOST_PATH_BYTES = 80
 """Longest folder: the name of a socket has at most 107 bytes."""
 _START_S, _STOP_S, _MAKE_S = 120, 60, 300
 _EMPTY = "''"
-_RETRY_S = (0.5, 1.0, 2.0, 4.0, 0.0)
+_RETRY_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 0.0)
 _STARTING = 1  # exit code of pg_isready
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ class ReceivedEmbedding(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPicture:
+class EventPicture:
     """Picture of an event.
 
     Args:
@@ -102,7 +102,7 @@ class Batch:
     available: dict[str, bool] = field(default_factory=dict)
     stats: dict[str, str] = field(default_factory=dict)
     vectors: list[CollectedVector] = field(default_factory=list)
-    pictures: list[StoredPicture] = field(default_factory=list)
+    pictures: list[EventPicture] = field(default_factory=list)
     rejected: int = 0
 
     def states(self) -> dict[tuple[str, str], ReceivedEvent]:
@@ -173,7 +173,7 @@ def _put_event(batch: Batch, device: str, payload: bytes) -> bool:
 def _put_embedding(batch: Batch, site: str, device: str, watch: str, payload: bytes) -> bool:
     try:
         found = msgspec.json.decode(payload, type=ReceivedEmbedding)
-        data = binascii.a2b_base64(found.vector, strict_mode=True)
+        data = base64.b64decode(found.vector, validate=True)
         at = utc_text(unix_time_s(found.at))
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return False
@@ -198,7 +198,7 @@ def _put_picture(batch: Batch, device: str, watch: str, name: str, message: Rece
     is_sound = NAME.fullmatch(watch) and NAME.fullmatch(name) and message.payload.startswith(_JPEG)
     if is_sound:
         at = utc_text(message.at_s)
-        batch.pictures.append(StoredPicture(device, name, at, watch, message.payload))
+        batch.pictures.append(EventPicture(device, name, at, watch, message.payload))
     return bool(is_sound)
 
 

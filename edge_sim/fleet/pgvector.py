@@ -8,6 +8,7 @@ that pass; one that lets many through, and a search without one, by the index.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -47,7 +48,7 @@ MOST_MODELS = 100
 _MOST_IN_INDEX = 1000  # numbers
 _GRAPH = "WITH (m = 24, ef_construction = 128)"
 """With the defaults of 16 and 64, pictures of one camera are islands that a search may miss."""
-_CANDIDATES = 400
+_CANDIDATES = 200
 """Length of the list that the index searches with: recall against time."""
 _MOST_CANDIDATES = 1000  # of pgvector
 
@@ -108,9 +109,16 @@ class PgVectors:
                 raise VectorError(
                     "vectors need CREATE EXTENSION vector, once, by an owner of the database"
                 ) from error
+        row = self._connection.execute(
+            "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+        ).fetchone()
+        version = "gone" if row is None else str(row[0])
         kind = TypeInfo.fetch(self._connection, "halfvec")
-        if kind is None:
-            raise VectorError("pgvector is older than 0.7, which has no half precision")
+        if kind is None or [int(part) for part in re.findall(r"\d+", version)] < [0, 8]:
+            raise VectorError(
+                f"pgvector is {version}, vectors need 0.8 or later: install it on the server, then "
+                "ALTER EXTENSION vector UPDATE"
+            )
         kind.register(self._connection)
         dumper = type("HalfVectorDumper", (_HalfVectorDumper,), {"oid": kind.oid})
         self._connection.adapters.register_dumper(HalfVector, dumper)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sim.core.images import halved
 from edge_sim.core.types import BgrImage
 
 SIDE = 8
@@ -28,7 +29,9 @@ Colours = NDArray[np.uint8]
 
 def colour_cells(pixels: BgrImage) -> Colours:
     """Return the (8, 8, 2) uint8 chroma of a picture."""
-    small = cv2.resize(pixels, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_AREA)
+    # Halved first, which is vectorised, but not as far as the lines that it cuts off would count.
+    small = halved(pixels, 16 * SIDE, 16 * SIDE)
+    small = np.asarray(cv2.resize(small, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_AREA))
     chroma = cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb)[..., 1:]
     cells = cv2.resize(chroma, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     # Zero stands for unknown; no colour of a picture is that far from neutral in both.

@@ -173,6 +173,7 @@ class RegionStabilizer:
         self._view = SceneView([item.thumbnail for item in references])
         self._shifts: deque[tuple[float, float]] = deque(maxlen=_ESTIMATES)
         self._last_s: float | None = None
+        self._last: tuple[GrayImage, tuple[float, float]] | None = None
 
     def follow(self, probe: Probe, home: Region, region: Region) -> Region:
         """Return the region for the next frames: `region`, or another one near `home`.
@@ -185,7 +186,9 @@ class RegionStabilizer:
         if self._last_s is not None and 0.0 <= probe.captured_at_s - self._last_s < EVERY_S:
             return region
         self._last_s = probe.captured_at_s
-        self._shifts.append(self._view.shift_of(probe.thumbnail))
+        if self._last is None or self._last[0] is not probe.thumbnail:
+            self._last = probe.thumbnail, self._view.shift_of(probe.thumbnail)
+        self._shifts.append(self._last[1])  # while the gate is shut, the same thumbnail again
         agreed = self._agreed()
         if agreed is None:
             return region

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from edge_sim.core.types import GrayImage
+from edge_sim.core.types import FloatMatrix, GrayImage
 
 _BLOCKS = 12
 """Blocks per side: 8x8 pixels of a thumbnail each, about the smallest thing worth seeing."""
@@ -83,5 +84,20 @@ class Gate:
 def _worst_block(a: GrayImage, b: GrayImage) -> float:
     """Return the largest mean absolute difference of a block, grey levels."""
     difference = cv2.absdiff(a, b).astype(np.float32)
-    blocks = cv2.resize(difference, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA)
-    return cv2.norm(blocks, cv2.NORM_INF)
+    height, width = difference.shape
+    if height % _BLOCKS or width % _BLOCKS:
+        # Blocks of parts of pixels: OpenCV's area averages take three times as long.
+        blocks = _shares(height) @ difference @ _shares(width).T
+        return cv2.norm(blocks, cv2.NORM_INF)
+    means = cv2.resize(difference, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA)
+    return cv2.norm(means, cv2.NORM_INF)
+
+
+@lru_cache(maxsize=32)
+def _shares(size: int) -> FloatMatrix:
+    """Return the (blocks, size) share of each row, or column, in the mean of each block."""
+    edges = np.arange(_BLOCKS + 1) * (size / _BLOCKS)
+    first, end = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(size)
+    covered = np.minimum(end, pixels + 1) - np.maximum(first, pixels)
+    return np.asarray(np.maximum(covered, 0.0) / (size / _BLOCKS), np.float32)

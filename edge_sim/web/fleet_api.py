@@ -21,6 +21,7 @@ from edge_sim.fleet.collection import SiteCollection
 from edge_sim.fleet.queries import QueryEncoder
 from edge_sim.fleet.vectors import FoundVector, VectorFilter
 from edge_sim.web.answers import JPEG, ApiRequest, route, time_text
+from edge_sim.web.callers import Role
 from edge_sim.web.context import ServerContext
 
 MAX_PICTURE_BYTES = 20_000_000
@@ -106,7 +107,13 @@ def routes() -> list[Route]:
         route("/api/counts", counts),
         route("/api/models", models),
         route("/api/search", search),
-        route("/api/search", search_upload, method="POST", max_bytes=MAX_PICTURE_BYTES),
+        route(
+            "/api/search",
+            search_upload,
+            method="POST",
+            role=Role.VIEWER,
+            max_bytes=MAX_PICTURE_BYTES,
+        ),
         route("/api/pictures/{site}/{device}/{id}.jpg", picture),
     ]
 

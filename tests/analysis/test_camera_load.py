@@ -61,6 +61,21 @@ def test_the_command_prints_json_and_the_uri_without_a_password(
         "all frames",
     ]
     assert "s3cret" not in out + err
+    assert {(load["width"], load["height"]) for load in found["loads"]} == {(160, 120)}
+
+
+def test_the_command_ends_with_a_row_for_the_table_of_the_documentation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with network_camera() as camera:
+        arguments = ["--camera", camera.uri, "--seconds", "1", "--model", "thumbnail"]
+        assert main(["bench", *arguments]) == 0
+    row = capsys.readouterr().err.splitlines()[-1]
+    kind, size, *figures = [cell.strip() for cell in row.strip("|").split("|")][1:]
+    assert (kind, size) == ("http, opencv", "160x120")
+    assert int(figures[0]) > 0
+    assert [figure.endswith(" %") for figure in figures[1:]] == [True] * 3
+    assert "127.0.0.1" not in row
 
 
 @pytest.mark.parametrize(
@@ -70,6 +85,7 @@ def test_the_command_prints_json_and_the_uri_without_a_password(
         (["--camera", "nosuch:x"], 78),
         (["--camera", "/dev/video77"], 1),
         (["--camera", "0", "--roi", "1,2,3"], 2),
+        (["--camera", "0", "--size", "1080p"], 2),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(
@@ -82,4 +98,4 @@ def test_what_cannot_be_measured_is_one_line(
     err = capsys.readouterr().err
     assert found == code, err
     assert "Traceback" not in err
-    assert arguments[1].split("/")[-1] in err or "--roi" in err
+    assert arguments[1].split("/")[-1] in err or arguments[2] in err

@@ -15,7 +15,8 @@ from edge_sim.core.protocols import FrameSource
 from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
 from edge_sim.io.sources import open_source
-from edge_sim.io.sources.cameras import open_camera, open_csi
+from edge_sim.io.sources.cameras import open_camera
+from edge_sim.io.sources.csi import open_csi
 from edge_sim.io.sources.options import SourceOptions
 from tests.io.sources.devices import (
     Picamera2Module,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from edge_sim.core.images import coarse_image, crop, decode, encode_jpeg, squash
 from edge_sim.core.raw_pictures import (
     JpegPicture,
+    PackedPicture,
     PlanarPicture,
     RawFrame,
     RawPicture,
@@ -41,6 +43,16 @@ def planes_of(pixels: BgrImage) -> PlanarPicture:
     yuv = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2YUV_I420), np.uint8)
     colour = yuv[height:].reshape(2, height // 2, width // 2)
     return PlanarPicture(yuv[:height], colour[0], colour[1])
+
+
+def packed_of(pixels: BgrImage) -> PackedPicture:
+    """Return the YUYV of a picture of even width and height."""
+    planes = planes_of(pixels)
+    data = np.empty((*pixels.shape[:2], 2), np.uint8)
+    data[:, :, 0] = planes.luma
+    data[:, ::2, 1] = planes.blue.repeat(2, axis=0)
+    data[:, 1::2, 1] = planes.red.repeat(2, axis=0)
+    return PackedPicture(data)
 
 
 def raw(picture: RawPicture) -> RawFrame:
@@ -81,6 +93,32 @@ def test_a_region_of_planes_is_that_of_the_whole_whatever_its_corners(
     np.testing.assert_array_equal(planes.region(roi, 96), crop(whole, roi))
 
 
+@settings(max_examples=60)
+@given(st.integers(1, 21), st.integers(1, 33), st.tuples(*[st.floats(0.0, 1.0)] * 4))
+def test_a_region_of_yuyv_is_that_of_the_whole_whatever_its_corners(
+    pairs: int, height: int, corners: tuple[float, ...]
+) -> None:
+    (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
+    if x1 == x2 or y1 == y2:
+        return
+    rng = np.random.default_rng(pairs * 100 + height)
+    picture = PackedPicture(rng.integers(0, 256, (height, 2 * pairs, 2), np.uint8))
+    whole, roi = picture.pixels(), Roi(x1, y1, x2, y2)
+    assert whole.shape == (height, 2 * pairs, 3)
+    np.testing.assert_array_equal(picture.region(roi, 96), crop(whole, roi))
+    assert picture.coarse(roi).shape[0] in range(1, 48)
+
+
+def test_black_and_white_of_yuyv_are_levels_16_and_235() -> None:
+    for luma, level in ((16, 0), (235, 255)):
+        data = np.full((8, 8, 2), 128, np.uint8)
+        data[:, :, 0] = luma
+        picture = PackedPicture(data)
+        assert np.abs(picture.pixels().astype(int) - level).max() <= 1
+        assert np.abs(picture.coarse(FULL_FRAME).astype(int) - level).max() <= 1
+        assert int(picture.sample().max()) == luma - 16
+
+
 def test_levels_of_the_full_range_are_not_stretched() -> None:
     grey = np.full((4, 4), 128, np.uint8)
     for luma, full_range, level in (
@@ -95,7 +133,7 @@ def test_levels_of_the_full_range_are_not_stretched() -> None:
 
 
 @pytest.mark.parametrize("roi", [FULL_FRAME, QUARTER], ids=["whole", "quarter"])
-@pytest.mark.parametrize("kind", ["jpeg", "planes"])
+@pytest.mark.parametrize("kind", ["jpeg", "planes", "packed"])
 def test_the_embedding_of_a_region_is_that_of_the_converted_picture(kind: str, roi: Roi) -> None:
     embedder = open_embedder(None)
     pixels = scene()
@@ -104,7 +142,7 @@ def test_the_embedding_of_a_region_is_that_of_the_converted_picture(kind: str, r
         data = encode_jpeg(pixels)
         picture = JpegPicture(data, reduction_of((1280, 720), roi, embedder.input_px))
     else:
-        picture = planes_of(pixels)
+        picture = planes_of(pixels) if kind == "planes" else packed_of(pixels)
     converted = Frame(picture.pixels(), 1.0, 2.0, 3, "cam")
     found, wanted = (
         FrameFeatures(frame, embedder).of(Region(roi)) for frame in (raw(picture), converted)
@@ -163,9 +201,18 @@ def test_planes_halved_before_they_are_converted_are_the_halved_picture(full_ran
     assert np.abs(half.astype(int) - wanted).mean() < 1.0
 
 
+def test_yuyv_halved_before_it_is_converted_is_the_halved_picture() -> None:
+    picture = packed_of(scene())
+    half = picture.region(FULL_FRAME, 160)
+    assert half.shape == (360, 640, 3)
+    wanted = cv2.resize(picture.pixels(), (640, 360), interpolation=cv2.INTER_AREA)
+    assert np.abs(half.astype(int) - wanted).mean() < 1.0
+
+
+@pytest.mark.parametrize("make", [planes_of, packed_of])
 @pytest.mark.parametrize("colour", [(0, 0, 200), (0, 200, 0), (200, 60, 20)])
 def test_the_coarse_image_of_planes_shows_a_change_no_less_than_that_of_the_picture(
-    colour: tuple[int, int, int],
+    colour: tuple[int, int, int], make: Callable[[BgrImage], RawPicture]
 ) -> None:
     before = scene((640, 480))
     after = before.copy()
@@ -175,7 +222,7 @@ def test_the_coarse_image_of_planes_shows_a_change_no_less_than_that_of_the_pict
         lambda picture: picture.coarse(QUARTER),
         lambda picture: coarse_image(crop(picture.pixels(), QUARTER)),
     ):
-        old, new = (convert(planes_of(pixels)).astype(int) for pixels in (before, after))
+        old, new = (convert(make(pixels)).astype(int) for pixels in (before, after))
         changes.append((np.abs(new - old).mean(), old.mean()))
     # Where colours change in opposite directions, a mean of bytes of all of them shows less.
     assert changes[0][0] > 0.9 * changes[1][0]
@@ -197,14 +244,31 @@ def test_a_jpeg_is_decoded_small_and_whole_when_somebody_asks() -> None:
 
 def test_the_coarse_image_of_a_jpeg_does_not_depend_on_what_was_decoded() -> None:
     data = encode_jpeg(scene())
-    assert gate_part_of((1280, 720), FULL_FRAME) == 4
-    assert gate_part_of((1280, 720), QUARTER) == 2
-    for roi in (FULL_FRAME, QUARTER):
+    assert gate_part_of((1280, 720), FULL_FRAME) == 8
+    assert gate_part_of((1280, 720), QUARTER) == 8
+    assert gate_part_of((640, 480), QUARTER) == 8
+    assert gate_part_of((320, 240), QUARTER) == 4
+    for roi in (FULL_FRAME, QUARTER, Roi(0.137, 0.291, 0.683, 0.777)):
         largest = gate_part_of((1280, 720), roi)
-        images = [JpegPicture(data, part).coarse(roi) for part in (1, 2, 4) if part <= largest]
+        images = [JpegPicture(data, part).coarse(roi) for part in (1, 2, 4, 8) if part <= largest]
         for other in images[1:]:
             assert other.shape == images[0].shape
             assert np.abs(other.astype(int) - images[0]).mean() < 0.4
+
+
+@settings(max_examples=40)
+@given(st.integers(49, 99), st.integers(49, 99), st.tuples(*[st.floats(0.0, 1.0)] * 4))
+def test_the_shape_of_the_coarse_image_of_a_jpeg_is_the_same_from_frame_to_frame(
+    width: int, height: int, corners: tuple[float, ...]
+) -> None:
+    # Another shape opens the gate: it would never stay shut.
+    (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
+    if x1 == x2 or y1 == y2:
+        return
+    roi = Roi(x1, y1, x2, y2)
+    data = encode_jpeg(scene((width, height)))
+    parts = [part for part in (1, 2, 4, 8) if part <= gate_part_of((width, height), roi)]
+    assert len({JpegPicture(data, part).coarse(roi).shape for part in parts}) == 1
 
 
 def test_a_jpeg_that_cannot_be_decoded_is_an_error_when_it_is_made() -> None:

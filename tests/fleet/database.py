@@ -8,9 +8,13 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_sim.fleet.embedded import EmbeddedServer
 from tests.io.sinks.waiting import wait_until
+
+if TYPE_CHECKING:
+    from edge_sim.fleet.collection import SiteCollection
 
 
 def own_folder() -> Path:
@@ -46,3 +50,17 @@ class Database:
     def remove(self) -> None:
         self._server.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def forget_everything(opened: SiteCollection) -> None:
+    """Delete what other tests have left."""
+    run = opened._connection.execute
+    names = ("events", "devices", "states", "pictures", "sites", "models")
+    parts = run(
+        "SELECT relname FROM pg_class WHERE relname ~ '^edge_sim_(vectors_[0-9]+|events_[0-9_]+)$' "
+        "AND relkind = 'r'"
+    ).fetchall()
+    for (part,) in parts:
+        run(f"DROP TABLE {part}".encode())
+    run(f"TRUNCATE {', '.join(f'edge_sim_{name}' for name in names)}".encode())
+    opened._connection.commit()

@@ -25,24 +25,11 @@ from edge_sim.fleet.pgvector import PgVectors
 from edge_sim.fleet.schema import MIGRATIONS, Forgotten, Retention
 from edge_sim.runtime.config import parse_config
 from tests.conftest import REPOSITORY
-from tests.fleet.database import Database
+from tests.fleet.database import Database, forget_everything
 
 AT_S = 1_800_000_000.0
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 NESTED = b"[" * 5000 + b"]" * 5000
-
-
-def forget_everything(opened: SiteCollection) -> None:
-    run = opened._connection.execute
-    names = ("events", "devices", "states", "pictures", "sites", "models")
-    parts = run(
-        "SELECT relname FROM pg_class WHERE relname ~ '^edge_sim_(vectors_[0-9]+|events_[0-9_]+)$' "
-        "AND relkind = 'r'"
-    ).fetchall()
-    for (part,) in parts:
-        run(f"DROP TABLE {part}".encode())
-    run(f"TRUNCATE {', '.join(f'edge_sim_{name}' for name in names)}".encode())
-    opened._connection.commit()
 
 
 @pytest.fixture
@@ -405,7 +392,7 @@ def test_every_question_of_the_dashboard_is_answered(collection: SiteCollection)
         asked = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 > '2026-01-01'", asked)
         asked = re.sub(r"\$__timeGroup\((\w+), '1h'\)", r"date_trunc('hour', \1)", asked)
         assert "$" not in asked
-        assert collection._query(asked, {}), asked  # type: ignore[arg-type]
+        assert collection._query(asked, {}), asked
 
 
 def test_the_compose_file_starts_commands_that_there_are() -> None:
@@ -421,3 +408,17 @@ def test_the_compose_file_starts_commands_that_there_are() -> None:
     documented = (REPOSITORY / "docs/fleet.md").read_text()
     for line in compose["configs"]["access"]["content"].splitlines():
         assert line in documented
+
+
+def test_the_site_leads_every_primary_key(collection: SiteCollection) -> None:
+    collection.store("yard", [changed(1), vector_of(1, [1, 0]), picture_of(1)])
+    rows = collection._query(
+        "SELECT conrelid::regclass::text, attname FROM pg_constraint JOIN pg_attribute "
+        "ON attrelid = conrelid AND attnum = conkey[1] WHERE contype = 'p' "
+        "AND conrelid::regclass::text LIKE 'edge_sim_%%'",
+        {},
+    )
+    others = {table for table, first in rows if first != "site"}
+    # Small and the same for all sites: Citus copies them to every server.
+    assert others == {"edge_sim_models", "edge_sim_schema"}
+    assert len(rows) > 8

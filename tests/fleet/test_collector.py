@@ -29,7 +29,7 @@ from edge_sim.io.sinks.mqtt.sink import MqttSink
 from edge_sim.io.sinks.mqtt.topics import Topics, messages_of
 from edge_sim.io.sinks.options import MqttOptions
 from tests.conftest import REPOSITORY
-from tests.fleet.database import Database
+from tests.fleet.database import Database, forget_everything
 from tests.io.outbox.events import changed
 from tests.io.sinks.broker import PASSWORD, USER, Broker, make_certificates
 from tests.io.sinks.waiting import wait_until
@@ -45,6 +45,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     made.start()
     yield made
     made.kill()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_else(database: Database) -> None:
+    """Nothing that other tests have left in the database."""
+    with SiteCollection(database.address) as collection:
+        forget_everything(collection)
 
 
 class Publisher:

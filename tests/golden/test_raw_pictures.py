@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -18,23 +19,49 @@ from edge_sim.core.raw_pictures import (
     reduction_of,
 )
 from edge_sim.core.types import BgrImage, Frame, Roi
+from edge_sim.io.sources.csi import open_csi
+from edge_sim.io.sources.options import SourceOptions
 from edge_sim.vision.embedders import open_embedder
-from tests.core.test_raw_pictures import planes_of
+from tests.core.test_raw_pictures import packed_of, planes_of
 from tests.golden.cases import Decision, DemoCase
 from tests.golden.comparing import WITH_MODEL, differences
+from tests.io.sources.devices import Picamera2Module
 
 SIDE_PX = 160
 
 
+def enlarged(pixels: BgrImage) -> BgrImage:
+    large = cv2.resize(pixels, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.uint8)
+
+
 def jpeg_of(pixels: BgrImage, roi: Roi) -> RawPicture:
     """Return a larger JPEG of a picture, decoded at the size that its region needs."""
-    large = cv2.resize(pixels, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_LINEAR)
+    large = enlarged(pixels)
     size = large.shape[1], large.shape[0]
     assert gate_part_of(size, roi) > reduction_of(size, roi, SIDE_PX) or roi.x2 - roi.x1 < 0.3
-    return JpegPicture(encode_jpeg(np.asarray(large, np.uint8)), gate_part_of(size, roi))
+    return JpegPicture(encode_jpeg(large), gate_part_of(size, roi))
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "planes"])
+def csi_of(pixels: BgrImage, _: Roi) -> RawPicture:
+    """Return a larger picture of a CSI camera, with a small one for the gate."""
+    large = enlarged(pixels)
+    options = SourceOptions(width=large.shape[1], height=large.shape[0], threaded=False)
+    frame = open_csi("0", options, picamera2=Picamera2Module(shown=large)).read()
+    assert isinstance(frame, RawFrame)
+    assert frame.picture is not None
+    return frame.picture
+
+
+MAKERS: dict[str, Callable[[BgrImage, Roi], RawPicture]] = {
+    "planes": lambda pixels, _: planes_of(pixels),
+    "packed": lambda pixels, _: packed_of(pixels),
+    "jpeg": jpeg_of,
+    "csi": csi_of,
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize(
     "case",
     [
@@ -51,7 +78,7 @@ def test_events_are_those_of_frames_that_were_converted_whole(
     def played(*, raw: bool) -> list[Decision]:
         def view(frame: Frame, roi: Roi, side_px: int) -> LazyRegion:
             pixels = frame.pixels
-            picture = jpeg_of(pixels, roi) if kind == "jpeg" else planes_of(pixels)
+            picture = MAKERS[kind](pixels, roi)
             moment = frame.captured_at_s, frame.unix_time_s, frame.index, frame.source
             seen = RawFrame(picture, *moment) if raw else Frame(picture.pixels(), *moment)
             return LazyRegion(seen, roi, side_px)

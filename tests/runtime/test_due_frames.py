@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,14 @@ from numpy.typing import NDArray
 
 from edge_sim.core.events import SourceLost, SourceRestored, StateChanged
 from edge_sim.core.images import encode_jpeg
-from edge_sim.core.raw_pictures import JpegPicture, RawPicture, region_of
-from edge_sim.core.types import FULL_FRAME, Frame
+from edge_sim.core.raw_pictures import (
+    JpegPicture,
+    PackedPicture,
+    RawFrame,
+    RawPicture,
+    region_of,
+)
+from edge_sim.core.types import FULL_FRAME, Frame, Roi
 from edge_sim.decision.pipeline import ObservationInterval, Pipeline, Watch
 from edge_sim.errors import SourceError
 from edge_sim.io.sources import open_source
@@ -24,11 +31,14 @@ from edge_sim.io.sources.cameras import OpenCvCamera, open_camera
 from edge_sim.io.sources.http_camera import MjpegCamera, PipedVideo
 from edge_sim.io.sources.live import LiveSource
 from edge_sim.io.sources.options import SourceOptions
-from edge_sim.io.sources.reader import Clocks
+from edge_sim.io.sources.reader import Clocks, NoPictureError
 from edge_sim.io.sources.stream import OpenCvStream, RelayedStream
 from edge_sim.io.sources.synthetic.source import render
 from edge_sim.runtime.loop import SourceRunner, Step
+from edge_sim.vision.change_gate import Gate
+from edge_sim.vision.probe import Region
 from tests.builders import BrightnessEmbedder
+from tests.core.test_raw_pictures import packed_of
 from tests.decision.test_pipeline import LIGHT_AND_DARK, STAGES
 from tests.io.sources.devices import PATIENCE_S, V4l2Layer, flat
 from tests.io.sources.test_http import PICTURE, parts, site, stream
@@ -138,6 +148,30 @@ def test_one_frame_in_25_is_converted_for_a_watch_of_one_observation_a_second(
     )
     camera.end()
     source.close()
+
+
+def test_a_device_is_told_from_when_on_a_frame_is_wanted() -> None:
+    class Told(Camera):
+        wanted_at_s = 0.0
+
+        def __init__(self) -> None:
+            super().__init__(faults=frozenset({30}))
+            self.told: list[float] = []
+
+        def grab(self) -> bool:
+            self.told.append(self.wanted_at_s)
+            return super().grab()
+
+    camera = Told()
+    source = live(camera)
+    play(camera, watched(source, 1.0), 33)
+    camera.end()
+    source.close()
+    # Every frame until the first one was observed, and at once after a loss.
+    assert camera.told[:2] == [-math.inf] * 2
+    assert camera.told[2:26] == pytest.approx([1.04] * 24, abs=2e-3)
+    assert camera.told[27:30] == pytest.approx([2.04] * 3, abs=2e-3)
+    assert camera.told[30] == -math.inf
 
 
 def test_the_watch_that_observes_most_often_decides(camera: Camera) -> None:
@@ -300,6 +334,71 @@ def test_a_usb_camera_that_sends_jpeg_is_decoded_at_the_size_its_watches_need(
     assert second is not None
     assert region_of(second, FULL_FRAME, 96).shape[0] < 720
     assert second.pixels.shape == (720, 1280, 3)
+
+
+@pytest.mark.parametrize("shape", [(480, 640, 2), (1, -1)], ids=["picture", "row of bytes"])
+def test_a_usb_camera_that_sends_yuyv_is_converted_only_where_a_watch_looks(
+    shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Versions of OpenCV differ in the shape.
+    picture = np.asarray(cv2.resize(render("gate", "open"), (640, 480)), np.uint8)
+    data = packed_of(picture).data
+    layer = V4l2Layer(yuyv=data)
+    layer.sent = data.reshape(shape)
+    (tmp_path / "video0").touch()
+    options = replace(OPTIONS, threaded=False)
+    source = open_camera(str(tmp_path / "video0"), options, video_capture=layer)
+    assert layer.settings[cv2.CAP_PROP_CONVERT_RGB] == 0
+    frame = source.read()
+    assert frame is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(PackedPicture, "pixels", None)
+        part = region_of(frame, Roi(0.25, 0.25, 0.5, 0.5), 160)
+    assert part.shape == (120, 160, 3)
+    assert np.abs(part.astype(int) - picture[120:240, 160:320]).mean() < 3.0
+    turned = open_camera(
+        str(tmp_path / "video0"), replace(options, rotate=90), video_capture=layer
+    ).read()
+    assert turned is not None
+    assert turned.pixels.shape == (640, 480, 3)
+
+
+def test_yuyv_of_another_size_than_the_camera_names_is_left_to_opencv(tmp_path: Path) -> None:
+    layer = V4l2Layer(yuyv=np.full((48, 64, 2), 128, np.uint8))
+    (tmp_path / "video0").touch()
+    options = replace(OPTIONS, threaded=False)
+    source = open_camera(str(tmp_path / "video0"), options, video_capture=layer)
+    layer.sent = np.zeros((1, 48 * 64), np.uint8)
+    with pytest.raises(NoPictureError):
+        source.read()
+    frame = source.read()
+    assert frame is not None
+    assert frame.pixels.shape == flat(0).shape
+    assert layer.settings[cv2.CAP_PROP_CONVERT_RGB] == 1
+
+
+def test_the_gate_stays_shut_before_a_still_jpeg_camera_whatever_the_corners_of_the_region() -> (
+    None
+):
+    still = cv2.resize(render("gate", "open"), (1280, 720)).astype(np.int16)
+    rng = np.random.default_rng(0)
+    shots = [
+        encode_jpeg(np.asarray(np.clip(still + rng.integers(-4, 5, still.shape), 0, 255), np.uint8))
+        for _ in range(4)
+    ]
+    watch = Watch(
+        "w", LIGHT_AND_DARK, STAGES, region=Region(Roi(0.137, 0.291, 0.683, 0.777)), gate=Gate()
+    )
+    pipeline = Pipeline(BrightnessEmbedder(), [watch], "shed")
+    part, parts, embedded = 1, [], []
+    for at in range(40):
+        picture = JpegPicture(shots[at % 4], part)
+        frame = RawFrame(picture, at * 0.5, at * 0.5, at, "cam")
+        embedded.append(pipeline.process(frame)[0].embedded)
+        part = pipeline.part_of(frame)
+        parts.append(part)
+    assert not any(embedded[12:])  # the gate has learned the noise of the camera by then
+    assert parts[0] < parts[-1] == 8
 
 
 def test_a_reader_decodes_at_the_part_that_its_caller_asks_for() -> None:

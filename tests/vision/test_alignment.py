@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sim.core.types import BgrImage, Frame, Reference, Roi
+from edge_sim.core.types import BgrImage, Frame, GrayImage, Reference, Roi
 from edge_sim.decision.pipeline import Pipeline, Watch
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.runtime.config import Config, WatchConfig
@@ -101,6 +101,25 @@ def test_frames_that_follow_fast_are_estimated_every_few_seconds_only() -> None:
     knocked = [scenery(at, right=6) for at in range(40)]
     assert set(watched(knocked, step_s=0.2)) == {(0.0, 0.0)}
     assert watched(knocked, step_s=EVERY_S / 2)[-1] != (0.0, 0.0)
+
+
+def test_a_picture_that_the_gate_spared_is_not_estimated_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[GrayImage] = []
+
+    def counted(view: SceneView, thumbnail: GrayImage) -> tuple[float, float]:
+        asked.append(thumbnail)
+        return 0.0, 0.0
+
+    monkeypatch.setattr(SceneView, "shift_of", counted)
+    first, second = (
+        make_probe(CellsEmbedder(), HOME.pixels_of(scenery(at, right=6))) for at in range(2)
+    )
+    steadier = RegionStabilizer(references())
+    for at, probe in enumerate([first] * 5 + [second] * 5):
+        steadier.follow(replace(probe, captured_at_s=at * EVERY_S), HOME, HOME)
+    assert [id(item) for item in asked] == [id(first.thumbnail), id(second.thumbnail)]
 
 
 def test_time_that_runs_backwards_counts_as_due() -> None:

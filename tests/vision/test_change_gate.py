@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import cv2
 import numpy as np
 import pytest
 
@@ -50,6 +51,24 @@ def test_a_small_object_opens_the_gate(side_px: int) -> None:
     picture = noisy(100, 77)
     picture[40 : 40 + side_px, 20 : 20 + side_px] = 180
     assert not settled().is_shut(picture, 4.0)
+
+
+@pytest.mark.parametrize("shape", [(24, 480), (25, 481), (30, 240), (13, 36), (46, 90)])
+def test_one_changed_block_is_measured_as_its_mean_whatever_the_size(
+    shape: tuple[int, int],
+) -> None:
+    height, width = shape
+    before = np.random.default_rng(0).integers(0, 200, shape, np.uint8)
+    after = before.copy()
+    top, left = height // 2, width // 3
+    after[top:, left : left + width // 12] += 2
+    difference = cv2.absdiff(before, after).astype(np.float32)
+    blocks = cv2.resize(difference, (12, 12), interpolation=cv2.INTER_AREA)
+    gate = Gate()
+    for at in range(9):
+        gate.is_shut(before if at % 2 else after, at / 5)
+    assert 0.75 < gate.level < 5.0
+    assert gate.level == pytest.approx(1.6 * float(blocks.max()), rel=1e-4)
 
 
 def test_slow_drift_opens_the_gate_in_the_end() -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,7 @@ from edge_sim.web.accounts import Accounts
 from edge_sim.web.callers import Role
 from edge_sim.web.fleet_api import CollectionPool
 from edge_sim.web.fleet_server import FLEET_FOLDER, FleetServer
-from tests.fleet.database import Database
-from tests.fleet.test_collection import forget_everything
+from tests.fleet.database import Database, forget_everything
 from tests.web.conftest import OpenPage
 from tests.web.test_every_page import assert_fits, serious_findings
 
@@ -52,7 +52,10 @@ class BrightnessQueries(QueryEncoder):
         return embedding(float(pixels.mean()) / 255.0)
 
     def of_text(self, text: str) -> tuple[Embedding, list[str]]:
-        return embedding(min(len(text) / 10.0, 1.0)), ["no word for: zzz"] if "zzz" in text else []
+        found = embedding(min(len(text) / 10.0, 1.0))
+        if text == "no such model":
+            found = replace(found, model_id="other@2")
+        return found, ["no word for: zzz"] if "zzz" in text else []
 
 
 def embedding(angle: float) -> Embedding:
@@ -190,6 +193,9 @@ def test_who_has_no_account_sees_nothing_where_there_is_one(
         body = {"user": "ada", "password": "long enough password"}
         assert person.post("api/login", json=body, headers=origin).status_code == 200
         assert len(person.get("api/devices").json()["devices"]) == 3
+        headers = {**origin, "X-CSRF-Token": person.get("api/session").json()["csrf"]}
+        found = person.post("api/search", files={"file": JPEG}, headers=headers)
+        assert len(found.json()["found"]) == 6, "a viewer searches, too"
 
 
 def shown(page: Page, name: str) -> Page:
@@ -223,7 +229,10 @@ def test_a_person_finds_the_worst_device_and_its_history(
 def test_a_person_searches_by_words_and_by_a_picture(
     open_page: OpenPage, server: FleetServer, tmp_path: Path
 ) -> None:
-    page = shown(open_page(f"{server.address}#/search"), "Search")
+    page = shown(open_page(f"{server.address}#/search", tolerate=("422",)), "Search")
+    page.get_by_label("Words").fill("no such model")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_role("alert").get_by_text("no vectors of model other@2").wait_for()
     page.get_by_label("Words").fill("zzz bowl")
     page.get_by_label("Site").select_option("yard")
     page.get_by_role("button", name="Search", exact=True).click()

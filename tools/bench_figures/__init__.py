@@ -39,5 +39,7 @@ FIGURES: Mapping[str, Measure] = {
     "video": _prepared("video"),
     "memory": _prepared("memory"),
     "jpeg": _prepared("jpeg"),
+    "usb": _prepared("usb"),
     "camera": _prepared("camera"),
+    "latency": _prepared("latency"),
 }

@@ -1,4 +1,4 @@
-"""A 1080p camera on loopback, 25 and 5 frames a second: its load, and the latency of JPEG."""
+"""The load of a 1080p camera on loopback, 25 and 5 frames a second."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from bench_figures import Effort
 from edge_sim.analysis.benchmark import Figure
 from edge_sim.analysis.camera_load import INTERVALS_S, measure_camera
-from edge_sim.core.images import encode_jpeg
+from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import Roi
-from edge_sim.io.sources import open_source
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.synthetic.source import render
 from edge_sim.vision.embedders import open_embedder
@@ -32,12 +30,10 @@ REGION = Roi(1 / 3, 10 / 36, 2 / 3, 26 / 36)
 EVERY, EACH_SECOND = "all frames", "1 observation a second"
 GOALS = {EVERY: 1.5, EACH_SECOND: 1.15}
 RATES = {5: EVERY, 25: EACH_SECOND}
-_BITS = 40
-_BLOCK_PX = 16
 
 
 def measure(effort: Effort) -> Sequence[Figure]:
-    """Return load in percent of a core, its ratio to decoding alone, and the latency.
+    """Return load in percent of a core, and its ratio to decoding alone.
 
     Raises:
         FileNotFoundError: ffmpeg is not installed.
@@ -45,31 +41,58 @@ def measure(effort: Effort) -> Sequence[Figure]:
     """
     if shutil.which("ffmpeg") is None:
         raise FileNotFoundError("needs ffmpeg; apt install ffmpeg")
-    found: list[Figure] = []
     embedder = open_embedder("default")
+    found: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         for rate, way in RATES.items():
             film = _film(Path(folder), rate)
             for decoder in ("opencv", "pyav"):
-                loads, ratios = [], []
-                for _ in range(max(effort.repeats, 1)):
-                    alone_ms = _decoding_ms(film)
-                    with _served(film) as uri:
-                        load = measure_camera(
-                            uri,
-                            SourceOptions(name="bench", decoder=decoder),
-                            embedder,
-                            roi=REGION,
-                            seconds=SECONDS,
-                            intervals_s={way: INTERVALS_S[way]},
-                        )[0]
-                    loads.append(load.percent_of_core)
-                    ratios.append(load.ms_per_frame / alone_ms)
-                name = f"1080p, {rate} frames/s, {way}, {decoder}"
-                found.append(Figure(name, round(statistics.median(loads), 2), "% of a core"))
-                ratio = round(statistics.median(ratios), 3)
-                found.append(Figure(f"{name} / decoding alone", ratio, "ratio", GOALS[way]))
-    return [*found, *_latency()]
+                found += _loads(effort, film, rate, way, decoder, embedder)
+    return found
+
+
+def _loads(
+    effort: Effort, film: Path, rate: int, way: str, decoder: str, embedder: Embedder
+) -> Sequence[Figure]:
+    """Return the load of a camera, beside decoding its film and beside PyAV that reads it alone."""
+    loads, beside_film, beside_alone = [], [], []
+    for _ in range(max(effort.repeats, 1)):
+        film_percent = rate * _decoding_ms(film) / 10.0
+        with _served(film) as uri:
+            load = measure_camera(
+                uri,
+                SourceOptions(name="bench", decoder=decoder),  # type: ignore[arg-type]
+                embedder,
+                roi=REGION,
+                seconds=SECONDS,
+                intervals_s={way: INTERVALS_S[way]},
+            )[0].percent_of_core
+        with _served(film) as uri:
+            alone_percent = _alone_percent(uri)
+        loads.append(load)
+        beside_film.append(load / film_percent)
+        beside_alone.append(load / alone_percent)
+    name, goal = f"1080p, {rate} frames/s, {way}, {decoder}", GOALS[way]
+    return [
+        Figure(name, round(statistics.median(loads), 2), "% of a core"),
+        Figure(
+            f"{name} / decoding the file", round(statistics.median(beside_film), 3), "ratio", goal
+        ),
+        Figure(
+            f"{name} / PyAV alone on the camera",
+            round(statistics.median(beside_alone), 3),
+            "ratio",
+            goal,
+        ),
+    ]
+
+
+def _alone_percent(uri: str) -> float:
+    """Return the load of PyAV that reads and decodes a camera, percent of a core."""
+    command = [sys.executable, "-m", "bench_figures.alone", uri, str(SECONDS)]
+    where = Path(__file__).parent.parent
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=where)
+    return float(done.stdout)
 
 
 def _film(folder: Path, rate: int) -> Path:
@@ -116,49 +139,3 @@ def _free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def _latency() -> Sequence[Figure]:
-    """Return the time from drawing a picture, with a clock in it, to having its pixels."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        thread = threading.Thread(target=_send_clocks, args=(server,), daemon=True)
-        thread.start()
-        uri = f"http://127.0.0.1:{server.getsockname()[1]}/v"
-        found_ms: list[float] = []
-        with closing(open_source(uri, SourceOptions(name="bench"))) as source:
-            while len(found_ms) < 100:
-                frame = source.read()
-                assert frame is not None
-                found_ms.append(1000.0 * (time.monotonic() - _clock_in(frame.pixels)))
-    name = "a picture drawn, sent as JPEG over loopback and read"
-    return [
-        Figure(f"{name}, median", round(statistics.median(found_ms), 1), "ms"),
-        Figure(f"{name}, 95 of 100", round(sorted(found_ms)[94], 1), "ms"),
-    ]
-
-
-def _send_clocks(server: socket.socket) -> None:
-    """Send 1280x720 pictures, 25 a second, each with the monotonic clock in its first rows."""
-    still = np.asarray(cv2.resize(render("parking", "free"), (1280, 720)), np.uint8)
-    with suppress(OSError):
-        connection = server.accept()[0]
-        connection.recv(4096)
-        connection.sendall(
-            b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
-        )
-        while True:
-            picture, ticks = still.copy(), round(time.monotonic() * 1e4)
-            for bit in range(_BITS):
-                left = bit * _BLOCK_PX
-                picture[:_BLOCK_PX, left : left + _BLOCK_PX] = 255 if ticks >> bit & 1 else 0
-            body = encode_jpeg(picture)
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
-            connection.sendall(head.encode() + body + b"\r\n")
-            time.sleep(0.04)
-
-
-def _clock_in(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
-    """Return the monotonic seconds that are drawn in a picture."""
-    middle = _BLOCK_PX // 2
-    levels = pixels[middle, middle : _BITS * _BLOCK_PX : _BLOCK_PX, 0]
-    return sum(1 << bit for bit, level in enumerate(levels) if level > 127) / 1e4

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bench_peers import Peer, Workbench
-from edge_sim.analysis.benchmark import SpeedRatio
+from edge_sim.analysis.benchmark import Case, SpeedRatio, bench_frames
 
 
 def scikit_image(workbench: Workbench) -> Peer:  # noqa: ARG001
@@ -28,23 +30,25 @@ def scikit_image(workbench: Workbench) -> Peer:  # noqa: ARG001
 
 
 def mog2(workbench: Workbench) -> Peer:  # noqa: ARG001
-    """OpenCV's background subtraction, per 640x480 frame."""
+    """OpenCV's background subtraction, on the frames of our own cases."""
     subtractor = cv2.createBackgroundSubtractorMOG2()
-    frame = _picture(3, 480, 640)
-    return Peer(
-        {"MOG2 frame": lambda: subtractor.apply(frame)},
-        (SpeedRatio("process / MOG2 frame", "process", "MOG2 frame"),),
-    )
+    pictures = cycle([frame.pixels for frame in bench_frames()])
+    return _peer("MOG2", lambda: subtractor.apply(next(pictures)))
 
 
 class RunningAverageMotion:
-    """Motion by the difference to a running average of small grey pictures, as NVRs find it.
+    """Motion by the difference to a running average of small grey pictures.
 
-    The steps are those of Frigate's detector: 100 rows, contrast stretched, blurred, compared,
-    thresholded, dilated, outlined.
+    Written after what Frigate's documentation says of its detector: 100 rows, contrast improved,
+    blurred, compared with a slow average, a threshold of 30, areas of 10 pixels and more.
     """
 
     _ROWS = 100
+    _THRESHOLD = 30
+    _LEAST_AREA = 10
+    _ALPHA = 0.01
+    _TAIL = 0.04  # darkest and brightest part that is clipped
+    _KERNEL = np.ones((3, 3), np.uint8)
 
     def __init__(self) -> None:
         self._average: NDArray[np.float32] | None = None
@@ -53,54 +57,55 @@ class RunningAverageMotion:
         """Return the number of moving areas of a (H, W) uint8 picture."""
         width = luma.shape[1] * self._ROWS // luma.shape[0]
         small = cv2.resize(luma, (width, self._ROWS), interpolation=cv2.INTER_NEAREST)
-        low, high = np.percentile(small, 4), np.percentile(small, 96)
-        if high > low:
-            small = (((np.clip(small, low, high) - low) / (high - low)) * 255).astype(np.uint8)
-        blurred = cv2.GaussianBlur(small, (3, 3), 1.0).astype(np.float32)
+        calm = cv2.GaussianBlur(self._stretched(np.asarray(small, np.uint8)), (3, 3), 1.0)
         if self._average is None:
-            self._average = blurred.copy()
-        delta = cv2.convertScaleAbs(cv2.absdiff(blurred, self._average))
-        mask = cv2.threshold(delta, 30, 255, cv2.THRESH_BINARY)[1]
-        areas = cv2.findContours(
-            cv2.dilate(mask, None, iterations=1),  # type: ignore[call-overload]
-            cv2.RETR_EXTERNAL,
-            cv2.CHAIN_APPROX_SIMPLE,
-        )[0]
-        cv2.accumulateWeighted(blurred, self._average, 0.01)
-        return sum(cv2.contourArea(area) > 10 for area in areas)
+            self._average = calm.astype(np.float32)
+        apart = cv2.absdiff(calm, cv2.convertScaleAbs(self._average))
+        cv2.accumulateWeighted(calm, self._average, self._ALPHA)
+        moving = cv2.dilate(
+            cv2.threshold(apart, self._THRESHOLD, 255, cv2.THRESH_BINARY)[1], self._KERNEL
+        )
+        outlines = cv2.findContours(moving, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+        return sum(cv2.contourArea(outline) >= self._LEAST_AREA for outline in outlines)
+
+    def _stretched(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        counts = np.cumsum(np.bincount(plane.ravel(), minlength=256))
+        low, high = np.searchsorted(counts, plane.size * np.array([self._TAIL, 1.0 - self._TAIL]))
+        if low >= high:
+            return plane
+        levels = np.clip((np.arange(256) - low) * (255.0 / (high - low)), 0.0, 255.0)
+        return np.asarray(cv2.LUT(plane, levels.astype(np.uint8)), np.uint8)
 
 
 def running_average(workbench: Workbench) -> Peer:  # noqa: ARG001
-    """Motion by a running average, per 640x480 frame whose luma is at hand."""
+    """Motion by a running average, on the luma of the frames of our own cases."""
     motion = RunningAverageMotion()
-    frames = [_picture(seed, 480, 640)[:, :, 0].copy() for seed in range(2)]
-    numbers = iter(range(10**9))
-    name = "motion, running average"
-    return Peer(
-        {name: lambda: motion.observe(frames[next(numbers) % 2])},
-        (
-            SpeedRatio(f"process / {name}", "process", name),
-            SpeedRatio(f"process, gate shut / {name}", "process, gate shut", name),
-        ),
-    )
+    planes = cycle([cv2.cvtColor(frame.pixels, cv2.COLOR_BGR2GRAY) for frame in bench_frames()])
+    return _peer("motion as in Frigate", lambda: motion.observe(np.asarray(next(planes), np.uint8)))
 
 
 def pyscenedetect(workbench: Workbench) -> Peer:  # noqa: ARG001
-    """PySceneDetect's content score, per 640x480 frame."""
+    """PySceneDetect's content score, on the frames of our own cases."""
     from scenedetect import FrameTimecode
     from scenedetect.detectors import ContentDetector
 
     detector = ContentDetector()
-    frames = [_picture(seed, 480, 640) for seed in range(2)]
+    pictures = cycle([frame.pixels for frame in bench_frames()])
     numbers = iter(range(10**9))
+    return _peer(
+        "PySceneDetect",
+        lambda: detector.process_frame(FrameTimecode(next(numbers), 25.0), next(pictures)),
+    )
 
-    def run() -> object:
-        number = next(numbers)
-        return detector.process_frame(FrameTimecode(number, 25.0), frames[number % 2])
 
+def _peer(name: str, case: Case) -> Peer:
+    """Return a detector of change beside an observation of ours, gate open and shut."""
     return Peer(
-        {"PySceneDetect frame": run},
-        (SpeedRatio("process / PySceneDetect frame", "process", "PySceneDetect frame"),),
+        {name: case},
+        (
+            SpeedRatio(f"process / {name}", "process", name),
+            SpeedRatio(f"process, gate shut / {name}", "process, gate shut", name),
+        ),
     )
 
 

@@ -63,13 +63,13 @@ def _check_stream(scheme: str) -> SourceCheck:
 
 
 def _csi(place: str, options: SourceOptions) -> FrameSource:
-    from edge_sim.io.sources.cameras import open_csi
+    from edge_sim.io.sources.csi import open_csi
 
     return open_csi(place, options)
 
 
 def _check_csi(place: str, _: SourceOptions) -> None:
-    from edge_sim.io.sources.cameras import csi_number
+    from edge_sim.io.sources.csi import csi_number
 
     csi_number(place)
 

@@ -1,8 +1,7 @@
-"""CSI cameras of a Raspberry Pi, through picamera2, and Video4Linux cameras, through OpenCV."""
+"""Video4Linux cameras, through OpenCV."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from dataclasses import dataclass
@@ -10,114 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.files import exists, is_dir
 from edge_sim.core.protocols import FrameSource
-from edge_sim.core.raw_pictures import JpegPicture, RawPicture
-from edge_sim.errors import ConfigError, SourceError
+from edge_sim.core.raw_pictures import JpegPicture, PackedPicture, RawPicture
+from edge_sim.errors import SourceError
 from edge_sim.io.sources.capture import VideoCapture
 from edge_sim.io.sources.live import open_live
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.uri import label, local_path
 
 _MJPEG = int.from_bytes(b"MJPG", "little")
-DEFAULT_WIDTH_PX = 640
-DEFAULT_HEIGHT_PX = 480
-
-
-def open_csi(place: str, options: SourceOptions, *, picamera2: Any = None) -> FrameSource:
-    """Return the open source of CSI camera number `place`.
-
-    Args:
-        place: Number of the camera; empty is 0.
-        options: Options of the source; width and height default to 640 x 480.
-        picamera2: Module, imported if None; tests give their own.
-
-    Raises:
-        ConfigError: `place` is no number.
-        SourceError: picamera2 is not installed, or the camera does not open.
-    """
-    number = csi_number(place)
-    module = picamera2 or _import_picamera2()
-    name = label(options.name, f"csi:{place}")
-    return open_live(lambda: CsiCamera(module, number, name, options), options)
-
-
-def csi_number(place: str) -> int:
-    """Return the number of a CSI camera; none is 0.
-
-    Raises:
-        ConfigError: `place` is no number.
-    """
-    if place and not (place.isascii() and place.isdecimal()):
-        raise ConfigError(f"csi:{place}: the camera must be a number, such as csi:0")
-    return int(place or 0)
-
-
-class CsiCamera:
-    """An open CSI camera.
-
-    Raises:
-        SourceError: There is no such camera or it cannot be started.
-    """
-
-    def __init__(self, module: Any, number: int, name: str, options: SourceOptions) -> None:
-        self._name = name
-        count = len(module.Picamera2.global_camera_info())
-        if number >= count:
-            found = f"there are {count}, numbered from 0" if count else "no CSI camera is connected"
-            raise SourceError(f"{name}: no such camera; {found}")
-        try:
-            self._camera = module.Picamera2(camera_num=number)
-            self._start(options)
-        except (RuntimeError, OSError, ValueError) as error:
-            raise SourceError(f"{name}: the camera does not start: {error}") from error
-
-    def read(self) -> NDArray[Any] | None:
-        """Return the next picture.
-
-        Raises:
-            SourceError: The camera stopped.
-        """
-        try:
-            pixels: NDArray[Any] | None = self._camera.capture_array("main")
-        except (RuntimeError, OSError) as error:
-            raise SourceError(f"{self._name}: lost: {error}") from error
-        return pixels
-
-    def release(self) -> None:
-        """Stop and release the camera."""
-        self._camera.stop()
-        self._camera.close()
-
-    def _start(self, options: SourceOptions) -> None:
-        size = (options.width or DEFAULT_WIDTH_PX, options.height or DEFAULT_HEIGHT_PX)
-        # The format that picamera2 calls RGB888 lies in memory as blue, green, red.
-        configuration = self._camera.create_video_configuration(
-            main={"size": size, "format": "RGB888"},
-            controls={"FrameRate": options.fps} if options.fps else {},
-        )
-        self._camera.configure(configuration)
-        self._camera.start()
-
-
-def _import_picamera2() -> Any:
-    try:
-        return importlib.import_module("picamera2")
-    except ImportError as error:
-        raise SourceError(
-            "csi: picamera2 cannot be imported; install it with: sudo apt install "
-            "python3-picamera2 (and make the environment with --system-site-packages)"
-        ) from error
-    except Exception as error:
-        # Built for another numpy it raises ValueError; a broken libcamera may raise anything.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise SourceError(
-            f"csi: picamera2 is installed but cannot be imported ({reason}); it must fit numpy and "
-            "libcamera of this environment: use those of apt, or install numpy<2"
-        ) from error
-
+_YUYV = int.from_bytes(b"YUYV", "little")
 
 logger = logging.getLogger(__name__)
 
@@ -199,14 +104,15 @@ class OpenCvCamera:
         ):
             if value is not None:
                 self._capture.set(prop, value)
-        # JPEG as the camera sends it: decoded here, at the size that the watches need.
-        self._gives_jpeg = round(self._capture.get(cv2.CAP_PROP_FOURCC)) == _MJPEG and bool(
-            self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        )
+        # As the camera sends it: decoded or converted here, where and as large as it is needed.
+        sent_as = round(self._capture.get(cv2.CAP_PROP_FOURCC))
+        as_sent = sent_as in (_MJPEG, _YUYV) and self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        self._sent_as = sent_as if as_sent else None
         self.part = 1
         """Divisor of both sides at which JPEG pictures are decoded, see `JpegPicture`."""
         width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self._size = width, height
         if (options.width or width, options.height or height) != (width, height):
             logger.warning(
                 "%s: %s x %s is configured, the camera gives %d x %d",
@@ -228,12 +134,23 @@ class OpenCvCamera:
     def retrieve(self) -> NDArray[Any] | RawPicture | None:
         """Return the picture of the last `grab`, converted; None if it cannot be."""
         done, pixels = self._capture.retrieve()
-        if not done or not self._gives_jpeg:
+        if not done or self._sent_as is None:
             return pixels if done else None
+        if self._sent_as == _YUYV:
+            return self._packed(pixels)
         try:
             return JpegPicture(pixels.tobytes(), self.part)
         except ValueError:
             return None
+
+    def _packed(self, pixels: NDArray[Any]) -> RawPicture | None:
+        width, height = self._size
+        if pixels.dtype == np.uint8 and pixels.size == 2 * width * height and width % 2 == 0:
+            return PackedPicture(pixels.reshape(height, width, 2))
+        # Not the bytes that belong to this size: OpenCV shall convert those to come.
+        self._sent_as = None
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 1)
+        return None
 
     def release(self) -> None:
         """Release the device."""
@@ -243,8 +160,8 @@ class OpenCvCamera:
 def _check(path: str, name: str) -> None:
     if not exists(Path(path)):
         cameras = ", ".join(camera.path for camera in list_cameras())
-        found = f"there is {cameras}" if cameras else "no camera is connected"
-        raise SourceError(f"{name}: no such camera; {found}")
+        found = f"there is {cameras}" if cameras else "none is connected: plug it in"
+        raise SourceError(f"{name}: no such camera; {found}; `edge-sim discover` lists all")
     if not os.access(path, os.R_OK | os.W_OK):
         raise SourceError(
             f"{name}: not allowed to use the camera; add the user to its group, "

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge_sim.core.picture_header import read_header
 from edge_sim.core.raw_pictures import JpegPicture, RawPicture
 from edge_sim.errors import SourceError
-from edge_sim.io.sources.capture import Capture, GrabbingCapture
+from edge_sim.io.sources.capture import Capture, GrabbingCapture, VideoWrapper
 from edge_sim.io.sources.http import MAX_BODY_BYTES, ByteReader, CameraAnswer, HttpClient, same_host
 from edge_sim.io.sources.options import SourceOptions
 
@@ -240,7 +240,7 @@ class SnapshotCamera:
             return answer.body.rest(MAX_BODY_BYTES)
 
 
-class PipedVideo:
+class PipedVideo(VideoWrapper):
     """Video that a thread copies from a connection to FFmpeg.
 
     Args:

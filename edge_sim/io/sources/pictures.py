@@ -16,16 +16,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from edge_sim.core.files import exists, expanded, is_dir, is_file, printable
 from edge_sim.core.images import decode, decode_mask, decode_reduced
 from edge_sim.core.picture_header import kind_by_name, read_header
-from edge_sim.core.raw_pictures import JpegPicture, RawFrame, RawPicture
+from edge_sim.core.raw_pictures import JpegPicture, RawPicture
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.core.types import BgrImage, Frame, GrayImage
 from edge_sim.errors import ConfigError, DataError, SourceError
-from edge_sim.io.sources.capture import upright
+from edge_sim.io.sources.capture import frame_of
 from edge_sim.io.sources.options import SourceOptions
 from edge_sim.io.sources.uri import (
     belongs_to_pictures,
@@ -241,15 +239,13 @@ class PictureFolder:
         start_s = self._pictures[0].at_s if picture.dated else self._options.start_unix_s
         moment = since_s, start_s + since_s, self._index, self._name
         self._index += 1
-        return (
-            Frame(pixels, *moment) if isinstance(pixels, np.ndarray) else RawFrame(pixels, *moment)
-        )
+        return frame_of(pixels, self._options.rotate, moment)
 
     def _load(self, path: Path) -> BgrImage | RawPicture | None:
         try:
-            if self.part > 1 and not self._options.rotate:
+            if self.part > 1:
                 return _read(path, lambda data: JpegPicture(data, self.part))
-            return upright(read_picture(path), self._options.rotate)
+            return read_picture(path)
         except SourceError as error:
             if path not in self._skipped:
                 level = logging.WARNING if len(self._skipped) < _NAMED else logging.INFO
@@ -365,7 +361,7 @@ def _find(text: str, name: str, *, nested: bool) -> list[Path]:
     elif is_file(path):
         return [path]
     else:
-        raise SourceError(f"{name}: no such file or folder")
+        raise SourceError(f"{name}: no such file or folder; check the path")
     pictures = [path for path in found if belongs_to_pictures(path)]
     if not pictures:
         raise SourceError(f"{name}: no pictures among {len(found)} entries")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ _OPEN_SHARE = 0.8
 """Part of the time for opening that FFmpeg has: its own time-out leaves no hanging thread."""
 _MOST_BROKEN = 100
 """Packets in a row that cannot be decoded, after which a stream has failed."""
+_AHEAD_S = 0.2
+_FRAMES_AHEAD = 4
+"""Seconds, and frames, before a frame is wanted from which all are decoded again."""
 _HINT = "install PyAV (pip install 'edge_sim[video]'), or leave out decoder: pyav"
 
 Picture = NDArray[Any] | RawPicture
@@ -47,6 +51,9 @@ class PlanarStream:
 
     def __init__(self, address: str, name: str, options: SourceOptions) -> None:
         self._name = name
+        self.wanted_at_s = -math.inf
+        """Time from which a frame is wanted, monotonic seconds; until shortly before, frames that
+        no other one needs are not decoded."""
         self._module = _pyav(name)
         scheme = address.partition(":")[0]
         settings = {"protocol_whitelist": "pipe" if scheme == "pipe" else "rtsp,rtp,tcp"}
@@ -62,7 +69,11 @@ class PlanarStream:
         self._frame: Any = None
 
     def _decoded(self, options: SourceOptions) -> Iterator[Any]:
-        return _frames(self._container, key_frames_only=options.key_frames_only)
+        return _frames(
+            self._container,
+            key_frames_only=options.key_frames_only,
+            is_idle=lambda ahead_s: time.monotonic() + ahead_s < self.wanted_at_s,
+        )
 
     def read(self) -> Picture | None:
         """Return the next picture; None at the end.
@@ -177,8 +188,19 @@ def picture_of(frame: Any) -> Picture:
     return PlanarPicture(luma, blue, red, full_range=frame.format.name == "yuvj420p")
 
 
-def _frames(container: Any, *, key_frames_only: bool) -> Iterator[Any]:
+def _frames(
+    container: Any,
+    *,
+    key_frames_only: bool,
+    is_idle: Callable[[float], bool] = lambda _: False,
+) -> Iterator[Any]:
     """Yield the frames of the first video stream.
+
+    Args:
+        container: Open container of PyAV.
+        key_frames_only: Whether only key frames are decoded.
+        is_idle: Function that returns whether no frame is wanted for so many seconds; frames that
+            no other one needs are left out then.
 
     Raises:
         ValueError: There is none, or a picture is too large.
@@ -186,11 +208,17 @@ def _frames(container: Any, *, key_frames_only: bool) -> Iterator[Any]:
     if not container.streams.video:
         raise ValueError("it has no video")
     stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1  # by default one per core, for every camera
+    codec = stream.codec_context
+    codec.thread_count = 1  # by default one per core, for every camera
     if key_frames_only:
-        stream.codec_context.skip_frame = "NONKEY"
-    broken = 0
+        codec.skip_frame = "NONKEY"
+    # Decoders give a frame some packets after its own.
+    ahead_s = max(_AHEAD_S, _FRAMES_AHEAD / float(stream.average_rate or _FRAMES_AHEAD))
+    broken, leaves_out = 0, False
     for packet in container.demux(stream):
+        if not key_frames_only and is_idle(ahead_s) != leaves_out:
+            leaves_out = not leaves_out
+            codec.skip_frame = "NONREF" if leaves_out else "DEFAULT"
         try:
             frames = packet.decode()
         except ValueError:  # as PyAV calls invalid data: a packet was lost on the way

@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.core.protocols import FrameSource, GrabbingSource
-from edge_sim.core.raw_pictures import RawFrame, RawPicture
+from edge_sim.core.raw_pictures import RawPicture
 from edge_sim.core.types import Frame
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, upright
+from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, frame_of
 from edge_sim.io.sources.first_frames import FreezeDetector, WarmUp
 from edge_sim.io.sources.options import SourceOptions
 
@@ -120,14 +119,18 @@ class Mailbox:
             self._put(frame)
 
     def wants(self, at_s: float) -> bool:
-        """Return whether a frame captured at `at_s` is to be delivered.
+        """Return whether a frame captured at `at_s` is to be delivered."""
+        ran_back = self._delivered_at_s is not None and at_s < self._delivered_at_s
+        return ran_back or at_s >= self.wanted_at_s
 
-        The first one and the first one after a loss always are.
-        """
+    @property
+    def wanted_at_s(self) -> float:
+        """Capture time from which a frame is to be delivered; the first one and the first one
+        after a loss always are."""
         last_s = self._delivered_at_s
-        if last_s is None or self.last_fault is not None or at_s >= self.due_at_s:
-            return True
-        return not 0.0 <= at_s - last_s < self._longest_skip_s
+        if last_s is None or self.last_fault is not None:
+            return -math.inf
+        return min(self.due_at_s, last_s + self._longest_skip_s)
 
     def skip(self) -> None:
         """Count a frame that was not due."""
@@ -239,6 +242,8 @@ class CaptureSource:
         self._at_s = self._unix_s = 0.0
         self.part = 1
         """Divisor of both sides at which JPEG pictures are decoded: 1, 2, 4 or 8."""
+        self.wanted_at_s = -math.inf
+        """Time from which a picture is wanted, monotonic seconds."""
         self._rotate = options.rotate
         self._name = options.name or "camera"
         self._clocks = clocks or Clocks()
@@ -290,6 +295,8 @@ class CaptureSource:
         if capture is None:
             raise SourceError(f"{self._name}: read after close")
         self._set_part(capture)
+        if hasattr(capture, "wanted_at_s"):
+            capture.wanted_at_s = self.wanted_at_s
         if self._grabs:
             taken = capture.grab()  # type: ignore[attr-defined]
         else:
@@ -318,18 +325,14 @@ class CaptureSource:
             raise NoPictureError(f"{self._name}: no picture")
         moment = self._at_s, self._unix_s, self._index, self._name
         self._index += 1
-        if not isinstance(raw, np.ndarray):
-            if not self._rotate:
-                return RawFrame(raw, *moment)
-            raw = raw.pixels()
         try:
-            return Frame(upright(raw, self._rotate), *moment)
+            return frame_of(raw, self._rotate, moment)
         except ValueError as error:
             raise NoPictureError(f"{self._name}: not a picture: {error}") from error
 
     def _set_part(self, capture: Capture) -> None:
         if hasattr(capture, "part"):
-            capture.part = 1 if self._rotate else self.part
+            capture.part = self.part
 
     def close(self) -> None:
         """Release the device. Safe to call twice."""
@@ -526,6 +529,8 @@ class Reader:
         if not _can_grab(source):
             return True, source.read()
         self._ask_for_part(source)
+        if isinstance(source, CaptureSource):
+            source.wanted_at_s = -math.inf if warm_up.pending else self._mailbox.wanted_at_s
         at_s = source.grab()
         if at_s is None:
             return True, None

@@ -18,7 +18,7 @@ from edge_sim.core.picture_header import check_size
 from edge_sim.core.protocols import FrameSource
 from edge_sim.core.raw_pictures import RawPicture
 from edge_sim.errors import ConfigError, SourceError
-from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, GrabbingCapture
+from edge_sim.io.sources.capture import LONGEST_GAP_S, Capture, GrabbingCapture, VideoWrapper
 from edge_sim.io.sources.http import (
     address_of,
     checked_address,
@@ -189,7 +189,7 @@ class OpenCvStream:
         return np.asarray(data, np.uint8).tobytes() if done and data is not None else b""
 
 
-class RelayedStream:
+class RelayedStream(VideoWrapper):
     """A stream that FFmpeg reads through a relay.
 
     Args:

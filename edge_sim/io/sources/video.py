@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from edge_sim.core.files import exists, is_dir, is_file, plain_name, printable, size_of, start_of
 from edge_sim.core.images import decode
 from edge_sim.core.picture_header import READ_KINDS, check_size, content_of, read_header
-from edge_sim.core.raw_pictures import RawFrame, RawPicture
+from edge_sim.core.raw_pictures import RawPicture
 from edge_sim.core.types import Frame
 from edge_sim.errors import SourceError
-from edge_sim.io.sources.capture import VideoCapture, upright
+from edge_sim.io.sources.capture import VideoCapture, frame_of
 from edge_sim.io.sources.containers import completeness_of
 from edge_sim.io.sources.interlaced import deinterlaced
 from edge_sim.io.sources.options import SourceOptions
@@ -88,15 +88,12 @@ class VideoFile:
         raw, read_s = taken
         at_s = self._offset_s + self._next_time_s(read_s)
         moment = at_s, self._options.start_unix_s + at_s, self._index, self._name
-        if isinstance(raw, np.ndarray) or self._options.rotate:
-            try:
-                whole = raw if isinstance(raw, np.ndarray) else raw.pixels()
-                frame = Frame(upright(whole, self._options.rotate), *moment)
-            except ValueError as error:
-                raise SourceError(f"{self._label}: frame {self._index}: {error}") from error
-            self._is_empty = self._is_empty and not frame.pixels.any()
-        else:
-            frame, self._is_empty = RawFrame(raw, *moment), False
+        try:
+            frame = frame_of(raw, self._options.rotate, moment)
+        except ValueError as error:
+            raise SourceError(f"{self._label}: frame {self._index}: {error}") from error
+        is_converted = isinstance(raw, np.ndarray)
+        self._is_empty = self._is_empty and is_converted and not frame.pixels.any()
         self._index += 1
         self._played += 1
         return frame
@@ -148,7 +145,7 @@ class VideoFile:
 
     def _check_kind(self) -> None:
         if not is_file(self._path):
-            what = "no such file"
+            what = "no such file; check the path"
             if exists(self._path):
                 what = "is a folder" if is_dir(self._path) else "is not a regular file"
             raise SourceError(f"{self._label}: {what}")

@@ -124,7 +124,8 @@ class WatchConfig(Options, frozen=True):
         drift_every_s: Interval between observations whose scores are compared with those of the
             references, in seconds of frame time; null does not compare.
         followers: Registered followers, by name.
-        private: Whether the page shows the state but no picture.
+        private: Whether the page shows the state but no picture; a collector gets neither picture
+            nor embedding of it.
     """
 
     source: str | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge_sim.core.events import (
     Event,
+    IndexReady,
     PackReported,
     SceneProblem,
     SourceLost,
@@ -90,6 +91,9 @@ def log_event(event: Event) -> None:
     """Log an event in one line of `key=value`, for journald and grep."""
     if isinstance(event, WatchEvent):
         logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
+        return
+    if isinstance(event, IndexReady):
+        logger.info("index_ready index=%s pictures=%d id=%s", event.index, event.pictures, event.id)
         return
     if isinstance(event, PackReported):
         reason = f" reason={event.reason}" if event.reason else ""

@@ -53,7 +53,7 @@ def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
     if path is None:
         raise CommandError(
             f"no picture of the event {wanted} is kept: explanations.path is null, or the outbox "
-            "is in memory"
+            "is in memory; teach the present picture"
         )
     try:
         kept = find_explanation([path], wanted)

@@ -26,7 +26,9 @@ export async function devicesPage({ main, query, signal, go }) {
       if (!shown.length) return null;
       return bad ? banner("warn", say("problems", { bad, n: shown.length })) : banner("good", say("well", { n: shown.length }));
     });
+    const focused = body.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     fillWhenChanged(body, [now, shown], () => (shown.length ? table(shown, Date.parse(now)) : empty(say("none"), say("noneText"))));
+    if (focused) [...body.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
   });
 }
 

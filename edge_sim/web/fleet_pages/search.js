@@ -45,7 +45,12 @@ export async function searchPage({ main, query, signal, go }) {
 
   if (!wanted.text && !wanted.event) return fill(result, h("p", { class: "muted" }, say("hint")));
   if (wanted.event) form.after(h("p", {}, say("alikeTo", { id: wanted.event })));
-  draw(await get(withQuery("api/search", { k: SHOWN, ...wanted }), { signal }));
+  try {
+    draw(await get(withQuery("api/search", { k: SHOWN, ...wanted }), { signal }));
+  } catch (error) {
+    if (!(error.status > 0)) throw error;
+    fill(result, banner("error", error.message));
+  }
 }
 
 function foundItem({ site, device, id, at, watch, state, score, picture }, states) {

@@ -22,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_sim.core.events import (
     Event,
+    IndexReady,
     PackReported,
     SceneProblem,
     SourceRestored,
@@ -33,8 +34,9 @@ from edge_sim.errors import CommandError, ConfigError, SinkError
 from edge_sim.io.outbox.delivery import Delivery, DeliveryWorker
 from edge_sim.io.outbox.outbox import Outbox
 from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchInfo
-from edge_sim.io.sinks.mqtt.client import try_login
+from edge_sim.io.sinks.mqtt.client import publish_once, try_login
 from edge_sim.io.sinks.mqtt.sink import MqttSink
+from edge_sim.io.sinks.mqtt.topics import Topics, messages_of
 from edge_sim.io.sinks.options import MqttOptions
 from tests.drafts import cleared, impaired, overdue, overdue_cleared
 from tests.io.outbox.events import changed, lost, told
@@ -124,6 +126,24 @@ def test_states_are_retained_and_events_are_not(sink: MqttSink, broker: Broker) 
     assert held[f"{BASE}/available"] == b"online"
     assert held[f"{BASE}/sources/yard/available"] == b"offline"
     assert not [topic for topic in held if topic.endswith("/event")]
+
+
+def test_an_event_from_beside_the_device_leaves_it_connected(
+    sink: MqttSink, broker: Broker, listener: Listener
+) -> None:
+    event = IndexReady(
+        "1" * 16, "porch", "/p", "2026-01-31T12:00:00.000Z", "/i", 9, 9, "m", "exact", 1.0
+    )
+    options = MqttOptions(**broker.options())
+    publish_once(options, messages_of(event, Topics(options.topic_prefix, options.device)))
+    assert listener.wait(lambda: bool(listener.on(f"{BASE}/event")))
+    assert from_json_line(listener.on(f"{BASE}/event")[0]) == event
+    sink.emit(changed(1))
+    assert listener.wait(lambda: events_on(listener, "gate") == [changed(1)])
+    assert retained(broker)[f"{BASE}/available"] == b"online"
+    assert b"offline" not in listener.on(f"{BASE}/available")
+    with pytest.raises(SinkError):
+        publish_once(MqttOptions(**{**broker.options(), "password": "wrong"}), [])
 
 
 def test_a_lost_source_comes_back(sink: MqttSink, listener: Listener) -> None:

@@ -120,12 +120,12 @@ def test_embedding_and_picture_follow_their_event_and_are_not_retained(
 
 def test_neither_embedding_nor_picture_leaves_the_device_unless_it_is_configured() -> None:
     topics = Topics("edge_sim", "porch")
-    for settings, names in (
-        ({}, []),
-        ({"embeddings": True}, ["embedding"]),
-        ({"event_pictures": True}, [changed(1).id]),
+    for options, names in (
+        (MqttOptions(), []),
+        (MqttOptions(embeddings=True), ["embedding"]),
+        (MqttOptions(event_pictures=True), [changed(1).id]),
     ):
-        kept = Attachments(MqttOptions(device="porch", **settings), topics)
+        kept = Attachments(options, topics)
         kept.keep(attachment(1))
         assert [item.topic.rpartition("/")[2] for item in kept.of(changed(1).id)] == names
 

@@ -80,6 +80,8 @@ def test_the_topics_are_those_listed(repository: Path) -> None:
         topics.source_available("yard"),
         *topics.of_watch("gate"),
         topics.event("gate"),
+        topics.embedding("gate"),
+        topics.picture("gate", "<event id>").replace("_event_id_", "<event id>"),
         topics.command("gate", "teach"),
         topics.command("gate", "sensitivity"),
         discovery_topic("homeassistant", "porch"),

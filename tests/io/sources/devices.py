@@ -111,12 +111,26 @@ class Device:
 
 
 class V4l2Layer:
-    """Stands for `cv2.VideoCapture` with the V4L2 backend: called to open, keeps what was set."""
+    """Stands for `cv2.VideoCapture` with the V4L2 backend: called to open, keeps what was set.
 
-    def __init__(self, *, opens: bool = True, jpeg: bytes | None = None) -> None:
+    Without `jpeg` or `yuyv` the camera sends BGR, grey levels that rise from frame to frame.
+    """
+
+    def __init__(
+        self,
+        *,
+        opens: bool = True,
+        jpeg: bytes | None = None,
+        yuyv: NDArray[np.uint8] | None = None,
+    ) -> None:
         self.opens = opens
-        self._jpeg = jpeg
-        self._fourcc = int.from_bytes(b"YUYV" if jpeg is None else b"MJPG", "little")
+        self.sent: NDArray[np.uint8] | None = yuyv
+        format_name = b"BGR3" if yuyv is None else b"YUYV"
+        if jpeg is not None:
+            format_name = b"MJPG"
+            self.sent = np.frombuffer(jpeg, np.uint8).reshape(1, -1)
+        self._size = (640.0, 480.0) if yuyv is None else (yuyv.shape[1], yuyv.shape[0])
+        self._fourcc = int.from_bytes(format_name, "little")
         self.asked: list[tuple[str, int]] = []
         self.settings: dict[int, float] = {}
         self.released = 0
@@ -135,7 +149,8 @@ class V4l2Layer:
         return True
 
     def get(self, prop: int) -> float:
-        size = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
+        width, height = self._size
+        size = {cv2.CAP_PROP_FRAME_WIDTH: width, cv2.CAP_PROP_FRAME_HEIGHT: height}
         return float(self._fourcc) if prop == cv2.CAP_PROP_FOURCC else size[prop]
 
     def grab(self) -> bool:
@@ -145,8 +160,8 @@ class V4l2Layer:
     def retrieve(self) -> tuple[bool, NDArray[np.uint8] | None]:
         self.converted += 1
         if self.settings.get(cv2.CAP_PROP_CONVERT_RGB) == 0:
-            assert self._jpeg is not None
-            return True, np.frombuffer(self._jpeg, np.uint8).reshape(1, -1)
+            assert self.sent is not None
+            return True, self.sent.copy()
         return True, flat(self._level)
 
     def release(self) -> None:
@@ -184,13 +199,53 @@ class ClipLayer:
         pass
 
 
-class Picamera2Module:
-    """Stands for the module picamera2 with `cameras` connected cameras."""
+class CameraRequest:
+    """Stands for a completed request of picamera2, with its buffers until it is released."""
 
-    def __init__(self, cameras: int = 1, *, error: Exception | None = None) -> None:
+    def __init__(self, module: Picamera2Module, number: int) -> None:
+        self._module = module
+        self.number = number
+        self.is_released = False
+        module.out += 1
+
+    def view(self, stream: str) -> NDArray[np.uint8]:
+        assert not self.is_released, "a buffer that was given back is read"
+        return self._module.picture(stream, self.number)
+
+    def make_array(self, stream: str) -> NDArray[np.uint8]:
+        self._module.copied.append((stream, self._module.picture(stream, self.number).shape))
+        return self.view(stream).copy()
+
+    def release(self) -> None:
+        assert not self.is_released, "released twice"
+        self.is_released = True
+        self._module.out -= 1
+
+
+class Picamera2Module:
+    """Stands for the module picamera2 with `cameras` connected cameras.
+
+    Every picture is `shown` at the size that was asked for, or of one colour. A camera with all of
+    its six buffers out gives no more pictures. Rows of the small picture are filled up to 64 bytes.
+    """
+
+    BUFFERS = 6
+
+    def __init__(
+        self,
+        cameras: int = 1,
+        *,
+        error: Exception | None = None,
+        has_small: bool = True,
+        shown: NDArray[np.uint8] | None = None,
+    ) -> None:
         self.configuration: dict[str, Any] = {}
         self.calls: list[str] = []
         self.stopped = threading.Event()
+        self.shown = shown
+        self.out = 0
+        self.taken = 0
+        self.copied: list[tuple[str, tuple[int, ...]]] = []
         module = self
 
         class Picamera2:
@@ -207,16 +262,22 @@ class Picamera2Module:
                 return wishes
 
             def configure(self, configuration: dict[str, Any]) -> None:
+                if "lores" in configuration and not has_small:
+                    raise RuntimeError("Invalid camera configuration")
                 module.configuration = configuration
+
+            def camera_configuration(self) -> dict[str, Any]:
+                return module.configuration
 
             def start(self) -> None:
                 module.calls.append("start")
 
-            def capture_array(self, stream: str) -> NDArray[np.uint8]:
+            def capture_request(self) -> CameraRequest:
                 if module.stopped.is_set():
                     raise RuntimeError("Camera frontend has timed out!")
-                width, height = module.configuration[stream]["size"]
-                return np.full((height, width, 3), (200, 100, 50), np.uint8)
+                assert module.out < module.BUFFERS - 2, "no buffer is left to the camera"
+                module.taken += 1
+                return CameraRequest(module, module.taken)
 
             def stop(self) -> None:
                 module.calls.append("stop")
@@ -224,7 +285,28 @@ class Picamera2Module:
             def close(self) -> None:
                 module.calls.append("close")
 
+        @contextmanager
+        def mapped(request: CameraRequest, stream: str) -> Iterator[SimpleNamespace]:
+            yield SimpleNamespace(array=request.view(stream))
+
         self.Picamera2 = Picamera2
+        self.MappedArray = mapped
+
+    def picture(self, stream: str, number: int) -> NDArray[np.uint8]:
+        """Return a picture as it lies in the camera's memory."""
+        width, height = self.configuration[stream]["size"]
+        shown = self.shown
+        if shown is None:
+            shown = np.full((height, width, 3), (200, 100, 50), np.uint8)
+        sized = cv2.resize(shown, (width, height), interpolation=cv2.INTER_AREA)
+        if stream == "main":
+            return np.asarray(sized, np.uint8)
+        planes = np.asarray(cv2.cvtColor(sized, cv2.COLOR_BGR2YUV_I420), np.uint8)
+        filling = -width % 64
+        luma = np.pad(planes[:height], ((0, 0), (0, filling)))
+        colour = planes[height:].reshape(height, width // 2)
+        colour = np.pad(colour, ((0, 0), (0, filling // 2)))
+        return np.vstack([luma, colour.reshape(height // 2, width + filling)])
 
 
 class NetworkCamera:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ from edge_sim.core.types import BgrImage, Frame, Roi
 from edge_sim.errors import ConfigError, SourceError
 from edge_sim.io.sources import open_source
 from edge_sim.io.sources.options import SourceOptions
+from edge_sim.io.sources.reader import CaptureSource
 from edge_sim.io.sources.synthetic.source import render
 from tests.io.sources.devices import PATIENCE_S
 from tests.io.sources.rtsp_camera import rtsp_camera, transport_stream
@@ -148,3 +151,39 @@ def test_video_of_an_http_camera_is_read_and_a_lost_packet_is_passed_over() -> N
         assert frame is not None
         assert is_first(frame)
         source.close()
+
+
+def between_others() -> bytes:
+    """Return 60 pictures as MPEG-TS, two of three of which no other picture needs."""
+    av = pytest.importorskip("av", reason="the extra `video` is not installed")
+    target = io.BytesIO()
+    with av.open(target, "w", format="mpegts") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.max_b_frames = 2
+        for level in range(60):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 50 + level, np.uint8))
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    return target.getvalue()
+
+
+def grabbed(uri: str, wanted_in_s: float) -> int:
+    """Return the number of frames that come while none is wanted for so long."""
+    source = open_source(uri, PYAV)
+    assert isinstance(source, CaptureSource)
+    source.wanted_at_s = time.monotonic() + wanted_in_s
+    count = 0
+    with closing(source), suppress(SourceError):  # the camera ends the stream
+        while True:
+            source.grab()
+            count += 1
+    return count
+
+
+def test_frames_that_no_other_needs_are_left_out_until_one_is_wanted() -> None:
+    with site({"/v": stream(between_others(), "video/mp2t")}) as camera:
+        uri = f"http://{camera.at}/v"
+        every = grabbed(uri, 0.1)  # soon: frames come some packets after their own
+        assert every >= 58
+        assert 18 <= grabbed(uri, 1e6) <= every / 2

@@ -140,7 +140,7 @@ def test_what_goes_with_an_event_is_sent_unless_its_watch_is_private(
     assert far.attached == [], "there is no picture of a lost camera"
     attach_to_events(device, Step(flat_frame(90), (outcome,), (event,)), post)
     post.close()
-    sent = [(item.event, item.embedding, item.jpeg is None) for item in far.attached]
+    sent = [(item.event, str(item.embedding), item.jpeg is None) for item in far.attached]
     assert sent == ([] if private else [(event, "vector", False)])
 
 

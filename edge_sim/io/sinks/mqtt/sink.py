@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
@@ -75,7 +74,8 @@ class MqttSink:
         self._attachments = Attachments(options, self._topics)
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
-        self._former: bytes | None = None
+        # Announcements that may hold what is no more: topic -> payload.
+        self._former: dict[str, bytes] = {}
         handlers = Handlers(
             will=Message(self._topics.available, OFFLINE, retain=True),
             subscriptions=self._subscriptions(),
@@ -169,6 +169,8 @@ class MqttSink:
             }
             for topic in (topic for watch in gone for topic in self._topics.of_watch(watch)):
                 self._retained.pop(topic, None)
+            for topic in [topic for topic in self._retained if self._is_announcement(topic)]:
+                self._former[topic] = self._retained.pop(topic).payload
             self._device_info = device_info
             announced = [*self._config(), *self._described()]
             self._keep(announced)
@@ -258,8 +260,10 @@ class MqttSink:
         """Return the announcement to Home Assistant."""
         if not self._device_info.watches or self._discovery is None:
             return []
-        payload = json.dumps(self._announcement()).encode()
-        return [Message(self._discovery_topic(self._discovery), payload, retain=True)]
+        options = self._options
+        return discovery.announcing(
+            self._announcement(), self._discovery, options.device, options.discovery_mode
+        )
 
     def _described(self) -> list[Message]:
         """Return the retained messages of sources and watches; values from events stay."""
@@ -290,11 +294,12 @@ class MqttSink:
         found = [self._topics.command("+", verb) for verb in VERBS]
         if self._discovery is not None:
             found.append(discovery.birth_topic(self._discovery))
-            found.append(self._discovery_topic(self._discovery))
+            found += discovery.former_topics(self._discovery, self._options.device)
         return found
 
-    def _discovery_topic(self, prefix: str) -> str:
-        return discovery.discovery_topic(prefix, self._options.device)
+    def _is_announcement(self, topic: str) -> bool:
+        prefix = self._discovery
+        return prefix is not None and discovery.is_announcement(topic, prefix, self._options.device)
 
     def _ready(self) -> None:
         if self._on_ready is not None:
@@ -305,10 +310,10 @@ class MqttSink:
         if prefix is not None and topic == discovery.birth_topic(prefix):
             if payload == ONLINE and not retained:
                 self._connection.send(self.retained())
-        elif prefix is not None and topic == self._discovery_topic(prefix):
+        elif self._is_announcement(topic):
             if retained:
                 with self._lock:
-                    self._former = payload
+                    self._former[topic] = payload
                 self._forget_stale()
         else:
             self._command(topic, payload, retained)
@@ -316,16 +321,12 @@ class MqttSink:
     def _forget_stale(self) -> None:
         """Remove the watches of a former run from Home Assistant and the broker."""
         with self._lock:
-            former, config = self._former, self._config()
-            if former is None or not config:
+            config = self._config()
+            if not self._former or not config:
                 return
-            self._former = None
-            current = self._announcement()
+            former, self._former = self._former, {}
+            messages, stale = discovery.superseding(former, self._announcement(), config)
             kept = {item.name for item in self._device_info.watches}
-        stale = discovery.stale_components(former, current)
-        if not stale:
-            return
-        payload = json.dumps(discovery.removing(stale, current)).encode()
         gone = {key.partition(".")[0] for key in stale} - kept
         empty = [topic for watch in gone for topic in self._topics.of_watch(watch)]
         # A picture that is no longer configured must not stay with the broker.
@@ -334,9 +335,8 @@ class MqttSink:
             for key in stale
             if key.endswith(".image") and key.removesuffix(".image") in kept
         ]
-        removal = Message(config[0].topic, payload, retain=True)
-        forgotten = [Message(topic, b"", retain=True) for topic in empty]
-        self._connection.send([removal, *forgotten, *config])
+        if messages:
+            self._connection.send([*messages, *(Message(topic, b"", True) for topic in empty)])
 
     def _command(self, topic: str, payload: bytes, retained: bool) -> None:
         try:

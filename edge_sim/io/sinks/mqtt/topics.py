@@ -11,6 +11,7 @@ import msgspec
 from edge_sim.core.clock_steps import corrected
 from edge_sim.core.events import (
     Event,
+    IndexReady,
     PackReported,
     SourceLost,
     StateChanged,
@@ -134,6 +135,8 @@ def messages_of(event: Event, topics: Topics) -> list[Message]:
         return [*state_messages(event, topics), Message(topics.event(event.watch), body)]
     if isinstance(event, WatchEvent):
         return [Message(topics.event(event.watch), body)]
+    if isinstance(event, IndexReady):
+        return [Message(topics.events, body)]
     if isinstance(event, PackReported):
         return [Message(topics.pack(event.pack), body, retain=True), Message(topics.events, body)]
     is_lost = isinstance(event, SourceLost)
