@@ -167,6 +167,10 @@ class SiteTrial:
         if now_s >= self._next_sample_s:
             self._next_sample_s = now_s + _SAMPLE_S
             self._sample()
+            for number, process in enumerate(self._collectors):
+                # One that finds no broker or database at its start ends: systemd starts it again.
+                if process is not None and process.poll() is not None:
+                    self._start_collector(number)
 
     def _turn_until(self, condition: Callable[[], bool], what: str) -> None:
         until_s, next_s = time.monotonic() + _SETTLED_S, 0.0

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ SITE = Path(__file__).resolve().parent.parent.parent / "docs/site"
 PREFIX = "edge_sim/yard"
 _SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 _STOPPED_S = 60.0
+_START_POLLS = 3000
 
 
 def program() -> str | None:
@@ -119,20 +121,23 @@ class SiteBroker:
         path = program()
         if path is None:
             raise RuntimeError("mosquitto is not installed: apt-get install mosquitto")
-        self._process = subprocess.Popen([path, "-c", str(self._config)], stderr=subprocess.PIPE)
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if line.rstrip().endswith(b" running"):
+        log = self.folder / "mosquitto.log"
+        # A file: it writes a line for every connection, and would wait for the reader of a pipe.
+        with log.open("wb") as file:
+            self._process = subprocess.Popen([path, "-c", str(self._config)], stderr=file)
+        for _ in range(_START_POLLS):
+            if b" running\n" in log.read_bytes():
                 return
-        raise RuntimeError("mosquitto did not start")
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"mosquitto did not start: {log.read_text()[-500:]}")
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it; by default at once."""
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(_STOPPED_S)
-            assert self._process.stderr is not None
-            self._process.stderr.close()
         self._process = None
 
     def options(self, name: str, authority: Authority | None = None) -> dict[str, Any]:
