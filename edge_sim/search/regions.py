@@ -223,6 +223,8 @@ def load(
         if row.size != vectors.shape[1] or not np.isfinite(row).all():
             raise SearchError("the regions in the index are damaged; build it anew")
         vectors[slot], present[slot] = row, True
+    if not present.any():
+        return None  # as in an index that was stopped before its first pictures
     slots = np.cumsum(present) - 1
     slots[~present] = -1
     return RegionRows(

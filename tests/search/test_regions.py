@@ -194,3 +194,12 @@ def test_a_region_of_a_tiny_picture_is_the_whole() -> None:
     tiny = np.full((3, 5, 3), 7, np.uint8)
     found = regions.region_vectors(tiny, EMBEDDER)
     assert found.shape == (len(BOXES), EMBEDDER.embed(tiny).vector.size)
+
+
+def test_an_index_that_was_stopped_before_its_first_picture_is_no_damaged_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    plan = IndexPlan(folder, EMBEDDER.model_id, "thumbnail", regions=True)
+    IndexStore.open(tmp_path / "index", create=plan).close()
+    found = answer(tmp_path / "index", 0)
+    assert (found.hits, found.pictures) == ((), 0)
