@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -62,7 +63,8 @@ def export(pictures: Sequence[ExportedPicture], place: Path, form: str) -> int:
     if form not in FORMS:
         raise SearchError(f"no form {form!r}; there are {', '.join(FORMS)}")
     try:
-        FORMS[form](pictures, place)
+        with nullcontext() if form in TABLES else new_folder(place):
+            FORMS[form](pictures, place)
     except OSError as error:
         raise SearchError(
             f"{printable(error.filename or place)}: {error.strerror or error}"
@@ -112,7 +114,6 @@ def _without_path(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _folders(pictures: Sequence[ExportedPicture], place: Path) -> None:
-    new_folder(place)
     for item in pictures:
         for tag in item.tags or (UNTAGGED,):
             folder = place / tag
@@ -126,7 +127,6 @@ def _label_studio(pictures: Sequence[ExportedPicture], place: Path) -> None:
     Layout: https://labelstud.io/guide/tasks and .../guide/predictions (local files are addressed
     relative to the document root of the storage).
     """
-    new_folder(place)
     tasks = []
     for item, file in _copied(pictures, place / "pictures"):
         task: dict[str, object] = {
@@ -165,7 +165,6 @@ def _fiftyone(pictures: Sequence[ExportedPicture], place: Path) -> None:
     Layout: https://docs.voxel51.com/user_guide/import_datasets.html, the type of that name. Tags
     and attributes are those of the label, so a picture without a state has none.
     """
-    new_folder(place)
     labels: dict[str, dict[str, object] | None] = {}
     for item, file in _copied(pictures, place / "data"):
         facts = {_field_name(key): value for key, value in _without_path(item.facts).items()}
@@ -190,6 +189,8 @@ FORMS: Mapping[str, Callable[[Sequence[ExportedPicture], Path], None]] = {
     "label-studio": _label_studio,
 }
 """Forms of an export: a table, or a folder that holds the pictures too."""
+TABLES = frozenset({"csv", "jsonl"})
+"""Forms that are one file."""
 
 
 def _copied(
@@ -226,10 +227,23 @@ def _write_table(place: Path, text: str) -> None:
     write_whole(place, text.encode("utf-8", "backslashreplace"))
 
 
-def new_folder(place: Path) -> None:
-    if exists(place) and (not is_dir(place) or any(True for _ in entries(place))):
+@contextmanager
+def new_folder(place: Path) -> Iterator[None]:
+    """Make a folder to be filled; where that fails, it is empty again or gone."""
+    is_new = not exists(place)
+    if not is_new and (not is_dir(place) or any(True for _ in entries(place))):
         raise SearchError(f"{place}: is there already; name a new or empty folder")
     place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        # Half of it would pass for the whole, and be in the way of another try.
+        with suppress(OSError):
+            for item in tuple(place.iterdir()):
+                shutil.rmtree(item) if is_dir(item) else item.unlink()
+            if is_new:
+                place.rmdir()
+        raise
 
 
 def _free_name(folder: Path, name: str) -> str:

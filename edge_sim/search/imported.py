@@ -276,14 +276,14 @@ def write_vectors(
     """
     numbers = np.asarray(chosen, np.intp)
     try:
-        new_folder(place)
-        shape = (len(numbers), int(rows.shape[1]))
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        with (place / VECTORS).open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for at in range(0, len(numbers), BATCH):
-                file.write(np.asarray(rows[numbers[at : at + BATCH]], "<f4").tobytes())
-        write_whole(place / IDS, _table([entries[row] for row in chosen]).encode())
+        with new_folder(place):
+            shape = (len(numbers), int(rows.shape[1]))
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            with (place / VECTORS).open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for at in range(0, len(numbers), BATCH):
+                    file.write(np.asarray(rows[numbers[at : at + BATCH]], "<f4").tobytes())
+            write_whole(place / IDS, _table([entries[row] for row in chosen]).encode())
     except OSError as error:
         raise SearchError(
             f"{printable(error.filename or place)}: {error.strerror or error}"

@@ -16,7 +16,7 @@ from edge_sim.core.exif import exif_facts
 from edge_sim.errors import DataError, SearchError
 from edge_sim.search.attributes import EARLIER_SCHEMA, read_attributes
 from edge_sim.search.build import UpdateReport, update
-from edge_sim.search.export import FORMS, ExportedPicture, export
+from edge_sim.search.export import FORMS, TABLES, ExportedPicture, export
 from edge_sim.search.rows import IndexPlan
 from edge_sim.search.store import IndexStore
 from edge_sim.vision.embedders import open_embedder
@@ -213,6 +213,20 @@ def test_every_form_holds_every_picture(
     if form not in ("csv", "jsonl"):
         with pytest.raises(SearchError, match="name a new or empty folder"):
             export(exported, tmp_path / "out", form)
+
+
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - TABLES))
+def test_an_export_that_fails_leaves_no_half_folder(
+    tmp_path: Path, exported: list[ExportedPicture], form: str
+) -> None:
+    gone = replace(exported[1], file=tmp_path / "gone.png")
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "new", tmp_path / "empty"):
+        with pytest.raises(SearchError, match=r"gone\.png"):
+            export([exported[0], gone], place, form)
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "empty").iterdir()) == []
+    assert export(exported, tmp_path / "empty", form) == 3
 
 
 def test_a_table_has_a_column_per_attribute_and_no_formula(
