@@ -38,8 +38,8 @@ class MergeReport:
     Args:
         pictures: Number of pictures in the index.
         merged: Shards merged by this call, in order.
-        new: Number of paths that were not in the index.
-        gone: Number of paths that their shard does not have any more.
+        new: Number of pictures that were not in the index.
+        gone: Number of pictures that their shard does not have any more.
         missing: Numbers of the shards that are not in the index yet.
         of: Number of shards that make the whole.
     """
@@ -286,7 +286,7 @@ def _check_sound(connection: sqlite3.Connection, item: _Given) -> None:
 
 
 def _take(connection: sqlite3.Connection, item: _Given) -> tuple[int, int]:
-    """Copy a shard into the index; return the number of new paths and of those that are gone."""
+    """Copy a shard into the index; return the number of new pictures and of those that are gone."""
     (last,) = connection.execute(
         "SELECT max(coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = "
         "'last_content'), 0), coalesce((SELECT max(id) FROM contents), 0))"
@@ -297,7 +297,11 @@ def _take(connection: sqlite3.Connection, item: _Given) -> tuple[int, int]:
         f"FROM shard.contents WHERE sha256 NOT IN (SELECT sha256 FROM main.contents) ORDER BY id",
         (last,),
     )
-    (before,) = connection.execute("SELECT count(*) FROM main.files").fetchone()
+    (new,) = connection.execute(
+        "SELECT count(*) FROM shard.files WHERE content IS NOT NULL AND path NOT IN "
+        "(SELECT path FROM main.files WHERE content IS NOT NULL OR fault IS ?)",
+        (LEFT_OUT,),
+    ).fetchone()
     names = ", ".join(_columns(connection, "files", without=("id", "content")))
     changes = ", ".join(f"{name} = excluded.{name}" for name in names.split(", ")[1:])
     # A picture that was left out of the merged index by hand stays so.
@@ -309,7 +313,6 @@ def _take(connection: sqlite3.Connection, item: _Given) -> tuple[int, int]:
         "WHERE files.fault IS NOT ?",
         (LEFT_OUT,),
     )
-    (after,) = connection.execute("SELECT count(*) FROM main.files").fetchone()
     gone = _forget_gone(connection, item.manifest.part)
     _take_marks(connection)
     if item.plan.regions:
@@ -324,7 +327,7 @@ def _take(connection: sqlite3.Connection, item: _Given) -> tuple[int, int]:
     )
     bars.record(connection, cut=item.plan.cuts_bars)
     _record(connection, item.manifest.part)
-    return after - before, gone
+    return new, gone
 
 
 def _columns(connection: sqlite3.Connection, table: str, without: Sequence[str]) -> list[str]:
@@ -338,13 +341,13 @@ def _of_shard(names: str) -> str:
 
 
 def _forget_gone(connection: sqlite3.Connection, part: Shard) -> int:
-    """Delete the paths of a part that its shard does not have."""
+    """Delete the paths of a part that its shard does not have; return how many were pictures."""
     found = connection.execute(
-        "SELECT path FROM main.files WHERE path NOT IN (SELECT path FROM shard.files)"
+        "SELECT path, content FROM main.files WHERE path NOT IN (SELECT path FROM shard.files)"
     )
-    gone = [(path,) for (path,) in found if part.holds(kept_path(path))]
-    connection.executemany("DELETE FROM main.files WHERE path = ?", gone)
-    return len(gone)
+    gone = [row for row in found if part.holds(kept_path(row[0]))]
+    connection.executemany("DELETE FROM main.files WHERE path = ?", [row[:1] for row in gone])
+    return sum(content is not None for _, content in gone)
 
 
 def _take_marks(connection: sqlite3.Connection) -> None:
