@@ -109,7 +109,9 @@ def scan(
         if not start.is_relative_to(root):
             raise SearchError(f"{start}: not under {root}, which is the folder of this index")
         if not exists(start):
-            raise SearchError(f"{start}: no such file or folder")
+            video = file_of(start)
+            hint = "" if not exists(video) else f"; a frame comes with its video, {video.name}"
+            raise SearchError(f"{start}: no such file or folder{hint}")
         if shard and not is_dir(start) and not shard.holds(start.relative_to(root)):
             raise SearchError(f"{start}: belongs to another shard than {shard}")
     for start in chosen or [root]:
