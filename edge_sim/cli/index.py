@@ -30,13 +30,14 @@ from edge_sim.cli.output import (
     progress,
     say,
 )
+from edge_sim.cli.parser import UsageError
 from edge_sim.core.files import is_dir, printable
 
 if TYPE_CHECKING:
     from edge_sim.cli.index_text import TextFacts
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
-    from edge_sim.search.rows import BuildProgress, IndexPlan, Info
+    from edge_sim.search.rows import BuildProgress, IndexPlan, Info, VectorScale
     from edge_sim.search.shards import Shard
     from edge_sim.search.store import IndexStore
 
@@ -66,7 +67,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     build.add_argument("folder", metavar="DIR", help="pictures, subfolders included")
     build.add_argument("--out", type=Path, required=True, metavar="INDEX", help="the index folder")
     model_options(build)
-    build.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
+    build.add_argument(
+        "--scale",
+        choices=SCALES,
+        help="what is compared (default: global for a new index, else as before)",
+    )
     build.add_argument(
         "--attributes",
         type=Path,
@@ -132,10 +137,13 @@ def build_index(args: argparse.Namespace) -> int:
     """Index the pictures in a folder; what is indexed already and did not change is kept."""
     from edge_sim.errors import SearchError
     from edge_sim.search.frames import checked_sampling
-    from edge_sim.search.rows import IndexPlan, VectorScale
+    from edge_sim.search.rows import IndexPlan
+    from edge_sim.search.shards import read_manifest
     from edge_sim.search.store import IndexStore
     from edge_sim.vision.embedders import open_embedder
 
+    if not args.folder:
+        raise UsageError("DIR: the path is empty")
     index_ray.check_ray_options(args)
     check_config(args)
     folder = Path(args.folder)
@@ -148,6 +156,12 @@ def build_index(args: argparse.Namespace) -> int:
             f"`edge-sim index build` on it with --text-model"
         )
     present = _present_plan(args.out)
+    part = None if present is None else read_manifest(args.out)
+    if part is not None and args.text_model not in (None, index_text.NONE):
+        raise SearchError(
+            f"{args.out}: is shard {part.part}, whose vectors for words a merge does not take; "
+            f"give --text-model to the merged index"
+        )
     if args.model is None:
         args.model = DEFAULT_MODEL if present is None else present.model
     embedder = open_embedder(args.model)
@@ -155,7 +169,7 @@ def build_index(args: argparse.Namespace) -> int:
         root=absolute(folder),
         model_id=embedder.model_id,
         model=stored_model(args.model),
-        scale=VectorScale(args.scale),
+        scale=_scale(args.scale, present),
         kind="exact" if args.shard and args.kind == "auto" else args.kind,
         regions=args.regions,
         frames="" if args.every is None else checked_sampling(args.every),
@@ -163,6 +177,11 @@ def build_index(args: argparse.Namespace) -> int:
     if args.ray is not None:
         return index_ray.build_on_ray(args, plan, _finish)
     if present is not None and present.model_id != plan.model_id and args.shard is None:
+        if part is not None:
+            raise SearchError(
+                f"{args.out}: is shard {part.part}, made with the model {present.model_id}; for "
+                f"another model give another --out, and --shard {part.part}"
+            )
         return _replace(args, plan, embedder)
     with IndexStore.open(args.out, create=plan) as store:
         return _update(
@@ -178,6 +197,14 @@ def build_index(args: argparse.Namespace) -> int:
 def _finish(args: argparse.Namespace, found: Info, report: UpdateReport, seconds: float) -> None:
     _print_report(args, found, report, seconds, None)
     send_ready(args, found, new=report.new, took_s=seconds)
+
+
+def _scale(wanted: str | None, present: IndexPlan | None) -> VectorScale:
+    from edge_sim.search.rows import VectorScale
+
+    if wanted is not None:
+        return VectorScale(wanted)
+    return VectorScale.GLOBAL if present is None else present.scale
 
 
 def _present_plan(place: Path) -> IndexPlan | None:

@@ -141,10 +141,13 @@ def tag_pictures(args: argparse.Namespace) -> int:
     """Put tags on pictures, or take them off; a folder means all pictures below it. Tags belong
     to the content: they stay when a file is renamed or moved."""
     from edge_sim.errors import SearchError
+    from edge_sim.gallery.gallery import checked_name
     from edge_sim.search.store import IndexStore
 
     if not args.add and not args.drop:
         raise SearchError("name a tag with --add or --drop")
+    for tag in args.add:  # all of them, before the first is put on
+        checked_name("tag", tag)
     with IndexStore.open(args.index) as store:
         paths = pictures_below(store, args.paths)
         added = sum(store.tag(paths, tag) for tag in args.add)

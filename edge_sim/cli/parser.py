@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from edge_sim.core.files import printable
@@ -37,6 +38,13 @@ class VerbParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and one line, and exit with 2."""
         super().error(printable(" ".join(message.split())))
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        value = super()._get_value(action, arg_string)
+        if isinstance(value, Path) and not arg_string:
+            # pathlib takes it for the working folder; it comes from a variable that is not set.
+            raise argparse.ArgumentError(action, "the path is empty")
+        return value
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:

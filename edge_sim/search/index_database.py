@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from edge_sim.core import sqlite
-from edge_sim.core.files import entries, is_dir, is_file, size_of
+from edge_sim.core.files import entries, exists, is_dir, is_file, size_of
 from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
 from edge_sim.errors import SearchError
 from edge_sim.search import attributes, regions
@@ -97,6 +97,8 @@ def _make_folder(folder: Path) -> None:
         strangers = [item.name for item in entries(folder)]
         if strangers and NAME not in strangers:
             raise SearchError(f"{folder}: not empty and no index; give --out a new or empty folder")
+    elif exists(folder):
+        raise SearchError(f"{folder}: is no folder; name a new or empty one for the index")
     folder.mkdir(parents=True, exist_ok=True)
 
 

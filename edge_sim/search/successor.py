@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edge_sim.core.files import exists, is_file, sync_folder
 from edge_sim.errors import ModelError, SearchError
+from edge_sim.search.indexes import AUTO
 from edge_sim.search.locking import exclusive
 from edge_sim.search.rows import LEFT_OUT, BuildProgress, IndexPlan
 from edge_sim.search.store import NAME, IndexStore
@@ -85,6 +86,7 @@ def planned_successor(old: IndexStore, plan: IndexPlan) -> IndexPlan:
         )
     return replace(
         plan,
+        kind=own.kind if plan.kind == AUTO else plan.kind,
         frames=plan.frames or own.frames,
         regions=own.regions if plan.regions is None else plan.regions,
     )
@@ -117,16 +119,23 @@ def take_place(place: Path) -> None:
         # Both are closed again: SQLite goes by the names of its files.
         with IndexStore.open(place) as old, IndexStore.open(path) as new:
             new.take_facts(old)
+        replaced = path.with_name(f"{path.name}.old")
         try:
-            _exchange(path, place)
+            if exists(replaced):  # of a process that was killed while it deleted
+                shutil.rmtree(replaced)
+            _exchange(path, place, replaced)
             sync_folder(place.parent)
         except OSError as error:
             raise SearchError(f"{place}: cannot be replaced ({error.strerror})") from error
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _exchange(first: Path, second: Path) -> None:
-    """Let two folders change their names, in one step where the system can."""
+def _exchange(first: Path, second: Path, replaced: Path) -> None:
+    """Put the first folder in the place of the second, which gets the name `replaced`.
+
+    In one step where the system can. Under the name of the successor, the second would be taken for
+    one if the process were killed while it deletes.
+    """
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError:
@@ -135,10 +144,7 @@ def _exchange(first: Path, second: Path) -> None:
     if rename is not None and not rename(
         _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE
     ):
+        first.rename(replaced)
         return
-    replaced = second.with_name(f"{second.name}.old")
-    if exists(replaced):
-        shutil.rmtree(replaced)
     second.rename(replaced)
     first.rename(second)
-    replaced.rename(first)

@@ -391,3 +391,45 @@ def test_words_that_cannot_be_searched_are_one_line(
         code, err = int(stopped.code or 0), capsys.readouterr().err
     assert code != 0
     assert words in err or "the words are of the model" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("index", "rm", "{index}", ""),
+        ("index", "build", "", "--out", "{index}"),
+        ("index", "build", "{photos}", "--out", ""),
+        ("index", "tag", "{index}", "", "--add", "x"),
+        ("duplicates", ""),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_is_no_folder(
+    arguments: tuple[str, ...],
+    index: Path,
+    photos: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(photos)
+    words = [word.format(index=index, photos=photos) for word in arguments]
+    try:
+        code = main(words)
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    assert code == 2
+    assert "the path is empty" in capsys.readouterr().err
+    found = json.loads(run("index", "info", index, "--json")[1])
+    assert (found["pictures"], found["left_out"], found["tags"]) == (6, 0, {})
+
+
+def test_tags_are_put_on_all_or_none(index: Path, photos: Path, run: Run) -> None:
+    code, _, err = run("index", "tag", index, photos / "a", "--add", "good", "--add", "to check")
+    assert (code, "'to check' cannot be the name of a tag" in err) == (1, True)
+    assert json.loads(run("index", "tags", index, "--json")[1])["tags"] == {}
+
+
+def test_an_index_in_the_place_of_a_file_is_refused_in_words(photos: Path, run: Run) -> None:
+    code, _, err = run("index", "build", photos, "--out", photos / "a" / "0.png")
+    assert (code, "is no folder; name a new or empty one" in err) == (1, True)

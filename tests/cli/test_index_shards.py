@@ -92,3 +92,27 @@ def test_shards_without_a_picture_make_no_index(tmp_path: Path, run: Run) -> Non
     code, out, err = run("index", "merge", tmp_path / "i", tmp_path / "s")
     assert (code, out) == (1, "")
     assert "no picture in any shard" in err
+
+
+def test_a_shard_stays_one(photos: Path, folders: list[Path], tmp_path: Path, run: Run) -> None:
+    code, _, err = run("index", "build", photos, "--out", folders[0], "--model", "default")
+    assert (code, "is shard 1/2" in err, "--shard 1/2" in err) == (1, True, True)
+    assert run("index", "merge", tmp_path / "i", *folders)[0] == 0
+
+
+def test_new_pictures_are_counted_not_files_that_cannot_be_read(
+    photos: Path, tmp_path: Path, run: Run
+) -> None:
+    (photos / "broken.png").write_text("no picture")
+    assert run(*command(photos, tmp_path / "s"), "--shard", "1/1")[0] == 0
+    assert (
+        "8 pictures of 1 shards (8 new, 0 gone)"
+        in run("index", "merge", tmp_path / "i", tmp_path / "s")[1]
+    )
+    (photos / "broken.png").unlink()
+    (photos / "7.png").unlink()
+    assert run(*command(photos, tmp_path / "s"))[0] == 0
+    assert (
+        "7 pictures of 1 shards (0 new, 1 gone)"
+        in run("index", "merge", tmp_path / "i", tmp_path / "s")[1]
+    )

@@ -120,6 +120,19 @@ def test_a_text_model_that_is_not_there_is_named_before_anything_is_indexed(
     assert not (tmp_path / "i").exists()
 
 
+def test_a_shard_takes_no_vectors_for_words_which_a_merge_would_drop(
+    imported: Path, photos: Path, tmp_path: Path, run: Run
+) -> None:
+    build = ("index", "build", photos, "--out", tmp_path / "s")
+    assert run(*build, "--shard", "1/1")[0] == 0
+    code, _, err = run(*build, "--text-model", "colours")
+    assert (code, "give --text-model to the merged index" in err) == (1, True)
+    merged = tmp_path / "i"
+    assert run("index", "merge", merged, tmp_path / "s")[0] == 0
+    code, out, _ = run("index", "build", photos, "--out", merged, "--text-model", "colours")
+    assert (code, "in words by colours@" in out) == (0, True)
+
+
 def test_text_models_are_listed(imported: Path, run: Run) -> None:
     code, out, _ = run("model", "list")
     line = next(line for line in out.splitlines() if line.startswith("colours "))

@@ -132,3 +132,40 @@ def test_info_names_what_is_to_take_the_place(
     assert main(["index", "info", str(place), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["successor"]
     assert (found["model_id"], found["update"]["running"]) == (SECOND.model_id, False)
+
+
+def test_the_second_keeps_kind_and_scale_unless_others_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "photos" / "0.png", picture(0))
+    build = ["index", "build", str(tmp_path / "photos"), "--out", str(tmp_path / "index")]
+    assert main([*build, "--model", "thumbnail", "--scale", "both", "--kind", "exact-int8"]) == 0
+    assert main([*build, "--model", "default"]) == 0
+    with IndexStore.open(tmp_path / "index") as store:
+        plan = store.plan
+    assert plan.model_id == open_embedder("default").model_id
+    assert (plan.kind, plan.scale.value) == ("exact-int8", "both")
+    assert main([*build, "--scale", "global"]) == 1
+    assert "keeps the scale both" in capsys.readouterr().err
+
+
+def test_what_is_left_of_the_first_is_taken_for_no_second(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    fill(place)
+    with monkeypatch.context() as patched:
+        patched.setattr(successor.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            take_place(place)
+    assert model_of(place) == SECOND.model_id
+    assert successor_of(place) is None
+    with IndexStore.open(place) as old:
+        store = open_successor(old, plan_of(place.parent, FIRST.model_id))
+    with store:
+        update(store, FIRST)
+    take_place(place)
+    assert model_of(place) == FIRST.model_id
+    assert sorted(item.name for item in place.parent.iterdir()) == ["index", "photos"]
