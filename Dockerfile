@@ -3,7 +3,7 @@
 FROM debian:12-slim AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 python3-venv \
+ && apt-get install -y --no-install-recommends python3 python3-venv binutils liblapack3 \
  && rm -rf /var/lib/apt/lists/*
 COPY . /source
 RUN sh /source/tools/packaging/container/build.sh /source /opt/edge_sim
@@ -11,14 +11,14 @@ RUN sh /source/tools/packaging/container/build.sh /source /opt/edge_sim
 FROM debian:12-slim
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 ca-certificates \
+ && apt-get install -y --no-install-recommends python3 ca-certificates liblapack3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 990 --groups video --no-create-home --shell /usr/sbin/nologin edge_sim \
  && install -d -o edge_sim -g edge_sim -m 750 /data
 COPY --from=build /opt/edge_sim /opt/edge_sim
 COPY tools/packaging/container/start.sh /opt/edge_sim/bin/start.sh
 ENV PATH=/opt/edge_sim/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
-USER edge_sim
+USER 990
 WORKDIR /data
 VOLUME /data
 EXPOSE 9713

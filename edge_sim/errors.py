@@ -110,3 +110,7 @@ class PackError(EdgeSimError, ValueError):
 
 class CollectionError(EdgeSimError, OSError):
     """The database or the broker of a collection cannot be reached or used."""
+
+
+class VectorError(CollectionError):
+    """A vector, or a search by one, does not fit the collection; another one would."""

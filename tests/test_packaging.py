@@ -25,7 +25,10 @@ def extras(repository: Path) -> set[str]:
 def test_every_extra_that_a_text_names_exists(repository: Path) -> None:
     known = extras(repository)
     named = set()
-    places = ("edge_sim/**/*.py", "docs/*.md", "README.md", "configs/*.yaml", "tools/**/*")
+    places = (
+        "edge_sim/**/*.py", "docs/*.md", "README.md", "configs/*.yaml", "tools/**/*",
+        ".github/**/*.yml", "Dockerfile", ".ci/run",
+    )  # fmt: skip
     for place in places:
         for path in repository.glob(place):
             if path.is_file() and path.suffix not in (".pyc", ".png"):
@@ -33,6 +36,30 @@ def test_every_extra_that_a_text_names_exists(repository: Path) -> None:
                     assert set(names.split(",")) <= known, f"{path}: {names}"
                     named |= set(names.split(","))
     assert {"web", "mqtt", "video"} <= named
+
+
+def test_the_readme_lists_every_extra_with_its_packages(repository: Path) -> None:
+    text = (repository / "README.md").read_text()
+    table = dict(re.findall(r"^\| `\.\[(\w+)\]` \| ([^|]+) \|", text, re.MULTILINE))
+    _, _, part = (
+        (repository / "pyproject.toml").read_text().partition("[project.optional-dependencies]\n")
+    )
+    wanted = {}
+    for entry in re.split(r"^(?=\w+ = )", part.partition("\n[")[0], flags=re.MULTILINE)[1:]:
+        packages = re.findall(r'"([A-Za-z][\w.-]*)', entry)
+        wanted[entry.split()[0]] = {package for package in packages if package != "edge_sim"}
+    assert {name: set(cell.strip().split(", ")) for name, cell in table.items()} == wanted
+
+
+def test_every_extra_that_a_word_names_exists(repository: Path) -> None:
+    """As in "needs the extra `web`" and "extra `fleet`"."""
+    found = set()
+    for place in ("edge_sim/**/*.py", "docs/*.md", "configs/*.yaml"):
+        for path in repository.glob(place):
+            for name in re.findall(r"\bextras? [`\"](\w+)[`\"]", path.read_text()):
+                assert name in extras(repository), f"{path.name}: {name}"
+                found.add(name)
+    assert {"web", "fleet", "collect"} <= found
 
 
 def test_the_version_has_its_section_in_the_changelog(repository: Path) -> None:
@@ -50,6 +77,33 @@ def test_schemas_say_what_they_are(what: str, capsys: pytest.CaptureFixture[str]
     found = schema(capsys, what)
     assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert found["$id"] == f"urn:edge-sim:schema:{what}"
+
+
+def test_every_key_has_a_title_a_description_and_a_default_or_is_required(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    count = 0
+    for name, part in schema(capsys, "config")["$defs"].items():
+        assert "Args:" not in part["description"], name
+        for key, field in part.get("properties", {}).items():
+            assert field["title"], f"{name}.{key}"
+            assert field["description"], f"{name}.{key}"
+            assert "default" in field or key in part["required"], f"{name}.{key}"
+            if key.endswith("_s"):
+                assert field["unit"] in ("seconds", "per second"), f"{name}.{key}"
+            count += 1
+    assert count > 100
+
+
+def test_the_configurations_name_their_schema_for_editors(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the first line, as yaml-language-server reads it; the file is what the command prints."""
+    kept = json.loads((repository / "configs" / "config.schema.json").read_text())
+    assert kept == schema(capsys, "config"), "edge-sim schema config > configs/config.schema.json"
+    for path in (repository / "configs").glob("*.yaml"):
+        first = path.read_text().partition("\n")[0]
+        assert first == "# yaml-language-server: $schema=config.schema.json", path.name
 
 
 def test_a_validator_takes_the_configurations_and_rejects_a_misspelt_key(

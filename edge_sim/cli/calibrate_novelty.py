@@ -143,10 +143,25 @@ def _print(
         ],
     )
     say(f"novelty, on {words}")
+    for trial in trials:
+        if trial.faulty and not trial.found:
+            say(_advice(trial.state, trial.faulty))
     if args.write:
         say(f"{args.gallery}: kept")
     elif args.from_watched is not None and not (args.all_normal or args.not_normal):
         say("look at the pictures listed; then --write with --all-normal, or with --not-normal N,N")
+
+
+def _advice(state: str, faulty: int) -> str:
+    """Return what to do where no bad picture stands out."""
+    which = "the bad picture" if faulty == 1 else f"none of the {faulty} bad pictures"
+    verb = "does not stand out" if faulty == 1 else "stands out"
+    return (
+        f"{which} {verb} from {state}: see that they are pictures of the region and not of the "
+        "whole frame, draw `roi` closer around what may be wrong, hide by `mask` what moves, and "
+        "add references of other moments; `edge-sim compare GOOD BAD --map map.png` shows where "
+        "two differ"
+    )
 
 
 def _watched(

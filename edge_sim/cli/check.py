@@ -22,12 +22,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="try configuration, model, gallery, sources and sinks without running",
         description="Read the configuration, load the model, open the gallery, take one frame "
         "from every source and cut every region, log in at every broker, ask every web address, "
-        "and see that files can be written; no event is sent. Exit code 0 if all is well, 78 if "
-        "the configuration is wrong, 1 otherwise.",
+        "look at the packs that are offered, and see that files can be written; no event is sent. "
+        "Exit code 0 if all is well, 78 if the configuration is wrong, 1 otherwise.",
     )
     parser.add_argument("-c", "--config", required=True, type=Path, metavar="FILE")
     parser.add_argument(
-        "--offline", action="store_true", help="leave out sinks that need the network"
+        "--offline", action="store_true", help="leave out sinks and packs that need the network"
     )
     parser.add_argument(
         "--masks",
@@ -47,6 +47,7 @@ def _check(args: argparse.Namespace) -> int:
     findings = (
         *device_findings(config, masks=args.masks),
         *_web_findings(config),
+        *_update_findings(config, offline=args.offline),
         *sink_findings(config, offline=args.offline),
     )
     report = CheckReport(str(args.config), all(item.ok for item in findings), findings)
@@ -58,6 +59,25 @@ def _check(args: argparse.Namespace) -> int:
         for item in findings:
             _print_coverage(item)
     return 0 if report.ok else 1
+
+
+def _update_findings(config: Config, *, offline: bool) -> Iterator[Finding]:
+    from edge_sim.runtime.checks import Finding, tried
+
+    uri = config.updates.uri
+    if uri is None:
+        return
+    if offline and uri.startswith(("http://", "https://")):
+        yield Finding("updates", True, "not tried (--offline)")
+        return
+    yield tried("updates", partial(_updates_text, config))
+
+
+def _updates_text(config: Config) -> str:
+    """Return what is offered; raise `PackError` if a daemon would reject it."""
+    from edge_sim.fleet.updater import offer_text
+
+    return offer_text(config)
 
 
 def _web_findings(config: Config) -> Iterator[Finding]:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import socket
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edge_sim.cli import collect_search
+from edge_sim.cli.collect_options import (
+    database_of,
+    database_option,
+    open_collection,
+    place_options,
+    vectors_of,
+    vectors_option,
+)
 from edge_sim.cli.options import add_verb, positive, seconds
 from edge_sim.cli.output import note, print_json, print_table, say
-from edge_sim.cli.parser import UsageError
 
-_VARIABLE = "EDGE_SIM_DATABASE"
+if TYPE_CHECKING:
+    from edge_sim.fleet.collection import DeviceStatus
+
+_DAY_S = 86_400.0
+_MOST_DAYS = 1e6
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,27 +38,47 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     run = add_verb(verbs, "run", _run, "collect until it is stopped")
-    _database_option(run)
+    database_option(run)
+    vectors_option(run)
     _broker_options(run)
     status = add_verb(verbs, "status", _status, "list the devices and their states, worst first")
-    _database_option(status)
+    database_option(status)
     status.add_argument("--site", metavar="NAME", help="only this site")
     status.add_argument("--json", action="store_true", help="print the result as JSON")
     events = add_verb(verbs, "events", _events, "list the last events, the newest first")
-    _database_option(events)
-    for name in ("site", "device", "watch"):
-        events.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")
+    database_option(events)
+    place_options(events)
     events.add_argument("--limit", type=positive, default=100, metavar="N", help="(default: 100)")
     events.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def _database_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--database",
-        metavar="ADDRESS",
-        help=f"PostgreSQL, as postgresql://user@host/name (default: ${_VARIABLE}, where the "
-        "password is seen by nobody)",
+    counts = add_verb(verbs, "counts", _counts, "count the changes of state by day")
+    database_option(counts)
+    place_options(counts)
+    counts.add_argument("--days", type=positive, default=30, metavar="N", help="(default: 30)")
+    counts.add_argument("--json", action="store_true", help="print the result as JSON")
+    keep = add_verb(verbs, "keep", _keep, "set for how long a site keeps what was collected")
+    database_option(keep)
+    vectors_option(keep)
+    keep.add_argument("--site", metavar="NAME", required=True)
+    keep.add_argument("--days", type=_days, metavar="N", help="events; without it for ever")
+    keep.add_argument(
+        "--picture-days", type=_days, metavar="N", help="pictures and vectors (default: --days)"
     )
+    collect_search.register(verbs)
+
+
+def _days(text: str) -> float:
+    """Return a positive number of days.
+
+    Raises:
+        ArgumentTypeError: It is none; 0 would delete everything.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days above 0")
+    return value
 
 
 def _broker_options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +86,9 @@ def _broker_options(parser: argparse.ArgumentParser) -> None:
         "--prefix", default="edge_sim", help="topic_prefix of the devices (default: edge_sim)"
     )
     parser.add_argument("--site", metavar="NAME", help="(default: last part of the prefix)")
-    parser.add_argument("--group", default="collect", help="collectors that share the messages")
+    parser.add_argument(
+        "--group", metavar="NAME", help="share the messages with others of it (default: take all)"
+    )
     parser.add_argument(
         "--client-id", metavar="ID", help="the same after a restart (default: from the host's name)"
     )
@@ -68,13 +103,6 @@ def _broker_options(parser: argparse.ArgumentParser) -> None:
         "--silent-after", type=seconds, default=180.0, metavar="S",
         help="a device that publishes nothing for so long is silent (default: 180)",
     )  # fmt: skip
-
-
-def _database(args: argparse.Namespace) -> str:
-    address = args.database or os.environ.get(_VARIABLE)
-    if not address:
-        raise UsageError(f"name the database with --database, or in ${_VARIABLE}")
-    return str(address)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -97,8 +125,9 @@ def _run(args: argparse.Namespace) -> int:
     broker.check()
     site = args.site or Path(prefix).name
     options = CollectorOptions(
-        broker, _database(args), site, args.group, silent_after_s=max(args.silent_after, 1.0)
-    )
+        broker, database_of(args, create=True), site, args.group,
+        vectors=vectors_of(args), silent_after_s=max(args.silent_after, 1.0),
+    )  # fmt: skip
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: stopped.append(number))
@@ -110,15 +139,13 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from edge_sim.fleet.collection import SiteCollection
-
-    with SiteCollection(_database(args)) as collection:
+    with open_collection(args) as collection:
         found = collection.status(args.site)
     if args.json:
         print_json({"schema": 1, "devices": found})
         return 0
     rows = [
-        (item.site, item.device, _health(item.silent, item.available), item.last_seen,
+        (item.site, item.device, _health(item), item.last_seen,
          ", ".join(f"{watch}: {state}" for watch, state in item.states.items()))
         for item in found
     ]  # fmt: skip
@@ -126,16 +153,12 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _health(silent: bool, available: bool | None) -> str:
-    if silent:
-        return "silent"
-    return "unknown" if available is None else "online" if available else "offline"
+def _health(item: DeviceStatus) -> str:
+    return ", ".join(name.replace("_", " ") for name in item.problems) or "ok"
 
 
 def _events(args: argparse.Namespace) -> int:
-    from edge_sim.fleet.collection import SiteCollection
-
-    with SiteCollection(_database(args)) as collection:
+    with open_collection(args) as collection:
         found = collection.events(
             site=args.site, device=args.device, watch=args.watch, limit=args.limit
         )
@@ -148,4 +171,34 @@ def _events(args: argparse.Namespace) -> int:
         for item in found
     ]  # fmt: skip
     print_table(("at (UTC)", "site", "device", "watch", "event", "state"), rows)
+    return 0
+
+
+def _counts(args: argparse.Namespace) -> int:
+    from edge_sim.core.events import utc_text
+
+    now_s = time.time()
+    with open_collection(args) as collection:
+        found = collection.counts(
+            utc_text(now_s - args.days * _DAY_S), utc_text(now_s + _DAY_S),
+            site=args.site, device=args.device, watch=args.watch,
+        )  # fmt: skip
+    if args.json:
+        print_json({"schema": 1, "counts": found})
+        return 0
+    print_table(("day (UTC)", "state", "changes"), [(i.day, i.state, i.changes) for i in found])
+    return 0
+
+
+def _keep(args: argparse.Namespace) -> int:
+    from edge_sim.fleet.schema import Retention
+
+    pictures = args.days if args.picture_days is None else args.picture_days
+    with open_collection(args) as collection:
+        collection.keep(args.site, Retention(args.days, pictures))
+        done = collection.forget_old()
+    days = "for ever" if args.days is None else f"for {args.days:g} days"
+    picture_days = "for ever" if pictures is None else f"for {pictures:g} days"
+    say(f"{args.site} keeps events {days}, pictures and vectors {picture_days}")
+    note(f"deleted: {done.events} events, {done.pictures} pictures, {done.partitions} whole months")
     return 0

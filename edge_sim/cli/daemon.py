@@ -20,7 +20,12 @@ from edge_sim.secrets import MaskingFormatter
 
 if TYPE_CHECKING:
     from edge_sim.runtime.config import Config
-    from edge_sim.runtime.daemon.access import DeviceAccess, RunningWebServer
+    from edge_sim.runtime.daemon.access import (
+        DeviceAccess,
+        RunningUpdater,
+        RunningWebServer,
+        UpdateAccess,
+    )
 
 
 logger = logging.getLogger(__name__)
@@ -81,6 +86,7 @@ def run_daemon(args: argparse.Namespace) -> int:
         reload=read,
         notifier=notifier,
         open_web=_open_web,
+        open_updater=_open_updater,
         config_path=args.config,
         environment=served_environment(),
     )
@@ -104,6 +110,17 @@ def _open_web(config: Config, device: DeviceAccess) -> RunningWebServer:
     """
     server: RunningWebServer = web_server_module().open_server(config, device)
     return server
+
+
+def _open_updater(config: Config, access: UpdateAccess) -> RunningUpdater:
+    """Return the running taker of packs, whose modules are imported only where it is configured.
+
+    Raises:
+        ConfigError: The extra is missing.
+    """
+    from edge_sim.fleet.updater import open_updater
+
+    return open_updater(config, access)
 
 
 def web_server_module() -> Any:

@@ -75,6 +75,9 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...]
 
 
+_NO_CAMERA = "none on this machine; `edge-sim discover` finds those of the network"
+
+
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
     parser = commands.add_parser(
@@ -237,7 +240,7 @@ def _print(report: DoctorReport) -> None:
         rows.append(("runtime", f"{runtime.name} {runtime.version} ({runtime.reason})"))
     if report.model is not None:
         rows += _model_rows(report.model)
-    rows += [("camera", camera) for camera in report.cameras or ("none found",)]
+    rows += [("camera", camera) for camera in report.cameras or (_NO_CAMERA,)]
     for name, value in rows:
         say(f"{name:<15}{value}")
     for text in report.notes:

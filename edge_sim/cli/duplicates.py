@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_sim.analysis.report.pages import CaptionedPicture, Mark, PictureRow
     from edge_sim.search.duplicates import Distinct, Group
-    from edge_sim.search.rows import IndexEntry
+    from edge_sim.search.entries import IndexEntry
     from edge_sim.search.store import IndexStore
 
 
@@ -173,7 +173,10 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
     from edge_sim.vision.embedders import open_embedder
 
     if is_file(args.place / NAME):
-        return stack.enter_context(IndexStore.open(args.place))
+        found = stack.enter_context(IndexStore.open(args.place))
+        if (state := found.update_state()) is not None:
+            note(f"{args.place}: {state}")
+        return found
     if not is_dir(args.place):
         raise SearchError(f"{args.place}: no such folder or index")
     # Near-duplicates are found by their thumbnails, so the quickest embedder serves.
@@ -181,7 +184,7 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> IndexStore:
     plan = IndexPlan(absolute(args.place), embedder.model_id, "thumbnail", kind="exact")
     folder = stack.enter_context(TemporaryDirectory(prefix="edge-sim-"))
     store = stack.enter_context(IndexStore.open(folder, create=plan))
-    report = update(store, embedder, progress=partial(watched, label="read"))
+    report = update(store, embedder, progress=partial(watched, label="read"), with_videos=False)
     for item in report.unread:
         note(f"not read: {printable(item.path)}: {printable(item.reason)}")
     return store

@@ -130,7 +130,7 @@ def _kept_path(args: argparse.Namespace) -> Path | None:
     if path is None:
         raise ConfigError(
             f"{args.config}: no explanations are kept: explanations.path is null, or the outbox is "
-            f"in memory"
+            "in memory; name a file there, with outbox.storage: disk"
         )
     return path
 

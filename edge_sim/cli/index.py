@@ -4,32 +4,48 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sim.cli import index_labels, index_measure
+from edge_sim.cli import (
+    index_import,
+    index_labels,
+    index_measure,
+    index_ray,
+    index_shards,
+    index_text,
+)
 from edge_sim.cli.index_labels import pictures_below
+from edge_sim.cli.index_ready import check_config, config_option, send_ready
 from edge_sim.cli.options import absolute
-from edge_sim.cli.output import note, print_json, print_table, progress, say
+from edge_sim.cli.output import (
+    graph_progress,
+    note,
+    print_json,
+    print_table,
+    progress,
+    say,
+)
 from edge_sim.core.files import is_dir, printable
 
 if TYPE_CHECKING:
+    from edge_sim.cli.index_text import TextFacts
     from edge_sim.core.protocols import Embedder
     from edge_sim.search.build import UpdateReport
-    from edge_sim.search.rows import BuildProgress, Info
+    from edge_sim.search.rows import BuildProgress, IndexPlan, Info
+    from edge_sim.search.shards import Shard
     from edge_sim.search.store import IndexStore
 
 
 SHOWN_FAULTS = 20
 SCHEMA = 1
 LINES_S = 10.0
-VIDEO_ADVICE = (
-    "videos are not indexed ({}); `edge-sim capture VIDEO --out DIR --count all --every 5` makes "
-    "pictures of one"
-)
 KINDS = ("auto", "exact", "exact-int8", "hnsw", "ivf-flat", "ivf-pq")
+DEFAULT_MODEL = "default"
 SCALES = ("global", "spatial", "both")
 
 
@@ -47,7 +63,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="index a folder, or bring its index up to date",
         description=build_index.__doc__,
     )
-    build.add_argument("folder", type=Path, metavar="DIR", help="pictures, subfolders included")
+    build.add_argument("folder", metavar="DIR", help="pictures, subfolders included")
     build.add_argument("--out", type=Path, required=True, metavar="INDEX", help="the index folder")
     model_options(build)
     build.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
@@ -58,7 +74,23 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="CSV or JSON with a column `file` and one per attribute, for filters (default: "
         "attributes.csv or attributes.json in DIR)",
     )
+    build.add_argument(
+        "--every",
+        metavar="SECONDS",
+        help="a frame of a video every so many seconds; `key`: its key frames (default for a new "
+        "index, else as before)",
+    )
+    build.add_argument(
+        "--regions",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="keep 16 regions of each picture: a part of it finds it (default: as before)",
+    )
+    index_text.text_option(build)
     build.add_argument("--kind", choices=KINDS, default="auto", help="auto chooses by size")
+    index_shards.shard_option(build)
+    index_ray.ray_options(build)
+    config_option(build)
     build.set_defaults(handler=build_index)
     for name, handler, text in (
         ("add", add, "bring an index up to date, or only some of its files"),
@@ -68,6 +100,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb.add_argument("index", type=Path, metavar="INDEX")
         many = "*" if name == "add" else "+"
         verb.add_argument("paths", nargs=many, type=Path, metavar="PATH", help="file or folder")
+        if name == "add":
+            config_option(verb)
         verb.set_defaults(handler=handler)
     for name, handler, text in (
         ("info", info, "print what an index holds, and its kind of search with the reason"),
@@ -76,8 +110,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         verb = verbs.add_parser(name, help=text, description=handler.__doc__)
         verb.add_argument("index", type=Path, metavar="INDEX")
         verb.set_defaults(handler=handler)
+    index_import.register(verbs)
     index_labels.register(verbs)
     index_measure.register(verbs)
+    index_shards.register(verbs, KINDS)
     for verb in verbs.choices.values():
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -85,29 +121,109 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose the model."""
     parser.add_argument(
-        "--model", default="default", metavar="SPEC", help="a .tflite file, `default`, `thumbnail`"
+        "--model",
+        metavar="SPEC",
+        help="a .tflite file, `default`, `thumbnail` (default: that of the index); another than "
+        "before fills a second index, which takes the place of the first when it is complete",
     )
 
 
 def build_index(args: argparse.Namespace) -> int:
     """Index the pictures in a folder; what is indexed already and did not change is kept."""
     from edge_sim.errors import SearchError
+    from edge_sim.search.frames import checked_sampling
     from edge_sim.search.rows import IndexPlan, VectorScale
     from edge_sim.search.store import IndexStore
     from edge_sim.vision.embedders import open_embedder
 
-    if not is_dir(args.folder):
-        raise SearchError(f"{args.folder}: no such folder")
+    index_ray.check_ray_options(args)
+    check_config(args)
+    folder = Path(args.folder)
+    if args.ray is None and not is_dir(folder):
+        raise SearchError(f"{folder}: no such folder")
+    index_text.check_text_model(args.text_model)
+    if args.text_model is not None and (args.shard or args.ray is not None):
+        raise SearchError(
+            f"--text-model goes with neither --shard nor --ray: once {args.out} is whole, run "
+            f"`edge-sim index build` on it with --text-model"
+        )
+    present = _present_plan(args.out)
+    if args.model is None:
+        args.model = DEFAULT_MODEL if present is None else present.model
     embedder = open_embedder(args.model)
     plan = IndexPlan(
-        root=absolute(args.folder),
+        root=absolute(folder),
         model_id=embedder.model_id,
         model=stored_model(args.model),
         scale=VectorScale(args.scale),
-        kind=args.kind,
+        kind="exact" if args.shard and args.kind == "auto" else args.kind,
+        regions=args.regions,
+        frames="" if args.every is None else checked_sampling(args.every),
     )
+    if args.ray is not None:
+        return index_ray.build_on_ray(args, plan, _finish)
+    if present is not None and present.model_id != plan.model_id and args.shard is None:
+        return _replace(args, plan, embedder)
     with IndexStore.open(args.out, create=plan) as store:
-        return _update(args, store, embedder, table=args.attributes)
+        return _update(
+            args,
+            store,
+            embedder,
+            table=args.attributes,
+            text_model=args.text_model,
+            shard=args.shard,
+        )
+
+
+def _finish(args: argparse.Namespace, found: Info, report: UpdateReport, seconds: float) -> None:
+    _print_report(args, found, report, seconds, None)
+    send_ready(args, found, new=report.new, took_s=seconds)
+
+
+def _present_plan(place: Path) -> IndexPlan | None:
+    """Return the settings of the index that is there; None if there is none."""
+    from edge_sim.core.files import is_file
+    from edge_sim.search import rows
+    from edge_sim.search.index_database import NAME, open_database, translated
+    from edge_sim.search.store import IndexStore
+
+    if not is_file(place / NAME):
+        return None
+    with closing(open_database(place, create=True)) as connection, translated(place / NAME):
+        if not rows.settings(connection).get("root"):
+            return None  # of a process that was killed before it wrote them
+    with IndexStore.open(place) as store:
+        store.check_pictures()
+        return store.plan
+
+
+def _replace(args: argparse.Namespace, plan: IndexPlan, embedder: Embedder) -> int:
+    """Fill a second index for another model, and put it in the place of the first at the end."""
+    from edge_sim.core.files import is_file
+    from edge_sim.search.store import IndexStore
+    from edge_sim.search.successor import open_successor, take_place
+    from edge_sim.search.text_column import NAME as TEXT
+    from edge_sim.search.text_column import carry_text_column
+
+    with IndexStore.open(args.out) as old:
+        note(
+            f"{args.out}: made with the model {old.plan.model_id}; an index for {plan.model_id} is "
+            f"made beside it, and this one is searched until that is complete"
+        )
+        store = open_successor(old, plan)
+        if not is_file(store.path / TEXT):
+            carry_text_column(old.path, store.path)
+    place = absolute(args.out)
+    with store:
+        return _update(
+            args,
+            store,
+            embedder,
+            table=args.attributes,
+            text_model=args.text_model,
+            finish=lambda: take_place(place),
+            place=place,
+        )
 
 
 def add(args: argparse.Namespace) -> int:
@@ -115,7 +231,9 @@ def add(args: argparse.Namespace) -> int:
     from edge_sim.search.store import IndexStore
     from edge_sim.vision.embedders import open_embedder
 
+    check_config(args)
     with IndexStore.open(args.index) as store:
+        store.check_pictures()
         embedder = open_embedder(store.plan.model)
         starts = [absolute(path) for path in args.paths]
         return _update(args, store, embedder, starts)
@@ -139,15 +257,22 @@ def remove(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Print what an index holds, and its kind of search with the reason."""
+    from edge_sim.search.regions import BOXES
+    from edge_sim.search.shards import read_manifest
     from edge_sim.search.store import IndexStore
+    from edge_sim.search.successor import successor_of
 
     with IndexStore.open(args.index) as store:
         found, unread = store.info(), store.unread()
+        texts = index_text.described(store)
+    successor = successor_of(found.path)
     if args.json:
         names = (
             "model_id", "scale", "dimension", "spatial_dimension", "pictures", "left_out", "kind"
         )  # fmt: skip
-        facts = {name: getattr(found, name) for name in (*names, "reason", "ready", "tags")}
+        facts = {
+            name: getattr(found, name) for name in (*names, "reason", "ready", "tags", "regions")
+        }
         print_json(
             {
                 "schema": SCHEMA,
@@ -157,6 +282,15 @@ def info(args: argparse.Namespace) -> int:
                 "unread": _plain(unread),
                 "bytes_on_disk": found.bytes_on_disk,
                 "update": None if found.update is None else _plain_update(found.update),
+                "text": texts,
+                "successor": None
+                if successor is None
+                else {
+                    "index": str(successor.path),
+                    "model_id": successor.model_id,
+                    "pictures": successor.pictures,
+                    "update": successor.update and _plain_update(successor.update),
+                },
                 **facts,
             }
         )
@@ -167,13 +301,21 @@ def info(args: argparse.Namespace) -> int:
         ("model", found.model_id),
         ("vectors", f"{found.dimension}{cells}, scale {found.scale.value}"),
         ("search", f"{found.kind}: {found.reason}"),
+        ("regions", f"{len(BOXES)} of each picture" if found.regions else "-"),
         ("on disk", f"{found.bytes_on_disk / 1e6:.1f} MB"),
         ("not read", str(found.unread)),
         ("left out", str(found.left_out)),
         ("tags", ", ".join(f"{name} {count}" for name, count in found.tags.items()) or "-"),
     ]
+    if texts is not None:
+        rows.append(("in words", str(texts)))
     if found.update is not None:
         rows.append(("update", str(found.update)))
+    if (manifest := read_manifest(found.path)) is not None:
+        state = "complete" if manifest.complete else "not finished; `edge-sim index build` goes on"
+        rows.append(("shard", f"{manifest.part}, {state}"))
+    if successor is not None:
+        rows.append(("to be replaced by", str(successor)))
     print_table([f"{found.pictures} pictures", ""], rows)
     _show_unread(unread)
     return 0
@@ -184,7 +326,7 @@ def verify(args: argparse.Namespace) -> int:
     from edge_sim.search.store import IndexStore
 
     with IndexStore.open(args.index) as store:
-        problems = store.problems()
+        problems = (*store.problems(), *index_text.problems(store.path))
     if args.json:
         found = {"index": str(args.index), "sound": not problems, "problems": problems}
         print_json({"schema": SCHEMA, **found})
@@ -214,26 +356,47 @@ def _update(
     embedder: Embedder,
     starts: Sequence[Path] = (),
     table: Path | None = None,
+    text_model: str | None = None,
+    finish: Callable[[], None] | None = None,
+    place: Path | None = None,
+    shard: Shard | None = None,
 ) -> int:
+    """Update an index and print the outcome; `finish` then puts it in its `place`."""
     from edge_sim.errors import SearchError
     from edge_sim.search.build import update
 
     started_s = time.monotonic()
+    text_encoder = index_text.planned(store, text_model)
     show = partial(watched, label="index")
-    report = update(store, embedder, starts=starts, table=table, progress=show)
-    seconds = time.monotonic() - started_s
+    report = update(
+        store,
+        embedder,
+        starts=starts,
+        table=table,
+        progress=show,
+        graph_progress=graph_progress(every_s=LINES_S),
+        shard=shard,
+    )
     found = store.info()
-    _print_report(args, found, report, seconds)
-    if not found.pictures:
-        videos = f"; {VIDEO_ADVICE.format(report.videos)}" if report.videos else ""
-        raise SearchError(f"{found.root}: no picture that can be read{videos}")
-    if report.videos and not args.json:
-        note(VIDEO_ADVICE.format(report.videos))
+    texts = index_text.fill(store, text_encoder) if found.pictures else None
+    seconds = time.monotonic() - started_s
+    if finish is not None and place is not None and found.pictures:
+        store.close()
+        finish()
+        found = replace(found, path=place)
+    _print_report(args, found, report, seconds, texts)
+    if not found.pictures and report.shard is None:
+        raise SearchError(f"{found.root}: no picture or video that can be read")
+    send_ready(args, found, new=report.new, took_s=seconds)
     return 0
 
 
 def _print_report(
-    args: argparse.Namespace, found: Info, report: UpdateReport, seconds: float
+    args: argparse.Namespace,
+    found: Info,
+    report: UpdateReport,
+    seconds: float,
+    texts: TextFacts | None,
 ) -> None:
     if args.json:
         names = (
@@ -250,6 +413,8 @@ def _print_report(
                 "reason": found.reason,
                 "unread": _plain(report.unread),
                 "seconds": round(seconds, 3),
+                "shard": None if report.shard is None else str(report.shard),
+                "text": texts,
                 **{name: getattr(report, name) for name in names},
             }
         )
@@ -264,16 +429,24 @@ def _print_report(
         f"{report.new} new, {report.changed} changed, {report.gone} gone, "
         f"{len(report.unread)} not read{left_out}"
     )
-    if not found.pictures:
+    if not found.pictures and report.shard is None:
         return  # the error that follows says so
+    part = f", shard {report.shard}" if report.shard else ""
     say(
-        f"{found.path}: ready, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
+        f"{found.path}: ready{part}, {found.pictures} pictures ({counts_text}) in {seconds:.1f} s; "
         f"search is {found.kind}"
     )
+    if texts is not None:
+        say(f"{found.path}: in words by {texts}")
 
 
-def _plain_update(state: BuildProgress) -> dict[str, int | bool]:
-    return {"done": state.done, "total": state.total, "running": state.is_running}
+def _plain_update(state: BuildProgress) -> dict[str, int | bool | str]:
+    return {
+        "done": state.done,
+        "total": state.total,
+        "running": state.is_running,
+        "stage": state.stage,
+    }
 
 
 def _plain(unread: Sequence[Any]) -> list[dict[str, str]]:

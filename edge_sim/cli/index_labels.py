@@ -13,12 +13,13 @@ from edge_sim.core.files import printable
 
 if TYPE_CHECKING:
     from edge_sim.analysis.report.pages import CaptionedPicture
+    from edge_sim.search.entries import EntryTable, IndexEntry
     from edge_sim.search.picture_map import PictureMap
-    from edge_sim.search.rows import IndexEntry
     from edge_sim.search.store import IndexStore
 
 SCHEMA = 1
-FORMS = ("csv", "jsonl", "folders", "fiftyone", "label-studio")
+MANY_FOR_TSNE = 20_000
+FORMS = ("csv", "jsonl", "folders", "fiftyone", "label-studio", "vectors")
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,7 +56,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--format",
         choices=FORMS,
         default="csv",
-        help="csv and jsonl are tables; folders has one folder per tag",
+        help="csv and jsonl are tables; folders has one folder per tag; vectors is for `import`",
     )
     export.set_defaults(handler=export_pictures)
     _register_map(verbs)
@@ -69,7 +70,31 @@ def _register_map(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     verb.add_argument("index", type=Path, metavar="INDEX")
     verb.add_argument("out", type=Path, metavar="OUT", help=".html for people, .csv for programs")
-    verb.add_argument("--groups", type=positive, metavar="N", help="default: root of half of all")
+    verb.add_argument(
+        "--layout",
+        choices=("pca", "tsne"),
+        default="pca",
+        help="pca is quick; tsne keeps alike pictures together (scikit-learn, extra `map`)",
+    )
+    verb.add_argument(
+        "--grouping",
+        choices=("kmeans", "hdbscan"),
+        default="kmeans",
+        help="hdbscan finds how many groups there are, and pictures in none (extra `map`)",
+    )
+    verb.add_argument(
+        "--groups", type=positive, metavar="N", help="of kmeans; default: root of half of all"
+    )
+    verb.add_argument(
+        "--smallest", type=positive, metavar="N", help="pictures of a group of hdbscan, default 10"
+    )
+    verb.add_argument(
+        "--examples",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="typical and odd pictures per group, default 5",
+    )
     verb.set_defaults(handler=draw_map)
 
 
@@ -163,6 +188,8 @@ def export_pictures(args: argparse.Namespace) -> int:
     from edge_sim.search.export import ExportedPicture, export
     from edge_sim.search.store import IndexStore
 
+    if args.format == "vectors":
+        return _export_vectors(args)
     with IndexStore.open(args.index) as store:
         root = store.plan.root
         pictures = [
@@ -177,6 +204,23 @@ def export_pictures(args: argparse.Namespace) -> int:
     return 0
 
 
+def _export_vectors(args: argparse.Namespace) -> int:
+    """Write `vectors.npy` and `ids.csv`, which `index import` reads."""
+    from edge_sim.search.imported import write_vectors
+    from edge_sim.search.store import IndexStore
+
+    with IndexStore.open(args.index) as store:
+        table, model_id = store.table(), store.plan.model_id
+    chosen = _passing(args, table.entries)
+    write_vectors(args.out, table.vectors[:, : table.dimension], table.entries, chosen)
+    if args.json:
+        facts = {"pictures": len(chosen), "model_id": model_id}
+        print_json({"schema": SCHEMA, "out": str(args.out), **facts})
+    else:
+        say(f"{args.out}: {len(chosen)} vectors written, of the model {model_id}")
+    return 0
+
+
 def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
     """Return the pictures of an index that are `paths`, or lie below them, relative to its root.
 
@@ -184,12 +228,17 @@ def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
         SearchError: There is none at or below one of them.
     """
     from edge_sim.errors import SearchError
+    from edge_sim.search.frames import file_of
 
     root = store.plan.root
-    present = [entry.path for entry in store.entries()]
+    present = [Path(name) for name in store.entries().names]
     found: dict[Path, None] = {}
     for path in map(absolute, paths):
-        chosen = [item for item in present if (root / item).is_relative_to(path)]
+        chosen = [
+            item
+            for item in present
+            if (root / item).is_relative_to(path) or root / file_of(item) == path
+        ]
         if not chosen:
             raise SearchError(f"{printable(path)}: no such picture in {store.path}")
         found.update(dict.fromkeys(chosen))
@@ -197,59 +246,79 @@ def pictures_below(store: IndexStore, paths: Sequence[Path]) -> list[Path]:
 
 
 def _chosen(args: argparse.Namespace, store: IndexStore) -> list[IndexEntry]:
-    from edge_sim.search.attributes import TAG
-    from edge_sim.search.filters import AttributeTable
+    found = store.entries()
+    return [found[row] for row in _passing(args, found)]
 
+
+def _passing(args: argparse.Namespace, found: EntryTable) -> list[int]:
+    """Return the rows that pass the filter of the arguments."""
     where = combined_filter(args.where, state=args.state, tags=args.tag)
-    found = list(store.entries())
     if where is None or not found:
-        return found
-    table = AttributeTable((item.facts() for item in found), keys=(TAG,))
+        return list(range(len(found)))
+    table = found.attribute_table()
     mask = table.mask(where)
     for hint in table.hints(where):
         note(printable(hint))
-    return [item for item, passed in zip(found, mask, strict=True) if passed]
+    return [int(row) for row in mask.nonzero()[0]]
 
 
 def draw_map(args: argparse.Namespace) -> int:
-    """Write where each picture lies in the plane of the two principal components, and
-    its group by k-means: a table, or a page with the most typical and the oddest picture of each
-    group."""
+    """Write where each picture lies in the plane, and its group: a table, or a page on which a
+    lasso chooses pictures, with the most typical and the oddest pictures of each group. The plane
+    is that of the two principal components or that of t-SNE."""
     from edge_sim.errors import DataError
-    from edge_sim.search.picture_map import picture_map
+    from edge_sim.search.picture_map import TSNE, MapPlan, picture_map
     from edge_sim.search.store import IndexStore
 
     kind = args.out.suffix.lower()
     if kind not in (".html", ".csv"):
         raise DataError(f"{args.out}: name a file that ends in .html or .csv")
+    plan = MapPlan(args.layout, args.grouping, args.groups, args.smallest, args.examples)
     with IndexStore.open(args.index) as store:
         table, root = store.table(), store.plan.root
-    found = picture_map(table.vectors[:, : table.dimension], args.groups)
+    if plan.layout == TSNE and len(table.entries) > MANY_FOR_TSNE:
+        note(f"t-SNE of {len(table.entries)} pictures takes minutes")
+    found = picture_map(table.vectors[:, : table.dimension], plan)
     if kind == ".csv":
         _write_points(args.out, table.entries, found)
     else:
-        _write_map_page(args.out, root, table.entries, found)
-    groups = len(found.typical)
-    if args.json:
-        facts = {"pictures": len(table.entries), "groups": groups}
-        print_json({"schema": SCHEMA, "out": str(args.out), **facts})
-    else:
-        say(f"{args.out}: {len(table.entries)} pictures in {groups} groups")
+        _write_map_page(args, root, table.entries, found)
+    _print_map(args, len(table.entries), found)
     return 0
+
+
+def _print_map(args: argparse.Namespace, pictures: int, found: PictureMap) -> None:
+    groups, alone = len(found.typical), len(found.ungrouped)
+    if args.json:
+        facts = {
+            "layout": args.layout,
+            "grouping": args.grouping,
+            "pictures": pictures,
+            "groups": groups,
+            "ungrouped": alone,
+        }
+        print_json({"schema": SCHEMA, "out": str(args.out), **facts})
+        return
+    rest = f", {alone} in none" if args.grouping == "hdbscan" else ""
+    say(f"{args.out}: {pictures} pictures in {groups} groups{rest}")
 
 
 def _write_points(path: Path, entries: Sequence[IndexEntry], found: PictureMap) -> None:
     from edge_sim.errors import DataError
     from edge_sim.search.export import write_csv
 
-    typical, odd = set(found.typical), set(found.odd)
+    def ranks(groups: Sequence[Sequence[int]]) -> dict[int, int]:
+        return {row: rank for group in groups for rank, row in enumerate(group, 1)}
+
+    typical, odd = ranks(found.typical), ranks(found.odd)
 
     def fields(row: int) -> tuple[str, ...]:
         x, y = found.points[row]
-        marks = (int(found.groups[row]) + 1, int(row in typical), int(row in odd))
+        group = int(found.groups[row]) + 1
+        marks = (group or "", f"{found.distances[row]:.4f}", typical.get(row, ""), odd.get(row, ""))
         return printable(entries[row].path), f"{x:.4f}", f"{y:.4f}", *map(str, marks)
 
-    header = ("file", "x", "y", "group", "typical", "odd")
+    header = ("file", "x", "y", "group", "distance", "typical", "odd")
     try:
         write_csv(path, header, map(fields, range(len(entries))))
     except OSError as error:
@@ -257,32 +326,35 @@ def _write_points(path: Path, entries: Sequence[IndexEntry], found: PictureMap) 
 
 
 def _write_map_page(
-    path: Path, root: Path, entries: Sequence[IndexEntry], found: PictureMap
+    args: argparse.Namespace, root: Path, entries: Sequence[IndexEntry], found: PictureMap
 ) -> None:
     from edge_sim.analysis.report import write_page
     from edge_sim.analysis.report.document import document
-    from edge_sim.analysis.report.figures import Axis, Diagram, Series, diagrams_block
-    from edge_sim.analysis.report.pages import PictureRow, grid
+    from edge_sim.analysis.report.pages import PictureRow, grid, map_block
 
-    places = found.points.tolist()
-    series = []
-    for group in range(len(found.typical)):
-        points = tuple(
-            (places[row][0], places[row][1]) for row in (found.groups == group).nonzero()[0]
-        )
-        series.append(Series("", points, f"state{group % 8}", dots=True))
-    x, y = Axis("first component"), Axis("second component")
-    rows = [
-        PictureRow(
-            f"Group {group + 1}",
-            f"{int((found.groups == group).sum())} pictures; the most typical, and the oddest",
-            _map_cards(root, entries, (typical, odd)),
-        )
-        for group, (typical, odd) in enumerate(zip(found.typical, found.odd, strict=True))
+    def row(heading: str, note_text: str, rows: Sequence[int]) -> PictureRow:
+        return PictureRow(heading, note_text, _map_cards(root, entries, rows))
+
+    rows = []
+    for group, (typical, odd) in enumerate(zip(found.typical, found.odd, strict=True)):
+        size = int((found.groups == group).sum())
+        rows.append(row(f"Group {group + 1}", f"{size} pictures; the most typical", typical))
+        if others := [item for item in odd if item not in typical]:
+            rows.append(row("", "the oddest", others))
+    if alone := found.ungrouped[: args.examples]:
+        text = f"{len(found.ungrouped)} pictures; the farthest from every group"
+        rows.append(row("In no group", text, alone))
+    names = [printable(root / entry.path) for entry in entries]
+    advice = (
+        f"Saved as chosen.txt, this list is tagged by: "
+        f"xargs -d '\\n' edge-sim index tag {absolute(args.index)} --add TAG < chosen.txt"
+    )
+    points = map_block(found.points, found.groups, names, advice)
+    facts = [
+        f"{len(entries)} pictures of {printable(root)}, laid out by {args.layout}, "
+        f"in {len(found.typical)} groups by {args.grouping}"
     ]
-    blocks = [diagrams_block([Diagram("Map", x, y, tuple(series))]), *map(grid, rows)]
-    facts = [f"{len(entries)} pictures of {printable(root)}"]
-    write_page(path, document("Map of pictures", blocks, facts=facts))
+    write_page(args.out, document("Map of pictures", [points, *map(grid, rows)], facts=facts))
 
 
 def _map_cards(
@@ -290,11 +362,11 @@ def _map_cards(
 ) -> Iterator[CaptionedPicture]:
     from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture
+    from edge_sim.search.frames import read_entry
 
     for row in dict.fromkeys(rows):
         try:
-            pixels = read_picture(root / entries[row].path)
+            pixels = read_entry(root / entries[row].path)
         except SourceError:
             pixels = None
         yield CaptionedPicture(pixels, (printable(entries[row].path),))

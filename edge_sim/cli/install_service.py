@@ -302,6 +302,11 @@ def _make_user(user: str) -> None:
             _run("useradd", "--system", "--home-dir", str(STATE), "--shell", "/bin/false", user)
 
 
+def _own_program() -> str:
+    """Return the path of edge-sim as it was called, or its name."""
+    return str(Path(sys.argv[0]).absolute()) if exists(Path(sys.argv[0])) else "edge-sim"
+
+
 def _has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
 
@@ -341,8 +346,12 @@ def _finish(args: argparse.Namespace, *, is_here: bool) -> int:
         if names := read_service_config(args.source).variables:
             note(f"write {', '.join(f'{name}=...' for name in names)} into {SECRETS}")
     if is_here and (page := _page_of(target)):
-        note(_PAGE_STEPS.format(config=target, state=STATE, page=page))
-    note(_NEXT_STEPS.format(config=target))
+        note(f"the page, where watches are made: {page}")
+        # By its path: `sudo` does not find a program of a virtual environment.
+        passwd = f"sudo {_own_program()} web passwd NAME -c {target} --state-dir {STATE}"
+        note(f"an account for it: {passwd}")
+    note(f"after a change of {target}: sudo systemctl reload edge_sim")
+    note("the log: journalctl -u edge_sim -f")
     return 1 if state.startswith("failed") else 0
 
 
@@ -422,11 +431,3 @@ web:
 """
 
 SECRETS_TEXT = "# Passwords of cameras and brokers for edge_sim, NAME=value a line.\n"
-
-_PAGE_STEPS = """\
-the page, where watches are made:  {page}
-an account for it:                 sudo edge-sim web passwd NAME -c {config} --state-dir {state}"""
-
-_NEXT_STEPS = """\
-after a change of {config}:  sudo systemctl reload edge_sim
-the log:  journalctl -u edge_sim -f"""

@@ -1,4 +1,4 @@
-"""`edge-sim model`: list, info, verify, import, pull, adapt."""
+"""`edge-sim model`: list, info, verify, import, import-text, pull, adapt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge_sim.cli import model_text
 from edge_sim.cli.options import Handler, Verbs, add_verb, context_of, gallery_options, only_watch
 from edge_sim.cli.output import byte_progress, note, print_json, print_table, progress, say
 
@@ -43,9 +44,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--out", type=Path, help="the .tflite file to write; in the folder if left out"
     )
     cut.add_argument("--license", default="unknown", help="SPDX identifier of the weights")
+    texts = model_text.register(verbs)
     fetch = _pull(verbs)
     _adapt(verbs)
-    for either in (listing, cut, fetch):
+    for either in (listing, cut, texts, fetch):
         either.add_argument(
             "--folder",
             type=Path,
@@ -73,9 +75,16 @@ def _file_verb(
 def _pull(verbs: Verbs[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     from edge_sim.vision.embedders.model_pull import PUBLIC
 
-    text = "fetch a public model and make an embedder of it"
+    text = "fetch a public model and make an embedder of it, or a text model from an address"
     fetch = _verb(verbs, "pull", pull_model, text)
-    fetch.add_argument("name", choices=sorted(PUBLIC), help="name of the model")
+    fetch.add_argument(
+        "name",
+        type=model_text.pulled_name,
+        metavar="NAME|URL",
+        help=f"{', '.join(sorted(PUBLIC))}, or the address of a .tgz, .tar or .zip with a text "
+        f"model, see `model import-text`",
+    )
+    model_text.pull_options(fetch)
     fetch.add_argument(
         "--from",
         dest="source",
@@ -105,8 +114,11 @@ DEFAULT_NAME = "default"
 
 def models_folder(args: argparse.Namespace) -> Path:
     """Return where the user's models lie: --folder, else where the system keeps a user's data."""
-    if args.folder is not None:
-        return Path(args.folder)
+    return user_models() if args.folder is None else Path(args.folder)
+
+
+def user_models() -> Path:
+    """Return the folder in which the system keeps a user's models."""
     data = os.environ.get("XDG_DATA_HOME", "")
     # https://specifications.freedesktop.org/basedir-spec: a relative path is to be ignored.
     root = Path(data) if Path(data).is_absolute() else Path("~/.local/share").expanduser()
@@ -132,15 +144,17 @@ def show_list(args: argparse.Namespace) -> int:
                 "schema": SCHEMA,
                 "folder": str(folder),
                 "models": views,
+                "text_models": model_text.views(folder),
                 "public": sorted(PUBLIC),
             }
         )
         return 0
     headers = ("name", "origin", "role", "input", "outputs", "MB", "sha256", "card")
-    print_table(headers, [_row(model, names[model.path]) for model in found])
-    for model in found:
-        if model.problem is not None:
-            note(model.problem)
+    texts, problems = model_text.rows(folder)
+    print_table(headers, [*(_row(model, names[model.path]) for model in found), *texts])
+    for problem in [*(model.problem for model in found), *problems]:
+        if problem is not None:
+            note(problem)
     note(f"imported models lie in {folder}; `edge-sim model pull` fetches {', '.join(PUBLIC)}")
     return 0
 
@@ -284,9 +298,12 @@ def pull_model(args: argparse.Namespace) -> int:
     """Fetch a public model and make an embedder of it."""
     import urllib.request
 
+    if model_text.is_place(args.name):
+        return model_text.pull_encoder(args, models_folder(args))
     from edge_sim.vision.embedders.model_import import red_to_blue_cosine
     from edge_sim.vision.embedders.model_pull import PUBLIC, pull
 
+    model_text.check_plain_pull(args)
     model = PUBLIC[args.name]
     # Proxies as the system says; the certificates of https are checked.
     opener = urllib.request.build_opener()

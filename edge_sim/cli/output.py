@@ -120,6 +120,27 @@ def _rate_text(done: int, total: int | None, elapsed_s: float) -> str:
     return f"{done}/{total}  {rate:.0f}/s  {left_s:.0f} s left"
 
 
+def graph_progress(*, every_s: float) -> Callable[[int, int], None]:
+    """Return a function that shows how many rows of all are in the file of an index.
+
+    Args:
+        every_s: Seconds between lines where stderr is no terminal.
+    """
+    started_s = printed_s = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal printed_s
+        stream, now_s = sys.stderr, time.monotonic()
+        if stream.isatty():
+            _draw(stream, "index", done, total, now_s - started_s)
+            stream.write("\n" if done >= total else "")
+        elif now_s - printed_s >= every_s:
+            printed_s = now_s
+            note(f"index {_rate_text(done, total, now_s - started_s)}")
+
+    return show
+
+
 @contextmanager
 def byte_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """Give a function that draws bytes done, of how many in all, while stderr is a terminal."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_sim.cli.collect_options import database_of, database_option
 from edge_sim.cli.options import (
     Verbs,
     add_verb,
@@ -24,9 +25,10 @@ from edge_sim.cli.parser import UsageError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from edge_sim.fleet.pack_reports import PackCount
     from edge_sim.fleet.packs import PinnedSource
     from edge_sim.fleet.publishing import FolderStatus
-    from edge_sim.fleet.updates import UpdateState
+    from edge_sim.fleet.update_state import UpdateOutcome, UpdateState
 
 _LIST_DAYS, _ROOT_DAYS = 30, 365
 
@@ -44,6 +46,7 @@ def register(commands: Verbs[argparse.ArgumentParser]) -> None:
     _add_publish(verbs)
     _add_folder_verbs(verbs)
     _add_apply(verbs)
+    _add_rollback(verbs)
     _add_key(verbs)
 
 
@@ -88,7 +91,10 @@ def _add_publish(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("packs", nargs="*", type=Path, metavar="PACK")
     _key_option(parser)
     parser.add_argument(
-        "--rollout", type=whole, default=100, metavar="PERCENT", help="share of the devices"
+        "--rollout",
+        type=whole,
+        metavar="PERCENT",
+        help="share of the devices (default: 0 with --canary, else 100)",
     )
     parser.add_argument(
         "--canary", action="append", default=[], metavar="GROUP", help="take it whatever the share"
@@ -109,7 +115,29 @@ def _add_folder_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
         parser = add_verb(verbs, name, _status, text)
         parser.add_argument("folder", type=Path, metavar="FOLDER")
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
-        parser.set_defaults(is_verdict=name == "verify")
+        parser.set_defaults(is_verdict=name == "verify", database=None, site=None, stop_above=None)
+        if name == "status":
+            _report_options(parser)
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    database_option(parser)
+    parser.add_argument("--site", metavar="NAME", help="reports of this site only")
+    parser.add_argument(
+        "--stop-above",
+        type=_share,
+        metavar="PERCENT",
+        help="stop the rollout of a version that more of the reporting devices refused or took "
+        "back; exit code 1 then",
+    )
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="private key to sign a stop with; several times",
+    )
 
 
 def _add_apply(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -135,6 +163,19 @@ def _add_apply(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("--group", default="", metavar="NAME", help="canary group, at first")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=_apply, gallery=None)
+
+
+def _add_rollback(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "rollback",
+        help="on a device: take a pack back, without a network",
+        description="Give the gallery back what it was before a pack. The same version is not "
+        "taken again. Where references were changed since, use `edge-sim gallery undo` or "
+        "`gallery rollback`.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="(default: the one taken last)")
+    gallery_options(parser)
+    parser.set_defaults(handler=_rollback)
 
 
 def _add_key(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -199,6 +240,16 @@ def _pinned(text: str) -> tuple[str, str, Path]:
     return watch, state, Path(file)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 100")
+    return share
+
+
 def _keys(paths: Sequence[Path]) -> list[Ed25519PrivateKey]:
     from edge_sim.fleet import signing
 
@@ -245,7 +296,8 @@ def _source(watch: str, state: str, path: Path) -> PinnedSource:
 def _publish(args: argparse.Namespace) -> int:
     from edge_sim.fleet.publishing import Rollout, publish
 
-    rollout = Rollout(args.rollout, tuple(args.canary))
+    percent = args.rollout if args.rollout is not None else 0 if args.canary else 100
+    rollout = Rollout(percent, tuple(args.canary))
     keys = _keys(args.key)
     listing = publish(args.folder, args.packs, keys, rollout=rollout, expires_s=_until(args.days))
     if args.json:
@@ -265,10 +317,16 @@ def _sign(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     from edge_sim.fleet import signing
-    from edge_sim.fleet.publishing import status_of
+    from edge_sim.fleet.publishing import Rollout, set_rollouts, status_of
 
     signing.check_library()
     found = status_of(args.folder, time.time())
+    counts = _counts(args)
+    failed = _failed(args, found, counts)
+    if failed and args.key:
+        stopped = {name: Rollout(0) for name in failed}
+        set_rollouts(args.folder, stopped, _keys(args.key))
+        found = status_of(args.folder, time.time())
     if args.json:
         print_json(
             {
@@ -279,11 +337,68 @@ def _status(args: argparse.Namespace) -> int:
                 "needed": found.root.packs.threshold,
                 "listing": found.listing,
                 "problems": found.problems,
+                "reports": counts,
+                "stopped": sorted(failed) if args.key else [],
             }
         )
     else:
         _print_status(found)
-    return 1 if args.is_verdict and (found.problems or found.listing is None) else 0
+        _print_counts(counts)
+        for name, count in failed.items():
+            note(_failure_text(name, count, is_stopped=bool(args.key)))
+    is_rejected = args.is_verdict and (found.problems or found.listing is None)
+    return 1 if is_rejected or failed else 0
+
+
+def _counts(args: argparse.Namespace) -> list[PackCount]:
+    """Return the reports of the devices, where a database is named."""
+    if args.is_verdict:
+        return []
+    try:
+        address = database_of(args)
+    except UsageError:
+        if args.stop_above is not None:
+            raise
+        return []
+    from edge_sim.fleet.collection import SiteCollection
+
+    with SiteCollection(address, create=False) as collection:
+        return collection.pack_counts(args.site)
+
+
+def _failed(
+    args: argparse.Namespace, found: FolderStatus, counts: Sequence[PackCount]
+) -> dict[str, PackCount]:
+    """Return the listed versions that go on being rolled out although too many devices failed."""
+    if args.stop_above is None or found.listing is None:
+        return {}
+    reported = {(item.pack, item.version): item for item in counts}
+    return {
+        item.name: count
+        for item in found.listing.packs
+        if (count := reported.get((item.name, item.version))) is not None
+        and (item.rollout_percent or item.canary)
+        and count.failed_share * 100.0 > args.stop_above
+    }
+
+
+def _failure_text(name: str, count: PackCount, *, is_stopped: bool) -> str:
+    failed = count.refused + count.rolled_back
+    what = "its rollout is stopped" if is_stopped else "name a --key to stop its rollout"
+    return f"{name} version {count.version} failed on {failed} of {count.devices} devices; {what}"
+
+
+def _print_counts(counts: Sequence[PackCount]) -> None:
+    if not counts:
+        return
+    heads = ("pack", "version", "activated", "refused", "rolled back", "refused because")
+    rows = [
+        (item.pack, item.version, item.activated, item.refused, item.rolled_back,
+         next(iter(item.reasons), ""))
+        for item in counts
+    ]  # fmt: skip
+    say("")
+    print_table(heads, rows)
 
 
 def _print_status(found: FolderStatus) -> None:
@@ -308,30 +423,51 @@ def _print_status(found: FolderStatus) -> None:
 
 def _apply(args: argparse.Namespace) -> int:
     from edge_sim.fleet import signing
-    from edge_sim.fleet.updates import PackFetcher, UpdatePolicy, update
+    from edge_sim.fleet.fetching import PackFetcher
+    from edge_sim.fleet.trial import LastDayTrial
+    from edge_sim.fleet.update_state import REFUSED, UpdatePolicy
+    from edge_sim.fleet.updates import update
 
     signing.check_library()
     context = context_of(args)
     config = context.config
     assert config is not None
     watches = {name: tuple(watch.states) for name, watch in config.watches.items()}
-    policy = UpdatePolicy(context.gallery, config.device, context.embedder(), watches)
+    trial = LastDayTrial(config, None, time.time())
+    policy = UpdatePolicy(context.gallery, config.device, context.embedder, watches, trial)
     first = _first(args)
     outcomes = update(PackFetcher(args.place), policy, first)
     if args.json:
         print_result(context, packs=outcomes)
-        return 0
-    for item in outcomes:
-        made = "" if item.revision is None else f", revision {item.revision}"
-        say(f"{item.name} version {item.version}: {item.outcome}{made}")
-    if not outcomes:
-        say("no packs are offered")
+    else:
+        for item in outcomes:
+            (note if item.outcome == REFUSED else say)(_outcome_text(item))
+        if not outcomes:
+            say("no packs are offered")
+    return 1 if any(item.outcome == REFUSED for item in outcomes) else 0
+
+
+def _outcome_text(item: UpdateOutcome) -> str:
+    made = "" if item.revision is None else f", revision {item.revision}"
+    why = "" if item.reason is None else f": {item.reason}"
+    return f"{item.name} version {item.version}: {item.outcome}{made}{why}"
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    from edge_sim.fleet.installed import roll_back
+
+    context = context_of(args)
+    found, revision = roll_back(context.gallery, args.name)
+    if args.json:
+        print_result(context, pack=found, undone_by=revision)
+    else:
+        say(f"{found.name} version {found.version}: taken back, revision {revision}")
     return 0
 
 
 def _first(args: argparse.Namespace) -> UpdateState | None:
     """Return the state to begin with, from --root and --target; None without."""
-    from edge_sim.fleet.updates import first_state
+    from edge_sim.fleet.update_state import first_state
 
     if (args.root is None) != (args.target is None):
         raise UsageError("--root and --target belong together, at the first update of a device")

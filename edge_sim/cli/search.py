@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -189,7 +189,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     asked.add_argument(
         "--text",
         metavar="WORDS",
-        help="search in words, as in 'brown dog': English nouns, with the default model",
+        help="search in words, as in 'brown dog': by the text model of the index, or by English "
+        "nouns with the default model",
+    )
+    parser.add_argument(
+        "--words",
+        action="store_true",
+        help="--text by the nouns that edge_sim knows, also where the index has a text model",
     )
     asked.add_argument(
         "--query",
@@ -216,6 +222,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--metric", choices=METRICS, default="cosine")
     parser.add_argument("--scale", choices=SCALES, default="global", help="what is compared")
     head_options(parser)
+    parser.add_argument(
+        "--whole", action="store_true", help="compare whole pictures, not the regions that are kept"
+    )
     parser.add_argument("--state", metavar="S", help="only of this state, or folder of an index")
     parser.add_argument(
         "--where",
@@ -244,7 +253,7 @@ class _Opened:
 
     Args:
         collection: The collection.
-        embedder: Its model.
+        embedder: Its model; None for imported vectors.
         head: Learned likeness to search by; None for that of the model.
         picture: Function that returns the picture of a hit.
         tag: Function that tags pictures by their names, and returns the number of new tags.
@@ -253,20 +262,24 @@ class _Opened:
     """
 
     collection: Collection
-    embedder: Embedder
+    embedder: Embedder | None
     head: Head | None
     picture: Callable[[Hit], BgrImage | None]
     tag: Callable[[list[str], str], int]
     known: Known
     cut_bars: bool
 
+    @property
+    def model_id(self) -> str:
+        """Model of the queries."""
+        own = self.collection.model_id if self.embedder is None else self.embedder.model_id
+        return own or ""
+
 
 def search(args: argparse.Namespace) -> int:
     """Find and print; exit code 0 also where nothing is found."""
-    from edge_sim.core.types import Roi
     from edge_sim.errors import DataError
     from edge_sim.gallery.gallery import checked_name
-    from edge_sim.search.queries import query_of
     from edge_sim.search.rows import VectorScale
     from edge_sim.search.searcher import Searcher, SearchFilter, adapted, adapted_query
 
@@ -284,31 +297,55 @@ def search(args: argparse.Namespace) -> int:
         where=where,
         min_score=None if args.min_score == CALIBRATED else args.min_score,
         scale=VectorScale(args.scale),
+        whole=args.whole or args.text is not None,
     )
+    if args.words and args.text is None:
+        raise SearchError("--words goes with --text")
     if args.text is not None:
         _check_text(args)
     if len(args.query) > 1 and args.metric in PIXEL_METRICS:
         raise SearchError(f"--metric {args.metric} compares pixels: give one --query")
-    region = None if args.roi is None else Roi(*args.roi)
     with _opened(args) as opened:
-        collection = opened.collection
-        query = _in_words(args, opened) if args.text is not None else None
-        query = query or query_of(
-            args.query, opened.embedder, opened.known, cut_bars=opened.cut_bars, roi=region
-        )
+        collection, query = _query_of(args, opened)
         if opened.head is not None:
             collection = adapted(collection, opened.head)
             query = adapted_query(query, opened.head)
         learned = opened.head is not None
-        least = resolved_least(args, opened.embedder.model_id, learned=learned)
+        least = resolved_least(args, opened.model_id, learned=learned)
         wanted = replace(wanted, min_score=least)
         answer = Searcher(collection).search(query, wanted)
         names = [hit.name for hit in answer.hits]
         tagged = opened.tag(names, args.tag_hits) if args.tag_hits is not None and names else 0
         if args.report is not None:
             _write_report(args, answer, opened)
-    _print(args, answer, wanted, tagged=tagged, learned=opened.head is not None)
+    text_model = collection.model_id if args.text is not None else None
+    by = _Manner(learned=opened.head is not None, text_model=text_model)
+    _print(args, answer, wanted, by, tagged=tagged)
     return 0
+
+
+def _query_of(args: argparse.Namespace, opened: _Opened) -> tuple[Collection, Query]:
+    from edge_sim.core.types import Roi
+    from edge_sim.search.queries import query_of, query_of_vectors
+
+    if args.text is not None:
+        return _in_words(args, opened)
+    if opened.embedder is None:
+        if args.roi is not None or args.metric in PIXEL_METRICS:
+            raise SearchError(
+                f"{args.index}: holds imported vectors, no pictures: search it without --roi and "
+                f"--metric {'|'.join(PIXEL_METRICS)}"
+            )
+        return opened.collection, query_of_vectors(args.query, opened.collection)
+    region = None if args.roi is None else Roi(*args.roi)
+    return opened.collection, query_of(
+        args.query,
+        opened.embedder,
+        opened.known,
+        cut_bars=opened.cut_bars,
+        roi=region,
+        regions=opened.collection.regions is not None,
+    )
 
 
 def _check_text(args: argparse.Namespace) -> None:
@@ -322,27 +359,32 @@ def _check_text(args: argparse.Namespace) -> None:
     args.plain = True
 
 
-def _in_words(args: argparse.Namespace, opened: _Opened) -> Query:
-    """Return the query of --text, and say which words are not known."""
+def _in_words(args: argparse.Namespace, opened: _Opened) -> tuple[Collection, Query]:
+    """Return what --text searches, and its query; say which words are not known."""
+    from edge_sim.cli.index_text import text_search
     from edge_sim.search.words import open_words
 
-    query, unknown = open_words(opened.embedder.model_id).query(args.text)
+    if args.index is not None and not args.words:
+        found = text_search(args.index, opened.collection, args.text)
+        if found is not None:
+            return found
+    query, unknown = open_words(opened.model_id).query(args.text)
     for word in unknown:
         note(str(word))
-    return query
+    return opened.collection, query
 
 
 def _picture_of_index(
-    root: Path, paths: set[str], name: str, side_px: int | None = None
+    root: Path, paths: Sequence[str], name: str, side_px: int | None = None
 ) -> BgrImage | None:
     """Return a picture of an index by its path in it; None if it is not there or cannot be read."""
     from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture, read_reduced
+    from edge_sim.search.frames import read_entry
 
     if name not in paths:
         return None
     try:
-        return read_picture(root / name) if side_px is None else read_reduced(root / name, side_px)
+        return read_entry(root / name, side_px)
     except SourceError:
         return None
 
@@ -360,10 +402,12 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
             if (state := index.update_state()) is not None:
                 note(f"{args.index}: {state}")
             collection = collection_of_index(index)
-            known = partial(_picture_of_index, index.plan.root, set(collection.names))
+            known = partial(_picture_of_index, index.plan.root, collection.names)
             yield _Opened(
                 collection,
-                open_embedder(args.model or index.plan.model),
+                None
+                if index.plan.is_imported and args.model is None
+                else open_embedder(args.model or index.plan.model),
                 head_for_index(args),
                 lambda hit: known(hit.name),
                 lambda names, tag: index.tag(map(Path, names), tag),
@@ -392,8 +436,16 @@ def _opened(args: argparse.Namespace) -> Iterator[_Opened]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """Likeness of a search: learned or not, and the model of the texts where it is in words."""
+
+    learned: bool
+    text_model: str | None
+
+
 def _print(
-    args: argparse.Namespace, answer: Answer, wanted: SearchFilter, *, tagged: int, learned: bool
+    args: argparse.Namespace, answer: Answer, wanted: SearchFilter, by: _Manner, *, tagged: int
 ) -> None:
     if args.json:
         print_json(
@@ -405,7 +457,8 @@ def _print(
                 "metric": wanted.metric,
                 "scale": wanted.scale.value,
                 "least": wanted.least,
-                "learned": learned,
+                "learned": by.learned,
+                "text_model": by.text_model,
                 "index": answer.kind,
                 "pictures": answer.pictures,
                 "eligible": answer.eligible,
@@ -416,8 +469,10 @@ def _print(
         return
     if answer.hits:
         _print_hits(args, answer)
-    by = f"{answer.kind}, by the learned likeness" if learned else answer.kind
-    note(f"{len(answer.hits)} of {answer.pictures} pictures ({by}){_remark(answer, wanted)}")
+    manner = f"{answer.kind}, by the learned likeness" if by.learned else answer.kind
+    if by.text_model is not None:
+        manner = f"{manner}, in words by {by.text_model}"
+    note(f"{len(answer.hits)} of {answer.pictures} pictures ({manner}){_remark(answer, wanted)}")
     if args.tag_hits is not None:
         note(f"{tagged} newly tagged {args.tag_hits}")
 
@@ -429,7 +484,12 @@ def _print_hits(args: argparse.Namespace, answer: Answer) -> None:
         [hit.rank, hit.score, *([] if score == "cosine" else [hit.cosine]), *_words(hit)]
         for hit in answer.hits
     ]
-    print_table([*heads, "state", "picture"], rows)
+    heads += ["state", "picture"]
+    if any(hit.region for hit in answer.hits):
+        heads.append("region x, y, w, h")
+        for row, hit in zip(rows, answer.hits, strict=True):
+            row.append("-" if hit.region is None else ", ".join(f"{part:g}" for part in hit.region))
+    print_table(heads, rows)
 
 
 def _words(hit: Hit) -> tuple[str, str]:

@@ -39,6 +39,7 @@ def stats(args: argparse.Namespace) -> int:
     """Print the summary of the log; exit code 0 whether or not scores drift."""
     from edge_sim.analysis.log_stats import log_stats
     from edge_sim.analysis.report import check_path, write_page
+    from edge_sim.core.events import PackReported
     from edge_sim.runtime.score_log import BadLine, Line, SourceLines, read_lines
 
     if args.plot is not None:
@@ -47,7 +48,7 @@ def stats(args: argparse.Namespace) -> int:
     watches: set[str] = set()
 
     def is_wanted(line: Line | BadLine) -> bool:
-        if isinstance(line, BadLine | SourceLines):
+        if isinstance(line, BadLine | SourceLines | PackReported):
             return True
         watches.add(line.watch)
         return args.watch in (None, line.watch)

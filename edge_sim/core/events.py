@@ -114,6 +114,30 @@ class SourceRestored(msgspec.Struct, frozen=True, tag="source_restored", tag_fie
     schema: int = SCHEMA
 
 
+class PackReported(msgspec.Struct, frozen=True, tag="pack_reported", tag_field="type"):
+    """A version of a pack is in force on this device, was refused, or was taken back.
+
+    Args:
+        pack: Name of the pack.
+        version: Version that it is about.
+        outcome: `activated`, `refused` or `rolled_back`.
+        reason: Reason of a refusal, one line; null otherwise.
+        gallery_revision: Revision of the gallery that the pack made; null where it made none.
+        observations: Observations of the device's last day that the pack was held against.
+    """
+
+    id: str
+    device: str
+    at: str
+    pack: str
+    version: int
+    outcome: str
+    reason: str | None
+    gallery_revision: int | None
+    observations: int = 0
+    schema: int = SCHEMA
+
+
 class WatchEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that every kind of event of a watch has; times as in `StateChanged`.
 
@@ -223,10 +247,38 @@ class ScoresDrifted(WatchEvent, frozen=True, tag="drift", tag_field="type"):
     observations: int | None = None
 
 
+class IndexReady(msgspec.Struct, frozen=True, tag="index_ready", tag_field="type"):
+    """An index of pictures is complete after `edge-sim index build`, `add` or `import`.
+
+    Args:
+        source: Folder of the pictures.
+        index: Folder of the index.
+        pictures: Number of pictures and frames that can be searched.
+        new: Number of them that were not in it before.
+        model: Model of their embeddings.
+        kind: Kind of search, as in `edge-sim index info`.
+        took_s: Seconds that the update took.
+    """
+
+    id: str
+    device: str
+    source: str
+    at: str
+    index: str
+    pictures: int
+    new: int
+    model: str
+    kind: str
+    took_s: float
+    schema: int = SCHEMA
+
+
 Event: TypeAlias = (
     StateChanged
     | SourceLost
     | SourceRestored
+    | IndexReady
+    | PackReported
     | SceneImpaired
     | SceneCleared
     | StateOverdue

@@ -96,18 +96,23 @@ def json_schema_of(kind: Any) -> dict[str, Any]:
     """Return the JSON schema of a section of the configuration, without internal fields.
 
     Every key has a title, its description from the docstring of its section, and, where its name
-    ends with one, its `unit`.
+    ends with one, its `unit`. A section has the first sentence of its docstring.
     """
     schema = msgspec.json.schema(kind)
-    described = {found.__name__: descriptions_of(found) for found in structs_in(kind)}
+    structs = {found.__name__: found for found in structs_in(kind)}
+    described = {name: descriptions_of(found) for name, found in structs.items()}
     for name, part in schema["$defs"].items():
+        if "description" in part:
+            part["description"] = " ".join(part["description"].partition("\n\n")[0].split())
         shown = part.get("properties", {})
         for key in [key for key, field in shown.items() if field.get("internal")]:
             del shown[key]
         for key, field in shown.items():
-            field["title"] = key.replace("_", " ").removesuffix(" s")
+            field["title"] = _title_of(key)
             if text := described.get(name, {}).get(key):
                 field["description"] = text
+            elif name in structs and key == structs[name].__struct_config__.tag_field:
+                field["description"] = f"Kind: {part['description']}"
             if unit := _unit_of(key):
                 field["unit"] = unit
     return schema
@@ -147,13 +152,18 @@ _UNITS = {
 }
 
 
+def _title_of(key: str) -> str:
+    words = key.replace("_", " ")
+    return f"{words}econd" if words.endswith(" per s") else words.removesuffix(" s")
+
+
 def _unit_of(key: str) -> str:
     return next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
 
 
-def structs_in(kind: Any) -> set[type]:
+def structs_in(kind: Any) -> set[type[msgspec.Struct]]:
     """Return all structs that values of a kind may hold."""
-    found: set[type] = set()
+    found: set[type[msgspec.Struct]] = set()
     waiting = [kind]
     while waiting:
         each = waiting.pop()

@@ -104,6 +104,40 @@ class Embedder(Protocol):
         """
 
 
+class DualEncoder(Protocol):
+    """Embeds pictures and texts into one space, for search in words. One thread per encoder.
+
+    A part that is not used need not be in memory: an index needs the pictures, a search the texts.
+    """
+
+    @property
+    def model_id(self) -> str:
+        """Identity of the model and its preprocessing; vectors of two ids are not compared."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+
+    @property
+    def input_px(self) -> int:
+        """Side of the square that pictures are brought to, pixels; larger ones gain nothing."""
+
+    def embed_picture(self, pixels: BgrImage) -> FloatVector:
+        """Return the (D,) float32 unit vector of (H, W, 3) uint8 BGR pixels of any size.
+
+        Raises:
+            PictureError: They are something else, such as a path.
+            ModelError: The model cannot be used, or its output cannot be normalised.
+        """
+
+    def embed_text(self, text: str) -> FloatVector:
+        """Return the (D,) float32 unit vector of a text; what is too long is cut off.
+
+        Raises:
+            ModelError: The model cannot be used, or its output cannot be normalised.
+        """
+
+
 class Index(Protocol):
     """Finds rows by vector. Rows are numbered from 0 in the order they were put in."""
 

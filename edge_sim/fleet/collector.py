@@ -2,7 +2,8 @@
 
 Everything runs in one thread: a message is acknowledged on the connection that brought it, after
 the transaction that holds it. What a killed collector had not acknowledged comes again, and an
-event is stored once by its id. Several collectors of one group share the messages (MQTT 5, 4.8.2).
+event is stored once by its id. Several collectors store the same, one beside the other; those of
+one group share the messages instead (MQTT 5, 4.8.2).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.errors import CollectionError, SinkError
-from edge_sim.fleet.collection import Received, SiteCollection
+from edge_sim.fleet.collection import SiteCollection
+from edge_sim.fleet.messages import Received
 from edge_sim.io.sinks.mqtt.client import MAX_PACKET_BYTES, BoundedClient, tls_context
 from edge_sim.io.sinks.options import MqttOptions
 
@@ -34,6 +36,8 @@ _WAIT_S = 0.2
 _BATCH = 500
 _BATCH_S = 0.2
 _SILENCE_CHECK_S = 5.0
+_NOTHING_RETAINED = 2
+_FORGET_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,10 @@ class CollectorOptions:
             over restarts, since the broker keeps messages for it.
         database: Address of the database.
         site: Name of the site in the collection.
-        group: Collectors of one group share the messages.
+        group: Collectors of one group share the messages; None for each has all. A mosquitto of
+            version 2.0.11 that is started again keeps nothing for those of a group until they are
+            back.
+        vectors: Address of the vectors where they are kept elsewhere.
         silent_after_s: A device that publishes nothing for so long is silent; devices publish
             their figures every 60 s unless they are configured otherwise.
         session_s: Time for which the broker keeps messages for a collector that is away.
@@ -54,7 +61,8 @@ class CollectorOptions:
     broker: MqttOptions
     database: str
     site: str
-    group: str = "collect"
+    group: str | None = None
+    vectors: str | None = None
     silent_after_s: float = 180.0
     session_s: int = 7 * 86_400
 
@@ -89,6 +97,7 @@ class Collector:
         self._retry_s = -math.inf
         self._listening_s = -math.inf
         self._silence_s = -math.inf
+        self._forget_s = -math.inf
         self._trouble = ""
 
     def run(self, is_stopped: Callable[[], bool]) -> None:
@@ -112,12 +121,18 @@ class Collector:
             CollectionError: There is no database.
             SinkError: There is no broker.
         """
-        self._collection = SiteCollection(self._options.database)
+        self._collection = self._open_collection()
         try:
             self._connect()
         except SinkError:
             self.close()
             raise
+
+    def _open_collection(self) -> SiteCollection:
+        options = self._options
+        return SiteCollection(
+            options.database, vectors=options.vectors, create=True, clock=self._clock
+        )
 
     def close(self) -> None:
         """Disconnect. Safe to call twice."""
@@ -149,6 +164,7 @@ class Collector:
         self._flush(client)
         if client.is_connected():
             self._note_silence()
+        self._forget_old()
 
     def _connect(self) -> None:
         """Connect with the password as it is now.
@@ -210,11 +226,13 @@ class Collector:
             return
         self._failures = 0
         prefix = self._options.broker.topic_prefix
-        # A shared subscription gets nothing that is retained, so that which devices there are
-        # comes by one of its own.
+        group = self._options.group
+        everything = f"{prefix}/#" if group is None else f"$share/{group}/{prefix}/#"
+        # What is retained repeats what was stored, but for which devices there are: that comes by a
+        # subscription of its own.
         client.subscribe(
             [
-                (f"$share/{self._options.group}/{prefix}/#", SubscribeOptions(qos=1)),
+                (everything, SubscribeOptions(qos=1, retainHandling=_NOTHING_RETAINED)),
                 (f"{prefix}/+/available", SubscribeOptions(qos=1, retainHandling=0)),
             ]
         )
@@ -235,7 +253,7 @@ class Collector:
         items = [item for _, item in self._waiting]
         try:
             if self._collection is None:
-                self._collection = SiteCollection(self._options.database)
+                self._collection = self._open_collection()
             rejected = self._collection.store(self._options.site, items)
         except CollectionError as error:
             self._lose_database(error)
@@ -268,6 +286,22 @@ class Collector:
             self._collection.note_silence(options.site, self._clock(), options.silent_after_s)
         except CollectionError as error:
             self._lose_database(error)
+
+    def _forget_old(self) -> None:
+        """Delete once a day what the sites do not keep any longer."""
+        if self._collection is None or self._monotonic() < self._forget_s:
+            return
+        self._forget_s = self._monotonic() + _FORGET_S
+        try:
+            done = self._collection.forget_old()
+        except CollectionError as error:
+            self._lose_database(error)
+            return
+        if done.events or done.pictures or done.partitions:
+            logger.info(
+                "deleted as too old: %d events, %d pictures, %d whole months",
+                done.events, done.pictures, done.partitions,
+            )  # fmt: skip
 
     def _lose_database(self, error: CollectionError) -> None:
         self._report(f"{error}; trying again")

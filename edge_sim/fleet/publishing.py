@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge_sim.core.events import utc_text
 from edge_sim.core.files import is_file, sync_folder
 from edge_sim.errors import PackError
@@ -165,6 +167,32 @@ def publish(
     listing = PackListing(before.version + 1, utc_text(expires_s), tuple(listed.values()))
     signed_file = signing.signed(signing.sealed(PACKS, listing), keys)
     signing.write_signed(folder / LISTING, signed_file)
+    return listing
+
+
+def set_rollouts(
+    folder: Path, rollouts: Mapping[str, Rollout], keys: Sequence[Ed25519PrivateKey]
+) -> PackListing:
+    """Give packs of a list another rollout, in a new list that expires with the one before.
+
+    Raises:
+        PackError: There is no list, it does not name a pack, or it cannot be written.
+    """
+    known = listing_at(folder)
+    if known is None:
+        raise PackError(f"{folder}: has no {LISTING}; publish a pack first")
+    before = known[1]
+    missing = sorted(set(rollouts) - {item.name for item in before.packs})
+    if missing:
+        raise PackError(f"{folder}: {LISTING} names no pack {missing[0]!r}")
+    packs = tuple(
+        item
+        if (rollout := rollouts.get(item.name)) is None
+        else msgspec.structs.replace(item, rollout_percent=rollout.percent, canary=rollout.canary)
+        for item in before.packs
+    )
+    listing = PackListing(before.version + 1, before.expires, packs)
+    signing.write_signed(folder / LISTING, signing.signed(signing.sealed(PACKS, listing), keys))
     return listing
 
 

@@ -2,7 +2,8 @@
 
 The order is that of a power cut at any moment. Keys and versions that were seen are kept first, so
 that nothing older is ever taken; the references come in one transaction last, so that the gallery
-is the old one or the new one. The installed version stands in the log of the gallery itself.
+is the old one or the new one. The installed version stands in the log of the gallery itself, and
+what is to be reported is read from there: a report that a power cut ate is made at the next check.
 """
 
 from __future__ import annotations
@@ -10,19 +11,16 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from edge_sim.core.files import is_dir, is_file, write_whole
-from edge_sim.core.protocols import Embedder
-from edge_sim.errors import ModelError, PackError
+from edge_sim.core.files import FileLock
+from edge_sim.errors import GalleryError, PackError
 from edge_sim.fleet import signing
+from edge_sim.fleet.fetching import PackFetcher
+from edge_sim.fleet.installed import installed_version
 from edge_sim.fleet.packs import (
     GALLERY,
     MAX_PACK_BYTES,
@@ -34,168 +32,24 @@ from edge_sim.fleet.packs import (
 )
 from edge_sim.fleet.publishing import LISTING, root_name
 from edge_sim.fleet.signing import PACKS, PackEntry, PackListing, RootMetadata
-from edge_sim.gallery.store import REPLACED, GalleryStore
-from edge_sim.vision.embedders.model_pull import Limits, download
+from edge_sim.fleet.update_state import (
+    ACTIVATED,
+    REFUSED,
+    RefusedPack,
+    UpdateOutcome,
+    UpdatePolicy,
+    UpdateState,
+    begun_state,
+    keep_state,
+    read_state,
+)
+from edge_sim.gallery.records import Enrolled
+from edge_sim.gallery.store import GalleryStore
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
-_DETAIL = re.compile(r"([A-Za-z0-9_-]+) version ([0-9]{1,10}) \(")
 _MOST_ROOTS = 1000
-_CHUNK_BYTES = 1 << 20
-_ADVICE = "check the network, or copy the folder here and name that"
-
-
-class UpdateState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State that a device keeps between updates.
-
-    Args:
-        root: Signed file of the root that is trusted.
-        listing_version: Highest version of a list that was accepted.
-        target: Product that this device is.
-        group: Canary group of this device; empty without one.
-    """
-
-    root: signing.SignedFile
-    listing_version: int
-    target: str
-    group: str = ""
-    schema: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class PackFetcher:
-    """Reader of the files of a folder, or of the same folder behind an HTTP server.
-
-    Args:
-        place: Path of the folder, or its http or https address.
-        stall_s: Longest time without a byte, seconds.
-        whole_s: Longest time of one file, seconds.
-        clock: Clock that returns monotonic seconds.
-    """
-
-    place: str
-    stall_s: float = 30.0
-    whole_s: float = 1800.0
-    clock: Callable[[], float] = time.monotonic
-
-    def fetch(self, name: str, out: Path, limit: int) -> bool:
-        """Write a file to `out`, at most `limit` bytes; return False if there is none.
-
-        Raises:
-            PackError: It cannot be read, is larger, or takes too long.
-        """
-        try:
-            if self.place.startswith(("http://", "https://")):
-                return self._download(name, out, limit)
-            return self._copy(Path(self.place) / name, out, limit)
-        except OSError as error:
-            raise PackError(f"{out}: cannot write ({error.strerror or error})") from error
-
-    def _download(self, name: str, out: Path, limit: int) -> bool:
-        limits = Limits(limit, self.stall_s, self.whole_s, self.clock)
-        opener = urllib.request.build_opener()
-        url = f"{self.place.rstrip('/')}/{name}"
-        try:
-            download(url, out, opener=opener, limits=limits, advice=_ADVICE)
-        except ModelError as error:
-            cause = error.__cause__
-            if isinstance(cause, urllib.error.HTTPError) and cause.code == 404:
-                return False
-            raise PackError(str(error)) from error
-        return True
-
-    def _copy(self, path: Path, out: Path, limit: int) -> bool:
-        if not is_dir(self.place):
-            raise PackError(f"{self.place}: there is no such folder; name one, or an http address")
-        if not is_file(path):
-            return False
-        try:
-            source = path.open("rb")
-        except OSError as error:
-            raise PackError(f"{path}: cannot read ({error.strerror or error})") from error
-        with source, out.open("wb") as target:
-            left = limit
-            while block := source.read(_CHUNK_BYTES):
-                left -= len(block)
-                if left < 0:
-                    raise PackError(f"{path}: larger than {limit} bytes; not read on")
-                target.write(block)
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class UpdatePolicy:
-    """Place of the files of a device, and what it is.
-
-    Args:
-        gallery: Gallery file.
-        device: Name of the device, which decides when a rollout reaches it.
-        embedder: Model in use.
-        watches: Watches of the device with their states, empty where any are allowed; None where
-            any watch is allowed.
-        clock: Clock that returns seconds since 1970.
-    """
-
-    gallery: Path
-    device: str
-    embedder: Embedder
-    watches: Mapping[str, Sequence[str]] | None = None
-    clock: Callable[[], float] = time.time
-
-    @property
-    def state_path(self) -> Path:
-        """Path of the state between updates."""
-        return self.gallery.with_name(f"{self.gallery.name}.updates.json")
-
-    @property
-    def workspace(self) -> Path:
-        """Folder of downloads, on the disk of the gallery; emptied before and after each update."""
-        return self.gallery.with_name(f".{self.gallery.name}.updates")
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateOutcome:
-    """Outcome for one pack.
-
-    Args:
-        name: Name of the pack.
-        version: Version that is offered.
-        outcome: `activated`, `current`, or `waiting` where the rollout has not reached the device.
-        revision: Revision of the gallery that it made; None if it made none.
-    """
-
-    name: str
-    version: int
-    outcome: str
-    revision: int | None = None
-
-
-def first_state(root: bytes, target: str, group: str = "", *, name: str) -> UpdateState:
-    """Return the state of a device that was never updated, from the root it was given.
-
-    Raises:
-        PackError: It is no root, or not signed by its own keys.
-    """
-    signed_file = signing.read_signed(root, name)
-    signing.check_signatures(signed_file, signing.root_in(signed_file, name), name)
-    return UpdateState(signed_file, 0, target, group)
-
-
-def read_state(path: Path) -> UpdateState | None:
-    """Return the kept state; None if there is none.
-
-    Raises:
-        PackError: It is damaged.
-    """
-    if not is_file(path):
-        return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=UpdateState)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise PackError(
-            f"{path}: is damaged; move it away and name the root again with --root"
-        ) from error
-    except OSError as error:
-        raise PackError(f"{path}: cannot read ({error.strerror or error})") from error
+_TRY_AGAIN_S = 86_400.0
+"""A refused pack is fetched and tried again so much later, on another day of scores."""
 
 
 def update(
@@ -209,16 +63,29 @@ def update(
         first: State to begin with where none is kept.
 
     Raises:
-        PackError: The folder, its list or a pack is rejected; the gallery is as it was, but for
-            packs that were activated before.
+        PackError: The folder or its list is rejected, a file is not the one that was signed, or
+            another update is at work; the gallery is as it was, but for packs that were activated
+            before. A pack that is what was signed, but does not fit, is an outcome.
     """
     signing.check_library()
-    state = read_state(policy.state_path) or first
-    if state is None:
+    try:
+        lock = FileLock(policy.lock_path)
+    except BlockingIOError as error:
+        raise PackError(f"{policy.gallery}: another update is at work; try again later") from error
+    except OSError as error:
         raise PackError(
-            f"{policy.state_path}: there is no root to trust yet; name it with --root FILE, "
-            f"and the product with --target NAME"
-        )
+            f"{policy.lock_path}: cannot make it ({error.strerror or error})"
+        ) from error
+    try:
+        return _update(fetcher, policy, first)
+    finally:
+        lock.release()
+
+
+def _update(
+    fetcher: PackFetcher, policy: UpdatePolicy, first: UpdateState | None
+) -> list[UpdateOutcome]:
+    state = begun_state(policy, first)
     workspace = policy.workspace
     try:
         shutil.rmtree(workspace, ignore_errors=True)
@@ -226,19 +93,58 @@ def update(
     except OSError as error:
         raise PackError(f"{workspace}: cannot make it ({error.strerror or error})") from error
     try:
-        listing = _refresh(fetcher, policy, state)
-        offered = [item for item in listing.packs if item.target == state.target]
-        if listing.packs and not offered:
-            others = ", ".join(sorted({item.target for item in listing.packs}))
-            raise PackError(f"{fetcher.place}: no pack for {state.target!r}, only for {others}")
-        return [_take(entry, fetcher, policy, state.group) for entry in offered]
+        state, listing = _refreshed(fetcher, policy, state, policy.workspace / "metadata")
+        offered = offered_in(listing, state, fetcher.place)
+        taken = [_taken(entry, fetcher, policy, state) for entry in offered]
+        for item in taken:
+            if isinstance(item, PackError):  # which has kept no other pack from being taken
+                raise item
+        return [item for item in taken if isinstance(item, UpdateOutcome)]
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _refresh(fetcher: PackFetcher, policy: UpdatePolicy, state: UpdateState) -> PackListing:
+def offered_in(listing: PackListing, state: UpdateState, place: str) -> list[PackEntry]:
+    """Return the packs of a list for the product of a device.
+
+    Raises:
+        PackError: There are packs, but none for it.
+    """
+    offered = [item for item in listing.packs if item.target == state.target]
+    if listing.packs and not offered:
+        others = ", ".join(sorted({item.target for item in listing.packs}))
+        raise PackError(f"{place}: no pack for {state.target!r}, only for {others}")
+    return offered
+
+
+def preview(
+    fetcher: PackFetcher, policy: UpdatePolicy, first: UpdateState | None, folder: Path
+) -> tuple[UpdateState, PackListing]:
+    """Return the state and the list that an update would go by; nothing is kept.
+
+    Args:
+        fetcher: The folder.
+        policy: The device.
+        first: State to begin with where none is kept.
+        folder: Folder for the files that are read.
+
+    Raises:
+        PackError: As `update`.
+    """
+    signing.check_library()
+    return _refreshed(fetcher, policy, begun_state(policy, first), folder / "preview", keeps=False)
+
+
+def _refreshed(
+    fetcher: PackFetcher,
+    policy: UpdatePolicy,
+    state: UpdateState,
+    scratch: Path,
+    *,
+    keeps: bool = True,
+) -> tuple[UpdateState, PackListing]:
     """Follow the roots, check the list, and keep what is trusted from now on."""
-    now_s, scratch = policy.clock(), policy.workspace / "metadata"
+    now_s = policy.clock()
     root = signing.root_in(state.root, str(policy.state_path))
     signed_file, known = state.root, state.listing_version
     for _ in range(_MOST_ROOTS):
@@ -250,14 +156,18 @@ def _refresh(fetcher: PackFetcher, policy: UpdatePolicy, state: UpdateState) -> 
         if set(after.packs.key_ids) != set(root.packs.key_ids):
             known = 0  # a stolen key may have signed any version
         root = after
-    _keep(policy, msgspec.structs.replace(state, root=signed_file, listing_version=known))
+    state = msgspec.structs.replace(state, root=signed_file, listing_version=known)
+    if keeps:
+        keep_state(policy, state)
     signing.check_fresh(root, now_s, root_name(root.version))
     if not fetcher.fetch(LISTING, scratch, signing.MAX_METADATA_BYTES):
         raise PackError(f"{fetcher.place}: there is no {LISTING}")
     signed = signing.read_signed(scratch.read_bytes(), LISTING)
     listing = _checked_listing(signed, root, known, now_s)
-    _keep(policy, msgspec.structs.replace(state, root=signed_file, listing_version=listing.version))
-    return listing
+    state = msgspec.structs.replace(state, listing_version=listing.version)
+    if keeps:
+        keep_state(policy, state)
+    return state, listing
 
 
 def _checked_listing(
@@ -276,17 +186,17 @@ def _checked_listing(
     return listing
 
 
-def _keep(policy: UpdatePolicy, state: UpdateState) -> None:
-    if read_state(policy.state_path) == state:
-        return
+def _taken(
+    entry: PackEntry, fetcher: PackFetcher, policy: UpdatePolicy, state: UpdateState
+) -> UpdateOutcome | PackError:
     try:
-        write_whole(policy.state_path, msgspec.json.encode(state))
-    except OSError as error:
-        raise PackError(f"{policy.state_path}: cannot write ({error.strerror or error})") from error
+        return _take(entry, fetcher, policy, state)
+    except PackError as error:
+        return error
 
 
 def _take(
-    entry: PackEntry, fetcher: PackFetcher, policy: UpdatePolicy, group: str
+    entry: PackEntry, fetcher: PackFetcher, policy: UpdatePolicy, state: UpdateState
 ) -> UpdateOutcome:
     if not _FILE_NAME.fullmatch(entry.file) or not 0 < entry.length <= MAX_PACK_BYTES:
         raise PackError(f"{LISTING}: the file {entry.file[:80]!r} has no valid name or length")
@@ -298,15 +208,40 @@ def _take(
         )
     if entry.version == installed:
         return UpdateOutcome(entry.name, entry.version, "current")
-    if not is_selected(entry, policy.device, group):
+    if not is_selected(entry, policy.device, state.group):
         return UpdateOutcome(entry.name, entry.version, "waiting")
+    past = state.refused.get(entry.name)
+    if past is not None and not policy.tries_again and _is_recent(past, entry, policy.clock()):
+        return UpdateOutcome(entry.name, entry.version, REFUSED, reason=past.reason)
     file = policy.workspace / "pack"
     if not fetcher.fetch(entry.file, file, entry.length):
         raise PackError(f"{fetcher.place}: there is no {entry.file}, which {LISTING} names")
     if digest_of(file) != (entry.length, entry.sha256):
         raise PackError(f"{entry.file}: is not the file that was signed; it was not opened")
-    revision = _activate(file, entry, policy)
-    return UpdateOutcome(entry.name, entry.version, "activated", revision)
+    # From here on it is what was signed: what speaks against it now does so on this device.
+    try:
+        content, observations = _tried(file, entry, policy)
+    except PackError as error:
+        if isinstance(error.__cause__, OSError):
+            raise  # a full disk is no fault of the pack
+        reason = str(error)
+        refusal = RefusedPack(entry.version, entry.sha256, reason, policy.clock())
+        _keep_refusal(policy, entry.name, refusal)
+        return UpdateOutcome(entry.name, entry.version, REFUSED, reason=reason)
+    revision = _activate(content, entry, policy, observations)
+    return UpdateOutcome(entry.name, entry.version, ACTIVATED, revision, None, observations)
+
+
+def _is_recent(past: RefusedPack, entry: PackEntry, now_s: float) -> bool:
+    is_same = (past.version, past.sha256) == (entry.version, entry.sha256)
+    return is_same and 0.0 <= now_s - past.at_s < _TRY_AGAIN_S
+
+
+def _keep_refusal(policy: UpdatePolicy, name: str, refusal: RefusedPack) -> None:
+    state = read_state(policy.state_path)
+    if state is not None:
+        refused = {**state.refused, name: refusal}
+        keep_state(policy, msgspec.structs.replace(state, refused=refused))
 
 
 def is_selected(entry: PackEntry, device: str, group: str) -> bool:
@@ -322,17 +257,25 @@ def is_selected(entry: PackEntry, device: str, group: str) -> bool:
     return number % 10_000 < entry.rollout_percent * 100
 
 
-def installed_version(gallery: Path, name: str) -> int:
-    """Return the highest version of a pack that a gallery ever had; 0 for none."""
-    if not is_file(gallery):
-        return 0
-    with GalleryStore.open(gallery, read_only=True) as store:
-        found = [_DETAIL.match(item.detail) for item in store.log() if item.verb == REPLACED]
-    return max((int(item[2]) for item in found if item and item[1] == name), default=0)
+Content = dict[str, list[Enrolled]]
+"""References of a pack, by watch."""
 
 
-def _activate(file: Path, entry: PackEntry, policy: UpdatePolicy) -> int:
-    """Try a pack that was verified, and make it a revision of the gallery."""
+def _tried(file: Path, entry: PackEntry, policy: UpdatePolicy) -> tuple[Content, int]:
+    """Return the references of a pack that was verified, and the observations it was tried on.
+
+    Raises:
+        PackError: It does not fit this device.
+        ModelError: The model of this device cannot be used.
+    """
+    try:
+        return _tried_here(file, entry, policy)
+    except GalleryError as error:
+        raise PackError(f"{entry.file}: its gallery cannot be used ({error})") from error
+
+
+def _tried_here(file: Path, entry: PackEntry, policy: UpdatePolicy) -> tuple[Content, int]:
+    observations = 0
     with OpenPack(file) as pack:
         manifest = pack.manifest
         _check_manifest(manifest, entry, policy.watches)
@@ -340,15 +283,26 @@ def _activate(file: Path, entry: PackEntry, policy: UpdatePolicy) -> int:
         pack.unpack_gallery(inner)
         with GalleryStore.open(inner, read_only=True) as offered:
             _check_states(manifest, offered)
-            refused = refusals(manifest, offered, policy.embedder, pack.picture)
+            refused = refusals(manifest, offered, policy.open_embedder(), pack.picture)
             if refused:
                 raise PackError(
                     f"{entry.file}: {refused[0][1]}; {len(refused)} of {len(manifest.pictures)} "
                     f"pinned pictures fail on this device"
                 )
+            if policy.trial is not None:
+                galleries = {watch: offered.gallery(watch) for watch in manifest.states}
+                observations = policy.trial(galleries)
             content = {watch: enrolled_in(offered, watch) for watch in manifest.states}
+            return content, observations
+
+
+def _activate(content: Content, entry: PackEntry, policy: UpdatePolicy, observations: int) -> int:
+    """Make references a revision of the gallery; return its number."""
     count = sum(map(len, content.values()))
-    detail = f"{entry.name} version {entry.version} ({count} references, {entry.sha256[:12]})"
+    detail = (
+        f"{entry.name} version {entry.version} ({count} references, {entry.sha256[:12]}, "
+        f"{observations} observations)"
+    )
     with GalleryStore.open(policy.gallery, create=True) as store:
         return store.replace(content, detail).number
 

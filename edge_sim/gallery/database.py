@@ -148,7 +148,8 @@ def check_header(path: Path) -> None:
     found = application_of(path)
     if found is None:
         raise GalleryError(
-            f"{path} is not a gallery file, or its start is damaged; it was left as it is"
+            f"{path} is not a gallery file, or its start is damaged; it was left as it is: name "
+            "another in gallery.path, or put a backup back with `edge-sim gallery restore`"
         )
     if found != GALLERY.application_id:
         raise GalleryError(f"{path} is a database of another program, not a gallery file")

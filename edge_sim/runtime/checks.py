@@ -28,9 +28,14 @@ from edge_sim.runtime import assembly
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.sinks import kind_of, sink_options
 from edge_sim.runtime.config.yaml_reader import nearest
+from edge_sim.search.store import IndexStore
 from edge_sim.vision.light import light_words
 from edge_sim.vision.probe import Mask
 
+_NO_REFERENCE = (
+    "no reference yet: its state will be unknown; take some with `edge-sim gallery capture`, or on "
+    "the page"
+)
 _KEY_FRAME_S = 5.0
 """Seconds after which the first picture of a stream is late."""
 
@@ -87,6 +92,8 @@ def device_findings(
     yield tried("model", model)
     yield from _gallery_findings(config, model_ids[0] if model_ids else None)
     yield from _storage_findings(config)
+    if config.web.collection is not None:
+        yield tried("collection", partial(_collection_text, config, config.web.collection))
     regions: dict[str, BgrImage] = {}
     read = read_frame or opened_frame
     for name in watches_of:
@@ -139,6 +146,26 @@ def _storage_findings(config: Config) -> Iterator[Finding]:
         yield Finding("review.path", False, f"{config.path(review)} is a file; name a folder")
 
 
+def _collection_text(config: Config, path: str) -> str:
+    """Return what the index of the page's collection holds.
+
+    Raises:
+        ConfigError: No page is served that could show it.
+        SearchError: It cannot be opened.
+    """
+    place = config.path(path)
+    with IndexStore.open(place) as store:
+        info = store.info()
+    if config.web.address is None:
+        raise config.error(
+            "web.collection", "web.collection: no page shows it; set web.listen as well"
+        )
+    again = "not finished: run `edge-sim index build` again"
+    rest = [] if info.ready or not info.pictures else [again]
+    unread = [f"{info.unread} files cannot be read"] if info.unread else []
+    return "; ".join([f"{info.pictures} pictures", *unread, *rest])
+
+
 def _gallery_findings(config: Config, model_id: str | None) -> Iterator[Finding]:
     try:
         store = assembly.open_gallery(config)
@@ -165,7 +192,7 @@ def _gallery_finding(
         if strays:
             hint = f"{nearest(name, strays)}; the gallery holds references of {', '.join(strays)}"
             return Finding(part, False, f"no reference{hint}, which no watch is called", {})
-        return Finding(part, True, "no reference yet: its state will be unknown", {})
+        return Finding(part, True, _NO_REFERENCE, {})
     coverage = gallery.coverage()
     levels = [*_lacking(gallery), *_calibration(store, name, gallery)]
     wrong = [str(found) for found in conflicts(gallery)]

@@ -21,6 +21,7 @@ import msgspec
 from edge_sim.core.events import (
     Event,
     EventOrigin,
+    IndexReady,
     SourceLost,
     SourceRestored,
     state_changed,
@@ -90,7 +91,7 @@ class DeciderLine(msgspec.Struct, frozen=True, tag="decider", tag_field="type"):
 
 
 Line: TypeAlias = ScoreLine | DeciderLine | Event
-SourceLines: TypeAlias = SourceLost | SourceRestored
+SourceLines: TypeAlias = SourceLost | SourceRestored | IndexReady
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_sim.core.files import is_file, is_text, printable, read_bounded, size_of
 from edge_sim.core.sqlite import kept_path, transaction
 from edge_sim.core.tables import name_key, read_table
 from edge_sim.errors import DataError, SearchError
+from edge_sim.search.filters import Column
 
 TAG = "tag"
 SCHEMA = """
@@ -71,6 +75,41 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("DROP TABLE tags")
 
 
+def facts_by_content(
+    connection: sqlite3.Connection,
+) -> tuple[list[tuple[bytes, str]], list[tuple[bytes, str, str]]]:
+    """Return every tag with its content, and the own attributes as (content, key, value)."""
+    present = _tables(connection)
+    tags: list[tuple[bytes, str]] = []
+    if "content_tags" in present:
+        tags.extend(connection.execute("SELECT sha256, tag FROM content_tags"))
+    if "tags" in present:  # an index of edge_sim 0.1
+        tags.extend(
+            connection.execute(
+                "SELECT contents.sha256, tags.tag FROM tags JOIN files ON files.id = tags.file "
+                "JOIN contents ON contents.id = files.content"
+            )
+        )
+    own: list[tuple[bytes, str, str]] = []
+    if "attributes" in present:
+        query = "SELECT sha256, key, value FROM attributes WHERE origin = ?"
+        own.extend(connection.execute(query, (OWN,)))
+    return tags, own
+
+
+def add_facts(
+    connection: sqlite3.Connection,
+    tags: Iterable[tuple[bytes, str]],
+    own: Iterable[tuple[bytes, str, str]],
+) -> None:
+    """Add tags and own attributes of contents; attributes that are there stay."""
+    connection.executemany("INSERT OR IGNORE INTO content_tags VALUES (?, ?)", tags)
+    connection.executemany(
+        "INSERT OR IGNORE INTO attributes (sha256, origin, key, value) VALUES (?, ?, ?, ?)",
+        ((sha256, OWN, key, value) for sha256, key, value in own),
+    )
+
+
 def tags_of_files(connection: sqlite3.Connection) -> dict[int, tuple[str, ...]]:
     """Return the sorted tags of each file that has any, by the number of the file."""
     present = _tables(connection)
@@ -84,18 +123,34 @@ def tags_of_files(connection: sqlite3.Connection) -> dict[int, tuple[str, ...]]:
     return {number: tuple(sorted(names)) for number, names in marked.items()}
 
 
-def attributes_of_files(connection: sqlite3.Connection) -> dict[int, dict[str, str]]:
-    """Return the attributes of each file that has any; own ones count before those of EXIF."""
+def attributes_by_key(
+    connection: sqlite3.Connection, files: NDArray[np.int64]
+) -> dict[str, Column]:
+    """Return the attributes of pictures by key; own ones count before those of EXIF.
+
+    Args:
+        connection: Database of an index.
+        files: (N,) number of the file of each row, ascending.
+    """
     if "attributes" not in _tables(connection):
         return {}
-    found: dict[int, dict[str, str]] = {}
+    found: dict[str, dict[int, str]] = {}
+    shared: dict[str, str] = {}
     query = (
         "SELECT files.id, key, value FROM attributes JOIN contents USING (sha256) "
-        f"JOIN files ON files.content = contents.id ORDER BY origin = '{OWN}', key"
+        "JOIN files ON files.content = contents.id WHERE origin = ?"
     )
-    for number, key, value in connection.execute(query):
-        found.setdefault(number, {})[key] = value
-    return found
+    for origin in (EXIF, OWN):  # one after the other: to sort a million rows takes seconds
+        for number, key, value in connection.execute(query, (origin,)):
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise TypeError("an attribute is no text")
+            found.setdefault(key, {})[number] = shared.setdefault(value, value)
+    columns = {}
+    for key in sorted(found):
+        own = found.pop(key)
+        rows = np.searchsorted(files, np.fromiter(own, np.int64, len(own)))
+        columns[key] = Column.of_texts(own.values(), rows.tolist())
+    return columns
 
 
 def tag_counts(connection: sqlite3.Connection) -> dict[str, int]:

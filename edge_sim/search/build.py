@@ -34,19 +34,22 @@ from edge_sim.errors import ModelError, SearchError
 from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
-from edge_sim.search.bars import embedding_of
-from edge_sim.search.colours import colour_cells
+from edge_sim.search.embedding import embedded_picture
+from edge_sim.search.frames import file_of
+from edge_sim.search.ivf import FileProgress
 from edge_sim.search.queries import enough_px
+from edge_sim.search.regions import reading_px
 from edge_sim.search.rows import (
     LEFT_OUT,
+    VIDEO,
     EmbeddedFile,
     IndexPlan,
     Known,
     Unread,
-    one_vector,
-    shrunk_thumbnail,
 )
+from edge_sim.search.shards import Shard, finish_shard, start_shard
 from edge_sim.search.store import IndexStore
+from edge_sim.search.videos import FrameReport, embed_videos, video_tasks
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg"})
 
@@ -67,17 +70,23 @@ class Scan:
         files: Path relative to the root -> state, in natural order.
         unread: Files and folders that cannot be accessed.
         closed: Folders among them; their content is unknown.
-        videos: Number of files that are named like videos; they are not indexed.
+        videos: Path relative to the root -> state of the files that are named like videos.
     """
 
     files: dict[Path, FileState] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
     closed: set[Path] = field(default_factory=set)
-    videos: int = 0
+    videos: dict[Path, FileState] = field(default_factory=dict)
 
 
-def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -> Scan:
-    """Return the pictures under `root`, or under `starts` inside it.
+def scan(
+    root: Path,
+    starts: Iterable[Path] = (),
+    *,
+    skip: Path | None = None,
+    shard: Shard | None = None,
+) -> Scan:
+    """Return the pictures and videos under `root`, or under `starts` inside it.
 
     Links to files are followed, links to folders are not, so a loop of links ends. A file that is
     named itself is taken whatever its suffix.
@@ -86,9 +95,11 @@ def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -
         root: An absolute folder.
         starts: Absolute files or folders under the root; none means all.
         skip: An absolute folder that is left out: the index itself.
+        shard: Part of the files to take; None takes all.
 
     Raises:
-        SearchError: There is no such folder, or a start is not there or not under the root.
+        SearchError: There is no such folder, or a start is not there, not under the root, or in
+            another shard.
     """
     if not is_dir(root):
         raise SearchError(f"{root}: no such folder")
@@ -99,15 +110,21 @@ def scan(root: Path, starts: Iterable[Path] = (), *, skip: Path | None = None) -
             raise SearchError(f"{start}: not under {root}, which is the folder of this index")
         if not exists(start):
             raise SearchError(f"{start}: no such file or folder")
+        if shard and not is_dir(start) and not shard.holds(start.relative_to(root)):
+            raise SearchError(f"{start}: belongs to another shard than {shard}")
     for start in chosen or [root]:
-        paths = _walk(start, root, found, skip) if is_dir(start) else iter([start])
+        paths = walk(start, root, found, skip) if is_dir(start) else iter([start])
         for path in paths:
-            _record_file(path, root, found)
+            if shard is None or shard.holds(path.relative_to(root)):
+                record_file(path, root, found)
     found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}
+    found.videos = {path: found.videos[path] for path in sorted(found.videos, key=natural_key)}
     return found
 
 
-def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[Path]:
+def walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[Path]:
+    """Yield the pictures under a folder; note in `found` what cannot be opened, and the videos."""
+
     def closed(error: OSError) -> None:
         folder = Path(os.fsdecode(error.filename)).relative_to(root)
         found.closed.add(folder)
@@ -119,10 +136,13 @@ def _walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[P
             name for name in below if here / name != skip and not is_made_by_programs(name)
         )
         for name in names:
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                found.videos += 1
-            elif belongs_to_pictures(here / name):
+            if is_video(here / name) or belongs_to_pictures(here / name):
                 yield here / name
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is named like a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_made_by_programs(name: str) -> bool:
@@ -133,7 +153,8 @@ def is_made_by_programs(name: str) -> bool:
     return name.startswith(".") or name.lower() in _PROGRAM_FOLDERS
 
 
-def _record_file(path: Path, root: Path, found: Scan) -> None:
+def record_file(path: Path, root: Path, found: Scan) -> None:
+    """Add a file to those found: with its state, or with the reason why it cannot be read."""
     inside = path.relative_to(root)
     try:
         state = path.stat()
@@ -144,7 +165,8 @@ def _record_file(path: Path, root: Path, found: Scan) -> None:
         # Opening a pipe or a device that is named like a picture could block for ever.
         found.unread.append(Unread(inside, "not a regular file"))
         return
-    found.files[inside] = FileState(state.st_size, state.st_mtime_ns)
+    kind = found.videos if is_video(path) else found.files
+    kind[inside] = FileState(state.st_size, state.st_mtime_ns)
 
 
 _PROGRAM_FOLDERS = frozenset(
@@ -173,7 +195,8 @@ class UpdateReport:
         embedded: Contents that went through the model.
         left_out: Pictures that stay left out by hand.
         unmatched: Names in the table of attributes that are no picture of the index.
-        videos: Number of videos in the folder, which are not indexed.
+        videos: Number of videos, whose frames count as pictures above.
+        shard: Part of the folder that the index is; None for all of it.
     """
 
     new: int = 0
@@ -185,6 +208,7 @@ class UpdateReport:
     left_out: int = 0
     unmatched: list[str] = field(default_factory=list)
     videos: int = 0
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +229,9 @@ def update(
     starts: Sequence[Path] = (),
     table: Path | None = None,
     progress: ProgressWrapper | None = None,
+    graph_progress: FileProgress | None = None,
+    with_videos: bool = True,
+    shard: Shard | None = None,
 ) -> UpdateReport:
     """Bring the index up to date with its folder, and make it ready for searches.
 
@@ -216,39 +243,79 @@ def update(
         table: Table of attributes, see `attributes.read_attributes`; None takes the one in the
             folder, if there is one.
         progress: Wrapper that shows the progress.
+        graph_progress: Called with (done, total) rows while a graph is made.
+        with_videos: Whether videos are read; those that are in the index stay.
+        shard: Part of the folder that a new index takes; None for the whole folder, or for the
+            part that the index is.
 
     Raises:
         ModelError: The index was made with another model.
-        SearchError: The folder is not there, the disk is full, or another process updates it.
+        SearchError: The folder is not there, the disk is full, another process updates it, or it
+            is another shard.
         DataError: The table of attributes cannot be used.
     """
+    store.check_pictures()
     store.check_model(embedder.model_id)
     root = store.plan.root
     table = found_table(root) if table is None else table
     facts = None if table is None else read_attributes(table)
     with store.exclusive():
-        found = scan(root, starts, skip=store.path)
         known = store.known()
-        report = UpdateReport(unread=list(found.unread), videos=found.videos)
+        shard = start_shard(
+            store.path, shard, embedder.model_id, root, is_new=not known, is_whole=not starts
+        )
+        found = scan(root, starts, skip=store.path, shard=shard)
+        report = UpdateReport(unread=list(found.unread), videos=len(found.videos), shard=shard)
         named = [path.relative_to(root) for path in starts]
-        todo = _todo(found, known, named, report)
+        bare = store.without_regions()
+        todo = _todo(found, known, named, report, bare)
+        frames = FrameReport()
+        states = {path: Known(path, *_plain(state)) for path, state in found.videos.items()}
+        tasks = video_tasks(states if with_videos else {}, known, store.plan, named, frames)
         # The progress kept in the index is that of the whole folder, which a part does not end.
-        with closing(_embed(store, embedder, todo, report, is_whole=not starts)) as done:
-            for _ in done if progress is None else progress(done, len(todo)):
+        total = None if starts else len(todo) + len(tasks)
+
+        def embedded() -> Generator[Path, None, None]:
+            yield from _embed(store, embedder, todo, report, bare=bare, total=total)
+            begun = None if total is None else (len(todo), total)
+            yield from embed_videos(store, embedder, tasks, frames, bare=bare, progress=begun)
+
+        with closing(embedded()) as done:
+            for _ in done if progress is None else progress(done, len(todo) + len(tasks)):
                 pass
+        _add_frames(report, frames)
         if not starts:
             store.end_progress()
             # Last, so that a file that was moved finds its vector.
             report.gone = _forget_gone(store, found, known)
         store.sweep([known.content for _, _, known in todo if known] if starts else None)
         if facts is not None:
-            _describe(store, facts, report)
-        store.prepare(checked=not starts)
+            describe(store, facts, report)
+            if shard is not None:  # the others have the rest of the names
+                report.unmatched = [name for name in report.unmatched if shard.holds(Path(name))]
+        store.prepare(graph_progress, checked=not starts)
+        if shard is not None and not starts:
+            counts = store.info()
+            finish_shard(store.path, pictures=counts.pictures, unread=counts.unread)
     return report
 
 
+def _plain(state: FileState) -> tuple[int, int]:
+    return state.size, state.mtime_ns
+
+
+def _add_frames(report: UpdateReport, frames: FrameReport) -> None:
+    for name in ("new", "changed", "unchanged", "embedded", "left_out"):
+        setattr(report, name, getattr(report, name) + getattr(frames, name))
+    report.unread.extend(Unread(path, reason) for path, reason in frames.unread)
+
+
 def _todo(
-    found: Scan, known: Mapping[Path, Known], named: Sequence[Path], report: UpdateReport
+    found: Scan,
+    known: Mapping[Path, Known],
+    named: Sequence[Path],
+    report: UpdateReport,
+    bare: set[int],
 ) -> list[tuple[Path, FileState, Known | None]]:
     todo = []
     for path, state in found.files.items():
@@ -259,7 +326,7 @@ def _todo(
                 report.left_out += 1
                 continue
             same = False
-        if before is not None and same:
+        if before is not None and same and before.content not in bare:
             report.unchanged += 1
             if before.fault is not None:
                 report.unread.append(Unread(path, before.fault))
@@ -269,22 +336,33 @@ def _todo(
 
 
 def _forget_gone(store: IndexStore, found: Scan, known: Mapping[Path, Known]) -> int:
+    present = found.files.keys() | found.videos.keys()
     # It is unknown whether files below a folder that cannot be opened are gone.
     gone = [
         path
         for path in known
-        if path not in found.files and not any(path.is_relative_to(item) for item in found.closed)
+        if file_of(path) not in present
+        and not any(path.is_relative_to(item) for item in found.closed)
     ]
-    return store.forget(gone) if gone else 0
+    videos = sum((known[path].fault or "").startswith(VIDEO) for path in gone)
+    return store.forget(gone) - videos if gone else 0
 
 
-def _describe(
+def describe(
     store: IndexStore, facts: Mapping[str, Mapping[str, str]], report: UpdateReport
 ) -> None:
     """Give the pictures the attributes of the table; note the names that are no picture."""
-    read = [item.path for item in store.known().values() if item.content is not None]
-    paths = {name_key(os.fsdecode(path)): path for path in read}
-    store.put_attributes({paths[name]: own for name, own in facts.items() if name in paths})
+    paths: dict[str, list[Path]] = {}
+    for item in store.known().values():
+        if item.content is not None:
+            # What is said of a video is said of all its frames.
+            for path in {file_of(item.path), item.path}:
+                paths.setdefault(name_key(os.fsdecode(path)), []).append(item.path)
+    own: dict[Path, dict[str, str]] = {}
+    for name in sorted(facts, key=len):  # the name of a frame is longer than that of its video
+        for path in paths.get(name, ()):
+            own.setdefault(path, {}).update(facts[name])
+    store.put_attributes(own)
     report.unmatched = [name for name in facts if name not in paths]
 
 
@@ -294,7 +372,8 @@ def _embed(
     todo: Sequence[tuple[Path, FileState, Known | None]],
     report: UpdateReport,
     *,
-    is_whole: bool,
+    bare: set[int],
+    total: int | None,
 ) -> Generator[Path, None, None]:
     """Yield the paths as they are done; finished ones are kept, however this ends.
 
@@ -303,26 +382,28 @@ def _embed(
         embedder: Embedder of its model.
         todo: Files to read, with their states and their entries.
         report: Report to fill.
-        is_whole: Whether these are all files of the folder that are to be read; then the index
-            keeps how many are done.
+        bare: Contents that lack their regions, to be embedded again.
+        total: Number of all files of the folder that are to be read, of which the index keeps how
+            many are done; None keeps it as it is.
     """
     plan = store.plan
     # Looking a few up, one by one, is quicker than reading all.
-    hashes = {} if len(todo) <= FEW_FILES else dict(store.hashes())
+    hashes = {} if len(todo) <= FEW_FILES else _complete(store.hashes(), bare)
+    side_px = reading_px(enough_px(embedder), regions=bool(plan.regions))
     batch: list[EmbeddedFile | Known] = []
     done = 0
 
     def keep() -> None:
-        progress = (done, len(todo)) if is_whole else None
+        progress = None if total is None else (done, total)
         hashes.update(store.put(batch, progress=progress))
 
     if len(todo) > BATCH:
         keep()
     try:
-        for before, read in _read_ahead(plan.root, todo, hashes, enough_px(embedder)):
+        for before, read in _read_ahead(plan.root, todo, hashes, side_px):
             item: EmbeddedFile | Known = read.known
             if len(todo) <= FEW_FILES:
-                hashes.update(store.hashes([read.sha256]))
+                hashes.update(_complete(store.hashes([read.sha256]), bare))
             if read.sha256 in hashes:
                 item = replace(read.known, content=hashes[read.sha256])
             elif read.picture is not None:
@@ -340,27 +421,27 @@ def _embed(
             keep()
 
 
+def _complete(hashes: Mapping[bytes, int], bare: set[int]) -> dict[bytes, int]:
+    return {sha256: number for sha256, number in hashes.items() if number not in bare}
+
+
 def _embedded(read: _Read, embedder: Embedder, plan: IndexPlan) -> EmbeddedFile | Known:
     picture = read.picture
     if picture is None or read.measured is None:
         raise ValueError("there is nothing to embed")
     try:
-        embedding = embedding_of(picture.pixels, embedder, cut_bars=plan.cuts_bars)
+        return embedded_picture(
+            replace(read.known, content=None),
+            read.sha256,
+            picture.pixels,
+            embedder,
+            plan,
+            shape=(picture.width, picture.height),
+            measured=read.measured,
+            exif=read.exif,
+        )
     except ModelError as error:
         return replace(read.known, fault=str(error))
-    small, quality = read.measured
-    return EmbeddedFile(
-        known=read.known,
-        sha256=read.sha256,
-        shape=(picture.width, picture.height),
-        sharpness=quality.sharpness,
-        contrast=quality.contrast,
-        thumbnail=shrunk_thumbnail(small),
-        vector=one_vector(embedding, plan.scale),
-        dimension=embedding.vector.size,
-        colours=colour_cells(picture.pixels),
-        exif=read.exif,
-    )
 
 
 def _count(report: UpdateReport, item: EmbeddedFile | Known, before: Known | None) -> None:
@@ -403,8 +484,33 @@ def _read(
     root: Path, path: Path, state: FileState, hashes: Mapping[bytes, int], side_px: int
 ) -> _Read:
     known = Known(path, state.size, state.mtime_ns)
+    return _content(known, lambda: picture_bytes(root / path), hashes, side_px)
+
+
+def embedded_file(
+    known: Known, read: Callable[[], bytes], embedder: Embedder, plan: IndexPlan
+) -> EmbeddedFile | Known:
+    """Return the entry of a picture from anywhere.
+
+    Args:
+        known: Entry without a content.
+        read: Function that returns the bytes, or raises `OSError` or `ValueError`.
+        embedder: Embedder of the index.
+        plan: Settings of the index.
+
+    Raises:
+        SearchError: The scale needs cells, and the model has none.
+    """
+    side_px = reading_px(enough_px(embedder), regions=bool(plan.regions))
+    found = _content(known, read, {}, side_px)
+    return found.known if found.picture is None else _embedded(found, embedder, plan)
+
+
+def _content(
+    known: Known, read: Callable[[], bytes], hashes: Mapping[bytes, int], side_px: int
+) -> _Read:
     try:
-        data = picture_bytes(root / path)
+        data = read()
         digest = sha256(data).digest()
         if digest in hashes:
             return _Read(known, digest)

@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import natural_key
 from edge_sim.search.colours import APART, Colours, colour_distances, differ_in_colour
-from edge_sim.search.rows import INDEX_THUMBNAIL_PX, IndexEntry
+from edge_sim.search.entries import IndexEntry
+from edge_sim.search.frames import file_of
+from edge_sim.search.rows import INDEX_THUMBNAIL_PX
 
 THRESHOLD = 0.82
 """From the measurement above; 0.75 gives 0.991 and 0.988, 0.90 gives 0.918 and 0.998."""
@@ -366,6 +368,8 @@ class Distinct:
 def distinct_files(root: Path, entries: Sequence[IndexEntry]) -> Distinct:
     """Return each file once; of several names the one that is no link, then the first, stays.
 
+    Frames of videos are left out.
+
     Args:
         root: Folder that the paths of the entries are relative to.
         entries: Pictures of an index.
@@ -375,6 +379,10 @@ def distinct_files(root: Path, entries: Sequence[IndexEntry]) -> Distinct:
     soft = []
     for row, entry in enumerate(entries):
         path = root / entry.path
+        if file_of(entry.path) != entry.path:
+            states.append(None)
+            soft.append(False)
+            continue  # a frame of a video is no file that could be deleted
         state = _state(path)
         states.append(state)
         soft.append(path.is_symlink())

@@ -16,9 +16,12 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from edge_sim.core.files import entries, exists, is_dir, printable, write_whole
-from edge_sim.errors import SearchError
+from edge_sim.core.images import encode_jpeg
+from edge_sim.errors import SearchError, SourceError
+from edge_sim.search.frames import file_of, read_entry
 
 UNTAGGED = "untagged"
+_FRAME_QUALITY = 92
 _LABEL_FIELDS = frozenset({"id", "name", "tags", "label", "confidence", "logits"})
 _FIRST_COLUMNS = ("file", "state", "tags", "width", "height", "bytes")
 
@@ -109,12 +112,12 @@ def _without_path(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _folders(pictures: Sequence[ExportedPicture], place: Path) -> None:
-    _new_folder(place)
+    new_folder(place)
     for item in pictures:
         for tag in item.tags or (UNTAGGED,):
             folder = place / tag
             folder.mkdir(exist_ok=True)
-            shutil.copyfile(item.file, folder / _free_name(folder, Path(item.name).name))
+            _copy(item, folder / _free_name(folder, _file_name(item)))
 
 
 def _label_studio(pictures: Sequence[ExportedPicture], place: Path) -> None:
@@ -123,7 +126,7 @@ def _label_studio(pictures: Sequence[ExportedPicture], place: Path) -> None:
     Layout: https://labelstud.io/guide/tasks and .../guide/predictions (local files are addressed
     relative to the document root of the storage).
     """
-    _new_folder(place)
+    new_folder(place)
     tasks = []
     for item, file in _copied(pictures, place / "pictures"):
         task: dict[str, object] = {
@@ -162,7 +165,7 @@ def _fiftyone(pictures: Sequence[ExportedPicture], place: Path) -> None:
     Layout: https://docs.voxel51.com/user_guide/import_datasets.html, the type of that name. Tags
     and attributes are those of the label, so a picture without a state has none.
     """
-    _new_folder(place)
+    new_folder(place)
     labels: dict[str, dict[str, object] | None] = {}
     for item, file in _copied(pictures, place / "data"):
         facts = {_field_name(key): value for key, value in _without_path(item.facts).items()}
@@ -196,9 +199,25 @@ def _copied(
     folder.mkdir()
     digits = len(str(len(pictures)))
     for number, item in enumerate(pictures, 1):
-        name = f"{number:0{digits}d}{item.file.suffix.lower()}"
-        shutil.copyfile(item.file, folder / name)
+        name = f"{number:0{digits}d}{Path(_file_name(item)).suffix.lower()}"
+        _copy(item, folder / name)
         yield item, name
+
+
+def _file_name(item: ExportedPicture) -> str:
+    """Return the name of the file that a picture is exported as; a frame becomes a JPEG."""
+    name = Path(item.name).name
+    return name if file_of(item.file) == item.file else f"{name.replace('#t=', '_')}s.jpg"
+
+
+def _copy(item: ExportedPicture, target: Path) -> None:
+    if file_of(item.file) == item.file:
+        shutil.copyfile(item.file, target)
+        return
+    try:
+        target.write_bytes(encode_jpeg(read_entry(item.file), _FRAME_QUALITY))
+    except SourceError as error:
+        raise SearchError(str(error)) from error
 
 
 def _write_table(place: Path, text: str) -> None:
@@ -207,7 +226,7 @@ def _write_table(place: Path, text: str) -> None:
     write_whole(place, text.encode("utf-8", "backslashreplace"))
 
 
-def _new_folder(place: Path) -> None:
+def new_folder(place: Path) -> None:
     if exists(place) and (not is_dir(place) or any(True for _ in entries(place))):
         raise SearchError(f"{place}: is there already; name a new or empty folder")
     place.mkdir(parents=True, exist_ok=True)

@@ -19,9 +19,9 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,28 +127,60 @@ def quoted(value: str) -> str:
     return f"{sign}{value}{sign}"
 
 
-@dataclass(slots=True, eq=False)
-class _Column:
-    """Values of one key: distinct values, and (M,) pairs of a row and the number of its value."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """Values of one key.
 
-    numbers: dict[str, int] = field(default_factory=dict)
-    rows: list[int] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
-    pairs: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+    Args:
+        values: The distinct values.
+        rows: (M,) row of each pair of a row and a value, ascending.
+        codes: (M,) number of the value of each pair.
+    """
 
-    def add(self, row: int, value: str) -> None:
-        self.rows.append(row)
-        self.codes.append(self.numbers.setdefault(value, len(self.numbers)))
+    values: Sequence[str]
+    rows: NDArray[np.int32]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str], rows: Sequence[int] | None = None) -> Column:
+        """Return the column of these values, in order of all rows, or of `rows`."""
+        values: dict[str, int] = {}
+        codes = np.array([values.setdefault(text, len(values)) for text in texts], np.int32)
+        places = np.arange(len(codes)) if rows is None else np.asarray(rows)
+        order = np.argsort(places, kind="stable")
+        return cls(tuple(values), places[order].astype(np.int32), codes[order])
+
+    @classmethod
+    def of_numbers(cls, numbers: NDArray[Any]) -> Column:
+        """Return the column of these whole numbers, one for each row."""
+        distinct, codes = np.unique(numbers.astype(np.int64), return_inverse=True)
+        values = tuple(map(str, distinct.tolist()))
+        return cls(values, np.arange(len(numbers), dtype=np.int32), codes.astype(np.int32).ravel())
+
+    def value_at(self, row: int) -> str | None:
+        """Return a value of a row; None if it has none."""
+        at = int(np.searchsorted(self.rows, row))
+        if at == len(self.rows) or self.rows[at] != row:
+            return None
+        return str(self.values[int(self.codes[at])])
 
     def mask(self, count: int, matches: Matcher) -> RowMask:
-        if self.pairs is None:
-            self.pairs = np.asarray(self.rows, np.intp), np.asarray(self.codes, np.intp)
-            self.rows, self.codes = [], []
-        found = np.fromiter(map(matches, self.numbers), np.bool_, len(self.numbers))
-        rows, codes = self.pairs
+        """Return (count,) bool, the rows with a value that matches."""
+        found = np.fromiter(map(matches, self.values), np.bool_, len(self.values))
         passed = np.zeros(count, np.bool_)
-        passed[rows[found[codes]]] = True
+        passed[self.rows[found[self.codes]]] = True
         return passed
+
+
+@dataclass(slots=True, eq=False)
+class _Pairs:
+    """Pairs of a row and a value, until they are a column."""
+
+    rows: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def column(self) -> Column:
+        return Column.of_texts(self.texts, self.rows)
 
 
 class AttributeTable:
@@ -163,21 +195,33 @@ class AttributeTable:
     def __init__(
         self, facts: Iterable[Iterable[tuple[str, str]]], *, keys: Sequence[str] = ()
     ) -> None:
-        self._columns: dict[str, _Column] = {key: _Column() for key in keys}
+        found = {key: _Pairs() for key in keys}
         count = 0
         for row, pairs in enumerate(facts):
             count = row + 1
             for key, value in pairs:
-                if key not in self._columns:
-                    self._columns[key] = _Column()
-                self._columns[key].add(row, value)
+                own = found.setdefault(key, _Pairs())
+                own.rows.append(row)
+                own.texts.append(value)
+        self._fill(count, {key: own.column for key, own in found.items()})
+
+    @classmethod
+    def of_columns(cls, count: int, makers: Mapping[str, Callable[[], Column]]) -> AttributeTable:
+        """Return the table of `count` pictures whose columns are made when they are asked for."""
+        made = cls(())
+        made._fill(count, makers)
+        return made
+
+    def _fill(self, count: int, makers: Mapping[str, Callable[[], Column]]) -> None:
         self._count = count
+        self._makers = makers
+        self._columns: dict[str, Column] = {}
         self._masks: dict[tuple[str, str], RowMask] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Keys, sorted."""
-        return tuple(sorted(self._columns))
+        return tuple(sorted(self._makers))
 
     def mask(self, wanted: Filter) -> RowMask:
         """Return (N,) bool, the rows that pass.
@@ -185,14 +229,18 @@ class AttributeTable:
         Raises:
             SearchError: No picture has a key, or a bound meets values that have no order.
         """
-        return self._mask(wanted.root)
+        if isinstance(wanted.root, Comparison):
+            return self._compared(wanted.root)
+        # The whole filter is remembered too: joining masks of a million rows takes as long as a
+        # search of them.
+        return self._remembered(("", str(wanted)), lambda: self._mask(wanted.root))
 
     def hints(self, wanted: Filter) -> list[str]:
         """Return a line for each value that no picture has, with the nearest that one has."""
         lines = []
         comparisons = list(wanted.comparisons())
         for comparison in comparisons:
-            present = self._column(comparison.key).numbers
+            present = self._column(comparison.key).values
             for value, equal in comparison.values:
                 if value.endswith("*") or value in present or any(map(equal, present)):
                     continue
@@ -210,32 +258,45 @@ class AttributeTable:
         if part.word == "not":
             return ~masks[0]
         join = np.logical_and if part.word == "and" else np.logical_or
-        return np.asarray(join.reduce(masks), np.bool_)
+        joined = masks[0]
+        for mask in masks[1:]:
+            joined = join(joined, mask)
+        return joined
 
     def _compared(self, part: Comparison) -> RowMask:
         column = self._column(part.key)
-        if part.bound is not None and column.numbers:
+        if part.bound is not None and column.values:
             orderly = _is_number if _is_number(part.bound) else _is_date
-            if not any(orderly(value) or _is_date(value) for value in column.numbers):
-                some = quoted(next(iter(column.numbers)))
+            if not any(orderly(value) or _is_date(value) for value in column.values):
+                some = quoted(next(iter(column.values)))
                 raise SearchError(
                     f"{part.text}: the values of {part.key!r} are neither numbers nor dates "
                     f"(one is {some}); compare with = or in (a, b)"
                 )
-        known = self._masks.get((part.key, part.text))
-        if known is None:
+
+        def made() -> RowMask:
             mask = column.mask(self._count, part.matches)
-            known = ~mask if part.negated else mask
+            return ~mask if part.negated else mask
+
+        return self._remembered((part.key, part.text), made)
+
+    def _remembered(self, name: tuple[str, str], make: Callable[[], RowMask]) -> RowMask:
+        known = self._masks.get(name)
+        if known is None:
+            known = make()
             if len(self._masks) >= MAX_MASKS:
                 self._masks.clear()
             known.flags.writeable = False
-            self._masks[part.key, part.text] = known
+            self._masks[name] = known
         return known
 
-    def _column(self, key: str) -> _Column:
+    def _column(self, key: str) -> Column:
         if key in self._columns:
             return self._columns[key]
-        near = difflib.get_close_matches(key, self._columns, 1)
+        if key in self._makers:
+            self._columns[key] = self._makers[key]()
+            return self._columns[key]
+        near = difflib.get_close_matches(key, self._makers, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise SearchError(f"no picture has {key!r}; {hint}filter by {', '.join(self.keys)}")
 

@@ -33,6 +33,7 @@ from edge_sim.search.exact import (
 )
 from edge_sim.search.ivf import LEAST_ROWS, FileProgress, open_ivf, write_ivf
 from edge_sim.search.segments import SegmentedIndex, SegmentedRows
+from edge_sim.search.subsets import Subsets
 
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
@@ -45,10 +46,15 @@ at 256 in 1.39 ms, as medians of one thread of a busy machine. Over 1,000,000 x 
 a hundred queries end in another bunch; the graph takes 2.3, 2.9 and 3.2 ms (mapped, busy)."""
 POOL, POOL_PER_K = 96, 1.2
 """Least number of candidates ranked exactly, and number per result; 1.5 times it gained 0.0001."""
+FILTERED_SHARE = 2.0
+"""Times the number of candidates of which k pass a filter by chance: the farther of them lie in
+other groups, which a narrow walk misses."""
 WIDENINGS = (1, 4)
 """Times that the pool is made larger while a filter lets fewer than k of it through."""
 GREATEST_PART = 0.5
 """Part of the rows from which a pass over all of them is as quick as the graph."""
+SMALL = 512
+"""Number of rows up to which a pass over all is as quick as a walk, and misses none."""
 FEW = 20_000
 """Number of rows up to which a filtered search is a pass over them."""
 STORAGES = {"int8": "i8", "float16": "f16"}
@@ -75,6 +81,7 @@ class HnswIndex:
         self._graph = graph
         self._originals = originals
         self._exact = ExactIndex(originals, metric=metric, unit=True)
+        self._subsets = Subsets(originals)
         name = getattr(originals, "filename", None)
         self._file = None if name is None else Path(name)
         self._whole = self._file_state()
@@ -108,7 +115,14 @@ class HnswIndex:
         left = eligible(among, len(self))
         if left == 0:
             return NOTHING
-        if least or (among is not None and left <= FEW) or k > GREATEST_PART * left:
+        if among is not None and not least:
+            asked = checked_question(vector, k, self.dimension, metric=self.metric, least=False)
+            self._check_whole()
+            within = self._subsets.search(asked, k, among, left)
+            if within is not None:
+                return within
+        is_small = len(self) <= SMALL or (among is not None and left <= FEW)
+        if least or is_small or k > GREATEST_PART * left:
             return self._exact.search(question.vector, k, among=among, least=least)
         found = self._passing(question.vector, k, among, len(self) / left)
         if found is None:
@@ -125,7 +139,7 @@ class HnswIndex:
         pool = max(min(POOL, self._width), POOL_PER_K * k)
         if among is not None:
             # By chance alone, fewer than k of so many pass in one search of a thousand.
-            pool = max(pool, (k + 3.0 * k**0.5 + 3.0) * scarcity)
+            pool = max(pool, FILTERED_SHARE * (k + 3.0 * k**0.5 + 3.0) * scarcity)
         for wider in WIDENINGS:
             wanted = round(wider * pool)
             width = max(self._width, round(WIDTH_PER_K * k), wanted)

@@ -189,14 +189,15 @@ def grouped_rows(count: int, dimension: int, *, seed: int = 0) -> NDArray[np.flo
 def _built_s(kind: str, half: float | None, whole: float | None, ratio: float) -> float | None:
     """Return the time to build `ratio` times as many rows as took `whole` seconds.
 
-    The graph: 0.17 ms of processor time per row of the first 20,000 (256 numbers, Zen 4), 0.58 at
-    60,000 and 0.8 at 260,000, where its nodes no longer fit into the cache. Lists: training takes
+    The graph: 0.1 ms of processor time per row of the first 10,000 (256 numbers, Zen 4), 0.29 up to
+    100,000, 0.55 up to 400,000 and 0.95 from there to 1,000,000, where its nodes no longer fit into
+    the cache: 770 s in all on a machine with other work. Lists: training takes
     about the same time for any number of rows, the rest grows with it.
     """
     if whole is None or ratio <= 1.0:
         return whole
     if kind == "hnsw":
-        return whole * ratio * (1.0 + 1.1 * math.log(ratio))
+        return whole * ratio * (1.0 + 1.4 * math.log(ratio))
     slope = whole if half is None else max(0.0, whole - half) / 0.5
     return whole + slope * (ratio - 1.0)
 

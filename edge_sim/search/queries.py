@@ -4,11 +4,11 @@ cat.jpg                 a picture file
 clip.mp4#t=12.5         the frame of a video at 12.5 s from its start
 r7f3a                   a reference of the gallery that is searched, by its id
 cats/1.jpg              a picture of the index that is searched, by its path in it
+vector.npy              a vector, where imported vectors are searched
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,15 +19,14 @@ from edge_sim.core.images import thumbnail
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import THUMBNAIL_PX, BgrImage, Embedding, FloatVector, Roi
 from edge_sim.core.vectors import normalised
-from edge_sim.errors import SearchError, SourceError
-from edge_sim.io.sources.options import SourceOptions
+from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import read_picture, read_reduced
-from edge_sim.io.sources.video import open_video
 from edge_sim.search.bars import embedding_of
-from edge_sim.search.searcher import Query
+from edge_sim.search.frames import read_frame, split_frame
+from edge_sim.search.regions import reading_px
+from edge_sim.search.searcher import Collection, Query
 
 MAX_QUERIES = 100
-_FRAME = re.compile(r"(?P<file>.+)#t=(?P<time>\d{1,7}(?:\.\d{1,6})?)")
 Known = Callable[[str, int | None], BgrImage | None]
 """Function that returns the picture of a name in the collection, at a size that is enough to squash
 it to so many pixels, or whole; None if it has none."""
@@ -40,6 +39,7 @@ def query_of(
     *,
     cut_bars: bool,
     roi: Roi | None = None,
+    regions: bool = False,
 ) -> Query:
     """Return the query of one picture, or of several: the mean of their embeddings.
 
@@ -49,6 +49,7 @@ def query_of(
         known: Function that finds a picture of the collection by its name.
         cut_bars: Whether bars were cut off the pictures that are searched; see `bars.embedding_of`.
         roi: Region of each picture that is searched for; None takes all of it.
+        regions: Whether the collection keeps regions, and was read larger for them.
 
     Raises:
         SearchError: There is no such picture, or their number is out of range.
@@ -56,7 +57,7 @@ def query_of(
     """
     if not 1 <= len(names) <= MAX_QUERIES:
         raise SearchError(f"give 1 to {MAX_QUERIES} pictures to search by, got {len(names)}")
-    side_px = enough_px(embedder)
+    side_px = reading_px(enough_px(embedder), regions=regions)
     found = []
     for name in names:
         pixels = picture_of(name, known, side_px=None if roi is not None else side_px)
@@ -64,6 +65,46 @@ def query_of(
             pixels = _cropped(pixels, roi, name)
         found.append(query_of_pixels(pixels, embedder, cut_bars=cut_bars))
     return found[0] if len(found) == 1 else _mean(found)
+
+
+def query_of_vectors(names: Sequence[str], own: Collection) -> Query:
+    """Return the query of one vector, or of several: their mean. No model is needed.
+
+    Args:
+        names: Pictures of the collection, or .npy files that hold one vector each, 1 to 100.
+        own: Collection that is searched.
+
+    Raises:
+        SearchError: There is no such picture or file, or it holds no vector of this length.
+    """
+    if not 1 <= len(names) <= MAX_QUERIES:
+        raise SearchError(f"give 1 to {MAX_QUERIES} ids to search by, got {len(names)}")
+    blank = np.zeros((THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    found = [
+        Query(Embedding(_vector_of(name, own), None, own.model_id or ""), blank) for name in names
+    ]
+    return found[0] if len(found) == 1 else _mean(found)
+
+
+def _vector_of(name: str, own: Collection) -> FloatVector:
+    if name in own.names:
+        return np.array(own.vectors[own.names.index(name)][: own.dimension], np.float32)
+    path = Path(name)
+    if path.suffix.lower() != ".npy" or not is_file(path):
+        raise SearchError(
+            f"{printable(name)}: none of the ids that are searched, and no .npy file; these are "
+            f"imported vectors, which have no model for pictures"
+        )
+    try:
+        vector = np.lib.format.open_memmap(path, mode="r")
+        if vector.size != own.dimension or vector.dtype.kind not in "fiu":
+            raise ValueError(f"not one vector of {own.dimension} numbers")
+        unit: FloatVector = normalised(np.array(vector, np.float32).reshape(1, -1))[0]
+    except (OSError, ValueError, EOFError, OverflowError) as error:
+        raise SearchError(f"{printable(name)}: cannot be searched by ({error})") from error
+    if not unit.any():
+        raise SearchError(f"{printable(name)}: cannot be searched by (it is all zeros)")
+    return unit
 
 
 def query_of_pixels(pixels: BgrImage, embedder: Embedder, *, cut_bars: bool) -> Query:
@@ -100,9 +141,9 @@ def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrIma
     path = Path(name)
     if is_file(path):
         return read_picture(path) if side_px is None else read_reduced(path, side_px)
-    frame = _FRAME.fullmatch(name)
-    if frame is not None:
-        return frame_of_video(Path(frame["file"]), float(frame["time"]))
+    frame = split_frame(name)
+    if frame is not None and is_file(frame[0]):
+        return read_frame(Path(frame[0]), frame[1])
     pixels = known(name, side_px)
     if pixels is None:
         raise SearchError(
@@ -110,26 +151,6 @@ def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrIma
             f"of a video is FILE#t=SECONDS"
         )
     return pixels
-
-
-def frame_of_video(path: Path, at_s: float) -> BgrImage:
-    """Return the first frame of a video at or after `at_s` seconds from its start.
-
-    Raises:
-        SourceError: The video cannot be read, or ends before.
-    """
-    source = open_video(str(path), SourceOptions(name=printable(path)))
-    start_s = last_s = None
-    try:
-        while (frame := source.read()) is not None:
-            start_s = frame.captured_at_s if start_s is None else start_s
-            last_s = frame.captured_at_s - start_s
-            if last_s >= at_s - 1e-6:
-                return frame.pixels
-    finally:
-        source.close()
-    length = "no frame" if last_s is None else f"{last_s:.1f} s"
-    raise SourceError(f"{printable(path)}: has no frame at {at_s:g} s; it has {length}")
 
 
 def _cropped(pixels: BgrImage, roi: Roi, name: str) -> BgrImage:

@@ -17,19 +17,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core.files import printable
 from edge_sim.core.images import measure, squash
 from edge_sim.core.ranking import Rows
-from edge_sim.core.sqlite import kept_figure, kept_path, transaction
+from edge_sim.core.sqlite import kept_path, transaction
 from edge_sim.core.types import BgrImage, Embedding, FloatMatrix, FloatVector, GrayImage
 from edge_sim.errors import SearchError
 from edge_sim.gallery.head import unit_cells
-from edge_sim.search import attributes
+from edge_sim.search import attributes, regions
 from edge_sim.search.colours import COLOUR_BYTES, SIDE, Colours
+from edge_sim.search.entries import EntryTable
+from edge_sim.search.frames import KEY_FRAMES
 
 INDEX_THUMBNAIL_PX = 48
 """Side of the grey thumbnails that near-duplicates are found by, pixels."""
 _GREY_BYTES = INDEX_THUMBNAIL_PX * INDEX_THUMBNAIL_PX
+IMPORTED = "imported"
+"""Spec of the model of an index of imported vectors, which no embedder has."""
 
 
 class VectorScale(str, Enum):
@@ -50,10 +53,15 @@ class IndexPlan:
     Args:
         root: Folder of the pictures.
         model_id: Model of the embedder.
-        model: Spec that opens the same embedder again: `default`, `thumbnail` or a path.
+        model: Spec that opens the same embedder again: `default`, `thumbnail` or a path; `imported`
+            for vectors without a model.
         scale: Part of the embeddings that is kept; `both` can be searched in all three ways.
         kind: Key of `edge_sim.search.indexes.KINDS`, or `auto`: chosen by size.
         cuts_bars: Whether pictures are embedded without their bars; see `edge_sim.search.bars`.
+        frames: Frames of videos that are taken, see `frames.checked_sampling`; empty takes key
+            frames in a new index, and those of before in another.
+        regions: Whether regions of the pictures are kept, see `edge_sim.search.regions`; None takes
+            none in a new index, and does as before in another.
     """
 
     root: Path
@@ -62,57 +70,13 @@ class IndexPlan:
     scale: VectorScale = VectorScale.GLOBAL
     kind: str = "auto"
     cuts_bars: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """Picture in the index.
-
-    Args:
-        path: Path relative to the root.
-        width: Width, pixels.
-        height: Height, pixels.
-        file_bytes: Size of the file, bytes.
-        sharpness: Sharpness, as in `Quality`.
-        contrast: Contrast, as in `Quality`.
-        content: Number of the content, equal for files that are byte for byte the same.
-        tags: Sorted tags.
-        own: Attributes from the table of the folder and from EXIF.
-    """
-
-    path: Path
-    width: int
-    height: int
-    file_bytes: int
-    sharpness: float
-    contrast: float
-    content: int
-    tags: tuple[str, ...] = ()
-    own: Mapping[str, str] = field(default_factory=dict)
+    frames: str = ""
+    regions: bool | None = None
 
     @property
-    def state(self) -> str:
-        """Name of the folder that the picture lies in; empty directly under the root."""
-        return self.path.parent.name
-
-    @property
-    def attributes(self) -> Mapping[str, str]:
-        """Attributes for filters, besides tags."""
-        return {
-            **self.own,
-            "path": printable(self.path),
-            "folder": self.path.parent.as_posix(),
-            "state": self.state,
-            "suffix": self.path.suffix.lower().lstrip("."),
-            "width": str(self.width),
-            "height": str(self.height),
-            "bytes": str(self.file_bytes),
-        }
-
-    def facts(self) -> Iterator[tuple[str, str]]:
-        """Yield the (key, value) pairs that filters see: the attributes, and each tag as `tag`."""
-        yield from self.attributes.items()
-        yield from ((attributes.TAG, tag) for tag in self.tags)
+    def is_imported(self) -> bool:
+        """True if the index holds imported vectors, and no pictures."""
+        return self.model == IMPORTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +99,7 @@ class PictureTable:
         graph: File that the kind has beside the vectors; None where there is none.
     """
 
-    entries: tuple[IndexEntry, ...]
+    entries: EntryTable
     vectors: Rows
     dimension: int
     kind: str
@@ -147,20 +111,26 @@ class BuildProgress:
     """Update that is running, or that was stopped before its end.
 
     Args:
-        done: Number of files that are in the index.
-        total: Number of files to read.
+        done: Number of files that are in the index, or of rows that are in its graph.
+        total: Number of files to read, or of rows.
         is_running: Whether a process is at work on it.
+        verb: Verb of `edge-sim index` that goes on with it.
+        stage: `GRAPH` while the file of the kind of index is made; empty before.
     """
 
     done: int
     total: int
     is_running: bool
+    verb: str = "build"
+    stage: str = ""
 
     def __str__(self) -> str:
         share = f"{100 * self.done // max(1, self.total)} %, {self.done} of {self.total} files"
+        if self.stage == GRAPH:
+            share = share.removesuffix("files") + "rows in the graph"
         if self.is_running:
             return f"being built by another process: {share}"
-        return f"stopped at {share}; `edge-sim index build` goes on"
+        return f"stopped at {share}; `edge-sim index {self.verb}` goes on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +153,7 @@ class Info:
     tags: Mapping[str, int] = field(default_factory=dict)
     left_out: int = 0
     update: BuildProgress | None = None
+    regions: bool = False
 
 
 def index_thumbnail(pixels: BgrImage) -> NDArray[np.uint8]:
@@ -198,6 +169,8 @@ def shrunk_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
 CALIBRATION = "calibration"
 """Name of the setting that holds the threshold of near-duplicates."""
 LEFT_OUT = "left out by hand"
+VIDEO = "video: "
+"""Beginning of the fault of a video, which is no fault: its frames are rows of their own."""
 _LAST_CONTENT = "last_content"
 """Name of the setting that holds the greatest number a content ever had."""
 
@@ -236,6 +209,7 @@ class EmbeddedFile:
         dimension: Length of the global part of `vector`.
         colours: Result of `colours.colour_cells`.
         exif: Time and camera, see `core.exif`.
+        regions: Result of `regions.region_vectors`; None where none are kept.
     """
 
     known: Known
@@ -248,6 +222,7 @@ class EmbeddedFile:
     dimension: int
     colours: Colours
     exif: Mapping[str, str] = field(default_factory=dict)
+    regions: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,20 +239,31 @@ def settings(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, value FROM settings"))
 
 
+def is_imported(connection: sqlite3.Connection) -> bool:
+    """Return whether an index holds imported vectors."""
+    return bytes.fromhex(settings(connection).get("model", "")) == IMPORTED.encode()
+
+
 def set_calibration(connection: sqlite3.Connection, text: str) -> None:
     """Keep the calibration of near-duplicates."""
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
 
 
+FRAMES = "frames"
+"""Name of the setting that says which frames of videos are taken."""
+REGIONS = "regions"
+"""Name of the setting that says whether regions are kept: `yes` or `no`."""
 _PROGRESS = "progress"
+GRAPH = "graph"
+"""Stage of an update in which the file of the kind of index is made from the rows."""
 
 
-def set_progress(connection: sqlite3.Connection, done: int, total: int) -> None:
-    """Write how far an update is; equal numbers are its end."""
+def set_progress(connection: sqlite3.Connection, done: int, total: int, stage: str = "") -> None:
+    """Write how far an update, or a stage of it, is; equal numbers are its end."""
     if done >= total:
         end_progress(connection)
         return
-    values = (_PROGRESS, f"{done}/{total}")
+    values = (_PROGRESS, f"{done}/{total}/{stage}")
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
 
 
@@ -286,10 +272,10 @@ def end_progress(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM settings WHERE name = ?", (_PROGRESS,))
 
 
-def progress(connection: sqlite3.Connection) -> tuple[int, int] | None:
-    """Return how many files of an update are done, and of how many; None at its end."""
-    done, _, total = settings(connection).get(_PROGRESS, "").partition("/")
-    return (int(done), int(total)) if done.isdecimal() and total.isdecimal() else None
+def progress(connection: sqlite3.Connection) -> tuple[int, int, str] | None:
+    """Return how much of an update is done, of how much, and its stage; None at its end."""
+    done, total, stage = [*settings(connection).get(_PROGRESS, "").split("/"), "", ""][:3]
+    return (int(done), int(total), stage) if done.isdecimal() and total.isdecimal() else None
 
 
 def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
@@ -301,8 +287,24 @@ def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
         "model_id": plan.model_id,
         "scale": plan.scale.value,
         "kind": plan.kind,
+        FRAMES: plan.frames or KEY_FRAMES,
+        REGIONS: "yes" if plan.regions else "no",
     }
+    if plan.regions:
+        regions.create(connection)
     connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", values.items())
+
+
+def set_regions(connection: sqlite3.Connection, *, kept: bool) -> None:
+    """Write whether regions are kept; those that are there go if they are not."""
+    values = (REGIONS, "yes" if kept else "no")
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+    (regions.create if kept else regions.drop)(connection)
+
+
+def set_frames(connection: sqlite3.Connection, frames: str) -> None:
+    """Write which frames of videos are taken."""
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (FRAMES, frames))
 
 
 def set_kind(connection: sqlite3.Connection, kind: str) -> None:
@@ -312,39 +314,20 @@ def set_kind(connection: sqlite3.Connection, kind: str) -> None:
 
 def counts(connection: sqlite3.Connection) -> Counts:
     """Return the numbers of files."""
-    read, every, left_out = connection.execute(
-        "SELECT count(content), count(*), count(nullif(fault = ?, 0)) FROM files", (LEFT_OUT,)
+    read, every, left_out, videos = connection.execute(
+        "SELECT count(content), count(*), count(nullif(fault = ?, 0)), "
+        "count(nullif(substr(fault, 1, ?) = ?, 0)) FROM files",
+        (LEFT_OUT, len(VIDEO), VIDEO),
     ).fetchone()
-    return Counts(read, every - read - left_out, left_out)
-
-
-def entries(connection: sqlite3.Connection) -> Iterator[IndexEntry]:
-    """Yield the pictures in order of their rows."""
-    marked = attributes.tags_of_files(connection)
-    own = attributes.attributes_of_files(connection)
-    found = connection.execute(
-        "SELECT files.id, path, bytes, width, height, sharpness, contrast, content "
-        "FROM files JOIN contents ON contents.id = content ORDER BY files.id"
-    )
-    for number, path, size, width, height, sharpness, contrast, content in found:
-        yield IndexEntry(
-            path=kept_path(path),
-            width=int(width),
-            height=int(height),
-            file_bytes=int(size),
-            sharpness=kept_figure(sharpness),
-            contrast=kept_figure(contrast),
-            content=int(content),
-            tags=marked.get(number, ()),
-            own=own.get(number, {}),
-        )
+    return Counts(read, every - read - left_out - videos, left_out)
 
 
 def unread(connection: sqlite3.Connection) -> Iterator[Unread]:
     """Yield the files that cannot be searched, less those that were left out by hand."""
     found = connection.execute(
-        "SELECT path, fault FROM files WHERE content IS NULL AND fault != ? ORDER BY path",
-        (LEFT_OUT,),
+        "SELECT path, fault FROM files WHERE content IS NULL AND fault != ? "
+        "AND substr(fault, 1, ?) != ? ORDER BY path",
+        (LEFT_OUT, len(VIDEO), VIDEO),
     )
     for path, fault in found:
         yield Unread(kept_path(path), str(fault))
@@ -384,7 +367,7 @@ def keep_derived(connection: sqlite3.Connection, text: str, last: int) -> None:
     """Write the entry of the files made from the contents, of which `last` was the last."""
     with transaction(connection, writes=True):
         connection.execute("INSERT OR REPLACE INTO settings VALUES ('derived', ?)", (text,))
-        _raise_last(connection, last)
+        raise_last(connection, last)
 
 
 def all_vectors(connection: sqlite3.Connection) -> FloatMatrix:
@@ -481,12 +464,15 @@ def sweep(connection: sqlite3.Connection, contents: Iterable[int | None] | None)
             "DELETE FROM contents WHERE id IN (SELECT id FROM contents EXCEPT "
             "SELECT content FROM files WHERE content IS NOT NULL)"
         )
+        regions.sweep(connection, None)
         return
+    numbers = [number for number in contents if number is not None]
     connection.executemany(
         "DELETE FROM contents WHERE id = ? AND id NOT IN (SELECT content FROM files "
         "WHERE content = contents.id)",
-        ((number,) for number in contents if number is not None),
+        ((number,) for number in numbers),
     )
+    regions.sweep(connection, numbers)
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:
@@ -512,7 +498,7 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
         [("dimension", str(item.dimension)), ("width", str(item.vector.size))],
     )
     values = (
-        _next_number(connection),
+        next_number(connection),
         item.sha256,
         *item.shape,
         item.sharpness,
@@ -529,10 +515,13 @@ def _add(connection: sqlite3.Connection, item: EmbeddedFile) -> int:
     )
     attributes.put_attributes(connection, [(item.sha256, item.exif)], origin=attributes.EXIF)
     found = connection.execute("SELECT id FROM contents WHERE sha256 = ?", (item.sha256,))
-    return int(found.fetchone()[0])
+    number = int(found.fetchone()[0])
+    if item.regions is not None:
+        regions.put(connection, number, item.regions)
+    return number
 
 
-def _next_number(connection: sqlite3.Connection) -> int:
+def next_number(connection: sqlite3.Connection) -> int:
     """Return a number that no content has or had: files made from contents name them by it."""
     found = connection.execute(
         "SELECT max(coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?), 0), "
@@ -540,11 +529,11 @@ def _next_number(connection: sqlite3.Connection) -> int:
         (_LAST_CONTENT,),
     )
     number = int(found.fetchone()[0]) + 1
-    _raise_last(connection, number)
+    raise_last(connection, number)
     return number
 
 
-def _raise_last(connection: sqlite3.Connection, number: int) -> None:
+def raise_last(connection: sqlite3.Connection, number: int) -> None:
     connection.execute(
         "INSERT INTO settings VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE "
         "SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from edge_sim.core.images import thumbnail
 from edge_sim.core.protocols import Index
-from edge_sim.core.ranking import Metric, Neighbours, Rows
+from edge_sim.core.ranking import Metric, Neighbours, RowMask, Rows
 from edge_sim.core.types import THUMBNAIL_PX, Embedding, FloatMatrix, GrayImage, Reference
 from edge_sim.core.vectors import ssim_between, ssim_planes
 from edge_sim.errors import ModelError, SearchError, SourceError
 from edge_sim.gallery.head import Head
 from edge_sim.gallery.store import GalleryStore
-from edge_sim.io.sources.pictures import read_reduced
 from edge_sim.search.attributes import TAG
 from edge_sim.search.filters import AttributeTable, Filter
+from edge_sim.search.frames import read_entry
 from edge_sim.search.indexes import open_index
+from edge_sim.search.regions import BOXES, RegionRows, RegionSearch
 from edge_sim.search.rows import VectorScale, one_vector, part_of
 from edge_sim.search.store import IndexStore
 
@@ -38,6 +39,8 @@ class Collection:
         thumbnail: Function that returns the (96, 96) thumbnail of a row, None if unreadable.
         kind: Kind of index, a key of `indexes.KINDS`.
         graph: File that the kind has beside the global vectors.
+        attributes: Function that returns the facts by key; None makes them from `facts`.
+        regions: Regions of the pictures; None where none are kept.
     """
 
     names: Sequence[str]
@@ -48,6 +51,8 @@ class Collection:
     thumbnail: Callable[[int], GrayImage | None]
     kind: str = "exact"
     graph: Path | None = None
+    attributes: Callable[[], AttributeTable] | None = None
+    regions: RegionRows | None = None
 
 
 def collection_of_store(store: GalleryStore, *, watch: str | None = None) -> Collection:
@@ -87,12 +92,12 @@ def collection_of_index(store: IndexStore) -> Collection:
 
     def small(row: int) -> GrayImage | None:
         try:
-            return thumbnail(read_reduced(plan.root / entries[row].path, THUMBNAIL_PX))
+            return thumbnail(read_entry(plan.root / entries[row].path, THUMBNAIL_PX))
         except SourceError:
             return None
 
     return Collection(
-        names=[str(entry.path) for entry in entries],
+        names=entries.names,
         vectors=table.vectors,
         dimension=table.dimension,
         model_id=plan.model_id,
@@ -100,6 +105,8 @@ def collection_of_index(store: IndexStore) -> Collection:
         thumbnail=small,
         kind=table.kind,
         graph=table.graph,
+        attributes=entries.attribute_table,
+        regions=store.regions(entries.contents, table.dimension),
     )
 
 
@@ -151,6 +158,7 @@ class SearchFilter:
         where: Filter by attributes; None lets every picture through.
         min_score: Least score of a hit, -1 to 1; not for distances.
         scale: Part of the embeddings that is compared.
+        whole: Whether pictures are compared as wholes alone where their regions are kept, too.
 
     Raises:
         SearchError: Numbers or names out of range, or options that contradict each other.
@@ -162,6 +170,7 @@ class SearchFilter:
     where: Filter | None = None
     min_score: float | None = None
     scale: VectorScale = VectorScale.GLOBAL
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -190,6 +199,9 @@ class Hit:
         cosine: Cosine in the scale of the search, -1 to 1.
         ssim: Structural similarity of the thumbnails; None where it was not computed.
         facts: Facts of the picture; several values of a key are joined by a space.
+        region: Region that is more like the query than the whole, (x, y, width, height) in
+            fractions of the picture without its bars; None if the whole is, or regions do not
+            count.
     """
 
     rank: int
@@ -199,6 +211,7 @@ class Hit:
     cosine: float
     ssim: float | None
     facts: Mapping[str, str]
+    region: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +262,14 @@ def adapted(collection: Collection, head: Head) -> Collection:
         part = np.asarray(collection.vectors[start : start + _CHUNK_ROWS], np.float32)
         cells = part[:, size:] if needs else None
         rows[start : start + len(part)] = head.rows(part[:, :size], cells)
-    return replace(collection, vectors=rows, dimension=head.dimension, kind="exact", graph=None)
+    return replace(
+        collection,
+        vectors=rows,
+        dimension=head.dimension,
+        kind="exact",
+        graph=None,
+        regions=None,
+    )
 
 
 def adapted_query(query: Query, head: Head) -> Query:
@@ -280,14 +300,18 @@ class Searcher:
         self.collection = collection
         self._opened: dict[tuple[Metric, VectorScale], Index] = {}
         self._attributes: AttributeTable | None = None
+        self._regions: RegionSearch | None = None
 
     @property
     def attributes(self) -> AttributeTable:
         """Attributes of the pictures, read when first needed."""
         if self._attributes is None:
             own = self.collection
-            facts = (own.facts(row) for row in range(len(own.names)))
-            self._attributes = AttributeTable(facts, keys=(TAG,))
+            if own.attributes is not None:
+                self._attributes = own.attributes()
+            else:
+                facts = (own.facts(row) for row in range(len(own.names)))
+                self._attributes = AttributeTable(facts, keys=(TAG,))
         return self._attributes
 
     def search(self, query: Query, search_filter: SearchFilter) -> Answer:
@@ -307,7 +331,7 @@ class Searcher:
         where = search_filter.where
         among = None if where is None or not total else self.attributes.mask(where)
         hints = () if where is None or not total else tuple(self.attributes.hints(where))
-        eligible = total if among is None else int(among.sum())
+        eligible = total if among is None else int(np.count_nonzero(among))
         if not eligible:
             return Answer((), total, 0, own.kind, hints=hints)
         by_pixels = search_filter.metric in (SSIM, FUSED)
@@ -317,12 +341,17 @@ class Searcher:
         k = min(search_filter.top_k, total)
         pool = max(ALL_PIXELS, 2 * k) if by_pixels else k
         found = index.search(vector, min(pool, total), among=among, least=search_filter.least)
+        boxes: Mapping[int, int] = {}
+        if metric is Metric.COSINE and not by_pixels:
+            found, boxes = self._with_regions(vector, found, among, search_filter)
         cosines = self._cosines(vector, found.rows, search_filter.scale)
         ssims: NDArray[np.float64] | None = None
         if by_pixels:
             ssims = _ssims(own, query.thumbnail, found.rows)
             found, cosines, ssims = _by_pixels(found, cosines, ssims, search_filter)
-        hits = _hits(own, found, cosines, ssims)
+        if boxes:
+            cosines = found.scores.astype(np.float64)
+        hits = _hits(own, found, cosines, ssims, boxes)
         if search_filter.min_score is not None:
             hits = [hit for hit in hits if hit.score >= search_filter.min_score]
         unseen = 0 if ssims is None else int(np.isnan(ssims).sum())
@@ -340,6 +369,32 @@ class Searcher:
                 made = open_index(own.kind, rows, graph=own.graph, metric=metric)
             self._opened[metric, scale] = made
         return self._opened[metric, scale]
+
+    def _with_regions(
+        self,
+        vector: NDArray[np.float32],
+        found: Neighbours,
+        among: RowMask | None,
+        wanted: SearchFilter,
+    ) -> tuple[Neighbours, Mapping[int, int]]:
+        """Return the answer with the better of whole and best region for each picture, and the
+        number of that region by row."""
+        own = self.collection
+        is_global = wanted.scale is VectorScale.GLOBAL
+        if own.regions is None or wanted.whole or wanted.least or not is_global:
+            return found, {}
+        if self._regions is None:
+            self._regions = RegionSearch(own.regions)
+        best = self._regions.search(vector, wanted.top_k, among)
+        rows = np.union1d(found.rows, best.rows)
+        scores = self._cosines(vector, rows, wanted.scale)
+        at = np.searchsorted(rows, best.rows)
+        is_better = best.cosines > scores[at]
+        scores[at[is_better]] = best.cosines[is_better]
+        better = best.rows[is_better].tolist(), best.boxes[is_better].tolist()
+        boxes = dict(zip(*better, strict=True))
+        order = np.lexsort((rows, -scores))[: wanted.top_k]
+        return Neighbours(rows[order], scores[order].astype(np.float32)), boxes
 
     def _vector(self, query: Query, scale: VectorScale) -> NDArray[np.float32]:
         whole = one_vector(query.embedding, scale)
@@ -390,6 +445,7 @@ def _hits(
     found: Neighbours,
     cosines: NDArray[np.float64],
     ssims: NDArray[np.float64] | None,
+    boxes: Mapping[int, int],
 ) -> list[Hit]:
     hits = []
     for at, row in enumerate(found.rows):
@@ -407,6 +463,7 @@ def _hits(
                 cosine=float(cosines[at]),
                 ssim=None if ssims is None else float(ssims[at]),
                 facts=facts,
+                region=BOXES[boxes[row]] if row in boxes else None,
             )
         )
     return hits

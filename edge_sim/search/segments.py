@@ -107,6 +107,7 @@ class SegmentedIndex:
         self._starts = np.concatenate([[0], np.cumsum(numbers)]).astype(np.intp)
         live = numbers > 0
         self._live = None if live.all() else live
+        self._last: tuple[RowMask, RowMask] | None = None
 
     @property
     def kind(self) -> str:
@@ -150,11 +151,17 @@ class SegmentedIndex:
 
     def _passing(self, among: RowMask | None) -> NDArray[np.bool_] | None:
         """Return the places that may be found; None for all of them."""
+        if among is not None and self._last is not None and self._last[0] is among:
+            return self._last[1]
         numbers = permitted(among, len(self))
-        if numbers is None:
+        if among is None or numbers is None:
             return self._live
         passing = np.zeros(len(self._starts) - 1, np.bool_)
         passing[self._rows.slots[numbers]] = True
+        if not among.flags.writeable:
+            # The same for the next query with this filter, and as lasting as the filter.
+            passing.flags.writeable = False
+            self._last = among, passing
         return passing
 
     def _rows_at(self, slots: NDArray[np.intp]) -> NDArray[np.intp]:

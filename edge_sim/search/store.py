@@ -5,11 +5,11 @@ One process at a time updates an index.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -17,20 +17,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sim.core import sqlite
-from edge_sim.core.files import entries, is_dir, is_file, size_of
-from edge_sim.core.sqlite import FileKind, Schema, application_of, transaction
+from edge_sim.core.files import entries, size_of
+from edge_sim.core.sqlite import transaction
 from edge_sim.errors import EdgeSimError, ModelError, SearchError
 from edge_sim.gallery.calibrations import KeptCalibration
 from edge_sim.gallery.gallery import checked_name
-from edge_sim.search import attributes, bars, index_files, rows
+from edge_sim.search import attributes, bars, index_files, regions, rows, vector_rows
+from edge_sim.search import entries as entry_rows
 from edge_sim.search.colours import Colours
+from edge_sim.search.entries import EntryTable
+from edge_sim.search.frames import KEY_FRAMES
+from edge_sim.search.index_database import NAME as NAME
+from edge_sim.search.index_database import open_database, translated, writing
 from edge_sim.search.indexes import AUTO, KINDS
 from edge_sim.search.ivf import FileProgress
+from edge_sim.search.locking import exclusive, is_locked
 from edge_sim.search.rows import (
     BuildProgress,
     EmbeddedFile,
-    IndexEntry,
     IndexPlan,
     Info,
     Known,
@@ -38,156 +42,6 @@ from edge_sim.search.rows import (
     Unread,
     VectorScale,
 )
-
-INDEX = FileKind(
-    noun="an index",
-    application_id=0x65_53_69_78,  # "eSix"
-    format=1,
-    error=SearchError,
-    remedy="delete its folder and build it again",
-)
-NAME = "index.db"
-BUSY_TIMEOUT_S = 10.0
-
-# `path` holds the bytes of the file system, which need not be text. A file without a content is
-# unread, and `fault` is the reason. `changes` counts commits: files made from the rows record it.
-_SCHEMA = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE contents (
-    id INTEGER PRIMARY KEY,
-    sha256 BLOB NOT NULL UNIQUE,
-    width INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    sharpness REAL NOT NULL,
-    contrast REAL NOT NULL,
-    crc INTEGER NOT NULL,
-    vector BLOB NOT NULL,
-    look BLOB NOT NULL
-);
-CREATE TABLE files (
-    id INTEGER PRIMARY KEY,
-    path BLOB NOT NULL UNIQUE,
-    bytes INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    content INTEGER REFERENCES contents,
-    fault TEXT,
-    CHECK ((content IS NULL) = (fault IS NOT NULL))
-);
-CREATE INDEX files_content ON files (content);
-"""
-
-_KNOWN = Schema(_SCHEMA, optional=attributes.SCHEMA + attributes.EARLIER_SCHEMA)
-
-
-def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
-    """Return the open database of the index in `folder`; its schema is made if it is new.
-
-    Raises:
-        SearchError: No index there, one of a newer edge_sim, damaged, or not accessible.
-    """
-    path = folder / NAME
-    with translated(path):
-        if create:
-            _make_folder(folder)
-        elif not is_file(path):
-            raise SearchError(
-                f"{folder}: no index there; make one with `edge-sim index build DIR --out {folder}`"
-            )
-        _check_magic(path)
-        connection = sqlite.connected(path, timeout_s=BUSY_TIMEOUT_S)
-        try:
-            _prepare(connection, path, create)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def translated(path: Path) -> AbstractContextManager[None]:
-    """Turn errors of SQLite and of the disk into a `SearchError` of one line."""
-    return sqlite.translated(path, INDEX)
-
-
-@contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """Provide a transaction that counts as a change."""
-    with transaction(connection, writes=True):
-        yield
-        connection.execute(
-            "UPDATE settings SET value = CAST(value AS INTEGER) + 1 WHERE name = 'changes'"
-        )
-
-
-def _make_folder(folder: Path) -> None:
-    if is_dir(folder):
-        strangers = [item.name for item in entries(folder)]
-        if strangers and NAME not in strangers:
-            raise SearchError(f"{folder}: not empty and no index; give --out a new or empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _check_magic(path: Path) -> None:
-    if size_of(path) and application_of(path) is None:
-        raise SearchError(f"{path}: not an index of edge_sim")
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
-    if not sqlite.is_new(connection, path, INDEX):
-        foreign = _KNOWN.foreign(connection)
-        if foreign is not None:
-            raise SearchError(
-                f"{path} is no index as edge_sim makes it: it holds the {foreign}; "
-                f"it was left as it is and is not read"
-            )
-        if missing := _KNOWN.missing(connection):
-            raise sqlite3.DatabaseError(f"malformed: no {', '.join(missing)}")
-        return
-    if not create:
-        raise SearchError(f"{path}: not an index of edge_sim")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {_SCHEMA}; {attributes.SCHEMA};"
-        f"INSERT INTO settings VALUES ('changes', '0'); {sqlite.stamp(INDEX)} COMMIT;"
-    )
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the lock of an index; the system gives it back when the process ends, however it ends.
-
-    Raises:
-        SearchError: Another process holds it, or the folder cannot be written to.
-    """
-    path = folder / "lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise SearchError(f"{path}: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SearchError(
-                f"{folder}: another process is updating this index; wait until it is done"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(folder: Path) -> bool:
-    """Return whether a process holds the lock of an index."""
-    try:
-        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 class IndexStore:
@@ -252,6 +106,8 @@ class IndexStore:
                 scale=VectorScale(found["scale"]),
                 kind=str(found["kind"]),
                 cuts_bars=bars.are_cut(connection),
+                frames=found.get(rows.FRAMES, KEY_FRAMES),
+                regions=found.get(rows.REGIONS) == "yes",
             )
 
     def check_model(self, model_id: str) -> None:
@@ -261,6 +117,14 @@ class IndexStore:
             raise ModelError(
                 f"{self.path}: made with the model {own}, not {model_id}; "
                 f"name that one with --model, or build another index"
+            )
+
+    def check_pictures(self) -> None:
+        """Raise `SearchError` if the index holds imported vectors instead of pictures."""
+        if self.plan.is_imported:
+            raise SearchError(
+                f"{self.path}: holds imported vectors, no pictures; `edge-sim index import` "
+                f"updates it, and a search takes its ids or a .npy file as --query"
             )
 
     def info(self) -> Info:
@@ -290,6 +154,7 @@ class IndexStore:
             tags=self.tags(),
             left_out=counts.left_out,
             update=self.update_state(),
+            regions=bool(plan.regions),
         )
 
     def tags(self) -> Mapping[str, int]:
@@ -301,12 +166,17 @@ class IndexStore:
         """Return the update that is running or was stopped; None if the last one ended."""
         with self._reading() as connection:
             found = rows.progress(connection)
-        return None if found is None else BuildProgress(*found, is_locked(self.path))
+        if found is None:
+            return None
+        verb = "import" if self.plan.is_imported else "build"
+        done, total, stage = found
+        return BuildProgress(done, total, is_locked(self.path), verb, stage)
 
-    def entries(self) -> tuple[IndexEntry, ...]:
+    def entries(self) -> EntryTable:
         """Return the pictures, in order of their rows."""
+        imported = self.plan.is_imported
         with self._reading() as connection:
-            return tuple(rows.entries(connection))
+            return entry_rows.entries(connection, imported=imported)
 
     def unread(self) -> tuple[Unread, ...]:
         """Return the files that cannot be searched, by path."""
@@ -328,18 +198,19 @@ class IndexStore:
     def _table(self, connection: sqlite3.Connection) -> PictureTable:
         # In one snapshot: a content that is listed is there when its vector is read.
         with transaction(connection, writes=False):
-            found = tuple(rows.entries(connection))
+            imported = rows.is_imported(connection)
+            found = entry_rows.entries(connection, imported=imported)
             dimension = int(rows.settings(connection).get("dimension", 0))
             made = index_files.current(connection, self.path)
             if made is None:
                 return PictureTable(found, rows.all_vectors(connection), dimension, "exact")
-            contents = np.asarray([entry.content for entry in found], np.int64)
-            vectors = index_files.all_rows(connection, made, contents)
+            vectors = index_files.all_rows(connection, made, found.contents)
         index_files.check_graph(made)
         return PictureTable(found, vectors, dimension, made.kind, made.graph)
 
     def thumbnails(self) -> NDArray[np.uint8]:
         """Return (N, 48, 48) uint8 grey thumbnails, in order of the rows."""
+        self.check_pictures()
         with self._reading() as connection:
             return rows.small_pictures(connection)[0]
 
@@ -347,6 +218,23 @@ class IndexStore:
         """Return (N, 8, 8, 2) uint8 colours, in order of the rows; zeros where none are kept."""
         with self._reading() as connection:
             return rows.small_pictures(connection)[1]
+
+    def without_regions(self) -> set[int]:
+        """Return the numbers of the contents whose regions are to be kept, and are not there."""
+        if not self.plan.regions:
+            return set()
+        with self._reading() as connection:
+            return regions.without(connection)
+
+    def regions(self, contents: NDArray[np.int64], dimension: int) -> regions.RegionRows | None:
+        """Return the regions of pictures; None if the index keeps none.
+
+        Args:
+            contents: (N,) number of the content of each picture.
+            dimension: Length of a global vector.
+        """
+        with self._reading() as connection:
+            return regions.load(connection, contents, dimension)
 
     def known(self) -> Mapping[Path, Known]:
         """Return the entry of each path, read or not."""
@@ -379,6 +267,37 @@ class IndexStore:
             if progress is not None:
                 rows.set_progress(connection, *progress)
         return new
+
+    def put_vectors(
+        self,
+        batch: Sequence[vector_rows.ImportedRow],
+        report: vector_rows.ImportReport,
+        *,
+        progress: tuple[int, int],
+    ) -> None:
+        """Write imported rows, in one transaction, and count them.
+
+        Args:
+            batch: The rows, one or more.
+            report: Counts to raise.
+            progress: Number of rows that are done with these, and of how many.
+        """
+        with self._changing() as connection:
+            vector_rows.put(connection, batch, report)
+            rows.set_progress(connection, *progress)
+
+    def describe_vectors(
+        self, facts: Mapping[str, Mapping[str, str]], tags: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Give imported rows their attributes, all others none, and add tags, by their ids."""
+        with self._reading() as connection, transaction(connection, writes=True):
+            vector_rows.describe(connection, facts, tags)
+
+    def forget_but(self, names: Iterable[str]) -> int:
+        """Delete all ids but these from the index; return the number of those deleted."""
+        with self._reading() as connection:
+            gone = vector_rows.paths_but(connection, names)
+        return self.forget(gone) if gone else 0
 
     def end_progress(self) -> None:
         """Write that the update of the folder is at its end."""
@@ -437,6 +356,22 @@ class IndexStore:
         with self._reading() as connection:
             return attributes.rename_tag(connection, before, after)
 
+    def keep_out(self, items: Iterable[Known]) -> None:
+        """Leave out paths that another index left out, whether they are in this one or not yet."""
+        with self._changing() as connection:
+            _keep_out(connection, items)
+
+    def take_facts(self, other: IndexStore) -> None:
+        """Take tags, own attributes, left-out paths and calibration from another index."""
+        with other._reading() as connection:
+            tags, own = attributes.facts_by_content(connection)
+        left_out = [item for item in other.known().values() if item.fault == rows.LEFT_OUT]
+        with self._changing() as connection:
+            attributes.add_facts(connection, tags, own)
+            _keep_out(connection, left_out)
+        if (kept := other.calibration()) is not None:
+            self.keep_calibration(kept)
+
     def put_attributes(self, facts: Mapping[Path, Mapping[str, str]]) -> None:
         """Replace the attributes of pictures that a table gives; other pictures keep none.
 
@@ -460,7 +395,17 @@ class IndexStore:
         """
         plan = self.plan
         with self._reading() as connection:
-            index_files.make(connection, self.path, plan.kind, progress, checked=checked)
+
+            def show(done: int, total: int) -> object:
+                with transaction(connection, writes=True):
+                    rows.set_progress(connection, done, total, rows.GRAPH)
+                return None if progress is None else progress(done, total)
+
+            index_files.make(connection, self.path, plan.kind, show, checked=checked)
+            state = rows.progress(connection)
+            if state is not None and state[2] == rows.GRAPH:
+                with transaction(connection, writes=True):
+                    rows.end_progress(connection)
 
     def calibration(self) -> KeptCalibration | None:
         """Return the calibrated threshold of near-duplicates, if one was kept."""
@@ -517,6 +462,9 @@ class IndexStore:
             raise SearchError(
                 f"{self.path}: an index of {own.root}; give another --out for {plan.root}"
             )
+        if own.is_imported != plan.is_imported:
+            held, other = ("imported vectors", "pictures")[:: 1 if own.is_imported else -1]
+            raise SearchError(f"{self.path}: holds {held}; give another --out for {other}")
         if own.scale is not plan.scale:
             raise SearchError(
                 f"{self.path}: keeps the scale {own.scale.value}, not {plan.scale.value}; "
@@ -526,6 +474,12 @@ class IndexStore:
         if plan.kind not in (AUTO, own.kind):
             with self._changing() as connection:
                 rows.set_kind(connection, plan.kind)
+        if plan.frames not in ("", own.frames):
+            with self._changing() as connection:
+                rows.set_frames(connection, plan.frames)
+        if plan.regions not in (None, own.regions):
+            with self._changing() as connection:
+                rows.set_regions(connection, kept=bool(plan.regions))
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -555,6 +509,16 @@ class IndexStore:
         if self._connection is None:
             raise SearchError(f"{self.path}: the index is closed")
         return self._connection
+
+
+def _keep_out(connection: sqlite3.Connection, items: Iterable[Known]) -> None:
+    for item in items:
+        name = os.fsencode(item.path)
+        found = connection.execute("SELECT content FROM files WHERE path = ?", (name,)).fetchone()
+        if found is None:
+            rows.put(connection, replace(item, content=None, fault=rows.LEFT_OUT))
+        elif found[0] is not None:
+            rows.leave_out(connection, [item.path])
 
 
 def _is_near(connection: sqlite3.Connection, made: index_files.Made) -> bool:

@@ -36,6 +36,13 @@ _EMPTY = frozenset(
         *("image", "images", "photo", "photos", "picture", "pictures"),
     }
 )
+_COLOURS = frozenset(
+    {
+        *("black", "blue", "brown", "dark", "gray", "green", "grey", "light", "pink", "purple"),
+        *("red", "white", "yellow"),
+    }
+)
+"""Words that are no names of things, for which no similar word is meant."""
 _DAMAGE = (BadZipFile, LZMAError, struct.error, zlib.error)
 """Errors of a damaged archive; it raises `RuntimeError` where it asks for another way to unpack."""
 _PLURALS = (("ies", "y"), ("ves", "f"), ("es", ""), ("s", ""), ("men", "man"))
@@ -132,7 +139,9 @@ class WordEncoder:
         return normalised(self._vectors[self._rows[form]].astype(np.float32))
 
     def _nearest(self, word: str) -> str | None:
-        near = difflib.get_close_matches(word, self._rows, 1, 0.75)
+        if word in _COLOURS:
+            return None
+        near = difflib.get_close_matches(word, self._rows, 1, 0.8)
         return near[0] if near else None
 
 

@@ -65,14 +65,14 @@ def application(device: DeviceAccess, config: Config) -> Starlette:
     files = PageFiles()
     accounts = Accounts(accounts_path(config))
     kept = accounts.path.with_name(f"{accounts.path.name}.sessions")
-    sessions = Sessions(accounts, _cookie_of(config), kept)
+    sessions = Sessions(accounts, cookie_of(config), kept)
     control = Middleware(
         AccessControl, config=config.web, sessions=sessions, public_paths=files.paths
     )
     app = Starlette(
         routes=all_routes(files),
         middleware=[control],
-        exception_handlers={HTTPException: _on_http_error, Exception: _on_error},
+        exception_handlers={HTTPException: on_http_error, Exception: on_error},
         lifespan=_lifespan,
     )
     app.router.redirect_slashes = False
@@ -100,7 +100,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     setup.previews_of(context).close_all()
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Return the answer to a request that a handler or the router rejects."""
     assert isinstance(error, HTTPException)
     text = error.detail if error.detail != "Not Found" else "not found"
     if request.scope["path"].startswith("/api/"):
@@ -108,11 +109,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{text.lower()}\n", error.status_code, error.headers)
 
 
-async def _on_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def on_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Return the answer to a request whose handler broke."""
     return error_response(500, "internal error: the log of the device has it")
 
 
-def _cookie_of(config: Config) -> str:
+def cookie_of(config: Config) -> str:
     """Return the name of the cookie: devices on one host, which share cookies, have their own."""
     digest = hashlib.sha256(f"{config.device}\0{config.web.listen}".encode()).hexdigest()
     return f"edge_sim_{digest[:8]}"

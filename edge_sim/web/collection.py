@@ -17,11 +17,12 @@ from edge_sim.core.files import printable
 from edge_sim.core.images import decode, decode_reduced, encode_jpeg
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage, Roi
-from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.search.duplicates import THRESHOLD, distinct_files, duplicate_groups
 from edge_sim.search.filters import Filter, parse_filter
+from edge_sim.search.frames import read_entry
 from edge_sim.search.picture_map import picture_map
-from edge_sim.search.queries import enough_px, query_of_pixels
+from edge_sim.search.queries import enough_px, query_of_pixels, query_of_vectors
+from edge_sim.search.regions import reading_px
 from edge_sim.search.searcher import Answer, Query, Searcher, SearchFilter, collection_of_index
 from edge_sim.search.store import NAME, IndexStore
 from edge_sim.search.words import open_words
@@ -92,13 +93,16 @@ class CollectionView:
 
     def pixels(self, row: int, side_px: int | None = None) -> BgrImage:
         """Return a picture, read from its file, whole or large enough to squash it to `side_px`."""
-        path = self.plan.root / self.entries[row].path
-        return read_picture(path) if side_px is None else read_reduced(path, side_px)
+        return read_entry(self.plan.root / self.entries[row].path, side_px)
 
     @property
     def embedder(self) -> Embedder:
         """Model for queries, opened when first needed; to be used under the lock."""
         if self._embedder is None:
+            if self.plan.is_imported:
+                raise HTTPException(
+                    422, "the collection holds imported vectors, which have no model for pictures"
+                )
             self._embedder = open_embedder(self.plan.model)
         return self._embedder
 
@@ -150,6 +154,14 @@ def overview(asked: ApiRequest) -> Mapping[str, Any]:
         "kind": info.kind,
         "reason": info.reason,
         "ready": info.ready,
+        "update": None
+        if info.update is None
+        else {
+            "done": info.update.done,
+            "total": info.update.total,
+            "running": info.update.is_running,
+            "stage": info.update.stage,
+        },
         "tags": info.tags,
         "keys": view.searcher.attributes.keys,
     }
@@ -176,8 +188,11 @@ def search(asked: ApiRequest) -> Mapping[str, Any]:
     text = (asked.query.get("text") or "").strip()
     if text:
         query, unknown = open_words(view.plan.model_id).query(text)
-        return {**_found(asked, view, query), "unknown": [str(word) for word in unknown]}
+        found = _found(asked, view, query, whole=True)
+        return {**found, "unknown": [str(word) for word in unknown]}
     row = view.row(asked.query.get("id") or "")
+    if view.plan.is_imported:
+        return _found(asked, view, query_of_vectors([view.collection.names[row]], view.collection))
     return _searched(asked, view, _cropped(asked, view.pixels(row, _side_px(asked, view))))
 
 
@@ -222,7 +237,7 @@ def points(asked: ApiRequest) -> Mapping[str, Any]:
         "x": [round(float(value), 4) for value in found.points[:, 0]],
         "y": [round(float(value), 4) for value in found.points[:, 1]],
         "groups": found.groups.tolist(),
-        "typical": [view.described(row) for row in found.typical],
+        "typical": [view.described(row) for row, *_ in found.typical],
     }
 
 
@@ -295,7 +310,7 @@ def _side_px(asked: ApiRequest, view: CollectionView) -> int | None:
     if asked.query.get("region"):
         return None
     with view.lock:
-        return enough_px(view.embedder)
+        return reading_px(enough_px(view.embedder), regions=view.collection.regions is not None)
 
 
 def _cropped(asked: ApiRequest, pixels: BgrImage) -> BgrImage:
@@ -322,11 +337,14 @@ def _searched(asked: ApiRequest, view: CollectionView, pixels: BgrImage) -> Mapp
     return _found(asked, view, query)
 
 
-def _found(asked: ApiRequest, view: CollectionView, query: Query) -> dict[str, Any]:
+def _found(
+    asked: ApiRequest, view: CollectionView, query: Query, *, whole: bool = False
+) -> dict[str, Any]:
     wanted = SearchFilter(
         top_k=_count(asked),
         least=asked.query.get("order") == "least",
         where=_filter_of(asked),
+        whole=whole,
     )
     with view.lock:
         answer: Answer = view.searcher.search(query, wanted)

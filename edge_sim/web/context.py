@@ -19,23 +19,43 @@ if TYPE_CHECKING:
     from edge_sim.web.stream import Broadcast
 
 
-@dataclass(slots=True, eq=False)
-class WebContext:
-    """Device, sessions and what requests share.
+@dataclass(slots=True, eq=False, kw_only=True)
+class ServerContext:
+    """Sessions and threads of a server, that of a device or that of a collection.
 
     Args:
-        device: Access to the daemon.
         sessions: Sessions of people who have logged in.
-        broadcast: Sender of the stream of the page.
         workers: Threads for handlers that wait.
         shared: Objects that a part of the API keeps between requests, by a name of its own.
     """
 
-    device: DeviceAccess
     sessions: Sessions
-    broadcast: Broadcast
     workers: Workers = field(default_factory=Workers)
     shared: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Name of the server and what its page offers, for people who have logged in."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class WebContext(ServerContext):
+    """Device, sessions and what requests share.
+
+    Args:
+        device: Access to the daemon.
+        broadcast: Sender of the stream of the page.
+    """
+
+    device: DeviceAccess
+    broadcast: Broadcast
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Name of the device, and whether it has a collection of pictures."""
+        has_collection = self.config.web.collection is not None
+        return {"device": self.device.board.device, "collection": has_collection}
 
     @property
     def config(self) -> Config:

@@ -48,14 +48,26 @@ class PageFiles:
     """Files in the folder of the page, by their path in an address.
 
     Args:
-        folder: Folder with `index.html`.
+        folder: Folder of the pages.
+        others: Further folders, by their first name in an address.
+        index: Folder with the `index.html` that is the first page; None is `folder`.
     """
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        found = sorted(item for item in folder.rglob("*") if item.suffix in KINDS)
-        self._paths = {f"/pages/{item.relative_to(folder).as_posix()}": item for item in found}
-        if folder / INDEX in found:
-            self._paths["/"] = folder / INDEX
+    def __init__(
+        self,
+        folder: Path = FOLDER,
+        *,
+        others: Mapping[str, Path] | None = None,
+        index: Path | None = None,
+    ) -> None:
+        self._paths: dict[str, Path] = {}
+        for name, place in {"pages": folder, **(others or {})}.items():
+            for item in sorted(place.rglob("*")):
+                if item.suffix in KINDS:
+                    self._paths[f"/{name}/{item.relative_to(place).as_posix()}"] = item
+        first = (index or folder) / INDEX
+        if first in self._paths.values():
+            self._paths["/"] = first
         self._known: dict[Path, tuple[tuple[int, int], PageFile]] = {}
 
     @property

@@ -165,7 +165,10 @@ def event_picture(asked: ApiRequest) -> Response:
 def _kept_explanation(context: WebContext, wanted: str) -> Explanation:
     path = explanations_path(context.config)
     if path is None:
-        raise HTTPException(404, "no explanations are kept: explanations.path is null")
+        raise HTTPException(
+            404,
+            "no explanations are kept; name a file in explanations.path, with outbox.storage: disk",
+        )
     try:
         return find_explanation([path], wanted)
     except DataError as error:

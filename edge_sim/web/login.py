@@ -65,8 +65,7 @@ def session_view(asked: ApiRequest, caller: Caller) -> dict[str, Any]:
         "needs_login": is_nobody,
         "has_accounts": asked.context.sessions.needed,
         "version": None if is_nobody else __version__,
-        "device": None if is_nobody else asked.context.device.board.device,
-        "collection": not is_nobody and asked.context.config.web.collection is not None,
+        **({"device": None, "collection": False} if is_nobody else asked.context.described),
     }
 
 

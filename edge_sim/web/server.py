@@ -61,7 +61,11 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(config.path(web.certificate), config.path(web.key))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"web.certificate: cannot be used ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"web.certificate, web.key: cannot be used ({reason}); name PEM files that may be read "
+            "and belong together"
+        ) from error
     return context
 
 

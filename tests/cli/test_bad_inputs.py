@@ -72,6 +72,8 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("gallery", "reembed", "--gallery", "{}", *THUMBNAIL),
     ("index", "build", "{}", "--out", "new", *THUMBNAIL),
     ("index", "build", "in", "--out", "{}/index", *THUMBNAIL),
+    ("index", "build", "in", "--out", "new", *THUMBNAIL, "--config", "{}"),
+    ("index", "import", "{}", "ids.csv", "--out", "new", "--model-id", "m"),
     ("index", "add", "{}"),
     ("index", "rm", "{}", "x"),
     ("index", "list", "{}"),
@@ -91,6 +93,9 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("pack", "apply", "{}", "-c", "config.yaml"),
     ("pack", "key", "new", "{}/key"),
     ("pack", "key", "root", "{}", "--root", "in/a.png", "--packs", "in/a.png", "--key", "in/a.png"),
+    ("collect", "search", "{}", "--database", "host=/nowhere", *THUMBNAIL),
+    ("collect", "search", "--vector", "{}", "--database", "host=/nowhere", *THUMBNAIL),
+    ("collect", "serve", "-c", "{}", "--database", "host=/nowhere"),
     ("search", "--query", "{}", "--gallery", "gallery.db", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--gallery", "{}", *THUMBNAIL),
     ("search", "--query", "in/a.png", "--index", "{}", *THUMBNAIL),
@@ -121,7 +126,10 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("model", "info", "{}"),
     ("model", "verify", "{}"),
     ("model", "import", "{}", "--out", "out.tflite"),
+    ("model", "import-text", "{}"),
+    ("index", "build", "in", "--out", "new", *THUMBNAIL, "--text-model", "{}"),
     ("model", "pull", "v3-small", "--from", "{}", "--folder", "models"),
+    ("model", "pull", "{}", "--sha256", "0" * 64),
     ("model", "adapt", "--gallery", "{}"),
 )
 """Arguments of every verb that takes a path; `{}` is the bad one."""
@@ -129,9 +137,13 @@ NOT_PATHS = frozenset(
     {
         *("schema", "discover", "setup", "index plan"),
         *("collect run", "collect status", "collect events"),  # addresses, and no file
+        *("collect counts", "collect keep"),
     }
 )
-REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {("index", "plan"): ("--rows", "10")}
+REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("index", "plan"): ("--rows", "10"),
+    ("collect", "keep"): ("--site", "yard"),
+}
 """Verbs without a path, and `setup`, which makes what is missing."""
 PATHS = {
     "missing": "no-such",

@@ -326,6 +326,20 @@ def test_one_state_is_calibrated_from_its_references_and_from_a_few_bad_pictures
     assert threshold["fpr"]["value"] == 0.0
 
 
+def test_where_no_bad_picture_stands_out_the_next_steps_are_named(
+    line: Path, capsys: Captured
+) -> None:
+    """The bad pictures are good ones here."""
+    options = ("--gallery", "line.db", "--model", "thumbnail")
+    capsys.readouterr()
+    assert main(["calibrate", *options, "--bad", "good/ok"]) == 0
+    shown = capsys.readouterr().out
+    assert "none of the 10 bad pictures stands out from ok: " in shown
+    assert "`edge-sim compare GOOD BAD --map map.png`" in shown
+    assert main(["calibrate", *options, "--bad", "bad"]) == 0
+    assert "stands out" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,81 @@ def test_pictures_of_one_moment_are_named_with_what_to_do(tmp_path: Path, capsys
     line = next(line for line in lines if "gallery of burst" in line)
     assert "taken in one moment" in line
     assert "add some of other hours or days" in line
+
+
+def collection_line(capsys: Captured, *, code: int) -> str:
+    capsys.readouterr()
+    assert main(["check", "-c", "config.yaml"]) == code
+    lines = capsys.readouterr().out.splitlines()
+    return next(line for line in lines if " collection " in line)
+
+
+def collect(listen: str) -> None:
+    with Path("config.yaml").open("a") as file:
+        file.write(f"web: {{collection: photos.index{listen}}}\n")
+
+
+def test_an_index_of_the_page_is_tried(capsys: Captured) -> None:
+    pytest.importorskip("starlette", reason="starlette is not installed: pip install '.[web]'")
+    collect(", listen: '127.0.0.1:9713'")
+    missing = collection_line(capsys, code=1)
+    assert missing.startswith("FAIL")
+    assert "`edge-sim index build DIR --out" in missing
+    build = ["index", "build", "in", "--model", "thumbnail", "--out", "photos.index"]
+    assert main(build) == 0
+    line = collection_line(capsys, code=0)
+    assert line.startswith("ok")
+    assert line.endswith("4 pictures")
+
+
+def test_an_index_that_no_page_shows_is_named(capsys: Captured) -> None:
+    assert main(["index", "build", "in", "--model", "thumbnail", "--out", "photos.index"]) == 0
+    collect("")
+    assert "no page shows it; set web.listen as well" in collection_line(capsys, code=1)
+
+
+SINKS = """sinks:
+  - {kind: file, path: absent/events.jsonl}
+  - {kind: command, argv: [edge-sim-absent]}
+  - {kind: unix_socket, path: absent/events.sock}
+  - {kind: webhook, url: 'http://127.0.0.1:9/', timeout_s: 5}
+  - {kind: mqtt, host: 127.0.0.1, port: 9, timeout_s: 5}
+"""
+STEPS = re.compile(
+    r"`edge-sim [a-z]|\bname (a|an|another)\b|\binstall\b|see that|check the|set (it|the)\b"
+    r"|did you mean|enlarge it"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources: {cam: {uri: /dev/video-absent}}\nwatches: {gate: {}}\n",
+        "sources: {cam: {uri: absent.mp4}}\nwatches: {gate: {}}\n",
+        "sources: {cam: {uri: 'folder:absent'}}\nwatches: {gate: {}}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gat: {}}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gate: {states: [open, shut, ajar]}}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gate: {roi: [0, 0, 0.01, 0.01]}}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gate: {}}\ngallery: {path: absent.db}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gate: {}}\ngallery: {path: in/open/1.png}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gate: {}}\ndaemon: {state: in}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gate: {}}\nreview: {path: gallery.db}\n",
+        "sources: {cam: {uri: in/open}}\nwatches: {gate: {}}\n" + SINKS,
+    ],
+)
+def test_whatever_is_wrong_its_line_names_the_next_step(text: str, capsys: Captured) -> None:
+    pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed")
+    Path("config.yaml").write_text(f"model: {{path: thumbnail}}\n{text}")
+    capsys.readouterr()
+    assert main(["check", "-c", "config.yaml"]) in (1, 78)
+    shown = capsys.readouterr()
+    faults = [line for line in shown.out.splitlines() if line.startswith("FAIL")]
+    assert faults
+    for fault in faults:
+        assert STEPS.search(fault), fault
+    assert len(faults) == 5 or "sinks" not in text
+
+
+def test_a_watch_without_references_names_the_command_that_takes_some(capsys: Captured) -> None:
+    assert main(["gallery", "rm", "--gallery", "gallery.db", "r1", "r2", "r3", "r4"]) == 0
+    assert "take some with `edge-sim gallery capture`" in gallery_line(capsys)

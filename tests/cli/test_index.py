@@ -281,7 +281,7 @@ def test_pictures_are_exported_with_their_tags(
     assert (tmp_path / "t.csv").read_text().count(",b,good,") == 1
 
 
-def test_a_folder_of_videos_is_not_ready_but_an_error_with_the_way_out(
+def test_a_video_that_cannot_be_read_is_named_and_alone_is_no_index(
     photos: Path, tmp_path: Path, run: Run
 ) -> None:
     clips = tmp_path / "clips"
@@ -290,13 +290,14 @@ def test_a_folder_of_videos_is_not_ready_but_an_error_with_the_way_out(
     code, out, err = run(
         "index", "build", clips, "--out", tmp_path / "new", *("--model", "thumbnail")
     )
-    assert (code != 0, out, err.count("\n")) == (True, "", 1)
-    assert "videos are not indexed (1); `edge-sim capture VIDEO" in err
+    assert (code != 0, out, err.count("not read: a.MP4: ")) == (True, "", 1)
+    assert err.count("\n") == 2
+    assert "no picture or video that can be read" in err
     (photos / "clip.mp4").write_bytes(b"a video")
     code, _, err = run(
         "index", "build", photos, "--out", tmp_path / "more", *("--model", "thumbnail")
     )
-    assert (code, err.count("videos are not indexed (1)")) == (0, 1)
+    assert (code, err.count("not read: clip.mp4: ")) == (0, 1)
 
 
 def test_kinds_are_measured_and_planned(index: Path, run: Run) -> None:
@@ -325,14 +326,34 @@ def test_the_map_is_a_table_or_a_page(index: Path, tmp_path: Path, run: Run) -> 
     code, out, _ = run("index", "map", index, tmp_path / "m.csv", "--groups", "2")
     assert (code, out) == (0, f"{tmp_path / 'm.csv'}: 6 pictures in 2 groups\n")
     lines = (tmp_path / "m.csv").read_text().splitlines()
-    assert lines[0] == "file,x,y,group,typical,odd"
+    assert lines[0] == "file,x,y,group,distance,typical,odd"
     assert len(lines) == 7
+    ranks = [line.split(",")[3::2] for line in lines[1:]]
+    assert sorted(rank for group, rank in ranks if group == "1")[0] == "1"
     assert run("index", "map", index, tmp_path / "m.html")[0] == 0
-    assert "data:image/jpeg;base64" in (tmp_path / "m.html").read_text()
+    page = (tmp_path / "m.html").read_text()
+    assert "data:image/jpeg;base64" in page
+    assert f"xargs -d '\\\\n' edge-sim index tag {index} --add TAG" in page
     (tmp_path / "folder.csv").mkdir()
     for place in ("m.png", "folder.csv", "no/m.csv"):
         code, _, err = run("index", "map", index, tmp_path / place)
         assert (code, err.count("\n")) == (1, 1)
+
+
+def test_a_map_in_dense_groups_names_pictures_in_none(
+    index: Path, tmp_path: Path, run: Run
+) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: edge_sim[map]")
+    dense = ("--layout", "tsne", "--grouping", "hdbscan")
+    code, out, _ = run("index", "map", index, tmp_path / "m.html", *dense)
+    assert (code, out) == (0, f"{tmp_path / 'm.html'}: 6 pictures in 0 groups, 6 in none\n")
+    assert "In no group" in (tmp_path / "m.html").read_text()
+    assert run("index", "map", index, tmp_path / "m.csv", *dense)[0] == 0
+    assert {line.split(",")[3] for line in (tmp_path / "m.csv").read_text().splitlines()[1:]} == {
+        ""
+    }
+    code, _, err = run("index", "map", index, tmp_path / "m.csv", *dense, "--groups", "2")
+    assert (code, err.count("\n")) == (1, 1)
 
 
 def test_the_table_of_a_map_holds_no_formula(tmp_path: Path, run: Run) -> None:

@@ -48,6 +48,15 @@ def test_it_writes_unit_user_and_configuration_and_says_so(
     assert contents(tmp_path) == before
 
 
+def test_what_is_left_to_do_is_a_line_each(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert install(tmp_path) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[-1] == "the log: journalctl -u edge_sim -f"
+    assert not [line for line in lines if "\\n" in line]
+
+
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

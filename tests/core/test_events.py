@@ -11,6 +11,7 @@ from edge_sim.core.events import (
     Event,
     EventDraft,
     EventOrigin,
+    IndexReady,
     SceneProblem,
     SourceLost,
     WatchEvent,
@@ -170,6 +171,7 @@ def test_a_change_tells_what_speaks_against_it_and_how_long_the_state_before_las
     [
         state_changed(change(None, UNSURE), ORIGIN),
         SourceLost("1", "shed", "yard", "2026-01-31T12:00:00.000Z", "no frame for 20 s"),
+        IndexReady("1", "shed", "/p", "2026-01-31T12:00:00.000Z", "/i", 12, 3, "m", "exact", 1.5),
         *map(notice_event, NOTICES.values()),
     ],
     ids=lambda event: type(event).__name__,

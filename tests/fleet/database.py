@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test's own, that can be killed and started again."""
+"""A PostgreSQL of the tests' own, that can be killed and started again."""
 
 from __future__ import annotations
 
@@ -6,75 +6,61 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+from edge_sim.fleet.embedded import EmbeddedServer
+from tests.io.sinks.waiting import wait_until
 
-SEARCH_PATH = os.pathsep.join(
-    [
-        os.environ.get("PATH", ""),
-        *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
-    ]
-)
+if TYPE_CHECKING:
+    from edge_sim.fleet.collection import SiteCollection
+
+
+def own_folder() -> Path:
+    """Return a new folder for a server; PostgreSQL refuses root, there it is of `nobody`."""
+    # Sockets have short names, and other users may not enter the folders of pytest.
+    folder = Path(tempfile.mkdtemp(prefix="edge-sim-pg-"))
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return folder
 
 
 class Database:
-    """A cluster in a folder below /tmp, reached by a socket in it alone.
-
-    PostgreSQL refuses root: there it runs as the user `nobody`.
-    """
+    """An embedded server in a folder below /tmp."""
 
     def __init__(self) -> None:
-        self._initdb, self._postgres, self._ready = (
-            shutil.which(name, path=SEARCH_PATH) for name in ("initdb", "postgres", "pg_isready")
-        )
-        if not (self._initdb and self._postgres and self._ready):
-            pytest.skip("there is no PostgreSQL here: apt-get install postgresql")
-        # Sockets have short names, and other users may not enter the folders of pytest.
-        self.folder = Path(tempfile.mkdtemp(prefix="edge-sim-pg-"))
-        self._user: dict[str, object] = {}
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
-            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        self.data = self.folder / "data"
-        subprocess.run(
-            [self._initdb, "-D", self.data, "-U", "edge", "-A", "trust", "-E", "UTF8", "-N"],
-            check=True, capture_output=True, cwd="/", **self._user,
-        )  # type: ignore[call-overload]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = own_folder()
+        self._server = EmbeddedServer(self.folder)
 
     @property
     def address(self) -> str:
-        return f"host={self.folder} user=edge dbname=postgres"
+        return self._server.address
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [str(self._postgres), "-D", self.data, "-k", self.folder, "-c", "listen_addresses="],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **self._user,
-        )  # type: ignore[call-overload]  # fmt: skip
-        for _ in range(200):
-            done = subprocess.run(
-                [str(self._ready), "-h", self.folder, "-t", "1"], capture_output=True, check=False
-            )
-            if done.returncode == 0:
-                return
-            try:
-                self._process.wait(0.05)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        pytest.fail("PostgreSQL did not start")
+        self._server.start()
 
     def stop(self, number: signal.Signals = signal.SIGQUIT) -> None:
         """Stop it; by default at once, as a power cut would: it recovers from its log."""
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(30)
-        self._process = None
+        lines = (self.folder / "data/postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), number)
+        wait_until(lambda: not Path("/proc", lines[0]).exists())
 
     def remove(self) -> None:
-        self.stop()
+        self._server.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def forget_everything(opened: SiteCollection) -> None:
+    """Delete what other tests have left."""
+    run = opened._connection.execute
+    names = ("events", "devices", "states", "pictures", "sites", "models")
+    parts = run(
+        "SELECT relname FROM pg_class WHERE relname ~ '^edge_sim_(vectors_[0-9]+|events_[0-9_]+)$' "
+        "AND relkind = 'r'"
+    ).fetchall()
+    for (part,) in parts:
+        run(f"DROP TABLE {part}".encode())
+    run(f"TRUNCATE {', '.join(f'edge_sim_{name}' for name in names)}".encode())
+    opened._connection.commit()

@@ -10,9 +10,11 @@ from pathlib import Path
 import cv2
 
 from edge_sim.core.types import BgrImage
+from edge_sim.errors import PackError
 from edge_sim.fleet import packs, publishing, signing, updates
+from edge_sim.fleet.fetching import PackFetcher
 from edge_sim.fleet.publishing import RoleKeys, Rollout
-from edge_sim.fleet.updates import PackFetcher, UpdateOutcome, UpdatePolicy
+from edge_sim.fleet.update_state import REFUSED, Trial, UpdateOutcome, UpdatePolicy, first_state
 from edge_sim.gallery.records import Enrolled
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.vision.probe import make_probe
@@ -22,6 +24,8 @@ NOW_S = 1_800_000_000.0
 DAY_S = 86_400.0
 AT = datetime(2026, 1, 31, tzinfo=timezone.utc)
 EMBEDDER = CellsEmbedder()
+_BUILT: dict[tuple[object, ...], bytes] = {}
+"""Packs that were built already: drawing is the slow part of these tests."""
 
 
 def encoded(pixels: BgrImage) -> bytes:
@@ -84,8 +88,12 @@ class Depot:
     ) -> Path:
         """A pack whose references of state `food` show a disc on the left, unless told."""
         path = self.base / f"{name}-{version}{mark}.pack"
-        source = self.base / f"{name}-{version}{mark}.db"
         shown = states or {"empty": "empty", "food": "left"}
+        key = (name, version, target, tuple(shown.items()))
+        if key in _BUILT:
+            path.write_bytes(_BUILT[key])
+            return path
+        source = self.base / f"{name}-{version}{mark}.db"
         with GalleryStore.open(source, create=True) as store:
             store.add(
                 "bowl",
@@ -100,6 +108,7 @@ class Depot:
             )  # fmt: skip
             plan = packs.PackPlan(name, version, version - 1, target)
             packs.build(path, plan, store, EMBEDDER, watches=["bowl"], pinned=())
+        _BUILT[key] = path.read_bytes()
         return path
 
     def publish(
@@ -129,6 +138,7 @@ class Device:
     group: str = ""
     now_s: float = NOW_S
     embedder: CellsEmbedder = EMBEDDER
+    trial: Trial | None = None
 
     @property
     def gallery(self) -> Path:
@@ -139,12 +149,28 @@ class Device:
             store.add("bowl", [taken("empty", 1), taken("empty", 2)])
         return self
 
-    def update(self, place: object, **more: object) -> list[UpdateOutcome]:
-        policy = UpdatePolicy(
-            self.gallery, self.name, self.embedder, {"bowl": ()}, clock=lambda: self.now_s
+    @property
+    def policy(self) -> UpdatePolicy:
+        return UpdatePolicy(
+            self.gallery,
+            self.name,
+            lambda: self.embedder,
+            {"bowl": ()},
+            self.trial,
+            clock=lambda: self.now_s,
         )
-        first = updates.first_state(self.root, self.target, self.group, name="root")
-        return updates.update(PackFetcher(str(place), **more), policy, first)  # type: ignore[arg-type]
+
+    def take(self, place: object, **more: object) -> list[UpdateOutcome]:
+        first = first_state(self.root, self.target, self.group, name="root")
+        return updates.update(PackFetcher(str(place), **more), self.policy, first)  # type: ignore[arg-type]
+
+    def update(self, place: object, **more: object) -> list[UpdateOutcome]:
+        """Take what is offered; a refusal is raised as well."""
+        outcomes = self.take(place, **more)
+        for item in outcomes:
+            if item.outcome == REFUSED:
+                raise PackError(str(item.reason))
+        return outcomes
 
 
 def depot_and_device(base: Path, **options: object) -> tuple[Depot, Device]:

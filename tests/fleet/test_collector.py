@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -18,12 +19,17 @@ from paho.mqtt.enums import CallbackAPIVersion
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
 
 from edge_sim.core.events import StateChanged
-from edge_sim.fleet.collection import Received, SiteCollection
+from edge_sim.core.types import Embedding
+from edge_sim.fleet.collection import SiteCollection
 from edge_sim.fleet.collector import Collector, CollectorOptions
+from edge_sim.fleet.messages import Received
+from edge_sim.fleet.vectors import VectorFilter
+from edge_sim.io.sinks.capabilities import EventAttachment
+from edge_sim.io.sinks.mqtt.sink import MqttSink
 from edge_sim.io.sinks.mqtt.topics import Topics, messages_of
 from edge_sim.io.sinks.options import MqttOptions
 from tests.conftest import REPOSITORY
-from tests.fleet.database import Database
+from tests.fleet.database import Database, forget_everything
 from tests.io.outbox.events import changed
 from tests.io.sinks.broker import PASSWORD, USER, Broker, make_certificates
 from tests.io.sinks.waiting import wait_until
@@ -39,6 +45,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     made.start()
     yield made
     made.kill()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_else(database: Database) -> None:
+    """Nothing that other tests have left in the database."""
+    with SiteCollection(database.address) as collection:
+        forget_everything(collection)
 
 
 class Publisher:
@@ -343,3 +356,25 @@ def test_a_broker_that_refuses_or_is_not_there_is_one_line(
     (_, line) = done.stderr.splitlines()
     assert line.startswith("edge-sim: mqtt 127.0.0.1:1/edge_sim/")
     assert json.dumps(line).count("cannot connect") == 1
+
+
+def test_embeddings_and_pictures_of_a_device_are_collected(
+    broker: Broker, database: Database
+) -> None:
+    event, jpeg = changed(1), b"\xff\xd8\xff a picture"
+    with SteppedCollector(broker, database, "hills") as stepped:
+        stepped.hear("barn")
+        device = broker.options(
+            device="barn", topic_prefix=stepped.prefix, embeddings=True, event_pictures=True,
+            timeout_s=60.0,
+        )  # fmt: skip
+        with closing(MqttSink.open(MqttOptions(**device))) as sink:
+            vector = np.array([0.6, 0.8], np.float32)
+            sink.attach(EventAttachment(event, Embedding(vector, None, "small@1"), jpeg))
+            sink.emit(event)
+        with SiteCollection(database.address) as collection:
+            stepped.step_until(lambda: collection.picture("hills", "barn", event.id) == jpeg)
+            (found,) = collection.vectors.search(
+                "small@1", vector, 10, VectorFilter(site="hills", state=event.after)
+            )
+    assert (found.id, found.device, found.watch) == (event.id, "barn", event.watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tracemalloc
 import zipfile
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ pytest.importorskip("cryptography", reason="cryptography is not installed: pip i
 import cv2
 
 from edge_sim.cli.main import main
+from edge_sim.fleet.fetching import PackFetcher
 from edge_sim.fleet.packs import OpenPack
-from edge_sim.fleet.updates import PackFetcher
 from edge_sim.gallery.store import GalleryStore
 from tests.devices import make_device
 
@@ -72,6 +73,54 @@ def test_a_pack_goes_from_one_gallery_to_another(
         assert [item.state for item in store.records()] == states
     assert pack("status", depot, "--json") == 0
     assert json.loads(capsys.readouterr().out)["listing"]["packs"][0]["version"] == 1
+
+
+def test_a_pack_is_taken_back_without_a_network(
+    depot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = depot.parent
+    keys = ["--key", base / "a.key", "--key", base / "b.key"]
+    assert pack("publish", depot, built(depot), *keys) == 0
+    config = ["-c", base / "config.yaml"]
+    assert pack("rollback", *config) == 1
+    assert "no pack is in force" in capsys.readouterr().err
+    root = ["--root", depot / "root/1.json", "--target", "panel"]
+    assert pack("apply", depot, *config, *root) == 0
+    shutil.rmtree(depot)
+    assert pack("rollback", "lamps", *config) == 1
+    assert "no pack 'lamps' is in force" in capsys.readouterr().err
+    (gallery,) = base.glob("*.db")
+    with GalleryStore.open(gallery) as store:
+        store.tag([store.records()[0].reference_id], add=["mine"])
+        before = store.revision - 2
+    assert pack("rollback", *config) == 1
+    assert f"give it up: `edge-sim gallery rollback {before}`" in capsys.readouterr().err
+    assert main(["gallery", "undo", *map(str, config)]) == 0
+    # What was changed and changed back since is not in the way.
+    assert pack("rollback", "lamp", *config) == 0
+    assert "lamp version 1: taken back" in capsys.readouterr().out
+
+
+def test_check_shows_what_is_offered(depot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = depot.parent
+    keys = ["--key", base / "a.key", "--key", base / "b.key"]
+    assert pack("publish", depot, built(depot), *keys) == 0
+    config = base / "config.yaml"
+    written = config.read_text()
+    config.write_text(f"{written}updates: {{uri: depot, root: depot/root/1.json, target: panel}}\n")
+    capsys.readouterr()
+    assert main(["check", "-c", str(config)]) == 0
+    (line,) = [row for row in capsys.readouterr().out.splitlines() if " updates " in row]
+    assert "lamp version 1 is to be tried; no score_log.path" in line
+    (depot / "packs.json").unlink()
+    assert main(["check", "-c", str(config)]) == 1
+    assert "there is no packs.json" in capsys.readouterr().out
+    config.write_text(f"{written}updates: {{uri: depot, target: panel}}\n")
+    assert main(["check", "-c", str(config)]) == 78
+    assert "updates: the key root is missing" in capsys.readouterr().err
+    config.write_text(f"{written}updates: {{uri: 'http://127.0.0.1:1/', root: x, target: panel}}\n")
+    assert main(["check", "--offline", "-c", str(config)]) == 0
+    assert "not tried (--offline)" in capsys.readouterr().out
 
 
 def test_a_pack_that_its_own_pictures_speak_against_is_not_built(

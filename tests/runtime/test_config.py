@@ -20,7 +20,7 @@ from edge_sim.errors import ConfigError, DataError, ModelError, SinkError
 from edge_sim.io.sinks import KINDS, open_sink
 from edge_sim.io.sinks.options import FileOptions, MqttOptions, WebhookOptions
 from edge_sim.runtime.config import Config, SourceConfig, WatchConfig, load_config, parse_config
-from edge_sim.runtime.config.service import DaemonConfig, WebConfig
+from edge_sim.runtime.config.service import DaemonConfig, UpdatesConfig, WebConfig
 from edge_sim.runtime.config.sinks import OutboxConfig, kind_of
 from edge_sim.runtime.score_log import ScoreLog, read_lines
 from edge_sim.vision.embedders import open_embedder
@@ -66,6 +66,7 @@ def test_the_default_file_says_exactly_the_defaults(repository: Path) -> None:
         OutboxConfig,
         DaemonConfig,
         WebConfig,
+        UpdatesConfig,
     ],
     ids=lambda s: s.__name__,
 )
@@ -80,6 +81,7 @@ def test_the_default_file_shows_every_key(repository: Path, section: type[msgspe
         OutboxConfig: table["outbox"],
         DaemonConfig: table["daemon"],
         WebConfig: table["web"],
+        UpdatesConfig: table["updates"],
     }[section]
     assert set(shown) == set(keys_of(section))
 

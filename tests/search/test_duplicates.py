@@ -24,7 +24,8 @@ from edge_sim.search.duplicates import (
     likeness,
     members,
 )
-from edge_sim.search.rows import INDEX_THUMBNAIL_PX, IndexEntry
+from edge_sim.search.entries import IndexEntry
+from edge_sim.search.rows import INDEX_THUMBNAIL_PX
 from tests.pictures import picture
 
 Pair = tuple[list[IndexEntry], NDArray[np.uint8]]

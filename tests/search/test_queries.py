@@ -10,7 +10,8 @@ import pytest
 
 from edge_sim.core.types import BgrImage, Roi
 from edge_sim.errors import SearchError, SourceError
-from edge_sim.search.queries import frame_of_video, picture_of, query_of
+from edge_sim.search.frames import read_frame
+from edge_sim.search.queries import picture_of, query_of
 from edge_sim.vision.embedders import open_embedder
 from tests.pictures import picture, write
 
@@ -58,7 +59,7 @@ def test_what_is_not_there_is_told_with_the_forms(name: str, words: str) -> None
 
 def test_a_time_beyond_the_end_names_the_length(clip: Path) -> None:
     with pytest.raises(SourceError, match=r"has no frame at 9 s; it has 1\.9 s"):
-        frame_of_video(clip, 9.0)
+        read_frame(clip, 9.0)
 
 
 def test_a_region_is_the_query_of_its_pixels() -> None:

@@ -45,6 +45,20 @@ def test_broader_terms_lie_near_what_they_hold(words: WordEncoder) -> None:
     assert vectors["vehicle"] @ vectors["truck"] > vectors["vehicle"] @ vectors["poodle"]
 
 
+def test_two_words_are_between_both(words: WordEncoder) -> None:
+    horse, mountain, both = (
+        words.query(text)[0].embedding.vector for text in ("horse", "mountain", "horses, mountain")
+    )
+    assert min(both @ horse, both @ mountain) > horse @ mountain + 0.1
+    assert np.linalg.norm(both) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_colour_is_unknown_and_no_other_word_is_meant(words: WordEncoder) -> None:
+    query, unknown = words.query("brown dog")
+    assert [str(word) for word in unknown] == ["unknown word 'brown'"]
+    assert np.array_equal(query.embedding.vector, words.query("dog")[0].embedding.vector)
+
+
 def test_unknown_words_are_named_with_the_nearest(words: WordEncoder) -> None:
     _, unknown = words.query("elefant dog")
     assert [str(word) for word in unknown] == [

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import lock
 import pytest
-import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+# Python 3.11 or later; the files are the same for each.
+tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

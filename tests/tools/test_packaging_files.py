@@ -50,6 +50,30 @@ def test_the_app_has_the_documented_keys(app: Path) -> None:
     assert config["version"] == __version__
 
 
+# As the supervisor reads them: supervisor/addons/options.py and validate.py.
+OPTION = re.compile(
+    r"(bool|email|url|port|device(\(.+\))?|match\(.+\)|list\(.+\)|(str|password)(\(\d*,\d*\))?"
+    r"|(int|float)(\([\d.]*,[\d.]*\))?)\??"
+)
+WATCHDOG = re.compile(r"(https?|\[PROTO:\w+\]|tcp)://\[HOST\]:(\[PORT:\d+\]|\d+).*")
+
+
+def test_the_values_of_the_app_are_those_that_the_supervisor_takes(app: Path) -> None:
+    config = read(app / "config.yaml")
+    assert re.fullmatch(r"[-_.A-Za-z0-9]+", config["slug"])
+    assert re.fullmatch(r"20\d\d\.\d+\.\d+", config["homeassistant"])
+    assert tuple(map(int, config["homeassistant"].split("."))) >= (2024, 11), "by device"
+    assert WATCHDOG.fullmatch(config["watchdog"])
+    assert config["ingress_port"] in {int(port.partition("/")[0]) for port in config["ports"]}
+    assert re.fullmatch(r"mdi:[a-z-]+", config["panel_icon"])
+    for name, kind in config["schema"].items():
+        assert OPTION.fullmatch(kind), f"{name}: {kind}"
+    pattern = config["schema"]["device"].removeprefix("match(").removesuffix(")")
+    assert re.match(pattern, config["options"]["device"])
+    assert (app / "DOCS.md").is_file()
+    assert {"name"} <= read(app.parent / "repository.yaml").keys() <= {"name", "url", "maintainer"}
+
+
 def test_every_option_has_a_type_and_a_text_in_each_language(app: Path) -> None:
     config = read(app / "config.yaml")
     assert config["options"].keys() == config["schema"].keys()
@@ -125,11 +149,25 @@ def test_the_container_runs_without_root_on_a_read_only_file_system(repository: 
     text = (repository / "Dockerfile").read_text()
     assert "\nHEALTHCHECK " in text
     last = [line for line in text.splitlines() if line.startswith("USER ")][-1]
-    assert last == "USER edge_sim"
+    # A number, which the host can compare with; with a group it would not be in `video`.
+    assert last == "USER 990"
+    assert "--uid 990 --groups video" in text
     service = read(repository / "compose.yaml")["services"]["edge_sim"]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["image"] == f"edge_sim:{__version__}"
+
+
+def test_the_image_gets_all_that_its_build_reads(repository: Path) -> None:
+    """The files that hatchling asks for, and libraries in both stages."""
+    ignored = (repository / ".dockerignore").read_text().splitlines()
+    assert ignored[0] == "*"
+    project = (repository / "pyproject.toml").read_text().partition("license-files = [")[2]
+    for name in re.findall(r'"([^"]+)"', project.partition("]")[0]):
+        top = name.partition("/")[0]
+        assert f"!{name}" in ignored or f"!{top}" in ignored, name
+    stages = (repository / "Dockerfile").read_text().split("\nFROM ")
+    assert all("liblapack3" in stage for stage in stages[-2:])
 
 
 def test_the_blueprint_uses_only_inputs_that_it_has(repository: Path) -> None:

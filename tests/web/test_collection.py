@@ -197,3 +197,46 @@ def test_a_lasso_on_the_map_and_a_group_of_duplicates_choose_pictures(
     page.get_by_role("button", name="Near-duplicates").click()
     page.get_by_role("button", name="Choose all that need not stay").click()
     page.get_by_text("1 chosen").wait_for()
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Iterator[tuple[LampDevice, IndexStore]]:
+    """A device whose collection is a quarter done, and its index."""
+    for number in range(3):
+        write(tmp_path / "photos" / f"{number}.png", picture(number))
+    embedder = open_embedder("thumbnail")
+    plan = IndexPlan(tmp_path / "photos", embedder.model_id, "thumbnail")
+    with IndexStore.open(tmp_path / "photos.index", create=plan) as store:
+        update(store, embedder)
+        store.put([], progress=(3, 12))
+        with serving_lamp(
+            tmp_path, RECORDED.replace(WEB, WEB + ", collection: photos.index")
+        ) as lamp:
+            yield lamp, store
+
+
+def test_it_says_how_far_an_unfinished_index_is(
+    unfinished: tuple[LampDevice, IndexStore],
+) -> None:
+    lamp, store = unfinished
+    facts = {"done": 3, "total": 12, "stage": ""}
+    assert found(lamp, "")["update"] == {**facts, "running": False}
+    with store.exclusive():
+        assert found(lamp, "")["update"] == {**facts, "running": True}
+    store.end_progress()
+    assert found(lamp, "")["update"] is None
+
+
+@pytest.mark.browser
+def test_the_page_shows_how_far_an_unfinished_index_is(
+    unfinished: tuple[LampDevice, IndexStore], open_page: OpenPage
+) -> None:
+    lamp, store = unfinished
+    page = open_page(f"{lamp.page.origin}/#/collection", viewport={"width": 360, "height": 740})
+    page.get_by_text("stopped at 25 %").wait_for()
+    with store.exclusive():
+        page.reload()
+        page.get_by_text("being built: 25 %").wait_for()
+        store.end_progress()
+    page.get_by_text("The index is ready: 3 pictures.").wait_for()
+    page.get_by_text("being built").wait_for(state="detached")

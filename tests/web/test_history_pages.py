@@ -31,6 +31,15 @@ def test_a_marker_of_the_time_line_opens_the_reason(open_page: OpenPage, serve: 
     page.get_by_text("framed: what no reference explains").wait_for()
 
 
+def test_why_on_a_card_opens_the_reason_of_the_last_event(
+    open_page: OpenPage, serve: Serve
+) -> None:
+    page = open_page(serve(with_history()) + "#/")
+    page.get_by_role("article", name="bowl").get_by_role("link", name="Why").click()
+    page.get_by_role("heading", name="bowl: food -> empty").wait_for()
+    page.locator(".why h2:focus").wait_for()
+
+
 def test_the_slider_shows_events_that_would_come_and_keeps_the_setting(
     open_page: OpenPage, serve: Serve
 ) -> None:

@@ -28,7 +28,9 @@ def test_a_card_shows_state_scores_and_the_reason_in_plain_words(
     assert bowl.get_by_role("img", name="food: 0.96; entered at 0.64").count() == 1
     gate = page.get_by_role("article", name="gate")
     gate.get_by_text("Unlike every reference picture.").wait_for()
-    gate.get_by_text("The camera has moved.").wait_for()
+    gate.get_by_text(
+        "The camera has moved: the region shows another place. Turn it back, or move the region."
+    ).wait_for()
     machine = page.get_by_role("article", name="machine")
     machine.get_by_text("No reference picture yet of: off").wait_for()
     machine.get_by_text("Private: no pictures are shown.").wait_for()

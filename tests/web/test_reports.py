@@ -10,7 +10,7 @@ import pytest
 from edge_sim.analysis.report import write
 from edge_sim.analysis.report.document import document, table, texts
 from edge_sim.analysis.report.figures import Axis, Diagram, Series, diagrams_block
-from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, grid
+from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, grid, map_block
 from edge_sim.analysis.report.timeline import Timeline
 from edge_sim.core.types import State
 from tests.analysis.report.runs import BOWL_PLAN, BOWL_TRUTH, outcome_at, run
@@ -104,7 +104,7 @@ def test_grids_tables_texts_and_diagrams_are_drawn(open_page: OpenPage, tmp_path
     page.get_by_text("the end").wait_for()
     assert page.locator("img").count() == 1
     assert page.locator(".marked.warn").count() == 1
-    assert page.get_by_text("cannot be read").count() == 1
+    assert page.get_by_text("no picture").count() == 1
     assert page.get_by_role("cell", name=EVIL).count() == 1
     assert page.get_by_role("img", name="ROC: false, found").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -114,3 +114,28 @@ def test_no_two_modules_of_a_report_use_one_name(open_page: OpenPage, tmp_path: 
     write(Timeline(), tmp_path / "out.html", title="nothing")
     page = open_page((tmp_path / "out.html").as_uri())
     page.get_by_text("No observations").wait_for()
+
+
+def test_a_lasso_on_a_map_lists_the_files_inside_it(open_page: OpenPage, tmp_path: Path) -> None:
+    points = np.array([[0.1, 0.1], [0.2, 0.1], [0.9, 0.9]], np.float32)
+    names = [f"/photos/{EVIL}.jpg", "/photos/b.jpg", "/photos/c.jpg"]
+    block = map_block(points, np.array([0, 0, -1]), names, "how to tag them")
+    (tmp_path / "map.html").write_text(document(EVIL, [block]), encoding="utf-8")
+    page = open_page((tmp_path / "map.html").as_uri(), viewport={"width": 360, "height": 740})
+    canvas = page.get_by_role("img", name="Map of 3 pictures")
+    box = canvas.bounding_box()
+    assert box is not None
+    # The origin lies at the bottom on the left.
+    corners = [(0.01, 0.99), (0.5, 0.99), (0.5, 0.5), (0.01, 0.5)]
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place)
+    page.mouse.up()
+    page.get_by_text("2 chosen").wait_for()
+    assert page.get_by_label("how to tag them").input_value() == "\n".join(names[:2])
+    page.mouse.click(*places[2])
+    page.get_by_text("0 chosen").wait_for()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

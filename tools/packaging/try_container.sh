@@ -14,16 +14,18 @@ mount -t proc proc "$root/proc" 2>/dev/null || true
 trap 'umount "$root/proc" 2>/dev/null || true' EXIT
 within() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive PIP_CERT=/pip-authorities.pem "$@"; }
 within apt-get update -qq
-within apt-get install -y -qq --no-install-recommends python3 python3-venv ca-certificates >/dev/null
+within apt-get install -y -qq --no-install-recommends python3 python3-venv binutils ca-certificates liblapack3 >/dev/null
 rm -rf "$root/source" "$root/opt/edge_sim"
 mkdir -p "$root/source/tools/packaging" "$root/source/.ci"
+mkdir -p "$root/source/docs"
 for part in edge_sim models configs pyproject.toml README.md LICENSE; do cp -r "$here/$part" "$root/source/"; done
+cp "$here/docs/third-party.md" "$root/source/docs/"
 cp "$here/.ci/locked.txt" "$root/source/.ci/"
 cp -r "$here/tools/packaging/container" "$root/source/tools/packaging/"
 within sh /source/tools/packaging/container/build.sh /source /opt/edge_sim
 cp "$root/source/tools/packaging/container/start.sh" "$root/opt/edge_sim/bin/"
-# The second stage: no python3-venv, no source; and what the slim image of Debian leaves out.
-within apt-get purge -y -qq --auto-remove python3-venv python3.11-venv >/dev/null 2>&1
+# The second stage: no python3-venv, no binutils, no source; and what the slim image of Debian leaves out.
+within apt-get purge -y -qq --auto-remove python3-venv python3.11-venv binutils >/dev/null 2>&1
 rm -rf "$root/source" "$root/pip-authorities.pem" "$root/var/lib/apt/lists/"* "$root/var/cache/apt/"* "$root/usr/share/doc" \
   "$root/usr/share/man" "$root/usr/share/locale" "$root/usr/share/info"
 within useradd --system --uid 990 --no-create-home --shell /usr/sbin/nologin edge_sim 2>/dev/null || true

@@ -23,7 +23,7 @@ from edge_sim.core.images import as_bgr, encode_jpeg
 Block = Mapping[str, Any]
 """`kind`, and what `report.js` reads for that kind."""
 
-_MODULES = ("strings.en.js", "i18n.js", "dom.js", "components.js", "diagram.js", "chart.js")
+_MODULES = ("strings.js", "i18n.js", "dom.js", "components.js", "diagram.js", "chart.js")
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const|let|function|async|class)", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*//.*\n", re.MULTILINE)

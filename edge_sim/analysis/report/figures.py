@@ -224,7 +224,6 @@ class Series:
         colour: Name in the style sheet of the pages.
         bar: Width of a bar in units of x; 0 draws a line.
         dashed: Whether the line is dashed.
-        dots: Whether the points are drawn alone.
     """
 
     name: str
@@ -232,7 +231,6 @@ class Series:
     colour: str
     bar: float = 0.0
     dashed: bool = False
-    dots: bool = False
 
 
 @dataclass(frozen=True, slots=True)

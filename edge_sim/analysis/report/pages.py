@@ -28,7 +28,7 @@ from edge_sim.analysis.report.timeline import (
     wrong_spans,
 )
 from edge_sim.core.images import squash_into
-from edge_sim.core.types import UNKNOWN
+from edge_sim.core.types import UNKNOWN, FloatMatrix
 
 _SIDE_PX = 180
 """Longer side of a picture on the page; drawn at up to 150, so that it stays sharp."""
@@ -85,6 +85,28 @@ def grid(row: PictureRow) -> Block:
         for card in row.cards
     ]
     return {"kind": "grid", "heading": row.heading, "note": row.note, "cards": cards}
+
+
+def map_block(
+    points: FloatMatrix, groups: NDArray[np.intp], names: Sequence[str], advice: str
+) -> Block:
+    """Return a map of pictures as a block, on which a lasso chooses some.
+
+    Args:
+        points: (N, 2) float32, 0 to 1.
+        groups: (N) intp, -1 for a picture in no group.
+        names: (N) texts by which the chosen pictures are listed.
+        advice: Line under the list.
+    """
+    x, y = (np.round(points[:, axis].astype(np.float64), 4).tolist() for axis in (0, 1))
+    return {
+        "kind": "map",
+        "x": x,
+        "y": y,
+        "groups": groups.tolist(),
+        "names": names,
+        "advice": advice,
+    }
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

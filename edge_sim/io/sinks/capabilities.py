@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from edge_sim.core.events import StateChanged
+from edge_sim.core.types import Embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class DeviceStats:
         outbox_waiting: Events that at least one sink has not received.
         outbox_dropped: Events that a sink never receives, since the start.
         written_mb_last_day: Megabytes that the outbox wrote in the last 24 hours.
+        disk_free_mb: Free space where the device keeps its files, megabytes; None if unknown.
     """
 
     uptime_s: float
@@ -96,6 +98,7 @@ class DeviceStats:
     outbox_waiting: int
     outbox_dropped: int
     written_mb_last_day: float
+    disk_free_mb: float | None = None
 
 
 @runtime_checkable
@@ -108,6 +111,37 @@ class Illustrated(Protocol):
 
     def show_picture(self, watch: str, jpeg: bytes) -> None:
         """Show the region as it was when the watch decided; returns at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EventAttachment:
+    """Picture and embedding of a change of state, sent after the event itself.
+
+    Args:
+        event: The change.
+        embedding: Embedding of the region; None is not sent.
+        jpeg: Region as JPEG; None is not sent.
+    """
+
+    event: StateChanged
+    embedding: Embedding | None
+    jpeg: bytes | None
+
+
+@runtime_checkable
+class Attaching(Protocol):
+    """A sink that can send more of a change of state than its event."""
+
+    @property
+    def wants_embeddings(self) -> bool:
+        """True where embeddings may leave the device by the configuration."""
+
+    @property
+    def wants_event_pictures(self) -> bool:
+        """True where pictures of events may leave the device by the configuration."""
+
+    def attach(self, attachment: EventAttachment) -> None:
+        """Send it with its event, whose delivery comes later; returns at once."""
 
 
 @runtime_checkable

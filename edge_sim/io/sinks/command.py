@@ -63,7 +63,10 @@ class CommandSink:
             raise ConfigError("command: an argument holds a zero byte")
         program = shutil.which(argv[0], path=SEARCH_PATH)
         if program is None:
-            raise ConfigError(f"command: there is no program {argv[0]!r} to run (in {SEARCH_PATH})")
+            raise ConfigError(
+                f"command: there is no program {argv[0]!r} to run (in {SEARCH_PATH}); "
+                "install it, or give its whole path"
+            )
         return cls(msgspec.structs.replace(options, argv=(program, *argv[1:])))
 
     @property

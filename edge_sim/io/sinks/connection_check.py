@@ -28,9 +28,13 @@ def try_sink(kind: str, **options: Any) -> str:
         ConfigError: Its arguments can never work.
         SinkError: It would not work now.
     """
-    if kind in _TRIALS:
-        return _TRIALS[kind](**options)
-    open_sink(kind, **options).close()
+    try:
+        if kind in _TRIALS:
+            return _TRIALS[kind](**options)
+        open_sink(kind, **options).close()
+    except SinkError as error:
+        step = _STEPS.get(kind)
+        raise (error if step is None else SinkError(f"{error}; {step}")) from error
     return "can be opened"
 
 
@@ -113,6 +117,13 @@ def _check_room(file: Path) -> None:
         ) from error
 
 
+_STEPS = {
+    "file": "name a folder that is there and may be written, with room",
+    "mqtt": "see that the broker is on, and that host, port, tls, username and password are its",
+    "webhook": "see that its server is on, and that url, secret and token are its",
+    "unix_socket": "name a folder that is there and may be written, and no file",
+}
+"""Next steps of people whose sink does not work, by kind."""
 _TRIALS: Mapping[str, Callable[..., str]] = {
     "stdout": _try_stdout,
     "file": _try_file,

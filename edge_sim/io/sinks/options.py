@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ Mode = Annotated[
     str, msgspec.Meta(pattern=r"^[0-7]{3}$", description="a mode has three digits from 0 to 7")
 ]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
+DiscoveryMode: TypeAlias = Literal["device", "components"]
 KeepAlive = Annotated[int, msgspec.Meta(ge=5, le=3600)]
 
 _MAX_PREFIX = 200
@@ -85,7 +86,7 @@ class UnixSocketOptions(Options, frozen=True, tag="unix_socket", tag_field="kind
 
 
 class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
-    """Settings of one broker.
+    """Events and states published to an MQTT broker, and announced to Home Assistant.
 
     Args:
         host: Name or address of the broker.
@@ -104,8 +105,15 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
         timeout_s: For connecting, and for the broker's receipt of an event.
         discovery: Announce the device to Home Assistant.
         discovery_prefix: Topic prefix of these announcements.
+        discovery_mode: `device` announces all entities in one message, which needs Home Assistant
+            2024.11 or later; `components` announces each on its own, for earlier versions.
         image: Show the region of a watch when it decides.
+        embeddings: Publish the embedding of every change of state, for a collector.
+        event_pictures: Publish the region at every change of state, for a collector.
         stats_interval_s: Between two reports of how the device does; 0 for none.
+        repeat_s: Events of so many seconds before a new connection are published on it again, for
+            a collector, which stores each once: a broker that is killed may have confirmed some
+            that it did not keep. 0 repeats none.
         device: Name of this device, in every topic.
         backoff_s: Pauses between attempts to connect, the last one repeated.
     """
@@ -125,8 +133,12 @@ class MqttOptions(Options, frozen=True, tag="mqtt", tag_field="kind"):
     timeout_s: PositiveSeconds = 10.0
     discovery: bool = True
     discovery_prefix: str = "homeassistant"
+    discovery_mode: DiscoveryMode = "device"
     image: bool = False
+    embeddings: bool = False
+    event_pictures: bool = False
     stats_interval_s: Seconds = 60.0
+    repeat_s: Seconds = 0.0
     device: Annotated[str, INTERNAL] = ""
     backoff_s: Annotated[tuple[float, ...], INTERNAL] = BACKOFF_S
 

@@ -160,8 +160,8 @@ class OpenCvCamera:
 def _check(path: str, name: str) -> None:
     if not exists(Path(path)):
         cameras = ", ".join(camera.path for camera in list_cameras())
-        found = f"there is {cameras}" if cameras else "no camera is connected"
-        raise SourceError(f"{name}: no such camera; {found}")
+        found = f"there is {cameras}" if cameras else "none is connected: plug it in"
+        raise SourceError(f"{name}: no such camera; {found}; `edge-sim discover` lists all")
     if not os.access(path, os.R_OK | os.W_OK):
         raise SourceError(
             f"{name}: not allowed to use the camera; add the user to its group, "

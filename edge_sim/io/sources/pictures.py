@@ -361,7 +361,7 @@ def _find(text: str, name: str, *, nested: bool) -> list[Path]:
     elif is_file(path):
         return [path]
     else:
-        raise SourceError(f"{name}: no such file or folder")
+        raise SourceError(f"{name}: no such file or folder; check the path")
     pictures = [path for path in found if belongs_to_pictures(path)]
     if not pictures:
         raise SourceError(f"{name}: no pictures among {len(found)} entries")

@@ -145,7 +145,7 @@ class VideoFile:
 
     def _check_kind(self) -> None:
         if not is_file(self._path):
-            what = "no such file"
+            what = "no such file; check the path"
             if exists(self._path):
                 what = "is a folder" if is_dir(self._path) else "is not a regular file"
             raise SourceError(f"{self._label}: {what}")

@@ -39,8 +39,10 @@ from edge_sim.runtime.config.service import (
     ExplanationsConfig,
     ReviewConfig,
     ScoreLogConfig,
+    UpdatesConfig,
     WebConfig,
     check_review,
+    check_updates,
     check_web,
 )
 from edge_sim.runtime.config.sinks import OutboxConfig, check_images, read_sinks, registered_section
@@ -122,7 +124,8 @@ class WatchConfig(Options, frozen=True):
         drift_every_s: Interval between observations whose scores are compared with those of the
             references, in seconds of frame time; null does not compare.
         followers: Registered followers, by name.
-        private: Whether the page shows the state but no picture.
+        private: Whether the page shows the state but no picture; a collector gets neither picture
+            nor embedding of it.
     """
 
     source: str | None = None
@@ -168,6 +171,7 @@ class Config(Options, frozen=True):
         review: Pictures of uncertain observations, kept for a person to label.
         daemon: Settings of the service.
         web: The page, its API, health, metrics and state.
+        updates: Signed packs of references that the daemon takes by itself.
     """
 
     earlier_keys: ClassVar[Mapping[str, str]] = {"health": "web"}
@@ -184,6 +188,7 @@ class Config(Options, frozen=True):
     review: ReviewConfig = ReviewConfig()
     daemon: DaemonConfig = DaemonConfig()
     web: WebConfig = WebConfig()
+    updates: UpdatesConfig = UpdatesConfig()
     folder: Annotated[str, INTERNAL] = "."
     """Folder that relative paths start from: that of the file. Not a key of the file."""
     hints: Annotated[tuple[str, ...], INTERNAL] = ()
@@ -346,6 +351,8 @@ def _check(config: Config, reader: YamlReader) -> None:
     on_disk = config.outbox.storage == "disk"
     with reader.collecting():
         check_web(config.web, reader)
+    with reader.collecting():
+        check_updates(config.updates, reader)
     with reader.collecting():
         check_review(config.review, on_disk=on_disk, reader=reader)
     with reader.collecting():

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from edge_sim.core.options import Count, Megabytes, Options, PositiveSeconds, Seconds
+from edge_sim.core.options import Count, Megabytes, Name, Options, PositiveSeconds, Ratio, Seconds
 from edge_sim.runtime.config.yaml_reader import YamlReader
 
 LISTEN_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
@@ -99,6 +99,40 @@ class WebConfig(Options, frozen=True):
         host, port = self.address
         # One that listens on every address of a family does so on its loopback, and on no other.
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+
+class UpdatesConfig(Options, frozen=True):
+    """Signed packs of references that the daemon takes by itself; `docs/fleet.md`.
+
+    Args:
+        uri: Folder of the packs, or its http or https address; null takes none. `${NAME}` is taken
+            from the environment.
+        root: File with the first keys to trust: root/1.json of that folder, brought here by a way
+            that you trust.
+        target: Product that this device is; it takes packs of that name only.
+        group: Canary group, which takes a pack before others; null for none.
+        every_s: Interval between two checks, spread by a tenth so that devices do not come at once.
+        most_changed: Largest share of the last day, 0 to 1, that a pack may decide otherwise.
+    """
+
+    uri: str | None = None
+    root: str | None = None
+    target: Name | None = None
+    group: Name | None = None
+    every_s: PositiveSeconds = 21_600.0
+    most_changed: Ratio = 0.2
+
+
+def check_updates(updates: UpdatesConfig, reader: YamlReader) -> None:
+    """Raise `ConfigError` for updates without keys to trust, or without a product."""
+    if updates.uri is None:
+        return
+    for key, text in (
+        ("root", "the file of the keys to trust, such as root/1.json"),
+        ("target", "the product that this device is"),
+    ):
+        if getattr(updates, key) is None:
+            raise reader.error("updates", f"updates: the key {key} is missing: {text}")
 
 
 def check_review(review: ReviewConfig, *, on_disk: bool, reader: YamlReader) -> None:

@@ -125,14 +125,15 @@ def sink_options(sink: SinkOptions, *, device: str, folder: Path) -> dict[str, A
 
 
 def check_images(sinks: Sequence[SinkOptions], *, on_disk: bool, reader: YamlReader) -> None:
-    """Raise `ConfigError` for pictures at the broker where the outbox is in memory."""
+    """Raise `ConfigError` for pictures at a broker or collector where the outbox is in memory."""
     for at, sink in enumerate(sinks):
-        if isinstance(sink, MqttOptions) and sink.image and not on_disk:
-            raise reader.error(
-                f"sinks[{at}].image",
-                f"sinks[{at}].image: the broker keeps a picture of every event, and "
-                "outbox.storage: memory keeps nothing of an event; choose one",
-            )
+        for key, place in (("image", "broker"), ("event_pictures", "collector")):
+            if isinstance(sink, MqttOptions) and getattr(sink, key) and not on_disk:
+                raise reader.error(
+                    f"sinks[{at}].{key}",
+                    f"sinks[{at}].{key}: the {place} keeps a picture of every event, and "
+                    "outbox.storage: memory keeps nothing of an event; choose one",
+                )
 
 
 def kind_of(sink: SinkOptions) -> str:

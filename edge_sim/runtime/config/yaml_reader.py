@@ -239,7 +239,11 @@ class YamlReader:
     def _with_secrets(self, text: str, path: str) -> str:
         def value_of(match: re.Match[str]) -> str:
             if match[1] not in self._environ:
-                raise self.error(path, f"{path}: the environment has no {match[1]}")
+                raise self.error(
+                    path,
+                    f"{path}: the environment has no {match[1]}; set it: {match[1]}=... before the "
+                    "command, or a line of secrets.env of the service",
+                )
             register_secret(self._environ[match[1]])
             return self._environ[match[1]]
 

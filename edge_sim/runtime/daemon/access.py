@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from edge_sim.core.events import Event
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.raw_pictures import region_of
 from edge_sim.core.types import FULL_FRAME, BgrImage, Frame
@@ -149,5 +150,40 @@ class RunningWebServer(Protocol):
         """Stop answering and close all connections. Safe to call twice."""
 
 
+class UpdateAccess(Protocol):
+    """Everything that the part which takes packs may ask of a daemon, from its own thread."""
+
+    board: StatusBoard
+
+    def report(self, event: Event) -> None:
+        """Report an event as one of the daemon's own: stored for every sink when this returns.
+
+        Raises:
+            CommandError: The daemon did not get to it in time.
+        """
+
+    def recent_pictures(self, watch: str) -> int:
+        """Return how many pictures of recent events of a watch are in memory."""
+
+    def flips(self, watch: str, gallery: Gallery) -> tuple[Flip, ...]:
+        """Return the recent events of a watch that would give another state with a gallery."""
+
+
+class RunningUpdater(Protocol):
+    """Thread that takes packs, as the daemon sees it."""
+
+    @property
+    def fault(self) -> str:
+        """Unexpected error of the last check; empty otherwise. It goes on by itself."""
+
+    def use(self, config: Config) -> None:
+        """Check again at once, with this configuration; returns at once."""
+
+    def close(self) -> None:
+        """Take nothing more; a check that has begun ends by itself. Safe to call twice."""
+
+
+OpenUpdater = Callable[[Config, UpdateAccess], RunningUpdater]
+"""Opener of the thread that takes packs; raises `ConfigError` if an extra is missing."""
 OpenWebServer = Callable[[Config, DeviceAccess], RunningWebServer]
 """Opener of the web server of a configuration; raises `ConfigError` if it cannot listen."""

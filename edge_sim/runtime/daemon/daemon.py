@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,9 +21,15 @@ from edge_sim.io.sinks.capabilities import Command, SetSensitivity, Teach
 from edge_sim.runtime.assembly import Device, Environment, assemble
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.config.yaml_reader import nearest
-from edge_sim.runtime.daemon.access import OpenWebServer, RunningWebServer, WatchPicture
+from edge_sim.runtime.daemon.access import (
+    OpenUpdater,
+    OpenWebServer,
+    RunningUpdater,
+    RunningWebServer,
+    WatchPicture,
+)
 from edge_sim.runtime.daemon.outputs import EventDispatcher, Outputs
-from edge_sim.runtime.daemon.recording import Recorders, show_pictures
+from edge_sim.runtime.daemon.recording import Recorders, attach_to_events, show_pictures
 from edge_sim.runtime.daemon.reporting import (
     ProcessStats,
     counts_of,
@@ -36,7 +40,7 @@ from edge_sim.runtime.daemon.reporting import (
     watch_statuses,
 )
 from edge_sim.runtime.daemon.state_file import DeviceMemory, StateStore, with_sensitivities
-from edge_sim.runtime.daemon.supervision import CommandQueue, Supervisor
+from edge_sim.runtime.daemon.supervision import CommandQueue, Supervisor, enough_threads
 from edge_sim.runtime.daemon.teaching import Flip, Lesson
 from edge_sim.runtime.fitting import in_thread
 from edge_sim.runtime.health.status import StatusBoard
@@ -71,6 +75,7 @@ class Daemon:
         notifier: Notifier of systemd.
         environment: Sources and clocks.
         open_web: Opener of the web server, given where `web.listen` is configured.
+        open_updater: Opener of the thread that takes packs, given where `updates` is configured.
         config_path: File of the configuration, for the page to change; None where there is none.
     """
 
@@ -82,10 +87,12 @@ class Daemon:
         notifier: Notifier | None = None,
         environment: Environment | None = None,
         open_web: OpenWebServer | None = None,
+        open_updater: OpenUpdater | None = None,
         config_path: Path | None = None,
     ) -> None:
         self._config = config
         self._open_web = open_web
+        self._open_updater = open_updater
         self.config_path = config_path
         self._read_config = reload
         self._notifier = notifier or Notifier()
@@ -106,7 +113,7 @@ class Daemon:
         self._loop = Loop(
             wakeup=self._wakeup, clock=self._environment.clock, on_fault=self._on_fault
         )
-        self._stats = ProcessStats(self.board)
+        self._stats = ProcessStats(self.board, folder=config.path(config.outbox.path).parent)
         state = config.daemon.state
         self._state_store = StateStore(None if state is None else config.path(state), self.board)
 
@@ -127,8 +134,10 @@ class Daemon:
             EdgeSimError: The daemon cannot start, or a file that is played cannot be read.
         """
         self._notifier.status("starting")
-        with self._watched_threads(), _enough_threads():
-            self._outputs = Outputs(self._config, self._on_command, self._opened_web_server)
+        with self._supervisor.watched_threads(lambda: self._stop), enough_threads():
+            self._outputs = Outputs(
+                self._config, self._on_command, self._opened_web_server, self._opened_updater
+            )
             try:
                 memory = self._state_store.load(self._dispatcher.latest(self._config.device))
                 config = with_sensitivities(self._config, self._state_store.sensitivities)
@@ -215,6 +224,18 @@ class Daemon:
         """Return the recent events of a watch that would give another state with a gallery."""
         return self._recorders.teacher.flips(self._config, watch, gallery)
 
+    def recent_pictures(self, watch: str) -> int:
+        """Return how many pictures of recent events of a watch are in memory."""
+        return self._recorders.teacher.recent_pictures(watch)
+
+    def report(self, event: Event) -> None:
+        """Report an event as one of the daemon's own.
+
+        Raises:
+            CommandError: The daemon did not get to it in time.
+        """
+        self.call(lambda _: self._report_own(event))
+
     @property
     def stills(self) -> DiverseStills:
         """Most different recent pictures of each watch."""
@@ -268,6 +289,7 @@ class Daemon:
         try:
             self._dispatcher.start(device_info_of(self._device))
             self._device.start()
+            self._outputs.open_updater(self._config)
             self._notifier.status("waiting for the first picture")
             if not self._device.runners:
                 self._ready = True
@@ -278,6 +300,7 @@ class Daemon:
             self._settle()
         finally:
             self.board.close()
+            self._outputs.close_updater()
             self._outputs.close_web_server()
             self._loop.close()
             self._device.leave()
@@ -323,6 +346,10 @@ class Daemon:
 
     def _report(self, step: Step) -> None:
         self._unsent.extend(step.events)
+        if step.events:  # before the outbox, which hands events on at once
+            self._supervisor.run(
+                "attachments", partial(attach_to_events, self._device, step, self._dispatcher)
+            )
         self._supervisor.run("outbox", self._put_unsent, rests=False)
         self._supervisor.run("reports", partial(self._show, step), rests=False)
         if self._environment.on_step is not None:
@@ -350,6 +377,12 @@ class Daemon:
         self._supervisor.run(
             "pictures", partial(show_pictures, self._device.watches, step, self._dispatcher)
         )
+
+    def _report_own(self, event: Event) -> None:
+        self._unsent.append(event)
+        self._supervisor.run("outbox", self._put_unsent, rests=False)
+        self.board.add_event(event)
+        log_event(event)
 
     def _do_chores(self, now_s: float) -> None:
         self._refresh()
@@ -447,6 +480,13 @@ class Daemon:
             raise ConfigError("web.listen: this program runs a daemon without a web server")
         return self._open_web(config, self)
 
+    def _opened_updater(self, config: Config) -> RunningUpdater | None:
+        if config.updates.uri is None:
+            return None
+        if self._open_updater is None:
+            raise ConfigError("updates.uri: this program runs a daemon without updates")
+        return self._open_updater(config, self)
+
     def _built(self, config: Config, old: Device | None = None) -> Device:
         return assemble(
             config,
@@ -491,24 +531,6 @@ class Daemon:
 
     def _on_fault(self, source: str, error: Exception | None) -> None:
         self._supervisor.report(f"source {source}", error)
-
-    @contextmanager
-    def _watched_threads(self) -> Iterator[None]:
-        """Report every thread that ends with an error inside the block."""
-        before = threading.excepthook
-
-        def died(args: threading.ExceptHookArgs) -> None:
-            name = "a thread" if args.thread is None else f"thread {args.thread.name}"
-            text = f"it has ended with {args.exc_type.__name__}: {args.exc_value}"
-            logger.error("%s: %s", name, text, exc_info=args.exc_value)
-            if not self._stop:
-                self.board.show_fault(name, text, for_good=True)
-
-        threading.excepthook = died
-        try:
-            yield
-        finally:
-            threading.excepthook = before
 
     def _on_command(self, command: Command) -> None:
         self._commands.submit(partial(self._execute, command))
@@ -559,16 +581,3 @@ class Daemon:
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-@contextmanager
-def _enough_threads() -> Iterator[None]:
-    """Raise one line of error for a thread that cannot be started inside the block."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "start new thread" not in str(error):
-            raise
-        raise EdgeSimError(
-            "no thread can be started: raise the limit of tasks (TasksMax= of the unit, ulimit -u)"
-        ) from error

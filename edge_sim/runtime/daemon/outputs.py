@@ -1,4 +1,4 @@
-"""Outputs of the daemon: the sinks behind their outbox, and the web server."""
+"""Outputs of the daemon: the sinks behind their outbox, the web server, the taker of packs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from edge_sim.core.protocols import EventSink
 from edge_sim.io.outbox.delivery import Delivery
 from edge_sim.io.outbox.queue import OutboxCounts
 from edge_sim.io.sinks.capabilities import (
+    Attaching,
     Command,
     Dated,
     DeviceInfo,
     DeviceStats,
+    EventAttachment,
     Illustrated,
     Remote,
     Reporting,
 )
 from edge_sim.runtime import assembly
 from edge_sim.runtime.config import Config
-from edge_sim.runtime.daemon.access import RunningWebServer
+from edge_sim.runtime.daemon.access import RunningUpdater, RunningWebServer
 
 DRAIN_S = 0.8
 """Time for deliveries at the end, seconds: later events wait on disk for the next start."""
@@ -57,6 +59,7 @@ class EventDispatcher:
         self._galleries = [
             sink for sink in sinks if isinstance(sink, Illustrated) and sink.wants_pictures
         ]
+        self._attaching = [sink for sink in sinks if isinstance(sink, Attaching)]
         self._reporting = [
             sink for sink in sinks if isinstance(sink, Reporting) and sink.stats_interval_s > 0.0
         ]
@@ -94,6 +97,21 @@ class EventDispatcher:
         """Send the picture of a watch to the sinks that show pictures."""
         for sink in self._galleries:
             sink.show_picture(watch, jpeg)
+
+    @property
+    def wants_embeddings(self) -> bool:
+        """True if a sink sends embeddings of events."""
+        return any(sink.wants_embeddings for sink in self._attaching)
+
+    @property
+    def wants_event_pictures(self) -> bool:
+        """True if a sink sends pictures of events."""
+        return any(sink.wants_event_pictures for sink in self._attaching)
+
+    def attach(self, attachment: EventAttachment) -> None:
+        """Give more of an event, which is not stored yet, to the sinks that send it."""
+        for sink in self._attaching:
+            sink.attach(attachment)
 
     def report(self, now_s: float, stats: Callable[[OutboxCounts], DeviceStats]) -> None:
         """Send statistics to the sinks for which they are due; `now_s` is monotonic."""
@@ -144,12 +162,13 @@ def same_outputs(a: Config, b: Config) -> bool:
 
 
 class Outputs:
-    """Sinks and web server of one configuration; another configuration replaces both or neither.
+    """Sinks, web server and taker of packs of one configuration; another replaces all or none.
 
     Args:
         config: Configuration at the start.
         on_command: Receiver of commands from remote sinks; must return at once.
         open_web_server: Opener of the web server; returns None if none is configured.
+        open_updater: Opener of the thread that takes packs; returns None if none is configured.
 
     Raises:
         SinkError: A sink or the outbox cannot be opened.
@@ -160,10 +179,13 @@ class Outputs:
         config: Config,
         on_command: Callable[[Command], None],
         open_web_server: Callable[[Config], RunningWebServer | None],
+        open_updater: Callable[[Config], RunningUpdater | None],
     ) -> None:
         self._on_command = on_command
         self._open_web_server = open_web_server
+        self._open_updater = open_updater
         self._web_server: RunningWebServer | None = None
+        self._updater: RunningUpdater | None = None
         self.dispatcher = EventDispatcher(config, on_command)
 
     def open_web_server(self, config: Config) -> None:
@@ -174,6 +196,14 @@ class Outputs:
         """
         self._web_server = self._open_web_server(config)
 
+    def open_updater(self, config: Config) -> None:
+        """Start to take packs, where that is configured.
+
+        Raises:
+            ConfigError: The extra is missing.
+        """
+        self._updater = self._open_updater(config)
+
     def change(self, old: Config, new: Config, device_info: DeviceInfo) -> None:
         """Continue with `new`; with `old` if that fails.
 
@@ -183,6 +213,11 @@ class Outputs:
         self._swap_dispatcher(old, new, device_info)
         try:
             self._swap_web_server(old, new)
+            try:
+                self._swap_updater(new)
+            except Exception:
+                self._swap_web_server(new, old)
+                raise
         except Exception:
             self._swap_dispatcher(new, old, device_info)
             raise
@@ -192,6 +227,8 @@ class Outputs:
         faults = {f"sink {name}": text for name, text in self.dispatcher.broken().items()}
         if self._web_server is not None and self._web_server.fault:
             faults["web server"] = self._web_server.fault
+        if self._updater is not None and self._updater.fault:
+            faults["updates"] = self._updater.fault
         return faults
 
     @property
@@ -203,6 +240,11 @@ class Outputs:
         """Stop the web server. Safe to call twice."""
         if self._web_server is not None:
             self._web_server.close()
+
+    def close_updater(self) -> None:
+        """Take no more packs. Safe to call twice."""
+        if self._updater is not None:
+            self._updater.close()
 
     def close(self) -> None:
         """Deliver for a short time and close; the remaining events wait on disk."""
@@ -220,6 +262,15 @@ class Outputs:
             raise
         finally:
             self.dispatcher.start(device_info)
+
+    def _swap_updater(self, new: Config) -> None:
+        if new.updates.uri is None:
+            self.close_updater()
+            self._updater = None
+        elif self._updater is None:
+            self._updater = self._open_updater(new)
+        else:
+            self._updater.use(new)
 
     def _swap_web_server(self, old: Config, new: Config) -> None:
         if (old.web, old.folder) == (new.web, new.folder):

@@ -12,6 +12,7 @@ from edge_sim.core.types import Frame, UnknownReason
 from edge_sim.decision.pipeline import Outcome, Watch
 from edge_sim.errors import DataError
 from edge_sim.gallery.enrolment import as_stored
+from edge_sim.io.sinks.capabilities import EventAttachment
 from edge_sim.runtime.assembly import Device
 from edge_sim.runtime.config import Config
 from edge_sim.runtime.daemon.outputs import EventDispatcher
@@ -226,6 +227,26 @@ class Recorders:
     def close(self) -> None:
         """Close the files. Safe to call twice."""
         self._records.close()
+
+
+def attach_to_events(device: Device, step: Step, dispatcher: EventDispatcher) -> None:
+    """Give embedding and region of every change to the sinks that send them with its event.
+
+    Private watches send neither.
+    """
+    with_pictures, with_embeddings = dispatcher.wants_event_pictures, dispatcher.wants_embeddings
+    if step.frame is None or not (with_pictures or with_embeddings):
+        return
+    embeddings = {outcome.watch: outcome.probe.embedding for outcome in step.outcomes}
+    for event in step.events:
+        if not isinstance(event, StateChanged) or device.config.watches[event.watch].private:
+            continue
+        jpeg = None
+        if with_pictures:
+            pixels = device.watches[event.watch].region.pixels_of(step.frame.pixels)
+            jpeg = encode_jpeg(as_stored(pixels), _JPEG_QUALITY)
+        embedding = embeddings.get(event.watch) if with_embeddings else None
+        dispatcher.attach(EventAttachment(event, embedding, jpeg))
 
 
 def show_pictures(watches: Mapping[str, Watch], step: Step, dispatcher: EventDispatcher) -> None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from edge_sim.core.events import Event, SceneProblem, SourceLost, StateChanged, WatchEvent, tag_of
+from edge_sim.core.events import (
+    Event,
+    IndexReady,
+    PackReported,
+    SceneProblem,
+    SourceLost,
+    StateChanged,
+    WatchEvent,
+    tag_of,
+)
 from edge_sim.core.protocols import FrameSource
 from edge_sim.decision.pipeline import Watch
 from edge_sim.io.outbox.queue import OutboxCounts
@@ -82,6 +92,16 @@ def log_event(event: Event) -> None:
     if isinstance(event, WatchEvent):
         logger.info("%s watch=%s %s id=%s", tag_of(event), event.watch, _facts(event), event.id)
         return
+    if isinstance(event, IndexReady):
+        logger.info("index_ready index=%s pictures=%d id=%s", event.index, event.pictures, event.id)
+        return
+    if isinstance(event, PackReported):
+        reason = f" reason={event.reason}" if event.reason else ""
+        logger.info(
+            "pack_reported pack=%s version=%d outcome=%s%s id=%s",
+            *(event.pack, event.version, event.outcome, reason, event.id),
+        )
+        return
     if not isinstance(event, StateChanged):
         verb = "source_lost" if isinstance(event, SourceLost) else "source_restored"
         logger.info("%s source=%s id=%s", verb, event.source, event.id)
@@ -127,6 +147,7 @@ class ProcessStats:
         board: Status board of the daemon.
         used: CPU seconds of the whole process.
         memory_mb: Memory of the process, megabytes; None where the system does not report it.
+        folder: Folder whose disk is reported.
     """
 
     def __init__(
@@ -135,10 +156,12 @@ class ProcessStats:
         *,
         used: Callable[[], float] = time.process_time,
         memory_mb: Callable[[], float | None] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._board = board
         self._used = used
         self._memory_mb = memory_mb or resident_mb
+        self._folder = folder
         self._started_s = board.clock()
         self._last = (self._started_s, used())
 
@@ -160,7 +183,15 @@ class ProcessStats:
             outbox_waiting=counts.waiting,
             outbox_dropped=sum(counts.dropped.values()),
             written_mb_last_day=round(counts.written_bytes_last_day / _MEGABYTE, 3),
+            disk_free_mb=None if self._folder is None else free_mb(self._folder),
         )
+
+
+def free_mb(folder: Path) -> float | None:
+    """Return the free space of the disk of a folder, megabytes; None if it cannot be read."""
+    with suppress(OSError):
+        return round(shutil.disk_usage(folder).free / _MEGABYTE, 1)
+    return None
 
 
 def resident_mb() -> float | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from edge_sim.core.backoff import pause_s
-from edge_sim.errors import CommandError, ConfigError
+from edge_sim.errors import CommandError, ConfigError, EdgeSimError
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import Wakeup
 
@@ -127,6 +129,24 @@ class Supervisor:
         )
         self._board.show_fault(part, f"{text} (failure {failures})")
 
+    @contextmanager
+    def watched_threads(self, is_stopping: Callable[[], bool]) -> Iterator[None]:
+        """Report every thread that ends with an error inside the block."""
+        before = threading.excepthook
+
+        def died(args: threading.ExceptHookArgs) -> None:
+            name = "a thread" if args.thread is None else f"thread {args.thread.name}"
+            text = f"it has ended with {args.exc_type.__name__}: {args.exc_value}"
+            logger.error("%s: %s", name, text, exc_info=args.exc_value)
+            if not is_stopping():
+                self._board.show_fault(name, text, for_good=True)
+
+        threading.excepthook = died
+        try:
+            yield
+        finally:
+            threading.excepthook = before
+
     def show(self, faults: dict[str, str]) -> None:
         """Show the faults of parts that run in threads of their own and restart themselves."""
         for part in self._outputs.difference(faults):
@@ -134,3 +154,16 @@ class Supervisor:
         for part, text in faults.items():
             self._board.show_fault(part, text)
         self._outputs = frozenset(faults)
+
+
+@contextmanager
+def enough_threads() -> Iterator[None]:
+    """Raise one line of error for a thread that cannot be started inside the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise EdgeSimError(
+            "no thread can be started: raise the limit of tasks (TasksMax= of the unit, ulimit -u)"
+        ) from error

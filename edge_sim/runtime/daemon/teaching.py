@@ -53,7 +53,7 @@ def picture_of_event(config: Config, command: Teach) -> EnrolmentCandidate:
     if path is None:
         raise CommandError(
             f"no picture of the event {wanted} is kept: explanations.path is null, or the outbox "
-            "is in memory"
+            "is in memory; teach the present picture"
         )
     try:
         kept = find_explanation([path], wanted)
@@ -216,6 +216,10 @@ class Teacher:
         with assembly.open_gallery(device.config) as store:
             gallery = store.gallery(watch.name, model_id=device.embedder.model_id)
         return replace(lesson, flips=self.flips(device.config, watch.name, gallery))
+
+    def recent_pictures(self, watch: str) -> int:
+        """Return how many pictures of recent events of a watch are kept. Safe in any thread."""
+        return len(self._pictures.get(watch, ()))
 
     def flips(self, config: Config, watch: str, gallery: Gallery) -> tuple[Flip, ...]:
         """Return the recent events of a watch that would give another state with a gallery.

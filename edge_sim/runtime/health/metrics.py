@@ -56,6 +56,7 @@ class StatusCollector(Collector):
         yield from self._of_issues()
         yield from self._of_inference()
         yield from self._of_delivery()
+        yield from self._of_updates()
 
     def _of_sources(self) -> Iterator[Metric]:
         now_s = self._board.clock()
@@ -175,6 +176,24 @@ class StatusCollector(Collector):
         written = _counter("storage_written_bytes", "Written to the disk since the start")
         written.add_metric([], counts.written_bytes + self._written_bytes())
         yield from (waiting, delivered, dropped, failing, unsaved, written)
+
+    def _of_updates(self) -> Iterator[Metric]:
+        updates = self._board.updates
+        if updates is None:
+            return
+        checked = _gauge(
+            "updates_last_success_timestamp_seconds", "Unix time of the last good check"
+        )
+        if updates.checked_unix_s is not None:
+            checked.add_metric([], updates.checked_unix_s)
+        failures = _gauge("updates_failures", "Checks for packs in a row that failed")
+        failures.add_metric([], updates.failures)
+        version = _gauge(
+            "pack_version", "Version of a pack, by what became of it", "pack", "outcome"
+        )
+        for name, number, outcome in updates.packs:
+            version.add_metric([name, outcome], number)
+        yield from (checked, failures, version)
 
 
 def exposition(collector: StatusCollector) -> bytes:

@@ -110,6 +110,24 @@ class WatchStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """Status of the packs of a device.
+
+    Args:
+        checked_unix_s: Time of the last check that found a valid list, seconds since 1970; None
+            before the first.
+        failures: Looks in a row that failed.
+        error: Error of the last check; empty if it was well.
+        packs: (name, version, outcome) of each version that was activated, refused or rolled back.
+    """
+
+    checked_unix_s: float | None = None
+    failures: int = 0
+    error: str = ""
+    packs: tuple[tuple[str, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Durations:
     """Histogram: `counts[i]` lie between two limits of `INFERENCE_BUCKETS_S`, the rest last."""
 
@@ -152,6 +170,8 @@ class StatusBoard:
         self.clock = clock
         self.started_s = clock()
         self.model = ""
+        self.updates: UpdateStatus | None = None
+        """Status of the packs; None where none are taken. Replaced as a whole by one thread."""
         self._lock = threading.Lock()
         self._sources: dict[str, SourceStatus] = {}
         self._watches: dict[str, WatchStatus] = {}

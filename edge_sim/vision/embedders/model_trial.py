@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,9 +67,28 @@ def try_model(path: Path, *, runtime: str = AUTO, timeout_s: float = TIMEOUT_S) 
     Raises:
         ModelError: The model cannot be used, or ends the process that runs it.
     """
+    line = child_line(__name__, [str(path), runtime], path, timeout_s)
+    outcome = msgspec.json.decode(line, type=_Outcome)
+    if outcome.facts is None:
+        raise ModelError(outcome.error or f"{path}: the trial of the model gave no result")
+    return outcome.facts
+
+
+def child_line(module: str, arguments: Sequence[str], path: Path, timeout_s: float) -> bytes:
+    """Return the last line that a module prints when it is run in a process of its own, as JSON.
+
+    Args:
+        module: Name of the module.
+        arguments: Its arguments.
+        path: Path of the model, for messages.
+        timeout_s: Longest time, seconds.
+
+    Raises:
+        ModelError: The model ends the process, takes too long, or the line is no JSON.
+    """
     package = str(Path(__file__).resolve().parents[3])
     places = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-m", __name__, str(path), runtime]
+    command = [sys.executable, "-m", module, *arguments]
     try:
         done = subprocess.run(
             command,
@@ -89,14 +109,13 @@ def try_model(path: Path, *, runtime: str = AUTO, timeout_s: float = TIMEOUT_S) 
             f"it is damaged, or made to do harm; use another file"
         )
     try:
-        outcome = msgspec.json.decode(done.stdout[-_OUTPUT_BYTES:].splitlines()[-1], type=_Outcome)
+        line = done.stdout[-_OUTPUT_BYTES:].splitlines()[-1]
+        msgspec.json.decode(line)
     except (msgspec.DecodeError, IndexError) as error:
         raise ModelError(
             f"{path}: the trial of the model ended with exit code {done.returncode}"
         ) from error
-    if outcome.facts is None:
-        raise ModelError(outcome.error or f"{path}: the trial of the model gave no result")
-    return outcome.facts
+    return line
 
 
 def verified_sums(folder: Path) -> dict[str, str]:

@@ -131,13 +131,13 @@ function footer() {
   return h("footer", {}, h("span", {}, `edge_sim ${session.version}`), choice);
 }
 
-async function changeLanguage(tag) {
+function changeLanguage(tag) {
   try {
     localStorage.setItem("language", tag);
   } catch {
     // Without storage the choice lasts until the page is loaded again.
   }
-  await chooseLanguage(tag);
+  chooseLanguage(tag);
   frame();
   show();
 }
@@ -216,5 +216,5 @@ document.addEventListener("signed-out", () => {
   session.user = null;
   start();
 });
-await chooseLanguage(storedLanguage());
+chooseLanguage(storedLanguage());
 await start();

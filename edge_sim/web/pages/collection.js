@@ -2,11 +2,34 @@
 
 import { get, may, post, withQuery } from "./api.js";
 import { banner, busy, button, empty, facts, heading, toast, toastError } from "./components.js";
+import { pointMap } from "./diagram.js";
 import { fill, h } from "./dom.js";
 import { formatNumber, t } from "./i18n.js";
 
 const SHOWN = 60;
 const VIEWS = ["pictures", "map", "duplicates"];
+
+const BUILDING_MS = 5000;
+
+function stateOf({ update, ready, reason }) {
+  if (!update) return ready ? null : banner("warn", reason);
+  const share = formatNumber(Math.floor((100 * update.done) / Math.max(1, update.total)), 0);
+  return banner(update.running ? "info" : "warn", t(update.running ? "collection.building" : "collection.stopped", { share }));
+}
+
+// Show how far the index is, and open it anew at the end.
+function followBuild(state, signal, reopen) {
+  const clock = setInterval(async () => {
+    const overview = await get("api/collection", { signal }).catch(() => null);
+    if (!overview || signal.aborted) return;
+    fill(state, stateOf(overview));
+    if (overview.update?.running) return;
+    clearInterval(clock);
+    if (!overview.update && overview.ready) toast(t("collection.finished", { n: formatNumber(overview.pictures, 0) }));
+    reopen();
+  }, BUILDING_MS);
+  signal.addEventListener("abort", () => clearInterval(clock));
+}
 
 export async function collectionPage({ main, query, signal, go }) {
   let overview;
@@ -24,7 +47,9 @@ export async function collectionPage({ main, query, signal, go }) {
   const body = h("div");
   const actions = h("div", { class: "gallery-actions", "aria-live": "polite" });
   const tagActions = () => (may("operator") ? drawTagActions(actions, chosen, overview.tags, untick, () => redo().catch(toastError)) : null);
-  fill(main, heading(t("collection.title"), h("div", { class: "actions" }, tabs)), facts([[t("collection.count"), formatNumber(overview.pictures, 0)], [t("collection.kind"), overview.kind], [t("settings.model"), overview.model]]), overview.ready ? null : banner("warn", overview.reason), view === "pictures" ? filterForm(overview, wanted, (changes) => go(address(changes)), upload) : null, actions, body);
+  const state = h("div", {}, stateOf(overview));
+  if (overview.update?.running) followBuild(state, signal, () => go(address({})));
+  fill(main, heading(t("collection.title"), h("div", { class: "actions" }, tabs)), facts([[t("collection.count"), formatNumber(overview.pictures, 0)], [t("collection.kind"), overview.kind], [t("settings.model"), overview.model]]), state, view === "pictures" ? filterForm(overview, wanted, (changes) => go(address(changes)), upload) : null, actions, body);
 
   let redo = show; // what fetched the pictures that are shown
 
@@ -166,64 +191,15 @@ function drawTagActions(place, chosen, tags, untick, changed) {
 // Every picture as a point; a lasso chooses those that it encloses.
 async function showMap(body, chosen, changed, signal) {
   const found = await get("api/collection/map", { signal });
-  const canvas = h("canvas", { class: "map", width: "900", height: "600", role: "img", "aria-label": t("collection.map.label", { n: found.ids.length }) });
-  const typical = h("ul", { class: "picture-grid" }, found.typical.map((item, group) => h("li", {}, h("figure", {}, h("img", { src: `${item.picture}?w=320`, alt: item.name, loading: "lazy" }), h("figcaption", {}, h("b", {}, t("collection.group", { n: group + 1 })), " ", formatNumber(found.groups.filter((one) => one === group).length, 0), h("br"), button(t("collection.choose"), () => choose(found.ids.filter((_, at) => found.groups[at] === group)), { class: "link" }))))));
-  fill(body, h("p", { class: "muted" }, t("collection.lasso")), canvas, h("h2", {}, t("collection.groups")), typical);
-  const brush = canvas.getContext("2d");
-  const places = found.ids.map((_, at) => [20 + found.x[at] * 860, 580 - found.y[at] * 560]);
-  let line = [];
-
-  function choose(ids) {
-    ids.forEach((id) => chosen.add(id));
-    draw();
+  const choose = (places) => {
+    places.forEach((at) => chosen.add(found.ids[at]));
+    map.draw();
     changed();
-  }
-
-  function draw() {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    brush.clearRect(0, 0, 900, 600);
-    places.forEach(([x, y], at) => {
-      brush.fillStyle = chosen.has(found.ids[at]) ? colour("ink") : colour(`state${found.groups[at] % 8}`);
-      brush.beginPath();
-      brush.arc(x, y, chosen.has(found.ids[at]) ? 5 : 3.5, 0, 7);
-      brush.fill();
-    });
-    if (line.length < 2) return;
-    brush.strokeStyle = colour("accent");
-    brush.beginPath();
-    line.forEach(([x, y]) => brush.lineTo(x, y));
-    brush.stroke();
-  }
-
-  const at = (event) => {
-    const area = canvas.getBoundingClientRect();
-    return [((event.clientX - area.left) / area.width) * 900, ((event.clientY - area.top) / area.height) * 600];
   };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    line = [at(event)];
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!line.length) return;
-    line.push(at(event));
-    draw();
-  });
-  canvas.addEventListener("pointerup", () => {
-    const shape = line;
-    line = [];
-    choose(shape.length > 2 ? found.ids.filter((_, place) => isInside(places[place], shape)) : []);
-  });
-  draw();
-}
-
-function isInside([x, y], shape) {
-  let inside = false;
-  shape.forEach(([ax, ay], at) => {
-    const [bx, by] = shape[(at + 1) % shape.length];
-    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) inside = !inside;
-  });
-  return inside;
+  const map = pointMap({ ...found, label: t("collection.map.label", { n: found.ids.length }), isChosen: (at) => chosen.has(found.ids[at]), choose });
+  const typical = h("ul", { class: "picture-grid" }, found.typical.map((item, group) => h("li", {}, h("figure", {}, h("img", { src: `${item.picture}?w=320`, alt: item.name, loading: "lazy" }), h("figcaption", {}, h("b", {}, t("collection.group", { n: group + 1 })), " ", formatNumber(found.groups.filter((one) => one === group).length, 0), h("br"), button(t("collection.choose"), () => choose(found.groups.flatMap((one, at) => (one === group ? [at] : []))), { class: "link" }))))));
+  fill(body, h("p", { class: "muted" }, t("collection.lasso")), map.canvas, h("h2", {}, t("collection.groups")), typical);
+  map.draw();
 }
 
 async function showDuplicates(body, chosen, changed, signal) {

@@ -1,7 +1,7 @@
 // Small pieces that every page uses. Each returns a DOM node.
 
 import { h } from "./dom.js";
-import { formatNumber, formatPercent, named, t } from "./i18n.js";
+import { formatNumber, formatPercent, named, t, worded } from "./i18n.js";
 
 // Colour of a state: its place among the states of its watch, the same on every page.
 export function stateColour(states, state) {
@@ -185,8 +185,8 @@ export function heading(text, ...beside) {
   return h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, text), h("div", { class: "actions" }, beside));
 }
 
-// What a watch's state means, in plain words.
+// What a reason or problem means, and what mends it.
 export function reasonText(reason) {
-  return reason ? named("reason", reason) : null;
+  return reason ? `${named("reason", reason)} ${worded("fix", reason, {}, "")}` : null;
 }
 

@@ -1,20 +1,15 @@
-// Texts in the language of the browser. One file of strings per language with equal keys; English is
-// loaded always, because a text that is missing elsewhere is shown in English.
+// Texts in the language of the browser, or in the one that was chosen.
 
-import { english } from "./strings.en.js";
+import { TEXTS } from "./strings.js";
 
 export const LANGUAGES = { en: "English", de: "Deutsch" };
-const LOADERS = { de: () => import("./strings.de.js").then((module) => module.german) };
+const TAGS = Object.keys(LANGUAGES);
 
-let strings = english;
-export let language = "en";
+export let language = TAGS[0];
 
-export async function chooseLanguage(wanted) {
-  const found = [wanted, ...navigator.languages]
-    .map((tag) => String(tag ?? "").slice(0, 2).toLowerCase())
-    .find((tag) => tag in LANGUAGES);
-  language = found ?? "en";
-  strings = language in LOADERS ? await LOADERS[language]() : english;
+export function chooseLanguage(wanted) {
+  const found = [wanted, ...navigator.languages].map((tag) => String(tag ?? "").slice(0, 2).toLowerCase());
+  language = found.find((tag) => tag in LANGUAGES) ?? TAGS[0];
   document.documentElement.lang = language;
 }
 
@@ -22,7 +17,7 @@ export async function chooseLanguage(wanted) {
 // with `.one` behind it is preferred.
 export function t(key, values) {
   const one = values?.n === 1 ? `${key}.one` : key;
-  const text = strings[one] ?? strings[key] ?? english[one] ?? english[key];
+  const text = (TEXTS[one] ?? TEXTS[key])?.[TAGS.indexOf(language)];
   if (text === undefined) return key;
   return values ? text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole)) : text;
 }

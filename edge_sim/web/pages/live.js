@@ -132,7 +132,7 @@ function noteTexts(watch) {
     notes.push(["why", reasonText(state.reason) ?? t("reason.none")]);
   } else if (watch.familiar === false) notes.push(["why", t("live.unfamiliar")]);
   if (watch.overdue) notes.push(["warn", t("live.overdue")]);
-  for (const problem of problems) notes.push(["warn", named("problem", problem)]);
+  for (const problem of problems) if (problem !== state?.reason) notes.push(["warn", reasonText(problem)]);
   return notes;
 }
 
@@ -166,7 +166,7 @@ function correctionBar(current) {
     fill(
       bar,
       open,
-      h("a", { class: "button small", href: `#/${path("time", watch.name)}` }, t("live.why")),
+      h("a", { class: "button small", href: `#/${withQuery(path("time", watch.name), { event: "last" })}` }, t("live.why")),
       h("a", { class: "button small", href: `#/${path("edit", watch.name, "teach")}` }, t("live.teach")),
     );
     if (focus) open.focus();

@@ -3,7 +3,7 @@
 
 import { facts, scoreBars, stateColour, stateText } from "./components.js";
 import { loadCharts, timelineChart } from "./chart.js";
-import { diagram } from "./diagram.js";
+import { diagram, pointMap } from "./diagram.js";
 import { fill, h } from "./dom.js";
 import { formatDuration, formatNumber, formatTime, named, t } from "./i18n.js";
 
@@ -13,6 +13,7 @@ const BLOCKS = {
   diagrams: (block) => h("section", {}, title(block), h("div", { class: "diagrams" }, block.diagrams.map(diagram))),
   table: tableBlock,
   texts: textsBlock,
+  map: mapBlock,
 };
 
 // Show a whole report in `main`.
@@ -42,6 +43,23 @@ function tableBlock(block) {
 
 function gridBlock(block) {
   return h("section", {}, title(block), h("ul", { class: "picture-grid" }, block.cards.map(pictureCard)));
+}
+
+// The files inside a lasso are listed, to copy them into a command.
+function mapBlock(block) {
+  const chosen = new Set();
+  const files = h("textarea", { readonly: "", rows: "8", "aria-label": block.advice });
+  const count = h("p", { "aria-live": "polite" });
+  const choose = (places) => {
+    if (!places.length) chosen.clear();
+    places.forEach((at) => chosen.add(at));
+    files.value = [...chosen].map((at) => block.names[at]).join("\n");
+    count.textContent = t("review.chosen", { n: chosen.size });
+    map.draw();
+  };
+  const map = pointMap({ ...block, label: t("collection.map.label", { n: block.x.length }), isChosen: (at) => chosen.has(at), choose });
+  choose([]);
+  return h("section", {}, h("p", { class: "muted" }, t("collection.lasso")), map.canvas, count, files, h("p", { class: "muted" }, block.advice));
 }
 
 // A picture with lines under it; `mark` is "good", "warn" or "wrong" for a frame of that meaning.

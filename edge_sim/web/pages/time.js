@@ -41,7 +41,7 @@ export async function timePage({ main, parts, query, signal, go }) {
     place.append(why, eventList(shown, showWhy));
     // Made once: an event that comes while it is moved does not take it away.
     if (shown.t.length && !tune.firstChild) fill(tune, sensitivity(watch, since, signal, load));
-    if (wanted) showWhy(wanted);
+    if (wanted) wanted === "last" ? showWhyAt() : showWhy(wanted);
     wanted = null;
   }
 

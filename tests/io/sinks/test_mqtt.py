@@ -16,10 +16,14 @@ from threading import Thread
 from typing import Any
 
 import msgspec
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_sim.core.events import (
     Event,
+    IndexReady,
+    PackReported,
     SceneProblem,
     SourceRestored,
     StateChanged,
@@ -30,8 +34,9 @@ from edge_sim.errors import CommandError, ConfigError, SinkError
 from edge_sim.io.outbox.delivery import Delivery, DeliveryWorker
 from edge_sim.io.outbox.outbox import Outbox
 from edge_sim.io.sinks.capabilities import Command, DeviceInfo, SetSensitivity, Teach, WatchInfo
-from edge_sim.io.sinks.mqtt.client import try_login
+from edge_sim.io.sinks.mqtt.client import publish_once, try_login
 from edge_sim.io.sinks.mqtt.sink import MqttSink
+from edge_sim.io.sinks.mqtt.topics import Topics, messages_of
 from edge_sim.io.sinks.options import MqttOptions
 from tests.drafts import cleared, impaired, overdue, overdue_cleared
 from tests.io.outbox.events import changed, lost, told
@@ -123,6 +128,24 @@ def test_states_are_retained_and_events_are_not(sink: MqttSink, broker: Broker) 
     assert not [topic for topic in held if topic.endswith("/event")]
 
 
+def test_an_event_from_beside_the_device_leaves_it_connected(
+    sink: MqttSink, broker: Broker, listener: Listener
+) -> None:
+    event = IndexReady(
+        "1" * 16, "porch", "/p", "2026-01-31T12:00:00.000Z", "/i", 9, 9, "m", "exact", 1.0
+    )
+    options = MqttOptions(**broker.options())
+    publish_once(options, messages_of(event, Topics(options.topic_prefix, options.device)))
+    assert listener.wait(lambda: bool(listener.on(f"{BASE}/event")))
+    assert from_json_line(listener.on(f"{BASE}/event")[0]) == event
+    sink.emit(changed(1))
+    assert listener.wait(lambda: events_on(listener, "gate") == [changed(1)])
+    assert retained(broker)[f"{BASE}/available"] == b"online"
+    assert b"offline" not in listener.on(f"{BASE}/available")
+    with pytest.raises(SinkError):
+        publish_once(MqttOptions(**{**broker.options(), "password": "wrong"}), [])
+
+
 def test_a_lost_source_comes_back(sink: MqttSink, listener: Listener) -> None:
     back = SourceRestored("b" * 16, "d", "yard", "2026-01-31T12:00:09.000Z", 9.0)
     for event in (lost(1), back):
@@ -130,6 +153,17 @@ def test_a_lost_source_comes_back(sink: MqttSink, listener: Listener) -> None:
     assert listener.wait_on(f"{BASE}/sources/yard/available", b"online")
     assert listener.wait(lambda: len(listener.on(f"{BASE}/event")) == 2)
     assert [from_json_line(line) for line in listener.on(f"{BASE}/event")] == [lost(1), back]
+
+
+def test_a_report_on_a_pack_is_an_event_and_is_kept(
+    sink: MqttSink, listener: Listener, broker: Broker
+) -> None:
+    report = PackReported(
+        "c" * 16, "d", "2026-01-31T12:00:09.000Z", "bowls", 3, "refused", "no such watch", None
+    )
+    sink.emit(report)
+    assert listener.wait_on(f"{BASE}/event", msgspec.json.encode(report))
+    assert from_json_line(retained(broker)[f"{BASE}/packs/bowls"]) == report
 
 
 def told_on(listener: Listener) -> list[Event]:
@@ -246,6 +280,33 @@ def test_a_killed_broker_costs_no_event_no_order_and_no_state(
         assert held[f"{BASE}/bowl/state"] == b"closed"
         assert held[f"{BASE}/available"] == b"online"
         assert CONFIG in held
+
+
+@pytest.mark.parametrize(("repeat_s", "times"), [(600.0, 2), (0.0, 1)])
+def test_recent_events_are_sent_again_on_a_new_connection_if_that_is_configured(
+    broker: Broker, listener: Listener, repeat_s: float, times: int
+) -> None:
+    options = MqttOptions(**broker.options(repeat_s=repeat_s))
+    with closing(MqttSink.open(options)) as sink:
+        for number in (1, 2):
+            sink.emit(changed(number))
+        sink.emit(lost(3))
+        # One of the same name throws it out, as a broker that was killed would.
+        other = paho.Client(CallbackAPIVersion.VERSION2, client_id=options.own_client_id)
+        other.username_pw_set(USER, PASSWORD)
+        other.tls_set(ca_certs=str(broker.certificates.authority))
+        before = sink._connection._client
+        other.connect("localhost", broker.port)
+
+        def is_back() -> bool:
+            other.loop(0.01)
+            return sink._connection._client not in (None, before)
+
+        wait_until(is_back)
+        sink.emit(changed(4))
+    want = [*([changed(1), changed(2)] * times), changed(4)]
+    assert listener.wait(lambda: events_on(listener, "gate") == want)
+    assert len(listener.on(f"{BASE}/event")) == times
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)

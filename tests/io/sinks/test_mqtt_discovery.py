@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from edge_sim.io.sinks.capabilities import DeviceInfo, WatchInfo
 from edge_sim.io.sinks.mqtt.discovery import (
     announcement,
+    announcing,
     birth_topic,
     discovery_topic,
+    is_announcement,
     removing,
     stale_components,
 )
@@ -258,6 +260,38 @@ def test_what_is_no_more_is_removed_by_a_platform_alone() -> None:
 def test_a_strange_former_announcement_removes_nothing_of_now(retained: bytes) -> None:
     current = announcement(SITE, TOPICS)
     assert not stale_components(retained, current).keys() & current["components"].keys()
+
+
+@settings(max_examples=25)
+@given(device_info=SITES, device=NAMES)
+def test_one_message_for_each_entity_says_the_same(device_info: DeviceInfo, device: str) -> None:
+    current = announcement(device_info, Topics("edge_sim", device), images=True, stats=True)
+    messages = announcing(current, "homeassistant", device, "components")
+    assert len({message.topic for message in messages}) == len(current["components"])
+    for message, (key, entity) in zip(messages, current["components"].items(), strict=True):
+        assert re.fullmatch(r"homeassistant/\w+/[\w-]+/[\w-]+/config", message.topic, re.ASCII)
+        assert is_announcement(message.topic, "homeassistant", device)
+        assert message.retain
+        body = json.loads(message.payload)
+        assert message.topic.split("/")[1] == entity["platform"], key
+        whole = {**entity, "device": current["device"], "origin": current["origin"]}
+        assert body == {name: value for name, value in whole.items() if name != "platform"}
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "homeassistant/status",
+        "homeassistant/sensor/config",
+        "homeassistant/sensor/edge_sim-other/gate/config",
+        "homeassistant/sensor/edge_sim-porch2/gate/config",
+        "homeassistant/a/b/edge_sim-porch/gate/config",
+        "elsewhere/sensor/edge_sim-porch/gate/config",
+        "",
+    ],
+)
+def test_topics_of_others_are_no_announcements_of_ours(topic: str) -> None:
+    assert not is_announcement(topic, "homeassistant", "porch")
 
 
 def test_the_birth_of_home_assistant_is_told_on_its_status() -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from contextlib import closing
 
 import numpy as np
+import pytest
 
 from edge_sim.core.images import decode, encode_jpeg
-from edge_sim.io.sinks.capabilities import DeviceInfo, DeviceStats, Illustrated, Reporting
+from edge_sim.core.types import Embedding
+from edge_sim.io.sinks.capabilities import (
+    Attaching,
+    DeviceInfo,
+    DeviceStats,
+    EventAttachment,
+    Illustrated,
+    Reporting,
+)
+from edge_sim.io.sinks.mqtt.attachments import MOST_BYTES, Attachments
 from edge_sim.io.sinks.mqtt.sink import MqttSink
+from edge_sim.io.sinks.mqtt.topics import Topics
 from edge_sim.io.sinks.options import MqttOptions
 from tests.io.outbox.events import changed
 from tests.io.sinks.broker import Broker, Listener, retained
@@ -77,3 +89,54 @@ def test_the_picture_of_a_watch_that_is_gone_is_forgotten() -> None:
     sink.describe(DeviceInfo(SITE.watches[:1]))
     shown = [message.topic for message in sink.retained() if message.topic.endswith("/image")]
     assert shown == [IMAGE]
+
+
+def attachment(number: int, jpeg: bytes = JPEG) -> EventAttachment:
+    embedding = Embedding(np.array([0.6, 0.8], np.float32), None, "small@1")
+    return EventAttachment(changed(number), embedding, jpeg)
+
+
+def test_embedding_and_picture_follow_their_event_and_are_not_retained(
+    broker: Broker, listener: Listener
+) -> None:
+    event = changed(1)
+    picture, embedding = f"{BASE}/gate/picture/{event.id}", f"{BASE}/gate/embedding"
+    with closing(Connected(broker, embeddings=True, event_pictures=True).wait()) as sink:
+        assert isinstance(sink, Attaching)
+        sink.attach(attachment(1))
+        sink.emit(event)
+        assert listener.wait_on(picture, JPEG)
+        sink.emit(event)  # what was confirmed is not sent again
+        sink.emit(changed(2))
+        assert listener.wait(lambda: len(events_on(listener, "gate")) == 3)
+        sent = [json.loads(payload) for payload in listener.on(embedding)]
+        assert [(item["id"], item["model"], item["state"]) for item in sent] == [
+            (event.id, "small@1", event.after)
+        ]
+        halves = np.frombuffer(base64.b64decode(sent[0]["vector"]), "<f2")
+        assert halves == pytest.approx([0.6, 0.8], abs=1e-3)
+        assert not {picture, embedding} & retained(broker).keys()
+
+
+def test_neither_embedding_nor_picture_leaves_the_device_unless_it_is_configured() -> None:
+    topics = Topics("edge_sim", "porch")
+    for options, names in (
+        (MqttOptions(), []),
+        (MqttOptions(embeddings=True), ["embedding"]),
+        (MqttOptions(event_pictures=True), [changed(1).id]),
+    ):
+        kept = Attachments(options, topics)
+        kept.keep(attachment(1))
+        assert [item.topic.rpartition("/")[2] for item in kept.of(changed(1).id)] == names
+
+
+def test_what_waits_for_its_event_stays_in_bounded_memory() -> None:
+    kept = Attachments(MqttOptions(event_pictures=True), Topics("edge_sim", "porch"))
+    large = JPEG + bytes(MOST_BYTES // 10)
+    for number in range(30):
+        kept.keep(attachment(number, large))
+    waiting = [number for number in range(30) if kept.of(changed(number).id)]
+    assert waiting == list(range(30 - len(waiting), 30))
+    assert 5 < len(waiting) < 11
+    kept.keep(attachment(30, JPEG + bytes(MOST_BYTES)))
+    assert kept.of(changed(30).id) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,10 +15,10 @@ from edge_sim.decision.pipeline import Watch
 from edge_sim.errors import ConfigError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.outbox.queue import OutboxCounts
-from edge_sim.io.sinks.capabilities import DeviceStats
+from edge_sim.io.sinks.capabilities import DeviceStats, EventAttachment
 from edge_sim.runtime.config import parse_config
 from edge_sim.runtime.daemon.outputs import EventDispatcher
-from edge_sim.runtime.daemon.recording import show_pictures
+from edge_sim.runtime.daemon.recording import attach_to_events, show_pictures
 from edge_sim.runtime.daemon.reporting import ProcessStats, resident_mb
 from edge_sim.runtime.health.status import StatusBoard
 from edge_sim.runtime.loop import Step
@@ -43,17 +45,23 @@ class FarEnd:
 
     name = "far"
     wants_pictures = True
+    wants_embeddings = True
+    wants_event_pictures = True
     stats_interval_s = 60.0
 
     def __init__(self) -> None:
         self.pictures: list[tuple[str, bytes]] = []
         self.figures: list[DeviceStats] = []
+        self.attached: list[EventAttachment] = []
 
     def emit(self, event: Event) -> None:
         return
 
     def close(self) -> None:
         return
+
+    def attach(self, attachment: EventAttachment) -> None:
+        self.attached.append(attachment)
 
     def show_picture(self, watch: str, jpeg: bytes) -> None:
         self.pictures.append((watch, jpeg))
@@ -113,6 +121,29 @@ def test_the_region_of_a_change_is_shown_where_it_is_wanted(tmp_path: Path) -> N
     assert decode(jpeg).shape == (24, 16, 3)
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_what_goes_with_an_event_is_sent_unless_its_watch_is_private(
+    tmp_path: Path, private: bool
+) -> None:
+    far, event = FarEnd(), changed(1)
+    post = post_to(far, tmp_path)
+    text = (
+        f"sources: {{yard: {{uri: synthetic:gate}}}}\nwatches:\n"
+        f"  {event.watch}: {{source: yard, private: {str(private).lower()}}}\n"
+    )
+    watch = Watch(event.watch, Gallery(), STAGES)
+    device: Any = SimpleNamespace(
+        config=parse_config(text, where="c.yaml"), watches={event.watch: watch}
+    )
+    outcome: Any = SimpleNamespace(watch=event.watch, probe=SimpleNamespace(embedding="vector"))
+    attach_to_events(device, Step(None, (outcome,), (event,)), post)
+    assert far.attached == [], "there is no picture of a lost camera"
+    attach_to_events(device, Step(flat_frame(90), (outcome,), (event,)), post)
+    post.close()
+    sent = [(item.event, str(item.embedding), item.jpeg is None) for item in far.attached]
+    assert sent == ([] if private else [(event, "vector", False)])
+
+
 def test_no_picture_is_made_where_nobody_wants_one(tmp_path: Path) -> None:
     far = FarEnd()
     far.wants_pictures = False
@@ -123,6 +154,7 @@ def test_no_picture_is_made_where_nobody_wants_one(tmp_path: Path) -> None:
 
 
 def test_a_device_that_keeps_nothing_of_an_event_shows_no_pictures() -> None:
-    text = "outbox: {storage: memory}\nsinks:\n  - {kind: mqtt, image: true}\n"
-    with pytest.raises(ConfigError, match=r"c.yaml:3: sinks\[0\].image: the broker keeps"):
-        parse_config(text, where="c.yaml")
+    for key, place in (("image", "broker"), ("event_pictures", "collector")):
+        text = f"outbox: {{storage: memory}}\nsinks:\n  - {{kind: mqtt, {key}: true}}\n"
+        with pytest.raises(ConfigError, match=rf"c.yaml:3: sinks\[0\].{key}: the {place} keeps"):
+            parse_config(text, where="c.yaml")

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge_sim.core.types import State, UnknownReason
 from edge_sim.decision.drift import DriftReading
 from edge_sim.runtime.health.metrics import StatusCollector, exposition
-from edge_sim.runtime.health.status import OpenIssues, StatusBoard
+from edge_sim.runtime.health.status import OpenIssues, StatusBoard, UpdateStatus
 from tests.builders import OUTBOX_COUNTS
 from tests.runtime.health.test_board import CHANGED, Time, board, look
 
@@ -84,3 +84,15 @@ def test_names_keep_to_the_conventions() -> None:
         assert family.name.startswith(("edge_sim_", "process_"))
         assert family.documentation
         assert not family.name.endswith(("_ms", "_percent", "_milliseconds"))
+
+
+def test_packs_have_figures_where_they_are_taken() -> None:
+    made = seen()
+    assert not any("pack" in name or "updates" in name for name, _ in samples(made))
+    packs = (("bowls", 3, "activated"), ("bowls", 4, "refused"))
+    made.updates = UpdateStatus(1_700_000_000.0, 2, "no network", packs)
+    found = samples(made)
+    assert found["edge_sim_updates_last_success_timestamp_seconds", ()] == 1_700_000_000.0
+    assert found["edge_sim_updates_failures", ()] == 2.0
+    labels = (("outcome", "refused"), ("pack", "bowls"))
+    assert found["edge_sim_pack_version", labels] == 4.0

@@ -13,6 +13,7 @@ pytest.importorskip("prometheus_client", reason="the extra `metrics` is not inst
 
 from edge_sim.runtime.config import parse_config
 from edge_sim.runtime.health.metrics import exposition
+from edge_sim.runtime.health.status import UpdateStatus
 from tests.runtime.health.test_metrics import collector_of, seen
 
 DOCS = Path(__file__).resolve().parent.parent.parent.parent / "docs"
@@ -21,7 +22,9 @@ METRIC = re.compile(r"\bedge_sim_[a-z_]+\b")
 
 
 def exported() -> set[str]:
-    text = exposition(collector_of(seen())).decode()
+    board = seen()
+    board.updates = UpdateStatus(1_700_000_000.0)
+    text = exposition(collector_of(board)).decode()
     names = set(re.findall(r"^# TYPE (edge_sim_\w+) ", text, re.MULTILINE))
     return names | {f"{name}_bucket" for name in names}
 

@@ -373,11 +373,17 @@ def try_login(options: MqttOptions) -> str:
         ConfigError: Settings that contradict each other.
         SinkError: No connection within `timeout_s`, or the broker rejects it.
     """
+    _tried(options, "check", ())
+    who = f"as {options.username}" if options.username else "without a user"
+    return f"logged in {who}{', encrypted' if options.tls else ', in the clear'}"
+
+
+def _tried(options: MqttOptions, role: str, messages: Sequence[Message]) -> None:
     options.check()
     reason: Any = None
     for protocol in PROTOCOLS:
         try:
-            reason = _answer(options, protocol)
+            reason = _answer(options, protocol, role, messages)
         except OSError as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SinkError(f"{options.name}: cannot connect ({reason})") from error
@@ -387,12 +393,28 @@ def try_login(options: MqttOptions) -> str:
         raise SinkError(f"{options.name}: the broker closes the connection")
     if reason.is_failure:
         raise SinkError(f"{options.name}: the broker rejects the connection: {reason}")
-    who = f"as {options.username}" if options.username else "without a user"
-    return f"logged in {who}{', encrypted' if options.tls else ', in the clear'}"
 
 
-def _answer(options: MqttOptions, protocol: MQTTProtocolVersion) -> Any:
-    """Return the reason code of the broker's answer; None if it closes the connection.
+def publish_once(options: MqttOptions, messages: Sequence[Message]) -> None:
+    """Connect, publish and disconnect, beside a device that may be connected all the while.
+
+    The client id gets `-once` at its end, and whether the device is available stays as it is.
+
+    Raises:
+        ConfigError: Settings that contradict each other.
+        SinkError: No connection or no receipt within `timeout_s`, or the broker rejects it.
+    """
+    _tried(options, "once", messages)
+
+
+def _answer(
+    options: MqttOptions,
+    protocol: MQTTProtocolVersion,
+    role: str,
+    messages: Sequence[Message],
+) -> Any:
+    """Return the reason code of the broker's answer, after it has taken the messages; None if it
+    closes the connection.
 
     Raises:
         OSError: No connection.
@@ -400,7 +422,7 @@ def _answer(options: MqttOptions, protocol: MQTTProtocolVersion) -> Any:
     """
     answers: list[Any] = []
     tls = tls_context(options)
-    client = BoundedClient.of(options, tls, f"{options.own_client_id}-check", protocol)
+    client = BoundedClient.of(options, tls, f"{options.own_client_id}-{role}", protocol)
     client.on_connect = lambda *args: answers.append(args[3])
     until_s = time.monotonic() + options.timeout_s
     try:
@@ -408,6 +430,11 @@ def _answer(options: MqttOptions, protocol: MQTTProtocolVersion) -> Any:
         while not answers and time.monotonic() < until_s:
             if client.loop(_POLL_S) and not answers:
                 return None
+        if answers and not answers[0].is_failure:
+            sent = [_published(client, message) for message in messages]
+            while not all(item.is_published() for item in sent):
+                if client.loop(_POLL_S) or time.monotonic() >= until_s:
+                    raise SinkError(f"{options.name}: no receipt within {options.timeout_s:g} s")
     finally:
         client.disconnect()
         client.loop(_POLL_S)

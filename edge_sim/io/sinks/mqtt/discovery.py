@@ -1,17 +1,20 @@
-"""Announcement of the device to Home Assistant: one message for the whole device.
+"""Announcement of the device to Home Assistant: one message for all, or one for each entity.
 
-Facts from https://www.home-assistant.io/integrations/mqtt/ (device discovery) and the pages of the
-platforms sensor, binary_sensor, button, number and image.
+Facts from https://www.home-assistant.io/integrations/mqtt/ (device discovery, single component
+discovery, and the migration from one to the other) and the pages of the platforms sensor,
+binary_sensor, button, number and image.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from edge_sim.io.sinks.capabilities import DeviceInfo, WatchInfo
-from edge_sim.io.sinks.mqtt.topics import VERBS, Topics
+from edge_sim.io.sinks.mqtt.topics import VERBS, Message, Topics
+from edge_sim.io.sinks.options import DiscoveryMode
 from edge_sim.version import __version__
 
 # (on, off) -> device class. For these pairs Home Assistant gets a binary sensor too.
@@ -43,6 +46,136 @@ _TROUBLE = {"device_class": "problem", "payload_on": "on", "payload_off": "off"}
 def discovery_topic(prefix: str, device: str) -> str:
     """Return the topic on which the announcement of a device is retained."""
     return f"{prefix}/device/edge_sim-{device}/config"
+
+
+def component_topic(prefix: str, device: str, platform: str, key: str) -> str:
+    """Return the topic on which the announcement of one entity is retained.
+
+    Args:
+        prefix: Topic prefix of announcements.
+        device: Name of the device.
+        platform: Such as `sensor`.
+        key: Key of the entity in the announcement of the device; its dots become `_-`, which no
+            name holds, since the last part of a topic may only have letters, digits, _ and -.
+    """
+    part = key.replace("_", "__").replace(".", "_-")
+    return f"{prefix}/{platform}/edge_sim-{device}/{part}/config"
+
+
+def former_topics(prefix: str, device: str) -> tuple[str, ...]:
+    """Return the topics, one with wildcards, on which earlier announcements may be retained."""
+    return (discovery_topic(prefix, device), f"{prefix}/+/edge_sim-{device}/+/config")
+
+
+def is_announcement(topic: str, prefix: str, device: str) -> bool:
+    """Return whether a topic is one of `former_topics`."""
+    if topic == discovery_topic(prefix, device):
+        return True
+    first, last = f"{prefix}/", f"/edge_sim-{device}/"
+    place, _, rest = topic.removeprefix(first).partition(last)
+    return topic.startswith(first) and "/" not in place and rest.endswith("/config")
+
+
+def announcing(
+    current: Mapping[str, Any], prefix: str, device: str, mode: DiscoveryMode
+) -> list[Message]:
+    """Return the messages that announce a device.
+
+    Args:
+        current: Result of `announcement`.
+        prefix: Topic prefix of announcements.
+        device: Name of the device.
+        mode: One message for the device, or one for each entity.
+    """
+    if mode == "device":
+        payload = json.dumps(current).encode()
+        return [Message(discovery_topic(prefix, device), payload, retain=True)]
+    found = []
+    for key, entity in current["components"].items():
+        described = {name: value for name, value in entity.items() if name != "platform"}
+        whole = {**described, "device": current["device"], "origin": current["origin"]}
+        topic = component_topic(prefix, device, entity["platform"], key)
+        found.append(Message(topic, json.dumps(whole).encode(), retain=True))
+    return found
+
+
+def superseding(
+    former: Mapping[str, bytes], current: dict[str, Any], configs: list[Message]
+) -> tuple[list[Message], set[str]]:
+    """Return the messages that make Home Assistant forget what is no more, and the keys of that.
+
+    An announcement of the other mode hands its entities over, so that they keep their settings and
+    history: what was announced meanwhile and rejected as double is taken back, the old topic is
+    marked for migration, all is announced again, and the old topic is emptied.
+
+    Args:
+        former: Topic -> retained payload of earlier announcements.
+        current: Result of `announcement`.
+        configs: Result of `announcing`.
+    """
+    topics = {message.topic for message in configs}
+    components = current["components"]
+    migrated: list[Message] = []
+    emptied: list[Message] = []
+    removed: list[Message] = []
+    gone: set[str] = set()
+    handed: set[str] = set()
+    for topic, payload in former.items():
+        key = _key_of(topic)
+        stale = stale_components(payload, current) if key is None else {}
+        gone |= stale.keys()
+        if topic in topics:
+            if stale:
+                text = json.dumps(removing(stale, current)).encode()
+                removed.append(Message(topic, text, retain=True))
+            continue
+        if not payload or (key is not None and not _is_ours(payload)):
+            continue
+        if key is not None and key not in components:
+            gone.add(key)
+        if key is None or _device_topic_in(topics) is not None:
+            migrated.append(Message(topic, _MIGRATE, retain=True))
+            handed |= components.keys() if key is None else {key} & components.keys()
+        emptied.append(Message(topic, b"", retain=True))
+    if not (removed or emptied):
+        return [], gone
+    taken_back = _taking_back(handed, current, configs) if handed else []
+    return [*removed, *taken_back, *migrated, *configs, *emptied], gone
+
+
+def _device_topic_in(topics: Iterable[str]) -> str | None:
+    """Return the topic of a whole device among those of announcements; None without one."""
+    return next((topic for topic in topics if _key_of(topic) is None), None)
+
+
+def _taking_back(keys: set[str], current: dict[str, Any], configs: list[Message]) -> list[Message]:
+    """Return the messages that take back what was announced of some entities."""
+    topic = _device_topic_in(message.topic for message in configs)
+    if topic is None:
+        return [
+            Message(each.topic, b"", retain=True) for each in configs if _key_of(each.topic) in keys
+        ]
+    platforms = {key: current["components"][key]["platform"] for key in keys}
+    return [Message(topic, json.dumps(removing(platforms, current)).encode(), retain=True)]
+
+
+_MIGRATE = json.dumps({"migrate_discovery": True}).encode()
+
+
+def _key_of(topic: str) -> str | None:
+    """Return the key of the entity that a topic announces; None for one of a whole device."""
+    parts = topic.split("/")
+    if parts[-3] == "device":
+        return None
+    return re.sub("__|_-", lambda match: "_" if match[0] == "__" else ".", parts[-2])
+
+
+def _is_ours(payload: bytes) -> bool:
+    """Return whether an announcement of one entity names edge_sim as its origin."""
+    try:
+        return bool(json.loads(payload)["origin"]["name"] == "edge_sim")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def birth_topic(prefix: str) -> str:

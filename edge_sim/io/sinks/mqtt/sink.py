@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
@@ -20,8 +20,9 @@ from edge_sim.core.events import (
     StateOverdueCleared,
 )
 from edge_sim.errors import CommandError
-from edge_sim.io.sinks.capabilities import Command, DeviceInfo, DeviceStats
+from edge_sim.io.sinks.capabilities import Command, DeviceInfo, DeviceStats, EventAttachment
 from edge_sim.io.sinks.mqtt import discovery
+from edge_sim.io.sinks.mqtt.attachments import Attachments
 from edge_sim.io.sinks.mqtt.client import Connection, Handlers
 from edge_sim.io.sinks.mqtt.topics import (
     OFFLINE,
@@ -42,6 +43,7 @@ from edge_sim.io.sinks.options import MqttOptions
 logger = logging.getLogger(__name__)
 
 _MOST_REASONS = 50  # that are told apart; a flood of others is counted together
+_MOST_RECENT = 1000
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -63,17 +65,21 @@ class MqttSink:
         # Topic -> message, in the order of a new connection.
         self._retained: dict[str, Message] = {}
         self._keep([Message(self._topics.available, ONLINE, retain=True)])
+        # Event id -> time of its confirmation, monotonic seconds, and its messages.
+        self._recent: dict[str, tuple[float, list[Message]]] = {}
         # Topics with a time that was noted since the start.
         self._own: set[str] = set()
         self._problems: dict[str, dict[str, str]] = {}
         self._rejections: Counter[str] = Counter()
+        self._attachments = Attachments(options, self._topics)
         self._on_command: Callable[[Command], None] | None = None
         self._on_ready: Callable[[], None] | None = None
-        self._former: bytes | None = None
+        # Announcements that may hold what is no more: topic -> payload.
+        self._former: dict[str, bytes] = {}
         handlers = Handlers(
             will=Message(self._topics.available, OFFLINE, retain=True),
             subscriptions=self._subscriptions(),
-            initial=self.retained,
+            initial=self._initial,
             ready=self._ready,
             received=self._received,
         )
@@ -111,6 +117,16 @@ class MqttSink:
         return self._options.image
 
     @property
+    def wants_embeddings(self) -> bool:
+        """True where the configuration publishes embeddings."""
+        return self._options.embeddings
+
+    @property
+    def wants_event_pictures(self) -> bool:
+        """True where the configuration publishes pictures of events."""
+        return self._options.event_pictures
+
+    @property
     def stats_interval_s(self) -> float:
         """Seconds between two reports; 0 wants none."""
         return self._options.stats_interval_s
@@ -131,7 +147,15 @@ class MqttSink:
                 self._own.add(self._topics.attributes(event.watch))
             messages = [*self._lasting(event), *messages_of(event, self._topics)]
             self._keep(message for message in messages if message.retain)
-        self._connection.publish(messages)
+        attached = self._attachments.of(event.id)
+        self._connection.publish([*messages, *attached])
+        self._attachments.drop(event.id)
+        if self._options.repeat_s > 0.0:
+            self._note_recent(event.id, [item for item in messages if not item.retain])
+
+    def attach(self, attachment: EventAttachment) -> None:
+        """Keep embedding and picture of a change, as configured, until its event is confirmed."""
+        self._attachments.keep(attachment)
 
     def close(self) -> None:
         """Publish `offline` and disconnect."""
@@ -145,6 +169,8 @@ class MqttSink:
             }
             for topic in (topic for watch in gone for topic in self._topics.of_watch(watch)):
                 self._retained.pop(topic, None)
+            for topic in [topic for topic in self._retained if self._is_announcement(topic)]:
+                self._former[topic] = self._retained.pop(topic).payload
             self._device_info = device_info
             announced = [*self._config(), *self._described()]
             self._keep(announced)
@@ -190,6 +216,24 @@ class MqttSink:
         """Call `on_ready` whenever a connection is made."""
         self._on_ready = on_ready
 
+    def _initial(self) -> list[Message]:
+        """Return the messages that a new connection begins with."""
+        oldest_s = time.monotonic() - self._options.repeat_s
+        with self._lock:
+            repeated = [
+                message
+                for at_s, messages in self._recent.values()
+                if at_s >= oldest_s
+                for message in messages
+            ]
+        return [*self.retained(), *repeated]
+
+    def _note_recent(self, event_id: str, messages: list[Message]) -> None:
+        with self._lock:
+            self._recent[event_id] = (time.monotonic(), messages)
+            if len(self._recent) > _MOST_RECENT:
+                del self._recent[next(iter(self._recent))]
+
     def _keep(self, messages: Iterable[Message]) -> None:
         self._retained.update((message.topic, message) for message in messages)
 
@@ -216,8 +260,10 @@ class MqttSink:
         """Return the announcement to Home Assistant."""
         if not self._device_info.watches or self._discovery is None:
             return []
-        payload = json.dumps(self._announcement()).encode()
-        return [Message(self._discovery_topic(self._discovery), payload, retain=True)]
+        options = self._options
+        return discovery.announcing(
+            self._announcement(), self._discovery, options.device, options.discovery_mode
+        )
 
     def _described(self) -> list[Message]:
         """Return the retained messages of sources and watches; values from events stay."""
@@ -248,11 +294,12 @@ class MqttSink:
         found = [self._topics.command("+", verb) for verb in VERBS]
         if self._discovery is not None:
             found.append(discovery.birth_topic(self._discovery))
-            found.append(self._discovery_topic(self._discovery))
+            found += discovery.former_topics(self._discovery, self._options.device)
         return found
 
-    def _discovery_topic(self, prefix: str) -> str:
-        return discovery.discovery_topic(prefix, self._options.device)
+    def _is_announcement(self, topic: str) -> bool:
+        prefix = self._discovery
+        return prefix is not None and discovery.is_announcement(topic, prefix, self._options.device)
 
     def _ready(self) -> None:
         if self._on_ready is not None:
@@ -263,10 +310,10 @@ class MqttSink:
         if prefix is not None and topic == discovery.birth_topic(prefix):
             if payload == ONLINE and not retained:
                 self._connection.send(self.retained())
-        elif prefix is not None and topic == self._discovery_topic(prefix):
+        elif self._is_announcement(topic):
             if retained:
                 with self._lock:
-                    self._former = payload
+                    self._former[topic] = payload
                 self._forget_stale()
         else:
             self._command(topic, payload, retained)
@@ -274,16 +321,12 @@ class MqttSink:
     def _forget_stale(self) -> None:
         """Remove the watches of a former run from Home Assistant and the broker."""
         with self._lock:
-            former, config = self._former, self._config()
-            if former is None or not config:
+            config = self._config()
+            if not self._former or not config:
                 return
-            self._former = None
-            current = self._announcement()
+            former, self._former = self._former, {}
+            messages, stale = discovery.superseding(former, self._announcement(), config)
             kept = {item.name for item in self._device_info.watches}
-        stale = discovery.stale_components(former, current)
-        if not stale:
-            return
-        payload = json.dumps(discovery.removing(stale, current)).encode()
         gone = {key.partition(".")[0] for key in stale} - kept
         empty = [topic for watch in gone for topic in self._topics.of_watch(watch)]
         # A picture that is no longer configured must not stay with the broker.
@@ -292,9 +335,8 @@ class MqttSink:
             for key in stale
             if key.endswith(".image") and key.removesuffix(".image") in kept
         ]
-        removal = Message(config[0].topic, payload, retain=True)
-        forgotten = [Message(topic, b"", retain=True) for topic in empty]
-        self._connection.send([removal, *forgotten, *config])
+        if messages:
+            self._connection.send([*messages, *(Message(topic, b"", True) for topic in empty)])
 
     def _command(self, topic: str, payload: bytes, retained: bool) -> None:
         try:

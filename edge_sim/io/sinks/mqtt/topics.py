@@ -11,6 +11,8 @@ import msgspec
 from edge_sim.core.clock_steps import corrected
 from edge_sim.core.events import (
     Event,
+    IndexReady,
+    PackReported,
     SourceLost,
     StateChanged,
     WatchEvent,
@@ -54,12 +56,16 @@ class Topics:
 
     @property
     def events(self) -> str:
-        """Events that belong to no watch: a source was lost or came back."""
+        """Events that belong to no watch: of a source, or of a pack."""
         return f"{self._base}/event"
 
     def source_available(self, source: str) -> str:
         """`online` while a source gives frames, else `offline`, retained."""
         return f"{self._base}/sources/{_part(source)}/available"
+
+    def pack(self, name: str) -> str:
+        """The last report on a pack, as JSON, retained."""
+        return f"{self._base}/packs/{_part(name)}"
 
     def state(self, watch: str) -> str:
         """The state as plain text, retained."""
@@ -88,6 +94,14 @@ class Topics:
     def image(self, watch: str) -> str:
         """The region when the watch last decided, JPEG, retained; only if that is configured."""
         return f"{self._base}/{_part(watch)}/image"
+
+    def embedding(self, watch: str) -> str:
+        """Embedding of a change of state, JSON, not retained; only if that is configured."""
+        return f"{self._base}/{_part(watch)}/embedding"
+
+    def picture(self, watch: str, event_id: str) -> str:
+        """The region at a change of state, JPEG, not retained; only if that is configured."""
+        return f"{self._base}/{_part(watch)}/picture/{_part(event_id)}"
 
     @property
     def stats(self) -> str:
@@ -121,6 +135,10 @@ def messages_of(event: Event, topics: Topics) -> list[Message]:
         return [*state_messages(event, topics), Message(topics.event(event.watch), body)]
     if isinstance(event, WatchEvent):
         return [Message(topics.event(event.watch), body)]
+    if isinstance(event, IndexReady):
+        return [Message(topics.events, body)]
+    if isinstance(event, PackReported):
+        return [Message(topics.pack(event.pack), body, retain=True), Message(topics.events, body)]
     is_lost = isinstance(event, SourceLost)
     return [source_message(event.source, topics, online=not is_lost), Message(topics.events, body)]
 

@@ -1,0 +1,91 @@
+"""Connection to the database of a collection, by its address or the folder of its own server."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from edge_sim.errors import CollectionError
+from edge_sim.fleet.embedded import EmbeddedServer, folder_of
+from edge_sim.fleet.pgvector import PgVectors, translation
+from edge_sim.fleet.schema import migrate
+from edge_sim.fleet.vectors import VectorCollection
+from edge_sim.secrets import register_secret
+
+try:
+    import psycopg
+except ImportError as missing:
+    raise CollectionError(
+        "a collection needs psycopg 3: pip install 'edge_sim[collect]'"
+    ) from missing
+
+CONNECT_TIMEOUT_S = 10
+# A connection that is lost within a transaction is told as an error of ours, in one line.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+
+class OpenDatabase:
+    """Open connection, with the tables in their present form; close it.
+
+    Args:
+        address: Address of PostgreSQL, as libpq reads it, or `embedded:FOLDER`.
+        create: Whether an embedded server is made where there is none yet.
+
+    Raises:
+        CollectionError: It cannot be reached or used.
+    """
+
+    def __init__(self, address: str, *, create: bool = False) -> None:
+        folder = folder_of(address)
+        self._server: EmbeddedServer | None = None
+        if folder is not None:
+            self._server = EmbeddedServer(folder, create=create)
+            self._server.start()
+            address = self._server.address
+        try:
+            found = psycopg.conninfo.conninfo_to_dict(address)
+            register_secret(str(found.get("password") or ""))
+            self.connection: psycopg.Connection[Any] = psycopg.connect(
+                address, connect_timeout=CONNECT_TIMEOUT_S
+            )
+        except psycopg.Error as error:
+            self._close_server()
+            raise translation(error) from error
+        try:
+            migrate(self.connection)
+        except psycopg.Error as error:
+            self.close()
+            raise translation(error) from error
+        except CollectionError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, and stop a server that nobody else uses. Safe to call twice."""
+        self.connection.close()
+        self._close_server()
+
+    def _close_server(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+def open_vectors(address: str) -> VectorCollection:
+    """Return the open vectors of an address.
+
+    Args:
+        address: `qdrant://HOST:PORT`, `qdrant+https://HOST:PORT`, or as for `OpenDatabase`.
+
+    Raises:
+        CollectionError: It cannot be reached, or its package is not installed.
+    """
+    if address.startswith("qdrant"):
+        from edge_sim.fleet.qdrant import QdrantVectors
+
+        return QdrantVectors.open(address)
+    database = OpenDatabase(address, create=True)
+    try:
+        return PgVectors(database.connection, on_close=database.close)
+    except CollectionError:
+        database.close()
+        raise

@@ -1,0 +1,1 @@
+"""Dual encoders: models that users bring, which embed pictures and texts into one space."""
