@@ -34,7 +34,8 @@ NAV: dict[str, tuple[str, ...]] = {
     "Tutorial": ("tutorial", "wizard"),
     "Guides": (
         "install", "usb", "rtsp", "csi", "night", "one-state", "gallery", "home-assistant",
-        "frigate", "systemd", "container", "web", "fleet", "search", "models", "prometheus",
+        "frigate", "systemd", "container", "web", "fleet", "search", "archives", "models",
+        "prometheus",
     ),
     "Reference": ("cli", "configuration", "events", "api"),
     "Explanation": ("design", "explain", "evaluation", "benchmarks", "threat-model"),

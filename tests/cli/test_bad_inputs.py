@@ -84,6 +84,8 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("index", "info", "{}"),
     ("index", "verify", "{}"),
     ("index", "measure", "{}"),
+    ("index", "merge", "{}/index", "index"),
+    ("index", "merge", "merged", "{}"),
     ("pack", "build", "{}/x.pack", "--name", "n", "--version", "1", "--target", "t", *THUMBNAIL),
     ("pack", "publish", "{}", "--key", "in/a.png"),
     ("pack", "publish", "packs", "--key", "{}"),
@@ -91,6 +93,8 @@ WITH_PATH: tuple[tuple[str, ...], ...] = (
     ("pack", "verify", "{}"),
     ("pack", "status", "{}"),
     ("pack", "apply", "{}", "-c", "config.yaml"),
+    ("pack", "rollback", "--gallery", "{}"),
+    ("pack", "rollback", "-c", "{}"),
     ("pack", "key", "new", "{}/key"),
     ("pack", "key", "root", "{}", "--root", "in/a.png", "--packs", "in/a.png", "--key", "in/a.png"),
     ("collect", "search", "{}", "--database", "host=/nowhere", *THUMBNAIL),
@@ -140,11 +144,11 @@ NOT_PATHS = frozenset(
         *("collect counts", "collect keep"),
     }
 )
+"""Verbs without a path, and `setup`, which makes what is missing."""
 REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("index", "plan"): ("--rows", "10"),
     ("collect", "keep"): ("--site", "yard"),
 }
-"""Verbs without a path, and `setup`, which makes what is missing."""
 PATHS = {
     "missing": "no-such",
     "undecodable": os.fsdecode(b"caf\xe9"),
