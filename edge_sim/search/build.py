@@ -71,12 +71,14 @@ class Scan:
         unread: Files and folders that cannot be accessed.
         closed: Folders among them; their content is unknown.
         videos: Path relative to the root -> state of the files that are named like videos.
+        is_empty: Whether nothing of these is there, also not in other shards.
     """
 
     files: dict[Path, FileState] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
     closed: set[Path] = field(default_factory=set)
     videos: dict[Path, FileState] = field(default_factory=dict)
+    is_empty: bool = True
 
 
 def scan(
@@ -117,8 +119,10 @@ def scan(
     for start in chosen or [root]:
         paths = walk(start, root, found, skip) if is_dir(start) else iter([start])
         for path in paths:
+            found.is_empty = False
             if shard is None or shard.holds(path.relative_to(root)):
                 record_file(path, root, found)
+    found.is_empty = found.is_empty and not found.unread
     found.files = {path: found.files[path] for path in sorted(found.files, key=natural_key)}
     found.videos = {path: found.videos[path] for path in sorted(found.videos, key=natural_key)}
     return found
@@ -253,7 +257,7 @@ def update(
     Raises:
         ModelError: The index was made with another model.
         SearchError: The folder is not there, the disk is full, another process updates it, or it
-            is another shard.
+            is another shard; or the folder of an index with pictures has none any more.
         DataError: The table of attributes cannot be used.
     """
     store.check_pictures()
@@ -267,6 +271,15 @@ def update(
             store.path, shard, embedder.model_id, root, is_new=not known, is_whole=not starts
         )
         found = scan(root, starts, skip=store.path, shard=shard)
+        if (
+            found.is_empty
+            and not starts
+            and any(item.content is not None for item in known.values())
+        ):
+            raise SearchError(
+                f"{root}: no picture or video is there any more, as where a drive is not mounted; "
+                f"the index is left as it was: delete {store.path} if all are gone for good"
+            )
         report = UpdateReport(unread=list(found.unread), videos=len(found.videos), shard=shard)
         named = [path.relative_to(root) for path in starts]
         bare = store.without_regions()

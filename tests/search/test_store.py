@@ -94,6 +94,21 @@ def test_new_changed_moved_and_deleted_files_are_taken_over(photos: Path, place:
     ]
 
 
+def test_a_folder_that_is_empty_all_of_a_sudden_empties_no_index(
+    photos: Path, place: Path, tmp_path: Path
+) -> None:
+    build(photos, place)
+    photos.rename(tmp_path / "elsewhere")
+    photos.mkdir()  # as a mount point without its drive
+    with pytest.raises(SearchError, match="the index is left as it was"):
+        build(photos, place)
+    assert len(names(place)) == 6
+    photos.rmdir()
+    (tmp_path / "elsewhere").rename(photos)
+    report = build(photos, place)
+    assert (report.unchanged, report.new, report.embedded) == (6, 0, 0)
+
+
 def test_a_touched_file_is_hashed_but_not_embedded_again(photos: Path, place: Path) -> None:
     build(photos, place)
     os.utime(photos / "day" / "p1.png", ns=(1, 1))
