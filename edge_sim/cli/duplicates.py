@@ -16,7 +16,7 @@ import msgspec
 from edge_sim.cli.index import watched
 from edge_sim.cli.options import absolute
 from edge_sim.cli.output import note, print_json, progress, say
-from edge_sim.core.files import is_dir, is_file, printable
+from edge_sim.core.files import exists, is_dir, is_file, printable, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,8 +199,12 @@ def _write_list(
     paths = [os.fsencode(root / entries[row].path) for group in groups for row in group.redundant]
     if not args.null and any(b"\n" in path or b"\r" in path for path in paths):
         raise SearchError("a path holds a line break, so a list by lines would lie; add --null")
+    content = b"".join(path + end for path in paths)
     try:
-        args.delete_list.write_bytes(b"".join(path + end for path in paths))
+        if exists(args.delete_list) and not is_file(args.delete_list):
+            args.delete_list.write_bytes(content)  # a pipe, or a folder, which is an error
+        else:
+            write_whole(args.delete_list, content)  # half a path could name another file
     except OSError as error:
         raise SearchError(f"{args.delete_list}: cannot write ({error.strerror})") from error
 

@@ -231,9 +231,9 @@ def _empty(path: Path, mapping: Exception) -> Rows:
     try:
         found: Rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise _damaged_file(path, f" ({error})") from error
+        raise _damaged_file(path, error) from error
     if found.size:
-        raise _damaged_file(path, f" ({mapping})") from mapping
+        raise _damaged_file(path, mapping) from mapping
     return found
 
 
@@ -241,10 +241,12 @@ def _loaded_keys(path: Path) -> NDArray[np.int64]:
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.int64)
     except (OSError, ValueError, EOFError) as error:
-        raise _damaged_file(path, f" ({error})") from error
+        raise _damaged_file(path, error) from error
 
 
-def _damaged_file(path: Path, why: str = "") -> SearchError:
+def _damaged_file(path: Path, error: Exception | None = None) -> SearchError:
+    # Not NumPy's own words, which advise to load what is no array as code.
+    why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
     return SearchError(f"{path}: damaged{why}; delete it and run `edge-sim index build` again")
 
 

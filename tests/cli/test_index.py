@@ -433,3 +433,24 @@ def test_tags_are_put_on_all_or_none(index: Path, photos: Path, run: Run) -> Non
 def test_an_index_in_the_place_of_a_file_is_refused_in_words(photos: Path, run: Run) -> None:
     code, _, err = run("index", "build", photos, "--out", photos / "a" / "0.png")
     assert (code, "is no folder; name a new or empty one" in err) == (1, True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_delete_list_is_whole_or_as_it_was(
+    photos: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "copy.png").write_bytes((photos / "a" / "0.png").read_bytes())
+    place = tmp_path / "list.txt"
+    assert run("duplicates", photos, "--delete-list", place)[0] == 0
+    before = place.read_bytes()
+    assert before
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        code, _, err = run("duplicates", photos, "--delete-list", place)
+    assert (code, "No space left" in err, place.read_bytes()) == (1, True, before)
+    assert run("duplicates", photos, "--delete-list", "/dev/full")[0] == 1
+    assert Path("/dev/full").exists()

@@ -64,6 +64,15 @@ def test_files_that_were_changed_on_the_disk_are_refused_found_and_made_anew(
         assert len(store.table().vectors)
 
 
+def test_zeros_in_the_place_of_vectors_are_no_advice_to_run_code(photos: Path, place: Path) -> None:
+    built(photos, place)
+    (vectors,) = place.glob("vectors-*.npy")
+    vectors.write_bytes(bytes(vectors.stat().st_size))
+    with IndexStore.open(place) as store, pytest.raises(SearchError, match="damaged") as caught:
+        store.table()
+    assert "pickle" not in str(caught.value)
+
+
 def test_a_graph_that_was_changed_on_the_disk_is_never_opened(photos: Path, place: Path) -> None:
     pytest.importorskip("usearch", reason="usearch is not installed: edge_sim[search]")
     built(photos, place, kind="hnsw")
