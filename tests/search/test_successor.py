@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -157,7 +158,7 @@ def test_what_is_left_of_the_first_is_taken_for_no_second(
 
     fill(place)
     with monkeypatch.context() as patched:
-        patched.setattr(successor.shutil, "rmtree", killed)
+        patched.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             take_place(place)
     assert model_of(place) == SECOND.model_id
