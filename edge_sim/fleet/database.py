@@ -52,6 +52,9 @@ class OpenDatabase:
             self._close_server()
             raise translation(error) from error
         try:
+            # Times without a zone are UTC, whatever the server is set to.
+            self.connection.execute("SET TIME ZONE 'UTC'")
+            self.connection.commit()
             migrate(self.connection)
         except psycopg.Error as error:
             self.close()
