@@ -15,6 +15,7 @@ pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[
 
 import psycopg
 import yaml
+from psycopg.pq import TransactionStatus
 
 from edge_sim.cli.main import build_parser, main
 from edge_sim.core.events import unix_time_s
@@ -249,6 +250,27 @@ def test_a_vector_or_picture_that_is_none_keeps_no_other_from_being_stored(
     assert len(collection.vectors.search("small@1", np.array([1, 0], np.float32))) == 1
     assert len(collection.events()) == 1
     assert collection.picture("yard", "porch", f"{1:016x}") == JPEG
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_is_stored_after_vectors_were_asked_for_is_seen_by_others(
+    database: Database, elsewhere: bool
+) -> None:
+    """What a transaction that stays open holds is lost with the process, though acknowledged."""
+    address = database.address if elsewhere else None
+    with (
+        SiteCollection(database.address) as other,
+        SiteCollection(database.address, vectors=address) as collection,
+    ):
+        forget_everything(other)
+        other.keep("yard", Retention(365.0, 30.0))
+        other.store("yard", [vector_of(1, [1, 0])])
+        collection.forget_old()
+        assert [item.model for item in collection.vectors.models()] == ["small@1"]
+        collection.store("yard", [changed(2), vector_of(2, [0, 1])])
+        assert [item.event["id"] for item in other.events()] == [f"{2:016x}"]
+        assert other.vectors.vector("small@1", "yard", "porch", f"{2:016x}") is not None
+        assert collection._connection.info.transaction_status == TransactionStatus.IDLE
 
 
 def test_without_pgvector_events_are_stored_all_the_same(
