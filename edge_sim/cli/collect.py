@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import socket
 import time
@@ -20,12 +21,15 @@ from edge_sim.cli.collect_options import (
 )
 from edge_sim.cli.options import add_verb, positive, seconds
 from edge_sim.cli.output import note, print_json, print_table, say
+from edge_sim.cli.parser import UsageError
 
 if TYPE_CHECKING:
     from edge_sim.fleet.collection import DeviceStatus
 
 _DAY_S = 86_400.0
 _MOST_DAYS = 1e6
+_LONGEST_SITE = 200
+_LAST_PORT = 65_535
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -124,6 +128,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     broker.check()
     site = args.site or Path(prefix).name
+    _check_names(site, args)
     options = CollectorOptions(
         broker, database_of(args, create=True), site, args.group,
         vectors=vectors_of(args), silent_after_s=max(args.silent_after, 1.0),
@@ -136,6 +141,24 @@ def _run(args: argparse.Namespace) -> int:
     collector.run(lambda: bool(stopped))
     say(f"{collector.stored} messages stored, {collector.rejected} rejected")
     return 0
+
+
+def _check_names(site: str, args: argparse.Namespace) -> None:
+    """Check what becomes part of a key of the collection, of an address or of a topic.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if "/" in site or len(site) > _LONGEST_SITE or not site.isprintable():
+        raise UsageError(
+            f"--site: {site[:40]!r} is no name: use up to {_LONGEST_SITE} letters, no /"
+        )
+    if args.group is not None and not re.fullmatch(r"[^/+#\0]{1,200}", args.group):
+        raise UsageError(
+            f"--group: {args.group[:40]!r} is no name: use letters, none of /, + and #"
+        )
+    if args.port is not None and args.port > _LAST_PORT:
+        raise UsageError(f"--port: {args.port} is above {_LAST_PORT}")
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -180,7 +203,7 @@ def _counts(args: argparse.Namespace) -> int:
     now_s = time.time()
     with open_collection(args) as collection:
         found = collection.counts(
-            utc_text(now_s - args.days * _DAY_S), utc_text(now_s + _DAY_S),
+            utc_text(max(now_s - args.days * _DAY_S, 0.0)), utc_text(now_s + _DAY_S),
             site=args.site, device=args.device, watch=args.watch,
         )  # fmt: skip
     if args.json:
@@ -195,6 +218,8 @@ def _keep(args: argparse.Namespace) -> int:
 
     pictures = args.days if args.picture_days is None else args.picture_days
     with open_collection(args) as collection:
+        if args.site not in {item.site for item in collection.status(args.site)}:
+            note(f"no device of a site {args.site!r} has been heard of yet; is the name right?")
         collection.keep(args.site, Retention(args.days, pictures))
         done = collection.forget_old()
     days = "for ever" if args.days is None else f"for {args.days:g} days"

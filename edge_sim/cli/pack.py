@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_sim.cli.collect_options import database_of, database_option
 from edge_sim.cli.options import (
+    Context,
     Verbs,
     add_verb,
     context_of,
@@ -272,6 +273,7 @@ def _build(args: argparse.Namespace) -> int:
     pinned = [_source(*item) for item in args.picture]
     with context.store(read_only=True) as store:
         watches = [only_watch(store, name) for name in args.watch] or list(store.watches())
+        _check_private(context, watches)
         manifest = build(args.file, plan, store, context.embedder(), watches=watches, pinned=pinned)
     if args.json:
         print_json(manifest)
@@ -283,6 +285,23 @@ def _build(args: argparse.Namespace) -> int:
     if len(pinned) < len(manifest.pictures):
         note("some states are pinned by a reference only; name a picture of each with --picture")
     return 0
+
+
+def _check_private(context: Context, watches: Sequence[str]) -> None:
+    """Check that no picture of a private watch would leave the device in a pack.
+
+    Raises:
+        ConfigError: It would.
+    """
+    known = {} if context.config is None else context.config.watches
+    for name in watches:
+        if name in known and known[name].private:
+            assert context.config is not None
+            raise context.config.error(
+                f"watches.{name}.private",
+                f"watch {name} is private, and a pack holds the pictures of its references: "
+                "name others with --watch, or set private to false",
+            )
 
 
 def _source(watch: str, state: str, path: Path) -> PinnedSource:

@@ -36,6 +36,7 @@ DRIFT_DAYS = 7.0
 """Days for which a watch counts as drifting after an event that says so."""
 DISK_FULL_MB = 50.0
 """Free space below which the disk of a device counts as full, megabytes."""
+_CLOCK_SLACK_S = 86_400.0
 
 _SEEN = """
     INSERT INTO edge_sim_devices (site, device, last_seen) VALUES (%s, %s, %s)
@@ -50,8 +51,9 @@ _STATE = """
     INSERT INTO edge_sim_states (site, device, watch, state, reason, at)
     VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (site, device, watch) DO UPDATE
     SET state = excluded.state, reason = excluded.reason, at = excluded.at
-    WHERE edge_sim_states.at <= excluded.at
+    WHERE edge_sim_states.at <= excluded.at OR edge_sim_states.at > %s
 """
+"""A state of the future is from a clock that was wrong: any other takes its place."""
 _PICTURE = """
     INSERT INTO edge_sim_pictures (site, device, id, at, watch, jpeg)
     SELECT %(site)s, %(device)s, %(id)s, %(at)s, %(watch)s, %(jpeg)s WHERE NOT EXISTS (
@@ -275,10 +277,11 @@ class SiteCollection:
                 for device, event, text in sorted(batch.events, key=_key_of)
             ],
         )
+        latest = utc_text(self._clock() + _CLOCK_SLACK_S)
         cursor.executemany(
             _STATE,
             [
-                (site, device, watch, event.after, event.reason, event.at)
+                (site, device, watch, event.after, event.reason, event.at, latest)
                 for (device, watch), event in sorted(batch.states().items(), key=lambda row: row[0])
             ],
         )

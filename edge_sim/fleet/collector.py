@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from edge_sim.core.backoff import pause_s
 from edge_sim.errors import CollectionError, SinkError
@@ -123,8 +124,10 @@ class Collector:
         """
         self._collection = self._open_collection()
         try:
+            if self._options.vectors is not None:
+                _ = self._collection.vectors  # a wrong address is found now, not with a message
             self._connect()
-        except SinkError:
+        except (CollectionError, SinkError):
             self.close()
             raise
 
@@ -178,6 +181,7 @@ class Collector:
             broker, self._tls, broker.own_client_id, protocol, manual_ack=True
         )
         client.on_connect = self._connected
+        client.on_subscribe = self._subscribed
         client.on_message = self._received
         try:
             client.reach(broker, session_s=self._options.session_s)
@@ -236,6 +240,17 @@ class Collector:
                 (f"{prefix}/+/available", SubscribeOptions(qos=1, retainHandling=0)),
             ]
         )
+
+    def _subscribed(
+        self, _client: paho.Client, _data: object, _number: int, reasons: Any, _props: object
+    ) -> None:
+        refused = next((reason for reason in reasons if reason.is_failure), None)
+        if refused is not None:
+            topics = f"{self._options.broker.topic_prefix}/#"
+            self._report(
+                f"{self._options.broker.name}: the broker refuses to tell of {topics} ({refused})",
+                logging.ERROR,
+            )
 
     def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         start = f"{self._options.broker.topic_prefix}/"

@@ -45,13 +45,17 @@ class OpenDatabase:
         try:
             found = psycopg.conninfo.conninfo_to_dict(address)
             register_secret(str(found.get("password") or ""))
+            # A transaction is open only where the code names one: what a forgotten one holds would
+            # be lost with the process, though it was acknowledged.
             self.connection: psycopg.Connection[Any] = psycopg.connect(
-                address, connect_timeout=CONNECT_TIMEOUT_S
+                address, connect_timeout=CONNECT_TIMEOUT_S, autocommit=True
             )
         except psycopg.Error as error:
             self._close_server()
             raise translation(error) from error
         try:
+            # Times without a zone are UTC, whatever the server is set to.
+            self.connection.execute("SET TIME ZONE 'UTC'")
             migrate(self.connection)
         except psycopg.Error as error:
             self.close()

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_ID = 64
 _MAX_MODEL = 200
 _JPEG = b"\xff\xd8\xff"
+_EARLIEST_S, _LATEST_S = unix_time_s("0002-01-01T00:00:00Z"), unix_time_s("9999-01-01T00:00:00Z")
+"""Times that Python reads from PostgreSQL in every time zone, seconds since 1970: one row with
+another would end every reading of its table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ def _put_event(batch: Batch, device: str, payload: bytes) -> bool:
         return False
     try:
         event = msgspec.json.decode(payload, type=ReceivedEvent)
-        unix_time_s(event.at)
+        _check_time(event.at)
     except (msgspec.MsgspecError, ValueError, OverflowError):
         return False
     # Parts of a key: PostgreSQL fails on a long one as it does when it is away, and the message
@@ -174,7 +178,7 @@ def _put_embedding(batch: Batch, site: str, device: str, watch: str, payload: by
     try:
         found = msgspec.json.decode(payload, type=ReceivedEmbedding)
         data = base64.b64decode(found.vector, validate=True)
-        at = utc_text(unix_time_s(found.at))
+        at = utc_text(_check_time(found.at))
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return False
     is_sound = (
@@ -200,6 +204,18 @@ def _put_picture(batch: Batch, device: str, watch: str, name: str, message: Rece
         at = utc_text(message.at_s)
         batch.pictures.append(EventPicture(device, name, at, watch, message.payload))
     return bool(is_sound)
+
+
+def _check_time(text: str) -> float:
+    """Return seconds since 1970.
+
+    Raises:
+        ValueError: It is no time, or none that can be stored.
+    """
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None or not _EARLIEST_S <= moment.timestamp() < _LATEST_S:
+        raise ValueError(text)
+    return moment.timestamp()
 
 
 def _text_of_json(payload: bytes) -> str | None:

@@ -15,6 +15,7 @@ pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[
 
 import psycopg
 import yaml
+from psycopg.pq import TransactionStatus
 
 from edge_sim.cli.main import build_parser, main
 from edge_sim.core.events import unix_time_s
@@ -23,6 +24,7 @@ from edge_sim.fleet.collection import SiteCollection
 from edge_sim.fleet.messages import Received
 from edge_sim.fleet.pgvector import PgVectors
 from edge_sim.fleet.schema import MIGRATIONS, Forgotten, Retention
+from edge_sim.io.sinks.options import MqttOptions
 from edge_sim.runtime.config import parse_config
 from tests.conftest import REPOSITORY
 from tests.fleet.database import Database, forget_everything
@@ -67,6 +69,28 @@ def test_the_state_is_that_of_the_latest_event_in_whatever_order(
     assert collection.status()[0].states == {"bowl": "unknown (dark)"}
 
 
+def test_a_state_of_a_clock_that_was_wrong_does_not_stay(database: Database) -> None:
+    now_s = unix_time_s("2026-01-31T12:30:00Z")
+    with SiteCollection(database.address, clock=lambda: now_s) as collection:
+        forget_everything(collection)
+        collection.store("yard", [changed(1, "empty", at="2091-01-01T00:00:00Z")])
+        collection.store("yard", [changed(2, "food")])
+        assert collection.status()[0].states == {"bowl": "food"}
+        collection.store("yard", [changed(1, "empty")])
+        assert collection.status()[0].states == {"bowl": "food"}
+
+
+def test_a_time_without_a_zone_is_utc_whatever_the_server_is_set_to(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    with SiteCollection(database.address) as collection:
+        forget_everything(collection)
+        collection.store("yard", [changed(1)])
+        assert len(collection.events(before="2026-01-31T12:00:02")) == 1
+        assert collection.events(before="2026-01-31T12:00:00") == []
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -87,8 +111,12 @@ def test_the_state_is_that_of_the_latest_event_in_whatever_order(
         changed(9, id="9" * 65),
         Received("porch/stats", b'{"n": 1e5000}', AT_S),
         Received("porch/bowl/event", changed(9).payload[:-1] + b', "x": -1e5000}', AT_S),
+        changed(9, at="9999-12-31T23:59:59-12:00"),
+        changed(9, at="9999-12-31T23:59:59.9999999Z"),
+        changed(9, at="0001-01-01T00:00:00+12:00"),
+        changed(9, at="2026-01-31T12:00:09"),
     ],
-    ids=range(17),
+    ids=range(21),
 )
 def test_what_is_no_message_of_a_device_keeps_no_other_from_being_stored(
     collection: SiteCollection, bad: Received
@@ -206,13 +234,14 @@ def test_embeddings_and_pictures_are_stored_once_and_found(collection: SiteColle
         vector_of(9, [1, 0], vector="AAAA"),
         vector_of(9, [1, 0], model=""),
         vector_of(9, [1, 0], at="now"),
+        vector_of(9, [1, 0], at="9999-12-31T23:59:59Z"),
         vector_of(9, [1, 0], id="9" * 65),
         vector_of(9, [1, 0], state="a\0b"),
         vector_of(9, [1, 0], watch="b owl"),
         picture_of(9, b"GIF89a"),
         Received("porch/bowl/picture/a b", JPEG, AT_S),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_vector_or_picture_that_is_none_keeps_no_other_from_being_stored(
     collection: SiteCollection, bad: Received
@@ -221,6 +250,27 @@ def test_a_vector_or_picture_that_is_none_keeps_no_other_from_being_stored(
     assert len(collection.vectors.search("small@1", np.array([1, 0], np.float32))) == 1
     assert len(collection.events()) == 1
     assert collection.picture("yard", "porch", f"{1:016x}") == JPEG
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_is_stored_after_vectors_were_asked_for_is_seen_by_others(
+    database: Database, elsewhere: bool
+) -> None:
+    """What a transaction that stays open holds is lost with the process, though acknowledged."""
+    address = database.address if elsewhere else None
+    with (
+        SiteCollection(database.address) as other,
+        SiteCollection(database.address, vectors=address) as collection,
+    ):
+        forget_everything(other)
+        other.keep("yard", Retention(365.0, 30.0))
+        other.store("yard", [vector_of(1, [1, 0])])
+        collection.forget_old()
+        assert [item.model for item in collection.vectors.models()] == ["small@1"]
+        collection.store("yard", [changed(2), vector_of(2, [0, 1])])
+        assert [item.event["id"] for item in other.events()] == [f"{2:016x}"]
+        assert other.vectors.vector("small@1", "yard", "porch", f"{2:016x}") is not None
+        assert collection._connection.info.transaction_status == TransactionStatus.IDLE
 
 
 def test_without_pgvector_events_are_stored_all_the_same(
@@ -333,6 +383,50 @@ def test_tables_of_the_first_version_keep_their_events(database: Database) -> No
             found = opened.counts("2026-01-31", "2026-02-01")
             assert [(item.state, item.changes) for item in found] == [("food", 2)]
         connection.execute("DROP DATABASE older")
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--site", "a/b"], "--site: 'a/b' is no name"),
+        (["--site", "a" * 201], "is no name: use up to 200 letters"),
+        (["--group", "a/b"], "--group: 'a/b' is no name"),
+        (["--group", ""], "--group: '' is no name"),
+        (["--port", "65536"], "--port: 65536 is above 65535"),
+    ],
+)
+def test_names_that_would_collect_nothing_are_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str], part: str
+) -> None:
+    assert main(["collect", "run", "--database", "host=/nowhere", *words]) == 2
+    assert part in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["qdrunt://127.0.0.1:1", "qdrant://127.0.0.1:1"])
+def test_a_store_of_vectors_that_is_not_there_ends_the_start(
+    database: Database, address: str
+) -> None:
+    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+    from edge_sim.fleet.collector import Collector, CollectorOptions
+
+    options = CollectorOptions(MqttOptions(port=1), database.address, "yard", vectors=address)
+    with pytest.raises(CollectionError, match="check its address"):
+        Collector(options).start()
+
+
+def test_a_site_that_is_not_known_is_pointed_out(
+    collection: SiteCollection, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collection.store("yard", [changed(1)])
+    for site, is_known in (("yard", True), ("yrad", False)):
+        assert main(["collect", "keep", "--site", site, "--database", database.address]) == 0
+        assert ("is the name right?" in capsys.readouterr().err) is not is_known
+
+
+def test_days_before_there_were_clocks_are_counted(
+    collection: SiteCollection, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", "counts", "--days", "999999999", "--database", database.address]) == 0
 
 
 def test_search_counts_and_keep_are_printed(

@@ -15,6 +15,8 @@ import numpy as np
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
 
@@ -356,6 +358,15 @@ def test_a_broker_that_refuses_or_is_not_there_is_one_line(
     (_, line) = done.stderr.splitlines()
     assert line.startswith("edge-sim: mqtt 127.0.0.1:1/edge_sim/")
     assert json.dumps(line).count("cannot connect") == 1
+
+
+def test_a_subscription_that_the_broker_refuses_is_told(
+    broker: Broker, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SteppedCollector(broker, database, "refused") as stepped:
+        refusal = ReasonCode(PacketTypes.SUBACK, "Not authorized")
+        stepped.collector._subscribed(None, None, 1, [refusal], None)
+    assert "refuses to tell of edge_sim/refused/# (Not authorized)" in caplog.text
 
 
 def test_embeddings_and_pictures_of_a_device_are_collected(

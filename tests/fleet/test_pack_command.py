@@ -101,6 +101,22 @@ def test_a_pack_is_taken_back_without_a_network(
     assert "lamp version 1: taken back" in capsys.readouterr().out
 
 
+def test_no_pack_takes_the_pictures_of_a_private_watch(
+    depot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = depot.parent / "config.yaml"
+    text = config.read_text()
+    (gallery,) = depot.parent.glob("*.db")
+    with GalleryStore.open(gallery, read_only=True) as store:
+        (watch,) = store.watches()
+    config.write_text(text.replace(f"  {watch}: {{", f"  {watch}: {{private: true, "))
+    out = depot.parent / "lamp-1.pack"
+    words = ["-c", config, "--name", "lamp", "--version", 1, "--target", "panel"]
+    assert pack("build", out, *words) == 78
+    assert f"watch {watch} is private, and a pack holds" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_check_shows_what_is_offered(depot: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = depot.parent
     keys = ["--key", base / "a.key", "--key", base / "b.key"]

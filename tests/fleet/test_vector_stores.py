@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -118,6 +119,22 @@ def test_a_filter_lets_only_those_through_and_all_of_those(
     store.add(known)
     (query,) = vectors(1, seed=2)
     assert ids(store.search(MODEL, query, 10, where)) == nearest(known, query, 10, passes)
+
+
+def test_a_day_without_a_zone_is_utc(
+    store: VectorCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(rows(vectors(2)))
+    (query,) = vectors(1, seed=2)
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        start = utc_text(START_S).removesuffix("Z")
+        assert len(store.search(MODEL, query, 10, VectorFilter(since=start))) == 2
+        assert store.search(MODEL, query, 10, VectorFilter(until=start)) == []
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_is_there_already_stays_as_it_is(store: VectorCollection) -> None:

@@ -21,6 +21,7 @@ class WatchInfo:
         sensitivity: Sensitivity in force now, 0 to 1.
         problems: Open problems with the picture -> start time; None if none is ever reported.
         overdue: True while its state lasts too long; None if no state can.
+        private: Whether no picture of it may leave the device.
     """
 
     name: str
@@ -29,6 +30,7 @@ class WatchInfo:
     sensitivity: float
     problems: Mapping[str, str] | None = None
     overdue: bool | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,8 +124,8 @@ class WatchConfig(Options, frozen=True):
         drift_every_s: Interval between observations whose scores are compared with those of the
             references, in seconds of frame time; null does not compare.
         followers: Registered followers, by name.
-        private: Whether the page shows the state but no picture; a collector gets neither picture
-            nor embedding of it.
+        private: Whether no picture of it leaves the device: the page shows its state only, MQTT
+            sinks publish neither picture nor embedding of it, and no pack takes its references.
     """
 
     source: str | None = None

@@ -375,7 +375,7 @@ class Daemon:
             self._save_soon = True
         self._supervisor.run("recorders", partial(self._recorders.note, self._device, source, step))
         self._supervisor.run(
-            "pictures", partial(show_pictures, self._device.watches, step, self._dispatcher)
+            "pictures", partial(show_pictures, self._device, step, self._dispatcher)
         )
 
     def _report_own(self, event: Event) -> None:

@@ -249,11 +249,14 @@ def attach_to_events(device: Device, step: Step, dispatcher: EventDispatcher) ->
         dispatcher.attach(EventAttachment(event, embedding, jpeg))
 
 
-def show_pictures(watches: Mapping[str, Watch], step: Step, dispatcher: EventDispatcher) -> None:
-    """Send the region of every watch that changed its state to the sinks that show pictures."""
+def show_pictures(device: Device, step: Step, dispatcher: EventDispatcher) -> None:
+    """Send the region of every watch that changed its state to the sinks that show pictures.
+
+    Private watches are left out.
+    """
     if step.frame is None or not dispatcher.wants_pictures:
         return
     for event in step.events:
-        if isinstance(event, StateChanged):
-            pixels = watches[event.watch].region.pixels_of(step.frame.pixels)
+        if isinstance(event, StateChanged) and not device.config.watches[event.watch].private:
+            pixels = device.watches[event.watch].region.pixels_of(step.frame.pixels)
             dispatcher.show_picture(event.watch, encode_jpeg(as_stored(pixels), _JPEG_QUALITY))

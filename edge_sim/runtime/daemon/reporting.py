@@ -52,6 +52,7 @@ def _watch_info(device: Device, source: str, watch: Watch) -> WatchInfo:
         sensitivity=configured.sensitivity,
         problems=issues.problems,
         overdue=issues.overdue,
+        private=configured.private,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from contextlib import closing
 
@@ -89,6 +90,31 @@ def test_the_picture_of_a_watch_that_is_gone_is_forgotten() -> None:
     sink.describe(DeviceInfo(SITE.watches[:1]))
     shown = [message.topic for message in sink.retained() if message.topic.endswith("/image")]
     assert shown == [IMAGE]
+
+
+@pytest.mark.parametrize("discovery", [True, False])
+def test_the_picture_of_a_watch_that_becomes_private_goes_from_the_broker(
+    broker: Broker, listener: Listener, discovery: bool
+) -> None:
+    options = {"image": True, "event_pictures": True, "embeddings": True, "discovery": discovery}
+    gate, bowl = SITE.watches
+    with closing(Connected(broker, **options).wait()) as sink:
+        sink.describe(SITE)
+        sink.show_picture("gate", JPEG)
+        sink.show_picture("bowl", JPEG)
+        assert listener.wait_on(f"{BASE}/bowl/image", JPEG)
+        sink.attach(attachment(1))
+        sink.describe(DeviceInfo((dataclasses.replace(gate, private=True), bowl)))
+        sink.show_picture("gate", JPEG)
+        sink.emit(changed(1))  # what waited for it is not sent any more
+        assert listener.wait(lambda: events_on(listener, "gate") == [changed(1)])
+        held = retained(broker)
+        assert IMAGE not in held
+        assert held[f"{BASE}/bowl/image"] == JPEG
+        assert not any("/gate/image" in text.decode("latin-1") for text in held.values())
+    assert listener.on(IMAGE)[-1] == b""
+    topics = {item.topic for item in tuple(listener.seen)}
+    assert not topics & {f"{BASE}/gate/picture/{changed(1).id}", f"{BASE}/gate/embedding"}
 
 
 def attachment(number: int, jpeg: bytes = JPEG) -> EventAttachment:

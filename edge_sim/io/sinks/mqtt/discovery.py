@@ -310,7 +310,7 @@ def _entities(
             command_topic=topics.command(watch, _TEACH),
             payload_press=state,
         )
-    if images:
+    if images and not watch_info.private:
         yield entity(
             "image",
             "image",

@@ -147,7 +147,9 @@ class MqttSink:
                 self._own.add(self._topics.attributes(event.watch))
             messages = [*self._lasting(event), *messages_of(event, self._topics)]
             self._keep(message for message in messages if message.retain)
-        attached = self._attachments.of(event.id)
+        # The watch may have become private while they waited.
+        is_private = isinstance(event, StateChanged) and self._is_private(event.watch)
+        attached = [] if is_private else self._attachments.of(event.id)
         self._connection.publish([*messages, *attached])
         self._attachments.drop(event.id)
         if self._options.repeat_s > 0.0:
@@ -205,7 +207,7 @@ class MqttSink:
 
     def show_picture(self, watch: str, jpeg: bytes) -> None:
         """Publish the region of a watch as it was when it decided, if that is configured."""
-        if self._options.image:
+        if self._options.image and not self._is_private(watch):
             self._show(Message(self._topics.image(watch), jpeg, retain=True))
 
     def show_stats(self, stats: DeviceStats) -> None:
@@ -233,6 +235,10 @@ class MqttSink:
             self._recent[event_id] = (time.monotonic(), messages)
             if len(self._recent) > _MOST_RECENT:
                 del self._recent[next(iter(self._recent))]
+
+    def _is_private(self, watch: str) -> bool:
+        with self._lock:
+            return any(item.private for item in self._device_info.watches if item.name == watch)
 
     def _keep(self, messages: Iterable[Message]) -> None:
         self._retained.update((message.topic, message) for message in messages)
@@ -280,6 +286,8 @@ class MqttSink:
         for item in watches:
             value = f"{item.sensitivity:g}".encode()
             found.append(Message(topics.sensitivity(item.name), value, retain=True))
+            if item.private:  # removes the picture of the time before from the broker
+                found.append(Message(topics.image(item.name), b"", retain=True))
         return found
 
     def _announcement(self) -> dict[str, Any]:
