@@ -43,8 +43,8 @@ def main() -> None:
 
 
 def commands() -> Iterator[list[str]]:
-    """Yield the arguments of each command of edge-sim in the folder `try`, in order."""
-    text = TUTORIAL.read_text(encoding="utf-8").partition("cd try")[2]
+    """Yield the arguments of each command of edge-sim in the folder `bowl`, in order."""
+    text = TUTORIAL.read_text(encoding="utf-8").partition("cd bowl")[2]
     for line in re.findall(r"^edge-sim (.+)$", text, re.MULTILINE):
         yield shlex.split(line)
 
