@@ -365,7 +365,8 @@ def test_a_subscription_that_the_broker_refuses_is_told(
 ) -> None:
     with SteppedCollector(broker, database, "refused") as stepped:
         refusal = ReasonCode(PacketTypes.SUBACK, "Not authorized")
-        stepped.collector._subscribed(None, None, 1, [refusal], None)
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        stepped.collector._subscribed(client, None, 1, [refusal], None)
     assert "refuses to tell of edge_sim/refused/# (Not authorized)" in caplog.text
 
 
