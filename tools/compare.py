@@ -28,7 +28,7 @@ from comparing.comparison import Candidate, MethodResult, candidates, measure_me
 from comparing.methods import NAMES
 from comparing.tables import figures_of_readme, tables_of, with_section
 
-from edge_sim.analysis.evaluation.datasets import EmbeddedSet, embed_set, read_set, read_tar
+from edge_sim.analysis.evaluation.datasets import EmbeddedSet, embed_set, read_labelled, read_set
 from edge_sim.analysis.evaluation.retrieval import RetrievalResult, retrieve
 from edge_sim.analysis.evaluation.states import Protocol
 from edge_sim.cli.output import note, progress
@@ -165,7 +165,7 @@ def _material(args: argparse.Namespace) -> Material:
                 for folder in folders
             ]
         comparison.retrieval[name] = [
-            retrieve(tar.stem, progress(read_tar(tar), None, f"{name}: {tar.name}"), embedder)
+            retrieve(tar.stem, progress(read_labelled(tar), None, f"{name}: {tar.name}"), embedder)
             for tar in tars
         ]
     return comparison

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edge_sim.analysis.evaluation.datasets import read_tar
+from edge_sim.analysis.evaluation.datasets import read_labelled
 from edge_sim.analysis.evaluation.metrics import average_precision
 from edge_sim.cli.model import user_models
 from edge_sim.core.types import FloatMatrix, FloatVector
@@ -82,9 +82,9 @@ def embedded(path: Path) -> tuple[FloatMatrix, Names]:
     """Return (N, D) vectors of the default model, and the classes of the pictures of a tar."""
     embedder = open_embedder("default")
     vectors, names = [], []
-    for name, pixels in read_tar(path):
-        vectors.append(embedding_of(pixels, embedder, cut_bars=True).vector)
-        names.append(name)
+    for item in read_labelled(path):
+        vectors.append(embedding_of(item.pixels, embedder, cut_bars=True).vector)
+        names.append(item.label)
     return np.stack(vectors), np.array(names)
 
 
@@ -92,9 +92,9 @@ def by_text_model(folder: Path, path: Path) -> tuple[FloatMatrix, Names, Query]:
     """Return the vectors of a dual encoder, the classes, and a function from words to a vector."""
     encoder = open_dual_encoder(folder)
     vectors, names = [], []
-    for name, pixels in read_tar(path):
-        vectors.append(encoder.embed_picture(pixels))
-        names.append(name)
+    for item in read_labelled(path):
+        vectors.append(encoder.embed_picture(item.pixels))
+        names.append(item.label)
     return np.stack(vectors), np.array(names), encoder.embed_text
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edge_sim.cli.options import threads, whole
 from edge_sim.cli.output import note, print_json, print_table, progress
 from edge_sim.cli.parser import UsageError
+from edge_sim.core.files import printable
 
 if TYPE_CHECKING:
     from edge_sim.analysis.evaluation.datasets import EmbeddedSet
     from edge_sim.analysis.evaluation.events import EventsResult, Played
+    from edge_sim.analysis.evaluation.index_retrieval import IndexRetrievalResult
     from edge_sim.analysis.evaluation.retrieval import RetrievalResult
     from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult, WrongPicture
     from edge_sim.analysis.report.pages import CaptionedPicture
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCHEMA = 1
 SHOWN_WRONG, SHOWN_PICTURES = 10, 200
-JUDGED_BY = {"states": "balanced_accuracy", "events": "f1", "retrieval": "mAP"}
+JUDGED_BY = {
+    "states": "balanced_accuracy", "events": "f1", "retrieval": "mAP", "index": "precision@10"
+}  # fmt: skip
 """Column by which the worst set is found."""
 _EVENT_FIGURES = (
     "frames",
@@ -62,9 +66,9 @@ def _add_states(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = kinds.add_parser(
         "states",
         help="accuracy of the state, frame by frame, from a few random references",
-        description="SET is a folder with labels.csv (frame, state). References are drawn at "
-        "random, every other frame is classified; then each state in turn is left out "
-        "of the gallery and its frames should be called unknown.",
+        description="SET is a folder with labels.csv (frame, state), or of folders of pictures, "
+        "one a state. References are drawn at random, every other frame is classified; then each "
+        "state in turn is left out of the gallery and its frames should be called unknown.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="SET")
     add_draws(parser)
@@ -317,26 +321,37 @@ def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = kinds.add_parser(
         "retrieval",
         help="how many pictures of its class each picture finds",
-        description="TAR holds <class>/<picture>. Each picture is the query of a search among the "
-        "others.",
+        description="SET is a tar or a folder of <class>/<picture>, or a folder with labels.csv "
+        "(frame, state). Each picture is the query of a search among the others, or with --index "
+        "among the pictures of an index, from the file to the answer.",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="TAR")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="SET")
     parser.add_argument("--no-centring", action="store_true", help="plain cosine")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="INDEX",
+        help="search this index, as its users do; its pictures have the class that SET gives to "
+        "their file, else that of their folder",
+    )
     add_output(parser)
-    parser.set_defaults(handler=evaluate_retrieval)
+    parser.set_defaults(handler=evaluate_retrieval, model=None)
 
 
 def evaluate_retrieval(args: argparse.Namespace) -> int:
     """Measure retrieval and print."""
-    from edge_sim.analysis.evaluation.datasets import read_tar
+    from edge_sim.analysis.evaluation.datasets import read_labelled
     from edge_sim.analysis.evaluation.retrieval import retrieve
 
+    if args.index is not None:
+        return _evaluate_index(args)
+    args.model = args.model or "default"
     check_plot(args.plot)
     embedder = embedder_of(args)
     results = [
         retrieve(
             path.stem,
-            progress(read_tar(path, embedder.input_px), None, path.name),
+            progress(read_labelled(path, embedder.input_px), None, path.name),
             embedder,
             centred=not args.no_centring,
         )
@@ -348,7 +363,58 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
         plot_retrieval(results, args.plot)
         plotted(args.plot)
     _print_report(args, "retrieval", results, [_retrieval_row(result) for result in results])
+    if not args.json:
+        _print_wrong_answers(results)
     return 0
+
+
+def _evaluate_index(args: argparse.Namespace) -> int:
+    """Measure searches through an index and print."""
+    from edge_sim.analysis.evaluation.index_retrieval import IndexRetrieval
+    from edge_sim.search.store import IndexStore
+
+    if args.plot is not None or args.no_centring:
+        raise UsageError("--index goes without --plot and --no-centring: an index is as it is")
+    with IndexStore.open(args.index) as store:
+        args.model = args.model or store.plan.model
+        measured = IndexRetrieval(store, embedder_of(args))
+        results = [measured.measure(path) for path in tracked(args.paths, "sets")]
+    rows = [
+        {
+            "collection": result.name,
+            "kind": result.kind,
+            "pictures": result.pictures,
+            "hit@1": result.hit_rate_at_1,
+            "hit@10": result.hit_rate_at_10,
+            "recall@10": result.recall_at_10,
+            "precision@10": result.precision_at_10,
+            "ms p50": result.latency_p50_ms,
+            "ms p95": result.latency_p95_ms,
+            "search p50": result.search_p50_ms,
+            "search p95": result.search_p95_ms,
+        }
+        for result in results
+    ]
+    _print_report(args, "index", results, rows)
+    if not args.json:
+        _print_wrong_answers(results)
+    return 0
+
+
+def _print_wrong_answers(results: Sequence[RetrievalResult | IndexRetrievalResult]) -> None:
+    """Print pictures whose nearest other is of another class."""
+    wrong = [item for result in results for item in result.wrong]
+    if not wrong:
+        return
+    print_table(
+        ["picture", "class", "nearest", "its class"],
+        [
+            (printable(item.file), item.label, printable(item.nearest), item.nearest_label)
+            for item in wrong[:SHOWN_WRONG]
+        ],
+    )
+    if len(wrong) > SHOWN_WRONG:
+        note(f"{len(wrong) - SHOWN_WRONG} more; --json lists all")
 
 
 def _retrieval_row(result: RetrievalResult) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import tarfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,67 @@ def test_retrieval_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert one["hit_rate_at_1"] > 0.8
 
 
+def indexed(tmp_path: Path, *options: str) -> tuple[Path, Path]:
+    """Folders of pictures, three classes of five, and an index of them."""
+    folder, index = tmp_path / "things", tmp_path / "i"
+    with tarfile.open(write_tar(tmp_path / "t.tar", ["left", "right", "empty"], 5)) as archive:
+        archive.extractall(folder)
+    arguments = ["index", "build", str(folder), "--out", str(index), "--json", *options]
+    assert main([*arguments, *NO_MODEL]) == 0
+    return folder, index
+
+
+def evaluated(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert main(["evaluate", "retrieval", *arguments, "--json"]) == 0
+    [one] = json.loads(capsys.readouterr().out)["sets"]
+    return dict(one)
+
+
+@pytest.mark.parametrize("options", [(), ("--regions",)], ids=["whole", "regions"])
+def test_an_index_is_measured_from_the_file_to_the_answer(
+    options: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, index = indexed(tmp_path, *options)
+    one = evaluated(capsys, str(folder), "--index", str(index))
+    assert (one["pictures"], one["classes"], one["kind"]) == (15, 3, "exact")
+    assert one["recall_at_100"] == 1.0  # all others are among fourteen answers
+    assert 0.0 < one["search_p50_ms"] <= one["latency_p50_ms"] <= one["latency_p95_ms"]
+    plain = evaluated(capsys, str(folder), "--no-centring", *NO_MODEL)
+    if not options:
+        for name in ("hit_rate_at_1", "recall_at_5", "precision_at_10"):
+            assert one[name] == pytest.approx(plain[name])
+        assert len(one["wrong"]) == len(plain["wrong"])
+
+
+def test_pictures_that_are_not_in_the_index_are_searched_for_by_the_names_of_their_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, index = indexed(tmp_path)
+    one = evaluated(capsys, str(tmp_path / "t.tar"), "--index", str(index))
+    assert one["hit_rate_at_1"] == 1.0  # each finds its copy
+    strange = write_tar(tmp_path / "s.tar", ["top"], 2)
+    assert main(["evaluate", "retrieval", str(strange), "--index", str(index)]) == 1
+    assert "no other picture of its classes" in capsys.readouterr().err
+
+
+def test_wrong_answers_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, index = indexed(tmp_path)
+    (folder / "left" / "0.png").rename(folder / "right" / "9.png")  # a wrong label
+    for options in (NO_MODEL, ["--index", str(index)]):
+        if options is not NO_MODEL:
+            assert main(["index", "add", str(index)]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", "retrieval", str(folder), *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        (wrong,) = (line.split() for line in lines if "9.png" in line.split()[0])
+        assert (wrong[1], wrong[3]) == ("right", "left")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        pytest.param(["retrieval", ".", "--index", "nowhere"], "no index", id="no index"),
         pytest.param(["states", "nowhere"], "no such folder", id="no folder"),
         pytest.param(["retrieval", "nowhere.tar"], "cannot be read", id="no tar"),
         pytest.param(["states", ".", "--draws", "0"], "1 or more", id="no draws"),

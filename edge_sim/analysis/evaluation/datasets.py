@@ -10,14 +10,15 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from edge_sim.core.files import is_dir, is_file, printable
+from edge_sim.core.files import entries, is_dir, is_file, printable
 from edge_sim.core.images import decode, decode_reduced
 from edge_sim.core.protocols import Embedder
 from edge_sim.core.tables import named_file, read_table
 from edge_sim.core.types import BgrImage, Probe, Reference, is_reserved
 from edge_sim.errors import DataError, SourceError
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.io.sources.pictures import read_picture, read_time
+from edge_sim.io.sources.pictures import natural_key, read_picture, read_reduced, read_time
+from edge_sim.io.sources.uri import PICTURE_SUFFIXES
 from edge_sim.vision.light import condition_of
 from edge_sim.vision.probe import Region, make_probe
 
@@ -26,6 +27,7 @@ NEITHER = "transition"
 """Label of frames that show no state cleanly: never a reference and never judged."""
 _BOUNDARY = "boundary"  # in the nuisance column: between two states of a continuous process
 _FIRST_DATE_S = 1e8  # March 1973; smaller numbers count frames or seconds
+_MOST_FOLDERS = 16  # within each other
 REST = "not_"
 """Prefix of the state that stands for all others."""
 
@@ -81,8 +83,26 @@ class LabelledSet:
         return replace(self, frames=frames)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledPicture:
+    """One picture of a labelled collection.
+
+    Args:
+        label: Its class.
+        name: Its file, or its name in the tar behind that of the tar.
+        pixels: The picture.
+    """
+
+    label: str
+    name: str
+    pixels: BgrImage
+
+
 def read_set(folder: Path) -> LabelledSet:
     """Return the labelled set in a folder: `labels.csv` with the columns frame and state.
+
+    A folder without a table that holds folders of pictures is a set, too: each picture shows the
+    state that its folder is named after, and nothing is known of their order.
 
     A column `nuisance` that holds `boundary`, or the state `transition`, excludes a frame from
     references and judgement. A column whose name holds `time` dates the frames, which are then put
@@ -94,6 +114,8 @@ def read_set(folder: Path) -> LabelledSet:
             reserved name of a state, dates mixed with other values, or no state at all.
     """
     table = folder / LABELS
+    if not is_file(table) and is_dir(folder):
+        return _read_class_folders(folder)
     rows = _rows(table)
     times, is_dated = _times(table, rows)
     frames: list[LabelledFrame] = []
@@ -113,6 +135,31 @@ def read_set(folder: Path) -> LabelledSet:
     return result
 
 
+def _read_class_folders(folder: Path) -> LabelledSet:
+    found = [LabelledFrame(path, path.parent.name, True, 0.0) for path in _class_pictures(folder)]
+    if not found:
+        raise DataError(
+            f"{folder}: neither {LABELS} (columns frame, state) nor folders of pictures, one a "
+            f"state, in it"
+        )
+    for name in sorted({frame.state for frame in found}):
+        if is_reserved(name):
+            raise DataError(f"{folder}: the name {name!r} is reserved; call the folder otherwise")
+    frames = tuple(replace(frame, time_s=float(at)) for at, frame in enumerate(found))
+    return LabelledSet(folder.name, frames, is_dated=False, is_ordered=False)
+
+
+def _class_pictures(folder: Path, depth: int = 0) -> Iterator[Path]:
+    """Yield the pictures in the folders of a folder, not those in itself, by name."""
+    for path in sorted(entries(folder), key=natural_key):
+        if path.name.startswith("."):
+            continue
+        if is_dir(path) and depth < _MOST_FOLDERS:
+            yield from _class_pictures(path, depth + 1)
+        elif depth and path.suffix.lower() in PICTURE_SUFFIXES:
+            yield path
+
+
 def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
     """Return one row of the table; every error begins with `where`."""
     path = named_file(folder, row["frame"])
@@ -127,17 +174,33 @@ def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> Labe
     return LabelledFrame(path, state, is_clean, time_s)
 
 
-def read_tar(path: Path, side_px: int | None = None) -> Iterator[tuple[str, BgrImage]]:
-    """Yield (class, picture) of every `<class>/<picture>` in a tar, in the order of the tar.
+def read_labelled(path: Path, side_px: int | None = None) -> Iterator[LabelledPicture]:
+    """Yield the pictures of a tar of class folders, a folder of them, or one with `labels.csv`.
 
     Args:
-        path: The tar.
+        path: Tar or folder. Frames that show no state cleanly are left out.
         side_px: Side that the pictures will be squashed to; they may then be smaller than stored.
             None keeps their size.
 
     Raises:
-        DataError: The tar or a picture in it cannot be read, or there is none.
+        DataError: It or a picture in it cannot be read, or there is none.
     """
+    if not is_dir(path):
+        yield from _read_tar(path, side_px)
+        return
+    for frame in read_set(path).frames:
+        if not frame.is_clean:
+            continue
+        try:
+            pixels = (
+                read_picture(frame.path) if side_px is None else read_reduced(frame.path, side_px)
+            )
+        except SourceError as error:
+            raise DataError(str(error)) from error
+        yield LabelledPicture(frame.state, str(frame.path), pixels)
+
+
+def _read_tar(path: Path, side_px: int | None) -> Iterator[LabelledPicture]:
     is_empty = True
     try:
         with tarfile.open(path) as archive:
@@ -149,7 +212,9 @@ def read_tar(path: Path, side_px: int | None = None) -> Iterator[tuple[str, BgrI
                 if file is None:
                     continue
                 is_empty = False
-                yield inner.parent.name, _decoded(file.read(), side_px, f"{path}: {member.name}")
+                name = f"{path}: {member.name}"
+                pixels = _decoded(file.read(), side_px, name)
+                yield LabelledPicture(inner.parent.name, name, pixels)
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path}: the tar cannot be read: {error}") from error
     if is_empty:
@@ -166,6 +231,8 @@ def _decoded(data: bytes, side_px: int | None, what: str) -> BgrImage:
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the line and the fields of each row."""
     if not is_dir(table.parent):
+        if is_file(table.parent):
+            raise DataError(f"{table.parent}: no folder; unpack a tar, a set is one of files")
         raise DataError(f"{table.parent}: there is no such folder")
     if not is_file(table):
         raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge_sim.analysis.evaluation.datasets import read_set, read_tar
+from edge_sim.analysis.evaluation.datasets import read_labelled, read_set
 from edge_sim.errors import DataError
 from tests.analysis.evaluation.folders import START, write_set, write_tar
 
@@ -86,7 +88,7 @@ def test_a_table_that_is_wrong_is_reported_with_its_line(
 def test_a_folder_that_is_not_there_or_has_no_table_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         read_set(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="needs one"):
+    with pytest.raises(DataError, match=r"neither labels\.csv"):
         read_set(tmp_path)
 
 
@@ -146,14 +148,62 @@ def test_a_line_without_a_date_among_dates_is_reported(tmp_path: Path, wrong: st
 
 
 def test_a_tar_gives_classes_and_pictures(tmp_path: Path) -> None:
-    found = list(read_tar(write_tar(tmp_path / "a.tar", ["left", "right"], 2)))
-    assert [name for name, _ in found] == ["left", "left", "right", "right"]
-    assert found[0][1].shape == (96, 96, 3)
+    found = list(read_labelled(write_tar(tmp_path / "a.tar", ["left", "right"], 2)))
+    assert [item.label for item in found] == ["left", "left", "right", "right"]
+    assert found[0].name == f"{tmp_path / 'a.tar'}: left/0.png"
+    assert found[0].pixels.shape == (96, 96, 3)
+
+
+def class_folders(folder: Path) -> Path:
+    """The pictures of a tar of two classes, unpacked."""
+    with tarfile.open(write_tar(folder.with_suffix(".tar"), ["left", "right"], 2)) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_folders_of_pictures_are_a_set_without_an_order(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "shelf")
+    (folder / "left" / "notes.txt").write_text("no picture")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "x.png").write_bytes(b"no picture")
+    found = read_set(folder)
+    assert [(frame.state, frame.path.name) for frame in found.frames] == [
+        ("left", "0.png"),
+        ("left", "1.png"),
+        ("right", "0.png"),
+        ("right", "1.png"),
+    ]
+    assert (found.is_ordered, found.is_dated) == (False, False)
+
+
+def test_a_tar_its_folder_and_a_table_give_the_same_pictures(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "shelf")
+    by_folder = list(read_labelled(folder))
+    by_tar = list(read_labelled(tmp_path / "shelf.tar"))
+    rows = [f"{item.label}/{Path(item.name).name},{item.label}" for item in by_folder]
+    (folder / "labels.csv").write_text("\n".join(["frame,state", *rows]) + "\n")
+    by_table = list(read_labelled(folder))
+    for found in (by_tar, by_table):
+        assert [item.label for item in found] == [item.label for item in by_folder]
+        for one, other in zip(found, by_folder, strict=True):
+            assert np.array_equal(one.pixels, other.pixels)
+
+
+def test_a_folder_without_classes_and_a_reserved_one_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"neither labels\.csv .* nor folders of pictures"):
+        read_set(tmp_path / "empty")
+    folder = class_folders(tmp_path / "shelf")
+    (folder / "left").rename(folder / "unknown")
+    with pytest.raises(DataError, match="'unknown' is reserved; call the folder otherwise"):
+        read_set(folder)
+    with pytest.raises(DataError, match="unpack a tar"):
+        read_set(tmp_path / "shelf.tar")
 
 
 def test_a_tar_that_is_none_or_empty_is_reported(tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_bytes(b"no tar")
     with pytest.raises(DataError, match="cannot be read"):
-        list(read_tar(tmp_path / "b.tar"))
+        list(read_labelled(tmp_path / "b.tar"))
     with pytest.raises(DataError, match="no `<class>"):
-        list(read_tar(write_tar(tmp_path / "c.tar", [], 0)))
+        list(read_labelled(write_tar(tmp_path / "c.tar", [], 0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_sim.analysis.evaluation.datasets import LabelledPicture
 from edge_sim.analysis.evaluation.retrieval import evaluate_retrieval, retrieve
 from edge_sim.core.vectors import normalised
 from edge_sim.errors import DataError
@@ -41,7 +42,11 @@ def test_random_vectors_are_found_by_chance() -> None:
 
 
 def test_pictures_are_embedded_and_timed() -> None:
-    pictures = [(state, picture(state, at)) for state in ("left", "right") for at in range(4)]
+    pictures = [
+        LabelledPicture(state, f"{state}/{at}.png", picture(state, at))
+        for state in ("left", "right")
+        for at in range(4)
+    ]
     found = retrieve("drawn", pictures, CellsEmbedder())
     assert found.hit_rate_at_1 == 1.0
     assert found.embed_ms is not None
@@ -55,3 +60,16 @@ def test_recall_is_the_part_of_the_class_that_is_found_and_a_hit_is_one_of_it() 
     assert found.hit_rate_at_1 == 1.0
     assert found.recall_at_1 == pytest.approx(1 / 5)
     assert found.recall_at_5 == found.recall_at_100 == 1.0
+
+
+def test_a_picture_whose_nearest_is_of_another_class_is_named() -> None:
+    vectors = normalised(np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [1, 0.01, 0]], float))
+    found = evaluate_retrieval(
+        "odd", vectors, ["a", "a", "b", "b"], centred=False, files=["1", "2", "3", "4"]
+    )
+    assert [(item.file, item.label, item.nearest_label) for item in found.wrong] == [
+        ("1", "a", "b"),
+        ("2", "a", "b"),
+        ("3", "b", "a"),
+        ("4", "b", "a"),
+    ]
