@@ -71,17 +71,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _days(text: str) -> float:
-    """Return a positive number of days.
+    """Return a number of days, an hour at least.
 
     Raises:
-        ArgumentTypeError: It is none; 0 would delete everything.
+        ArgumentTypeError: It is none; less would delete everything.
     """
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0.0 < value < _MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days above 0")
+    if not 1.0 / 24.0 <= value < _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, an hour (0.042) at least")
     return value
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, cast
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -146,7 +147,7 @@ def events(asked: ApiRequest) -> Mapping[str, Any]:
             "device": item.device,
             "received_at": item.received_at,
             "event": item.event,
-            "picture": _address(item.site, item.device, item.event.get("id"), shown),
+            "picture": picture_address(item.site, item.device, item.event.get("id"), shown),
         }
         for item in found
     ]
@@ -230,14 +231,25 @@ def _view(item: FoundVector, shown: set[tuple[str, str, str]]) -> dict[str, Any]
         "watch": item.watch,
         "state": item.state,
         "score": round(item.score, 4),
-        "picture": _address(item.site, item.device, item.id, shown),
+        "picture": picture_address(item.site, item.device, item.id, shown),
     }
 
 
-def _address(site: str, device: str, name: object, shown: set[tuple[str, str, str]]) -> str | None:
+def picture_address(
+    site: str, device: str, name: object, shown: set[tuple[str, str, str]]
+) -> str | None:
+    """Return the address of the picture of an event below that of the page; None if there is none.
+
+    Args:
+        site: Site of the event; any text without a slash, like the others.
+        device: Device of the event.
+        name: Id of the event.
+        shown: Events with a picture, as (site, device, id).
+    """
     if (site, device, name) not in shown:
         return None
-    return f"api/pictures/{site}/{device}/{name}.jpg"
+    parts = (quote(str(part), safe="") for part in (site, device, name))
+    return f"api/pictures/{'/'.join(parts)}.jpg"
 
 
 def _place(asked: ApiRequest) -> dict[str, str | None]:

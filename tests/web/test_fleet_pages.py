@@ -29,7 +29,7 @@ from edge_sim.fleet.queries import QueryEncoder
 from edge_sim.runtime.config import parse_config
 from edge_sim.web.accounts import Accounts
 from edge_sim.web.callers import Role
-from edge_sim.web.fleet_api import CollectionPool
+from edge_sim.web.fleet_api import CollectionPool, picture_address
 from edge_sim.web.fleet_server import FLEET_FOLDER, FleetServer
 from tests.fleet.database import Database, forget_everything
 from tests.web.conftest import OpenPage
@@ -154,6 +154,16 @@ def test_events_are_found_by_words_by_an_event_and_by_a_picture(server: FleetSer
         files={"file": dark}, headers=headers,
     )  # fmt: skip
     assert [item["id"] for item in answer.json()["found"]] == ["0" * 16]
+
+
+def test_the_address_of_a_picture_holds_any_name() -> None:
+    parts = ("yard 1?", "pörch#2", "50%25")
+    address = picture_address(*parts, {parts})
+    assert address is not None
+    assert (
+        httpx.URL("http://127.0.0.1/").join(address).path == f"/api/pictures/{'/'.join(parts)}.jpg"
+    )
+    assert picture_address(*parts, set()) is None
 
 
 @pytest.mark.parametrize(
