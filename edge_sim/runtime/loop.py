@@ -188,6 +188,8 @@ class SourceRunner:
 
     def resume(self, before: SourceRunner) -> None:
         """Continue from another runner of the same source, after a reload."""
+        # The source may have ended while the new configuration was being built.
+        self.ended = before.ended
         self._lost_at_s = before._lost_at_s
         self._restored_at_s = before._restored_at_s
         self._frames_since_s = before._frames_since_s

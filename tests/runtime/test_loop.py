@@ -92,6 +92,14 @@ def test_lanes_take_turns_until_the_last_has_ended() -> None:
     assert long.ended
 
 
+def test_a_source_that_ends_while_a_reload_is_prepared_has_ended_after_it() -> None:
+    before = lane(flat_frame())
+    after = SourceRunner(before.source, before.pipeline, live=True, now=Time(), clock=Time())
+    assert len(list(steps([before]))) == 2
+    after.resume(before)
+    assert Loop([after]).done
+
+
 def test_a_stop_ends_the_loop_before_the_next_turn() -> None:
     stop = threading.Event()
     seen = 0

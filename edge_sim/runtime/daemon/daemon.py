@@ -452,6 +452,7 @@ class Daemon:
         try:
             self._outputs.change(old_config, config, device_info_of(old))
             memory = self._state_store.current(old)
+            device.resume(old)
             try:
                 self._recorders.use(config)
                 self._adopt(device, memory)
