@@ -4,7 +4,8 @@
 
 WORK keeps what can be reused (views, targets), RUN the checkpoint and the curves. The data is found
 under EDGE_SIM_DATA (default ../shared). Started again, a run continues; with a smaller --samples
-its learning rate starts to fall at once.
+its learning rate starts to fall at once. With --start MODEL a new run begins with the weights of a
+model that export_model.py wrote, where its checkpoint was not kept.
 """
 
 import argparse
@@ -34,6 +35,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=0.02,
         help="peak rate of orthogonalised momentum; 0 leaves all to AdamW",
     )
+    parser.add_argument("--start", type=Path, help="exported model of ours to train on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--measure-every", type=int, default=150_000, metavar="SAMPLES")
     parser.add_argument("--min-photos", type=int, default=None, help="refuse below this many")
@@ -72,7 +74,8 @@ def command_of(options: argparse.Namespace) -> str:
         "seed",
     )
     values = " ".join(f"--{name.replace('_', '-')} {getattr(options, name)}" for name in named)
-    return f"python tools/train_embedder.py --work WORK --run RUN {values}"
+    start = "" if options.start is None else f" --start {options.start.name}"
+    return f"python tools/train_embedder.py --work WORK --run RUN {values}{start}"
 
 
 def make_views(options: argparse.Namespace, root: Path) -> None:
@@ -104,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
         make_views(options, root)
     elif not list(options.work.glob("view*.done")):
         raise pack.PackError(f"no finished view in {options.work}")
-    from embedder_training.trainer import Plan, train
+    from embedder_training.trainer import Plan, begin_from, train
 
     plan = Plan(
         options.work,
@@ -121,6 +124,8 @@ def run(options: argparse.Namespace) -> None:
         measure_every=options.measure_every,
         command=command_of(options),
     )
+    if options.start is not None:
+        begin_from(options.start, plan)
     train(plan)
 
 

@@ -16,13 +16,16 @@ from tqdm import tqdm
 
 from embedder_training.batches import Batches, Place
 from embedder_training.heap import keep_heap
-from embedder_training.losses import total_loss
+from embedder_training.losses import LENGTH, total_loss
 from embedder_training.network import Shape, Student
 from embedder_training.optimizer import Schedule, build_optimizers, set_rate
 from embedder_training.quality import Point, Watcher, write_curves
+from embedder_training.recover import recover
+from embedder_training.targets import open_view, ready_views
 
 AVERAGE_EVERY = 4
 DECAY_SHARE = 0.25
+RECOVERY_PICTURES = 3000
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,23 @@ def run_worker(rank: int, plan: Plan, shared: Shared) -> None:
             trainer.minutes = earlier + (time.monotonic() - clock) / 60
             trainer.save()
             bar.set_postfix(loss=f"{float(loss):.3f}", side=plan.side(before))
+
+
+def begin_from(model: Path, plan: Plan) -> None:
+    """Write the first checkpoint of a run from an exported model; one that is there stays.
+
+    Raises:
+        PackError: The model is none of this network.
+    """
+    if (plan.run / "checkpoint.pt").is_file():
+        return
+    plan.run.mkdir(parents=True, exist_ok=True)
+    view = open_view(plan.work, ready_views(plan.work)[0])
+    student = recover(model, view, side=plan.side(0), count=RECOVERY_PICTURES, length=LENGTH)
+    trainer = Trainer(plan, Place(0, plan.workers, torch.device("cpu")))
+    trainer.student.load_state_dict(student.state_dict())
+    trainer.average.load_state_dict(student.state_dict())
+    trainer.save()
 
 
 def train(plan: Plan) -> None:
