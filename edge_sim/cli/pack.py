@@ -313,8 +313,13 @@ def _source(watch: str, state: str, path: Path) -> PinnedSource:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    from edge_sim.fleet.publishing import Rollout, publish
+    from edge_sim.fleet.publishing import Rollout, publish, status_of
 
+    if not args.packs and (args.rollout is not None or args.canary):
+        raise UsageError(
+            "--rollout and --canary belong to a pack: name its file, such as bowl-3.pack; "
+            "without one the list is signed again as it is"
+        )
     percent = args.rollout if args.rollout is not None else 0 if args.canary else 100
     rollout = Rollout(percent, tuple(args.canary))
     keys = _keys(args.key)
@@ -322,15 +327,26 @@ def _publish(args: argparse.Namespace) -> int:
     if args.json:
         print_json(listing)
     else:
-        say(f"{args.folder}: list {listing.version}, {len(listing.packs)} packs")
+        say(f"{args.folder}: list {listing.version}, packs: {len(listing.packs)}")
+    _note_missing(status_of(args.folder, time.time()), args.folder)
     return 0
+
+
+def _note_missing(found: FolderStatus, folder: Path) -> None:
+    """Say that devices take nothing before more keys have signed the list."""
+    needed = found.root.packs.threshold
+    if found.signatures < needed:
+        note(
+            f"{found.signatures} of {needed} needed signatures: devices take nothing until "
+            f"`edge-sim pack sign {folder / 'packs.json'}` has added the others"
+        )
 
 
 def _sign(args: argparse.Namespace) -> int:
     from edge_sim.fleet.publishing import add_signatures
 
     signed_file = add_signatures(args.file, _keys(args.key))
-    say(f"{args.file}: {len(signed_file.signatures)} signatures")
+    say(f"{args.file}: signatures: {len(signed_file.signatures)}")
     return 0
 
 

@@ -54,6 +54,7 @@ def test_a_pack_goes_from_one_gallery_to_another(
     base = depot.parent
     assert (base / "a.key").stat().st_mode & 0o077 == 0
     assert pack("publish", depot, built(depot), "--key", base / "a.key") == 0
+    assert "1 of 2 needed signatures: devices take nothing until" in capsys.readouterr().err
     assert pack("verify", depot) == 1
     assert "1 valid signatures of trusted keys, 2 are needed" in capsys.readouterr().err
     assert pack("sign", depot / "packs.json", "--key", base / "b.key") == 0
@@ -73,6 +74,18 @@ def test_a_pack_goes_from_one_gallery_to_another(
         assert [item.state for item in store.records()] == states
     assert pack("status", depot, "--json") == 0
     assert json.loads(capsys.readouterr().out)["listing"]["packs"][0]["version"] == 1
+
+
+@pytest.mark.parametrize("option", [["--rollout", "0"], ["--canary", "lab"]])
+def test_a_rollout_of_no_pack_is_no_silent_success(
+    depot: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = [f"--key={depot.parent / name}.key" for name in ("a", "b")]
+    assert pack("publish", depot, built(depot), *keys) == 0
+    before = (depot / "packs.json").read_bytes()
+    assert pack("publish", depot, *option, *keys) == 2
+    assert "--rollout and --canary belong to a pack: name its file" in capsys.readouterr().err
+    assert (depot / "packs.json").read_bytes() == before
 
 
 def test_a_pack_is_taken_back_without_a_network(

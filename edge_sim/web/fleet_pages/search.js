@@ -19,7 +19,7 @@ export async function searchPage({ main, query, signal, go }) {
     device: choice(say("device"), distinct(devices.map((item) => item.device)), wanted.device),
     watch: choice(say("watch"), distinct(watches.map(([name]) => name)), wanted.watch),
   };
-  const text = h("input", { type: "search", value: wanted.text, placeholder: "empty bowl" });
+  const text = h("input", { type: "search", value: wanted.text, placeholder: "bowl of food" });
   const file = h("input", { type: "file", accept: "image/*" });
   const state = h("input", { value: wanted.state, autocomplete: "off" });
   const since = h("input", { type: "date", value: wanted.since });
