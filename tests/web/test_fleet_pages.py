@@ -259,8 +259,13 @@ def test_a_person_searches_by_words_and_by_a_picture(
 
 @pytest.mark.browser
 def test_the_page_fits_a_phone_in_german_in_the_dark(
-    open_page: OpenPage, server: FleetServer
+    open_page: OpenPage, server: FleetServer, collection: SiteCollection
 ) -> None:
+    now_s = time.time()
+    refused = {"type": "pack_reported", "id": "e" * 16, "device": "porch", "at": utc_text(now_s),
+               "pack": "bowl", "version": 5, "outcome": "refused", "reason": "4 of 8 differ",
+               "gallery_revision": None}  # fmt: skip
+    collection.store("yard", [Received("porch/event", json.dumps(refused).encode(), now_s)])
     page = open_page(
         server.address, locale="de-AT", color_scheme="dark",
         viewport={"width": 360, "height": 740},
@@ -269,6 +274,8 @@ def test_the_page_fits_a_phone_in_german_in_the_dark(
     for address, name in pages.items():
         page.goto(f"{server.address}#/{address}")
         shown(page, name)
+        if name == "porch":
+            page.get_by_role("cell", name="Paket bowl 5: abgelehnt 4 of 8 differ").wait_for()
         assert_fits(page)
         assert serious_findings(page) == []
 

@@ -10,6 +10,8 @@ import { say } from "./texts.js";
 const SHOWN = 50;
 const DAYS = 30;
 const DAY_MS = 86400000;
+// Kinds of events, and outcomes of packs, that have a text; others are named as they are.
+const KINDS = ["device_silent", "device_returned", "source_lost", "source_restored", "pack_reported", "scene_impaired", "scene_cleared", "overdue", "overdue_cleared", "too_short", "too_long", "implausible_transition", "drift", "activated", "refused", "rolled_back"];
 
 export async function devicePage({ main, parts, signal }) {
   const [site, device] = parts;
@@ -43,10 +45,16 @@ export async function devicePage({ main, parts, signal }) {
   );
 }
 
+const kind = (name) => (KINDS.includes(name) ? say(name) : String(name).replaceAll("_", " "));
+
+function packText({ pack, version, outcome, reason }) {
+  return [` ${pack} ${version}: ${kind(outcome)}`, reason ? [h("br"), h("small", {}, reason)] : null];
+}
+
 function historyRow({ site, device, event, picture }, states) {
   const what = event.type === "state_changed"
     ? stateOf(states, event.after, event.reason)
-    : [named("event", event.type), event.problem ? ` ${named("problem", event.problem)}` : null];
+    : [kind(event.type), event.problem ? ` ${named("problem", event.problem)}` : null, event.type === "pack_reported" ? packText(event) : null];
   const alike = h("a", { href: `#/${withQuery("search", { event: `${site}/${device}/${event.id}` })}` }, say("alike"));
   const shown = picture ? [h("img", { src: picture, alt: `${event.watch ?? ""} ${event.after ?? ""}`, loading: "lazy" }), alike] : null;
   return h("tr", {}, h("td", {}, formatTime(event.at)), h("td", {}, event.watch ?? "–"), h("td", {}, what), h("td", {}, shown));
