@@ -172,6 +172,9 @@ def _status(args: argparse.Namespace) -> int:
          ", ".join(f"{watch}: {state}" for watch, state in item.states.items()))
         for item in found
     ]  # fmt: skip
+    if not rows:
+        of_site = "" if args.site is None else f" of a site {args.site!r}"
+        note(f"no device{of_site} has been heard of yet")
     print_table(("site", "device", "health", "last seen (UTC)", "states"), rows)
     return 0
 

@@ -161,7 +161,7 @@ def _add_apply(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--root", type=Path, metavar="FILE", help="root to trust, at the first time: root/1.json"
     )
     parser.add_argument("--target", metavar="NAME", help="this product, at the first time")
-    parser.add_argument("--group", default="", metavar="NAME", help="canary group, at first")
+    parser.add_argument("--group", metavar="NAME", help="canary group (default: as before)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(handler=_apply, gallery=None)
 
@@ -469,7 +469,9 @@ def _apply(args: argparse.Namespace) -> int:
     assert config is not None
     watches = {name: tuple(watch.states) for name, watch in config.watches.items()}
     trial = LastDayTrial(config, None, time.time())
-    policy = UpdatePolicy(context.gallery, config.device, context.embedder, watches, trial)
+    policy = UpdatePolicy(
+        context.gallery, config.device, context.embedder, watches, trial, group=args.group
+    )
     first = _first(args)
     outcomes = update(PackFetcher(args.place), policy, first)
     if args.json:
@@ -485,6 +487,8 @@ def _apply(args: argparse.Namespace) -> int:
 def _outcome_text(item: UpdateOutcome) -> str:
     made = "" if item.revision is None else f", revision {item.revision}"
     why = "" if item.reason is None else f": {item.reason}"
+    if item.outcome == "waiting":
+        why = ": its rollout has not reached this device and its group"
     return f"{item.name} version {item.version}: {item.outcome}{made}{why}"
 
 
@@ -512,7 +516,7 @@ def _first(args: argparse.Namespace) -> UpdateState | None:
         data = args.root.read_bytes()
     except OSError as error:
         raise UsageError(f"{args.root}: cannot read ({error.strerror or error})") from error
-    return first_state(data, args.target, args.group, name=str(args.root))
+    return first_state(data, args.target, args.group or "", name=str(args.root))
 
 
 def _new_key(args: argparse.Namespace) -> int:

@@ -174,6 +174,8 @@ def test_status_and_events_are_printed(
         assert "porch" in capsys.readouterr().out
         assert main(["collect", verb, "--database", database.address, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)[key][0]["device"] == "porch"
+    assert main(["collect", "status", "--database", database.address, "--site", "yrad"]) == 0
+    assert "no device of a site 'yrad' has been heard of yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,19 @@ def test_a_rollout_of_no_pack_is_no_silent_success(
     assert (depot / "packs.json").read_bytes() == before
 
 
+def test_a_device_joins_a_canary_group_later(
+    depot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = depot.parent
+    keys = [f"--key={base / name}.key" for name in ("a", "b")]
+    assert pack("publish", depot, built(depot), "--canary", "lab", *keys) == 0
+    apply = ["apply", depot, "-c", base / "config.yaml"]
+    assert pack(*apply, "--root", depot / "root/1.json", "--target", "panel") == 0
+    assert "waiting: its rollout has not reached this device" in capsys.readouterr().out
+    assert pack(*apply, "--group", "lab") == 0
+    assert "lamp version 1: activated" in capsys.readouterr().out
+
+
 def test_a_pack_is_taken_back_without_a_network(
     depot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
