@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from edge_sim.analysis.evaluation.datasets import EmbeddedSet
     from edge_sim.analysis.evaluation.events import EventsResult, Played
     from edge_sim.analysis.evaluation.index_retrieval import IndexRetrievalResult
-    from edge_sim.analysis.evaluation.retrieval import RetrievalResult
+    from edge_sim.analysis.evaluation.retrieval import RetrievalResult, WrongAnswer
     from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult, WrongPicture
     from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.core.protocols import Embedder
+    from edge_sim.core.types import BgrImage
     from edge_sim.decision.pipeline import Stages
     from edge_sim.gallery.gallery import Gallery
     from edge_sim.vision.probe import Region
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCHEMA = 1
 SHOWN_WRONG, SHOWN_PICTURES = 10, 200
+REPORT_PX = 360
+"""Side at which a picture of an index is enough for a report, pixels."""
 JUDGED_BY = {
     "states": "balanced_accuracy", "events": "f1", "retrieval": "mAP", "index": "precision@10"
 }  # fmt: skip
@@ -66,16 +70,15 @@ def _add_states(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = kinds.add_parser(
         "states",
         help="accuracy of the state, frame by frame, from a few random references",
-        description="SET is a folder with labels.csv (frame, state), or of folders of pictures, "
-        "one a state. References are drawn at random, every other frame is classified; then each "
-        "state in turn is left out of the gallery and its frames should be called unknown.",
+        description="SET is a folder or a tar with labels.csv (frame, state), or of folders of "
+        "pictures, one a state. References are drawn at random, every other frame is classified; "
+        "then each state in turn is left out of the gallery and its frames should be called "
+        "unknown.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="SET")
     add_draws(parser)
     parser.add_argument("--no-open-set", action="store_true", help="skip leaving states out")
-    parser.add_argument(
-        "--report", type=Path, metavar="OUT.html", help="a page with the pictures that were wrong"
-    )
+    add_report(parser)
     add_output(parser)
     parser.set_defaults(handler=evaluate_states)
 
@@ -87,10 +90,7 @@ def evaluate_states(args: argparse.Namespace) -> int:
 
     protocol = protocol_of(args, open_set=not args.no_open_set)
     check_plot(args.plot)
-    if args.report is not None:
-        from edge_sim.analysis.report import check_path
-
-        check_path(args.report)
+    check_report(args.report)
     embedder = embedder_of(args)
     seen = [embed_named_set(args, path, embedder) for path in args.paths]
     answers = [measured(one, GalleryScorer, protocol) for one in tracked(seen, "sets")]
@@ -134,17 +134,12 @@ def _write_wrong(path: Path, results: Sequence[StatesResult]) -> None:
     """Write a page with the pictures that were called another state."""
     from edge_sim.analysis.report import write_page
     from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
-    from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture
 
     def cards(result: StatesResult) -> Iterator[CaptionedPicture]:
         for item in result.wrong[:SHOWN_PICTURES]:
-            try:
-                pixels = read_picture(item.file)
-            except SourceError:
-                pixels = None
             share = f"called {_called(item)}, {100 * item.share:.0f} % of draws"
-            yield CaptionedPicture(pixels, (item.state, share, item.file), "wrong")
+            shown = _labelled_picture(item.file)
+            yield CaptionedPicture(shown, (item.state, share, item.file), "wrong")
 
     rows = [
         PictureRow(result.name, f"{len(result.wrong)} of {result.frames} pictures", cards(result))
@@ -154,6 +149,17 @@ def _write_wrong(path: Path, results: Sequence[StatesResult]) -> None:
     facts = [f"{total} pictures were called another state in some draws"]
     write_page(path, image_grid("Wrong pictures", facts, rows))
     note(f"{path}: written")
+
+
+def _labelled_picture(file: str) -> BgrImage | None:
+    """Return a picture of a set; None if it cannot be read any more."""
+    from edge_sim.analysis.evaluation.tars import read_labelled_picture
+    from edge_sim.errors import DataError
+
+    try:
+        return read_labelled_picture(Path(file))
+    except DataError:
+        return None
 
 
 def _states_row(result: StatesResult) -> dict[str, Any]:
@@ -196,9 +202,9 @@ def _add_events(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = kinds.add_parser(
         "events",
         help="precision and recall of state changes when a clip is played in order",
-        description="CLIP is a folder with labels.csv in order. The gallery is that of --config, "
-        "or taken beside the clip from --references-from, or 8 early frames of a clip of one "
-        "state, or references drawn from the clip itself, the rest of which is played.",
+        description="CLIP is a folder or a tar with labels.csv in order. The gallery is that of "
+        "--config, or taken beside the clip from --references-from, or 8 early frames of a clip "
+        "of one state, or references drawn from the clip itself, the rest of which is played.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="CLIP")
     add_draws(parser)
@@ -321,7 +327,7 @@ def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = kinds.add_parser(
         "retrieval",
         help="how many pictures of its class each picture finds",
-        description="SET is a tar or a folder of <class>/<picture>, or a folder with labels.csv "
+        description="SET is a folder or a tar of <class>/<picture>, or one with labels.csv "
         "(frame, state). Each picture is the query of a search among the others, or with --index "
         "among the pictures of an index, from the file to the answer.",
     )
@@ -334,6 +340,7 @@ def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="search this index, as its users do; its pictures have the class that SET gives to "
         "their file, else that of their folder",
     )
+    add_report(parser)
     add_output(parser)
     parser.set_defaults(handler=evaluate_retrieval, model=None)
 
@@ -347,6 +354,7 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
         return _evaluate_index(args)
     args.model = args.model or "default"
     check_plot(args.plot)
+    check_report(args.report)
     embedder = embedder_of(args)
     results = [
         retrieve(
@@ -363,6 +371,8 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
         plot_retrieval(results, args.plot)
         plotted(args.plot)
     _print_report(args, "retrieval", results, [_retrieval_row(result) for result in results])
+    if args.report is not None:
+        _write_wrong_answers(args.report, results, _labelled_picture)
     if not args.json:
         _print_wrong_answers(results)
     return 0
@@ -375,10 +385,12 @@ def _evaluate_index(args: argparse.Namespace) -> int:
 
     if args.plot is not None or args.no_centring:
         raise UsageError("--index goes without --plot and --no-centring: an index is as it is")
+    check_report(args.report)
     with IndexStore.open(args.index) as store:
         args.model = args.model or store.plan.model
         measured = IndexRetrieval(store, embedder_of(args))
         results = [measured.measure(path) for path in tracked(args.paths, "sets")]
+        root = store.plan.root
     rows = [
         {
             "collection": result.name,
@@ -396,6 +408,8 @@ def _evaluate_index(args: argparse.Namespace) -> int:
         for result in results
     ]
     _print_report(args, "index", results, rows)
+    if args.report is not None:
+        _write_wrong_answers(args.report, results, partial(_indexed_picture, root))
     if not args.json:
         _print_wrong_answers(results)
     return 0
@@ -414,7 +428,47 @@ def _print_wrong_answers(results: Sequence[RetrievalResult | IndexRetrievalResul
         ],
     )
     if len(wrong) > SHOWN_WRONG:
-        note(f"{len(wrong) - SHOWN_WRONG} more; --json lists all")
+        note(f"{len(wrong) - SHOWN_WRONG} more; --json lists all, --report shows their pictures")
+
+
+def _write_wrong_answers(
+    path: Path,
+    results: Sequence[RetrievalResult | IndexRetrievalResult],
+    nearest: Callable[[str], BgrImage | None],
+) -> None:
+    """Write a page with the pictures whose nearest other is of another class, each beside that."""
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
+
+    def cards(wrong: Sequence[WrongAnswer]) -> Iterator[CaptionedPicture]:
+        for item in wrong[:SHOWN_PICTURES]:
+            found = nearest(item.nearest)
+            yield CaptionedPicture(_labelled_picture(item.file), (item.label, item.file))
+            yield CaptionedPicture(
+                found, (item.nearest_label, "the nearest to the one before", item.nearest), "wrong"
+            )
+
+    rows = [
+        PictureRow(
+            result.name, f"{len(result.wrong)} of {result.pictures} pictures", cards(result.wrong)
+        )
+        for result in results
+    ]
+    total = sum(len(result.wrong) for result in results)
+    facts = [f"{total} pictures whose nearest other is of another class"]
+    write_page(path, image_grid("Wrong answers", facts, rows))
+    note(f"{path}: written")
+
+
+def _indexed_picture(root: Path, name: str) -> BgrImage | None:
+    """Return a picture of an index; None if it cannot be read."""
+    from edge_sim.errors import SourceError
+    from edge_sim.search.frames import read_entry
+
+    try:
+        return read_entry(root / name, REPORT_PX)
+    except SourceError:
+        return None
 
 
 def _retrieval_row(result: RetrievalResult) -> dict[str, Any]:
@@ -446,6 +500,25 @@ def add_draws(parser: argparse.ArgumentParser) -> None:
         default="normal",
         help="a state judged against all others together; default `normal`, `-` for none",
     )
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the page of wrong pictures."""
+    parser.add_argument(
+        "--report", type=Path, metavar="OUT.html", help="a page with the pictures that were wrong"
+    )
+
+
+def check_report(path: Path | None) -> None:
+    """Check before the work that --report can be written after it.
+
+    Raises:
+        DataError: No .html, or a folder that is not there.
+    """
+    if path is not None:
+        from edge_sim.analysis.report import check_path
+
+        check_path(path)
 
 
 def add_output(parser: argparse.ArgumentParser, *, plot: bool = True) -> None:
@@ -486,7 +559,7 @@ def embedder_of(args: argparse.Namespace) -> Embedder:
 def embed_named_set(
     args: argparse.Namespace, path: Path, embedder: Embedder, region: Region | None = None
 ) -> EmbeddedSet:
-    """Return a labelled folder, every frame embedded."""
+    """Return a labelled folder or tar, every frame embedded."""
     from edge_sim.analysis.evaluation.datasets import embed_set, read_set
     from edge_sim.vision.probe import Region
 
