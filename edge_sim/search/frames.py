@@ -49,11 +49,6 @@ def checked_sampling(text: str) -> str:
     return text if text == KEY_FRAMES else f"{seconds:g}"
 
 
-def described_sampling(sampling: str) -> str:
-    """Return which frames are indexed, for people."""
-    return "key frames" if sampling == KEY_FRAMES else f"a frame every {sampling} s"
-
-
 def frame_path(video: Path, at_s: float) -> Path:
     """Return the name of a frame, its time rounded down to milliseconds."""
     text = f"{math.floor(1000.0 * at_s + 1e-3) / 1000.0:.3f}".rstrip("0").rstrip(".")
