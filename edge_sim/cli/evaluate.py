@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edge_sim.cli.evaluate_wrong import (
+    indexed_picture,
+    labelled_picture,
+    print_wrong_answers,
+    print_wrong_states,
+    write_wrong_answers,
+    write_wrong_states,
+)
 from edge_sim.cli.options import threads, whole
 from edge_sim.cli.output import note, print_json, print_table, progress
 from edge_sim.cli.parser import UsageError
-from edge_sim.core.files import printable
 
 if TYPE_CHECKING:
     from edge_sim.analysis.evaluation.datasets import EmbeddedSet
     from edge_sim.analysis.evaluation.events import EventsResult, Played
-    from edge_sim.analysis.evaluation.index_retrieval import IndexRetrievalResult
     from edge_sim.analysis.evaluation.retrieval import RetrievalResult
-    from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult, WrongPicture
-    from edge_sim.analysis.report.pages import CaptionedPicture
+    from edge_sim.analysis.evaluation.states import Plan, Protocol, StatesResult
     from edge_sim.core.protocols import Embedder
     from edge_sim.decision.pipeline import Stages
     from edge_sim.gallery.gallery import Gallery
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SCHEMA = 1
-SHOWN_WRONG, SHOWN_PICTURES = 10, 200
 JUDGED_BY = {
     "states": "balanced_accuracy", "events": "f1", "retrieval": "mAP", "index": "precision@10"
 }  # fmt: skip
@@ -66,16 +71,15 @@ def _add_states(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = kinds.add_parser(
         "states",
         help="accuracy of the state, frame by frame, from a few random references",
-        description="SET is a folder with labels.csv (frame, state), or of folders of pictures, "
-        "one a state. References are drawn at random, every other frame is classified; then each "
-        "state in turn is left out of the gallery and its frames should be called unknown.",
+        description="SET is a folder or a tar with labels.csv (frame, state), or of folders of "
+        "pictures, one a state. References are drawn at random, every other frame is classified; "
+        "then each state in turn is left out of the gallery and its frames should be called "
+        "unknown.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="SET")
     add_draws(parser)
     parser.add_argument("--no-open-set", action="store_true", help="skip leaving states out")
-    parser.add_argument(
-        "--report", type=Path, metavar="OUT.html", help="a page with the pictures that were wrong"
-    )
+    add_report(parser)
     add_output(parser)
     parser.set_defaults(handler=evaluate_states)
 
@@ -87,10 +91,7 @@ def evaluate_states(args: argparse.Namespace) -> int:
 
     protocol = protocol_of(args, open_set=not args.no_open_set)
     check_plot(args.plot)
-    if args.report is not None:
-        from edge_sim.analysis.report import check_path
-
-        check_path(args.report)
+    check_report(args.report)
     embedder = embedder_of(args)
     seen = [embed_named_set(args, path, embedder) for path in args.paths]
     answers = [measured(one, GalleryScorer, protocol) for one in tracked(seen, "sets")]
@@ -102,58 +103,11 @@ def evaluate_states(args: argparse.Namespace) -> int:
         plotted(args.plot)
     _print_report(args, "states", results, [_states_row(result) for result in results])
     if args.report is not None:
-        _write_wrong(args.report, results)
+        write_wrong_states(args.report, results)
     if not args.json:
         _print_conditions(results)
-        _print_wrong(results)
+        print_wrong_states(results)
     return 0
-
-
-def _print_wrong(results: Sequence[StatesResult]) -> None:
-    """Print the pictures that were called another state most often."""
-    wrong = [(result.name, item) for result in results for item in result.wrong]
-    wrong.sort(key=lambda pair: -pair[1].share)
-    if not wrong:
-        return
-    print_table(
-        ["picture", "state", "called", "of draws"],
-        [
-            (item.file, item.state, _called(item), f"{100 * item.share:.0f} %")
-            for _, item in wrong[:SHOWN_WRONG]
-        ],
-    )
-    if len(wrong) > SHOWN_WRONG:
-        note(f"{len(wrong) - SHOWN_WRONG} more; --json lists all, --report shows their pictures")
-
-
-def _called(item: WrongPicture) -> str:
-    return ", ".join(f"{state} {count}" for state, count in item.reported.items())
-
-
-def _write_wrong(path: Path, results: Sequence[StatesResult]) -> None:
-    """Write a page with the pictures that were called another state."""
-    from edge_sim.analysis.report import write_page
-    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
-    from edge_sim.errors import SourceError
-    from edge_sim.io.sources.pictures import read_picture
-
-    def cards(result: StatesResult) -> Iterator[CaptionedPicture]:
-        for item in result.wrong[:SHOWN_PICTURES]:
-            try:
-                pixels = read_picture(item.file)
-            except SourceError:
-                pixels = None
-            share = f"called {_called(item)}, {100 * item.share:.0f} % of draws"
-            yield CaptionedPicture(pixels, (item.state, share, item.file), "wrong")
-
-    rows = [
-        PictureRow(result.name, f"{len(result.wrong)} of {result.frames} pictures", cards(result))
-        for result in results
-    ]
-    total = sum(len(result.wrong) for result in results)
-    facts = [f"{total} pictures were called another state in some draws"]
-    write_page(path, image_grid("Wrong pictures", facts, rows))
-    note(f"{path}: written")
 
 
 def _states_row(result: StatesResult) -> dict[str, Any]:
@@ -196,9 +150,9 @@ def _add_events(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = kinds.add_parser(
         "events",
         help="precision and recall of state changes when a clip is played in order",
-        description="CLIP is a folder with labels.csv in order. The gallery is that of --config, "
-        "or taken beside the clip from --references-from, or 8 early frames of a clip of one "
-        "state, or references drawn from the clip itself, the rest of which is played.",
+        description="CLIP is a folder or a tar with labels.csv in order. The gallery is that of "
+        "--config, or taken beside the clip from --references-from, or 8 early frames of a clip "
+        "of one state, or references drawn from the clip itself, the rest of which is played.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="CLIP")
     add_draws(parser)
@@ -321,7 +275,7 @@ def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = kinds.add_parser(
         "retrieval",
         help="how many pictures of its class each picture finds",
-        description="SET is a tar or a folder of <class>/<picture>, or a folder with labels.csv "
+        description="SET is a folder or a tar of <class>/<picture>, or one with labels.csv "
         "(frame, state). Each picture is the query of a search among the others, or with --index "
         "among the pictures of an index, from the file to the answer.",
     )
@@ -334,6 +288,7 @@ def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="search this index, as its users do; its pictures have the class that SET gives to "
         "their file, else that of their folder",
     )
+    add_report(parser)
     add_output(parser)
     parser.set_defaults(handler=evaluate_retrieval, model=None)
 
@@ -347,6 +302,7 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
         return _evaluate_index(args)
     args.model = args.model or "default"
     check_plot(args.plot)
+    check_report(args.report)
     embedder = embedder_of(args)
     results = [
         retrieve(
@@ -363,8 +319,10 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
         plot_retrieval(results, args.plot)
         plotted(args.plot)
     _print_report(args, "retrieval", results, [_retrieval_row(result) for result in results])
+    if args.report is not None:
+        write_wrong_answers(args.report, results, labelled_picture)
     if not args.json:
-        _print_wrong_answers(results)
+        print_wrong_answers(results)
     return 0
 
 
@@ -375,10 +333,12 @@ def _evaluate_index(args: argparse.Namespace) -> int:
 
     if args.plot is not None or args.no_centring:
         raise UsageError("--index goes without --plot and --no-centring: an index is as it is")
+    check_report(args.report)
     with IndexStore.open(args.index) as store:
         args.model = args.model or store.plan.model
         measured = IndexRetrieval(store, embedder_of(args))
         results = [measured.measure(path) for path in tracked(args.paths, "sets")]
+        root = store.plan.root
     rows = [
         {
             "collection": result.name,
@@ -396,25 +356,11 @@ def _evaluate_index(args: argparse.Namespace) -> int:
         for result in results
     ]
     _print_report(args, "index", results, rows)
+    if args.report is not None:
+        write_wrong_answers(args.report, results, partial(indexed_picture, root))
     if not args.json:
-        _print_wrong_answers(results)
+        print_wrong_answers(results)
     return 0
-
-
-def _print_wrong_answers(results: Sequence[RetrievalResult | IndexRetrievalResult]) -> None:
-    """Print pictures whose nearest other is of another class."""
-    wrong = [item for result in results for item in result.wrong]
-    if not wrong:
-        return
-    print_table(
-        ["picture", "class", "nearest", "its class"],
-        [
-            (printable(item.file), item.label, printable(item.nearest), item.nearest_label)
-            for item in wrong[:SHOWN_WRONG]
-        ],
-    )
-    if len(wrong) > SHOWN_WRONG:
-        note(f"{len(wrong) - SHOWN_WRONG} more; --json lists all")
 
 
 def _retrieval_row(result: RetrievalResult) -> dict[str, Any]:
@@ -446,6 +392,25 @@ def add_draws(parser: argparse.ArgumentParser) -> None:
         default="normal",
         help="a state judged against all others together; default `normal`, `-` for none",
     )
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the page of wrong pictures."""
+    parser.add_argument(
+        "--report", type=Path, metavar="OUT.html", help="a page with the pictures that were wrong"
+    )
+
+
+def check_report(path: Path | None) -> None:
+    """Check before the work that --report can be written after it.
+
+    Raises:
+        DataError: No .html, or a folder that is not there.
+    """
+    if path is not None:
+        from edge_sim.analysis.report import check_path
+
+        check_path(path)
 
 
 def add_output(parser: argparse.ArgumentParser, *, plot: bool = True) -> None:
@@ -486,7 +451,7 @@ def embedder_of(args: argparse.Namespace) -> Embedder:
 def embed_named_set(
     args: argparse.Namespace, path: Path, embedder: Embedder, region: Region | None = None
 ) -> EmbeddedSet:
-    """Return a labelled folder, every frame embedded."""
+    """Return a labelled folder or tar, every frame embedded."""
     from edge_sim.analysis.evaluation.datasets import embed_set, read_set
     from edge_sim.vision.probe import Region
 

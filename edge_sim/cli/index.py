@@ -282,6 +282,17 @@ def remove(args: argparse.Namespace) -> int:
     return 0
 
 
+def _texts_of(store: IndexStore) -> TextFacts | None:
+    """Return the facts of the text column; a damaged one is noted, and the rest is shown."""
+    from edge_sim.errors import SearchError
+
+    try:
+        return index_text.described(store)
+    except SearchError as error:
+        note(f"not searched in words: {error}")
+        return None
+
+
 def info(args: argparse.Namespace) -> int:
     """Print what an index holds, and its kind of search with the reason."""
     from edge_sim.search.regions import BOXES
@@ -291,7 +302,7 @@ def info(args: argparse.Namespace) -> int:
 
     with IndexStore.open(args.index) as store:
         found, unread = store.info(), store.unread()
-        texts = index_text.described(store)
+        texts = _texts_of(store)
     successor = successor_of(found.path)
     if args.json:
         names = (

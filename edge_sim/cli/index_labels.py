@@ -14,6 +14,7 @@ from edge_sim.core.files import printable
 if TYPE_CHECKING:
     from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.search.entries import EntryTable, IndexEntry
+    from edge_sim.search.export import ExportedPicture
     from edge_sim.search.picture_map import PictureMap
     from edge_sim.search.store import IndexStore
 
@@ -188,7 +189,7 @@ def show_tags(args: argparse.Namespace) -> int:
 def export_pictures(args: argparse.Namespace) -> int:
     """Write pictures with their tags and attributes: as CSV or JSON Lines, as a folder per tag, as
     a data set of FiftyOne, or as tasks for Label Studio."""
-    from edge_sim.search.export import ExportedPicture, export
+    from edge_sim.search.export import TABLES, ExportedPicture, export
     from edge_sim.search.store import IndexStore
 
     if args.format == "vectors":
@@ -199,12 +200,30 @@ def export_pictures(args: argparse.Namespace) -> int:
             ExportedPicture(root / item.path, printable(item.path), item.tags, item.attributes)
             for item in _chosen(args, store)
         ]
+    if args.format not in TABLES:
+        _check_inside(pictures, root)
     number = export(pictures, args.out, args.format)
     if args.json:
         print_json({"schema": SCHEMA, "out": str(args.out), "pictures": number})
     else:
         say(f"{args.out}: {number} pictures written as {args.format}")
     return 0
+
+
+def _check_inside(pictures: Sequence[ExportedPicture], root: Path) -> None:
+    """Check that no id of imported vectors leads out of the folder whose pictures are copied.
+
+    Raises:
+        SearchError: One does.
+    """
+    from edge_sim.errors import SearchError
+
+    for item in pictures:
+        if ".." in item.file.parts or not item.file.is_relative_to(root):
+            raise SearchError(
+                f"{item.name}: leads out of {printable(root)}, and no picture from there is "
+                f"copied; leave it out with --where, or export csv or jsonl"
+            )
 
 
 def _export_vectors(args: argparse.Namespace) -> int:

@@ -77,7 +77,7 @@ def plan_index(args: argparse.Namespace) -> int:
     """
     from edge_sim.search.measure import CALIBRATION_ROWS, available_kinds, forecast
 
-    found = forecast(args.rows, args.dim, args.kind or available_kinds(), k=args.top_k)
+    found = list(forecast(args.rows, args.dim, args.kind or available_kinds(), k=args.top_k))
     if not args.json:
         some = min(args.rows, CALIBRATION_ROWS)
         note(f"forecast for {args.rows} x {args.dim} from {some} synthetic rows on this machine;")

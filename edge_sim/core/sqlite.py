@@ -314,15 +314,3 @@ def kept_path(value: object) -> Path:
     if b"\0" in value:
         raise ValueError("a path holds a NUL")
     return Path(os.fsdecode(value))
-
-
-def kept_figure(value: float, most: float = 1e9) -> float:
-    """Return the number that a column holds.
-
-    Raises:
-        TypeError, ValueError: It holds no number, or one beyond `most`.
-    """
-    number = float(value)
-    if not abs(number) <= most:
-        raise ValueError(f"{number} is out of range")
-    return number

@@ -45,7 +45,16 @@ def read_table(path: Path) -> Table:
         DataError: The file cannot be read, is no such table, or is empty.
     """
     name = printable(path)
-    text = _text(path, name)
+    return parse_table(_content(path, name), name)
+
+
+def parse_table(data: bytes, name: str) -> Table:
+    """Return the table in the content of a CSV file; errors begin with `name`.
+
+    Raises:
+        DataError: It is no such table, or empty.
+    """
+    text = _text(data, name)
     first = text.lstrip().partition("\n")[0]
     delimiter = "," if "," in first else max(_DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -83,16 +92,19 @@ def name_key(name: str) -> str:
     return "/".join(part for part in text.split("/") if part not in ("", "."))
 
 
-def _text(path: Path, name: str) -> str:
+def _content(path: Path, name: str) -> bytes:
     if not is_file(path):
         reason = "Is a directory" if is_dir(path) else "No such file"
         raise DataError(f"{name}: cannot be read ({reason})")
     if size_of(path) > MAX_TABLE_BYTES:
         raise DataError(f"{name}: is larger than {MAX_TABLE_BYTES} bytes")
     try:
-        data = read_bounded(path, MAX_TABLE_BYTES)
+        return read_bounded(path, MAX_TABLE_BYTES)
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error})") from error
+
+
+def _text(data: bytes, name: str) -> str:
     has_line_end = b"\n\0" in data or b"\0\n" in data
     is_wide = has_line_end and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:

@@ -35,7 +35,7 @@ from edge_sim.io.sources.pictures import natural_key, picture_bytes
 from edge_sim.io.sources.uri import belongs_to_pictures
 from edge_sim.search.attributes import found_table, read_attributes
 from edge_sim.search.embedding import embedded_picture
-from edge_sim.search.frames import file_of
+from edge_sim.search.frames import file_of, is_video
 from edge_sim.search.ivf import FileProgress
 from edge_sim.search.queries import enough_px
 from edge_sim.search.regions import reading_px
@@ -50,8 +50,6 @@ from edge_sim.search.rows import (
 from edge_sim.search.shards import Shard, finish_shard, start_shard
 from edge_sim.search.store import IndexStore
 from edge_sim.search.videos import FrameReport, embed_videos, video_tasks
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +142,6 @@ def walk(start: Path, root: Path, found: Scan, skip: Path | None) -> Iterator[Pa
         for name in names:
             if is_video(here / name) or belongs_to_pictures(here / name):
                 yield here / name
-
-
-def is_video(path: Path) -> bool:
-    """Return whether a file is named like a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_made_by_programs(name: str) -> bool:

@@ -24,12 +24,18 @@ from edge_sim.io.sources.planar import picture_of
 from edge_sim.io.sources.video import open_video
 
 KEY_FRAMES = "key"
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg"})
 LEAST_GAP_S = 1.0
 """Key frames nearer than this to the one before are not taken: some cameras make nothing else."""
 WITHOUT_PYAV_S = 5.0
 MAX_GAP_S = 86_400.0
 _FRAME = re.compile(r"(?P<file>.+)#t=(?P<time>\d{1,7}(?:\.\d{1,6})?)", re.DOTALL)
 _ROUNDING_S = 1e-6
+
+
+def is_video(path: Path) -> bool:
+    """Return True for a video by its name."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def checked_sampling(text: str) -> str:
@@ -47,11 +53,6 @@ def checked_sampling(text: str) -> str:
             f"--every {text!a}: wants seconds between frames of a video, above 0, or `{KEY_FRAMES}`"
         )
     return text if text == KEY_FRAMES else f"{seconds:g}"
-
-
-def described_sampling(sampling: str) -> str:
-    """Return which frames are indexed, for people."""
-    return "key frames" if sampling == KEY_FRAMES else f"a frame every {sampling} s"
 
 
 def frame_path(video: Path, at_s: float) -> Path:

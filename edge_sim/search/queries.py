@@ -22,7 +22,7 @@ from edge_sim.core.vectors import normalised
 from edge_sim.errors import SearchError
 from edge_sim.io.sources.pictures import read_picture, read_reduced
 from edge_sim.search.bars import embedding_of
-from edge_sim.search.frames import read_frame, split_frame
+from edge_sim.search.frames import is_video, read_frame, split_frame
 from edge_sim.search.regions import reading_px
 from edge_sim.search.searcher import Collection, Query
 
@@ -140,6 +140,10 @@ def picture_of(name: str, known: Known, *, side_px: int | None = None) -> BgrIma
     """
     path = Path(name)
     if is_file(path):
+        if is_video(path):
+            raise SearchError(
+                f"{printable(name)}: a video; search by a frame of it, {printable(name)}#t=SECONDS"
+            )
         return read_picture(path) if side_px is None else read_reduced(path, side_px)
     frame = split_frame(name)
     if frame is not None and is_file(frame[0]):

@@ -15,9 +15,8 @@ import numpy as np
 from edge_sim.core.files import entries, printable, sync_folder
 from edge_sim.core.sqlite import kept_path
 from edge_sim.errors import SearchError
-from edge_sim.search.build import is_video
 from edge_sim.search.cluster import Row, path_of
-from edge_sim.search.frames import file_of
+from edge_sim.search.frames import file_of, is_video
 from edge_sim.search.index_database import open_database, translated
 from edge_sim.search.rows import EmbeddedFile, IndexPlan, Known
 from edge_sim.search.store import IndexStore

@@ -114,10 +114,11 @@ class IndexStore:
         """Raise `ModelError` unless embeddings of this model may be compared with the index."""
         own = self.plan.model_id
         if own != model_id:
-            raise ModelError(
-                f"{self.path}: made with the model {own}, not {model_id}; "
-                f"name that one with --model, or build another index"
-            )
+            if self.plan.is_imported:
+                advice = "name that one with --model-id, or import into another index"
+            else:
+                advice = "name that one with --model, or build another index"
+            raise ModelError(f"{self.path}: made with the model {own}, not {model_id}; {advice}")
 
     def check_pictures(self) -> None:
         """Raise `SearchError` if the index holds imported vectors instead of pictures."""

@@ -62,6 +62,26 @@ def test_the_table_marks_the_worst_set(
     assert any("0003.png" in line for line in lines[5:])
 
 
+def test_states_and_events_are_measured_in_a_tar_as_in_its_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = clip(tmp_path / "gate")
+    with tarfile.open(tmp_path / "gate.tar", "w") as archive:
+        archive.add(folder, "gate")
+    for kind in ("states", "events"):
+        options = ("--draws", "2", "--references", "3")
+        by_folder = report(capsys, kind, str(folder), *options)
+        by_tar = report(capsys, kind, str(tmp_path / "gate.tar"), *options)
+        assert without_files(by_folder) == without_files(by_tar)
+
+
+def without_files(result: object) -> object:
+    """The figures without the names of files, which differ."""
+    if isinstance(result, dict):
+        return {name: without_files(value) for name, value in result.items() if name != "file"}
+    return [without_files(item) for item in result] if isinstance(result, list) else result
+
+
 def test_a_clip_plays_with_references_drawn_from_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,7 +184,10 @@ def test_wrong_answers_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[
         if options is not NO_MODEL:
             assert main(["index", "add", str(index)]) == 0
         capsys.readouterr()
-        assert main(["evaluate", "retrieval", str(folder), *options]) == 0
+        page = tmp_path / f"{len(options)}.html"
+        shown = ["--report", str(page)]
+        assert main(["evaluate", "retrieval", str(folder), *options, *shown]) == 0
+        assert page.read_text().count("data:image/jpeg") == 2, "the picture and its nearest"
         lines = capsys.readouterr().out.splitlines()
         (wrong,) = (line.split() for line in lines if "9.png" in line.split()[0])
         assert (wrong[1], wrong[3]) == ("right", "left")
@@ -175,7 +198,7 @@ def test_wrong_answers_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         pytest.param(["retrieval", ".", "--index", "nowhere"], "no index", id="no index"),
         pytest.param(["states", "nowhere"], "no such folder", id="no folder"),
-        pytest.param(["retrieval", "nowhere.tar"], "cannot be read", id="no tar"),
+        pytest.param(["retrieval", "nowhere.tar"], "there is no such folder or tar", id="no tar"),
         pytest.param(["states", ".", "--draws", "0"], "1 or more", id="no draws"),
         pytest.param(["states", ".", "--seed", "-1"], "--seed", id="negative seed"),
         pytest.param(["events", ".", "--sensitivity", "nan"], "0 to 1", id="sensitivity NaN"),

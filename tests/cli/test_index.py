@@ -309,6 +309,22 @@ def test_kinds_are_measured_and_planned(index: Path, run: Run) -> None:
     assert "500 synthetic rows on this machine" in err
 
 
+def test_a_plan_that_cannot_be_made_is_one_line(run: Run) -> None:
+    code, out, err = run("index", "plan", "--rows", "1", "--dim", "8")
+    assert (code != 0, out, err.count("\n")) == (True, "", 1)
+
+
+def test_a_damaged_text_column_leaves_the_rest_of_the_description(index: Path, run: Run) -> None:
+    (index / "text.db").write_bytes(b"no database at all, " * 90)
+    code, out, err = run("index", "info", index)
+    assert code == 0
+    assert "pictures of" in out
+    assert "not searched in words: " in err
+    assert str(index / "text.db") in err
+    code, out, _ = run("index", "info", index, "--json")
+    assert (code, json.loads(out)["text"]) == (0, None)
+
+
 def test_a_graph_is_measured_after_a_picture_came(
     photos: Path, index: Path, tmp_path: Path, run: Run
 ) -> None:

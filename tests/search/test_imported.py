@@ -128,6 +128,40 @@ def test_exported_vectors_can_be_imported_again(
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("form", ["folders", "fiftyone", "label-studio"])
+@pytest.mark.parametrize("leads_out", ["../secret.jpg", "{tmp_path}/secret.jpg"])
+def test_no_picture_outside_the_folder_of_the_ids_is_copied(
+    leads_out: str,
+    form: str,
+    tmp_path: Path,
+    array: Path,
+    table: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"not to be copied")
+    (tmp_path / "photos").mkdir()
+    own = leads_out.format(tmp_path=tmp_path)
+    table.write_text(table.read_text().replace(IDS[0], own))
+    place, out = tmp_path / "index", tmp_path / "out"
+    imported_json(capsys, array, table, "--out", place, "--root", tmp_path / "photos")
+    assert main(["index", "export", str(place), str(out), "--format", form]) != 0
+    err = capsys.readouterr().err
+    assert f"edge-sim: {own}: leads out of {tmp_path / 'photos'}" in err
+    assert not out.exists()
+    assert main(["index", "export", str(place), str(out), "--format", "csv"]) == 0
+    assert own in out.read_text()
+
+
+def test_vectors_of_another_model_are_refused_with_the_option_that_there_is(
+    tmp_path: Path, array: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "index"
+    imported_json(capsys, array, table, "--out", place)
+    other = ["index", "import", str(array), str(table), "--out", str(place), "--model-id", "other"]
+    assert main(other) != 0
+    assert "name that one with --model-id, or import into another" in capsys.readouterr().err
+
+
 def test_an_import_that_was_stopped_goes_on(
     tmp_path: Path, table: Path, array: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

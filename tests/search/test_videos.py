@@ -107,6 +107,16 @@ def test_a_search_names_the_second_and_the_name_is_a_query(
     assert sorted(found) == ["day/clip.avi#t=0", "day/clip.avi#t=1"]
 
 
+def test_a_video_without_a_time_is_no_query_and_the_form_is_shown(
+    folder: Path, tmp_path: Path, decoder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(folder, tmp_path / "index", "2")
+    clip = folder / "day" / "clip.avi"
+    assert main(["search", "--index", str(tmp_path / "index"), "--query", str(clip)]) != 0
+    err = capsys.readouterr().err
+    assert err == f"edge-sim: {clip}: a video; search by a frame of it, {clip}#t=SECONDS\n"
+
+
 def test_a_frame_is_read_again_as_it_was_indexed(folder: Path, decoder: str) -> None:
     clip = folder / "day" / "clip.avi"
     for at_s, pixels in sampled_frames(clip, "0.75"):

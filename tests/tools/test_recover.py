@@ -21,7 +21,7 @@ def blots(count: int) -> np.ndarray:
     big = torch.nn.functional.interpolate(
         torch.from_numpy(small), size=(SIDE, SIDE), mode="bicubic", align_corners=False
     )
-    return (big.clamp(0, 1) * 255).permute(0, 2, 3, 1).to(torch.uint8).numpy()
+    return np.asarray((big.clamp(0, 1) * 255).permute(0, 2, 3, 1).to(torch.uint8).numpy())
 
 
 def test_a_recovered_student_gives_what_the_exported_model_gives(repository: Path) -> None:

@@ -1,23 +1,23 @@
-"""Labelled pictures on disk (folders with a `labels.csv`, tars of class folders) and embedded."""
+"""Labelled pictures on disk (folders and tars, of classes or with a `labels.csv`) and embedded."""
 
 from __future__ import annotations
 
 import json
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from edge_sim.analysis.evaluation.tars import open_tar, read_labelled_picture
 from edge_sim.core.files import entries, is_dir, is_file, printable
-from edge_sim.core.images import decode, decode_reduced
 from edge_sim.core.protocols import Embedder
-from edge_sim.core.tables import named_file, read_table
+from edge_sim.core.tables import Table, named_file, parse_table, read_table
 from edge_sim.core.types import BgrImage, Probe, Reference, is_reserved
-from edge_sim.errors import DataError, SourceError
+from edge_sim.errors import DataError
 from edge_sim.gallery.gallery import Gallery
-from edge_sim.io.sources.pictures import natural_key, read_picture, read_reduced, read_time
+from edge_sim.io.sources.pictures import natural_key, read_time
 from edge_sim.io.sources.uri import PICTURE_SUFFIXES
 from edge_sim.vision.light import condition_of
 from edge_sim.vision.probe import Region, make_probe
@@ -37,7 +37,7 @@ class LabelledFrame:
     """One picture of a labelled folder.
 
     Args:
-        path: File of the picture.
+        path: File of the picture, as `tars.read_labelled_picture` reads it.
         state: Label.
         is_clean: Whether it shows its state cleanly.
         time_s: Seconds since 1970 UTC if the table has a date, else the place in the order.
@@ -51,10 +51,10 @@ class LabelledFrame:
 
 @dataclass(frozen=True, slots=True)
 class LabelledSet:
-    """A labelled folder.
+    """A labelled folder or tar.
 
     Args:
-        name: Name of the folder.
+        name: Name of the folder, or of the tar without its suffix.
         frames: Frames in the order of the table.
         is_dated: Whether the times are dates.
         is_ordered: Whether the order of the frames is that of shooting.
@@ -89,7 +89,7 @@ class LabelledPicture:
 
     Args:
         label: Its class.
-        name: Its file, or its name in the tar behind that of the tar.
+        name: Its file; in a tar as in `shelf.tar/open/1.jpg`.
         pixels: The picture.
     """
 
@@ -98,11 +98,11 @@ class LabelledPicture:
     pixels: BgrImage
 
 
-def read_set(folder: Path) -> LabelledSet:
-    """Return the labelled set in a folder: `labels.csv` with the columns frame and state.
+def read_set(path: Path) -> LabelledSet:
+    """Return the labelled set in a folder or a tar: `labels.csv` with the columns frame and state.
 
-    A folder without a table that holds folders of pictures is a set, too: each picture shows the
-    state that its folder is named after, and nothing is known of their order.
+    Without a table, but with folders of pictures, it is a set, too: each picture shows the state
+    that its folder is named after, and nothing is known of their order.
 
     A column `nuisance` that holds `boundary`, or the state `transition`, excludes a frame from
     references and judgement. A column whose name holds `time` dates the frames, which are then put
@@ -113,40 +113,86 @@ def read_set(folder: Path) -> LabelledSet:
         DataError: No table, a missing column, a picture that is not there or is named twice, a
             reserved name of a state, dates mixed with other values, or no state at all.
     """
-    table = folder / LABELS
-    if not is_file(table) and is_dir(folder):
-        return _read_class_folders(folder)
+    if is_file(path):
+        return _read_tar(path)
+    table = path / LABELS
+    if not is_file(table) and is_dir(path):
+        return _of_class_folders(path, path.name, list(_class_pictures(path)))
     rows = _rows(table)
+    frames, is_dated = _frames(table, rows, partial(named_file, path))
+    return LabelledSet(path.name, frames, is_dated, is_dated or _is_ordered(path / "META.json"))
+
+
+def _read_tar(path: Path) -> LabelledSet:
+    tar = open_tar(path)
+    name = path.with_suffix("").name.removesuffix(".tar")
+    found = next(tar.beside(LABELS), None)
+    if found is None:
+        pictures = [
+            path / text for text in tar.names if "/" in text and _is_picture(PurePosixPath(text))
+        ]
+        return _of_class_folders(path, name, pictures)
+    folder = PurePosixPath(found).parent
+
+    def named(text: str) -> Path | None:
+        inner = tar.find(str(folder / text.replace("\\", "/")))
+        return None if inner is None else path / inner
+
+    table = path / found
+    rows = _checked_rows(table, parse_table(tar.read(found), printable(table)))
+    frames, is_dated = _frames(table, rows, named)
+    meta = tar.find(str(folder / "META.json"))
+    is_ordered = meta is None or _is_known(path / meta, tar.read(meta))
+    return LabelledSet(name, frames, is_dated, is_dated or is_ordered)
+
+
+def _is_picture(name: PurePosixPath) -> bool:
+    """Return True for a picture that is not hidden, nor in a hidden folder."""
+    is_hidden = any(part.startswith(".") for part in name.parts)
+    return not is_hidden and name.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _frames(
+    table: Path, rows: list[tuple[int, dict[str, str]]], named: Callable[[str], Path | None]
+) -> tuple[tuple[LabelledFrame, ...], bool]:
+    """Return the frames in order, and whether their times are dates."""
     times, is_dated = _times(table, rows)
     frames: list[LabelledFrame] = []
     line_of: dict[Path, int] = {}
     for (line, row), time_s in zip(rows, times, strict=True):
-        frame = _frame(folder, row, time_s, f"{table}, line {line}")
-        if line_of.setdefault(frame.path, line) != line:
+        where = f"{printable(table)}, line {line}"
+        path = named(row["frame"])
+        if path is None:
             raise DataError(
-                f"{table}, line {line}: {row['frame']} is in line {line_of[frame.path]}"
+                f"{where}: there is no picture {printable(table.parent / row['frame'])}"
             )
+        frame = _frame(path, row, time_s, where)
+        if line_of.setdefault(frame.path, line) != line:
+            raise DataError(f"{where}: {row['frame']} is in line {line_of[frame.path]}")
         frames.append(frame)
     if is_dated:
         frames.sort(key=lambda frame: frame.time_s)
-    result = LabelledSet(folder.name, tuple(frames), is_dated, is_dated or _is_ordered(folder))
-    if not result.states:
-        raise DataError(f"{table}: no frame shows a state")
-    return result
+    if not any(frame.is_clean for frame in frames):
+        raise DataError(f"{printable(table)}: no frame shows a state")
+    return tuple(frames), is_dated
 
 
-def _read_class_folders(folder: Path) -> LabelledSet:
-    found = [LabelledFrame(path, path.parent.name, True, 0.0) for path in _class_pictures(folder)]
-    if not found:
+def _of_class_folders(path: Path, name: str, pictures: Sequence[Path]) -> LabelledSet:
+    if not pictures:
         raise DataError(
-            f"{folder}: neither {LABELS} (columns frame, state) nor folders of pictures, one a "
-            f"state, in it"
+            f"{printable(path)}: neither {LABELS} (columns frame, state) nor folders of pictures, "
+            f"one a state, in it"
         )
-    for name in sorted({frame.state for frame in found}):
-        if is_reserved(name):
-            raise DataError(f"{folder}: the name {name!r} is reserved; call the folder otherwise")
-    frames = tuple(replace(frame, time_s=float(at)) for at, frame in enumerate(found))
-    return LabelledSet(folder.name, frames, is_dated=False, is_ordered=False)
+    for state in sorted({picture.parent.name for picture in pictures}):
+        if is_reserved(state):
+            raise DataError(
+                f"{printable(path)}: the name {state!r} is reserved; call the folder otherwise"
+            )
+    frames = tuple(
+        LabelledFrame(picture, picture.parent.name, True, float(at))
+        for at, picture in enumerate(pictures)
+    )
+    return LabelledSet(name, frames, is_dated=False, is_ordered=False)
 
 
 def _class_pictures(folder: Path, depth: int = 0) -> Iterator[Path]:
@@ -160,11 +206,8 @@ def _class_pictures(folder: Path, depth: int = 0) -> Iterator[Path]:
             yield path
 
 
-def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
+def _frame(path: Path, row: dict[str, str], time_s: float, where: str) -> LabelledFrame:
     """Return one row of the table; every error begins with `where`."""
-    path = named_file(folder, row["frame"])
-    if path is None:
-        raise DataError(f"{where}: there is no picture {printable(folder / row['frame'])}")
     state = row["state"].strip()
     if not state:
         raise DataError(f"{where}: no state")
@@ -175,68 +218,30 @@ def _frame(folder: Path, row: dict[str, str], time_s: float, where: str) -> Labe
 
 
 def read_labelled(path: Path, side_px: int | None = None) -> Iterator[LabelledPicture]:
-    """Yield the pictures of a tar of class folders, a folder of them, or one with `labels.csv`.
+    """Yield the pictures of a set, see `read_set`; frames that show no state cleanly are left out.
 
     Args:
-        path: Tar or folder. Frames that show no state cleanly are left out.
+        path: Tar or folder.
         side_px: Side that the pictures will be squashed to; they may then be smaller than stored.
             None keeps their size.
 
     Raises:
         DataError: It or a picture in it cannot be read, or there is none.
     """
-    if not is_dir(path):
-        yield from _read_tar(path, side_px)
-        return
     for frame in read_set(path).frames:
-        if not frame.is_clean:
-            continue
-        try:
-            pixels = (
-                read_picture(frame.path) if side_px is None else read_reduced(frame.path, side_px)
-            )
-        except SourceError as error:
-            raise DataError(str(error)) from error
-        yield LabelledPicture(frame.state, str(frame.path), pixels)
-
-
-def _read_tar(path: Path, side_px: int | None) -> Iterator[LabelledPicture]:
-    is_empty = True
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                inner = PurePosixPath(member.name)
-                if not member.isfile() or len(inner.parts) < 2:
-                    continue
-                file = archive.extractfile(member)
-                if file is None:
-                    continue
-                is_empty = False
-                name = f"{path}: {member.name}"
-                pixels = _decoded(file.read(), side_px, name)
-                yield LabelledPicture(inner.parent.name, name, pixels)
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{path}: the tar cannot be read: {error}") from error
-    if is_empty:
-        raise DataError(f"{path}: no `<class>/<picture>` in this tar")
-
-
-def _decoded(data: bytes, side_px: int | None, what: str) -> BgrImage:
-    try:
-        return decode(data) if side_px is None else decode_reduced(data, side_px).pixels
-    except ValueError as error:
-        raise DataError(f"{what}: {error}") from error
+        if frame.is_clean:
+            pixels = read_labelled_picture(frame.path, side_px)
+            yield LabelledPicture(frame.state, str(frame.path), pixels)
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the line and the fields of each row."""
     if not is_dir(table.parent):
-        if is_file(table.parent):
-            raise DataError(f"{table.parent}: no folder; unpack a tar, a set is one of files")
-        raise DataError(f"{table.parent}: there is no such folder")
-    if not is_file(table):
-        raise DataError(f"{table}: not there; a labelled folder needs one (columns frame, state)")
-    content = read_table(table)
+        raise DataError(f"{printable(table.parent)}: there is no such folder or tar")
+    return _checked_rows(table, read_table(table))
+
+
+def _checked_rows(table: Path, content: Table) -> list[tuple[int, dict[str, str]]]:
     names = content.header
     if not content.rows:
         raise DataError(f"{table}: the table is empty")
@@ -276,16 +281,23 @@ def _date(text: str) -> float | None:
     return time_s if time_s >= _FIRST_DATE_S else None
 
 
-def _is_ordered(folder: Path) -> bool:
-    meta = folder / "META.json"
+def _is_ordered(meta: Path) -> bool:
     if not is_file(meta):
         return True
     try:
-        notes = json.loads(meta.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{meta}: cannot be read: {error}") from error
+        return _is_known(meta, meta.read_bytes())
+    except OSError as error:
+        raise DataError(f"{printable(meta)}: cannot be read: {error}") from error
+
+
+def _is_known(meta: Path, content: bytes) -> bool:
+    """Return False where META.json calls the order not known."""
+    try:
+        notes = json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{printable(meta)}: cannot be read: {error}") from error
     if not isinstance(notes, dict):
-        raise DataError(f"{meta}: must hold an object, holds {type(notes).__name__}")
+        raise DataError(f"{printable(meta)}: must hold an object, holds {type(notes).__name__}")
     return "not known" not in str(notes.get("temporal_order", ""))
 
 
@@ -378,10 +390,7 @@ def embed_set(
     """
 
     def read_region(row: int) -> BgrImage:
-        try:
-            return region.pixels_of(read_picture(labelled.frames[row].path))
-        except SourceError as error:
-            raise DataError(str(error)) from error
+        return region.pixels_of(read_labelled_picture(labelled.frames[row].path))
 
     probes = []
     for number in track(range(len(labelled.frames)), labelled.name):

@@ -414,11 +414,6 @@ class Reader:
         return self._thread.is_alive()
 
     @property
-    def leaving(self) -> bool:
-        """True after `leave`."""
-        return self._leave.is_set()
-
-    @property
     def hangs(self) -> bool:
         """True while one call of the source exceeds its time-out."""
         overdue_s = self._overdue_s

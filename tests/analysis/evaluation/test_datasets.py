@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_sim.analysis.evaluation.datasets import read_labelled, read_set
+from edge_sim.analysis.evaluation.tars import read_labelled_picture
 from edge_sim.errors import DataError
 from tests.analysis.evaluation.folders import START, write_set, write_tar
 
@@ -150,7 +151,7 @@ def test_a_line_without_a_date_among_dates_is_reported(tmp_path: Path, wrong: st
 def test_a_tar_gives_classes_and_pictures(tmp_path: Path) -> None:
     found = list(read_labelled(write_tar(tmp_path / "a.tar", ["left", "right"], 2)))
     assert [item.label for item in found] == ["left", "left", "right", "right"]
-    assert found[0].name == f"{tmp_path / 'a.tar'}: left/0.png"
+    assert found[0].name == str(tmp_path / "a.tar" / "left" / "0.png")
     assert found[0].pixels.shape == (96, 96, 3)
 
 
@@ -197,13 +198,76 @@ def test_a_folder_without_classes_and_a_reserved_one_are_reported(tmp_path: Path
     (folder / "left").rename(folder / "unknown")
     with pytest.raises(DataError, match="'unknown' is reserved; call the folder otherwise"):
         read_set(folder)
-    with pytest.raises(DataError, match="unpack a tar"):
-        read_set(tmp_path / "shelf.tar")
 
 
 def test_a_tar_that_is_none_or_empty_is_reported(tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_bytes(b"no tar")
     with pytest.raises(DataError, match="cannot be read"):
         list(read_labelled(tmp_path / "b.tar"))
-    with pytest.raises(DataError, match="no `<class>"):
+    with pytest.raises(DataError, match=r"neither labels\.csv .* nor folders of pictures"):
         list(read_labelled(write_tar(tmp_path / "c.tar", [], 0)))
+    with pytest.raises(DataError, match="no such folder or tar"):
+        read_set(tmp_path / "nowhere.tar")
+
+
+def tarred(folder: Path, mode: str = "w", suffix: str = ".tar") -> Path:
+    """A tar of a folder, hidden files and all, under a folder of its own name."""
+    path = folder.parent / (folder.name + suffix)
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        archive.add(folder, folder.name)
+    return path
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("w", ".tar"), ("w:gz", ".tar.gz"), ("w:xz", ".txz")])
+def test_a_tar_with_a_table_is_the_set_of_its_folder(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    folder = write_set(
+        tmp_path / "shelf", ["left", "right", "transition", "left"], step=timedelta(minutes=1)
+    )
+    (folder / "META.json").write_text('{"temporal_order": "not known"}')
+    whole, packed = read_set(folder), read_set(tarred(folder, mode, suffix))
+    assert packed.name == "shelf"
+    assert (packed.is_dated, packed.is_ordered) == (whole.is_dated, whole.is_ordered)
+    for one, other in zip(packed.frames, whole.frames, strict=True):
+        assert (one.state, one.is_clean, one.time_s) == (other.state, other.is_clean, other.time_s)
+        assert np.array_equal(read_labelled_picture(one.path), read_labelled_picture(other.path))
+
+
+def test_an_order_that_a_tar_calls_not_known_is_not(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left", "right"])
+    (folder / "META.json").write_text('{"temporal_order": "not known"}')
+    assert not read_set(tarred(folder)).is_ordered
+    (folder / "META.json").write_text("[]")
+    with pytest.raises(DataError, match=r"shelf\.tar/shelf/META\.json: must hold an object"):
+        read_set(tarred(folder))
+
+
+def test_faults_of_a_table_in_a_tar_are_named_with_its_line(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "shelf", ["left", "right"])
+    (folder / "0001.png").unlink()
+    with pytest.raises(
+        DataError, match=r"shelf\.tar/shelf/labels\.csv, line 3: .*shelf/0001\.png$"
+    ):
+        read_set(tarred(folder))
+
+
+def test_hidden_files_in_a_tar_are_no_pictures(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "shelf")
+    (folder / "left" / "._0.png").write_bytes(b"attributes of another system")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "x.png").write_bytes(b"no picture")
+    assert len(list(read_labelled(tarred(folder, suffix=".hidden.tar")))) == 4
+
+
+def test_a_tar_that_was_cut_off_is_reported(tmp_path: Path) -> None:
+    whole = tarred(class_folders(tmp_path / "shelf"), "w:gz", ".tgz")
+    whole.write_bytes(whole.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"shelf\.tgz.*cannot be read"):
+        list(read_labelled(whole))
+
+
+def test_a_tar_that_is_written_again_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    assert len(read_set(write_tar(path, ["left", "right"], 1)).frames) == 2
+    assert len(read_set(write_tar(path, ["left", "right"], 9)).frames) == 18
