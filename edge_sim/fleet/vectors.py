@@ -203,7 +203,8 @@ def check_new_model(row: CollectedVector, models: int, of_device: int) -> None:
     """
     if of_device >= MOST_MODELS_OF_DEVICE:
         raise VectorError(
-            f"{row.site}/{row.device}: a device has vectors of at most {MOST_MODELS_OF_DEVICE} models"
+            f"{row.site}/{row.device}: a device has vectors of at most "
+            f"{MOST_MODELS_OF_DEVICE} models"
         )
     if models >= MOST_MODELS:
         raise VectorError(f"a collection has vectors of at most {MOST_MODELS} models")

@@ -28,7 +28,6 @@ from edge_sim.search.shards import NAME, Shard, ShardManifest, read_manifest, sh
 from edge_sim.search.store import IndexStore
 
 
-
 @dataclass(slots=True)
 class MergeReport:
     """Outcome of a merge.

@@ -101,7 +101,7 @@ class ApiRequest:
         return value
 
     def time(self, name: str) -> float | None:
-        """Return a time of the query, seconds since 1970: given so, or as ISO 8601; UTC without a zone.
+        """Return a time of the query, seconds since 1970: given so, or as `time_of` reads it.
 
         Raises:
             HTTPException: It is neither.
@@ -116,7 +116,7 @@ class ApiRequest:
 
 
 def time_of(text: str) -> float:
-    """Return seconds since 1970 of a time in ISO 8601; without a zone it is UTC, as all answers are.
+    """Return seconds since 1970 of a time in ISO 8601; without a zone it is UTC, as in answers.
 
     Raises:
         ValueError: It is no such text.

@@ -68,7 +68,7 @@ def test_a_merged_index_knows_its_shards_after_it_got_another_model(
     assert (code != 0, out) == (True, "")
     assert "made with the model" in err
     assert "not made by a merge" not in err
-    for number, folder in enumerate(folders, 1):
+    for number in (1, 2):
         part = ("index", "build", photos, "--out", tmp_path / f"new-{number}", "--shard")
         assert run(*part, f"{number}/{len(folders)}", "--model", "default")[0] == 0
     found = json.loads(run("index", "merge", place, tmp_path / "new-2", "--json")[1])

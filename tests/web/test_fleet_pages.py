@@ -167,7 +167,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.mark.parametrize("text", ["2026-01-31", "2026-01-31T01:00:00+01:00", "2026-01-31T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["2026-01-31", "2026-01-31T01:00:00+01:00", "2026-01-31T00:00:00Z"]
+)
 def test_a_time_without_a_zone_is_utc_wherever_the_server_is(elsewhere: None, text: str) -> None:
     assert utc_text(time_of(text)) == "2026-01-31T00:00:00.000Z"
 
