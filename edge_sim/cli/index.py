@@ -463,8 +463,9 @@ def _print_report(
         more = ", ..." if len(report.unmatched) > 3 else ""
         note(f"attributes: {len(report.unmatched)} names are no picture here: {some}{more}")
     left_out = f", {report.left_out} left out" if report.left_out else ""
+    again = f"{report.read_again} read again for regions, " if report.read_again else ""
     counts_text = (
-        f"{report.new} new, {report.changed} changed, {report.gone} gone, "
+        f"{report.new} new, {report.changed} changed, {again}{report.gone} gone, "
         f"{len(report.unread)} not read{left_out}"
     )
     if not found.pictures and report.shard is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 from typing import Any
 
 from edge_sim.errors import CollectionError
@@ -14,6 +15,8 @@ from edge_sim.secrets import register_secret
 
 try:
     import psycopg
+    from psycopg.abc import Buffer
+    from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 except ImportError as missing:
     raise CollectionError(
         "a collection needs psycopg 3: pip install 'edge_sim[collect]'"
@@ -22,6 +25,32 @@ except ImportError as missing:
 CONNECT_TIMEOUT_S = 10
 # A connection that is lost within a transaction is told as an error of ours, in one line.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
+_FIRST = datetime(1, 1, 1, tzinfo=timezone.utc)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+
+
+class _TextTimes(TimestamptzLoader):
+    """Times as text; one that Python cannot hold is the first or the last that it can.
+
+    Devices with a wrong clock have sent such times, which PostgreSQL keeps up to the year 294276.
+    """
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            text = bytes(data)
+            return _FIRST if text.endswith(b"BC") or text.startswith(b"-") else _LAST
+
+
+class _BinaryTimes(TimestamptzBinaryLoader):
+    """Times as binary numbers; otherwise as `_TextTimes`."""
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return _FIRST if bytes(data)[0] & 0x80 else _LAST
 
 
 class OpenDatabase:
@@ -54,6 +83,8 @@ class OpenDatabase:
             self._close_server()
             raise translation(error) from error
         try:
+            for loader in (_TextTimes, _BinaryTimes):
+                self.connection.adapters.register_loader("timestamptz", loader)
             # Times without a zone are UTC, whatever the server is set to.
             self.connection.execute("SET TIME ZONE 'UTC'")
             migrate(self.connection)

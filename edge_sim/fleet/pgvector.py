@@ -27,6 +27,7 @@ from edge_sim.fleet.vectors import (
     FoundVector,
     VectorFilter,
     check_model,
+    check_new_model,
     checked_query,
     checked_rows,
     wrong_length,
@@ -44,7 +45,6 @@ except ImportError as missing:
 
 EXACT_ROWS = 60_000
 """Rows up to which, by the estimate of PostgreSQL, those that pass a filter are all compared."""
-MOST_MODELS = 100
 _MOST_IN_INDEX = 1000  # numbers
 _GRAPH = "WITH (m = 24, ef_construction = 128)"
 """With the defaults of 16 and 64, pictures of one camera are islands that a search may miss."""
@@ -132,7 +132,7 @@ class PgVectors:
         ready = checked_rows(rows)
         with self._changing() as cursor:
             for model, kept in ready.items():
-                table = self._table(model, kept[0].vector.size)
+                table = self._table(model, kept[0])
                 cursor.executemany(
                     f"INSERT INTO {table} (site, device, id, at, watch, state, vector) "
                     "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING".encode(),
@@ -152,7 +152,7 @@ class PgVectors:
         ready = checked_rows(rows)
         with self._changing() as cursor:
             for model, kept in ready.items():
-                table = self._table(model, kept[0].vector.size)
+                table = self._table(model, kept[0])
                 statement = (
                     f"COPY {table} (site, device, id, at, watch, state, vector) "
                     "FROM STDIN (FORMAT BINARY)"
@@ -326,22 +326,26 @@ class PgVectors:
             )
             self._connection.execute(_index(self._tables[model][0]).encode())
 
-    def _table(self, model: str, size: int) -> str:
+    def _table(self, model: str, first: CollectedVector) -> str:
         """Return the table of a model, made if it is new.
 
         Raises:
             CollectionError: Its vectors have another length.
         """
         if model not in self._tables:
-            self._make_table(model, size)
+            self._make_table(model, first)
+        size = first.vector.size
         table, known = self._tables[model]
         if known != size:
             raise VectorError(wrong_length(model, size, known))
         return table
 
-    def _make_table(self, model: str, size: int) -> None:
-        if len(self._models()) >= MOST_MODELS:
-            raise VectorError(f"a collection has vectors of at most {MOST_MODELS} models")
+    def _make_table(self, model: str, first: CollectedVector) -> None:
+        size = first.vector.size
+        self._models()
+        if model in self._tables:
+            return  # another collector has made it
+        check_new_model(first, len(self._tables), self._models_of(first.site, first.device))
         run = self._connection.execute
         run("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         row = run(
@@ -374,6 +378,17 @@ class PgVectors:
             """
             run(statements.encode())
         self._models()
+
+    def _models_of(self, site: str, device: str) -> int:
+        """Return the number of models with vectors of a device."""
+        return sum(
+            self._connection.execute(
+                f"SELECT 1 FROM {table} WHERE site = %s AND device = %s LIMIT 1".encode(),
+                (site, device),
+            ).fetchone()
+            is not None
+            for table, _ in self._tables.values()
+        )
 
 
 def _index(table: str) -> str:

@@ -20,6 +20,7 @@ from edge_sim.fleet.vectors import (
     FoundVector,
     VectorFilter,
     check_model,
+    check_new_model,
     checked_query,
     checked_rows,
     wrong_length,
@@ -103,7 +104,7 @@ class QdrantVectors:
         """
         ready = checked_rows(rows)
         for model, kept in ready.items():
-            name = self._collection(model, kept[0].vector.size)
+            name = self._collection(model, kept[0])
             for start in range(0, len(kept), _BATCH):
                 self._add_some(name, kept[start : start + _BATCH])
 
@@ -178,16 +179,17 @@ class QdrantVectors:
             with _translated():
                 self._client.delete(_name(item.model), models.FilterSelector(filter=condition))
 
-    def _collection(self, model: str, size: int) -> str:
+    def _collection(self, model: str, first: CollectedVector) -> str:
         """Return the collection of a model, made if it is new.
 
         Raises:
             VectorError: Its vectors have another length.
         """
-        name = _name(model)
+        name, size = _name(model), first.vector.size
         if model not in self._known:
             self.models()
         if model not in self._known:
+            check_new_model(first, len(self._known), self._models_of(first.site, first.device))
             with _translated():
                 if not self._client.collection_exists(name):
                     self._make(name, size)
@@ -198,6 +200,18 @@ class QdrantVectors:
         if self._known[model] != size:
             raise VectorError(wrong_length(model, size, self._known[model]))
         return name
+
+    def _models_of(self, site: str, device: str) -> int:
+        """Return the number of models with vectors of a device."""
+        condition = _condition(VectorFilter(site=site, device=device))
+        found = 0
+        for model in self._known:
+            with _translated():
+                points, _ = self._client.scroll(
+                    _name(model), condition, limit=1, with_payload=False
+                )
+            found += bool(points)
+        return found
 
     def _make(self, name: str, size: int) -> None:
         self._client.create_collection(

@@ -21,6 +21,11 @@ from edge_sim.errors import VectorError
 MOST_DIMENSIONS = 4000
 """Length of the longest vector: pgvector's index of half-precision vectors takes no longer ones."""
 MOST_FOUND = 1000
+MOST_MODELS = 100
+"""Models of a collection: each has tables and indexes of its own."""
+MOST_MODELS_OF_DEVICE = 16
+"""Models of one device beyond which its vectors make no new one: one that errs must not take all of
+`MOST_MODELS`, and one that gets a new model now and then has years."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +191,23 @@ def checked_rows(rows: Sequence[CollectedVector]) -> dict[str, list[CollectedVec
             ),
         )
     return {model: list(kept.values()) for model, kept in found.items()}
+
+
+def check_new_model(row: CollectedVector, models: int, of_device: int) -> None:
+    """Raise `VectorError` unless a collection takes a model that it does not know.
+
+    Args:
+        row: First vector of the model.
+        models: Number of models of the collection.
+        of_device: Number of those with vectors of the same device.
+    """
+    if of_device >= MOST_MODELS_OF_DEVICE:
+        raise VectorError(
+            f"{row.site}/{row.device}: a device has vectors of at most "
+            f"{MOST_MODELS_OF_DEVICE} models"
+        )
+    if models >= MOST_MODELS:
+        raise VectorError(f"a collection has vectors of at most {MOST_MODELS} models")
 
 
 def checked_query(

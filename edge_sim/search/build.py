@@ -188,6 +188,7 @@ class UpdateReport:
     Args:
         new: Paths that were not in the index.
         changed: Paths with other content than before.
+        read_again: Paths with the same content, read again for their regions; also unchanged.
         unchanged: Paths that needed no reading.
         gone: Paths that no longer exist.
         unread: Files that cannot be searched, with the reason; also those known before.
@@ -200,6 +201,7 @@ class UpdateReport:
 
     new: int = 0
     changed: int = 0
+    read_again: int = 0
     unchanged: int = 0
     gone: int = 0
     unread: list[Unread] = field(default_factory=list)
@@ -416,7 +418,8 @@ def _embed(
                 item = replace(read.known, content=hashes[read.sha256])
             elif read.picture is not None:
                 item = _embedded(read, embedder, plan)
-            _count(report, item, before)
+            lacked = before is not None and before.content in bare
+            _count(report, item, before, lacked_regions=lacked)
             batch.append(item)
             if len(batch) >= BATCH:
                 done += len(batch)
@@ -452,7 +455,18 @@ def _embedded(read: _Read, embedder: Embedder, plan: IndexPlan) -> EmbeddedFile 
         return replace(read.known, fault=str(error))
 
 
-def _count(report: UpdateReport, item: EmbeddedFile | Known, before: Known | None) -> None:
+def _state_of(item: EmbeddedFile | Known) -> tuple[int, int]:
+    known = item.known if isinstance(item, EmbeddedFile) else item
+    return known.size, known.mtime_ns
+
+
+def _count(
+    report: UpdateReport,
+    item: EmbeddedFile | Known,
+    before: Known | None,
+    *,
+    lacked_regions: bool = False,
+) -> None:
     if isinstance(item, Known) and item.fault is not None:
         report.unread.append(Unread(item.path, item.fault))
         return
@@ -461,6 +475,9 @@ def _count(report: UpdateReport, item: EmbeddedFile | Known, before: Known | Non
         report.new += 1
     elif isinstance(item, Known) and item.content == before.content:
         report.unchanged += 1
+    elif lacked_regions and _state_of(item) == (before.size, before.mtime_ns):
+        report.unchanged += 1
+        report.read_again += 1
     else:
         report.changed += 1
 

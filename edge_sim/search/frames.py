@@ -38,6 +38,11 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
+def leads_out(path: Path) -> bool:
+    """Return whether a path of an index, an id of imported vectors, may lie outside its root."""
+    return path.is_absolute() or ".." in path.parts
+
+
 def checked_sampling(text: str) -> str:
     """Return which frames of a video are indexed: `key`, or the seconds between two of them.
 

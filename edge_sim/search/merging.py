@@ -23,12 +23,9 @@ from edge_sim.errors import ModelError, SearchError
 from edge_sim.search import attributes, bars, rows
 from edge_sim.search.index_database import open_database, translated, writing
 from edge_sim.search.locking import exclusive, is_locked
-from edge_sim.search.rows import LEFT_OUT, IndexPlan
+from edge_sim.search.rows import LEFT_OUT, MERGED, IndexPlan
 from edge_sim.search.shards import NAME, Shard, ShardManifest, read_manifest, shard_number
 from edge_sim.search.store import IndexStore
-
-_MERGED = "merged"
-"""Name of the setting that holds the merged shards."""
 
 
 @dataclass(slots=True)
@@ -211,7 +208,7 @@ def _merged_before(out: Path, of: int) -> frozenset[int]:
     if not (out / "index.db").exists():
         return frozenset()
     with closing(open_database(out, create=False)) as connection, translated(out):
-        if _MERGED not in rows.settings(connection):
+        if MERGED not in rows.settings(connection):
             if rows.counts(connection).pictures:
                 raise SearchError(f"{printable(out)}: not made by a merge; name a new folder")
             return frozenset()
@@ -223,7 +220,7 @@ def _merged_before(out: Path, of: int) -> frozenset[int]:
 
 def _recorded(connection: sqlite3.Connection, out: Path) -> tuple[int, list[int]]:
     try:
-        kept = json.loads(rows.settings(connection)[_MERGED])
+        kept = json.loads(rows.settings(connection)[MERGED])
         return int(kept["of"]), sorted(map(int, kept["shards"]))
     except (ValueError, TypeError, KeyError) as error:
         raise SearchError(f"{printable(out)}: its list of shards is damaged; merge anew") from error
@@ -231,10 +228,10 @@ def _recorded(connection: sqlite3.Connection, out: Path) -> tuple[int, list[int]
 
 def _record(connection: sqlite3.Connection, part: Shard) -> None:
     kept: list[int] = []
-    if _MERGED in rows.settings(connection):
-        kept = json.loads(rows.settings(connection)[_MERGED])["shards"]
+    if MERGED in rows.settings(connection):
+        kept = json.loads(rows.settings(connection)[MERGED])["shards"]
     text = json.dumps({"of": part.of, "shards": sorted({*kept, part.number})})
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (_MERGED, text))
+    rows.set_merged(connection, text)
 
 
 def _missing(given: Sequence[_Given], before: frozenset[int]) -> tuple[int, ...]:

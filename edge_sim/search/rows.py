@@ -168,6 +168,8 @@ def shrunk_thumbnail(thumbnail: GrayImage) -> NDArray[np.uint8]:
 
 CALIBRATION = "calibration"
 """Name of the setting that holds the threshold of near-duplicates."""
+MERGED = "merged"
+"""Name of the setting that holds the merged shards."""
 LEFT_OUT = "left out by hand"
 VIDEO = "video: "
 """Beginning of the fault of a video, which is no fault: its frames are rows of their own."""
@@ -247,6 +249,11 @@ def is_imported(connection: sqlite3.Connection) -> bool:
 def set_calibration(connection: sqlite3.Connection, text: str) -> None:
     """Keep the calibration of near-duplicates."""
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
+
+
+def set_merged(connection: sqlite3.Connection, text: str) -> None:
+    """Keep the list of merged shards, as a merge wrote it."""
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (MERGED, text))
 
 
 FRAMES = "frames"

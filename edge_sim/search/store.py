@@ -363,13 +363,16 @@ class IndexStore:
             _keep_out(connection, items)
 
     def take_facts(self, other: IndexStore) -> None:
-        """Take tags, own attributes, left-out paths and calibration from another index."""
+        """Take tags, own attributes, left-out paths, calibration and the list of merged shards."""
         with other._reading() as connection:
             tags, own = attributes.facts_by_content(connection)
+            merged = rows.settings(connection).get(rows.MERGED)
         left_out = [item for item in other.known().values() if item.fault == rows.LEFT_OUT]
         with self._changing() as connection:
             attributes.add_facts(connection, tags, own)
             _keep_out(connection, left_out)
+            if merged is not None:
+                rows.set_merged(connection, merged)
         if (kept := other.calibration()) is not None:
             self.keep_calibration(kept)
 

@@ -57,6 +57,24 @@ def test_shards_become_one_index_that_is_searched(
     assert (found["merged"], found["missing"], found["new"], found["pictures"]) == ([2], [], 0, 8)
 
 
+def test_a_merged_index_knows_its_shards_after_it_got_another_model(
+    photos: Path, folders: list[Path], tmp_path: Path, run: Run
+) -> None:
+    place = tmp_path / "i"
+    assert run("index", "merge", place, *folders)[0] == 0
+    again = ("index", "build", photos, "--out", place, "--model", "default")
+    assert run(*again)[0] == 0
+    code, out, err = run("index", "merge", place, *folders)
+    assert (code != 0, out) == (True, "")
+    assert "made with the model" in err
+    assert "not made by a merge" not in err
+    for number in (1, 2):
+        part = ("index", "build", photos, "--out", tmp_path / f"new-{number}", "--shard")
+        assert run(*part, f"{number}/{len(folders)}", "--model", "default")[0] == 0
+    found = json.loads(run("index", "merge", place, tmp_path / "new-2", "--json")[1])
+    assert (found["merged"], found["missing"], found["new"], found["pictures"]) == ([2], [], 0, 8)
+
+
 def test_a_shard_says_what_it_is(photos: Path, folders: list[Path], run: Run) -> None:
     assert "2/2, complete" in run("index", "info", folders[1])[1]
     manifest = json.loads((folders[1] / "shard.json").read_text())

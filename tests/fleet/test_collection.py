@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from edge_sim.cli.main import build_parser, main
 from edge_sim.core.events import unix_time_s
 from edge_sim.errors import CollectionError, VectorError
 from edge_sim.fleet.collection import SiteCollection
+from edge_sim.fleet.database import OpenDatabase
 from edge_sim.fleet.messages import Received
 from edge_sim.fleet.pgvector import PgVectors
 from edge_sim.fleet.schema import MIGRATIONS, Forgotten, Retention
@@ -78,6 +80,28 @@ def test_a_state_of_a_clock_that_was_wrong_does_not_stay(database: Database) -> 
         assert collection.status()[0].states == {"bowl": "food"}
         collection.store("yard", [changed(1, "empty")])
         assert collection.status()[0].states == {"bowl": "food"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("10000-01-01 00:00:00+00", "9999-12-31T23:59:59.000Z"),
+        ("infinity", "9999-12-31T23:59:59.000Z"),
+        ("0044-03-15 12:00:00+00 BC", "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_stored_time_beyond_the_calendar_of_python_is_shown_as_its_end(
+    collection: SiteCollection, database: Database, stored: str, shown: str
+) -> None:
+    collection.store("yard", [changed(1), changed(2, watch="gate")])
+    with closing(OpenDatabase(database.address)) as opened:
+        run = opened.connection.execute
+        run("UPDATE edge_sim_states SET at = %s WHERE watch = 'gate'", (stored,))
+        run("UPDATE edge_sim_devices SET last_seen = %s", (stored,))
+        run("UPDATE edge_sim_events SET received_at = %s", (stored,))
+    (status,) = collection.status()
+    assert (status.last_seen, status.watches["gate"].since) == (shown, shown)
+    assert {event.received_at for event in collection.events()} == {shown}
 
 
 def test_a_time_without_a_zone_is_utc_whatever_the_server_is_set_to(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,6 +170,28 @@ def test_models_never_meet(store: VectorCollection) -> None:
     with pytest.raises(VectorError, match="no vectors of model third"):
         store.search("third", vectors(1)[0])
     assert len(store.search(MODEL, vectors(1)[0])) == 3
+
+
+def test_no_device_makes_so_many_models_that_none_is_left_for_others(
+    store: VectorCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sim.fleet.vectors.MOST_MODELS_OF_DEVICE", 2)
+    monkeypatch.setattr("edge_sim.fleet.vectors.MOST_MODELS", 3)
+    first, second, third = (rows(vectors(3))[at] for at in range(3))
+
+    def add(row: CollectedVector, model: str) -> None:
+        store.add([replace(row, model=model)])
+
+    add(first, "a")
+    add(first, "b")
+    with pytest.raises(VectorError, match="site0/device0: a device has vectors of at most 2"):
+        add(first, "c")
+    add(replace(first, id="another"), "a")
+    add(second, "c")
+    add(replace(first, id="another"), "c")
+    with pytest.raises(VectorError, match="a collection has vectors of at most 3"):
+        add(third, "d")
+    assert [item.model for item in store.models()] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -21,6 +22,17 @@ from tests.builders import BrightnessEmbedder, ListSource, embedding, flat_frame
 from tests.contracts.test_event_sink import EVENT
 
 LIMIT_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Every worker that a test starts has ended when it does."""
+    before = set(threading.enumerate())
+    yield
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(LIMIT_S)
+    assert not [thread.name for thread in left if thread.is_alive()]
 
 
 class Time:
@@ -263,11 +275,11 @@ def working(*sources: Queue, workers: int) -> Loop:
 
 def all_steps(loop: Loop) -> list[Step]:
     found = []
-    while not loop.done:
-        step = loop.next(LIMIT_S)
-        if step is not None:
-            found.append(step)
-    loop.close()
+    with closing(loop):
+        while not loop.done:
+            step = loop.next(LIMIT_S)
+            if step is not None:
+                found.append(step)
     return found
 
 
@@ -286,11 +298,10 @@ def test_frames_of_one_source_stay_in_order(workers: int) -> None:
 
 
 def test_settling_waits_for_what_is_under_way_and_begins_nothing() -> None:
-    loop = working(Queue("a", 5), Queue("b", 5), workers=2)
-    assert loop.next(LIMIT_S) is not None
-    assert len(list(loop.settle())) <= 2
-    assert list(loop.settle()) == []
-    loop.close()
+    with closing(working(Queue("a", 5), Queue("b", 5), workers=2)) as loop:
+        assert loop.next(LIMIT_S) is not None
+        assert len(list(loop.settle())) <= 2
+        assert list(loop.settle()) == []
 
 
 def test_an_error_in_a_worker_comes_out_where_the_step_is_fetched() -> None:

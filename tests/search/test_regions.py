@@ -110,7 +110,9 @@ def test_regions_can_be_taken_later_and_given_up(folder: Path, tmp_path: Path) -
     place = tmp_path / "index"
     build(folder, place, regions=None)
     assert answer(place, 1).hits[0].region is None
-    assert build(folder, place).embedded == PICTURES
+    report = build(folder, place)
+    assert report.embedded == report.read_again == report.unchanged == PICTURES
+    assert report.changed == 0, "no picture changed"
     assert answer(place, 1).hits[0].region == BOXES[BOX]
     assert build(folder, place, regions=None).embedded == 0, "as before"
     with IndexStore.open(place) as store:
@@ -149,6 +151,8 @@ def test_the_commands_keep_and_show_regions(
     assert main([*arguments, "--regions"]) == 0
     assert main(["index", "info", place]) == 0
     assert "regions" in capsys.readouterr().out
+    assert main([*arguments, "--no-regions"]) == main([*arguments, "--regions"]) == 0
+    assert "0 changed, 6 read again for regions, 0 gone" in capsys.readouterr().out
     search = ["search", "--index", place, "--query", str(tmp_path / "part.png"), "--top-k", "1"]
     assert main([*search, "--json"]) == 0
     (hit,) = json.loads(capsys.readouterr().out)["hits"]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.exceptions import HTTPException
 
+from edge_sim.cli.main import main
 from edge_sim.search.build import update
 from edge_sim.search.rows import IndexPlan
 from edge_sim.search.searcher import SearchFilter
@@ -114,6 +116,25 @@ def test_pictures_are_given_by_ids_only(lamp: LampDevice) -> None:
     status, headers, body = lamp.page.raw(f"/api/collection/{wanted}.jpg?w=32")
     assert (status, headers["content-type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
     assert lamp.page.raw("/api/collection/..%2F..%2Fetc.jpg")[0] == 404
+
+
+@pytest.mark.parametrize("leads_out", ["../secret.png", "{tmp_path}/secret.png"])
+def test_no_picture_outside_the_folder_of_imported_vectors_is_shown(
+    tmp_path: Path, leads_out: str
+) -> None:
+    name = leads_out.format(tmp_path=tmp_path)
+    write(tmp_path / "secret.png", picture(1))
+    write(tmp_path / "photos" / "own.png", picture(2))
+    np.save(tmp_path / "v.npy", np.eye(2, 4, dtype=np.float32))
+    (tmp_path / "ids.csv").write_text(f"id\n{name}\nown.png\n")
+    files = [str(tmp_path / item) for item in ("v.npy", "ids.csv")]
+    place = ["--out", str(tmp_path / "i"), "--root", str(tmp_path / "photos")]
+    assert main(["index", "import", *files, *place, "--model-id", "mine"]) == 0
+    view = CollectionView(tmp_path / "i")
+    rows = {item: row for row, item in enumerate(view.collection.names)}
+    assert view.pixels(rows["own.png"]).ndim == 3
+    with pytest.raises(HTTPException, match="leads out of the folder"):
+        view.pixels(rows[name])
 
 
 def test_a_query_keeps_its_bars_where_the_index_keeps_them(tmp_path: Path) -> None:

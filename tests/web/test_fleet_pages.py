@@ -28,6 +28,7 @@ from edge_sim.fleet.messages import Received
 from edge_sim.fleet.queries import QueryEncoder
 from edge_sim.runtime.config import parse_config
 from edge_sim.web.accounts import Accounts
+from edge_sim.web.answers import time_of
 from edge_sim.web.callers import Role
 from edge_sim.web.fleet_api import CollectionPool, picture_address
 from edge_sim.web.fleet_server import FLEET_FOLDER, FleetServer
@@ -154,6 +155,23 @@ def test_events_are_found_by_words_by_an_event_and_by_a_picture(server: FleetSer
         files={"file": dark}, headers=headers,
     )  # fmt: skip
     assert [item["id"] for item in answer.json()["found"]] == ["0" * 16]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server whose zone is far from UTC."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-31", "2026-01-31T01:00:00+01:00", "2026-01-31T00:00:00Z"]
+)
+def test_a_time_without_a_zone_is_utc_wherever_the_server_is(elsewhere: None, text: str) -> None:
+    assert utc_text(time_of(text)) == "2026-01-31T00:00:00.000Z"
 
 
 def test_the_address_of_a_picture_holds_any_name() -> None:

@@ -110,6 +110,19 @@ def test_grids_tables_texts_and_diagrams_are_drawn(open_page: OpenPage, tmp_path
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_long_key_under_a_picture_breaks_between_its_words(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    lines = ("The picture", "set explanations.pictures to keep one, 0.987")
+    block = grid(PictureRow("Pictures", "", [CaptionedPicture(None, lines)]))
+    (tmp_path / "out.html").write_text(document("Report", [block]))
+    page = open_page((tmp_path / "out.html").as_uri(), viewport={"width": 360, "height": 740})
+    caption = page.locator(".picture-grid figcaption")
+    assert caption.inner_text().split("\n") == list(lines), "what is copied stays whole"
+    before = caption.locator("wbr").evaluate_all("all => all.map(it => it.previousSibling.data)")
+    assert before == ["set explanations."]
+
+
 def test_no_two_modules_of_a_report_use_one_name(open_page: OpenPage, tmp_path: Path) -> None:
     write(Timeline(), tmp_path / "out.html", title="nothing")
     page = open_page((tmp_path / "out.html").as_uri())

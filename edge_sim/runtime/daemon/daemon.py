@@ -294,7 +294,7 @@ class Daemon:
             if not self._device.runners:
                 self._ready = True
                 self._notifier.ready()
-                logger.info("nothing is watched yet; add a watch on the pages")
+                logger.info("nothing is watched yet; add a watch on the page")
             while not self._stop and not self._is_done:
                 self._turn()
             self._settle()

@@ -9,6 +9,10 @@ import { say } from "./texts.js";
 
 const SHOWN = 24;
 
+// The beginning of a day where the browser is: times are shown by its clock, so days are meant by it.
+const beginning = (day) => (/^\d{4}-\d\d-\d\d$/.test(day) && Date.parse(`${day}T00:00`) ? new Date(`${day}T00:00`).toISOString() : day);
+const spanned = (chosen) => ({ ...chosen, since: beginning(chosen.since), until: beginning(chosen.until) });
+
 export async function searchPage({ main, query, signal, go }) {
   const wanted = Object.fromEntries(["text", "event", "site", "device", "watch", "state", "since", "until"].map((name) => [name, query.get(name) ?? ""]));
   const { devices } = await get("api/devices", { signal });
@@ -32,8 +36,8 @@ export async function searchPage({ main, query, signal, go }) {
     if (!file.files[0]) return go(withQuery("search", { text: text.value.trim(), event: text.value.trim() ? "" : wanted.event, ...chosen() }));
     const sent = new FormData();
     sent.append("file", file.files[0]);
-    return busy(submit, async () => draw(await post(withQuery("api/search", { k: SHOWN, ...chosen() }), sent, { signal })));
-  } }, field(say("query"), file), field(say("words"), text), Object.values(selects).map((item) => item.field), field(say("state"), state), field(say("from"), since), field(say("until"), until), submit);
+    return busy(submit, async () => draw(await post(withQuery("api/search", { k: SHOWN, ...spanned(chosen()) }), sent, { signal })));
+  } }, field(say("query"), file), field(say("words"), text), Object.values(selects).map((item) => item.field), field(say("state"), state), field(say("from"), since), field(say("until"), until), submit, h("small", {}, say("localDay")));
   fill(main, heading(say("search")), form, result);
 
   function draw({ found, unknown = [] }) {
@@ -46,7 +50,7 @@ export async function searchPage({ main, query, signal, go }) {
   if (!wanted.text && !wanted.event) return fill(result, h("p", { class: "muted" }, say("hint")));
   if (wanted.event) form.after(h("p", {}, say("alikeTo", { id: wanted.event })));
   try {
-    draw(await get(withQuery("api/search", { k: SHOWN, ...wanted }), { signal }));
+    draw(await get(withQuery("api/search", { k: SHOWN, ...spanned(wanted) }), { signal }));
   } catch (error) {
     if (!(error.status > 0)) throw error;
     fill(result, banner("error", error.message));

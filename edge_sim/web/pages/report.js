@@ -62,11 +62,14 @@ function mapBlock(block) {
   return h("section", {}, h("p", { class: "muted" }, t("collection.lasso")), map.canvas, count, files, h("p", { class: "muted" }, block.advice));
 }
 
+// A text whose paths and keys break after a dot, slash or underscore rather than within a word.
+const breakable = (text) => text.split(/(?<=[a-z][./_])(?=[a-z])/i).map((part, at) => [at ? h("wbr") : null, part]);
+
 // A picture with lines under it; `mark` is "good", "warn" or "wrong" for a frame of that meaning.
 function pictureCard({ picture, lines, mark }) {
   const [first, ...rest] = lines.length ? lines : [""];
   const shown = picture ? h("img", { src: picture, alt: first, loading: "lazy" }) : h("span", { class: "none" }, t("report.nopicture"));
-  return h("li", { class: mark ? `marked ${mark}` : "" }, h("figure", {}, shown, h("figcaption", {}, h("b", {}, first), rest.map((line) => [h("br"), line]))));
+  return h("li", { class: mark ? `marked ${mark}` : "" }, h("figure", {}, shown, h("figcaption", {}, h("b", {}, breakable(first)), rest.map((line) => [h("br"), breakable(line)]))));
 }
 
 function timelineBlock(block) {

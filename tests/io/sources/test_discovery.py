@@ -23,6 +23,7 @@ from edge_sim.io.sources.discovery import (
     with_streams,
 )
 
+JOIN_S = 20.0
 LOGIN = CameraLogin("viewer", "pass word")
 SCOPES = "onvif://www.onvif.org/name/Front%20door onvif://www.onvif.org/hardware/C210"
 ENVELOPE = (
@@ -101,13 +102,13 @@ class FakeCamera:
 @contextmanager
 def serving(camera: FakeCamera, *answers: bytes) -> Iterator[tuple[str, int]]:
     """The address of the camera for probes, which it answers with its match and with `answers`."""
-    threading.Thread(target=camera.server.serve_forever, args=(0.01,), daemon=True).start()
+    server = threading.Thread(target=camera.server.serve_forever, args=(0.01,), daemon=True)
+    server.start()
 
     def respond() -> None:
         for _ in range(2):
-            try:
-                probe, sender = camera.udp.recvfrom(65536)
-            except OSError:
+            probe, sender = camera.udp.recvfrom(65536)
+            if not probe:
                 return
             assert b"NetworkVideoTransmitter" in probe
             for answer in (*answers, camera.match()):
@@ -116,8 +117,16 @@ def serving(camera: FakeCamera, *answers: bytes) -> Iterator[tuple[str, int]]:
     thread = threading.Thread(target=respond, daemon=True)
     thread.start()
     with closing(camera.udp), closing(camera.server.socket):
-        yield camera.udp.getsockname()
-        camera.server.shutdown()
+        try:
+            yield camera.udp.getsockname()
+        finally:
+            # To close a socket does not wake who waits in it.
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waking:
+                waking.sendto(b"", camera.udp.getsockname())
+            camera.server.shutdown()
+            thread.join(JOIN_S)
+            server.join(JOIN_S)
+            assert not thread.is_alive()
 
 
 class TwoAnswers:
