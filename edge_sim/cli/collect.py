@@ -196,6 +196,9 @@ def _events(args: argparse.Namespace) -> int:
          item.event.get("after"))
         for item in found
     ]  # fmt: skip
+    if not rows:
+        note("no event of these is kept; `edge-sim collect status` names sites and devices")
+        return 0
     print_table(("at (UTC)", "site", "device", "watch", "event", "state"), rows)
     return 0
 
@@ -211,6 +214,9 @@ def _counts(args: argparse.Namespace) -> int:
         )  # fmt: skip
     if args.json:
         print_json({"schema": 1, "counts": found})
+        return 0
+    if not found:
+        note(f"no change in {args.days:g} days; `edge-sim collect status` names sites and devices")
         return 0
     print_table(("day (UTC)", "state", "changes"), [(i.day, i.state, i.changes) for i in found])
     return 0

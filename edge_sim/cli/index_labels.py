@@ -217,9 +217,10 @@ def _check_inside(pictures: Sequence[ExportedPicture], root: Path) -> None:
         SearchError: One does.
     """
     from edge_sim.errors import SearchError
+    from edge_sim.search.frames import leads_out
 
     for item in pictures:
-        if ".." in item.file.parts or not item.file.is_relative_to(root):
+        if leads_out(Path(item.name)):
             raise SearchError(
                 f"{item.name}: leads out of {printable(root)}, and no picture from there is "
                 f"copied; leave it out with --where, or export csv or jsonl"

@@ -470,7 +470,7 @@ def _apply(args: argparse.Namespace) -> int:
     watches = {name: tuple(watch.states) for name, watch in config.watches.items()}
     trial = LastDayTrial(config, None, time.time())
     policy = UpdatePolicy(
-        context.gallery, config.device, context.embedder, watches, trial, group=args.group
+        context.gallery, config.device, context.embedder, watches, trial, args.target, args.group
     )
     first = _first(args)
     outcomes = update(PackFetcher(args.place), policy, first)

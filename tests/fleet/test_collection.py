@@ -200,6 +200,11 @@ def test_status_and_events_are_printed(
         assert json.loads(capsys.readouterr().out)[key][0]["device"] == "porch"
     assert main(["collect", "status", "--database", database.address, "--site", "yrad"]) == 0
     assert "no device of a site 'yrad' has been heard of yet" in capsys.readouterr().err
+    for verb in ("events", "counts"):
+        assert main(["collect", verb, "--database", database.address, "--site", "yrad"]) == 0
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert "`edge-sim collect status` names sites and devices" in shown.err
 
 
 @pytest.mark.parametrize(

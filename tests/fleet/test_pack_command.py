@@ -88,7 +88,7 @@ def test_a_rollout_of_no_pack_is_no_silent_success(
     assert (depot / "packs.json").read_bytes() == before
 
 
-def test_a_device_joins_a_canary_group_later(
+def test_a_device_joins_a_canary_group_and_another_product_later(
     depot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = depot.parent
@@ -97,7 +97,10 @@ def test_a_device_joins_a_canary_group_later(
     apply = ["apply", depot, "-c", base / "config.yaml"]
     assert pack(*apply, "--root", depot / "root/1.json", "--target", "panel") == 0
     assert "waiting: its rollout has not reached this device" in capsys.readouterr().out
-    assert pack(*apply, "--group", "lab") == 0
+    other = ("--root", depot / "root/1.json", "--target", "press")
+    assert pack(*apply, *other, "--group", "lab") == 1
+    assert "no pack for 'press', only for panel" in capsys.readouterr().err
+    assert pack(*apply, *other[:3], "panel", "--group", "lab") == 0
     assert "lamp version 1: activated" in capsys.readouterr().out
 
 
