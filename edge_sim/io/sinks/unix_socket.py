@@ -112,8 +112,9 @@ class UnixSocketSink:
         with self._lock:
             if self._closed:
                 return
+            # In this order: the thread closes both ends once it sees that the sink is closed.
+            self._wake_in.send(b"\0")
             self._closed = True
-        self._wake_in.send(b"\0")
         self._thread.join(_JOIN_S)
 
     def _send(self, client: socket.socket, line: bytes) -> None:

@@ -57,6 +57,29 @@ def test_every_client_gets_every_event_from_its_connection_on(
                 assert from_json_line(lines.readline()) == changed(2)
 
 
+class LateWake:
+    """A wake that comes after its client has gone, and after the thread if that ends of itself."""
+
+    def __init__(self, sink: UnixSocketSink, leaving: socket.socket) -> None:
+        self._sink, self._wake, self._leaving = sink, sink._wake_in, leaving
+
+    def send(self, data: bytes) -> int:
+        self._sink._wake_in = self._wake
+        self._leaving.close()
+        self._sink._thread.join(0.2)
+        return self._wake.send(data)
+
+
+def test_a_client_that_goes_while_the_sink_is_closed_is_no_error(path: Path) -> None:
+    sink = unix_socket(path)
+    with client(path) as leaving:
+        wait_until(lambda: sink.clients == 1)
+        sink._wake_in = LateWake(sink, leaving)  # type: ignore[assignment]
+        sink.close()
+    assert not sink._thread.is_alive()
+    assert not path.exists()
+
+
 def test_a_client_that_goes_is_forgotten(sink: UnixSocketSink, path: Path) -> None:
     with client(path):
         wait_until(lambda: sink.clients == 1)
