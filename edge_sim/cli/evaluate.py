@@ -295,7 +295,7 @@ def _add_retrieval(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def evaluate_retrieval(args: argparse.Namespace) -> int:
     """Measure retrieval and print."""
-    from edge_sim.analysis.evaluation.datasets import read_labelled
+    from edge_sim.analysis.evaluation.datasets import pictures_of, read_set
     from edge_sim.analysis.evaluation.retrieval import retrieve
 
     if args.index is not None:
@@ -304,15 +304,13 @@ def evaluate_retrieval(args: argparse.Namespace) -> int:
     check_plot(args.plot)
     check_report(args.report)
     embedder = embedder_of(args)
-    results = [
-        retrieve(
-            path.stem,
-            progress(read_labelled(path, embedder.input_px), None, path.name),
-            embedder,
-            centred=not args.no_centring,
-        )
-        for path in args.paths
-    ]
+    results = []
+    for path in args.paths:
+        labelled = read_set(path)
+        pictures = pictures_of(labelled, embedder.input_px)
+        shown = progress(pictures, labelled.clean, labelled.name)
+        centred = not args.no_centring
+        results.append(retrieve(labelled.name, shown, embedder, centred=centred))
     if args.plot is not None:
         from edge_sim.analysis.report.figures import plot_retrieval
 

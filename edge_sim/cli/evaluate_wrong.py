@@ -10,8 +10,7 @@ from edge_sim.cli.output import note, print_table
 from edge_sim.core.files import printable
 
 if TYPE_CHECKING:
-    from edge_sim.analysis.evaluation.index_retrieval import IndexRetrievalResult
-    from edge_sim.analysis.evaluation.retrieval import RetrievalResult, WrongAnswer
+    from edge_sim.analysis.evaluation.retrieval import RankRates
     from edge_sim.analysis.evaluation.states import StatesResult, WrongPicture
     from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.core.types import BgrImage
@@ -40,8 +39,7 @@ def print_wrong_states(results: Sequence[StatesResult]) -> None:
 
 def write_wrong_states(path: Path, results: Sequence[StatesResult]) -> None:
     """Write a page with the pictures that were called another state."""
-    from edge_sim.analysis.report import write_page
-    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
+    from edge_sim.analysis.report.pages import CaptionedPicture
 
     def cards(result: StatesResult) -> Iterator[CaptionedPicture]:
         for item in result.wrong[:SHOWN_PICTURES]:
@@ -49,13 +47,26 @@ def write_wrong_states(path: Path, results: Sequence[StatesResult]) -> None:
             shown = labelled_picture(item.file)
             yield CaptionedPicture(shown, (item.state, share, item.file), "wrong")
 
+    sets = [(item.name, len(item.wrong), item.frames, cards(item)) for item in results]
+    _write(path, "Wrong pictures", "were called another state in some draws", sets)
+
+
+def _write(
+    path: Path,
+    title: str,
+    fault: str,
+    sets: Sequence[tuple[str, int, int, Iterator[CaptionedPicture]]],
+) -> None:
+    """Write a page with a row of cards for each set: name, wrong pictures, pictures, cards."""
+    from edge_sim.analysis.report import write_page
+    from edge_sim.analysis.report.pages import PictureRow, image_grid
+
     rows = [
-        PictureRow(result.name, f"{len(result.wrong)} of {result.frames} pictures", cards(result))
-        for result in results
+        PictureRow(name, f"{wrong} of {pictures} pictures", cards)
+        for name, wrong, pictures, cards in sets
     ]
-    total = sum(len(result.wrong) for result in results)
-    facts = [f"{total} pictures were called another state in some draws"]
-    write_page(path, image_grid("Wrong pictures", facts, rows))
+    facts = [f"{sum(wrong for _, wrong, _, _ in sets)} pictures {fault}"]
+    write_page(path, image_grid(title, facts, rows))
     note(f"{path}: written")
 
 
@@ -63,7 +74,7 @@ def _called(item: WrongPicture) -> str:
     return ", ".join(f"{state} {count}" for state, count in item.reported.items())
 
 
-def print_wrong_answers(results: Sequence[RetrievalResult | IndexRetrievalResult]) -> None:
+def print_wrong_answers(results: Sequence[RankRates]) -> None:
     """Print pictures whose nearest other is of another class."""
     wrong = [item for result in results for item in result.wrong]
     if not wrong:
@@ -81,31 +92,22 @@ def print_wrong_answers(results: Sequence[RetrievalResult | IndexRetrievalResult
 
 def write_wrong_answers(
     path: Path,
-    results: Sequence[RetrievalResult | IndexRetrievalResult],
+    results: Sequence[RankRates],
     nearest: Callable[[str], BgrImage | None],
 ) -> None:
     """Write a page with the pictures whose nearest other is of another class, each beside that."""
-    from edge_sim.analysis.report import write_page
-    from edge_sim.analysis.report.pages import CaptionedPicture, PictureRow, image_grid
+    from edge_sim.analysis.report.pages import CaptionedPicture
 
-    def cards(wrong: Sequence[WrongAnswer]) -> Iterator[CaptionedPicture]:
-        for item in wrong[:SHOWN_PICTURES]:
+    def cards(result: RankRates) -> Iterator[CaptionedPicture]:
+        for item in result.wrong[:SHOWN_PICTURES]:
             found = nearest(item.nearest)
             yield CaptionedPicture(labelled_picture(item.file), (item.label, item.file))
             yield CaptionedPicture(
                 found, (item.nearest_label, "the nearest to the one before", item.nearest), "wrong"
             )
 
-    rows = [
-        PictureRow(
-            result.name, f"{len(result.wrong)} of {result.pictures} pictures", cards(result.wrong)
-        )
-        for result in results
-    ]
-    total = sum(len(result.wrong) for result in results)
-    facts = [f"{total} pictures whose nearest other is of another class"]
-    write_page(path, image_grid("Wrong answers", facts, rows))
-    note(f"{path}: written")
+    sets = [(item.name, len(item.wrong), item.pictures, cards(item)) for item in results]
+    _write(path, "Wrong answers", "whose nearest other is of another class", sets)
 
 
 def labelled_picture(file: str) -> BgrImage | None:
@@ -122,9 +124,9 @@ def labelled_picture(file: str) -> BgrImage | None:
 def indexed_picture(root: Path, name: str) -> BgrImage | None:
     """Return a picture of an index; None if it cannot be read."""
     from edge_sim.errors import SourceError
-    from edge_sim.search.frames import read_entry
+    from edge_sim.search.frames import read_inside
 
     try:
-        return read_entry(root / name, REPORT_PX)
+        return read_inside(root, Path(name), REPORT_PX)
     except SourceError:
         return None

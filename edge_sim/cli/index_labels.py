@@ -385,11 +385,11 @@ def _map_cards(
 ) -> Iterator[CaptionedPicture]:
     from edge_sim.analysis.report.pages import CaptionedPicture
     from edge_sim.errors import SourceError
-    from edge_sim.search.frames import read_entry
+    from edge_sim.search.frames import read_inside
 
     for row in dict.fromkeys(rows):
         try:
-            pixels = read_entry(root / entries[row].path)
+            pixels = read_inside(root, entries[row].path)
         except SourceError:
             pixels = None
         yield CaptionedPicture(pixels, (printable(entries[row].path),))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sim.cli.options import positive
-from edge_sim.cli.output import note, print_json, print_table
+from edge_sim.cli.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from edge_sim.search.measure import KindMeasure
@@ -77,7 +77,8 @@ def plan_index(args: argparse.Namespace) -> int:
     """
     from edge_sim.search.measure import CALIBRATION_ROWS, available_kinds, forecast
 
-    found = list(forecast(args.rows, args.dim, args.kind or available_kinds(), k=args.top_k))
+    trial = forecast(args.rows, args.dim, args.kind or available_kinds(), k=args.top_k)
+    found = list(progress(trial, None, "kinds"))
     if not args.json:
         some = min(args.rows, CALIBRATION_ROWS)
         note(f"forecast for {args.rows} x {args.dim} from {some} synthetic rows on this machine;")

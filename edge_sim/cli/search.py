@@ -379,12 +379,12 @@ def _picture_of_index(
 ) -> BgrImage | None:
     """Return a picture of an index by its path in it; None if it is not there or cannot be read."""
     from edge_sim.errors import SourceError
-    from edge_sim.search.frames import read_entry
+    from edge_sim.search.frames import read_inside
 
     if name not in paths:
         return None
     try:
-        return read_entry(root / name, side_px)
+        return read_inside(root, Path(name), side_px)
     except SourceError:
         return None
 

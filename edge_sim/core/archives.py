@@ -1,9 +1,10 @@
-"""Zip archives that others made: what `zipfile` raises for damaged ones, and bounded copies."""
+"""Zip and tar archives that others made: the errors of damaged ones, and bounded copies."""
 
 from __future__ import annotations
 
 import lzma
 import struct
+import tarfile
 import zipfile
 import zlib
 from typing import IO, BinaryIO
@@ -19,6 +20,8 @@ ZIP_FAULTS = (
     OverflowError,
 )
 """Errors of `zipfile` other than `OSError`. Some of our own are such, too: catch those before."""
+TAR_FAULTS = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError)
+"""Errors of `tarfile` other than `OSError`; likewise."""
 _CHUNK_BYTES = 1 << 20
 
 

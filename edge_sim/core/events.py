@@ -496,12 +496,13 @@ def utc_text(unix_time_s: float) -> str:
 
 
 def unix_time_s(text: str) -> float:
-    """Return seconds since 1970 of a time as `utc_text` writes it.
+    """Return seconds since 1970 of a time in ISO 8601; without a zone it is UTC, as of `utc_text`.
 
     Raises:
         ValueError: It is not such a text.
     """
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
 
 
 def tag_of(event: Event) -> str:

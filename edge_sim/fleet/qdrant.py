@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
+from edge_sim.core.events import unix_time_s
 from edge_sim.core.types import FloatVector
 from edge_sim.errors import CollectionError, VectorError
 from edge_sim.fleet.vectors import (
@@ -264,10 +265,7 @@ def _condition(where: VectorFilter | None) -> models.Filter | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment.replace(tzinfo=moment.tzinfo or timezone.utc)
+    return None if text is None else datetime.fromtimestamp(unix_time_s(text), timezone.utc)
 
 
 def _found(payload: dict[str, Any], score: float) -> FoundVector:

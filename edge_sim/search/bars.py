@@ -56,8 +56,7 @@ def are_cut(connection: sqlite3.Connection) -> bool:
 
 def record(connection: sqlite3.Connection, *, cut: bool) -> None:
     """Write in an index whether bars are cut off."""
-    values = (_SETTING, _CUT if cut else _WHOLE)
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+    rows.set_text(connection, _SETTING, _CUT if cut else _WHOLE)
 
 
 def without_bars(pixels: BgrImage) -> BgrImage:

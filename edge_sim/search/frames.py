@@ -97,6 +97,17 @@ def read_entry(path: Path, side_px: int | None = None) -> BgrImage:
     return read_picture(path) if side_px is None else read_reduced(path, side_px)
 
 
+def read_inside(root: Path, path: Path, side_px: int | None = None) -> BgrImage:
+    """Return a picture of an index by its path in it, as `read_entry` reads it.
+
+    Raises:
+        SourceError: It cannot be read, or is an id of imported vectors that leads out of `root`.
+    """
+    if leads_out(path):
+        raise SourceError(f"{printable(path)}: leads out of {printable(root)}")
+    return read_entry(root / path, side_px)
+
+
 def sampled_frames(path: Path, sampling: str) -> Iterator[tuple[float, BgrImage]]:
     """Yield the frames of a video that an index takes, with their seconds from its start.
 

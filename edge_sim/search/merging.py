@@ -231,7 +231,7 @@ def _record(connection: sqlite3.Connection, part: Shard) -> None:
     if MERGED in rows.settings(connection):
         kept = json.loads(rows.settings(connection)[MERGED])["shards"]
     text = json.dumps({"of": part.of, "shards": sorted({*kept, part.number})})
-    rows.set_merged(connection, text)
+    rows.set_text(connection, rows.MERGED, text)
 
 
 def _missing(given: Sequence[_Given], before: frozenset[int]) -> tuple[int, ...]:

@@ -246,14 +246,9 @@ def is_imported(connection: sqlite3.Connection) -> bool:
     return bytes.fromhex(settings(connection).get("model", "")) == IMPORTED.encode()
 
 
-def set_calibration(connection: sqlite3.Connection, text: str) -> None:
-    """Keep the calibration of near-duplicates."""
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (CALIBRATION, text))
-
-
-def set_merged(connection: sqlite3.Connection, text: str) -> None:
-    """Keep the list of merged shards, as a merge wrote it."""
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (MERGED, text))
+def set_text(connection: sqlite3.Connection, name: str, text: str) -> None:
+    """Write a setting, such as `CALIBRATION` or `MERGED`."""
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, text))
 
 
 FRAMES = "frames"
@@ -270,8 +265,7 @@ def set_progress(connection: sqlite3.Connection, done: int, total: int, stage: s
     if done >= total:
         end_progress(connection)
         return
-    values = (_PROGRESS, f"{done}/{total}/{stage}")
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+    set_text(connection, _PROGRESS, f"{done}/{total}/{stage}")
 
 
 def end_progress(connection: sqlite3.Connection) -> None:
@@ -304,14 +298,8 @@ def settle(connection: sqlite3.Connection, plan: IndexPlan) -> None:
 
 def set_regions(connection: sqlite3.Connection, *, kept: bool) -> None:
     """Write whether regions are kept; those that are there go if they are not."""
-    values = (REGIONS, "yes" if kept else "no")
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", values)
+    set_text(connection, REGIONS, "yes" if kept else "no")
     (regions.create if kept else regions.drop)(connection)
-
-
-def set_frames(connection: sqlite3.Connection, frames: str) -> None:
-    """Write which frames of videos are taken."""
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (FRAMES, frames))
 
 
 def set_kind(connection: sqlite3.Connection, kind: str) -> None:

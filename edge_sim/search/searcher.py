@@ -19,7 +19,7 @@ from edge_sim.gallery.head import Head
 from edge_sim.gallery.store import GalleryStore
 from edge_sim.search.attributes import TAG
 from edge_sim.search.filters import AttributeTable, Filter
-from edge_sim.search.frames import read_entry
+from edge_sim.search.frames import read_inside
 from edge_sim.search.indexes import open_index
 from edge_sim.search.regions import BOXES, RegionRows, RegionSearch
 from edge_sim.search.rows import VectorScale, one_vector, part_of
@@ -92,7 +92,7 @@ def collection_of_index(store: IndexStore) -> Collection:
 
     def small(row: int) -> GrayImage | None:
         try:
-            return thumbnail(read_entry(plan.root / entries[row].path, THUMBNAIL_PX))
+            return thumbnail(read_inside(plan.root, entries[row].path, THUMBNAIL_PX))
         except SourceError:
             return None
 

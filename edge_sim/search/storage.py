@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from edge_sim.core.archives import TAR_FAULTS
 from edge_sim.core.files import is_dir, is_file, printable
 from edge_sim.core.picture_header import kind_by_name, read_header
 from edge_sim.errors import SearchError
@@ -151,7 +152,7 @@ class TarStorage:
                         )
         except OSError as error:
             raise SearchError(f"{printable(self.root)}: {error.strerror or error}") from error
-        except (tarfile.TarError, ValueError, OverflowError) as error:
+        except TAR_FAULTS as error:
             raise SearchError(
                 f"{printable(self.root)}: cannot be read as a tar without compression "
                 f"({printable(str(error))})"
@@ -274,6 +275,8 @@ def _changed_ns(facts: dict[str, Any]) -> int:
 
 
 def _check_size(item: StoredPicture) -> None:
+    if item.size < 0:
+        raise ValueError("a file of negative size")  # of a damaged tar
     if item.size > MAX_FILE_BYTES:
         raise ValueError(f"{item.size} bytes are more than {MAX_FILE_BYTES}")
 

@@ -372,7 +372,7 @@ class IndexStore:
             attributes.add_facts(connection, tags, own)
             _keep_out(connection, left_out)
             if merged is not None:
-                rows.set_merged(connection, merged)
+                rows.set_text(connection, rows.MERGED, merged)
         if (kept := other.calibration()) is not None:
             self.keep_calibration(kept)
 
@@ -426,7 +426,7 @@ class IndexStore:
         """Keep the threshold of near-duplicates, in place of an older one."""
         # No change of the pictures: files made from them stay as good as they were.
         with self._reading() as connection, transaction(connection, writes=True):
-            rows.set_calibration(connection, msgspec.json.encode(kept).decode())
+            rows.set_text(connection, rows.CALIBRATION, msgspec.json.encode(kept).decode())
 
     def problems(self) -> tuple[str, ...]:
         """Return the faults of the index, a line each; reads all of it."""
@@ -480,7 +480,7 @@ class IndexStore:
                 rows.set_kind(connection, plan.kind)
         if plan.frames not in ("", own.frames):
             with self._changing() as connection:
-                rows.set_frames(connection, plan.frames)
+                rows.set_text(connection, rows.FRAMES, plan.frames)
         if plan.regions not in (None, own.regions):
             with self._changing() as connection:
                 rows.set_regions(connection, kept=bool(plan.regions))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -16,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge_sim.core.events import utc_text
+from edge_sim.core.events import unix_time_s, utc_text
 from edge_sim.errors import AccessError, EdgeSimError
 from edge_sim.web.callers import Caller, Role
 
@@ -101,7 +100,7 @@ class ApiRequest:
         return value
 
     def time(self, name: str) -> float | None:
-        """Return a time of the query, seconds since 1970: given so, or as `time_of` reads it.
+        """Return a time of the query, seconds since 1970: given so, or as `unix_time_s` reads it.
 
         Raises:
             HTTPException: It is neither.
@@ -110,19 +109,9 @@ class ApiRequest:
         if not text:
             return None
         try:
-            return time_of(text) if "-" in text[1:] else self.number(name)
+            return unix_time_s(text) if "-" in text[1:] else self.number(name)
         except (ValueError, OverflowError) as error:
             raise HTTPException(422, f"{name}: {text[:40]!r} is no time") from error
-
-
-def time_of(text: str) -> float:
-    """Return seconds since 1970 of a time in ISO 8601; without a zone it is UTC, as in answers.
-
-    Raises:
-        ValueError: It is no such text.
-    """
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
 
 
 def time_text(at_s: float | None, default: str) -> str:

@@ -19,7 +19,7 @@ from edge_sim.core.protocols import Embedder
 from edge_sim.core.types import BgrImage, Roi
 from edge_sim.search.duplicates import THRESHOLD, distinct_files, duplicate_groups
 from edge_sim.search.filters import Filter, parse_filter
-from edge_sim.search.frames import leads_out, read_entry
+from edge_sim.search.frames import leads_out, read_inside
 from edge_sim.search.picture_map import picture_map
 from edge_sim.search.queries import enough_px, query_of_pixels, query_of_vectors
 from edge_sim.search.regions import reading_px
@@ -102,7 +102,7 @@ class CollectionView:
             raise HTTPException(
                 404, f"{printable(path)}: leads out of the folder of the collection"
             )
-        return read_entry(self.plan.root / path, side_px)
+        return read_inside(self.plan.root, path, side_px)
 
     @property
     def embedder(self) -> Embedder:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -150,6 +151,27 @@ def test_no_picture_outside_the_folder_of_the_ids_is_copied(
     assert not out.exists()
     assert main(["index", "export", str(place), str(out), "--format", "csv"]) == 0
     assert own in out.read_text()
+
+
+@pytest.mark.parametrize("leads_out", ["../secret.png", "{tmp_path}/secret.png"])
+def test_a_page_of_hits_shows_no_picture_outside_the_folder_of_the_ids(
+    leads_out: str,
+    tmp_path: Path,
+    array: Path,
+    table: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    picture = np.full((40, 40, 3), 90, np.uint8)
+    (tmp_path / "photos").mkdir()
+    for path in ("secret.png", "photos/shown.png"):
+        assert cv2.imwrite(str(tmp_path / path), picture)
+    text = table.read_text().replace(IDS[0], leads_out.format(tmp_path=tmp_path))
+    table.write_text(text.replace(IDS[1], "shown.png"))
+    place, page = tmp_path / "index", tmp_path / "page.html"
+    imported_json(capsys, array, table, "--out", place, "--root", tmp_path / "photos")
+    hits(capsys, "--index", place, "--query", "shown.png", "--report", page)
+    shown = page.read_text().count("data:image/jpeg")
+    assert shown == 2, "the query, and of the hits only the one in the folder"
 
 
 def test_vectors_of_another_model_are_refused_with_the_option_that_there_is(

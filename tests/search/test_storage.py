@@ -141,6 +141,14 @@ def test_names_that_lead_out_of_a_tar_are_no_pictures(tmp_path: Path) -> None:
     assert found == ["abs.png", "c.png", "-g.png"]
 
 
+def test_a_member_of_negative_size_does_not_read_the_whole_tar(tmp_path: Path) -> None:
+    path = tmp_path / "photos.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("0.png"))
+    with pytest.raises(ValueError, match="negative size"):
+        open_storage(str(path)).read(StoredPicture(Path("0.png"), -1, 0, "0.png", 0))
+
+
 def test_a_tar_cut_short_is_not_taken_for_the_whole(tmp_path: Path) -> None:
     place = tar_of(tmp_path / "p.tar", {"a.png": b"1" * 3000, "b.png": b"2" * 3000})
     os.truncate(place, 5000)

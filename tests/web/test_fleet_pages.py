@@ -20,7 +20,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[collect]'")
 
-from edge_sim.core.events import utc_text
+from edge_sim.core.events import unix_time_s, utc_text
 from edge_sim.core.images import encode_jpeg
 from edge_sim.core.types import BgrImage, Embedding
 from edge_sim.fleet.collection import SiteCollection
@@ -28,7 +28,6 @@ from edge_sim.fleet.messages import Received
 from edge_sim.fleet.queries import QueryEncoder
 from edge_sim.runtime.config import parse_config
 from edge_sim.web.accounts import Accounts
-from edge_sim.web.answers import time_of
 from edge_sim.web.callers import Role
 from edge_sim.web.fleet_api import CollectionPool, picture_address
 from edge_sim.web.fleet_server import FLEET_FOLDER, FleetServer
@@ -171,7 +170,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     "text", ["2026-01-31", "2026-01-31T01:00:00+01:00", "2026-01-31T00:00:00Z"]
 )
 def test_a_time_without_a_zone_is_utc_wherever_the_server_is(elsewhere: None, text: str) -> None:
-    assert utc_text(time_of(text)) == "2026-01-31T00:00:00.000Z"
+    assert utc_text(unix_time_s(text)) == "2026-01-31T00:00:00.000Z"
 
 
 def test_the_address_of_a_picture_holds_any_name() -> None:

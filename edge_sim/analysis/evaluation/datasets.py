@@ -19,6 +19,7 @@ from edge_sim.errors import DataError
 from edge_sim.gallery.gallery import Gallery
 from edge_sim.io.sources.pictures import natural_key, read_time
 from edge_sim.io.sources.uri import PICTURE_SUFFIXES
+from edge_sim.search.build import is_made_by_programs
 from edge_sim.vision.light import condition_of
 from edge_sim.vision.probe import Region, make_probe
 
@@ -64,6 +65,11 @@ class LabelledSet:
     frames: tuple[LabelledFrame, ...]
     is_dated: bool
     is_ordered: bool
+
+    @property
+    def clean(self) -> int:
+        """Number of frames that show their state cleanly."""
+        return sum(frame.is_clean for frame in self.frames)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -126,7 +132,7 @@ def read_set(path: Path) -> LabelledSet:
 def _read_tar(path: Path) -> LabelledSet:
     tar = open_tar(path)
     name = path.with_suffix("").name.removesuffix(".tar")
-    found = next(tar.beside(LABELS), None)
+    found = tar.uppermost(LABELS)
     if found is None:
         pictures = [
             path / text for text in tar.names if "/" in text and _is_picture(PurePosixPath(text))
@@ -135,7 +141,7 @@ def _read_tar(path: Path) -> LabelledSet:
     folder = PurePosixPath(found).parent
 
     def named(text: str) -> Path | None:
-        inner = tar.find(str(folder / text.replace("\\", "/")))
+        inner = tar.find(str(folder / text))
         return None if inner is None else path / inner
 
     table = path / found
@@ -147,9 +153,9 @@ def _read_tar(path: Path) -> LabelledSet:
 
 
 def _is_picture(name: PurePosixPath) -> bool:
-    """Return True for a picture that is not hidden, nor in a hidden folder."""
-    is_hidden = any(part.startswith(".") for part in name.parts)
-    return not is_hidden and name.suffix.lower() in PICTURE_SUFFIXES
+    """Return True for a picture of people: neither hidden nor a thumbnail of a network drive."""
+    is_made = name.name.startswith(".") or any(map(is_made_by_programs, name.parts[:-1]))
+    return not is_made and name.suffix.lower() in PICTURE_SUFFIXES
 
 
 def _frames(
@@ -198,11 +204,10 @@ def _of_class_folders(path: Path, name: str, pictures: Sequence[Path]) -> Labell
 def _class_pictures(folder: Path, depth: int = 0) -> Iterator[Path]:
     """Yield the pictures in the folders of a folder, not those in itself, by name."""
     for path in sorted(entries(folder), key=natural_key):
-        if path.name.startswith("."):
-            continue
-        if is_dir(path) and depth < _MOST_FOLDERS:
-            yield from _class_pictures(path, depth + 1)
-        elif depth and path.suffix.lower() in PICTURE_SUFFIXES:
+        if is_dir(path):
+            if depth < _MOST_FOLDERS and not is_made_by_programs(path.name):
+                yield from _class_pictures(path, depth + 1)
+        elif depth and _is_picture(PurePosixPath(path.name)):
             yield path
 
 
@@ -218,7 +223,7 @@ def _frame(path: Path, row: dict[str, str], time_s: float, where: str) -> Labell
 
 
 def read_labelled(path: Path, side_px: int | None = None) -> Iterator[LabelledPicture]:
-    """Yield the pictures of a set, see `read_set`; frames that show no state cleanly are left out.
+    """Return the pictures of a set, see `read_set`, without frames that show no state cleanly.
 
     Args:
         path: Tar or folder.
@@ -228,7 +233,16 @@ def read_labelled(path: Path, side_px: int | None = None) -> Iterator[LabelledPi
     Raises:
         DataError: It or a picture in it cannot be read, or there is none.
     """
-    for frame in read_set(path).frames:
+    return pictures_of(read_set(path), side_px)
+
+
+def pictures_of(labelled: LabelledSet, side_px: int | None = None) -> Iterator[LabelledPicture]:
+    """Yield the clean pictures of a set, as `read_labelled` does.
+
+    Raises:
+        DataError: A picture cannot be read.
+    """
+    for frame in labelled.frames:
         if frame.is_clean:
             pixels = read_labelled_picture(frame.path, side_px)
             yield LabelledPicture(frame.state, str(frame.path), pixels)

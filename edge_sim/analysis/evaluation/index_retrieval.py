@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
-import msgspec
 import numpy as np
 
-from edge_sim.analysis.evaluation.datasets import LabelledPicture, read_labelled, read_set
-from edge_sim.analysis.evaluation.retrieval import RANKS, RankTally, WrongAnswer
-from edge_sim.core.files import is_dir
+from edge_sim.analysis.evaluation.datasets import (
+    LabelledPicture,
+    LabelledSet,
+    pictures_of,
+    read_set,
+)
+from edge_sim.analysis.evaluation.retrieval import RANKS, RankRates, RankTally, WrongAnswer
 from edge_sim.core.protocols import Embedder
 from edge_sim.errors import DataError, SearchError
 from edge_sim.search.queries import enough_px, query_of_pixels
@@ -21,43 +24,24 @@ from edge_sim.search.searcher import Collection, Hit, Searcher, SearchFilter, co
 from edge_sim.search.store import IndexStore
 
 
-class IndexRetrievalResult(msgspec.Struct, frozen=True, kw_only=True):
+class IndexRetrievalResult(RankRates, frozen=True, kw_only=True):
     """Figures of one collection, searched for through an index.
 
     The first hundred answers count; a picture does not find itself.
 
     Args:
-        name: Name of the collection of queries.
         kind: Kind of the index.
-        pictures: Number of queries.
-        classes: Number of their classes.
-        hit_rate_at_1: As in `RetrievalResult`; likewise the other rates.
         latency_p50_ms: Median time from the file to the answer: read, embedded, searched.
         latency_p95_ms: Time that 95 of 100 queries take at most.
         search_p50_ms: Median time of the search alone.
         search_p95_ms: Time that 95 of 100 searches take at most.
-        wrong: Queries whose first answer is of another class.
     """
 
-    name: str
     kind: str
-    pictures: int
-    classes: int
-    hit_rate_at_1: float
-    hit_rate_at_5: float
-    hit_rate_at_10: float
-    hit_rate_at_100: float
-    recall_at_1: float
-    recall_at_5: float
-    recall_at_10: float
-    recall_at_100: float
-    precision_at_5: float
-    precision_at_10: float
     latency_p50_ms: float
     latency_p95_ms: float
     search_p50_ms: float
     search_p95_ms: float
-    wrong: tuple[WrongAnswer, ...] = ()
 
 
 class IndexRetrieval:
@@ -86,17 +70,18 @@ class IndexRetrieval:
         self._filter = SearchFilter(top_k=RANKS[-1] + 1)
 
     def measure(self, path: Path) -> IndexRetrievalResult:
-        """Return the figures of the pictures of a labelled tar or folder, as of `read_labelled`.
+        """Return the figures of the pictures of a labelled tar or folder, see `read_set`.
 
         Raises:
             DataError: It cannot be read, or the index has nothing of its classes.
             ModelError: The embedder is not that of the index.
         """
-        labels = self._labels(path)
+        labelled = read_set(path)
+        labels = self._labels(labelled)
         counts = Counter(labels.values())
         tally, wrong, times, searches = RankTally(), [], [], []
         classes = set()
-        for item, hits, seconds, searched in self._answers(path):
+        for item, hits, seconds, searched in self._answers(labelled):
             own = self._inside(item.name)
             others = counts[item.label] - (labels.get(own) == item.label)
             if not others:
@@ -111,11 +96,11 @@ class IndexRetrieval:
                 wrong.append(WrongAnswer(item.name, item.label, found[0], labels[found[0]]))
         if not tally.queries:
             raise DataError(f"{path}: the index has no other picture of its classes")
-        # The first also opens the index and lists the folder.
+        # The first also opens the index.
         spent = 1000.0 * np.array([times[1:] or times, searches[1:] or searches])
         p50, p95 = np.percentile(spent, (50, 95), axis=1)
         return IndexRetrievalResult(
-            name=path.stem,
+            name=labelled.name,
             kind=self._collection.kind,
             pictures=tally.queries,
             classes=len(classes),
@@ -128,14 +113,14 @@ class IndexRetrieval:
         )
 
     def _answers(
-        self, path: Path
+        self, labelled: LabelledSet
     ) -> Iterator[tuple[LabelledPicture, tuple[Hit, ...], float, float]]:
         """Yield each picture, its answer, and the seconds of all of it and of the search."""
         side_px = reading_px(
             enough_px(self._embedder), regions=self._collection.regions is not None
         )
         started_s = perf_counter()
-        for item in read_labelled(path, side_px):
+        for item in pictures_of(labelled, side_px):
             query = query_of_pixels(item.pixels, self._embedder, cut_bars=self._cuts_bars)
             search_s = perf_counter()
             answer = self._searcher.search(query, self._filter)
@@ -143,14 +128,12 @@ class IndexRetrieval:
             yield item, answer.hits, ended_s - started_s, ended_s - search_s
             started_s = perf_counter()
 
-    def _labels(self, path: Path) -> dict[str, str]:
+    def _labels(self, labelled: LabelledSet) -> dict[str, str]:
         """Return the class of each picture of the index."""
         labels = {str(name): Path(name).parent.name for name in self._collection.names}
-        if is_dir(path):
-            clean = (frame for frame in read_set(path).frames if frame.is_clean)
-            given = ((self._inside(str(frame.path)), frame.state) for frame in clean)
-            labels |= {name: label for name, label in given if name in labels}
-        return labels
+        clean = (frame for frame in labelled.frames if frame.is_clean)
+        given = ((self._inside(str(frame.path)), frame.state) for frame in clean)
+        return labels | {name: label for name, label in given if name in labels}
 
     def _inside(self, name: str) -> str:
         """Return the name that a file has in the index, if it is in it."""

@@ -38,8 +38,8 @@ class WrongAnswer(msgspec.Struct, frozen=True):
     nearest_label: str
 
 
-class RetrievalResult(msgspec.Struct, frozen=True):
-    """Figures of one collection; means over the pictures whose class has others.
+class RankRates(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates of a collection of queries, cut off at some ranks; means over them.
 
     Args:
         name: Name of the collection.
@@ -50,12 +50,6 @@ class RetrievalResult(msgspec.Struct, frozen=True):
         recall_at_1: Part of the other pictures of the class that is first; likewise the others. At
             most k over their number.
         precision_at_5: Part of the class among the first five; likewise the other.
-        mean_average_precision: Mean over whole rankings.
-        precision_at_recall: Mean interpolated precision at recalls of 0, 0.1 .. 1 (the 11 points of
-            Salton and McGill, Introduction to Modern Information Retrieval, 1983).
-        latency_ms: Median time of one query, embedding not included.
-        queries_per_s: Rate of queries one after the other.
-        embed_ms: Median time of one embedding; None if it was not measured.
         wrong: Pictures whose nearest other is of another class.
     """
 
@@ -72,12 +66,26 @@ class RetrievalResult(msgspec.Struct, frozen=True):
     recall_at_100: float
     precision_at_5: float
     precision_at_10: float
+    wrong: tuple[WrongAnswer, ...] = ()
+
+
+class RetrievalResult(RankRates, frozen=True, kw_only=True):
+    """Figures of one collection; means over the pictures whose class has others.
+
+    Args:
+        mean_average_precision: Mean over whole rankings.
+        precision_at_recall: Mean interpolated precision at recalls of 0, 0.1 .. 1 (the 11 points of
+            Salton and McGill, Introduction to Modern Information Retrieval, 1983).
+        latency_ms: Median time of one query, embedding not included.
+        queries_per_s: Rate of queries one after the other.
+        embed_ms: Median time of one embedding; None if it was not measured.
+    """
+
     mean_average_precision: float
     precision_at_recall: tuple[float, ...]
     latency_ms: float
     queries_per_s: float
     embed_ms: float | None = None
-    wrong: tuple[WrongAnswer, ...] = ()
 
 
 class RankTally:
@@ -125,7 +133,7 @@ def retrieve(
 
     Args:
         name: Name of the collection.
-        pictures: Pictures, as of `read_labelled`.
+        pictures: Pictures, as of `pictures_of`.
         embedder: Embedder to measure.
         centred: Whether the mean of the collection is subtracted before the cosine.
 

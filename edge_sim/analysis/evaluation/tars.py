@@ -5,13 +5,11 @@ A picture in a tar is named like a file below it, `shelf.tar/open/1.jpg`.
 
 from __future__ import annotations
 
-import lzma
 import tarfile
-import zlib
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from edge_sim.core.archives import TAR_FAULTS
 from edge_sim.core.files import is_file, printable
 from edge_sim.core.images import decode, decode_reduced
 from edge_sim.core.tables import name_key
@@ -21,6 +19,9 @@ from edge_sim.io.sources.pictures import MAX_FILE_BYTES, read_picture, read_redu
 
 MAX_COMPRESSED_BYTES = 1 << 30
 _KNOWN_TARS = 8
+_COMPRESSED = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
+"""Kinds of compression that `tarfile` reads, by the first bytes of a file."""
+_LONGEST_START = 6
 
 
 class PictureTar:
@@ -38,17 +39,24 @@ class PictureTar:
         self._places: dict[str, tuple[int, int]] = {}
         self._contents: dict[str, bytes] = {}
         try:
-            try:
-                with tarfile.open(path, "r:") as archive:
-                    self._find_places(archive)
-            except tarfile.ReadError:
-                with tarfile.open(path) as archive:
-                    self._keep_contents(archive)
-        except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
-            raise DataError(f"{printable(path)}: the tar cannot be read: {error}") from error
+            with path.open("rb") as file:
+                start = file.read(_LONGEST_START)
+            mode = next((kind for mark, kind in _COMPRESSED.items() if start.startswith(mark)), "")
+            # By its first bytes: tried in turn, each kind would add a line to the error of a plain
+            # tar that is damaged.
+            with tarfile.open(path, f"r:{mode}") as archive:  # type: ignore[call-overload]
+                (self._keep_contents if mode else self._find_places)(archive)
+        except DataError:
+            raise
+        except (OSError, *TAR_FAULTS) as error:
+            raise DataError(
+                f"{printable(path)}: the tar cannot be read: {printable(str(error))}"
+            ) from error
 
     def _find_places(self, archive: tarfile.TarFile) -> None:
         for member in archive:
+            if member.size < 0:
+                raise tarfile.ReadError("a file of negative size")
             if member.isreg() and not member.issparse():
                 self._places[name_key(member.name)] = (member.offset_data, member.size)
 
@@ -99,10 +107,10 @@ class PictureTar:
         except OSError as error:
             raise DataError(f"{where}: cannot be read: {error.strerror or error}") from error
 
-    def beside(self, name: str) -> Iterator[str]:
-        """Yield the places of files of this name, the uppermost first."""
+    def uppermost(self, name: str) -> str | None:
+        """Return the place of a file of this name, the one in fewest folders; None without any."""
         found = (text for text in self._places if PurePosixPath(text).name == name)
-        yield from sorted(found, key=lambda text: (text.count("/"), text))
+        return min(found, key=lambda text: (text.count("/"), text), default=None)
 
 
 def open_tar(path: Path) -> PictureTar:
@@ -136,7 +144,8 @@ def read_labelled_picture(path: Path, side_px: int | None = None) -> BgrImage:
     Raises:
         DataError: It cannot be read.
     """
-    tar = next((parent for parent in path.parents if is_file(parent)), None)
+    in_folder = is_file(path)
+    tar = None if in_folder else next((item for item in path.parents if is_file(item)), None)
     try:
         if tar is None:
             return read_picture(path) if side_px is None else read_reduced(path, side_px)

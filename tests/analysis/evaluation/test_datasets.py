@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -258,6 +259,44 @@ def test_hidden_files_in_a_tar_are_no_pictures(tmp_path: Path) -> None:
     (folder / ".cache").mkdir()
     (folder / ".cache" / "x.png").write_bytes(b"no picture")
     assert len(list(read_labelled(tarred(folder, suffix=".hidden.tar")))) == 4
+
+
+def test_thumbnails_of_network_drives_are_no_class(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "shelf")
+    (folder / "@eaDir").mkdir()
+    (folder / "@eaDir" / "0.png").write_bytes((folder / "left" / "0.png").read_bytes())
+    for place in (folder, tarred(folder, suffix=".all.tar")):
+        assert read_set(place).states == ("left", "right")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_damaged_tar_is_read_or_reported(tmp_path: Path, mode: str) -> None:
+    whole = tarred(class_folders(tmp_path / "shelf"), mode, ".tar.any").read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        data = bytearray(whole)
+        for at in rng.integers(0, len(whole), 4):
+            data[at % 512 if number % 2 else at] = rng.integers(256)  # headers, and anywhere
+        path = tmp_path / f"{number}.tar"
+        path.write_bytes(data)
+        with suppress(DataError):  # any other error would be a traceback
+            list(read_labelled(path))
+
+
+@pytest.mark.parametrize(
+    "size",
+    [b"\x80" + b"\xff" * 11, b"\xff" * 12, b"\xff" * 11 + b"\0", b"7" * 12, b"x" * 12],
+    ids=["beyond offsets", "minus one", "minus 256", "64 GiB", "no number"],
+)
+def test_a_tar_with_an_impossible_size_is_one_line(tmp_path: Path, size: bytes) -> None:
+    path = write_tar(tmp_path / "a.tar", ["left", "right"], 1)
+    data = bytearray(path.read_bytes())
+    data[124:136] = size
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])  # so that the checksum holds
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"^\S+a\.tar: the tar cannot be read: [^\n]+$"):
+        list(read_labelled(path))
 
 
 def test_a_tar_that_was_cut_off_is_reported(tmp_path: Path) -> None:
